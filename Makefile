@@ -1,0 +1,44 @@
+# make test | demo | lint        everything happens in .venv, made on first use
+# make test PYTHON=/some/python  use that environment as it is; nothing is installed into it
+# make demo DATA=/path/to/isbi   train on real cephalograms instead of phantoms
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BASE_PYTHON ?= python3
+JOBS ?= 2
+
+ifdef PYTHON
+ENVIRONMENT := check-python
+else
+PYTHON := $(VENV)/bin/python
+ENVIRONMENT := $(VENV)/.installed
+endif
+
+help:  ## show what can be made
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: requirements/runtime.txt requirements/develop.txt setup.py tools/install.sh mmlandmark/version.py
+	@echo "== making the environment in $(VENV)"
+	@test -x $(VENV)/bin/python || $(BASE_PYTHON) -m venv $(VENV) || \
+	  { echo "python3 -m venv failed: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	tools/install.sh $(VENV)/bin/python
+	@touch $@
+
+check-python:
+	@$(PYTHON) -c "import torch, mmengine, mmcv, cv2, scipy, matplotlib, pytest" || \
+	  { echo "$(PYTHON) lacks a dependency: run tools/install.sh $(PYTHON), or leave PYTHON out" >&2; exit 1; }
+
+test: $(ENVIRONMENT)  ## run the test suite
+	PYTHONPATH=$(CURDIR) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+demo: $(ENVIRONMENT)  ## train and test a detector in a few minutes; see work_dirs/demo
+	PYTHONPATH=$(CURDIR) $(PYTHON) tools/demo.py $(if $(DATA),--data "$(DATA)")
+
+lint: $(ENVIRONMENT)  ## style, types and spelling
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m codespell_lib
+
+.PHONY: help check-python test demo lint

@@ -1,0 +1,16 @@
+max_epochs = 20
+train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=5)
+val_cfg = dict()
+test_cfg = dict()
+
+optim_wrapper = dict(type="AutocastOptimWrapper", optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.01))
+param_scheduler = [
+    dict(
+        type="OneCycleLR",
+        eta_max=2e-3,
+        total_steps=max_epochs,
+        pct_start=0.2,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    )
+]

@@ -1,0 +1,8 @@
+_base_ = [
+    "../_base_/default_runtime.py",
+    "../_base_/datasets/isbi2015_320x256.py",
+    "../_base_/models/unet6.py",
+    "../_base_/schedules/adamw_onecycle_40e.py",
+]
+
+custom_hooks = [dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.01, update_buffers=True)]

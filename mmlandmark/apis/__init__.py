@@ -1,0 +1,13 @@
+"""What a program calls: train and test a config."""
+
+from mmlandmark.apis.running import prepare_config, test_config, train_config
+from mmlandmark.apis.testing import draw_test_figures, find_checkpoint, record_test
+
+__all__ = [
+    "draw_test_figures",
+    "find_checkpoint",
+    "prepare_config",
+    "record_test",
+    "test_config",
+    "train_config",
+]

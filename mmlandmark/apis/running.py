@@ -1,0 +1,138 @@
+"""Train and test any config; the tools are thin shells around these functions."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmlandmark.engine import ConfigError, LandmarkRunner, default_launcher, load_config, run_stages
+
+
+def prepare_config(
+    path: str | Path,
+    *,
+    options: dict[str, Any] | None = None,
+    work_dir: str | None = None,
+    launcher: str | None = None,
+    seed: int | None = None,
+    deterministic: bool = False,
+    amp: bool = False,
+) -> Config:
+    """Load a config and apply what the command line says.
+
+    Args:
+        path: Config file.
+        options: ``--cfg-options``.
+        work_dir: Folder of the results; ``work_dirs/<config name>`` by default.
+        launcher: How several processes were started; found out by default.
+        seed: Of everything random.
+        deterministic: Use deterministic algorithms, where slower ones exist.
+        amp: Train in bfloat16 autocast.
+    """
+    config = load_config(path, options)
+    config.work_dir = work_dir or config.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
+    config.launcher = launcher or default_launcher()
+    randomness = dict(config.get("randomness") or {})
+    if seed is not None:
+        randomness["seed"] = seed
+    if deterministic:
+        randomness["deterministic"] = True
+    randomness.setdefault("seed", 0)
+    config.randomness = randomness
+    if amp:
+        config.optim_wrapper.type = "AutocastOptimWrapper"
+    return config
+
+
+def train_config(config: Config, *, resume: str | None = None, stage: str | None = None) -> dict[str, Any]:
+    """Train a config, or all its stages.
+
+    Args:
+        config: See :func:`prepare_config`.
+        resume: None starts anew, ``auto`` goes on from the newest checkpoint of the work folder if there
+            is one, a path goes on from that checkpoint. Stages always go on by themselves.
+        stage: Train this stage only.
+
+    Returns:
+        The last validation's metrics, or a dict of what every stage left behind.
+
+    Raises:
+        ConfigError: ``stage`` is asked of a config without stages, or ``resume`` of one with stages.
+    """
+    if config.get("stages"):
+        if resume not in (None, "auto"):
+            raise ConfigError(
+                "a config with stages resumes by itself: run the same command again, without --resume PATH"
+            )
+        return run_stages(config, config.work_dir, _train_once, only=stage)
+    if stage is not None:
+        raise ConfigError(f"{config.filename} has no stages, so no stage {stage!r}")
+    if resume == "auto":
+        config.resume, config.load_from = True, None
+    elif resume is not None:
+        config.resume, config.load_from = True, resume
+    return _train_once(config)
+
+
+def _train_once(config: Config) -> dict[str, Any]:
+    config = copy.deepcopy(config)
+    config.setdefault("experiment_name", _experiment_name(config))
+    runner = LandmarkRunner.from_cfg(config)
+    runner.train()
+    scalars = runner.message_hub.log_scalars
+    return {
+        name.removeprefix("val/"): buffer.current()
+        for name, buffer in scalars.items()
+        if name.startswith("val/") and len(buffer.data[0])
+    }
+
+
+def test_config(
+    config: Config, checkpoint: str | Path, *, out_dir: str | Path | None = None
+) -> dict[str, float]:
+    """Test a checkpoint with a config; of a config with stages the last one is tested.
+
+    Args:
+        config: See :func:`prepare_config`.
+        checkpoint: Weights to test.
+        out_dir: Where the metric's files (report, predictions) go; nowhere by default.
+
+    Returns:
+        The metrics.
+    """
+    from mmlandmark.engine import plan_stages
+
+    if config.get("stages"):
+        config = plan_stages(config, config.work_dir)[-1].config
+    config = copy.deepcopy(config)
+    if config.get("test_dataloader") is None or config.get("test_evaluator") is None:
+        raise ConfigError(f"{config.filename}: testing needs test_dataloader and test_evaluator")
+    config.load_from, config.resume = str(checkpoint), False
+    # A test needs neither the training data nor its optimiser.
+    for key in ("train", "val"):
+        for part in ("dataloader", "cfg", "evaluator"):
+            config.pop(f"{key}_{part}", None)
+    config.pop("optim_wrapper", None)
+    config.pop("param_scheduler", None)
+    config.pop("auto_scale_lr", None)
+    config.test_cfg = config.get("test_cfg") or {}
+    if out_dir is not None:
+        evaluators = (
+            config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
+        )
+        for evaluator in evaluators:
+            if evaluator["type"] == "LandmarkMetric":
+                evaluator["out_file"] = [
+                    str(Path(out_dir) / f"report.{kind}") for kind in ("json", "csv", "md")
+                ]
+                evaluator["predictions_file"] = str(Path(out_dir) / "predictions.json")
+    config.setdefault("experiment_name", "test_" + _experiment_name(config))
+    return LandmarkRunner.from_cfg(config).test()
+
+
+def _experiment_name(config: Config) -> str:
+    """Name a run by its folder: MMEngine keeps one logger per name and process."""
+    return str(Path(config.work_dir).resolve()).replace("/", "_").strip("_")

@@ -1,0 +1,140 @@
+"""What a test leaves behind: pictures, and a result on record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+
+from mmlandmark.engine import ConfigError, latest_checkpoint, plan_stages
+from mmlandmark.evaluation import record_results
+from mmlandmark.registry import DATASETS
+from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.utils.checkpoint import load_checkpoint
+from mmlandmark.visualization import (
+    LandmarkVisualizer,
+    plot_cumulative_errors,
+    plot_landmark_errors,
+    plot_training,
+)
+from mmlandmark.visualization.style import save_image
+
+
+def find_checkpoint(config: Config, given: str | None) -> Path:
+    """Return the checkpoint to test: the one given, else the newest of the (last stage's) work folder.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if given is not None:
+        return Path(given)
+    folder = (
+        plan_stages(config, config.work_dir)[-1].folder if config.get("stages") else Path(config.work_dir)
+    )
+    found = latest_checkpoint(folder)
+    if found is None:
+        raise FileNotFoundError(f"no checkpoint in {folder}: train first, or name one")
+    return found
+
+
+def draw_test_figures(config: Config, out_dir: str | Path) -> list[Path]:
+    """Draw what :func:`~mmlandmark.apis.test_config` wrote to ``out_dir``.
+
+    Cases of median, 95th percentile and largest mean error are overlaid; curves show cumulative error,
+    the error of every landmark and, where a training log lies beside, the training.
+
+    Returns:
+        The PNG files written.
+
+    Raises:
+        FileNotFoundError: ``out_dir`` holds no predictions.
+    """
+    out = Path(out_dir)
+    predictions = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
+    cases, unit, names = predictions["cases"], predictions["unit"], predictions["landmark_names"]
+    errors = np.array([case["errors"] for case in cases], dtype=float)
+    evaluator = config.test_evaluator[0] if isinstance(config.test_evaluator, list) else config.test_evaluator
+    radii = tuple(evaluator.get("radii", (2, 2.5, 3, 4)))
+    written = [
+        plot_cumulative_errors(
+            {Path(config.work_dir).name: errors}, out / "cumulative_error.png", unit=unit, radii=radii
+        ),
+        plot_landmark_errors(errors, names, out / "landmark_errors.png", unit=unit, radius=radii[0]),
+    ]
+    written += _draw_cases(config, cases, np.nanmean(errors, axis=1), out)
+    logs = sorted(Path(config.work_dir).glob("*/vis_data/scalars.json"))
+    if logs:
+        written.append(plot_training(logs, out / "training.png"))
+    return written
+
+
+def _draw_cases(config: Config, cases: list[dict], means: np.ndarray, out: Path) -> list[Path]:
+    # Without a pipeline: only the records and the way to their images are needed.
+    dataset = DATASETS.build(
+        dict(config.test_dataloader.dataset, pipeline=[dict(type="LoadImage")], image_cache=None)
+    )
+    order = np.argsort(means)
+    picked = {
+        "median": order[len(order) // 2],
+        "p95": order[int(0.95 * (len(order) - 1))],
+        "worst": order[-1],
+    }
+    rows = {dataset.get_data_info(i)["sample_id"]: i for i in range(len(dataset))}
+    visualizer = LandmarkVisualizer(f"figures_{out.resolve()}", long_side=1600)
+    visualizer.dataset_meta = dataset.metainfo
+    written = []
+    for kind, index in picked.items():
+        case = cases[index]
+        loaded = dataset[rows[case["sample_id"]]]
+        sample = LandmarkDataSample.from_landmarks(
+            np.array(case["gt"], dtype=np.float32),
+            sample_id=case["sample_id"],
+            ori_shape=case["ori_shape"],
+            spacing=case["spacing"],
+        )
+        sample.pred_landmarks = torch.tensor(np.array(case["pred"], dtype=np.float32))
+        picture = visualizer.draw(loaded["img"], sample, image_from_original=loaded["img_from_original"])
+        written.append(save_image(picture, out / f"case_{kind}_{case['sample_id']}.png"))
+    return written
+
+
+def record_test(
+    config: Config,
+    checkpoint: str | Path,
+    metrics: dict[str, float],
+    out_dir: str | Path,
+    path: str | Path | None = None,
+) -> Path:
+    """Record a test as JSON, with all that is needed to get it again.
+
+    Args:
+        config: The tested config.
+        checkpoint: The tested weights; seed and epoch are read from it.
+        metrics: What :func:`~mmlandmark.apis.test_config` returned.
+        out_dir: Where it wrote its predictions.
+        path: File to write; ``results/<config>_seed<seed>.json`` beside the config by default.
+
+    Raises:
+        ConfigError: No path is given and the config did not come from a file.
+    """
+    meta = load_checkpoint(checkpoint).get("meta", {})
+    seed = meta.get("seed")
+    if path is None:
+        if not config.filename:
+            raise ConfigError("--record needs a path: this config did not come from a file")
+        source = Path(config.filename)
+        path = source.parent / "results" / f"{source.stem}_seed{seed}.json"
+    predictions = json.loads((Path(out_dir) / "predictions.json").read_text(encoding="utf-8"))
+    record_results(
+        path,
+        metrics,
+        config,
+        seed,
+        sample_ids=[case["sample_id"] for case in predictions["cases"]],
+        landmarks=np.array([case["gt"] for case in predictions["cases"]], dtype=float),
+        epoch=meta.get("epoch"),
+    )
+    return Path(path)

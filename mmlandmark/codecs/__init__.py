@@ -1,0 +1,6 @@
+"""Codecs turn landmarks into heatmaps and back; a model names its codec once, in the head."""
+
+from mmlandmark.codecs.heatmap_codec import GaussianHeatmapCodec, HeatmapCodec, LaplaceHeatmapCodec
+from mmlandmark.codecs.heatmap_target import HeatmapTarget
+
+__all__ = ["GaussianHeatmapCodec", "HeatmapCodec", "HeatmapTarget", "LaplaceHeatmapCodec"]

@@ -1,0 +1,144 @@
+"""Heatmap codecs: one object encodes landmarks to maps and decodes maps to landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmlandmark.codecs.heatmap_target import HeatmapTarget
+from mmlandmark.ops import local_centroid, local_window, peak, quadratic_peak, soft_argmax
+from mmlandmark.registry import CODECS
+from mmlandmark.structures import apply_matrix, invert_matrix, resize_matrix
+
+DECODERS = ("argmax", "quadratic", "dark", "local_centroid", "soft_argmax")
+
+
+@CODECS.register_module()
+class HeatmapCodec:
+    """Landmarks in input pixels <-> one map per landmark, of any size.
+
+    A map smaller than the input relates to it as a resized image does, so a landmark moves between the
+    two by the half-pixel convention of :mod:`mmlandmark.structures.coordinates`.
+
+    Args:
+        sigma: Width of the peak in pixels of the map, at every map size.
+        shape: ``gaussian``, ``laplace`` or ``disc``.
+        normalize: ``peak`` or ``sum``, what ``scale`` fixes.
+        scale: Height (or integral) of the target.
+        activation: Applied to the model's output before decoding: None, ``sigmoid`` or ``softmax`` (over
+            the pixels of a map). Losses see the output without it.
+        decoder: ``argmax``; ``quadratic``: second-order fit; ``dark``: the same on the logarithm of the
+            smoothed map (Zhang et al. 2020); ``local_centroid``: centroid around the maximum;
+            ``soft_argmax``: expectation over the whole map.
+        window: Radius around the maximum in map pixels, of ``local_centroid`` and of the score of ``softmax``;
+            ``ceil(sigma) + 1`` by default.
+        beta: Sharpness of ``soft_argmax``.
+
+    Raises:
+        ValueError: An argument is unknown or not positive.
+    """
+
+    def __init__(
+        self,
+        sigma: float,
+        shape: str = "gaussian",
+        normalize: str = "peak",
+        scale: float = 1.0,
+        activation: str | None = None,
+        decoder: str = "local_centroid",
+        window: int | None = None,
+        beta: float = 25.0,
+    ) -> None:
+        if not sigma > 0 or not scale > 0:
+            raise ValueError(f"sigma and scale of a codec must be positive, got {sigma} and {scale}")
+        if decoder not in DECODERS:
+            raise ValueError(f"decoder must be one of {DECODERS}, got {decoder!r}")
+        if activation not in (None, "sigmoid", "softmax"):
+            raise ValueError(f"activation must be None, 'sigmoid' or 'softmax', got {activation!r}")
+        self.sigma, self.shape, self.normalize, self.scale = float(sigma), shape, normalize, float(scale)
+        self.activation, self.decoder, self.beta = activation, decoder, beta
+        self.window = int(-(-sigma // 1)) + 1 if window is None else window
+
+    def encode(
+        self,
+        landmarks: Tensor,
+        mask: Tensor,
+        weights: Tensor,
+        input_size: Sequence[int],
+        map_size: Sequence[int],
+    ) -> HeatmapTarget:
+        """Return the target for maps of ``map_size``.
+
+        Args:
+            landmarks: (B, K, D) input pixels, (x, y[, z]).
+            mask: (B, K) bool.
+            weights: (B, K) float.
+            input_size: (*S) of the network's input.
+            map_size: (*S) of the map.
+        """
+        moved = apply_matrix(resize_matrix(input_size, map_size), landmarks)
+        mask = mask & torch.isfinite(moved).all(-1)
+        return HeatmapTarget(
+            landmarks=torch.where(mask[..., None], moved, 0),
+            mask=mask,
+            weights=weights * mask,
+            size=tuple(int(s) for s in map_size),
+            sigma=self.sigma,
+            shape=self.shape,
+            normalize=self.normalize,
+            scale=self.scale,
+        )
+
+    def activate(self, outputs: Tensor) -> Tensor:
+        """Return (B, K, *S) float maps from the model's raw output."""
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        if self.activation == "sigmoid":
+            return outputs.sigmoid()
+        if self.activation == "softmax":
+            return outputs.flatten(2).softmax(-1).view(outputs.shape)
+        return outputs
+
+    def decode(self, heatmaps: Tensor, input_size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Find every landmark in activated maps.
+
+        Args:
+            heatmaps: (B, K, *S), see :meth:`activate`.
+            input_size: (*S) of the network's input.
+
+        Returns:
+            (B, K, D) landmarks in input pixels, (x, y[, z]), and (B, K) scores: the height of the peak as a
+            fraction of the target's, or for ``softmax`` the probability gathered in the window around it.
+        """
+        pixel, scores = peak(heatmaps)
+        if self.activation == "softmax":
+            values, inside = local_window(heatmaps, pixel, self.window)
+            scores = (values * inside).flatten(2).sum(-1)
+        elif self.normalize == "peak":
+            scores = scores / self.scale
+        if self.decoder == "argmax":
+            points = pixel.to(heatmaps.dtype)
+        elif self.decoder == "quadratic":
+            points = quadratic_peak(heatmaps)
+        elif self.decoder == "dark":
+            points = quadratic_peak(heatmaps, log=True, smooth=self.sigma)
+        elif self.decoder == "local_centroid":
+            points = local_centroid(heatmaps, self.window)
+        else:
+            points = soft_argmax(heatmaps, self.beta)
+        matrix = invert_matrix(resize_matrix(input_size, heatmaps.shape[2:]))
+        return apply_matrix(matrix, points), scores
+
+
+@CODECS.register_module()
+class GaussianHeatmapCodec(HeatmapCodec):
+    """Gaussian peaks of height 1, decoded by the centroid around the maximum."""
+
+
+@CODECS.register_module()
+class LaplaceHeatmapCodec(HeatmapCodec):
+    """L1-norm Laplace peaks of height 1; ``sigma`` is the decay length in pixels."""
+
+    def __init__(self, sigma: float, decoder: str = "quadratic", **kwargs) -> None:
+        super().__init__(sigma, shape="laplace", decoder=decoder, **kwargs)

@@ -1,0 +1,49 @@
+"""What a loss compares a predicted heatmap with, rendered only if it asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from mmlandmark.ops import gaussian_heatmap
+
+
+@dataclass(frozen=True)
+class HeatmapTarget:
+    """The target of one set of maps, as the landmarks it is drawn from.
+
+    A loss that can work from the landmarks themselves need not touch :attr:`heatmaps`, which are drawn
+    on the landmarks' device when first asked for.
+
+    Attributes:
+        landmarks: (B, K, D) float32 pixels of the map, (x, y[, z]).
+        mask: (B, K) bool, landmark is annotated.
+        weights: (B, K) float32, zero where ``mask`` is False.
+        size: (*S) of the map.
+        sigma: Width in pixels of the map.
+        shape: See :func:`mmlandmark.ops.gaussian_heatmap`, likewise ``normalize`` and ``scale``.
+    """
+
+    landmarks: Tensor
+    mask: Tensor
+    weights: Tensor
+    size: tuple[int, ...]
+    sigma: float
+    shape: str = "gaussian"
+    normalize: str = "peak"
+    scale: float = 1.0
+
+    @cached_property
+    def heatmaps(self) -> Tensor:
+        """(B, K, *S) float32 target maps; zero where the landmark is masked."""
+        return gaussian_heatmap(
+            self.landmarks,
+            self.size,
+            self.sigma,
+            mask=self.mask,
+            shape=self.shape,
+            normalize=self.normalize,
+            scale=self.scale,
+        )

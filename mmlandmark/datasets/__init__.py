@@ -1,0 +1,18 @@
+"""Where images and landmarks come from, and what happens to them on the way to the network."""
+
+from mmlandmark.datasets import phantom, releases, transforms
+from mmlandmark.datasets.dataset_wrappers import RepeatDataset, leaf_datasets, set_epoch, set_seed
+from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.phantom import PhantomDataset
+
+__all__ = [
+    "LandmarkDataset",
+    "PhantomDataset",
+    "RepeatDataset",
+    "leaf_datasets",
+    "phantom",
+    "releases",
+    "set_epoch",
+    "set_seed",
+    "transforms",
+]

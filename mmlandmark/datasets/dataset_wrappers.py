@@ -1,0 +1,89 @@
+"""Datasets around datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from mmlandmark.datasets.landmark_dataset import repetition
+from mmlandmark.registry import DATASETS
+
+
+@DATASETS.register_module()
+class RepeatDataset(Dataset):
+    """A dataset several times over, each time with other random draws.
+
+    It takes the place of MMEngine's class of this name, which hands the same index to the dataset again:
+    a seeded pipeline would return the very same augmented image.
+
+    Args:
+        dataset: Dataset, wrapper, or the config of one.
+        times: How often, at least once.
+        lazy_init: Read nothing before it is needed.
+    """
+
+    def __init__(self, dataset: Dataset | dict, times: int, lazy_init: bool = False) -> None:
+        if times < 1:
+            raise ValueError(f"RepeatDataset: times must be at least 1, got {times}")
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.times = times
+        if not lazy_init:
+            self.full_init()
+
+    def full_init(self) -> None:
+        """Read the annotations, if that has not been done."""
+        self.dataset.full_init()
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What the repeated dataset says about its landmarks."""
+        return self.dataset.metainfo
+
+    def __len__(self) -> int:
+        return self.times * len(self.dataset)
+
+    def __getitem__(self, idx: int) -> Any:
+        """Return sample ``idx % len(dataset)`` in repetition ``idx // len(dataset)``."""
+        if not -len(self) <= idx < len(self):
+            raise IndexError(f"index {idx} is out of range for {len(self)} samples")
+        round_, inner = divmod(idx % len(self), len(self.dataset))
+        token = repetition.set((*repetition.get(), round_))
+        try:
+            return self.dataset[inner]
+        finally:
+            repetition.reset(token)
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """Return the record of sample ``idx``."""
+        return self.dataset.get_data_info(idx % len(self.dataset))
+
+
+def leaf_datasets(dataset: Any) -> list[Any]:
+    """Return the datasets inside ``dataset``, or itself if it wraps none.
+
+    Wrappers (``ConcatDataset``, ``RepeatDataset``, ``torch.utils.data.Subset``) are walked through.
+    """
+    inner = list(getattr(dataset, "datasets", ()))
+    if getattr(dataset, "dataset", None) is not None:
+        inner.append(dataset.dataset)
+    return [leaf for part in inner for leaf in leaf_datasets(part)] if inner else [dataset]
+
+
+def set_epoch(dataset: Any, epoch: int) -> int:
+    """Tell every dataset inside ``dataset`` the epoch; return how many were told."""
+    told = [leaf for leaf in leaf_datasets(dataset) if hasattr(leaf, "set_epoch")]
+    for leaf in told:
+        leaf.set_epoch(epoch)
+    return len(told)
+
+
+def set_seed(dataset: Any, seed: int) -> int:
+    """Let every dataset inside ``dataset`` draw from ``seed``; return how many were told.
+
+    Worker processes take their copy of the seed when they start, so this comes before the first batch.
+    """
+    told = [leaf for leaf in leaf_datasets(dataset) if hasattr(leaf, "set_seed")]
+    for leaf in told:
+        leaf.set_seed(seed)
+    return len(told)

@@ -1,0 +1,362 @@
+"""The dataset: images and landmarks as records, handed to a pipeline one at a time."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from mmlandmark.datasets.annotation_files import read_annotations
+from mmlandmark.datasets.records import (
+    check_unique,
+    complete_record,
+    deal_folds,
+    describe,
+    missing_files,
+    read_ids,
+    subset_schema,
+)
+from mmlandmark.registry import DATASETS, TRANSFORMS
+from mmlandmark.structures import LandmarkSchema
+
+# Which repetition of a repeated dataset is being read, so that it draws other random numbers.
+repetition: ContextVar[tuple[int, ...]] = ContextVar("repetition", default=())
+
+
+class _SharedEpoch:
+    """An epoch number in shared memory: workers that live on see what the main process writes."""
+
+    def __init__(self, value: int = 0) -> None:
+        self._cell = torch.tensor([value], dtype=torch.int64).share_memory_()
+
+    def get(self) -> int:
+        return int(self._cell[0])
+
+    def set(self, value: int) -> None:
+        self._cell[0] = value
+
+    def __deepcopy__(self, memo: dict) -> _SharedEpoch:
+        # A deep copy of a shared tensor would be private, and set_epoch would no longer reach the workers.
+        return _SharedEpoch(self.get())
+
+
+@DATASETS.register_module()
+class LandmarkDataset(BaseDataset):
+    """Images with landmarks, read from one JSON or CSV file.
+
+    The two formats are documented in ``docs/datasets.md``. A subclass for another format overrides
+    :meth:`load_records` and nothing else.
+
+    Every record is checked when the dataset is built, so that a bad file stops a run before it starts.
+
+    Args:
+        ann_file: JSON or CSV file, relative to ``data_root``.
+        data_root: Folder of the data; ``~`` and ``$VARIABLES`` are expanded.
+        image_dir: Folder of the images, relative to ``data_root``.
+        schema: Name of a shipped schema, JSON file, dict or LandmarkSchema. None takes what the file or
+            the release says, else the landmarks are only numbered.
+        landmarks: Names or indices of the landmarks to keep, in this order; None keeps all.
+        split: Keeps the records of this split; None keeps all.
+        fold: Cross-validation fold, by the records' ``fold`` key, within the records of split "train" (all
+            records if they have no splits). ``split="train"`` then keeps those of all other folds, any
+            other split (or none) those of this fold; records without a fold take no part.
+        num_folds: Deals the records out into this many folds, 0 to num_folds - 1, the same ones every
+            time and with every group in one fold, in place of folds the records bring.
+        ids: Sample ids to keep, in this order: a list, or a text file with one id a line.
+        spacing: mm per pixel, one number or (D,), of records that bring none.
+        missing_images: What to do when an image file does not exist: "raise", "drop" the record with a
+            warning, or "keep" it (for work on annotations alone).
+        pipeline: Transforms, as dicts or callables.
+        seed: Seed of all random draws; a sample's draws depend on it, the epoch and the index only.
+        image_cache: Arguments of :class:`ImageCache`, e.g. ``dict(mode="ram", max_gb=4)``, or None.
+        test_mode: Marks a dataset for evaluation, as in MMEngine.
+        lazy_init: Read nothing before it is needed.
+        indices: Keeps the first n records (int) or those at these positions.
+        serialize_data: Hold records pickled in one buffer that worker processes share.
+        metainfo: Entries added to :attr:`metainfo`.
+
+    Raises:
+        FileNotFoundError: The data folder, annotation file or an image does not exist.
+        ValueError: A record does not fit; file, line or key and what to do are named.
+    """
+
+    SCHEMA: str | None = None  # the schema of a release that has one
+    SPLIT_GROUPS: dict[str, tuple[str, ...]] = {}  # names that stand for several splits
+
+    def __init__(
+        self,
+        ann_file: str = "",
+        data_root: str = "",
+        image_dir: str = "",
+        *,
+        schema: str | dict | LandmarkSchema | None = None,
+        landmarks: Sequence[int | str] | None = None,
+        split: str | None = None,
+        fold: int | str | None = None,
+        num_folds: int | None = None,
+        ids: str | Sequence[str | int] | None = None,
+        spacing: float | Sequence[float] | None = None,
+        missing_images: Literal["raise", "drop", "keep"] = "raise",
+        pipeline: Sequence[dict | Callable] = (),
+        seed: int = 0,
+        image_cache: dict | None = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+        indices: int | Sequence[int] | None = None,
+        serialize_data: bool = True,
+        metainfo: dict | None = None,
+    ) -> None:
+        if missing_images not in ("raise", "drop", "keep"):
+            raise ValueError(f"missing_images must be 'raise', 'drop' or 'keep', got {missing_images!r}")
+        if num_folds is not None and fold is None:
+            raise ValueError("num_folds says how many folds there are; say with fold=... which one")
+        data_root = os.path.expandvars(os.path.expanduser(data_root))
+        self.image_dir = image_dir
+        self.landmarks, self.split, self.ids = landmarks, split, ids
+        self.fold, self.num_folds = fold, num_folds
+        self.spacing, self.missing_images = spacing, missing_images
+        self.set_seed(seed)
+        self.image_cache = _build_image_cache(image_cache)
+        self._epoch = _SharedEpoch()
+        self._schema: LandmarkSchema | None = None
+        self._full_schema = LandmarkSchema.load(schema) if schema is not None else None
+        if self._full_schema is None and self.SCHEMA is not None:
+            self._full_schema = LandmarkSchema.load(self.SCHEMA)
+        if self._full_schema is not None:
+            self._narrow_schema()
+        super().__init__(
+            ann_file=os.path.expandvars(os.path.expanduser(ann_file)),
+            data_root=data_root,
+            data_prefix={},
+            metainfo=metainfo,
+            indices=indices,
+            serialize_data=serialize_data,
+            # Built here, so that our names are found without a default scope being set.
+            pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline],
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+        )
+
+    # ---- what a release overrides -------------------------------------------------------------------
+
+    def load_records(self) -> list[dict[str, Any]]:
+        """Read the annotations and return one record per image.
+
+        A record is a dict with ``sample_id``, ``img_path`` (str or None) and ``landmarks`` ((K, D) in
+        original pixels, NaN where missing, or None), and optionally ``visibility``, ``weights``,
+        ``spacing``, ``group``, ``split``, ``fold``, ``ori_shape``, ``source`` (file and line, for
+        messages) and anything else. Splits, folds, ids and checks are taken care of afterwards.
+        """
+        if not self.ann_file:
+            raise ValueError(
+                f"{type(self).__name__} needs ann_file, a JSON or CSV file (see docs/datasets.md)"
+            )
+        dims = self._full_schema.dims if self._full_schema is not None else 2
+        names = self._full_schema.landmarks if self._full_schema is not None else None
+        annotations = read_annotations(self.ann_file, dims=dims, names=names)
+        if self._full_schema is None and annotations.schema is not None:
+            self._full_schema = annotations.schema
+        for record in annotations.records:
+            image = record.pop("image", None)
+            record["img_path"] = None if image is None else self.image_path(image)
+        return annotations.records
+
+    def image_path(self, name: str) -> str:
+        """Return the path of an image file named relative to the image folder."""
+        return os.path.join(self.data_root, self.image_dir, name)
+
+    def wants_split(self, name: str) -> bool:
+        """Whether records of split ``name`` are asked for."""
+        if self.fold is not None:
+            return name == "train"
+        return self.split is None or name in self.SPLIT_GROUPS.get(self.split, (self.split,))
+
+    # ---- building -----------------------------------------------------------------------------------
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Return the selected records, complete and checked."""
+        if self.data_root and not os.path.isdir(self.data_root):
+            raise FileNotFoundError(f"{type(self).__name__}: data_root {self.data_root!r} does not exist")
+        records = self.load_records()
+        check_unique(records)
+        records = self._select_ids(self._select_fold(self._select_split(records)))
+        if not records:
+            raise ValueError(f"{self._title()}: no records are left for {self._selection()}")
+        records = self._check_images(records)
+        if self._full_schema is None:
+            self._full_schema = self._infer_schema(records)
+        chosen = self._narrow_schema()
+        records = [complete_record(record, self._full_schema, self.spacing) for record in records]
+        if self.landmarks is not None:
+            for record in records:
+                for key in ("landmarks", "visibility", "weights"):
+                    if key in record:
+                        record[key] = record[key][chosen]
+        return records
+
+    def _title(self) -> str:
+        return f"{type(self).__name__}({self.ann_file or self.data_root!r})"
+
+    def _selection(self) -> str:
+        return f"split={self.split!r}, fold={self.fold!r}, ids={self.ids!r}"
+
+    def _select_split(self, records: list[dict]) -> list[dict]:
+        if self.split is None and self.fold is None:
+            return records
+        found = sorted({str(r["split"]) for r in records if r.get("split") is not None})
+        if self.fold is not None and not found:
+            return records
+        kept = [r for r in records if r.get("split") is not None and self.wants_split(str(r["split"]))]
+        if not kept:
+            split = self.split if self.fold is None else "train"
+            raise ValueError(f"{self._title()}: split {split!r} is empty; splits found: {found or 'none'}")
+        return kept
+
+    def _select_fold(self, records: list[dict]) -> list[dict]:
+        if self.fold is None:
+            return records
+        if self.num_folds is not None:
+            deal_folds(records, self.num_folds)
+        records = [r for r in records if r.get("fold") is not None]
+        folds = sorted({str(r["fold"]) for r in records})
+        if str(self.fold) not in folds:
+            raise ValueError(f"{self._title()}: fold {self.fold!r} is empty; folds found: {folds or 'none'}")
+        return [r for r in records if (str(r["fold"]) == str(self.fold)) != (self.split == "train")]
+
+    def _select_ids(self, records: list[dict]) -> list[dict]:
+        if self.ids is None:
+            return records
+        wanted, where = read_ids(self.ids, self.data_root)
+        by_id = {str(r["sample_id"]): r for r in records}
+        lost = [i for i in wanted if i not in by_id]
+        if lost:
+            raise ValueError(
+                f"{where}: {len(lost)} of {len(wanted)} ids are not in {self._title()}, e.g. {lost[:5]}"
+            )
+        return [by_id[i] for i in wanted]
+
+    def _check_images(self, records: list[dict]) -> list[dict]:
+        if self.missing_images == "keep":
+            return records
+        lost = missing_files(records)
+        if lost and self.missing_images == "raise":
+            raise FileNotFoundError(
+                f"{len(lost)} of {len(records)} images do not exist, first {lost[0]['img_path']!r} "
+                f"({describe(lost[0])}); check data_root and image_dir, or set missing_images='drop'"
+            )
+        if lost:
+            print_log(
+                f"{self._title()}: {len(lost)} of {len(records)} images do not exist, dropped", "current"
+            )
+        gone = {id(r) for r in lost}
+        kept = [r for r in records if id(r) not in gone]
+        if not kept:
+            raise FileNotFoundError(
+                f"{self._title()}: none of {len(records)} images exists, e.g. {lost[0]['img_path']!r}"
+            )
+        return kept
+
+    @staticmethod
+    def _infer_schema(records: list[dict]) -> LandmarkSchema:
+        for record in records:
+            if record.get("landmarks") is not None:
+                points = np.asarray(record["landmarks"])
+                if points.ndim != 2:
+                    raise ValueError(
+                        f"{describe(record)}: landmarks must be (K, D), got shape {points.shape}"
+                    )
+                return LandmarkSchema.numbered(*points.shape)
+        raise ValueError("no record has landmarks: say with schema=... how many there are")
+
+    def _narrow_schema(self) -> list[int]:
+        """Set the schema of the landmarks that are kept; return their indices in the full schema."""
+        assert self._full_schema is not None
+        if self.landmarks is None:
+            self._schema = self._full_schema
+            return list(range(len(self._full_schema)))
+        self._schema, chosen = subset_schema(self._full_schema, self.landmarks)
+        return chosen
+
+    # ---- reading ------------------------------------------------------------------------------------
+
+    @property
+    def schema(self) -> LandmarkSchema:
+        """The schema of the landmarks this dataset yields."""
+        if self._schema is None:
+            self.full_init()
+        assert self._schema is not None
+        return self._schema
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What models, metrics and visualisers need to know about the landmarks, in plain types."""
+        schema = self.schema
+        return dict(
+            schema=schema.name,
+            num_landmarks=len(schema),
+            landmark_names=list(schema.landmarks),
+            dims=schema.dims,
+            flip_pairs=[list(pair) for pair in schema.flip_pairs],
+            links=[list(pair) for pair in schema.links],
+            reference_length=copy.deepcopy(schema.reference_length),
+            measures=copy.deepcopy(list(schema.measures)),
+            **copy.deepcopy(self._metainfo),
+        )
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the random draws belong to."""
+        return self._epoch.get()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next; worker processes that are alive see it too."""
+        self._epoch.set(epoch)
+
+    def set_seed(self, seed: int) -> None:
+        """Set the seed of the random draws, before worker processes start.
+
+        Raises:
+            ValueError: ``seed`` is not an integer of at least 0.
+        """
+        if not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed must be an integer >= 0, got {seed!r}")
+        self.seed = seed
+
+    def __getitem__(self, idx: int) -> Any:
+        """Return sample ``idx`` after the pipeline.
+
+        Raises:
+            IndexError: ``idx`` is out of range.
+            RuntimeError: The pipeline returned None.
+        """
+        size = len(self)
+        if not -size <= idx < size:
+            raise IndexError(f"index {idx} is out of range for {size} samples")
+        # No second try with another sample: a broken file must be seen, not trained around.
+        data = self.prepare_data(idx % size)
+        if data is None:
+            raise RuntimeError(f"the pipeline returned None for {describe(self.get_data_info(idx % size))}")
+        return data
+
+    def prepare_data(self, idx: int) -> Any:
+        """Return the record at ``idx`` with its random generator after the pipeline."""
+        results = self.get_data_info(idx)
+        results["rng"] = np.random.default_rng((self.seed, self.epoch, idx, *repetition.get()))
+        results["flip_pairs"] = self.schema.flip_pairs
+        results["image_cache"] = self.image_cache
+        return self.pipeline(results)
+
+
+def _build_image_cache(config: dict | None) -> Any:
+    if config is None:
+        return None
+    from mmlandmark.datasets.image_cache import ImageCache
+
+    return ImageCache(**config) if isinstance(config, dict) else config

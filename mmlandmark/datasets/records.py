@@ -1,0 +1,242 @@
+"""What a dataset record must hold, checked before training starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.structures import LandmarkSchema
+
+# A landmark further outside than this fraction of the image side is a mistake of units or of frame, not
+# an annotation at the border. Nearer ones are left to tools/check_dataset.py.
+FAR_OUTSIDE = 0.5
+
+
+def describe(record: dict[str, Any]) -> str:
+    """Return the name of a record for messages: its id and the place it was read from."""
+    source = record.get("source")
+    return f"{source}: sample {record['sample_id']!r}" if source else f"sample {record['sample_id']!r}"
+
+
+def spacing_of(value: float | Sequence[float] | None, dims: int, where: str) -> tuple[float, ...] | None:
+    """Return ``value`` as (D,) mm per pixel, (x, y[, z]); a single number holds for all axes.
+
+    Raises:
+        ValueError: Not one or D positive finite numbers; ``where`` is named.
+    """
+    if value is None:
+        return None
+    try:
+        numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: spacing {value!r} is not a number or a list of numbers") from error
+    if numbers.shape == (1,):
+        numbers = np.repeat(numbers, dims)
+    if numbers.shape != (dims,) or not (np.isfinite(numbers) & (numbers > 0)).all():
+        raise ValueError(
+            f"{where}: spacing must be one or {dims} positive numbers (mm per pixel), got {value!r}; "
+            "leave it out where it is not known"
+        )
+    return tuple(float(n) for n in numbers)
+
+
+def points_of(value: Any, schema: LandmarkSchema, where: str) -> np.ndarray:
+    """Return ``value`` as (K, D) float32 landmarks in pixels; None means that none is annotated.
+
+    Raises:
+        ValueError: The number of landmarks or axes is not the schema's, a point is infinite, or only
+            some axes of a point are given.
+    """
+    count, dims = len(schema), schema.dims
+    if value is None:
+        return np.full((count, dims), np.nan, dtype=np.float32)
+    points = np.asarray(value, dtype=np.float32)
+    if points.ndim != 2 or points.shape[1] != dims:
+        raise ValueError(
+            f"{where}: landmarks must be ({count}, {dims}) for schema {schema.name!r}, got {points.shape}"
+        )
+    if len(points) != count:
+        raise ValueError(
+            f"{where}: {len(points)} landmarks, but schema {schema.name!r} has {count}; "
+            "write missing ones as null (JSON) or as empty cells (CSV)"
+        )
+    if np.isinf(points).any():
+        index = int(np.isinf(points).any(axis=1).argmax())
+        raise ValueError(
+            f"{where}: landmark {index} ({schema.landmarks[index]}) is infinite: {points[index]}"
+        )
+    partly = np.isnan(points).any(axis=1) & ~np.isnan(points).all(axis=1)
+    if partly.any():
+        index = int(partly.argmax())
+        raise ValueError(
+            f"{where}: landmark {index} ({schema.landmarks[index]}) has only some of its coordinates: "
+            f"{points[index]}"
+        )
+    return points
+
+
+def complete_record(
+    record: dict[str, Any], schema: LandmarkSchema, default_spacing: float | Sequence[float] | None = None
+) -> dict[str, Any]:
+    """Return the record with every field of its documented type and shape, or say what is wrong with it.
+
+    Args:
+        record: ``sample_id``, ``img_path``, ``landmarks`` and optional fields, as a reader made them.
+        schema: The schema the landmarks must follow.
+        default_spacing: mm per pixel of records that bring none.
+
+    Raises:
+        ValueError: A field does not fit; the record's source and id are named.
+    """
+    where = describe(record)
+    points = points_of(record.get("landmarks"), schema, where)
+    spacing = record.get("spacing")
+    whole = dict(
+        record,
+        sample_id=str(record["sample_id"]),
+        img_path=record.get("img_path"),
+        landmarks=points,
+        spacing=spacing_of(default_spacing if spacing is None else spacing, schema.dims, where),
+        group=None if record.get("group") is None else str(record["group"]),
+    )
+    for key, dtype in (("visibility", np.int8), ("weights", np.float32)):
+        if whole.get(key) is None:
+            whole.pop(key, None)
+            continue
+        whole[key] = np.asarray(whole[key], dtype=dtype)
+        if whole[key].shape != (len(schema),):
+            raise ValueError(f"{where}: {key} must have {len(schema)} entries, got shape {whole[key].shape}")
+    if not set(np.unique(whole.get("visibility", 1))) <= {-1, 0, 1}:
+        raise ValueError(f"{where}: visibility must be 1 (annotated), 0 (not annotated) or -1 (absent)")
+    if "weights" in whole and not (np.isfinite(whole["weights"]) & (whole["weights"] >= 0)).all():
+        raise ValueError(f"{where}: weights must be finite and not negative")
+    _check_frame(whole, where)
+    return whole
+
+
+def _check_frame(record: dict[str, Any], where: str) -> None:
+    """Refuse points far outside of an image whose size is known without opening it."""
+    shape = record.get("ori_shape")
+    if shape is None:
+        return
+    sides = np.asarray(shape[::-1], dtype=np.float64)
+    points = record["landmarks"]
+    if sides.shape != (points.shape[1],) or not (sides > 0).all():
+        raise ValueError(f"{where}: image size {tuple(shape)} does not fit {points.shape[1]}D landmarks")
+    far = (points < -FAR_OUTSIDE * sides) | (points > (1 + FAR_OUTSIDE) * sides)  # NaN compares as False
+    if far.any():
+        index = int(far.any(axis=1).argmax())
+        raise ValueError(
+            f"{where}: landmark {index} at {points[index].tolist()} lies far outside the image of size "
+            f"{tuple(int(s) for s in sides)} (width, height[, depth]); check units and order of coordinates"
+        )
+
+
+def check_unique(records: Sequence[dict[str, Any]]) -> None:
+    """Raise ValueError when two records share a ``sample_id``, naming both places."""
+    first: dict[str, dict[str, Any]] = {}
+    for record in records:
+        other = first.setdefault(str(record["sample_id"]), record)
+        if other is not record:
+            raise ValueError(
+                f"duplicate sample id: {describe(other)} and {describe(record)}; ids must be unique"
+            )
+
+
+def deal_folds(records: Sequence[dict[str, Any]], num_folds: int) -> None:
+    """Set ``fold`` of every record, 0 to ``num_folds`` - 1, so that a group lies in one fold.
+
+    The folds depend on ids and groups alone, and are of nearly equal size.
+
+    Raises:
+        ValueError: There are fewer groups than folds.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        group = record.get("group")
+        groups.setdefault(str(record["sample_id"] if group is None else group), []).append(record)
+    if not 2 <= num_folds <= len(groups):
+        raise ValueError(
+            f"num_folds must be between 2 and the number of groups, {len(groups)}, got {num_folds}"
+        )
+    names = sorted(groups)
+    np.random.default_rng(0).shuffle(names)
+    names.sort(key=lambda name: -len(groups[name]))  # stable: large groups first, else as shuffled
+    sizes = [0] * num_folds
+    for name in names:
+        fold = sizes.index(min(sizes))
+        sizes[fold] += len(groups[name])
+        for record in groups[name]:
+            record["fold"] = fold
+
+
+def missing_files(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records whose image file does not exist."""
+    return [r for r in records if r.get("img_path") is not None and not os.path.isfile(r["img_path"])]
+
+
+def subset_schema(schema: LandmarkSchema, landmarks: Sequence[int | str]) -> tuple[LandmarkSchema, list[int]]:
+    """Return the schema of some landmarks, in the given order, and their indices in ``schema``.
+
+    Pairs, links and measures are kept where all their landmarks are kept.
+
+    Raises:
+        ValueError: A name or index is not in the schema, or is named twice.
+    """
+    names = list(schema.landmarks)
+    chosen = []
+    for item in landmarks:
+        index = names.index(item) if isinstance(item, str) and item in names else item
+        if not isinstance(index, int) or not 0 <= index < len(names):
+            raise ValueError(f"landmarks: {item!r} is not in schema {schema.name!r}; it has {names}")
+        chosen.append(index)
+    if len(set(chosen)) != len(chosen) or not chosen:
+        raise ValueError(f"landmarks: name at least one landmark and none twice, got {list(landmarks)}")
+    new = {old: i for i, old in enumerate(chosen)}
+
+    def kept(pairs: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+        return tuple((new[a], new[b]) for a, b in pairs if a in new and b in new)
+
+    length = schema.reference_length
+    if length is not None:
+        pair = kept([tuple(length["pair"])])
+        length = dict(length, pair=list(pair[0])) if pair else None
+    measures = tuple(
+        dict(m, points=[new[p] for p in m["points"]]) for m in schema.measures if set(m["points"]) <= set(new)
+    )
+    smaller = LandmarkSchema(
+        name=f"{schema.name}[{','.join(map(str, chosen))}]",
+        landmarks=tuple(names[i] for i in chosen),
+        dims=schema.dims,
+        flip_pairs=kept(schema.flip_pairs),
+        links=kept(schema.links),
+        reference_length=length,
+        measures=measures,
+        sources=schema.sources,
+    )
+    return smaller, chosen
+
+
+def read_ids(ids: str | Path | Sequence[str | int], root: str = "") -> tuple[list[str], str]:
+    """Return sample ids from a list or a text file, and a name of where they come from.
+
+    Raises:
+        FileNotFoundError: The text file does not exist.
+        ValueError: There is no id, or one is listed twice.
+    """
+    if isinstance(ids, (str, Path)):
+        path = Path(root, os.path.expandvars(os.path.expanduser(ids)))
+        if not path.is_file():
+            raise FileNotFoundError(f"the list of ids {str(path)!r} does not exist")
+        found, where = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()], str(path)
+        found = [line for line in found if line]
+    else:
+        found, where = [str(i) for i in ids], "ids"
+    doubles = sorted({i for i in found if found.count(i) > 1})
+    if not found or doubles:
+        raise ValueError(f"{where}: " + (f"ids listed twice: {doubles[:5]}" if doubles else "no ids"))
+    return found, where

@@ -1,0 +1,19 @@
+"""Readers of public data sets as they lie on disk after unpacking."""
+
+from mmlandmark.datasets.releases.aariz import Aariz
+from mmlandmark.datasets.releases.cl_detection2023 import ClDetection2023
+from mmlandmark.datasets.releases.coco_keypoints import CocoKeypoints
+from mmlandmark.datasets.releases.digital_hand_atlas import DigitalHandAtlas
+from mmlandmark.datasets.releases.isbi2015_cephalogram import Isbi2015Cephalogram
+from mmlandmark.datasets.releases.spine_aasce2019 import SpineAasce2019
+from mmlandmark.datasets.releases.tps_file import TpsFile
+
+__all__ = [
+    "Aariz",
+    "ClDetection2023",
+    "CocoKeypoints",
+    "DigitalHandAtlas",
+    "Isbi2015Cephalogram",
+    "SpineAasce2019",
+    "TpsFile",
+]

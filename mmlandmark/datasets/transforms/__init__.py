@@ -1,0 +1,47 @@
+"""What happens to a record on its way to the network.
+
+``LoadImage``, then geometry (which only multiplies one matrix), ``Resample`` (which moves the pixels, once),
+intensity, ``PackInputs``.
+"""
+
+from mmlandmark.datasets.transforms.intensity import (
+    CLAHE,
+    NormalizeIntensity,
+    RandomBlur,
+    RandomBrightnessContrast,
+    RandomGamma,
+    RandomNoise,
+)
+from mmlandmark.datasets.transforms.loading import LoadImage
+from mmlandmark.datasets.transforms.packing import PackInputs
+from mmlandmark.datasets.transforms.spatial import (
+    CenterCrop,
+    CropAroundLandmarks,
+    Pad,
+    RandomAffine,
+    RandomCrop,
+    RandomElastic,
+    RandomFlip,
+    Resample,
+    Resize,
+)
+
+__all__ = [
+    "CLAHE",
+    "CenterCrop",
+    "CropAroundLandmarks",
+    "LoadImage",
+    "NormalizeIntensity",
+    "PackInputs",
+    "Pad",
+    "RandomAffine",
+    "RandomBlur",
+    "RandomBrightnessContrast",
+    "RandomCrop",
+    "RandomElastic",
+    "RandomFlip",
+    "RandomGamma",
+    "RandomNoise",
+    "Resample",
+    "Resize",
+]

@@ -1,0 +1,76 @@
+"""A smooth deformation: uniform cubic B-splines on a coarse lattice over a frame, in 2D and 3D."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmlandmark.structures import apply_matrix, invert_matrix
+
+
+def _spline_basis(positions: np.ndarray, size: int, cells: int) -> np.ndarray:
+    """Return (N, cells + 3): the weight of every lattice point at pixel ``positions`` (N,) of one axis."""
+    t = np.clip((positions + 0.5) / size * cells, 0.0, cells)
+    cell = np.minimum(t.astype(np.int64), cells - 1)
+    u = t - cell
+    weights = np.stack([(1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3], 1) / 6
+    basis = np.zeros((len(t), cells + 3))
+    np.put_along_axis(basis, cell[:, None] + np.arange(4), weights, axis=1)
+    return basis
+
+
+@dataclass(frozen=True, eq=False)
+class ElasticField:
+    """A deformation of the original frame, described in some frame of the pipeline.
+
+    The deformed image shows at pixel q what the undeformed one shows at ``q + u(q)``, so a landmark at p
+    moves to the q with ``q + u(q) = p``. Outside the frame, u goes on as at its border.
+
+    Attributes:
+        coefficients: (D, *cells + 3) displacements at the lattice points, in pixels of the frame.
+        frame_from_original: (D+1, D+1) original to the frame in which u is described.
+        shape: (*S) of that frame.
+    """
+
+    coefficients: np.ndarray
+    frame_from_original: np.ndarray
+    shape: tuple[int, ...]
+
+    def _basis(self, axis: int, positions: np.ndarray) -> np.ndarray:
+        return _spline_basis(positions, self.shape[axis], self.coefficients.shape[axis + 1] - 3)
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """Return u (N, D) at ``points`` (N, D), both in pixels of the frame."""
+        dims = len(self.shape)
+        values = np.broadcast_to(self.coefficients, (len(points), *self.coefficients.shape))
+        for axis in range(dims):  # contracts the first lattice axis that is left
+            values = np.einsum("nkj...,nj->nk...", values, self._basis(axis, points[:, dims - 1 - axis]))
+        return values
+
+    def dense(self) -> np.ndarray:
+        """Return u (*S, D) float32 at all pixels of the frame."""
+        values = self.coefficients
+        for axis, size in enumerate(self.shape):
+            basis = self._basis(axis, np.arange(size))
+            values = np.moveaxis(np.tensordot(basis, values, axes=(1, axis + 1)), 0, axis + 1)
+        return np.ascontiguousarray(np.moveaxis(values, 0, -1), dtype=np.float32)
+
+    def move(self, points: np.ndarray) -> np.ndarray:
+        """Return where ``points`` (K, D), in original pixels, lie after the deformation; NaN stays NaN.
+
+        Raises:
+            ValueError: The deformation folds the image over, so that there is no unique answer.
+        """
+        finite = np.isfinite(points).all(1)
+        target = apply_matrix(self.frame_from_original, np.asarray(points[finite], dtype=np.float64))
+        moved = target
+        for _ in range(100):
+            previous, moved = moved, target - self.at(moved)
+            if np.abs(moved - previous).max(initial=0.0) < 1e-6:
+                break
+        else:
+            raise ValueError("the elastic deformation folds the image over: lower its amplitude or its cells")
+        result = np.array(points, copy=True)
+        result[finite] = apply_matrix(invert_matrix(self.frame_from_original), moved)
+        return result

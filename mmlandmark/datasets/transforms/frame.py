@@ -1,0 +1,92 @@
+"""What all transforms share: the frame that a pipeline describes, and checks of their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.structures import apply_matrix
+
+
+def move_frame(results: dict[str, Any], matrix: np.ndarray, size: Sequence[int] | None = None) -> dict:
+    """Add one geometric step to THE matrix; pixels are left alone until ``Resample``.
+
+    Args:
+        results: Results of a pipeline after ``LoadImage``.
+        matrix: (D+1, D+1) maps points of the current frame to the new one.
+        size: (*S) of the new frame; None keeps it.
+
+    Returns:
+        ``results``.
+    """
+    results["input_from_original"] = matrix @ results["input_from_original"]
+    if size is not None:
+        results["input_shape"] = tuple(int(s) for s in size)
+    return results
+
+
+def frame_size(results: dict[str, Any], transform: object) -> tuple[int, ...]:
+    """Return the (*S) of the current frame; KeyError if no image has been loaded."""
+    if "input_shape" not in results:
+        raise KeyError(f"{type(transform).__name__} needs a frame: put LoadImage before it in the pipeline")
+    return results["input_shape"]
+
+
+def frame_center(size: Sequence[int]) -> np.ndarray:
+    """Return the (D,) centre, (x, y[, z]), of a frame of ``size`` (*S)."""
+    return (np.asarray(size, dtype=np.float64)[::-1] - 1) / 2
+
+
+def landmarks_in_frame(results: dict[str, Any]) -> np.ndarray:
+    """Return the (K, D) landmarks in pixels of the current frame."""
+    return apply_matrix(results["input_from_original"], np.asarray(results["landmarks"], dtype=np.float64))
+
+
+def happens(results: dict[str, Any], prob: float) -> bool:
+    """Draw whether a random transform acts on this sample."""
+    return bool(results["rng"].random() < prob)
+
+
+def checked_prob(prob: float) -> float:
+    """Return a probability; ValueError if it is not in [0, 1]."""
+    if not 0 <= prob <= 1:
+        raise ValueError(f"prob must lie in [0, 1], got {prob!r}")
+    return float(prob)
+
+
+def checked_size(size: Sequence[int], name: str = "size") -> tuple[int, ...]:
+    """Return a (*S) of two or three positive integers; ValueError if it is none."""
+    if (
+        not isinstance(size, Sequence)
+        or len(size) not in (2, 3)
+        or not all(s == int(s) and s > 0 for s in size)
+    ):
+        raise ValueError(f"{name} must be (height, width) or (depth, height, width) in pixels, got {size!r}")
+    return tuple(int(s) for s in size)
+
+
+def checked_range(value: float | Sequence[float], name: str, low: float = 0.0) -> tuple[float, float]:
+    """Return (smallest, largest) with ``low`` <= smallest <= largest; one number v stands for (v, v)."""
+    pair = (value, value) if np.isscalar(value) else tuple(value)
+    if len(pair) != 2 or not low <= pair[0] <= pair[1]:
+        raise ValueError(f"{name} must be a number or (smallest, largest), at least {low}, got {value!r}")
+    return float(pair[0]), float(pair[1])
+
+
+def checked_dims(values: Sequence, size: Sequence[int], transform: object) -> None:
+    """Raise ValueError unless ``values`` has one entry per axis of a frame of ``size`` (*S)."""
+    if len(values) != len(size):
+        raise ValueError(
+            f"{type(transform).__name__}: {len(values)} values {tuple(values)} do not fit an image of "
+            f"{len(size)} dimensions, {tuple(size)}"
+        )
+
+
+def per_axis(value: float | Sequence[float], dims: int, name: str) -> np.ndarray:
+    """Return (D,) floats from one number or D numbers; ValueError if there are others."""
+    values = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    if values.ndim != 1 or len(values) not in (1, dims):
+        raise ValueError(f"{name} must be one number or {dims}, got {value!r}")
+    return np.broadcast_to(values, (dims,))

@@ -1,0 +1,261 @@
+"""Intensity: these come after ``Resample`` and turn pixels into float32, integers to [0, 1].
+
+An integer is divided by the largest value of its dtype; floats are taken as they are. The random ones draw
+from ``results["rng"]`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmlandmark.datasets.transforms.frame import checked_prob, checked_range, frame_size, happens
+from mmlandmark.registry import TRANSFORMS
+
+
+def to_unit(array: np.ndarray) -> np.ndarray:
+    """Return float32 pixels; integers are divided by the largest value of their dtype.
+
+    Args:
+        array: (*S) or (*S, C) pixels of any integer or float dtype.
+    """
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    return array.astype(np.float32) * np.float32(1.0 / np.iinfo(array.dtype).max)
+
+
+_UNIT_8BIT = to_unit(np.arange(256, dtype=np.uint8))
+
+
+def map_values(array: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Apply a function of the single value to pixels in [0, 1]; 8 bit goes through a table of 256 values."""
+    if array.dtype != np.uint8:
+        return function(to_unit(array))
+    return _look_up(array, function(_UNIT_8BIT))
+
+
+def _look_up(array: np.ndarray, table: np.ndarray) -> np.ndarray:
+    flat = cv2.LUT(array.reshape(array.shape[0], -1), np.ascontiguousarray(table, dtype=np.float32))
+    return flat.reshape(array.shape)
+
+
+@TRANSFORMS.register_module()
+class RandomGamma(BaseTransform):
+    """Raise pixels to a random power; negative pixels count as 0.
+
+    Args:
+        gamma: (smallest, largest) power, drawn evenly in its logarithm, so that (0.5, 2) is as often
+            brighter as darker.
+        prob: How often.
+    """
+
+    def __init__(self, gamma: Sequence[float] = (0.7, 1.4), prob: float = 1.0) -> None:
+        self.gamma, self.prob = checked_range(gamma, "RandomGamma: gamma", low=1e-3), checked_prob(prob)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change the pixels or leave them."""
+        if happens(results, self.prob):
+            power = np.float32(np.exp(results["rng"].uniform(*np.log(self.gamma))))
+            results["img"] = map_values(results["img"], lambda x: np.maximum(x, 0) ** power)
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomBrightnessContrast(BaseTransform):
+    """Scale pixels about their mean and add a constant, both at random. Nothing is clipped.
+
+    Args:
+        brightness: Largest constant that is added or taken away, where white is 1.
+        contrast: Largest relative change: the factor is drawn from [1 - contrast, 1 + contrast].
+        prob: How often.
+    """
+
+    def __init__(self, brightness: float = 0.1, contrast: float = 0.2, prob: float = 1.0) -> None:
+        if brightness < 0 or not 0 <= contrast <= 1:
+            raise ValueError(
+                "RandomBrightnessContrast: brightness >= 0 and contrast in [0, 1] are needed, "
+                f"got {brightness} and {contrast}"
+            )
+        self.brightness, self.contrast, self.prob = brightness, contrast, checked_prob(prob)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change the pixels or leave them."""
+        if happens(results, self.prob):
+            offset, change = results["rng"].uniform(-1, 1, 2) * (self.brightness, self.contrast)
+            img = to_unit(results["img"])
+            constant = offset - change * float(img.mean())
+            results["img"] = img * np.float32(1 + change) + np.float32(constant)
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomNoise(BaseTransform):
+    """Add Gaussian noise, independent in every pixel and channel.
+
+    Args:
+        std: Standard deviation, where white is 1, or (smallest, largest) to draw it from.
+        prob: How often.
+    """
+
+    def __init__(self, std: float | Sequence[float] = (0.0, 0.02), prob: float = 1.0) -> None:
+        self.std, self.prob = checked_range(std, "RandomNoise: std"), checked_prob(prob)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change the pixels or leave them."""
+        if happens(results, self.prob):
+            rng, img = results["rng"], to_unit(results["img"])
+            std = rng.uniform(*self.std)
+            # OpenCV draws normal numbers several times as fast as NumPy; the seed comes from our generator.
+            cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
+            noise = cv2.randn(np.empty((img.shape[0], img.size // img.shape[0]), np.float32), 0.0, std)
+            results["img"] = img + noise.reshape(img.shape)
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomBlur(BaseTransform):
+    """Blur by a Gaussian of random width, in 2D or 3D.
+
+    Args:
+        sigma: (smallest, largest) standard deviation in pixels.
+        prob: How often.
+    """
+
+    def __init__(self, sigma: float | Sequence[float] = (0.3, 1.0), prob: float = 0.5) -> None:
+        self.sigma, self.prob = checked_range(sigma, "RandomBlur: sigma", low=1e-3), checked_prob(prob)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change the pixels or leave them."""
+        dims = len(frame_size(results, self))
+        if happens(results, self.prob):
+            sigma = results["rng"].uniform(*self.sigma)
+            results["img"] = gaussian_blur(to_unit(results["img"]), sigma, dims)
+        return results
+
+
+def gaussian_blur(array: np.ndarray, sigma: float, dims: int) -> np.ndarray:
+    """Blur a (*S) or (*S, C) float array with ``dims`` spatial axes by ``sigma`` pixels."""
+    if dims == 2:
+        return cv2.GaussianBlur(array, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    kernel, one = (
+        cv2.getGaussianKernel(2 * int(np.ceil(4 * sigma)) + 1, sigma, cv2.CV_32F),
+        np.ones(1, np.float32),
+    )
+    for axis in range(dims):
+        front = np.moveaxis(array, axis, 0)
+        flat = np.ascontiguousarray(front).reshape(front.shape[0], -1)
+        flat = cv2.sepFilter2D(flat, -1, one, kernel, borderType=cv2.BORDER_REFLECT)
+        array = np.moveaxis(flat.reshape(front.shape), 0, axis)
+    return np.ascontiguousarray(array)
+
+
+@TRANSFORMS.register_module()
+class CLAHE(BaseTransform):
+    """Equalise the histogram locally with limited contrast, for 2D images; colour in each channel.
+
+    Args:
+        clip_limit: Largest slope, relative to a flat histogram; larger means more contrast.
+        grid: Number of tiles along each axis.
+        prob: How often.
+
+    Raises:
+        ValueError: The image is a volume.
+    """
+
+    def __init__(self, clip_limit: float = 2.0, grid: int = 8, prob: float = 1.0) -> None:
+        if not clip_limit > 0 or grid != int(grid) or grid < 1:
+            raise ValueError(f"CLAHE: clip_limit > 0 and grid >= 1 are needed, got {clip_limit!r}, {grid!r}")
+        self.clip_limit, self.grid, self.prob = clip_limit, int(grid), checked_prob(prob)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change the pixels or leave them."""
+        dims = len(frame_size(results, self))
+        if dims != 2:
+            raise ValueError(f"CLAHE works on 2D images only, this one has {dims} dimensions")
+        if happens(results, self.prob):
+            img = results["img"]
+            if img.dtype not in (np.uint8, np.uint16):
+                img = np.rint(np.clip(to_unit(img), 0, 1) * 65535).astype(np.uint16)
+            # Made anew each time: OpenCV's object cannot be sent to a worker process.
+            equaliser = cv2.createCLAHE(self.clip_limit, (self.grid, self.grid))
+            planes = (
+                [img] if img.ndim == 2 else [np.ascontiguousarray(img[..., c]) for c in range(img.shape[2])]
+            )
+            planes = [to_unit(equaliser.apply(plane)) for plane in planes]
+            results["img"] = planes[0] if img.ndim == 2 else np.stack(planes, axis=-1)
+        return results
+
+
+@TRANSFORMS.register_module()
+class NormalizeIntensity(BaseTransform):
+    """Bring pixels to a common range. It sees the values as they come, in the unit of the image.
+
+    Args:
+        mode: How.
+
+            - "percentile": ``low`` and ``high`` are percentiles of the image (1 and 99 if not given), which
+              become 0 and 1; what lies outside is clipped.
+            - "window": the same with ``low`` and ``high`` as values, e.g. Hounsfield units.
+            - "range": smallest and largest pixel become 0 and 1.
+            - "zscore": mean 0 and standard deviation 1.
+        low: See ``mode``.
+        high: See ``mode``.
+
+    Raises:
+        ValueError: The mode is unknown, or ``low`` and ``high`` do not fit it.
+    """
+
+    MODES = ("percentile", "window", "range", "zscore")
+
+    def __init__(
+        self,
+        mode: Literal["percentile", "window", "range", "zscore"] = "percentile",
+        low: float | None = None,
+        high: float | None = None,
+    ) -> None:
+        if mode not in self.MODES:
+            raise ValueError(f"NormalizeIntensity: mode must be one of {list(self.MODES)}, got {mode!r}")
+        if mode == "percentile":
+            low, high = 1.0 if low is None else low, 99.0 if high is None else high
+            if not 0 <= low < high <= 100:
+                raise ValueError(
+                    f"NormalizeIntensity: 0 <= low < high <= 100 is needed, got {low!r}, {high!r}"
+                )
+        elif mode == "window":
+            if low is None or high is None or not low < high:
+                raise ValueError(f"NormalizeIntensity: 'window' needs low < high, got {low!r}, {high!r}")
+        elif low is not None or high is not None:
+            raise ValueError(f"NormalizeIntensity: mode {mode!r} has no low and high")
+        self.mode, self.low, self.high = mode, low, high
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change the pixels."""
+        img = results["img"]
+        if self.mode == "zscore":
+            mean, std = float(img.mean(dtype=np.float64)), float(img.std(dtype=np.float64))
+            # A constant image becomes 0 everywhere.
+            results["img"] = (img.astype(np.float32) - np.float32(mean)) / np.float32(std or 1.0)
+            return results
+        low, high = self._limits(img)
+        if img.dtype == np.uint8:
+            results["img"] = _look_up(img, _stretch(np.arange(256, dtype=np.float32), low, high))
+        else:
+            results["img"] = _stretch(img.astype(np.float32), low, high)
+        return results
+
+    def _limits(self, img: np.ndarray) -> tuple[float, float]:
+        if self.mode == "window":
+            return self.low, self.high
+        if self.mode == "range":
+            return float(img.min()), float(img.max())
+        low, high = np.percentile(img, (self.low, self.high))
+        return float(low), float(high)
+
+
+def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    span = high - low
+    return np.clip((values - np.float32(low)) * np.float32(1 / span if span > 0 else 1.0), 0, 1)

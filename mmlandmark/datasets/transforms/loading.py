@@ -1,0 +1,118 @@
+"""The image enters the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmlandmark.datasets.image_io import LoadedImage, from_array, read_image
+from mmlandmark.datasets.transforms.frame import checked_size
+from mmlandmark.datasets.transforms.rendering import resize_array
+from mmlandmark.registry import TRANSFORMS
+from mmlandmark.structures import resize_matrix
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Read the image of a record and set up its frame.
+
+    The image comes from the file ``img_path``, or from the array ``img`` of a record without a file. The
+    array that is handed on is read-only, since a cache may share it.
+
+    Added keys: img, ori_shape, img_from_original, input_from_original, input_shape, spacing.
+
+    Args:
+        size: (*S) to shrink or enlarge the image to, by areas. Give about twice the size of the network's
+            input: augmentation then keeps all detail, a JPEG is decoded at reduced scale, and the image
+            cache stays small. None keeps the size of the file.
+        keep_aspect: Fit the image into ``size`` with its sides in proportion, instead of stretching it.
+        channels: 1 turns colour to grey, 3 turns grey to RGB, None leaves both.
+        file_spacing: Take mm per pixel from the file if the record has none. Off by default, since headers
+            of radiographs often carry a spacing that is not that of the anatomy.
+
+    Raises:
+        FileNotFoundError: The image does not exist.
+        ValueError: It is broken, has other dimensions than ``size`` or another shape than the record says.
+    """
+
+    def __init__(
+        self,
+        size: Sequence[int] | None = None,
+        keep_aspect: bool = False,
+        channels: Literal[1, 3] | None = None,
+        file_spacing: bool = False,
+    ) -> None:
+        self.size = None if size is None else checked_size(size)
+        if channels not in (None, 1, 3):
+            raise ValueError(f"LoadImage: channels must be 1, 3 or None, got {channels!r}")
+        self.keep_aspect, self.channels, self.file_spacing = keep_aspect, channels, file_spacing
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Read the image."""
+        image, where = self._load(results)
+        if results.get("ori_shape") is not None and tuple(results["ori_shape"]) != image.ori_shape:
+            raise ValueError(
+                f"{where}: the image has shape {image.ori_shape}, but its record says "
+                f"{tuple(results['ori_shape'])}; the landmarks belong to another version of it"
+            )
+        results["img"] = self._convert(image.array, len(image.ori_shape))
+        results["ori_shape"] = image.ori_shape
+        results["img_from_original"] = image.img_from_original
+        results["input_from_original"] = image.img_from_original
+        results["input_shape"] = image.array.shape[: len(image.ori_shape)]
+        results.setdefault("spacing", None)
+        if self.file_spacing and results["spacing"] is None:
+            results["spacing"] = image.spacing
+        return results
+
+    def _load(self, results: dict[str, Any]) -> tuple[LoadedImage, str]:
+        path = results.get("img_path")
+        if path is None:
+            where = f"record {results.get('sample_id')!r}"
+            if results.get("img") is None:
+                raise ValueError(f"{where} has neither an image file (img_path) nor an image (img)")
+            return self._resize(from_array(np.asarray(results["img"])), where), where
+        where, cache = f"image {str(path)!r}", results.get("image_cache")
+        if cache is None:
+            return self._read(path, where), where
+        return cache.fetch(path, (self.size, self.keep_aspect), lambda: self._read(path, where)), where
+
+    def _read(self, path: str | Path, where: str) -> LoadedImage:
+        return self._resize(read_image(path, min_size=self.size), where)
+
+    def _resize(self, image: LoadedImage, where: str) -> LoadedImage:
+        if self.size is None:
+            return image
+        dims = len(image.ori_shape)
+        if dims != len(self.size):
+            raise ValueError(
+                f"{where} has {dims} dimensions {image.ori_shape}, but LoadImage has size {self.size}"
+            )
+        size, old = self.size, image.array.shape[:dims]
+        if self.keep_aspect:
+            factor = min(new / n for new, n in zip(size, old, strict=True))
+            size = tuple(max(1, round(factor * n)) for n in old)
+        matrix = resize_matrix(old, size) @ image.img_from_original
+        return replace(image, array=resize_array(image.array, size), img_from_original=matrix)
+
+    def _convert(self, array: np.ndarray, dims: int) -> np.ndarray:
+        if self.channels == 3 and array.ndim == dims:
+            array = np.repeat(array[..., None], 3, axis=-1)
+        elif self.channels == 1 and array.ndim > dims:
+            shape = array.shape[:dims]
+            array = cv2.cvtColor(array.reshape(shape[0], -1, 3), cv2.COLOR_RGB2GRAY).reshape(shape)
+        array = array.view()
+        array.flags.writeable = False
+        return array
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(size={self.size}, keep_aspect={self.keep_aspect}, "
+            f"channels={self.channels}, file_spacing={self.file_spacing})"
+        )

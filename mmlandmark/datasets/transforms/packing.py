@@ -1,0 +1,63 @@
+"""The sample leaves the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+
+from mmlandmark.datasets.transforms.frame import frame_size
+from mmlandmark.datasets.transforms.intensity import to_unit
+from mmlandmark.registry import TRANSFORMS
+from mmlandmark.structures import LandmarkDataSample
+
+
+@TRANSFORMS.register_module()
+class PackInputs(BaseTransform):
+    """Turn the results into what the model takes.
+
+    Args:
+        meta_keys: Further entries of the record that the sample carries along, if they are there.
+
+    Raises:
+        ValueError: Geometric steps are waiting for a ``Resample``; or landmarks, weights or spacing are
+            wrong, the message names the sample.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = ("group",)) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Return ``dict(inputs, data_samples)``: a (C, *S) float32 tensor and a ``LandmarkDataSample``."""
+        size, img, name = frame_size(results, self), results["img"], results["sample_id"]
+        dims = len(size)
+        moved = results["img_from_original"] is not results["input_from_original"] and not np.array_equal(
+            results["img_from_original"], results["input_from_original"]
+        )
+        if moved or results.get("elastic") or img.shape[:dims] != size:
+            raise ValueError(f"{name}: the frame was moved but no pixel yet; put Resample before PackInputs")
+        img = img[None] if img.ndim == dims else np.moveaxis(img, -1, 0)
+        inputs = np.ascontiguousarray(to_unit(img))
+        # A float image that no step touched still belongs to the cache.
+        inputs = inputs if inputs.flags.writeable else inputs.copy()
+        meta = {key: results[key] for key in self.meta_keys if key in results}
+        sample = LandmarkDataSample.from_landmarks(
+            results["landmarks"],
+            sample_id=name,
+            ori_shape=results["ori_shape"],
+            visibility=results.get("visibility"),
+            weights=results.get("weights"),
+            spacing=results.get("spacing"),
+            input_from_original=results["input_from_original"],
+            input_shape=size,
+            img_path=results.get("img_path"),
+            flip_pairs=tuple(tuple(pair) for pair in results.get("flip_pairs") or ()),
+            **meta,
+        )
+        return dict(inputs=torch.from_numpy(inputs), data_samples=sample)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(meta_keys={self.meta_keys})"

@@ -1,0 +1,233 @@
+"""Pixels: resizing by area, and the one resampling from the loaded image into the final frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mmlandmark.datasets.transforms.elastic_field import ElasticField
+from mmlandmark.structures import invert_matrix, scale_matrix
+
+Interpolation = Literal["linear", "nearest", "cubic"]
+Border = Literal["constant", "replicate", "reflect"]
+
+INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST, "cubic": cv2.INTER_CUBIC}
+BORDERS = {"constant": cv2.BORDER_CONSTANT, "replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT}
+_TORCH_INTERPOLATIONS = {"linear": "bilinear", "nearest": "nearest"}
+_TORCH_BORDERS = {"constant": "zeros", "replicate": "border", "reflect": "reflection"}
+
+
+def resize_array(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Resize by the mean over areas along axes that shrink, linearly along axes that grow.
+
+    Args:
+        array: (*S) or (*S, C) pixels.
+        size: (*S) wanted, in pixels; its length says what is an axis and what is colour.
+
+    Returns:
+        The resized array in the dtype of ``array``, itself if the size is already right.
+    """
+    if array.shape[: len(size)] == tuple(size):
+        return array
+    if len(size) == 2:
+        return _resize_plane(array, size)
+    planes = np.stack([_resize_plane(plane, size[1:]) for plane in array.astype(np.float32, copy=False)])
+    # Along the depth every row of the flattened planes is one pixel high.
+    flat = planes.reshape(len(planes), -1)
+    volume = _resize_plane(flat, (size[0], flat.shape[1])).reshape(*size, *array.shape[3:])
+    return cast_like(volume, array.dtype)
+
+
+def _resize_plane(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    (height, width), (new_height, new_width) = array.shape[:2], size
+    if (new_height - height) * (
+        new_width - width
+    ) < 0:  # One grows and one shrinks: OpenCV has no mode for it.
+        return _resize_plane(_resize_plane(array, (new_height, width)), size)
+    shrinks = new_height < height or new_width < width
+    return cv2.resize(
+        array, (new_width, new_height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+
+
+def cast_like(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return a float array in ``dtype``, rounded and limited to its range if that is an integer."""
+    if dtype.kind == "f":
+        return array.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(array), limits.min, limits.max).astype(dtype)
+
+
+def render(
+    array: np.ndarray,
+    img_from_original: np.ndarray,
+    input_from_original: np.ndarray,
+    size: Sequence[int],
+    *,
+    elastic: Sequence[ElasticField] = (),
+    interpolation: Interpolation = "linear",
+    border: Border = "constant",
+    border_value: float = 0.0,
+) -> np.ndarray:
+    """Sample an image once on the pixels of a frame.
+
+    Where the frame shrinks an axis by more than 2, the image is averaged in blocks beforehand, so many
+    that the rest shrinks by 2 at most.
+
+    Args:
+        array: (*S) or (*S, C) pixels.
+        img_from_original: (D+1, D+1) original to pixels of ``array``.
+        input_from_original: (D+1, D+1) original to pixels of the frame.
+        size: (*S) of the frame.
+        elastic: Deformations of the original frame, in the order in which they happened.
+        interpolation: "linear", "nearest", or "cubic" (2D only).
+        border: What lies outside: "constant", "replicate" or "reflect".
+        border_value: Pixel value outside if ``border`` is "constant".
+
+    Returns:
+        (*S) or (*S, C) in the dtype of ``array``.
+    """
+    if interpolation != "nearest":
+        array, img_from_original = _average_blocks(array, img_from_original, input_from_original, len(size))
+    frame_from_img = input_from_original @ invert_matrix(img_from_original)
+    if (
+        not elastic
+        and array.shape[: len(size)] == tuple(size)
+        and np.allclose(frame_from_img, np.eye(len(size) + 1), rtol=0, atol=1e-9)
+    ):
+        return array
+    if len(size) == 2 and not elastic:
+        return cv2.warpAffine(
+            array,
+            frame_from_img[:2],
+            tuple(size[::-1]),
+            flags=INTERPOLATIONS[interpolation],
+            borderMode=BORDERS[border],
+            borderValue=(border_value,) * 4,
+        )
+    coordinates = source_coordinates(img_from_original, input_from_original, size, elastic)
+    return sample(array, coordinates, interpolation, border, border_value)
+
+
+def _average_blocks(
+    array: np.ndarray, img_from_original: np.ndarray, input_from_original: np.ndarray, dims: int
+) -> tuple[np.ndarray, np.ndarray]:
+    linear = (input_from_original @ invert_matrix(img_from_original))[:dims, :dims]
+    steps = np.linalg.norm(linear, axis=0)  # how far one pixel of the image moves in the frame, per axis
+    blocks = [max(1, math.ceil(0.5 / step - 1e-6)) for step in steps]
+    if max(blocks) == 1:
+        return array, img_from_original
+    blocks_s = blocks[::-1]
+    # Whole blocks only, so that the scale is exactly 1 / block.
+    missing = [-n % block for n, block in zip(array.shape, blocks_s, strict=False)]
+    padding = [(0, m) for m in missing] + [(0, 0)] * (array.ndim - dims)
+    padded = np.pad(array, padding, mode="edge") if any(missing) else array
+    size = [n // block for n, block in zip(padded.shape, blocks_s, strict=False)]
+    factor = 1.0 / np.asarray(blocks, dtype=np.float64)
+    return resize_array(padded, size), scale_matrix(factor, (-0.5,) * dims) @ img_from_original
+
+
+def affine_grid(matrix: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Return (*S, D) float32: every pixel of a frame of ``size``, mapped by ``matrix``."""
+    dims = len(size)
+    grid = np.empty((*size, dims), dtype=np.float32)
+    for row in range(dims):
+        total: np.ndarray | float = matrix[row, dims]
+        for column in range(dims):
+            axis = dims - 1 - column
+            shape = [1] * dims
+            shape[axis] = size[axis]
+            total = total + (matrix[row, column] * np.arange(size[axis])).reshape(shape)
+        grid[..., row] = total
+    return grid
+
+
+def source_coordinates(
+    img_from_original: np.ndarray,
+    input_from_original: np.ndarray,
+    size: Sequence[int],
+    elastic: Sequence[ElasticField],
+) -> np.ndarray:
+    """Return where in the image each pixel of a frame comes from.
+
+    Args:
+        img_from_original: (D+1, D+1) original to pixels of the image.
+        input_from_original: (D+1, D+1) original to pixels of the frame.
+        size: (*S) of the frame.
+        elastic: Deformations of the original frame, in the order in which they happened.
+
+    Returns:
+        (*S, D) float32 pixels of the image, (x, y[, z]).
+    """
+    matrix, coordinates = invert_matrix(input_from_original), None
+    for field in reversed(elastic):
+        matrix = field.frame_from_original @ matrix
+        if (
+            coordinates is None
+            and field.shape == tuple(size)
+            and np.allclose(matrix, np.eye(len(matrix)), atol=1e-9)
+        ):
+            coordinates = affine_grid(matrix, size) + field.dense()  # made in this very frame
+        else:
+            coordinates = affine_grid(matrix, size) if coordinates is None else _map(matrix, coordinates)
+            coordinates += sample(field.dense(), coordinates, "linear", "replicate")
+        matrix = invert_matrix(field.frame_from_original)
+    matrix = img_from_original @ matrix
+    return affine_grid(matrix, size) if coordinates is None else _map(matrix, coordinates)
+
+
+def _map(matrix: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+    dims = coordinates.shape[-1]
+    return coordinates @ matrix[:dims, :dims].T.astype(np.float32) + matrix[:dims, dims].astype(np.float32)
+
+
+def sample(
+    array: np.ndarray,
+    coordinates: np.ndarray,
+    interpolation: Interpolation,
+    border: Border,
+    border_value: float = 0.0,
+) -> np.ndarray:
+    """Read an array at any positions.
+
+    Args:
+        array: (*S) or (*S, C) pixels.
+        coordinates: (*S', D) float32 positions in pixels, (x, y[, z]).
+        interpolation: "linear", "nearest", or "cubic" (2D only).
+        border: What lies outside: "constant", "replicate" or "reflect".
+        border_value: Pixel value outside if ``border`` is "constant".
+
+    Returns:
+        (*S') or (*S', C) in the dtype of ``array``.
+
+    Raises:
+        ValueError: Cubic interpolation is asked for in 3D.
+    """
+    dims = coordinates.shape[-1]
+    if dims == 2:
+        value = (border_value,) * 4
+        return cv2.remap(
+            array, coordinates, None, INTERPOLATIONS[interpolation], None, BORDERS[border], value
+        )
+    if interpolation not in _TORCH_INTERPOLATIONS:
+        raise ValueError(f"{interpolation!r} interpolation works in 2D only; use 'linear' or 'nearest'")
+    # Outside is zero for PyTorch; shifting the values makes it border_value.
+    volume = torch.from_numpy(np.subtract(array, border_value, dtype=np.float32))
+    volume = volume[None] if array.ndim == dims else volume.movedim(-1, 0)
+    shape = torch.tensor(array.shape[:dims][::-1], dtype=torch.float32)
+    grid = (torch.from_numpy(coordinates) * 2 + 1) / shape - 1
+    sampled = F.grid_sample(
+        volume[None],
+        grid[None],
+        mode=_TORCH_INTERPOLATIONS[interpolation],
+        padding_mode=_TORCH_BORDERS[border],
+        align_corners=False,
+    )[0].add_(border_value)
+    result = sampled[0] if array.ndim == dims else sampled.movedim(0, -1)
+    return cast_like(np.ascontiguousarray(result.numpy()), array.dtype)

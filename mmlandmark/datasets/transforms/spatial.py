@@ -1,0 +1,347 @@
+"""Geometry: every step multiplies one matrix, and ``Resample`` reads the pixels once.
+
+All lengths are pixels of the current frame, the one the pipeline describes where the step stands; sizes
+are (*S), array order. A point outside the final frame stays where the matrix puts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmlandmark.datasets.transforms.elastic_field import ElasticField
+from mmlandmark.datasets.transforms.frame import (
+    checked_dims,
+    checked_prob,
+    checked_size,
+    frame_center,
+    frame_size,
+    happens,
+    landmarks_in_frame,
+    move_frame,
+    per_axis,
+)
+from mmlandmark.datasets.transforms.rendering import (
+    BORDERS,
+    INTERPOLATIONS,
+    Border,
+    Interpolation,
+    render,
+)
+from mmlandmark.registry import TRANSFORMS
+from mmlandmark.structures import (
+    crop_matrix,
+    flip_matrix,
+    resize_matrix,
+    rotation_matrix,
+    scale_matrix,
+    translation_matrix,
+)
+
+
+@TRANSFORMS.register_module()
+class Resize(BaseTransform):
+    """Scale the frame to a size.
+
+    Args:
+        size: (*S) of the new frame.
+        keep_aspect: Scale all axes alike, so that the old frame fits into the new one, and pad centred:
+            a whole number of pixels before, the rest behind. Otherwise each axis is scaled to its side.
+    """
+
+    def __init__(self, size: Sequence[int], keep_aspect: bool = False) -> None:
+        self.size, self.keep_aspect = checked_size(size), keep_aspect
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Scale the frame."""
+        old = frame_size(results, self)
+        checked_dims(self.size, old, self)
+        if not self.keep_aspect:
+            return move_frame(results, resize_matrix(old, self.size), self.size)
+        factor = min(new / n for new, n in zip(self.size, old, strict=True))
+        # The tolerance keeps a side that fits exactly from being moved by rounding errors.
+        padding = [np.floor((new - factor * n) / 2 + 1e-6) for new, n in zip(self.size, old, strict=True)]
+        scale = scale_matrix(factor, (-0.5,) * len(old))
+        return move_frame(results, crop_matrix(-np.asarray(padding)[::-1]) @ scale, self.size)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(size={self.size}, keep_aspect={self.keep_aspect})"
+
+
+def _crop(results: dict[str, Any], start: Sequence[float], size: Sequence[int]) -> dict[str, Any]:
+    """Cut ``size`` (*S) pixels from ``start`` (*S) on; what lies outside the frame is padded."""
+    return move_frame(results, crop_matrix(np.asarray(start, dtype=np.float64)[::-1]), size)
+
+
+@TRANSFORMS.register_module()
+class CenterCrop(BaseTransform):
+    """Cut the middle out of the frame; where the frame is smaller, it is padded centred.
+
+    Args:
+        size: (*S) of the new frame.
+    """
+
+    def __init__(self, size: Sequence[int]) -> None:
+        self.size = checked_size(size)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Crop the frame."""
+        old = frame_size(results, self)
+        checked_dims(self.size, old, self)
+        return _crop(results, [(n - new) // 2 for n, new in zip(old, self.size, strict=True)], self.size)
+
+
+@TRANSFORMS.register_module()
+class RandomCrop(BaseTransform):
+    """Cut a piece out of the frame at a random place; where the frame is smaller, it is padded centred.
+
+    Args:
+        size: (*S) of the new frame.
+    """
+
+    def __init__(self, size: Sequence[int]) -> None:
+        self.size = checked_size(size)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Crop the frame."""
+        old = frame_size(results, self)
+        checked_dims(self.size, old, self)
+        rooms = [n - new for n, new in zip(old, self.size, strict=True)]
+        draws = results["rng"].random(len(rooms))
+        start = [
+            int(draw * (room + 1)) if room > 0 else room // 2 for room, draw in zip(rooms, draws, strict=True)
+        ]
+        return _crop(results, start, self.size)
+
+
+@TRANSFORMS.register_module()
+class CropAroundLandmarks(BaseTransform):
+    """Cut out the box of all annotated landmarks. For training, since it looks at the annotation.
+
+    A sample without any annotated landmark keeps its frame.
+
+    Args:
+        margin: Pixels of the current frame that are left around the landmarks.
+        jitter: Each side of the box moves out or in by up to this many pixels, at random; at most ``margin``,
+            so that no landmark is cut off.
+    """
+
+    def __init__(self, margin: float = 20.0, jitter: float = 0.0) -> None:
+        if not 0 <= jitter <= margin:
+            raise ValueError(
+                f"CropAroundLandmarks: 0 <= jitter <= margin is needed, got {jitter} and {margin}"
+            )
+        self.margin, self.jitter = margin, jitter
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Crop the frame."""
+        dims = len(frame_size(results, self))
+        draws = results["rng"].uniform(-1, 1, (2, dims)) * self.jitter
+        points = landmarks_in_frame(results)
+        points = points[np.isfinite(points).all(1)]
+        if len(points) == 0:
+            return results
+        first = np.floor(points.min(0) - self.margin - draws[0])
+        last = np.ceil(points.max(0) + self.margin + draws[1])
+        return _crop(results, first[::-1], (last - first + 1)[::-1].astype(int))
+
+
+@TRANSFORMS.register_module()
+class Pad(BaseTransform):
+    """Enlarge the frame, centred: half of the padding before, rounded down, the rest behind.
+
+    Args:
+        size: (*S); sides that are shorter grow to this. None leaves them.
+        divisor: Every side grows to a multiple of this, as some networks need.
+    """
+
+    def __init__(self, size: Sequence[int] | None = None, divisor: int = 1) -> None:
+        self.size = None if size is None else checked_size(size)
+        if divisor != int(divisor) or divisor < 1:
+            raise ValueError(f"Pad: divisor must be a positive integer, got {divisor!r}")
+        self.divisor = int(divisor)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Pad the frame."""
+        old = frame_size(results, self)
+        if self.size is not None:
+            checked_dims(self.size, old, self)
+        wanted = [max(n, new) for n, new in zip(old, self.size or old, strict=True)]
+        size = [-(-n // self.divisor) * self.divisor for n in wanted]
+        return _crop(results, [-((new - n) // 2) for n, new in zip(old, size, strict=True)], size)
+
+
+@TRANSFORMS.register_module()
+class RandomFlip(BaseTransform):
+    """Mirror the frame and swap the landmarks that trade places, as the schema's ``flip_pairs`` say.
+
+    Args:
+        prob: How often.
+        axis: Coordinate that is mirrored; 0 is x.
+
+    Raises:
+        ValueError: There are several landmarks and the schema has no flip_pairs.
+    """
+
+    def __init__(self, prob: float = 0.5, axis: int = 0) -> None:
+        if axis not in (0, 1, 2):
+            raise ValueError(f"RandomFlip: axis must be 0 (x), 1 (y) or 2 (z), got {axis!r}")
+        self.prob, self.axis = checked_prob(prob), axis
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Mirror the frame or leave it."""
+        size, count = frame_size(results, self), len(results["landmarks"])
+        pairs = results.get("flip_pairs") or ()
+        if not pairs and count > 1:
+            raise ValueError(
+                f"RandomFlip: the schema of these {count} landmarks has no flip_pairs, so it is unknown "
+                "which of them swap; add them to the schema or take RandomFlip out of the pipeline"
+            )
+        if self.axis >= len(size):
+            raise ValueError(f"RandomFlip: axis {self.axis} does not exist in an image of shape {size}")
+        if not happens(results, self.prob):
+            return results
+        order = np.arange(count)
+        for a, b in pairs:
+            order[[a, b]] = b, a
+        for key in ("landmarks", "visibility", "weights"):
+            if results.get(key) is not None:
+                results[key] = np.asarray(results[key])[order]
+        return move_frame(results, flip_matrix(size, self.axis))
+
+
+@TRANSFORMS.register_module()
+class RandomAffine(BaseTransform):
+    """Rotate and scale the frame about its centre and shift it, at random, in 2D or 3D.
+
+    Args:
+        rotation: Largest angle in degrees, to both sides. In 3D one number for all axes, or three for
+            x, y and z. The turn is made in pixels: where they are not square, it shears the anatomy.
+        scale: Largest relative change of size: the factor is drawn from [1 - scale, 1 + scale].
+        shift: Largest shift in pixels of the current frame, one number or (D,), (x, y[, z]).
+        prob: How often.
+    """
+
+    def __init__(
+        self,
+        rotation: float | Sequence[float] = 0.0,
+        scale: float = 0.0,
+        shift: float | Sequence[float] = 0.0,
+        prob: float = 1.0,
+    ) -> None:
+        if not 0 <= scale < 1:
+            raise ValueError(f"RandomAffine: scale must lie in [0, 1), got {scale!r}")
+        if np.min(rotation) < 0 or np.min(shift) < 0:
+            raise ValueError(
+                f"RandomAffine: rotation and shift must not be negative, got {rotation!r}, {shift!r}"
+            )
+        self.rotation, self.scale, self.shift, self.prob = rotation, scale, shift, checked_prob(prob)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Move the frame or leave it."""
+        size = frame_size(results, self)
+        dims, rng = len(size), results["rng"]
+        limit = per_axis(self.shift, dims, "RandomAffine: shift")
+        limit_angle = per_axis(self.rotation, 3 if dims == 3 else 1, "RandomAffine: rotation")
+        if not happens(results, self.prob):
+            return results
+        angles = rng.uniform(-1, 1, len(limit_angle)) * limit_angle
+        factor = 1 + rng.uniform(-1, 1) * self.scale
+        shift = rng.uniform(-1, 1, dims) * limit
+        center = frame_center(size)
+        matrix = scale_matrix(factor, center) @ rotation_matrix(angles, center)
+        return move_frame(results, translation_matrix(shift) @ matrix)
+
+    def __repr__(self) -> str:
+        values = f"rotation={self.rotation}, scale={self.scale}, shift={self.shift}, prob={self.prob}"
+        return f"{type(self).__name__}({values})"
+
+
+@TRANSFORMS.register_module()
+class RandomElastic(BaseTransform):
+    """Deform the image smoothly by random cubic B-splines, in 2D or 3D.
+
+    The landmarks follow, in the original frame, so that the matrix goes on to hold for them. That makes
+    it a transform for training: results measured against moved landmarks say nothing about the patient.
+
+    Args:
+        amplitude: Largest displacement of a lattice point along each axis, in pixels of the current frame.
+            At most 1 / (2 D) of a cell, which makes sure that the image is never folded.
+        cells: Lattice cells along each axis; fewer bend the image more smoothly.
+        prob: How often.
+
+    Raises:
+        ValueError: The amplitude is too large for the cells of this frame.
+    """
+
+    def __init__(self, amplitude: float, cells: int = 4, prob: float = 1.0) -> None:
+        if amplitude < 0 or cells != int(cells) or cells < 1:
+            raise ValueError(
+                f"RandomElastic: amplitude >= 0 and cells >= 1 are needed, got {amplitude}, {cells}"
+            )
+        self.amplitude, self.cells, self.prob = amplitude, int(cells), checked_prob(prob)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Deform the frame or leave it."""
+        size = frame_size(results, self)
+        dims = len(size)
+        limit = min(size) / self.cells / (2 * dims)
+        if self.amplitude > limit:
+            raise ValueError(
+                f"RandomElastic: amplitude {self.amplitude} can fold a frame of {size} with {self.cells} "
+                f"cells; at most {limit:.4g}, or take fewer cells"
+            )
+        if not happens(results, self.prob):
+            return results
+        lattice = (dims, *[self.cells + 3] * dims)
+        coefficients = results["rng"].uniform(-self.amplitude, self.amplitude, lattice)
+        field = ElasticField(coefficients, results["input_from_original"], size)
+        results["landmarks"] = field.move(np.asarray(results["landmarks"]))
+        results["elastic"] = (*results.get("elastic", ()), field)
+        return results
+
+
+@TRANSFORMS.register_module()
+class Resample(BaseTransform):
+    """Read the pixels of the current frame from the loaded image: the one place where pixels move.
+
+    Where the frame shrinks the image by more than 2 it is averaged before, against aliasing.
+
+    Args:
+        interpolation: "linear", "nearest" or "cubic" (2D only).
+        border: What lies outside the image: "constant", "replicate" or "reflect".
+        border_value: Pixel value outside if ``border`` is "constant", in the unit of the loaded image.
+    """
+
+    def __init__(
+        self, interpolation: Interpolation = "linear", border: Border = "constant", border_value: float = 0.0
+    ) -> None:
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"Resample: interpolation must be one of {list(INTERPOLATIONS)}, got {interpolation!r}"
+            )
+        if border not in BORDERS:
+            raise ValueError(f"Resample: border must be one of {list(BORDERS)}, got {border!r}")
+        self.interpolation, self.border, self.border_value = interpolation, border, border_value
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Render the frame."""
+        size = frame_size(results, self)
+        results["img"] = render(
+            results["img"],
+            results["img_from_original"],
+            results["input_from_original"],
+            size,
+            elastic=results.pop("elastic", ()),
+            interpolation=self.interpolation,
+            border=self.border,
+            border_value=self.border_value,
+        )
+        results["img_from_original"] = results["input_from_original"]
+        return results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(interpolation={self.interpolation!r}, border={self.border!r})"

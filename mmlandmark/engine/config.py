@@ -1,0 +1,94 @@
+"""Loading configs, with errors that say what is wrong where."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmlandmark.engine import mmengine_cures
+
+# Keys a run understands; anything else at the top of a config is a variable of its author.
+KNOWN_KEYS = frozenset(
+    """auto_scale_lr cfg custom_hooks custom_imports data_preprocessor default_hooks default_scope env_cfg
+    experiment_name find_unused_parameters launcher load_from load_strict log_level log_processor model
+    model_wrapper_cfg optim_wrapper param_scheduler randomness resume runner_type stages sync_bn test_cfg
+    test_dataloader test_evaluator train_cfg train_dataloader val_cfg val_dataloader val_evaluator vis_backends
+    visualizer work_dir""".split()
+)
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used; the message names file and key."""
+
+
+def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
+    """Load a config file and apply ``key.sub=value`` options.
+
+    Args:
+        path: Python, YAML or JSON config.
+        options: Dotted keys to values, as ``--cfg-options`` gives them.
+
+    Raises:
+        FileNotFoundError: The file or one of its bases does not exist.
+        ConfigError: It does not parse, or a key looks like a slip of a known one.
+    """
+    mmengine_cures.install()
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"config {path} does not exist")
+    if str(path.parent.resolve()) not in sys.path:
+        sys.path.insert(0, str(path.parent.resolve()))  # for modules a config imports from beside itself
+    try:
+        config = Config.fromfile(str(path))
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
+    _check_keys(config, str(path))
+    if options:
+        for key in options:
+            _check_option(config, key)
+        config.merge_from_dict(dict(options))
+    config.setdefault("default_scope", "mmlandmark")
+    return config
+
+
+def _check_keys(config: Config, source: str) -> None:
+    for key in config:
+        if key not in KNOWN_KEYS:
+            near = difflib.get_close_matches(key, KNOWN_KEYS, n=1, cutoff=0.85)
+            if near:
+                raise ConfigError(f"{source}: unknown key {key!r}; did you mean {near[0]!r}?")
+
+
+def _check_option(config: Config, dotted: str) -> None:
+    """Refuse an option whose key is not there but resembles one that is."""
+    node: Any = config
+    walked = []
+    for part in dotted.split("."):
+        if isinstance(node, list | tuple):
+            if not part.isdigit() or int(part) >= len(node):
+                raise ConfigError(f"--cfg-options {dotted}: {'.'.join(walked)} is a list of {len(node)}")
+            node = node[int(part)]
+        elif isinstance(node, dict | Config):
+            keys = list(node.keys())
+            if part not in keys:
+                near = difflib.get_close_matches(
+                    part, [*keys, *(KNOWN_KEYS if not walked else ())], n=3, cutoff=0.75
+                )
+                if near or (not walked and part not in KNOWN_KEYS):
+                    hint = (
+                        f" Did you mean {', '.join(near)}?"
+                        if near
+                        else f" Keys there: {', '.join(sorted(keys))}."
+                    )
+                    raise ConfigError(f"--cfg-options {dotted}: there is no key {part!r}.{hint}")
+                return  # A new key under an existing section: the section's builder will judge it.
+            node = node[part]
+        else:
+            raise ConfigError(f"--cfg-options {dotted}: {'.'.join(walked)} is {node!r} and has no keys")
+        walked.append(part)

@@ -1,0 +1,15 @@
+"""What happens beside training; every hook keeps its state in the checkpoint and decides by ``>=``."""
+
+from mmlandmark.engine.hooks.epoch_seed_hook import EpochSeedHook
+from mmlandmark.engine.hooks.invalid_loss_hook import InvalidLossHook
+from mmlandmark.engine.hooks.landmark_visualization_hook import LandmarkVisualizationHook
+from mmlandmark.engine.hooks.peak_monitor_hook import PeakMonitorHook
+from mmlandmark.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
+
+__all__ = [
+    "EpochSeedHook",
+    "InvalidLossHook",
+    "LandmarkVisualizationHook",
+    "PeakMonitorHook",
+    "SafeCheckpointHook",
+]

@@ -1,0 +1,99 @@
+"""Every place where MMEngine 0.10 needs help, in one file.
+
+=================================  ==========================================================================
+Trouble                            Cure
+=================================  ==========================================================================
+A broken torchvision beside a CPU  :func:`shield_from_torchvision` hides it, so that ``collect_env`` reports
+torch kills every Runner           it as absent.
+Loading may unpickle code (HTTP    :func:`install_safe_loaders` replaces the loaders of local files and
+files; the onedl fork always)      addresses by ones that only read tensors and plain values.
+Resume fails: the message hub's    ``SafeCheckpointHook`` turns them into plain values before saving and back
+HistoryBuffer is not a plain type  after loading.
+Checkpoints are written in place   ``LandmarkRunner.save_checkpoint`` writes beside and renames.
+``AmpOptimWrapper`` asks for CUDA  ``AutocastOptimWrapper`` is bfloat16 autocast on any device.
+torchrun on a CPU calls CUDA       ``LandmarkRunner.setup_env`` starts gloo first, and ``wrap_model`` passes
+                                   ``device_ids=None``.
+``_base_ = 'mmlandmark::...'``     :func:`install_config_scope` adds the package to the list of known ones
+is refused                         and leads the path to its configs.
+``Adafactor`` in the registry is   :func:`install_config_scope` is not concerned: use ``TorchAdafactor``.
+that of ``transformers``
+=================================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.utils.checkpoint import load_checkpoint
+
+
+def install() -> None:
+    """Apply all cures that are not classes; calling it again changes nothing."""
+    shield_from_torchvision()
+    install_safe_loaders()
+    install_config_scope()
+
+
+def shield_from_torchvision() -> None:
+    """Make a torchvision that cannot be imported look absent instead of broken."""
+    if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
+        return
+    try:
+        importlib.import_module("torchvision")
+    except Exception:
+        for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        # ``import torchvision`` now raises ModuleNotFoundError, which every caller expects.
+        sys.modules["torchvision"] = None  # type: ignore[assignment]
+
+
+def install_safe_loaders() -> None:
+    """Let MMEngine read local files and addresses by :func:`mmlandmark.utils.checkpoint.load_checkpoint`."""
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    def local(filename: str, map_location: Any = None, logger: Any = None) -> dict:
+        return load_checkpoint(filename, map_location)
+
+    def remote(filename: str, map_location: Any = None, **_: Any) -> dict:
+        from torch.hub import load_state_dict_from_url
+
+        return load_state_dict_from_url(filename, map_location=map_location, weights_only=True)
+
+    # MMEngine prints the name behind "load_from_".
+    local.__name__, remote.__name__ = "load_from_local", "load_from_http"
+    CheckpointLoader.register_scheme(prefixes="", loader=local, force=True)
+    CheckpointLoader.register_scheme(prefixes=("http://", "https://"), loader=remote, force=True)
+
+
+def config_root() -> Path:
+    """Return the folder of the configs: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+
+
+def install_config_scope() -> None:
+    """Let configs of other packages start from ``_base_ = 'mmlandmark::method/name.py'``."""
+    from mmengine.config import config, utils
+
+    if "mmlandmark" in utils.MODULE2PACKAGE:
+        return
+    utils.MODULE2PACKAGE["mmlandmark"] = "mmlandmark"
+    original = config.Config._get_cfg_path
+
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple:
+        scope, marker, name = cfg_path.partition("::")
+        if marker and scope == "mmlandmark":
+            path = config_root() / name
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f"{filename}: _base_ {cfg_path!r} is not among the configs in {config_root()}"
+                )
+            # No scope: names in these configs are found from the scope of the config that inherits them.
+            return str(path), None
+        return original(cfg_path, filename)
+
+    config.Config._get_cfg_path = staticmethod(get_cfg_path)

@@ -1,0 +1,159 @@
+"""The runner: MMEngine's, with checks that speak up before training starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner import runner as _mmengine_runner
+from torch import nn
+
+from mmlandmark.engine import mmengine_cures
+from mmlandmark.utils.checkpoint import check_state_dict, save_checkpoint
+
+mmengine_cures.install()
+
+
+class LandmarkRunner(Runner):
+    """Train, validate and test a configured detector.
+
+    Differences to :class:`mmengine.runner.Runner`: checkpoints are written atomically and must fit the
+    model they are loaded into (``load_strict=False`` in the config allows a partial start for
+    fine-tuning); model and data must agree on the number of landmarks before the first batch; several
+    processes work without a GPU.
+    """
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Start gloo where MMEngine would ask for CUDA, then do as MMEngine does."""
+        started = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if self.distributed and not started and not torch.cuda.is_available():
+            if self._launcher != "pytorch":
+                raise ValueError(
+                    f"launcher {self._launcher!r} needs GPUs; without them use torchrun, --launcher pytorch"
+                )
+            torch.distributed.init_process_group(backend="gloo")
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap for several processes; without a GPU there are no device ids."""
+        if self.distributed and not torch.cuda.is_available() and not is_model_wrapper(model):
+            model_wrapper_cfg = dict(model_wrapper_cfg or {}, device_ids=None)
+            model_wrapper_cfg.setdefault("broadcast_buffers", False)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    @classmethod
+    def build_dataloader(cls, dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
+        """Build a loader whose dataset draws from the run's seed."""
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        from mmlandmark.datasets import set_seed
+
+        set_seed(loader.dataset, seed or 0)
+        return loader
+
+    def train(self) -> nn.Module:
+        """Check data against the model, then train."""
+        self._check_landmarks()
+        return super().train()
+
+    def test(self) -> dict:
+        """Check data against the model, then test."""
+        self._check_landmarks()
+        return super().test()
+
+    def val(self) -> dict:
+        """Check data against the model, then validate."""
+        self._check_landmarks()
+        return super().val()
+
+    def _check_landmarks(self) -> None:
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        expected = getattr(getattr(model, "head", None), "num_landmarks", None)
+        for key in ("_train_dataloader", "_val_dataloader", "_test_dataloader"):
+            config = getattr(self, key, None)
+            if config is None or expected is None:
+                continue
+            if isinstance(config, dict):
+                loader = self.build_dataloader(config, seed=self.seed)
+                setattr(self, key, loader)
+            else:
+                loader = config
+            found = getattr(loader.dataset, "metainfo", {}).get("num_landmarks")
+            if found is not None and found != expected:
+                raise ValueError(
+                    f"{key[1:]}: the dataset has {found} landmarks, model.head.num_landmarks is {expected}"
+                )
+            if len(loader.dataset) == 0:
+                raise ValueError(f"{key[1:]}: the dataset is empty")
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = "cpu",
+        strict: bool | None = None,
+        revise_keys: list | None = None,
+    ) -> dict:
+        """Load weights and refuse those of another model, unless the config says ``load_strict=False``."""
+        strict = self.cfg.get("load_strict", True) if strict is None else strict
+        revise_keys = [(r"^module\.", "")] if revise_keys is None else revise_keys
+        if strict:
+            model = self.model.module if is_model_wrapper(self.model) else self.model
+            raw = _mmengine_runner._load_checkpoint(filename, map_location="cpu")
+            weights = raw.get("state_dict", raw)
+            check_state_dict(
+                model, {k.removeprefix("module."): v for k, v in weights.items()}, f"checkpoint {filename}"
+            )
+        return super().load_checkpoint(filename, map_location, False, revise_keys)
+
+    def load_or_resume(self) -> None:
+        """Resume from the newest whole checkpoint, or load the starting weights."""
+        if self._resume and self._load_from is None:
+            latest = latest_checkpoint(self.work_dir)
+            if latest is None:
+                self._resume = False
+                self.logger.info(f"nothing to resume in {self.work_dir}: starting anew")
+            else:
+                self._load_from = str(latest)
+        super().load_or_resume()
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Save as MMEngine does, but so that a crash never leaves half a file."""
+        original = _mmengine_runner.save_checkpoint
+
+        def atomically(checkpoint: dict, path: str, **_: Any) -> None:
+            save_checkpoint(checkpoint, path)
+
+        _mmengine_runner.save_checkpoint = atomically
+        try:
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+        finally:
+            _mmengine_runner.save_checkpoint = original
+
+
+def latest_checkpoint(work_dir: str | Path) -> Path | None:
+    """Return the newest whole checkpoint of a run, or None.
+
+    The note ``last_checkpoint`` names it; a run killed between checkpoint and note is found by the
+    numbers in the file names.
+    """
+    folder = Path(work_dir)
+    note = folder / "last_checkpoint"
+    name = Path(note.read_text(encoding="utf-8").strip()).name if note.is_file() else ""
+    numbered = {
+        int(m[1]): p
+        for p in folder.glob("*.pth")
+        if (m := re.fullmatch(r"(?:epoch|iter)_(\d+)\.pth", p.name))
+    }
+    newest = numbered[max(numbered)] if numbered else None
+    noted = folder / name if name and (folder / name).is_file() else None
+    return newest if newest is not None else noted
+
+
+def default_launcher() -> str:
+    """Return ``pytorch`` under torchrun, else ``none``."""
+    return "pytorch" if "LOCAL_RANK" in os.environ and "MASTER_ADDR" in os.environ else "none"

@@ -1,0 +1,172 @@
+"""Runs of several stages: each a run of its own, finished once and for all, resumed where it stopped."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmlandmark.engine.config import ConfigError
+from mmlandmark.engine.runner import latest_checkpoint
+from mmlandmark.utils.config_hash import config_hash
+from mmlandmark.utils.files import atomic_write_json
+
+PREFIX = "stage:"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run.
+
+    Attributes:
+        name: Its name, unique in the run.
+        folder: Its work folder, ``<work_dir>/<number>_<name>``.
+        config: The whole config it runs with; references to earlier stages are not yet resolved.
+    """
+
+    name: str
+    folder: Path
+    config: Config
+
+    @property
+    def note(self) -> Path:
+        """The file that says that the stage is finished."""
+        return self.folder / "stage.json"
+
+    def finished(self) -> dict[str, Any] | None:
+        """Return what the finished stage left behind, or None.
+
+        Raises:
+            ConfigError: It finished with another config than it has now.
+        """
+        if not self.note.is_file():
+            return None
+        result = json.loads(self.note.read_text(encoding="utf-8"))
+        if result["config_hash"] != config_hash(self.config, keep_seed=True):
+            raise ConfigError(
+                f"stage {self.name!r} in {self.folder} was finished with another config; remove that folder to "
+                "run it again, or use another --work-dir"
+            )
+        return dict(result, path=str(self.folder))
+
+
+def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
+    """Split a config into its stages.
+
+    ``stages`` is a list of dicts, each a ``name`` and the keys to merge over the rest of the config
+    (``_delete_=True`` replaces a section). A string ``stage:<name>:last`` or ``stage:<name>:best``
+    anywhere in a stage stands for that earlier stage's checkpoint.
+
+    Raises:
+        ConfigError: A name is missing, repeated, or refers to a stage that does not come before.
+    """
+    if not config.get("stages"):
+        raise ConfigError(f"{config.filename}: no stages in this config")
+    stages: list[Stage] = []
+    for number, overrides in enumerate(config.stages, 1):
+        overrides = copy.deepcopy(overrides.to_dict() if hasattr(overrides, "to_dict") else dict(overrides))
+        name = overrides.pop("name", None)
+        if not isinstance(name, str) or not name.isidentifier() or name in {s.name for s in stages}:
+            raise ConfigError(
+                f"{config.filename}: stage {number} needs a 'name' of its own (letters, digits, _), got {name!r}"
+            )
+        merged = Config(copy.deepcopy(config._cfg_dict), filename=config.filename)
+        merged.pop("stages")
+        merged.merge_from_dict(overrides)
+        earlier = {s.name for s in stages}
+        for reference in _references(merged._cfg_dict):
+            _, stage, which = (reference.split(":") + ["", ""])[:3]
+            if stage not in earlier or which not in ("last", "best"):
+                raise ConfigError(
+                    f"{config.filename}: stage {name!r} uses {reference!r}; write stage:<name>:last or :best with one "
+                    f"of the stages before it: {sorted(earlier)}"
+                )
+        stages.append(Stage(name, Path(work_dir) / f"{number:02d}_{name}", merged))
+    return stages
+
+
+def run_stages(
+    config: Config, work_dir: str | Path, run: Callable[[Config], dict[str, Any]], only: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """Run the stages of a config in order; the same call again goes on where it stopped.
+
+    Args:
+        config: With a key ``stages``.
+        work_dir: Folder above the stages' folders.
+        run: Trains one config and returns its results. It is called with ``work_dir``, ``resume`` and
+            ``load_from`` set.
+        only: Run this stage alone; those before it must be finished.
+
+    Returns:
+        What every finished stage left behind, by name: ``checkpoint``, ``best``, ``metrics``.
+
+    Raises:
+        ConfigError: See :func:`plan_stages`; or ``only`` names no stage, or one whose inputs are missing.
+    """
+    stages = plan_stages(config, work_dir)
+    if only is not None and only not in {s.name for s in stages}:
+        raise ConfigError(f"no stage {only!r}; there are {[s.name for s in stages]}")
+    results: dict[str, dict[str, Any]] = {}
+    for stage in stages:
+        result = stage.finished()
+        if result is None and (only is None or only == stage.name):
+            ready = Config(_resolve(stage.config._cfg_dict, results), filename=stage.config.filename)
+            ready.work_dir = str(stage.folder)
+            if latest_checkpoint(stage.folder) is not None:
+                ready.resume, ready.load_from = True, None
+            metrics = run(ready)
+            result = _leave_behind(stage, metrics)
+        if result is not None:
+            results[stage.name] = result
+        if stage.name == only:
+            break
+    return results
+
+
+def _leave_behind(stage: Stage, metrics: dict[str, Any]) -> dict[str, Any]:
+    last = latest_checkpoint(stage.folder)
+    if last is None:
+        raise RuntimeError(f"stage {stage.name!r} ended without a checkpoint in {stage.folder}")
+    best = sorted(stage.folder.glob("best_*.pth"), key=lambda p: p.stat().st_mtime)
+    result = dict(
+        name=stage.name,
+        config_hash=config_hash(stage.config, keep_seed=True),
+        # Relative to the folder, so that a run can be moved.
+        checkpoint=last.name,
+        best=best[-1].name if best else None,
+        metrics={k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and v == v},
+    )
+    atomic_write_json(stage.note, result)
+    return dict(result, path=str(stage.folder))
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [r for v in value.values() for r in _references(v)]
+    if isinstance(value, list | tuple):
+        return [r for v in value for r in _references(v)]
+    return [value] if isinstance(value, str) and value.startswith(PREFIX) else []
+
+
+def _resolve(value: Any, results: dict[str, dict[str, Any]]) -> Any:
+    """Replace references by the paths of checkpoints."""
+    if isinstance(value, dict):
+        return {k: _resolve(v, results) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_resolve(v, results) for v in value)
+    if not (isinstance(value, str) and value.startswith(PREFIX)):
+        return value
+    _, name, which = value.split(":")
+    if name not in results:
+        raise ConfigError(f"{value!r}: stage {name!r} is not finished; run it first")
+    file = results[name]["checkpoint" if which == "last" else "best"]
+    if file is None:
+        raise ConfigError(
+            f"{value!r}: stage {name!r} kept no best checkpoint; set save_best in its checkpoint hook"
+        )
+    return str(Path(results[name]["path"]) / file)

@@ -1,0 +1,312 @@
+"""What a validation or test loop reports, on top of the pure functions."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dist import get_world_size
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from mmlandmark.evaluation.functional import coordinate_mse, pearson_rho, radial_errors, reference_scale
+from mmlandmark.evaluation.report import UNIT_SUFFIX, LandmarkReport, check_format, without_nan
+from mmlandmark.registry import METRICS
+from mmlandmark.utils.files import atomic_write_json
+
+
+class CaseMetric(BaseMetric):
+    """Collects one case per image, each once, in an order that does not depend on the number of processes.
+
+    A distributed sampler repeats images so that every process gets as many as the others, and the processes'
+    results interleave. Cases are therefore told apart by ``sample_id`` and sorted by it, so that one process
+    and many report the same numbers.
+
+    Args:
+        prefix: Put before every key as ``prefix/``, to tell several metrics of one kind apart.
+        collect_device: ``cpu`` or ``gpu``, where results of several processes meet.
+        collect_dir: Shared folder in which they meet, for ``cpu``.
+    """
+
+    default_prefix = ""
+
+    def __init__(
+        self, prefix: str | None = None, collect_device: str = "cpu", collect_dir: str | None = None
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        self.cases: list[dict[str, Any]] = []
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep what the numbers need from one batch of samples with predictions.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Samples as dicts, see :class:`mmlandmark.structures.LandmarkDataSample`.
+
+        Raises:
+            ValueError: A sample lacks a field, or its shapes disagree; the message names the sample.
+        """
+        self.results.extend(self._case(sample) for sample in data_samples)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Gather the cases of all processes and return the numbers, the same ones in every process."""
+        # One packet per process: the base class interleaves the cases of all processes and cuts the list
+        # after `size` entries, which loses a case wherever a repeated one does not stand at the end.
+        self.results: list[Any] = [self.results]
+        return super().evaluate(get_world_size())
+
+    def compute_metrics(self, results: list[list[dict]]) -> dict[str, float]:
+        """Return the numbers of all cases; :attr:`cases` keeps what they were counted from.
+
+        Raises:
+            ValueError: There is no case, or two different ones bear the same ``sample_id``.
+        """
+        unique: dict[str, dict] = {}
+        for case in (case for packet in results for case in packet):
+            known = unique.setdefault(case["sample_id"], case)
+            if known["gt"].shape != case["gt"].shape or not np.array_equal(
+                known["gt"], case["gt"], equal_nan=True
+            ):
+                raise ValueError(
+                    f"sample_id {case['sample_id']!r} came twice, annotated differently: ids must be unique"
+                )
+        if not unique:
+            raise ValueError(f"{type(self).__name__}: nothing to evaluate, the data loader gave no sample")
+        self.cases = [unique[key] for key in sorted(unique)]
+        return self.measure(self.cases)
+
+    @abstractmethod
+    def measure(self, cases: list[dict[str, Any]]) -> dict[str, float]:
+        """Return the numbers of the cases given, each a dict as :meth:`_case` makes it."""
+
+    def _case(self, sample: dict) -> dict[str, Any]:
+        name = str(sample.get("sample_id", "a sample without sample_id"))
+        for key, cure in (
+            ("sample_id", "the dataset must name every case"),
+            ("gt_landmarks", "an evaluation needs annotated cases"),
+            ("pred_landmarks", "the model's predict mode must fill it"),
+        ):
+            if sample.get(key) is None:
+                raise ValueError(f"{name}: no {key}, {cure}")
+        gt, pred = _points(sample["gt_landmarks"]), _points(sample["pred_landmarks"])
+        if gt.shape != pred.shape or gt.ndim != 2:
+            raise ValueError(f"{name}: {pred.shape} predicted but {gt.shape} annotated landmarks (K, D)")
+        if sample.get("gt_visibility") is not None:
+            gt[_numpy(sample["gt_visibility"]) <= 0] = np.nan
+        spacing = sample.get("spacing")
+        if spacing is not None:
+            spacing = np.asarray(spacing, dtype=np.float64)
+            if spacing.shape != gt.shape[1:] or not (np.isfinite(spacing) & (spacing > 0)).all():
+                raise ValueError(f"{name}: spacing must be {gt.shape[1]} positive numbers, got {spacing}")
+        return dict(
+            sample_id=name,
+            gt=gt,
+            pred=pred,
+            spacing=spacing,
+            ori_shape=sample.get("ori_shape"),
+        )
+
+
+@METRICS.register_module()
+class LandmarkMetric(CaseMetric):
+    """Mean radial error, its spread, and success rates, in the original image.
+
+    Keys: ``mre``, ``mre_sd``, ``mre_median``, ``mre_p95`` over all points, ``mre_image`` (mean of the means
+    of the images), ``sdr_<radius><unit>`` and ``outliers_<radius><unit>`` in percent, ``num_images``,
+    ``num_annotated``, ``num_missing_gt`` and ``num_missing_pred``. A point that is annotated but not
+    predicted is no success; it has no error, so look at ``num_missing_pred`` beside ``mre``.
+
+    Args:
+        unit: ``mm`` (needs spacing or a reference), ``px``, or ``normalized`` (fractions of the reference).
+        radii: Radii of the success rates in ``unit``.
+        strict: Errors on the radius are no success; the default counts them as one.
+        reference: A length known from the annotation itself: ``dict(pair=(i, j), mm=50.0)`` with indices from
+            0, or ``"schema"`` to take the schema's ``reference_length``. It goes before spacing, which then
+            only says how far pixels are from square. ``mm`` is not needed for ``normalized``.
+        per_landmark: Report ``mre_<name>`` of every landmark too.
+        show: Print the whole table to the log.
+        out_file: Where to write the table: a path, or several, that end in .json, .csv or .md.
+        predictions_file: JSON to keep the points and errors of every case in, for later tools.
+        prefix: Put before every key as ``prefix/``.
+        collect_device: See :class:`CaseMetric`.
+        collect_dir: See :class:`CaseMetric`.
+
+    Raises:
+        ValueError: An argument is wrong; or, while it runs, a case has no spacing and no reference.
+    """
+
+    def __init__(
+        self,
+        unit: str = "mm",
+        radii: Sequence[float] = (2, 2.5, 3, 4),
+        strict: bool = False,
+        reference: dict[str, Any] | str | None = None,
+        per_landmark: bool = False,
+        show: bool = False,
+        out_file: str | Path | Sequence[str | Path] | None = None,
+        predictions_file: str | Path | None = None,
+        prefix: str | None = None,
+        collect_device: str = "cpu",
+        collect_dir: str | None = None,
+    ) -> None:
+        super().__init__(prefix=prefix, collect_device=collect_device, collect_dir=collect_dir)
+        if unit not in UNIT_SUFFIX:
+            raise ValueError(f"LandmarkMetric: unit must be one of {sorted(UNIT_SUFFIX)}, got {unit!r}")
+        if not radii or not all(np.isfinite(radius) and radius > 0 for radius in radii):
+            raise ValueError(f"LandmarkMetric: radii must be positive numbers, got {radii!r}")
+        if unit == "normalized" and reference is None:
+            raise ValueError(
+                "LandmarkMetric: unit='normalized' needs reference=dict(pair=(i, j)) or 'schema'"
+            )
+        if reference is not None and reference != "schema":
+            _check_reference(reference, unit)
+        self.unit, self.radii, self.strict, self.reference = unit, tuple(radii), strict, reference
+        self.per_landmark, self.show = per_landmark, show
+        self.out_files = [out_file] if isinstance(out_file, str | Path) else list(out_file or ())
+        for path in self.out_files:
+            check_format(path)
+        self.predictions_file = predictions_file
+        self.report: LandmarkReport | None = None
+
+    def measure(self, cases: list[dict[str, Any]]) -> dict[str, float]:
+        """Return the flat numbers, fill :attr:`report`, and write the files asked for."""
+        gt, pred = _stack(cases, "gt"), _stack(cases, "pred")
+        names = self._names(gt.shape[1])
+        scale, source = self._scale(cases, gt)
+        errors = radial_errors(pred, gt, scale)
+        self.report = LandmarkReport.from_errors(
+            errors,
+            names,
+            unit=self.unit,
+            radii=self.radii,
+            annotated=np.isfinite(gt).all(axis=2),
+            strict=self.strict,
+            scale_source=source,
+        )
+        for case, row in zip(cases, errors, strict=True):
+            case["errors"] = row
+        self._write(self.report, cases)
+        if self.show:
+            print_log("\n" + self.report.to_markdown(), logger="current")
+        values = self.report.scalars
+        if self.per_landmark:
+            values.update({f"mre_{row['name']}": row["mre"] for row in self.report.landmarks})
+        return values
+
+    def _case(self, sample: dict) -> dict[str, Any]:
+        case = super()._case(sample)
+        if self.unit == "mm" and self.reference is None and case["spacing"] is None:
+            raise ValueError(
+                f"{case['sample_id']}: no spacing, so no millimetres. Give the dataset the spacing (mm per "
+                "pixel), or LandmarkMetric a known length, reference=dict(pair=(i, j), mm=...); "
+                "or set unit='px'"
+            )
+        return case
+
+    def _names(self, count: int) -> list[str]:
+        names = (self.dataset_meta or {}).get("landmark_names")
+        if names is None:
+            return [f"landmark_{i + 1}" for i in range(count)]
+        if len(names) != count:
+            raise ValueError(f"the model predicts {count} landmarks but the dataset names {len(names)}")
+        return list(names)
+
+    def _scale(self, cases: list[dict[str, Any]], gt: np.ndarray) -> tuple[np.ndarray | None, str]:
+        """Return the (N, D) scale of the errors, and where it comes from in words."""
+        if self.unit == "px":
+            return None, "pixels of the original images"
+        spacing = None
+        if all(case["spacing"] is not None for case in cases):
+            spacing = np.stack([case["spacing"] for case in cases])
+        if self.reference is None:
+            return spacing, "spacing of every image"
+        reference = self._resolved_reference()
+        length = reference["mm"] if self.unit == "mm" else 1.0
+        scale = reference_scale(gt, reference["pair"], length, spacing)
+        i, j = reference["pair"]
+        lost = np.flatnonzero(np.isnan(scale).any(axis=1))
+        if lost.size:
+            raise ValueError(
+                f"{cases[lost[0]]['sample_id']}: reference landmarks {i} and {j} are missing or coincide "
+                f"({lost.size} such case(s)): leave these cases out or choose another pair"
+            )
+        words = f"distance of landmarks {i} and {j} (counted from 0) = {length:g}"
+        return scale, words + (" mm" if self.unit == "mm" else "")
+
+    def _resolved_reference(self) -> dict[str, Any]:
+        if isinstance(self.reference, dict):
+            return self.reference
+        found = (self.dataset_meta or {}).get("reference_length")
+        if not found:
+            name = (self.dataset_meta or {}).get("schema")
+            raise ValueError(
+                f"LandmarkMetric: reference='schema', but schema {name!r} has no reference_length"
+            )
+        return found
+
+    def _write(self, report: LandmarkReport, cases: list[dict[str, Any]]) -> None:
+        for path in self.out_files:
+            report.save(path)
+        if self.predictions_file is not None:
+            keys = ("sample_id", "pred", "gt", "errors", "spacing", "ori_shape")
+            rows = [{key: case[key] for key in keys} for case in cases]
+            content = dict(
+                unit=self.unit, landmark_names=[row["name"] for row in report.landmarks], cases=rows
+            )
+            atomic_write_json(self.predictions_file, without_nan(content), indent=None)
+
+
+@METRICS.register_module()
+class CoordinateMetric(CaseMetric):
+    """Errors of coordinates as the spine literature gives them: no millimetres needed.
+
+    Keys: ``coordinate_mse``, the mean squared error of coordinates given as fractions of the image's sides,
+    and ``pearson_rho``, the correlation of all predicted with all annotated fractions.
+    """
+
+    def measure(self, cases: list[dict[str, Any]]) -> dict[str, float]:
+        """Return both numbers."""
+        gt, pred = _stack(cases, "gt"), _stack(cases, "pred")
+        size = np.array([case["ori_shape"][::-1] for case in cases], dtype=np.float64)
+        return dict(coordinate_mse=coordinate_mse(pred, gt, size), pearson_rho=pearson_rho(pred, gt, size))
+
+    def _case(self, sample: dict) -> dict[str, Any]:
+        case = super()._case(sample)
+        if case["ori_shape"] is None or len(case["ori_shape"]) != case["gt"].shape[1]:
+            raise ValueError(
+                f"{case['sample_id']}: ori_shape must have one side per axis, got {case['ori_shape']}"
+            )
+        return case
+
+
+def _check_reference(reference: Any, unit: str) -> None:
+    needed = {"pair", "mm"} if unit == "mm" else {"pair"}
+    if not isinstance(reference, dict) or not needed <= set(reference) <= {"pair", "mm"}:
+        raise ValueError(f"LandmarkMetric: reference needs {sorted(needed)}, got {reference!r}")
+    if len(reference["pair"]) != 2:
+        raise ValueError(f"LandmarkMetric: reference pair must be two indices, got {reference['pair']!r}")
+
+
+def _numpy(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
+def _points(values: Any) -> np.ndarray:
+    """Return a float64 copy in which a point is finite or wholly NaN."""
+    points = np.array(_numpy(values), dtype=np.float64)
+    points[~np.isfinite(points).all(axis=-1)] = np.nan
+    return points
+
+
+def _stack(cases: list[dict[str, Any]], key: str) -> np.ndarray:
+    shape = cases[0][key].shape
+    for case in cases:
+        if case[key].shape != shape:
+            raise ValueError(
+                f"{case['sample_id']}: landmarks are {case[key].shape}, "
+                f"but {shape} in {cases[0]['sample_id']}"
+            )
+    return np.stack([case[key] for case in cases])

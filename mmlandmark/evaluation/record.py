@@ -1,0 +1,147 @@
+"""A result on disk, with all that is needed to know where it came from and to get it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mmlandmark
+from mmlandmark.evaluation.report import without_nan
+from mmlandmark.utils.config_hash import config_hash
+from mmlandmark.utils.files import atomic_write_json
+
+
+def record_results(
+    path: str | Path,
+    metrics: dict[str, float],
+    cfg: Any,
+    seed: int | None,
+    *,
+    sample_ids: Iterable[str] = (),
+    landmarks: np.ndarray | None = None,
+    config_name: str | None = None,
+    **extra: Any,
+) -> dict[str, Any]:
+    """Write the numbers of one run as JSON, whole or not at all, and return what was written.
+
+    Args:
+        path: File to write, by custom ``configs/<method>/results/<config>_seed<seed>.json``.
+        metrics: Values by name, as the evaluator returned them.
+        cfg: The resolved config, an MMEngine ``Config`` or a dict.
+        seed: Seed of the training run, or None if it is not known.
+        sample_ids: Cases that were tested.
+        landmarks: (N, K, D) their annotation, in the order of ``sample_ids``.
+        config_name: Name of the config; the default is the stem of its file.
+        extra: Further entries in plain types.
+
+    Raises:
+        ValueError: There are no metrics, or the config has no name.
+    """
+    if not metrics:
+        raise ValueError(f"{path}: no metrics to record")
+    name = config_name or Path(getattr(cfg, "filename", None) or "").stem
+    if not name:
+        raise ValueError(f"{path}: the config was not read from a file, give config_name")
+    sample_ids = list(sample_ids)
+    record = dict(
+        config=name,
+        seed=seed,
+        metrics=metrics,
+        config_hash=config_hash(cfg),
+        split=dict(images=len(sample_ids), hash=split_hash(sample_ids, landmarks) if sample_ids else None),
+        commit=git_commit(),
+        versions=versions(),
+        machine=machine(),
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **extra,
+    )
+    record = without_nan(record)
+    atomic_write_json(path, record)
+    return record
+
+
+def split_hash(sample_ids: Sequence[str], landmarks: np.ndarray | None = None) -> str:
+    """Return a hash of which cases were tested and, if given, of what counted as their truth.
+
+    Args:
+        sample_ids: N names; their order does not matter.
+        landmarks: (N, K, D) annotation in pixels, counted to a hundredth of a pixel.
+    """
+    digest = hashlib.sha256()
+    for i in sorted(range(len(sample_ids)), key=lambda i: sample_ids[i]):
+        digest.update(f"{sample_ids[i]}\n".encode())
+        if landmarks is not None:
+            points = np.asarray(landmarks[i], dtype=np.float64)
+            cells = np.where(np.isfinite(points), np.round(points * 100), np.iinfo(np.int64).min)
+            digest.update(cells.astype("<i8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def git_commit(folder: str | Path | None = None) -> str | None:
+    """Return the commit of the source tree, with ``-dirty`` if files differ from it; None outside git.
+
+    Args:
+        folder: Folder of tracked files; the default is this package. A package that only lies inside some
+            other repository, as in a virtual environment, is not tracked there and has no commit.
+    """
+    folder = Path(mmlandmark.__file__).parent if folder is None else Path(folder)
+
+    def git(*args: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *args], capture_output=True, text=True, timeout=30
+            )
+        except (OSError, subprocess.TimeoutExpired):  # No git here, so no commit either.
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD") if git("ls-files", ".") else None
+    return f"{commit}-dirty" if commit and git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of what computes the numbers; None for what is not installed."""
+    found: dict[str, str | None] = {"mmlandmark": mmlandmark.__version__, "python": platform.python_version()}
+    for name, packages in {
+        "torch": ("torch",),
+        "mmengine": ("mmengine", "mmengine-lite", "onedl-mmengine"),
+        "mmcv": ("mmcv", "mmcv-lite", "onedl-mmcv"),
+        "numpy": ("numpy",),
+    }.items():
+        found[name] = next((text for text in map(_version, packages) if text), None)
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return processor, usable cores and graphics card (None without one)."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return dict(cpu=_cpu_model(), cores=cores, gpu=gpu)
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.lower().startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,233 @@
+"""What a test reports: one row for all landmarks and one for each, as Markdown, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.evaluation.functional import mean_interval, per_image_mean, success_rate, summarize
+from mmlandmark.utils.files import atomic_write_text
+
+UNIT_SUFFIX = {"mm": "mm", "px": "px", "normalized": "norm"}
+FORMATS = (".md", ".csv", ".json")
+
+
+@dataclass(frozen=True)
+class LandmarkReport:
+    """Statistics of one evaluation.
+
+    Attributes:
+        unit: ``mm``, ``px`` or ``normalized``.
+        scale_source: Where lengths come from, in words.
+        radii: Radii of the success rates, in ``unit``.
+        strict: Errors on the radius are no success.
+        overall: Numbers of all points: ``mre``, ``sd``, ``median``, ``p95``, ``image_mre`` (mean of
+            the means of every image), ``image_sd``, ``interval`` (95 % of the MRE), ``sdr`` (a percentage per
+            radius), ``images``, ``annotated``, ``predicted``, ``missing_gt``, ``missing_pred``.
+        landmarks: One dict per landmark: ``name``, ``mre``, ``sd``, ``median``, ``p95``, ``annotated``,
+            ``predicted``, ``sdr``.
+    """
+
+    unit: str
+    scale_source: str
+    radii: tuple[float, ...]
+    strict: bool
+    overall: dict[str, Any]
+    landmarks: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def from_errors(
+        cls,
+        errors: np.ndarray,
+        names: Sequence[str],
+        *,
+        unit: str,
+        radii: Sequence[float],
+        annotated: np.ndarray | None = None,
+        strict: bool = False,
+        scale_source: str = "",
+    ) -> LandmarkReport:
+        """Count everything from a table of errors.
+
+        Args:
+            errors: (N, K) errors in ``unit``, NaN where annotation or prediction is missing.
+            names: K names of the landmarks.
+            unit: ``mm``, ``px`` or ``normalized``.
+            radii: Radii of the success rates in ``unit``.
+            annotated: (N, K) bool. An annotated point without an error was not predicted: no success rate
+                counts it as a success. The default takes the errors that exist.
+            strict: Errors on the radius are no success.
+            scale_source: Where lengths come from, in words.
+
+        Raises:
+            ValueError: Shapes disagree, or the unit is unknown.
+        """
+        errors = np.asarray(errors, dtype=np.float64)
+        annotated = np.isfinite(errors) if annotated is None else np.asarray(annotated, dtype=bool)
+        if errors.ndim != 2 or errors.shape != annotated.shape or errors.shape[1] != len(names):
+            raise ValueError(
+                f"errors {errors.shape}, annotated {annotated.shape} and {len(names)} names disagree"
+            )
+        if unit not in UNIT_SUFFIX:
+            raise ValueError(f"unit must be one of {sorted(UNIT_SUFFIX)}, got {unit!r}")
+        radii = tuple(float(radius) for radius in radii)
+        images = summarize(per_image_mean(errors))
+        overall = _numbers(errors, annotated, radii, strict)
+        overall.update(
+            image_mre=float(images["mre"]),
+            image_sd=float(images["sd"]),
+            interval=mean_interval(errors),
+            images=len(errors),
+            missing_gt=int((~annotated).sum()),
+            missing_pred=overall["annotated"] - overall["predicted"],
+        )
+        columns = (slice(i, i + 1) for i in range(len(names)))
+        rows = [
+            dict(name=str(name), **_numbers(errors[:, column], annotated[:, column], radii, strict))
+            for name, column in zip(names, columns, strict=True)
+        ]
+        return cls(unit, scale_source, radii, bool(strict), overall, tuple(rows))
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The overall numbers under flat keys, as training logs want them; radii carry their unit."""
+        overall = self.overall
+        values = dict(
+            mre=overall["mre"],
+            mre_sd=overall["sd"],
+            mre_median=overall["median"],
+            mre_p95=overall["p95"],
+            mre_image=overall["image_mre"],
+        )
+        for radius, rate in zip(self.radii, overall["sdr"], strict=True):
+            key = f"{radius:g}{UNIT_SUFFIX[self.unit]}"
+            values[f"sdr_{key}"], values[f"outliers_{key}"] = rate, 100.0 - rate
+        counts = ("images", "annotated", "missing_gt", "missing_pred")
+        return {**values, **{f"num_{key}": overall[key] for key in counts}}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON types; None stands for a number that does not exist."""
+        return without_nan(
+            dict(
+                unit=self.unit,
+                scale_source=self.scale_source,
+                radii=list(self.radii),
+                strict=self.strict,
+                overall=self.overall,
+                landmarks=list(self.landmarks),
+            )
+        )
+
+    def to_markdown(self) -> str:
+        """Return a table that also reads well as plain text, with a line that says what was measured."""
+        rows = [self._header(), *self._rows(digits=2 if self.unit != "normalized" else 4)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+        lines = [
+            "| "
+            + " | ".join(
+                _pad(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            + " |"
+            for row in [rows[0], rule, *rows[1:]]
+        ]
+        return self._preface() + "\n\n" + "\n".join(lines) + "\n"
+
+    def to_csv(self) -> str:
+        """Return one header line, one row for all landmarks and one for each, with full precision."""
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows([self._header(), *self._rows(digits=None)])
+        return stream.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write the report, whole or not at all, in the format that the suffix of ``path`` names.
+
+        Raises:
+            ValueError: The suffix is not ``.md``, ``.csv`` or ``.json``.
+        """
+        writers = {".md": self.to_markdown, ".csv": self.to_csv, ".json": lambda: dump_json(self.to_dict())}
+        atomic_write_text(path, writers[check_format(path)]())
+
+    def _header(self) -> list[str]:
+        suffix = UNIT_SUFFIX[self.unit]
+        rates = [f"SDR {radius:g} {suffix}" for radius in self.radii]
+        return [
+            "landmark",
+            "points",
+            *(f"{word} ({suffix})" for word in ("MRE", "SD", "median", "p95")),
+            *rates,
+        ]
+
+    def _rows(self, digits: int | None) -> list[list[str]]:
+        def text(value: float, places: int | None) -> str:
+            if not math.isfinite(value):
+                return "-" if digits is not None else ""
+            return repr(float(value)) if places is None else f"{value:.{places}f}"
+
+        return [
+            [row["name"], str(row["annotated"])]
+            + [text(row[key], digits) for key in ("mre", "sd", "median", "p95")]
+            + [text(rate, None if digits is None else 2) for rate in row["sdr"]]
+            for row in [dict(self.overall, name="all"), *self.landmarks]
+        ]
+
+    def _preface(self) -> str:
+        overall, suffix = self.overall, UNIT_SUFFIX[self.unit]
+        low, high = overall["interval"]
+        places = 4 if self.unit == "normalized" else 2
+        source = f" ({self.scale_source})" if self.scale_source else ""
+        return (
+            f"Errors in {suffix}{source}: {overall['images']} images, {overall['predicted']} of "
+            f"{overall['annotated']} annotated points predicted, {overall['missing_gt']} not annotated. "
+            f"MRE {overall['mre']:.{places}f}, 95 % of image resamplings {low:.{places}f} to "
+            f"{high:.{places}f}; mean over images {overall['image_mre']:.{places}f}. "
+            f"SDR in percent, error {'<' if self.strict else '<='} radius."
+        )
+
+
+def check_format(path: str | Path) -> str:
+    """Return the suffix of a report's path; ValueError if no format belongs to it."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"{path}: a report ends in one of {', '.join(FORMATS)}")
+    return suffix
+
+
+def without_nan(value: Any) -> Any:
+    """Return nested data as plain JSON types, with None for NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {str(key): without_nan(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def dump_json(data: Any) -> str:
+    """Return nested data as indented JSON text; see :func:`without_nan`."""
+    return json.dumps(without_nan(data), indent=2, allow_nan=False) + "\n"
+
+
+def _numbers(
+    errors: np.ndarray, annotated: np.ndarray, radii: Sequence[float], strict: bool
+) -> dict[str, Any]:
+    summary = summarize(errors)
+    return dict(
+        {key: float(summary[key]) for key in ("mre", "sd", "median", "p95")},
+        sdr=[float(success_rate(errors, radius, strict, annotated)) for radius in radii],
+        annotated=int(annotated.sum()),
+        predicted=int(summary["count"]),
+    )
+
+
+def _pad(cell: str, width: int, column: int) -> str:
+    return cell.ljust(width) if column == 0 else cell.rjust(width)

@@ -1,0 +1,88 @@
+"""The last step before the network: stacking, normalising and padding a batch on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from mmlandmark.registry import MODELS
+
+
+@MODELS.register_module()
+class LandmarkDataPreprocessor(BaseDataPreprocessor):
+    """Stack images of one batch, bring them to the network's channels and normalise them.
+
+    Args:
+        mean: Per channel, in units of the packed image (0 to 1); one value serves all channels.
+        std: Likewise.
+        channels: Channels the network takes; a grey image is repeated to 3, a colour image is averaged
+            to 1 with the luma weights of ITU-R BT.601. None leaves them as they are.
+        size_divisor: Pad each side at its end to a multiple of this, with zeros after normalisation. The
+            padding lies behind the image, so no coordinate changes.
+        channels_last: Use the channels-last memory format, faster for convolutions on most machines.
+        non_blocking: Copy to the device asynchronously.
+
+    Raises:
+        ValueError: Images of one batch differ in shape, or channels cannot be converted.
+    """
+
+    def __init__(
+        self,
+        mean: float | Sequence[float] = 0.0,
+        std: float | Sequence[float] = 1.0,
+        channels: int | None = None,
+        size_divisor: int = 1,
+        channels_last: bool = False,
+        non_blocking: bool = False,
+    ) -> None:
+        super().__init__(non_blocking=non_blocking)
+        mean, std = torch.as_tensor(mean).flatten().float(), torch.as_tensor(std).flatten().float()
+        if not bool((std > 0).all()):
+            raise ValueError(f"std must be positive, got {std.tolist()}")
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+        self.channels, self.size_divisor, self.channels_last = channels, size_divisor, channels_last
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Return ``dict(inputs=(B, C, *S) float32, data_samples=list)`` on the model's device."""
+        data = self.cast_data(data)
+        samples = data.get("data_samples")
+        images = data["inputs"]
+        if not isinstance(images, Tensor):
+            shapes = {tuple(i.shape) for i in images}
+            if len(shapes) > 1:
+                raise ValueError(
+                    f"images of one batch differ in shape: {sorted(shapes)}; end the geometry of the pipeline "
+                    "with one fixed size, or use batch_size=1"
+                )
+            images = torch.stack(list(images))
+        images = self.normalize(images)
+        pad = [0] * 2 * (images.ndim - 2)
+        for axis, side in enumerate(images.shape[:1:-1]):
+            pad[2 * axis + 1] = -side % self.size_divisor
+        if any(pad):
+            images = F.pad(images, pad)
+        if self.channels_last:
+            images = images.contiguous(
+                memory_format=torch.channels_last if images.ndim == 4 else torch.channels_last_3d
+            )
+        return dict(inputs=images, data_samples=samples)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Convert (B, C, *S) images to the network's channels and normalise them."""
+        images = images.float()
+        have = images.shape[1]
+        if self.channels is not None and have != self.channels:
+            if have == 1:
+                images = images.expand(-1, self.channels, *images.shape[2:])
+            elif have == 3 and self.channels == 1:
+                luma = images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, *[1] * (images.ndim - 2))
+                images = (images * luma).sum(1, keepdim=True)
+            else:
+                raise ValueError(f"the network takes {self.channels} channel(s), the image has {have}")
+        shape = (1, -1, *[1] * (images.ndim - 2))
+        return (images - self.mean.view(shape)) / self.std.view(shape)

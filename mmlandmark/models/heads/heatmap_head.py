@@ -1,0 +1,116 @@
+"""Heatmap regression at one or several resolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmlandmark.codecs import HeatmapTarget
+from mmlandmark.registry import CODECS, MODELS
+from mmlandmark.structures import LandmarkDataSample
+
+
+@MODELS.register_module()
+class HeatmapHead(BaseModule):
+    """A 1x1 convolution per supervised feature level, with codec and losses.
+
+    The codec is named here and nowhere else. The first level is the output; further levels are
+    supervised during training only (deep supervision), each with its own weight and, since a target is
+    drawn for any size, its own resolution.
+
+    Args:
+        in_channels: Channels of every level, as the backbone's or neck's ``out_channels`` says.
+        num_landmarks: K.
+        codec: Config of a codec.
+        loss: Config of a loss, or a list of them; every loss is reported by its type.
+        level_weights: Weight of every level's losses; 1 for all by default.
+        bias_init: Start of the last bias; None is PyTorch's random start.
+        dims: 2 or 3.
+        init_cfg: See MMEngine.
+
+    Raises:
+        ValueError: ``level_weights`` and ``in_channels`` differ in length.
+    """
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        num_landmarks: int,
+        codec: dict,
+        loss: dict | Sequence[dict],
+        level_weights: Sequence[float] | None = None,
+        bias_init: float | None = None,
+        dims: int = 2,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        channels = [in_channels] if isinstance(in_channels, int) else list(in_channels)
+        weights = [1.0] * len(channels) if level_weights is None else list(level_weights)
+        if len(weights) != len(channels):
+            raise ValueError(f"{len(weights)} level_weights for {len(channels)} levels of in_channels")
+        self.num_landmarks, self.level_weights = num_landmarks, weights
+        self.codec = CODECS.build(codec)
+        losses = [loss] if isinstance(loss, dict) else list(loss)
+        self.losses = nn.ModuleDict(
+            {_loss_name(losses, i): MODELS.build(cfg) for i, cfg in enumerate(losses)}
+        )
+        conv = nn.Conv2d if dims == 2 else nn.Conv3d
+        self.convs = nn.ModuleList(conv(c, num_landmarks, 1) for c in channels)
+        if bias_init is not None:
+            for layer in self.convs:
+                nn.init.constant_(layer.bias, bias_init)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return raw maps (B, K, *S) of every level while training, of the first level otherwise."""
+        if len(features) < len(self.convs):
+            raise ValueError(f"the head has {len(self.convs)} levels, the backbone gives {len(features)}")
+        used = len(self.convs) if self.training else 1
+        return [conv(f) for conv, f in zip(self.convs[:used], features, strict=False)]
+
+    def encode(
+        self,
+        samples: Sequence[LandmarkDataSample],
+        input_size: Sequence[int],
+        map_size: Sequence[int],
+        device,
+    ) -> HeatmapTarget:
+        """Return the codec's target for maps of ``map_size``.
+
+        Raises:
+            ValueError: A sample has another number of landmarks than the head; it is named.
+        """
+        for sample in samples:
+            if len(sample.gt_landmarks) != self.num_landmarks:
+                raise ValueError(
+                    f"sample {sample.sample_id!r} has {len(sample.gt_landmarks)} landmarks, the head predicts "
+                    f"{self.num_landmarks}: set head.num_landmarks or the dataset's landmarks"
+                )
+        points = torch.stack([s.to_input(s.gt_landmarks) for s in samples]).to(device)
+        mask = torch.stack([s.mask for s in samples]).to(device)
+        weights = torch.stack([s.gt_weights for s in samples]).to(device)
+        return self.codec.encode(points, mask, weights, input_size, map_size)
+
+    def loss(
+        self, features: Sequence[Tensor], samples: Sequence[LandmarkDataSample], input_size: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """Return the losses of all levels, named ``loss_<type>[_level<i>]``."""
+        results = {}
+        for level, (maps, weight) in enumerate(zip(self.forward(features), self.level_weights, strict=True)):
+            target = self.encode(samples, input_size, maps.shape[2:], maps.device)
+            for name, module in self.losses.items():
+                results[f"loss_{name}" + (f"_level{level}" if level else "")] = weight * module(maps, target)
+        return results
+
+    def predict(self, heatmaps: Tensor, input_size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Decode activated maps to (B, K, D) input pixels and (B, K) scores."""
+        return self.codec.decode(heatmaps, input_size)
+
+
+def _loss_name(losses: Sequence[dict], index: int) -> str:
+    """Name a loss by its type in lower case; a second of the same type gets its number."""
+    names = [str(cfg["type"]).rsplit(".", 1)[-1].removesuffix("Loss").lower() for cfg in losses]
+    double = names.count(names[index]) > 1
+    return f"{names[index]}{index}" if double else names[index]

@@ -1,0 +1,194 @@
+"""Losses that compare a heatmap with its target pixel by pixel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmlandmark.codecs import HeatmapTarget
+from mmlandmark.ops import ewc_error
+from mmlandmark.registry import MODELS
+
+
+class LandmarkLoss(nn.Module, ABC):
+    """A loss of predicted maps against a :class:`~mmlandmark.codecs.HeatmapTarget`.
+
+    Args:
+        loss_weight: Factor of the loss.
+
+    Subclasses implement :meth:`per_landmark`. Masked landmarks contribute neither to the value nor to
+    the count it is divided by; a batch without any landmark has loss 0 and zero gradient. NaN in a
+    prediction is never hidden for annotated landmarks.
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    @abstractmethod
+    def per_landmark(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
+        """Return the (B, K) loss of every map before masking and weighting."""
+
+    def normalizer(self, target: HeatmapTarget) -> Tensor:
+        """Return what the weighted sum over (B, K) is divided by; the total weight by default."""
+        return target.weights.sum()
+
+    def forward(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
+        """Return the scalar loss.
+
+        Args:
+            pred: (B, K, *S) raw output of the model.
+            target: Of the same size.
+
+        Raises:
+            ValueError: ``pred`` and ``target`` differ in shape.
+        """
+        expected = (*target.weights.shape, *target.size)
+        if tuple(pred.shape) != expected:
+            raise ValueError(f"prediction {tuple(pred.shape)} and target {expected} differ in shape")
+        pred = pred.to(torch.promote_types(pred.dtype, torch.float32))
+        values = torch.where(target.weights > 0, self.per_landmark(pred, target), 0)
+        total = (values * target.weights).sum()
+        return self.loss_weight * total / self.normalizer(target).clamp(min=torch.finfo(total.dtype).tiny)
+
+
+class HeatmapLoss(LandmarkLoss):
+    r"""A pixel-wise loss.
+
+    Args:
+        reduction: With w the landmark weights and e the error of a pixel, ``mean`` is
+            :math:`\sum w e / (P \sum w)` over batch, landmarks and the P pixels of a map (the plain mean
+            when nothing is masked); ``sum`` is :math:`\sum w e / B`: summed over pixels and landmarks,
+            averaged over the batch.
+        loss_weight: Factor of the loss.
+    """
+
+    def __init__(self, reduction: str = "mean", loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+        self.reduction = reduction
+
+    @abstractmethod
+    def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the error of every pixel, both arguments (B, K, *S) float."""
+
+    def per_landmark(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
+        """Return the error of every map, summed or averaged over its pixels, (B, K)."""
+        errors = self.pointwise(pred, target.heatmaps).flatten(2)
+        return errors.mean(-1) if self.reduction == "mean" else errors.sum(-1)
+
+    def normalizer(self, target: HeatmapTarget) -> Tensor:
+        """Return the total weight for ``mean``, the batch size for ``sum``."""
+        if self.reduction == "mean":
+            return target.weights.sum()
+        return target.weights.new_tensor(float(len(target.weights)))
+
+
+@MODELS.register_module()
+class HeatmapMSELoss(HeatmapLoss):
+    """Squared error."""
+
+    def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return ``(pred - target)^2``."""
+        return (pred - target).square()
+
+
+@MODELS.register_module()
+class HeatmapL1Loss(HeatmapLoss):
+    """Absolute error."""
+
+    def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return ``|pred - target|``."""
+        return (pred - target).abs()
+
+
+@MODELS.register_module()
+class EWCLoss(HeatmapLoss):
+    r"""Exponential Weighted Center loss :math:`(p - y)^2 \alpha^y` (FARNet, Ao and Wu 2023, eq. 3).
+
+    Args:
+        alpha: Base of the weight: a pixel weighs 1 far from the landmark and ``alpha`` on it.
+        reduction: See :class:`HeatmapLoss`.
+        loss_weight: Factor of the loss.
+    """
+
+    def __init__(self, alpha: float = 40.0, reduction: str = "mean", loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
+        if not alpha > 0:
+            raise ValueError(f"alpha must be positive, got {alpha}")
+        self.alpha = alpha
+
+    def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the weighted squared error."""
+        return ewc_error(pred, target, self.alpha)
+
+
+@MODELS.register_module()
+class AdaptiveWingLoss(HeatmapLoss):
+    """Adaptive Wing loss (Wang et al. 2019, eq. 3): logarithmic near zero error, sharper on the peak.
+
+    Args:
+        alpha: Exponent on the background; ``alpha - y`` on a target of height y. Above 2.
+        omega: Height of the logarithmic part.
+        epsilon: Curvature of the logarithmic part.
+        theta: Error at which it turns linear.
+        reduction: See :class:`HeatmapLoss`.
+        loss_weight: Factor of the loss.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 2.1,
+        omega: float = 14.0,
+        epsilon: float = 1.0,
+        theta: float = 0.5,
+        reduction: str = "mean",
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        if min(alpha - 1, omega, epsilon, theta) <= 0:
+            raise ValueError("AdaptiveWingLoss needs alpha > 1 and positive omega, epsilon and theta")
+        self.alpha, self.omega, self.epsilon, self.theta = alpha, omega, epsilon, theta
+
+    def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the adaptive wing error."""
+        error = (pred - target).abs()
+        power = self.alpha - target
+        ratio = self.theta / self.epsilon
+        slope = self.omega * power * ratio ** (power - 1) / (self.epsilon * (1 + ratio**power))
+        offset = self.theta * slope - self.omega * torch.log1p(ratio**power)
+        # The power of the branch not taken must stay finite, or its gradient is NaN.
+        small = error.clamp(max=self.theta)
+        return torch.where(
+            error < self.theta,
+            self.omega * torch.log1p((small / self.epsilon) ** power),
+            slope * error - offset,
+        )
+
+
+@MODELS.register_module()
+class HeatmapBCELoss(HeatmapLoss):
+    r"""Binary cross-entropy on logits against a target in [0, 1], optionally focal.
+
+    Args:
+        gamma: Focal exponent: the error is multiplied by :math:`|y - \sigma(p)|^\gamma`; 0 is plain BCE.
+        pos_weight: Factor of the positive term.
+        reduction: See :class:`HeatmapLoss`.
+        loss_weight: Factor of the loss.
+    """
+
+    def __init__(
+        self, gamma: float = 0.0, pos_weight: float = 1.0, reduction: str = "mean", loss_weight: float = 1.0
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        self.gamma, self.pos_weight = gamma, pos_weight
+
+    def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the (focal) cross-entropy."""
+        positive, negative = -F.logsigmoid(pred), -F.logsigmoid(-pred)
+        error = self.pos_weight * target * positive + (1 - target) * negative
+        return error * (target - pred.sigmoid()).abs() ** self.gamma if self.gamma else error

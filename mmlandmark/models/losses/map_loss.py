@@ -1,0 +1,66 @@
+"""Losses that look at a heatmap as a whole."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmlandmark.codecs import HeatmapTarget
+from mmlandmark.models.losses.heatmap_loss import LandmarkLoss
+from mmlandmark.registry import MODELS
+
+
+@MODELS.register_module()
+class SpatialCrossEntropyLoss(LandmarkLoss):
+    r"""Cross-entropy of the softmax over all pixels of a map against the normalised target.
+
+    :math:`-\sum_x q(x) \log \mathrm{softmax}(\beta p)(x)` with :math:`q = y / \sum y`, averaged over
+    annotated landmarks. Its gradient on a map is ``softmax - q``: it always sums to one unit of pull
+    towards the landmark, however small the peak is against the map, so no channel can settle at zero as
+    it can under a loss averaged over pixels (see ``docs/collapsed_channels.md``).
+
+    Args:
+        beta: Factor of the prediction before the softmax. 1 for a model that predicts logits; larger
+            where the same map is also regressed to a peak of height 1.
+        loss_weight: Factor of the loss.
+    """
+
+    def __init__(self, beta: float = 1.0, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        if not beta > 0:
+            raise ValueError(f"beta must be positive, got {beta}")
+        self.beta = beta
+
+    def per_landmark(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
+        """Return the cross-entropy of every map, (B, K)."""
+        weights = target.heatmaps.flatten(2)
+        mass = weights.sum(-1).clamp(min=torch.finfo(weights.dtype).tiny)
+        logits = pred.flatten(2) * self.beta
+        # logsumexp(z) - <q, z> needs no second map of log-probabilities.
+        return logits.logsumexp(-1) - (weights * logits).sum(-1) / mass
+
+
+@MODELS.register_module()
+class DiceLoss(LandmarkLoss):
+    r"""Dice loss :math:`1 - 2 \sum s t / (\sum s^2 + \sum t^2)` on the sigmoid of the prediction.
+
+    Args:
+        per_map: True: one ratio per map, averaged over annotated landmarks; False: one ratio per image
+            over all its annotated maps, averaged over the batch (FSF-LD, Huang et al. 2022, eq. 7).
+        loss_weight: Factor of the loss.
+    """
+
+    def __init__(self, per_map: bool = True, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        self.per_map = per_map
+
+    def per_landmark(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
+        """Return the Dice loss of every map, or of its image repeated for every map, (B, K)."""
+        probability, truth = pred.sigmoid().flatten(2), target.heatmaps.flatten(2)
+        overlap = (probability * truth).sum(-1)
+        total = probability.square().sum(-1) + truth.square().sum(-1)
+        if not self.per_map:
+            used = (target.weights > 0).to(total.dtype)
+            overlap = (overlap * used).sum(-1, keepdim=True).expand_as(overlap)
+            total = (total * used).sum(-1, keepdim=True).expand_as(total)
+        return 1 - 2 * overlap / total.clamp(min=torch.finfo(total.dtype).tiny)

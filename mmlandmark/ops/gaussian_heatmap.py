@@ -1,0 +1,123 @@
+"""Heatmaps with one peak per landmark, evaluated separably wherever the shape allows.
+
+The landmark's centre is continuous: nothing is rounded, cut off or assumed to lie inside the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+SHAPES = ("gaussian", "laplace", "disc")
+
+
+def gaussian_heatmap(
+    landmarks: Tensor,
+    size: Sequence[int],
+    sigma: float | Tensor,
+    *,
+    mask: Tensor | None = None,
+    shape: str = "gaussian",
+    normalize: str = "peak",
+    scale: float = 1.0,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    r"""Draw one heatmap per landmark.
+
+    With d the vector from the landmark to a pixel: ``gaussian`` is :math:`\exp(-|d|_2^2 / 2\sigma^2)`,
+    ``laplace`` is :math:`\exp(-|d|_1 / \sigma)` and ``disc`` is 1 where :math:`|d|_2 \le \sigma`.
+    Differentiable in ``landmarks`` and ``sigma`` (a disc has zero gradient).
+
+    Args:
+        landmarks: (B, K, D) pixels of the map, (x, y[, z]); NaN means missing.
+        size: (*S) of the map in array order.
+        sigma: Scalar, (K,) or (B, K), pixels of the map.
+        mask: (B, K) bool; False gives an all-zero map.
+        shape: ``gaussian``, ``laplace`` or ``disc``.
+        normalize: ``peak``: the function's maximum is ``scale``; ``sum``: its integral over the infinite
+            plane is ``scale``.
+        scale: Height or integral, see ``normalize``.
+        dtype: Of the result; the landmarks' own by default.
+
+    Returns:
+        (B, K, *S) heatmaps.
+
+    Raises:
+        ValueError: A shape does not fit or a sigma is not positive; the message names the argument.
+
+    Example:
+        >>> gaussian_heatmap(torch.tensor([[[1.0, 0.0]]]), (2, 3), 1.0).shape
+        torch.Size([1, 1, 2, 3])
+    """
+    dims = len(size)
+    if landmarks.ndim != 3 or landmarks.shape[-1] != dims:
+        raise ValueError(
+            f"landmarks must be (B, K, {dims}) for a map of size {tuple(size)}, got {tuple(landmarks.shape)}"
+        )
+    if shape not in SHAPES or normalize not in ("peak", "sum"):
+        raise ValueError(
+            f"shape must be one of {SHAPES} and normalize 'peak' or 'sum', got {shape!r}, {normalize!r}"
+        )
+    batch, count = landmarks.shape[:2]
+    present = torch.isfinite(landmarks).all(-1)
+    if mask is not None:
+        if mask.shape != (batch, count):
+            raise ValueError(f"mask must be ({batch}, {count}), got {tuple(mask.shape)}")
+        present = present & mask.bool()
+    work = torch.promote_types(landmarks.dtype, torch.float32)
+    width = torch.as_tensor(sigma, dtype=work, device=landmarks.device)
+    if (
+        width.ndim > 2
+        or (width.ndim and width.shape[-1] != count)
+        or (width.ndim == 2 and width.shape[0] != batch)
+    ):
+        raise ValueError(
+            f"sigma must be a scalar, ({count},) or ({batch}, {count}), got {tuple(width.shape)}"
+        )
+    if not bool((width > 0).all()):
+        raise ValueError(f"sigma must be positive, got {sigma}")
+    width = width.expand(batch, count)
+    # A missing landmark is moved to 0 before any arithmetic, so that no NaN reaches value or gradient.
+    points = torch.where(present[..., None], landmarks, 0).to(work)
+
+    offsets = []  # Per array axis (…z, y, x): (B, K, side) distance of every pixel row from the landmark.
+    for axis, side in enumerate(size):
+        grid = torch.arange(side, dtype=work, device=points.device)
+        offsets.append(grid - points[..., dims - 1 - axis, None])
+    if shape == "disc":
+        squared = _outer([o.square() for o in offsets], torch.add)
+        heatmaps = (squared <= width.reshape(batch, count, *[1] * dims).square()).to(work)
+    else:
+        if shape == "gaussian":
+            rows = [torch.exp(-o.square() / (2 * width[..., None].square())) for o in offsets]
+        else:
+            rows = [torch.exp(-o.abs() / width[..., None]) for o in offsets]
+        rows[0] = rows[0] * present[..., None]
+        heatmaps = _outer(rows, torch.mul)
+    height = scale * present
+    if normalize == "sum":
+        height = height / _integral(width, shape, dims)
+    if shape == "disc" or normalize == "sum" or scale != 1:
+        heatmaps = heatmaps * height.reshape(batch, count, *[1] * dims)
+    return heatmaps.to(dtype or landmarks.dtype)
+
+
+def _outer(rows: list[Tensor], combine) -> Tensor:
+    """Combine one (B, K, side) profile per array axis to (B, K, *S)."""
+    result = rows[0]
+    for row in rows[1:]:
+        result = combine(
+            result[..., None], row.reshape(*row.shape[:2], *[1] * (result.ndim - 2), row.shape[-1])
+        )
+    return result
+
+
+def _integral(width: Tensor, shape: str, dims: int) -> Tensor:
+    """Integral of a peak-1 function over the whole plane or space, (B, K)."""
+    if shape == "gaussian":
+        return (2 * torch.pi * width.square()) ** (dims / 2)
+    if shape == "laplace":
+        return (2 * width) ** dims
+    return torch.pi * width.square() if dims == 2 else 4 / 3 * torch.pi * width**3

@@ -1,0 +1,126 @@
+"""Every extension point of mmlandmark, one line each.
+
+A downstream package registers with ``from mmlandmark.registry import MODELS`` and needs no prefix in
+its configs. Three ways lead a class into a config: its registered name, its full dotted path
+(``type="my_package.module.MyLoss"``, no registration needed), or an entry point of the group
+``mmlandmark.plugins``, which is imported when a registry is first asked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+from typing import Any
+
+from mmengine import registry as _root
+from mmengine.registry import Registry as _Registry
+
+SCOPE = "mmlandmark"
+
+# The rooms that register something, from bottom to top. Asking any registry imports them all once.
+ROOMS = (
+    "mmlandmark.codecs",
+    "mmlandmark.datasets",
+    "mmlandmark.models",
+    "mmlandmark.engine",
+    "mmlandmark.evaluation",
+    "mmlandmark.visualization",
+)
+
+_swallowed: dict[str, str] = {}
+_rooms_imported = False
+
+
+def _import_rooms() -> None:
+    """Import every room and every plugin once; remember what a plugin's import raised."""
+    global _rooms_imported
+    if _rooms_imported:
+        return
+    _rooms_imported = True  # set first: the rooms ask registries while they are imported
+    try:
+        for room in ROOMS:
+            importlib.import_module(room)
+    except BaseException:
+        _rooms_imported = False  # the next to ask shall see the real error too
+        raise
+    for entry in entry_points(group="mmlandmark.plugins"):
+        try:
+            entry.load()
+        except Exception as error:  # A broken plugin must not take the house down, but is reported.
+            _swallowed[f"plugin {entry.name} ({entry.value})"] = repr(error)
+
+
+class NotRegisteredError(KeyError):
+    """Nothing is registered under a name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show the message quoted, with every quote escaped
+
+
+class Registry(_Registry):
+    """An MMEngine registry whose misses help: nearest names, and import errors swallowed on the way."""
+
+    def import_from_location(self) -> None:
+        """Import all rooms instead of one location, so that a name is found wherever it lives."""
+        _import_rooms()
+
+    def get(self, key: str) -> Any:
+        """Return the class registered as ``key`` or found at the dotted path ``key``.
+
+        Raises:
+            NotRegisteredError: Nothing is found. The message lists the nearest names and swallowed errors.
+        """
+        reason = ""
+        try:
+            found = super().get(key)
+        except RuntimeError:
+            found = None
+        if found is None and "." in key:
+            module = key.rsplit(".", 1)[0]
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                reason = f" Importing {module!r} failed: {error!r}."
+        if found is not None:
+            return found
+        raise NotRegisteredError(
+            f"{key!r} is not in the {SCOPE} registry of {self.name!r}.{reason}{self._hint(key)}"
+        )
+
+    def _hint(self, key: str) -> str:
+        names = set(self._module_dict)
+        if self.parent is not None:
+            names |= set(self.parent._module_dict)
+        near = difflib.get_close_matches(key.rsplit(".", 1)[-1], sorted(names), n=3, cutoff=0.5)
+        hint = (
+            f" Did you mean {', '.join(near)}?"
+            if near
+            else f" Registered here: {', '.join(sorted(self._module_dict))}."
+        )
+        if _swallowed:
+            hint += " Import errors on the way: " + "; ".join(f"{k}: {v}" for k, v in _swallowed.items())
+        return hint
+
+
+def _child(name: str, parent: _Registry) -> Registry:
+    return Registry(name, parent=parent, scope=SCOPE)
+
+
+MODELS = _child("model", _root.MODELS)  # backbones, necks, heads, losses, detectors, preprocessors
+CODECS = Registry("codec", scope=SCOPE)  # landmarks <-> heatmaps, encode and decode in one object
+DATASETS = _child("dataset", _root.DATASETS)  # landmark datasets and release readers
+TRANSFORMS = _child("transform", _root.TRANSFORMS)  # steps of a data pipeline
+DATA_SAMPLERS = _child("data sampler", _root.DATA_SAMPLERS)  # orders in which samples are drawn
+METRICS = _child("metric", _root.METRICS)  # what a validation or test reports
+HOOKS = _child("hook", _root.HOOKS)  # what happens beside training
+OPTIMIZERS = _child("optimizer", _root.OPTIMIZERS)  # torch's optimizers under their names, and others
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    "optimizer wrapper constructor", _root.OPTIM_WRAPPER_CONSTRUCTORS
+)  # which parameter gets which setting
+OPTIM_WRAPPERS = _child("optimizer_wrapper", _root.OPTIM_WRAPPERS)  # precision and accumulation
+PARAM_SCHEDULERS = _child("parameter scheduler", _root.PARAM_SCHEDULERS)  # learning-rate schedules
+LOOPS = _child("loop", _root.LOOPS)  # how an epoch runs
+LOG_PROCESSORS = _child("log processor", _root.LOG_PROCESSORS)  # what a log line says
+VISUALIZERS = _child("visualizer", _root.VISUALIZERS)  # how figures are drawn and stored
+VISBACKENDS = _child("vis_backend", _root.VISBACKENDS)  # where scalars and figures go

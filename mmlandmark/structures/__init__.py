@@ -1,0 +1,27 @@
+"""What travels through the house: landmarks, their frame, and the names of their set."""
+
+from mmlandmark.structures.coordinates import (
+    apply_matrix,
+    crop_matrix,
+    flip_matrix,
+    invert_matrix,
+    resize_matrix,
+    rotation_matrix,
+    scale_matrix,
+    translation_matrix,
+)
+from mmlandmark.structures.landmark_data_sample import LandmarkDataSample
+from mmlandmark.structures.landmark_schema import LandmarkSchema
+
+__all__ = [
+    "LandmarkDataSample",
+    "LandmarkSchema",
+    "apply_matrix",
+    "crop_matrix",
+    "flip_matrix",
+    "invert_matrix",
+    "resize_matrix",
+    "rotation_matrix",
+    "scale_matrix",
+    "translation_matrix",
+]

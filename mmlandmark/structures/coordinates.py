@@ -1,0 +1,125 @@
+"""The one pixel convention of mmlandmark, in two and three dimensions.
+
+A landmark is (x, y[, z]) in pixels; the centre of the first pixel is 0, so an image of width W covers
+[-0.5, W - 0.5]. Arrays are indexed the other way round, (*S) = ([depth,] height, width). A resize by a
+factor s maps x to ``(x + 0.5) * s - 0.5``, which is what image resampling does. Every geometric step is
+a homogeneous (D+1, D+1) matrix that maps points of the frame before it to the frame after it; steps are
+chained with ``after @ before``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def _per_axis(value: float | Sequence[float] | np.ndarray, dims: int | None = None) -> np.ndarray:
+    array = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    if dims is not None and array.size == 1:
+        array = np.repeat(array, dims)
+    if array.ndim != 1 or array.size not in (2, 3) or (dims is not None and array.size != dims):
+        raise ValueError(f"expected one value per axis (2 or 3), got {value!r}")
+    return array
+
+
+def _homogeneous(linear: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    matrix = np.eye(len(offset) + 1)
+    matrix[:-1, :-1] = linear
+    matrix[:-1, -1] = offset
+    return matrix
+
+
+def translation_matrix(shift: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return the (D+1, D+1) matrix that moves points by ``shift`` (D,), in pixels, (x, y[, z])."""
+    shift = _per_axis(shift)
+    return _homogeneous(np.eye(len(shift)), shift)
+
+
+def crop_matrix(start: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return the matrix of a crop whose first pixel is ``start`` (D,), (x, y[, z]); negative pads."""
+    return translation_matrix(-_per_axis(start))
+
+
+def scale_matrix(factor: float | Sequence[float], center: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return the matrix that scales by ``factor`` (scalar or (D,)) about the fixed point ``center`` (D,)."""
+    center = _per_axis(center)
+    linear = np.diag(_per_axis(factor, len(center)))
+    return _homogeneous(linear, center - linear @ center)
+
+
+def resize_matrix(size: Sequence[int], new_size: Sequence[int]) -> np.ndarray:
+    """Return the matrix of a resize from ``size`` to ``new_size``, both (*S) in array order.
+
+    Raises:
+        ValueError: The sizes differ in length, or a side is not positive.
+    """
+    old, new = _per_axis(size)[::-1], _per_axis(new_size)[::-1]
+    if len(old) != len(new) or (old <= 0).any() or (new <= 0).any():
+        raise ValueError(
+            f"cannot resize from {tuple(size)} to {tuple(new_size)}: sides must be positive and match"
+        )
+    factor = new / old
+    return _homogeneous(np.diag(factor), 0.5 * factor - 0.5)
+
+
+def flip_matrix(size: Sequence[int], axis: int = 0) -> np.ndarray:
+    """Return the matrix that mirrors a frame of ``size`` (*S) along coordinate ``axis`` (0 is x)."""
+    dims = len(size)
+    linear, offset = np.eye(dims), np.zeros(dims)
+    linear[axis, axis] = -1.0
+    offset[axis] = size[dims - 1 - axis] - 1
+    return _homogeneous(linear, offset)
+
+
+def rotation_matrix(degrees: float | Sequence[float], center: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return the matrix of a rotation about ``center`` (D,).
+
+    Args:
+        degrees: In 2D one angle, turning the x axis towards the y axis. In 3D three angles about the
+            x, y and z axis, applied in that order.
+        center: (D,) fixed point in pixels.
+    """
+    center = _per_axis(center)
+    angles = np.deg2rad(np.atleast_1d(np.asarray(degrees, dtype=np.float64)))
+    linear = np.eye(len(center))
+    planes = [(0, 1)] if len(center) == 2 else [(1, 2), (2, 0), (0, 1)]
+    if len(angles) != len(planes):
+        raise ValueError(f"{len(planes)} angle(s) are needed in {len(center)}D, got {degrees!r}")
+    for angle, (a, b) in zip(angles, planes, strict=True):
+        turn = np.eye(len(center))
+        turn[a, a] = turn[b, b] = np.cos(angle)
+        turn[b, a], turn[a, b] = np.sin(angle), -np.sin(angle)
+        linear = turn @ linear
+    return _homogeneous(linear, center - linear @ center)
+
+
+def invert_matrix(matrix: np.ndarray) -> np.ndarray:
+    """Return the inverse of a (D+1, D+1) matrix; ValueError if it squeezes space flat."""
+    if abs(np.linalg.det(matrix[:-1, :-1])) < 1e-12:
+        raise ValueError(f"the matrix cannot be inverted, it loses a dimension:\n{matrix}")
+    return np.linalg.inv(matrix)
+
+
+def apply_matrix(matrix: np.ndarray | Tensor, points: np.ndarray | Tensor) -> np.ndarray | Tensor:
+    """Map points by one matrix or by one matrix per batch item; NaN points stay NaN.
+
+    Args:
+        matrix: (D+1, D+1) or (B, D+1, D+1), numpy or torch like ``points``.
+        points: (..., D) or (B, K, D) in pixels, (x, y[, z]).
+
+    Returns:
+        The mapped points, same shape, type and dtype as ``points``.
+    """
+    if isinstance(points, Tensor):
+        matrix = torch.as_tensor(matrix, dtype=torch.float64, device=points.device)
+        linear, offset = matrix[..., :-1, :-1], matrix[..., :-1, -1]
+        offset = offset if matrix.ndim == 2 else offset[:, None]
+        return (points.double() @ linear.mT + offset).to(points.dtype)
+    matrix = np.asarray(matrix, dtype=np.float64)
+    linear, offset = matrix[..., :-1, :-1], matrix[..., :-1, -1]
+    offset = offset if matrix.ndim == 2 else offset[:, None]
+    moved = np.asarray(points, dtype=np.float64) @ np.swapaxes(linear, -1, -2) + offset
+    return moved.astype(np.asarray(points).dtype, copy=False)

@@ -1,0 +1,64 @@
+"""Arguments that the tools share; importing it costs nothing."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+class CfgOptions(argparse.Action):
+    """Collect ``key.sub=value`` pairs; values are Python literals, or strings where they are none."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:  # noqa: D102
+        options = dict(getattr(namespace, self.dest) or {})
+        for pair in values:
+            key, found, text = pair.partition("=")
+            if not found or not key:
+                parser.error(f"--cfg-options takes key=value, got {pair!r}")
+            options[key] = parse_value(text)
+        setattr(namespace, self.dest, options)
+
+
+def parse_value(text: str) -> Any:
+    """Return the Python literal ``text`` stands for; ``a,b`` is a list, anything else a string."""
+    if text.lower() in ("true", "false", "none"):
+        return {"true": True, "false": False, "none": None}[text.lower()]
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return [parse_value(part) for part in text.split(",")] if "," in text else text
+    return list(value) if isinstance(value, tuple) and not text.lstrip().startswith("(") else value
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``config``, ``--cfg-options``, ``--work-dir`` and ``--launcher``."""
+    parser.add_argument("config", help="config file")
+    parser.add_argument("--work-dir", help="where results go; work_dirs/<config name> by default")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=CfgOptions,
+        default={},
+        metavar="KEY=VALUE",
+        help="override config values",
+    )
+    parser.add_argument(
+        "--launcher", choices=("none", "pytorch", "slurm", "mpi"), help="how several processes were started"
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+
+
+def run_tool(main: Callable[[], Any]) -> None:
+    """Run a tool; an error a user can mend is printed as one line instead of a traceback."""
+    try:
+        sys.exit(main() or 0)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, FloatingPointError) as error:
+        if "--traceback" in sys.argv:
+            raise
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"error: {message}", file=sys.stderr)
+        print("(run again with --traceback to see where it comes from)", file=sys.stderr)
+        sys.exit(1)

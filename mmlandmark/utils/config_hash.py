@@ -1,0 +1,34 @@
+"""A short name for what a config says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+# They say where and how often a run was started, not what was run.
+_RUN_KEYS = ("work_dir", "resume", "load_from", "launcher", "experiment_name")
+
+
+def config_hash(config: Any, keep_seed: bool = False) -> str:
+    """Return a hash of a resolved config, equal for runs that differ in folder, launcher or (by default) seed only.
+
+    Args:
+        config: An MMEngine ``Config`` or a dict.
+        keep_seed: Tell runs of different seeds apart too.
+    """
+    content = dict(config.to_dict() if hasattr(config, "to_dict") else config)
+    for key in _RUN_KEYS:
+        content.pop(key, None)
+    if not keep_seed and isinstance(content.get("randomness"), dict):
+        content["randomness"] = {key: value for key, value in content["randomness"].items() if key != "seed"}
+    text = json.dumps(content, sort_keys=True, default=_stable_name)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _stable_name(value: Any) -> str:
+    """Name classes and functions without their address in memory, which differs from run to run."""
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return str(value) if isinstance(value, Path) else f"{type(value).__module__}.{type(value).__qualname__}"

@@ -1,0 +1,29 @@
+"""Pictures in one style: overlays, heatmaps, feature maps, views of volumes, curves."""
+
+from mmlandmark.visualization.curves import (
+    plot_cumulative_errors,
+    plot_landmark_errors,
+    plot_training,
+    read_errors,
+    read_scalars,
+)
+from mmlandmark.visualization.heatmaps import blend_heatmap, feature_grid, heatmap_grid
+from mmlandmark.visualization.overlay import draw_landmarks
+from mmlandmark.visualization.style import save_image
+from mmlandmark.visualization.views import draw_views
+from mmlandmark.visualization.visualizer import LandmarkVisualizer
+
+__all__ = [
+    "LandmarkVisualizer",
+    "blend_heatmap",
+    "draw_landmarks",
+    "draw_views",
+    "feature_grid",
+    "heatmap_grid",
+    "plot_cumulative_errors",
+    "plot_landmark_errors",
+    "plot_training",
+    "read_errors",
+    "read_scalars",
+    "save_image",
+]

@@ -1,0 +1,154 @@
+"""Heatmaps over their image, and grids of heatmaps or feature maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmlandmark.structures.coordinates import resize_matrix
+from mmlandmark.visualization import style
+from mmlandmark.visualization.overlay import Pen
+from mmlandmark.visualization.views import flatten
+
+
+def blend_heatmap(
+    image: np.ndarray,
+    heatmaps: np.ndarray,
+    *,
+    heatmap_from_image: np.ndarray | None = None,
+    peak: float | None = None,
+    alpha: float = 0.75,
+) -> np.ndarray:
+    """Lay heatmaps over an image; where they are zero the image stays as it is.
+
+    Args:
+        image: (H, W), (H, W, 1) or (H, W, 3), RGB where it has colour.
+        heatmaps: (H', W') or (K, H', W'), of which the highest counts; negative values and NaN are zero.
+        heatmap_from_image: (3, 3) matrix from pixels of ``image`` to pixels of the heatmap; by default the
+            heatmap covers the whole image.
+        peak: Value drawn brightest; the default is the highest one there is.
+        alpha: Opacity of the brightest value.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: The heatmaps are no images.
+    """
+    import cv2
+
+    canvas = style.to_rgb(image)
+    heat = np.nan_to_num(np.asarray(heatmaps, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    heat = heat.max(axis=0) if heat.ndim == 3 else heat
+    if heat.ndim != 2 or heat.size == 0:
+        raise ValueError(f"heatmaps must be (H, W) or (K, H, W), got {np.shape(heatmaps)}")
+    height, width = canvas.shape[:2]
+    if heatmap_from_image is None:
+        heatmap_from_image = resize_matrix((height, width), heat.shape)
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    heat = cv2.warpAffine(heat, heatmap_from_image[:2].astype(np.float64), (width, height), flags=how)
+    peak = float(heat.max()) if peak is None else float(peak)
+    heat = (heat / peak).clip(0, 1) if peak > 0 else np.zeros_like(heat)
+    colors = cv2.applyColorMap((heat * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    share = alpha * np.sqrt(heat)[..., None]  # The root lets the flanks of a Gaussian show.
+    return (canvas * (1 - share) + colors * share).round().astype(np.uint8)
+
+
+def heatmap_grid(
+    heatmaps: np.ndarray,
+    names: Sequence[str] | None = None,
+    image: np.ndarray | None = None,
+    *,
+    columns: int | None = None,
+    tile: int = 192,
+    peak: float | None = None,
+) -> np.ndarray:
+    """Show every landmark's heatmap in a tile of its own, with its name and the height of its peak.
+
+    All tiles share one scale, so a channel that never rises stays dark; below a tenth of
+    the scale its label is orange.
+
+    Args:
+        heatmaps: (K, *S); volumes are seen along z by their highest value.
+        names: K names; the default numbers them from 0.
+        image: (*S) the image to lay the heatmaps over, in the frame of the heatmaps.
+        columns: Number of tiles in a row; the default makes the grid about square.
+        tile: Longer side of a tile in pixels.
+        peak: Value drawn brightest; the default is the highest one of all.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: Names and heatmaps differ in number.
+    """
+    values = np.asarray(heatmaps, dtype=np.float32)
+    maps = np.stack([flatten(one) for one in values])
+    names = [str(i) for i in range(len(maps))] if names is None else list(names)
+    if len(names) != len(maps):
+        raise ValueError(f"{len(names)} names for {len(maps)} heatmaps")
+    if image is None:
+        image = np.zeros(maps.shape[1:], np.uint8)
+    elif values.ndim == 4:
+        image = flatten(np.asarray(image))
+    ground = _fit(style.to_rgb(image), tile)
+    top = np.nanmax(maps) if peak is None else peak
+    tiles = [blend_heatmap(ground, one, peak=top) for one in maps]
+    labels = [f"{name}: {np.nanmax(one):.2f}" for name, one in zip(names, maps, strict=True)]
+    return _grid(tiles, labels, columns, marked=[np.nanmax(one) < 0.1 * top for one in maps])
+
+
+def feature_grid(
+    features: np.ndarray, *, limit: int = 64, columns: int | None = None, tile: int = 128
+) -> np.ndarray:
+    """Show channels of a feature map, each from its own 1st (dark) to 99th percentile (bright).
+
+    Args:
+        features: (C, *S); volumes are seen along z by their highest value.
+        limit: Show at most this many channels, the first ones.
+        columns: Number of tiles in a row; the default makes the grid about square.
+        tile: Longer side of a tile in pixels.
+
+    Returns:
+        (H, W, 3) uint8 RGB; every tile bears the number of its channel.
+    """
+    import cv2
+
+    tiles = []
+    for channel in np.asarray(features, dtype=np.float32)[:limit]:
+        plane = np.nan_to_num(flatten(channel), nan=0.0, posinf=0.0, neginf=0.0)
+        low, high = np.percentile(plane, (1, 99))
+        scaled = ((plane - low) / max(high - low, 1e-12)).clip(0, 1) * 255
+        colors = cv2.applyColorMap(scaled.round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
+        tiles.append(_fit(np.ascontiguousarray(colors), tile))
+    return _grid(tiles, [str(i) for i in range(len(tiles))], columns)
+
+
+def _fit(image: np.ndarray, side: int) -> np.ndarray:
+    import cv2
+
+    factor = side / max(image.shape[:2])
+    size = tuple(max(round(length * factor), 1) for length in image.shape[1::-1])
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
+
+
+def _grid(
+    tiles: list[np.ndarray], labels: list[str], columns: int | None, marked: Sequence[bool] = ()
+) -> np.ndarray:
+    """Return labelled tiles of one size in rows, parted by thin dark lines."""
+    if not tiles:
+        raise ValueError("there is nothing to show: no channel")
+    columns = min(columns or math.ceil(math.sqrt(len(tiles))), len(tiles))
+    gap, (height, width) = 2, tiles[0].shape[:2]
+    rows = math.ceil(len(tiles) / columns)
+    grid = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), style.PAPER, np.uint8)
+    for i, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
+        canvas = np.ascontiguousarray(tile)
+        pen = Pen(canvas)
+        pen.font = min(pen.font, 0.95 * pen.font * width / max(pen.text_size(label)[0], 1), 0.45)
+        pen.text(label, 3, 3, style.ORANGE if any(marked[i : i + 1]) else style.WHITE)
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        grid[top : top + height, left : left + width] = canvas
+    return grid

@@ -1,0 +1,261 @@
+"""Landmarks drawn on their image: ground truth, prediction, the error between them, names and millimetres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmlandmark.structures.coordinates import apply_matrix, resize_matrix
+from mmlandmark.visualization import style
+
+_FONT = 0  # cv2.FONT_HERSHEY_SIMPLEX
+_SUBPIXEL = 4  # OpenCV draws in 1/16 pixel
+
+
+def draw_landmarks(
+    image: np.ndarray,
+    gt: np.ndarray | None = None,
+    pred: np.ndarray | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
+    errors: np.ndarray | None = None,
+    unit: str = "mm",
+    links: Sequence[tuple[int, int]] = (),
+    caption: str | None = None,
+    long_side: int | None = None,
+    scale: float = 1.0,
+) -> np.ndarray:
+    """Draw ground truth (blue rings), predictions (orange crosses) and errors (yellow lines) on an image.
+
+    Markers, lines and text grow with the image, so a radiograph of 2400 pixels reads like one of 240.
+    Missing points (NaN) are left out; points outside the image are cut off.
+
+    Args:
+        image: (H, W), (H, W, 1) or (H, W, 3), RGB where it has colour, any real dtype.
+        gt: (K, 2) pixels of ``image``, (x, y), NaN where nothing is annotated.
+        pred: (K, 2) pixels of ``image``, (x, y).
+        names: K names to write beside the points.
+        spacing: (2,) mm per pixel, (x, y); with ``gt`` and ``pred`` the error is written in mm.
+        errors: (K,) error to write beside the points in ``unit``, instead of one from ``spacing``.
+        unit: Unit of ``errors``.
+        links: Index pairs to join by a thin line (through predictions where there are any).
+        caption: Text for a band below the image, which also explains the marks.
+        long_side: Length in pixels to resize the longer side to, or None to keep the size.
+        scale: Factor on the size of markers and text.
+
+    Returns:
+        (H', W', 3) uint8 RGB: the size of ``image`` unless ``long_side`` or ``caption`` is given.
+
+    Raises:
+        ValueError: Shapes disagree.
+    """
+    gt, pred = _points(gt, "gt"), _points(pred, "pred")
+    if gt is not None and pred is not None and gt.shape != pred.shape:
+        raise ValueError(
+            f"gt has shape {gt.shape} but pred has {pred.shape}: both must hold the same landmarks"
+        )
+    shown = pred if pred is not None else gt
+    count = 0 if shown is None else len(shown)
+    if errors is None and spacing is not None and gt is not None and pred is not None:
+        errors, unit = np.linalg.norm((pred - gt) * np.asarray(spacing, dtype=np.float64), axis=1), "mm"
+    for label, values in (("names", names), ("errors", errors)):
+        if values is not None and len(values) != count:
+            raise ValueError(f"{label} has {len(values)} entries for {count} landmarks")
+    canvas, matrix = _canvas(style.to_rgb(image), long_side)
+    gt, pred = (None if points is None else apply_matrix(matrix, points) for points in (gt, pred))
+    pen = Pen(canvas, scale)
+    _draw_links(pen, gt, pred, links)
+    if gt is not None and pred is not None:
+        for start, end in zip(gt, pred, strict=True):
+            pen.line(start, end, style.ERROR_COLOR)
+    for points, draw in ((gt, pen.ring), (pred, pen.cross)):
+        for point in () if points is None else points:
+            draw(point)
+    if names is not None or errors is not None:
+        _draw_labels(pen, gt, pred, _texts(count, names, errors, unit))
+    if caption is not None:
+        canvas = np.concatenate([canvas, _band(pen, caption, gt is not None, pred is not None)])
+    return canvas
+
+
+class Pen:
+    """Draws anti-aliased marks at sub-pixel places, with a dark rim to show on bone and on air."""
+
+    def __init__(self, canvas: np.ndarray, scale: float = 1.0) -> None:
+        import cv2
+
+        self.cv2, self.canvas = cv2, canvas
+        side = float(np.sqrt(canvas.shape[0] * canvas.shape[1])) * scale
+        self.radius = max(0.007 * side, 4.0)
+        self.width = max(round(0.0024 * side), 1)
+        self.rim = round(0.0009 * side) if self.width > 1 else 0  # It would fill a thin ring.
+        self.font = max(0.00048 * side, 0.38)
+        self.stroke = max(round(0.0009 * side), 1)
+
+    def _strokes(self, color: tuple[int, int, int]) -> tuple:
+        rim = ((style.BLACK, self.width + 2 * self.rim),) if self.rim else ()
+        return (*rim, (color, self.width))
+
+    def _place(self, point: np.ndarray) -> tuple[int, int]:
+        limit = 2**26  # Far outside; larger numbers overflow inside OpenCV.
+        x, y = (
+            np.clip(np.asarray(point, dtype=np.float64) * (1 << _SUBPIXEL), -limit, limit).round().astype(int)
+        )
+        return int(x), int(y)
+
+    def line(self, start: np.ndarray, end: np.ndarray, color: tuple[int, int, int], rim: bool = True) -> None:
+        """Draw a line between two (2,) points, (x, y); nothing if one is missing."""
+        if not (np.isfinite(start).all() and np.isfinite(end).all()):
+            return
+        for stroke, width in self._strokes(color) if rim else ((color, max(self.width // 2, 1)),):
+            args = (self._place(start), self._place(end), stroke, width, self.cv2.LINE_AA, _SUBPIXEL)
+            self.cv2.line(self.canvas, *args)
+
+    def ring(self, center: np.ndarray) -> None:
+        """Draw the mark of an annotated point (2,); nothing if it is missing."""
+        if not np.isfinite(center).all():
+            return
+        radius = round(self.radius * (1 << _SUBPIXEL))
+        for stroke, width in self._strokes(style.GT_COLOR):
+            args = (self._place(center), radius, stroke, width, self.cv2.LINE_AA, _SUBPIXEL)
+            self.cv2.circle(self.canvas, *args)
+
+    def cross(self, center: np.ndarray) -> None:
+        """Draw the mark of a predicted point (2,); nothing if it is missing."""
+        if not np.isfinite(center).all():
+            return
+        for stroke, width in self._strokes(style.PRED_COLOR):
+            for slope in (1, -1):
+                arm = 0.8 * self.radius * np.array([1, slope])
+                args = (self._place(center - arm), self._place(center + arm), stroke, width)
+                self.cv2.line(self.canvas, *args, self.cv2.LINE_AA, _SUBPIXEL)
+
+    def text_size(self, text: str) -> tuple[int, int]:
+        """Return width and height of a line of text in pixels."""
+        (width, height), below = self.cv2.getTextSize(text, _FONT, self.font, self.stroke)
+        return width, height + below
+
+    def text(self, text: str, left: float, top: float, color: tuple[int, int, int] = style.WHITE) -> None:
+        """Write on a darkened box: an outline does not fit, OpenCV 5 sets bolder letters wider."""
+        (width, height), below = self.cv2.getTextSize(text, _FONT, self.font, self.stroke)
+        left, top, margin = round(left), round(top), max(self.stroke, round(0.1 * height))
+        rows = slice(max(top - margin, 0), max(top + height + below + margin, 0))
+        columns = slice(max(left - margin, 0), max(left + width + margin, 0))
+        box = self.canvas[rows, columns]
+        box[:] = (0.35 * box + 0.65 * np.asarray(style.PAPER)).astype(np.uint8)
+        args = (text, (left, top + height), _FONT, self.font, color, self.stroke, self.cv2.LINE_AA)
+        self.cv2.putText(self.canvas, *args)
+
+
+def _points(points: np.ndarray | None, label: str) -> np.ndarray | None:
+    if points is None:
+        return None
+    array = np.array(points, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise ValueError(f"{label} must be (K, 2) to be drawn on an image, got {array.shape}")
+    array[~np.isfinite(array).all(1)] = np.nan
+    return array
+
+
+def _canvas(image: np.ndarray, long_side: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image resized to ``long_side`` and the matrix that takes its points along."""
+    import cv2
+
+    size = image.shape[:2]
+    if long_side is None or long_side == max(size):
+        return image, np.eye(3)
+    if long_side < 1:
+        raise ValueError(f"long_side must be positive, got {long_side}")
+    height, width = (max(round(side * long_side / max(size)), 1) for side in size)
+    how = cv2.INTER_AREA if long_side < max(size) else cv2.INTER_CUBIC
+    return cv2.resize(image, (width, height), interpolation=how), resize_matrix(size, (height, width))
+
+
+def _draw_links(
+    pen: Pen, gt: np.ndarray | None, pred: np.ndarray | None, links: Sequence[tuple[int, int]]
+) -> None:
+    points = pred if pred is not None else gt
+    for a, b in links if points is not None else ():
+        pen.line(points[a], points[b], style.LINK_COLOR, rim=False)
+
+
+def _texts(count: int, names: Sequence[str] | None, errors: np.ndarray | None, unit: str) -> list[str]:
+    """Return what stands beside every point."""
+    parts = [[] if names is None else [str(name)] for name in names or [""] * count]
+    for part, error in zip(parts, errors if errors is not None else (), strict=False):
+        if np.isfinite(error):
+            part.append(f"{error:.1f} {unit}")
+    return [": ".join(part) for part in parts]
+
+
+def _draw_labels(pen: Pen, gt: np.ndarray | None, pred: np.ndarray | None, texts: list[str]) -> None:
+    """Write every text beside its point, where it covers as little as possible of marks and other texts."""
+    marks = np.concatenate([points for points in (gt, pred) if points is not None])
+    marks = marks[np.isfinite(marks).all(1)]
+    anchors = pred if gt is None else gt if pred is None else np.where(np.isnan(gt), pred, gt)
+    taken = np.concatenate([marks - pen.radius, marks + pen.radius], axis=1)
+    limit = np.array(pen.canvas.shape[1::-1])
+    for anchor, text in zip(anchors, texts, strict=True):
+        if not text or not np.isfinite(anchor).all() or (anchor < 0).any() or (anchor > limit).any():
+            continue
+        boxes = _candidate_boxes(anchor, pen.text_size(text), 1.5 * pen.radius)
+        cost = [_overlap(box, taken) + 4 * _outside(box, limit) for box in boxes]
+        box = boxes[int(np.argmin(cost))]
+        pen.text(text, box[0], box[1])
+        taken = np.concatenate([taken, box[None]])
+
+
+def _candidate_boxes(anchor: np.ndarray, size: tuple[int, int], gap: float) -> np.ndarray:
+    """Return (10, 4) boxes (left, top, right, bottom) around a point, the best liked first."""
+    (x, y), (width, height) = anchor, size
+    right, left, middle = x + gap, x - gap - width, x - width / 2
+    level, above, below = y - height / 2, y - gap - height, y + gap
+    corners = [(right, level), (left, level), (right, above), (right, below), (left, above), (left, below)]
+    corners += [(middle, above), (middle, below), (middle, above - height), (middle, below + height)]
+    starts = np.array(corners)
+    return np.concatenate([starts, starts + size], axis=1)
+
+
+def _overlap(box: np.ndarray, others: np.ndarray) -> float:
+    shared = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    return float(shared.clip(0).prod(1).sum())
+
+
+def _outside(box: np.ndarray, limit: np.ndarray) -> float:
+    inside = (np.minimum(box[2:], limit) - np.maximum(box[:2], 0)).clip(0).prod()
+    return float((box[2:] - box[:2]).prod() - inside)
+
+
+def _band(pen: Pen, caption: str, has_gt: bool, has_pred: bool) -> np.ndarray:
+    """Return a dark band that explains the marks drawn and holds the caption, as wide as the image."""
+    width = pen.canvas.shape[1]
+    entries = [("annotated", Pen.ring)] * has_gt + [("predicted", Pen.cross)] * has_pred
+    line = pen.text_size("Ag")[1]
+    height = round(1.6 * line)
+    words = _wrap(pen, caption, width - line)
+    key_width = sum(pen.text_size(text)[0] + 3 * line for text, _ in entries)
+    rows = (key_width > 0) + len(words)
+    band = Pen(np.full((height * rows + line // 2, width, 3), style.PAPER, np.uint8))
+    for attribute in ("radius", "width", "rim", "font", "stroke"):
+        setattr(band, attribute, getattr(pen, attribute))
+    left = line / 2
+    for text, mark in entries:
+        mark(band, np.array([left + pen.radius, 0.5 * height + line / 4]))
+        band.text(text, left + 2.8 * pen.radius, (height - line) / 2 + line / 4)
+        left += pen.text_size(text)[0] + 3 * line
+    for row, text in enumerate(words, start=rows - len(words)):
+        band.text(text, line / 2, row * height + (height - line) / 2 + line / 4)
+    return band.canvas
+
+
+def _wrap(pen: Pen, text: str, width: float) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and pen.text_size(longer)[0] <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

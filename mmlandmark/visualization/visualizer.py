@@ -1,0 +1,201 @@
+"""The visualiser of MMEngine's loops: one call draws a case as this package draws everything."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.visualization import Visualizer
+from torch import Tensor
+
+from mmlandmark.registry import VISUALIZERS
+from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.structures.coordinates import apply_matrix, invert_matrix, resize_matrix
+from mmlandmark.visualization.heatmaps import blend_heatmap
+from mmlandmark.visualization.overlay import draw_landmarks
+from mmlandmark.visualization.style import save_image
+from mmlandmark.visualization.views import draw_views
+
+
+@VISUALIZERS.register_module()
+class LandmarkVisualizer(Visualizer):
+    """Draws annotated and predicted landmarks, in two and three dimensions.
+
+    Names and links come from the dataset's metainfo, millimetres from the sample's spacing.
+
+    Args:
+        name: Name of the instance.
+        long_side: Longest side of a drawn image in pixels, or None to keep an image's size.
+        show_names: Write names and errors beside the points.
+        show_links: Join the points that the schema links.
+        show_heatmaps: Lay the sample's ``pred_heatmaps``, where it has some, under the points.
+        options: Arguments of MMEngine's ``Visualizer``.
+    """
+
+    def __init__(
+        self,
+        name: str = "visualizer",
+        *,
+        long_side: int | None = 1200,
+        show_names: bool = True,
+        show_links: bool = True,
+        show_heatmaps: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, **options)
+        self.long_side = long_side
+        self.show_names, self.show_links, self.show_heatmaps = show_names, show_links, show_heatmaps
+
+    def draw(
+        self,
+        image: np.ndarray | Tensor,
+        data_sample: LandmarkDataSample | None = None,
+        *,
+        image_from_original: np.ndarray | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+    ) -> np.ndarray:
+        """Return a picture of one case.
+
+        Args:
+            image: (*S) or (*S, 3) array, or (C, *S) tensor.
+            data_sample: The case; without it only the image is shown.
+            image_from_original: (D+1, D+1) matrix from original pixels to those of ``image``: give the
+                sample's ``input_from_original`` for the network's input. The default is the original image.
+            draw_gt: Draw the annotation where the sample has one.
+            draw_pred: Draw the prediction where the sample has one.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        sample = LandmarkDataSample() if data_sample is None else data_sample
+        gt = _points(sample, "gt_landmarks") if draw_gt else None
+        pred = _points(sample, "pred_landmarks") if draw_pred else None
+        if gt is not None and sample.get("gt_visibility") is not None:
+            gt[sample.gt_visibility.cpu().numpy() <= 0] = np.nan
+        dims = next((points.shape[1] for points in (gt, pred) if points is not None), None)
+        image = _array(image, dims or len(sample.get("ori_shape") or (0, 0)))
+        dims = dims or (3 if image.ndim == 3 and image.shape[-1] not in (1, 3) else 2)
+        matrix = np.eye(dims + 1) if image_from_original is None else np.asarray(image_from_original)
+        errors, unit = _errors(gt, pred, sample.get("spacing"))
+        drawn = dict(
+            names=self._names(gt, pred),
+            errors=errors if self.show_names else None,
+            unit=unit,
+            links=(self.dataset_meta or {}).get("links", ()) if self.show_links else (),
+            caption=_caption(sample, errors, unit),
+        )
+        gt, pred = (None if points is None else apply_matrix(matrix, points) for points in (gt, pred))
+        if dims == 3:
+            return draw_views(
+                image,
+                gt,
+                pred,
+                spacing=_image_spacing(sample, matrix),
+                long_side=self.long_side or 600,
+                **drawn,
+            )
+        if self.show_heatmaps and sample.get("pred_heatmaps") is not None:
+            image = _blend(image, sample, matrix)
+        return draw_landmarks(image, gt, pred, long_side=self.long_side, **drawn)
+
+    @master_only
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray | Tensor,
+        data_sample: LandmarkDataSample | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | Path | None = None,
+        step: int = 0,
+        image_from_original: np.ndarray | None = None,
+    ) -> None:
+        """Draw one case and store it.
+
+        Args:
+            name: Name of the picture in the backends.
+            image: (*S) or (*S, 3) array, or (C, *S) tensor.
+            data_sample: The case.
+            draw_gt: Draw the annotation.
+            draw_pred: Draw the prediction.
+            show: Open a window.
+            wait_time: Seconds the window stays open; 0 waits for a key.
+            out_file: PNG to write instead of handing the picture to the backends.
+            step: Step of the training the picture belongs to.
+            image_from_original: See :meth:`draw`.
+        """
+        picture = self.draw(
+            image, data_sample, image_from_original=image_from_original, draw_gt=draw_gt, draw_pred=draw_pred
+        )
+        self.set_image(picture)
+        if show:
+            self.show(picture, win_name=name, wait_time=wait_time)
+        if out_file is not None:
+            save_image(picture, out_file)
+        else:
+            # A backend makes a file name of it, and a folder that is not there loses the picture silently.
+            self.add_image(re.sub(r"[^\w.-]+", "_", name), picture, step)
+
+    def _names(self, gt: np.ndarray | None, pred: np.ndarray | None) -> list[str] | None:
+        points = pred if gt is None else gt
+        if not self.show_names or points is None:
+            return None
+        names = (self.dataset_meta or {}).get("landmark_names")
+        return list(names) if names is not None else [str(i) for i in range(len(points))]
+
+
+def _points(sample: LandmarkDataSample, key: str) -> np.ndarray | None:
+    points = sample.get(key)
+    return None if points is None else points.detach().cpu().double().numpy().copy()
+
+
+def _array(image: np.ndarray | Tensor, dims: int) -> np.ndarray:
+    """Return a tensor (C, *S) as an array (*S) or (*S, 3); arrays stay as they are."""
+    if not isinstance(image, Tensor):
+        return np.asarray(image)
+    array = image.detach().cpu().float().numpy() if image.is_floating_point() else image.cpu().numpy()
+    if array.ndim == dims:
+        return array
+    return np.moveaxis(array, 0, -1) if len(array) == 3 and dims == 2 else array[0]
+
+
+def _errors(
+    gt: np.ndarray | None, pred: np.ndarray | None, spacing: tuple[float, ...] | None
+) -> tuple[np.ndarray | None, str]:
+    """Return errors in the original frame, in mm where spacing is known, and their unit."""
+    if gt is None or pred is None:
+        return None, ""
+    scale = np.ones(gt.shape[1]) if spacing is None else np.asarray(spacing)
+    return np.linalg.norm((pred - gt) * scale, axis=1), "px" if spacing is None else "mm"
+
+
+def _image_spacing(sample: LandmarkDataSample, image_from_original: np.ndarray) -> np.ndarray | None:
+    """Return (D,) mm per pixel of the image drawn: the length of each of its axes' steps in the original."""
+    if sample.get("spacing") is None:
+        return None
+    steps = invert_matrix(image_from_original)[:-1, :-1]
+    return np.linalg.norm(np.asarray(sample.spacing)[:, None] * steps, axis=0)
+
+
+def _caption(sample: LandmarkDataSample, errors: np.ndarray | None, unit: str) -> str | None:
+    words = [str(sample.sample_id)] if sample.get("sample_id") is not None else []
+    present = [] if errors is None else errors[np.isfinite(errors)]
+    if len(present):
+        worst = float(np.max(present))
+        words.append(
+            f"MRE {np.mean(present):.2f} {unit} over {len(present)} landmarks, worst {worst:.1f} {unit}"
+        )
+    return ": ".join(words) or None
+
+
+def _blend(image: np.ndarray, sample: LandmarkDataSample, image_from_original: np.ndarray) -> np.ndarray:
+    heatmaps = sample.pred_heatmaps.detach().cpu().float().numpy()
+    heatmap_from_input = resize_matrix(sample.input_shape, heatmaps.shape[1:])
+    matrix = heatmap_from_input @ sample.input_from_original @ invert_matrix(image_from_original)
+    return blend_heatmap(image, heatmaps, heatmap_from_image=matrix)

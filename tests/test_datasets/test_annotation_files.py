@@ -1,0 +1,152 @@
+"""The project's own JSON and CSV."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mmlandmark.datasets.annotation_files import read_annotations
+
+NAN = float("nan")
+
+
+def csv_file(tmp_path, text, name="a.csv"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def json_file(tmp_path, data):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return path
+
+
+def test_header_in_any_order(tmp_path):
+    text = "group,b_y,image,a_x,spacing,a_y,b_x,machine\np1,4,sub/one.png,1,0.1,2,3,X\n,,two.png,5,,6,,Y\n"
+    annotations = read_annotations(csv_file(tmp_path, text), names=("a", "b"))
+    one, two = annotations.records
+    assert one["sample_id"] == "one"
+    assert one["image"] == "sub/one.png"
+    np.testing.assert_array_equal(one["landmarks"], [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(two["landmarks"], [[5, 6], [NAN, NAN]])
+    assert (one["spacing"], one["group"], one["machine"]) == (0.1, "p1", "X")
+    assert "spacing" not in two
+    assert "group" not in two
+    assert two["source"].endswith("a.csv, line 3")
+
+
+def test_header_names_the_schema_when_nobody_else_does(tmp_path):
+    annotations = read_annotations(csv_file(tmp_path, "id,b_x,b_y,a_x,a_y\n7,1,2,3,4\n"))
+    assert annotations.schema.landmarks == ("b", "a")
+    assert annotations.records[0]["sample_id"] == "7"
+
+
+def test_a_landmark_of_the_schema_without_columns_is_missing(tmp_path):
+    annotations = read_annotations(csv_file(tmp_path, "image,b_x,b_y\n7.png,1,2\n"), names=("a", "b"))
+    np.testing.assert_array_equal(annotations.records[0]["landmarks"], [[NAN, NAN], [1, 2]])
+
+
+@pytest.mark.parametrize("header", ["file,x1,y1,x0,y0", "file,p2x,p2y,p1x,p1y", "file,x_10,y_10,x_9,y_9"])
+def test_numbered_columns_are_sorted_by_number(tmp_path, header):
+    annotations = read_annotations(csv_file(tmp_path, header + "\none.bmp,3,4,1,2\n"))
+    np.testing.assert_array_equal(annotations.records[0]["landmarks"], [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_without_header(tmp_path, separator):
+    text = "001,1,2,3,4\n002,,,nan,NaN\n".replace(",", separator)
+    first, second = read_annotations(csv_file(tmp_path, text)).records
+    assert first["sample_id"] == "001"
+    np.testing.assert_array_equal(first["landmarks"], [[1, 2], [3, 4]])
+    assert np.isnan(second["landmarks"]).all()
+
+
+def test_three_dimensions(tmp_path):
+    bare = read_annotations(csv_file(tmp_path, "v.nii.gz,1,2,3,4,5,6\n"), dims=3).records[0]
+    np.testing.assert_array_equal(bare["landmarks"], [[1, 2, 3], [4, 5, 6]])
+    header = "id,a_z,a_x,a_y,spacing_x,spacing_y,spacing_z\n"
+    named = read_annotations(csv_file(tmp_path, header + "v,3,1,2,.1,.2,.3\n")).records[0]
+    np.testing.assert_array_equal(named["landmarks"], [[1, 2, 3]])
+    assert named["spacing"] == [0.1, 0.2, 0.3]
+
+
+def test_size_split_and_fold_columns(tmp_path):
+    text = "id,image,x0,y0,width,height,split,fold\na,a.png,1,2,30,20,train,1\n"
+    record = read_annotations(csv_file(tmp_path, text)).records[0]
+    assert (record["ori_shape"], record["split"], record["fold"]) == ((20, 30), "train", "1")
+
+
+def test_json_points_by_name_or_in_order(tmp_path):
+    data = dict(
+        schema=dict(name="two", landmarks=["a", "b"]),
+        samples=[
+            dict(id="x", image="x.png", landmarks=dict(b=[1, 2])),
+            dict(image="y.png", landmarks=[[3, 4], None], visibility=[1, -1], weights=[1, 0]),
+            dict(image="z.png", landmarks=None),
+        ],
+    )
+    annotations = read_annotations(json_file(tmp_path, data))
+    assert annotations.schema.name == "two"
+    x, y, z = annotations.records
+    np.testing.assert_array_equal(x["landmarks"], [[NAN, NAN], [1, 2]])
+    np.testing.assert_array_equal(y["landmarks"], [[3, 4], [NAN, NAN]])
+    assert (y["visibility"], y["weights"]) == ([1, -1], [1, 0])
+    assert z["landmarks"] is None
+
+
+def test_json_schema_beside_the_file(tmp_path):
+    (tmp_path / "own.json").write_text(json.dumps(dict(name="own", landmarks=["only"])))
+    annotations = read_annotations(json_file(tmp_path, dict(schema="own.json", samples=[])))
+    assert annotations.schema.landmarks == ("only",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("id,a_x,a_y\nq,1\n", r"line 2: 2 cells, but the header has 3"),
+        ("id,a_x,a_y\nq,1,two\n", r"line 2: 'two' is not a number"),
+        ("id,a_x\nq,1\nw,q\n", r"line 3: 'q' is not a number"),
+        ("id,a_x,b_x,b_y\nq,1,2,3\n", r"line 1: columns missing for \['a_y'\]"),
+        ("id,a_x,a_y,a_x\nq,1,2,3\n", r"line 1: columns named twice: \['a_x'\]"),
+        ("a_x,a_y,note\n1,2,q\n", r"needs a column 'image' or 'id'"),
+        ("id,image\n1,2\n", r"line 1: no columns of coordinates"),
+        ("id,c_x,c_y\nq,1,2\n", r"landmarks \['c'\] are not in the schema"),
+        ("q,1,2,3\n", r"line 1: 3 numbers after the first cell"),
+        ("q,1,2\nw,1,z\n", r"line 2: 'z' is not a number"),
+    ],
+)
+def test_broken_csv_names_the_line(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_annotations(csv_file(tmp_path, text), names=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([], "needs a list under 'samples'"),
+        (dict(images=[], annotations=[], categories=[]), "CocoKeypoints"),
+        (dict(samples=[], spacings=1), r"unknown keys \['spacings'\]"),
+        (dict(samples=[dict(landmarks=[])]), r"samples\[0\]: a sample is an object"),
+        (dict(samples=[dict(id="a")]), r"samples\[0\]: 'landmarks' is missing"),
+        (dict(samples=[dict(id="a", landmarks=[[1, 2], [3]])]), r"landmark 1 is \[3\], expected 2 numbers"),
+        (dict(samples=[dict(id="a", landmarks=dict(c=[1, 2]))]), r"landmarks \['c'\] are not in the schema"),
+    ],
+)
+def test_broken_json_names_the_key(tmp_path, data, message):
+    with pytest.raises(ValueError, match=message):
+        read_annotations(json_file(tmp_path, data), names=("a", "b"))
+
+
+def test_json_syntax_error_names_the_line(tmp_path):
+    path = csv_file(tmp_path, '{\n"samples": [\n}', "a.json")
+    with pytest.raises(ValueError, match=r"a\.json, line 3: not valid JSON"):
+        read_annotations(path)
+
+
+def test_unknown_kind_of_file(tmp_path):
+    with pytest.raises(ValueError, match="annotation files end in"):
+        read_annotations(csv_file(tmp_path, "", "a.xml"))

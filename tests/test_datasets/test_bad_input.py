@@ -1,0 +1,159 @@
+"""Bad input to a dataset: one clear error, naming file, line or key, when the dataset is built."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.records import FAR_OUTSIDE
+from mmlandmark.registry import DATASETS
+
+
+def build(tmp_path, change=None, rewrite=None, **kwargs):
+    """A dataset of three samples of two landmarks, one of them changed."""
+    samples = []
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((10, 20), np.uint8))
+        samples.append(
+            dict(image=f"{name}.png", landmarks=[[1, 2], [3, 4]], width=20, height=10, split="train")
+        )
+    samples[1].update(change or {})
+    data = dict(samples=samples)
+    if rewrite:
+        rewrite(data)
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    return LandmarkDataset("a.json", str(tmp_path), **kwargs)
+
+
+def test_the_unchanged_data_is_good(tmp_path):
+    assert len(build(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(landmarks=[[1, 2]]), "1 landmarks, but schema 'numbered2' has 2"),
+        (dict(landmarks=[[1, 2], [3, 4], None]), "3 landmarks, but schema 'numbered2' has 2"),
+        (dict(landmarks=[[1, 2, 3], [4, 5, 6]]), r"landmarks must be \(2, 2\)"),
+        (dict(landmarks=[[1, 2], [3, float("inf")]]), r"landmark 1 \(landmark_2\) is infinite"),
+        (dict(landmarks=[[1, 2], [3, float("nan")]]), r"landmark 1 \(landmark_2\) has only some"),
+        (dict(landmarks=[[1, 2], [3, None]]), r"landmark 1 \(landmark_2\) has only some"),
+        (dict(landmarks=[[1, 2], [3, 2000]]), r"landmark 1 at \[3.0, 2000.0\] lies far outside the image"),
+        (dict(landmarks=[[-11, 2], [3, 4]]), "landmark 0 .* lies far outside"),
+        (dict(spacing=0), "spacing must be one or 2 positive numbers"),
+        (dict(spacing=[0.1, -1]), "spacing must be"),
+        (dict(spacing=[0.1, 0.1, 0.1]), "spacing must be"),
+        (dict(spacing=float("nan")), "spacing must be"),
+        (dict(spacing="fine"), "spacing 'fine' is not a number"),
+        (dict(visibility=[1]), r"visibility must have 2 entries"),
+        (dict(visibility=[1, 3]), "visibility must be 1"),
+        (dict(weights=[1, -1]), "weights must be finite and not negative"),
+        (dict(width=0), "image size"),
+    ],
+)
+def test_a_bad_record_is_named(tmp_path, change, message):
+    with pytest.raises(ValueError, match=rf"a\.json, samples\[1\]: sample 'b': {message}"):
+        build(tmp_path, change)
+
+
+def test_a_point_just_outside_is_left_to_the_checker(tmp_path):
+    edge = 20 * (1 + FAR_OUTSIDE)
+    assert len(build(tmp_path, dict(landmarks=[[edge, 2], [3, 4]]))) == 3
+
+
+def test_duplicate_ids_name_both_places(tmp_path):
+    with pytest.raises(ValueError, match=r"duplicate sample id: .*samples\[0\].*samples\[1\]"):
+        build(tmp_path, dict(id="a"))
+
+
+def test_missing_image(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"1 of 3 images do not exist, first .*gone\.png.*samples\[1\]"
+    ):
+        build(tmp_path, dict(image="gone.png"))
+
+
+def test_all_images_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none of 3 images exists"):
+        build(tmp_path, image_dir="elsewhere", missing_images="drop")
+
+
+def test_broken_image_is_named_when_it_is_read(tmp_path):
+    dataset = build(tmp_path, pipeline=[dict(type="LoadImage")])
+    (tmp_path / "b.png").write_bytes(b"broken")
+    with pytest.raises(ValueError, match=r"b\.png"):
+        dataset[1]
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"data_root .*nowhere' does not exist"):
+        LandmarkDataset("a.json", str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match=r"annotation file .*gone\.json' does not exist"):
+        LandmarkDataset("gone.json", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"list of ids .*gone\.txt' does not exist"):
+        build(tmp_path, ids="gone.txt")
+    with pytest.raises(ValueError, match="needs ann_file"):
+        LandmarkDataset(data_root=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        (dict(split="test"), r"split 'test' is empty; splits found: \['train'\]"),
+        (dict(fold=0), "fold 0 is empty; folds found: none"),
+        (dict(ids=["a", "z"]), r"ids: 1 of 2 ids are not in .* e\.g\. \['z'\]"),
+        (dict(ids=["a", "a"]), r"ids listed twice: \['a'\]"),
+        (dict(ids=[]), "no ids"),
+        (dict(num_folds=3), "num_folds says how many"),
+        (dict(num_folds=4, fold=0), "num_folds must be between 2 and the number of groups, 3"),
+        (dict(landmarks=["nose"]), "landmarks: 'nose' is not in schema"),
+        (dict(landmarks=[2]), "landmarks: 2 is not in schema"),
+        (dict(landmarks=[1, 1]), "none twice"),
+        (dict(spacing=-0.1), "spacing must be"),
+        (dict(seed=-1), "seed must be an integer"),
+        (dict(missing_images="ignore"), "missing_images must be"),
+        (dict(schema=dict(name="three", landmarks=["x", "y", "z"])), "2 landmarks, but schema 'three' has 3"),
+    ],
+)
+def test_a_bad_argument_is_named(tmp_path, selection, message):
+    with pytest.raises(ValueError, match=message):
+        build(tmp_path, **selection)
+
+
+def test_empty_file(tmp_path):
+    with pytest.raises(ValueError, match="no records are left"):
+        build(tmp_path, rewrite=lambda data: data["samples"].clear())
+
+
+def test_unannotated_data_needs_a_schema(tmp_path):
+    def strip(data):
+        for sample in data["samples"]:
+            sample["landmarks"] = None
+
+    with pytest.raises(ValueError, match="no record has landmarks: say with schema"):
+        build(tmp_path, rewrite=strip)
+    dataset = build(tmp_path, rewrite=strip, schema="hand_atlas")
+    assert np.isnan(dataset[0]["landmarks"]).all()
+    assert dataset[0]["landmarks"].shape == (37, 2)
+
+
+def test_unknown_schema_lists_the_shipped_ones(tmp_path):
+    with pytest.raises(FileNotFoundError, match="hand_atlas"):
+        build(tmp_path, schema="hands")
+
+
+def test_unknown_argument_and_unknown_type(tmp_path):
+    with pytest.raises(TypeError, match="image_folder"):
+        DATASETS.build(dict(type="LandmarkDataset", image_folder="x"))
+    with pytest.raises(KeyError, match="Did you mean LandmarkDataset"):
+        DATASETS.build(dict(type="LandmarkDatset"))
+
+
+def test_a_pipeline_that_loses_its_sample_is_named(tmp_path):
+    dataset = build(tmp_path, pipeline=[lambda results: None])
+    with pytest.raises(RuntimeError, match=r"returned None for .*samples\[2\]: sample 'c'"):
+        dataset[2]

@@ -1,0 +1,243 @@
+"""Fault finding: planted faults are found, clean data stays quiet, and the real faults are counted."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmlandmark.datasets import LandmarkDataset, PhantomDataset
+from mmlandmark.datasets.check_report import to_markdown
+from mmlandmark.datasets.checks import Thresholds, check_dataset
+from mmlandmark.datasets.releases import Isbi2015Cephalogram, SpineAasce2019
+from mmlandmark.datasets.shape_checks import align
+
+TOOL = Path(__file__).parents[2] / "tools" / "check_dataset.py"
+SCHEMA = dict(
+    name="ladder",
+    landmarks=[f"{side}{level}" for level in range(6) for side in ("left", "right")],
+    flip_pairs=[[2 * level, 2 * level + 1] for level in range(6)],
+)
+
+
+def ladder(count=30, seed=0):
+    """(N, 12, 2) two columns of six points, slightly shaken."""
+    base = np.array([[x, 20 + 25 * level] for level in range(6) for x in (40, 80)], dtype=float)
+    return base + np.random.default_rng(seed).normal(0, 1.5, (count, 12, 2))
+
+
+def dataset(folder, points, write_images=True, **more):
+    """A dataset of these points; every image is different. ``more`` holds one list per key."""
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = []
+    for n, shape in enumerate(points):
+        image = np.full((180, 120), 100, np.uint8)
+        image[n % 180, n // 180] = 255
+        if write_images:
+            cv2.imwrite(str(folder / f"{folder.name}{n}.png"), image)
+        marks = [None if np.isnan(p).any() else p.tolist() for p in shape]
+        samples.append(
+            dict(image=f"{folder.name}{n}.png", landmarks=marks, **{k: v[n] for k, v in more.items()})
+        )
+    (folder / "a.json").write_text(json.dumps(dict(schema=SCHEMA, samples=samples)))
+    return LandmarkDataset("a.json", str(folder), missing_images="keep")
+
+
+def found(report):
+    return {(f["check"], f["sample_id"]) for f in report["findings"]}
+
+
+def test_clean_data_is_quiet(tmp_path):
+    report = check_dataset(dict(train=dataset(tmp_path / "t", ladder())))
+    assert report["findings"] == []
+    assert report["splits"]["train"]["samples"] == 30
+    assert report["splits"]["train"]["image_size"] == {"x": [120, 120], "y": [180, 180]}
+    assert "Nothing was found" in to_markdown(report)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (lambda p: p.__setitem__((3, 0), [-0.6, 20]), "point outside"),
+        (lambda p: p.__setitem__((3, 11), [119.6, 145]), "point outside"),
+        (lambda p: p.__setitem__((3, 4), p[3, 6] + 1), "points too close"),
+        (lambda p: p.__setitem__((3, [4, 5]), p[3, [5, 4]]), "left-right swap"),
+        (lambda p: p.__setitem__((3, [4, 6]), p[3, [6, 4]]), "order break"),
+        (lambda p: p.__setitem__(3, p[3] * [-1, 1] + [119, 0]), "mirrored shape"),
+        (lambda p: p.__setitem__(3, p[3][np.random.default_rng(0).permutation(12)]), "shape outlier"),
+        (lambda p: p.__setitem__(3, p[7]), "same landmarks"),
+    ],
+)
+def test_a_planted_fault_is_found(tmp_path, fault, expected):
+    points = ladder()
+    fault(points)
+    results = found(check_dataset(dict(train=dataset(tmp_path / "t", points))))
+    culprit = "t7" if expected == "same landmarks" else "t3"
+    assert (expected, culprit) in results
+    assert {sample for _, sample in results} == {culprit}
+
+
+def test_a_single_landmark_far_off_is_named(tmp_path):
+    points = ladder(60)
+    points[3, 7, 0] += 14
+    report = check_dataset(dict(train=dataset(tmp_path / "t", points)), Thresholds(shape=1e3, landmark=5))
+    (finding,) = report["findings"]
+    assert (finding["check"], finding["sample_id"], finding["landmarks"]) == ("landmark outlier", "t3", [7])
+
+
+def test_few_records_teach_nothing(tmp_path):
+    points = ladder(9)
+    points[3, [4, 5]] = points[3, [5, 4]]
+    assert check_dataset(dict(train=dataset(tmp_path / "t", points)))["findings"] == []
+
+
+def test_missing_landmarks_are_counted_and_disturb_nothing(tmp_path):
+    points = ladder()
+    points[:20, 3] = np.nan
+    points[5] = np.nan
+    report = check_dataset(dict(train=dataset(tmp_path / "t", points)))
+    assert report["findings"] == []
+    split = report["splits"]["train"]
+    assert (split["missing_landmarks"], split["samples_without_landmarks"]) == (31, 1)
+    assert report["landmarks"][3]["annotated"] == 10
+
+
+def test_spacing(tmp_path):
+    spacing = [0.1] * 30
+    spacing[4], spacing[9] = None, 1.0
+    results = found(check_dataset(dict(train=dataset(tmp_path / "t", ladder(), spacing=spacing))))
+    assert results == {("spacing", "t4"), ("spacing", "t9")}
+
+
+def test_leaks_between_splits(tmp_path):
+    train = dataset(tmp_path / "a", ladder(12, 0), group=[f"p{n}" for n in range(12)])
+    test = dataset(tmp_path / "b", ladder(12, 1), group=[f"p{n + 11}" for n in range(12)])
+    (tmp_path / "b" / "b5.png").write_bytes((tmp_path / "a" / "a2.png").read_bytes())
+    report = check_dataset(dict(train=train, test=test))
+    # Images of one number are equal by construction, so that all of these leak, and b5 equals a2 instead.
+    leaks = {(f["check"], f["sample_id"]) for f in report["findings"] if f["check"] == "group leak"}
+    assert leaks == {("group leak", "a11"), ("group leak", "b0")}
+    images = {f["sample_id"] for f in report["findings"] if f["check"] == "image leak"}
+    assert {"a2", "b5"} <= images
+    assert "a5" not in images
+    assert {f["level"] for f in report["findings"] if "leak" in f["check"]} == {"error"}
+
+
+def test_missing_and_broken_images(tmp_path):
+    data = dataset(tmp_path / "t", ladder(4))
+    (tmp_path / "t" / "t1.png").unlink()
+    (tmp_path / "t" / "t2.png").write_bytes(b"no image")
+    assert found(check_dataset(dict(train=data))) == {("broken image", "t1"), ("broken image", "t2")}
+
+
+def test_splits_must_have_one_schema(tmp_path):
+    data = dataset(tmp_path / "t", ladder(3))
+    part = LandmarkDataset("a.json", str(tmp_path / "t"), landmarks=[0, 1])
+    with pytest.raises(ValueError, match="split 'test' has other landmarks"):
+        check_dataset(dict(train=data, test=part))
+    with pytest.raises(ValueError, match="no dataset"):
+        check_dataset({})
+
+
+def test_phantoms_have_no_errors():
+    report = check_dataset(dict(train=PhantomDataset("spine", num_samples=12)))
+    assert not [
+        f for f in report["findings"] if f["check"] in ("point outside", "order break", "left-right swap")
+    ]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_alignment_undoes_a_similarity_but_no_mirroring(dims):
+    rng = np.random.default_rng(dims)
+    target = rng.normal(size=(9, dims))
+    turn = np.linalg.qr(rng.normal(size=(dims, dims)))[0]
+    turn[:, 0] *= np.sign(np.linalg.det(turn))
+    moved = 3.0 * target @ turn + rng.normal(size=dims)
+    moved[2] = np.nan
+    back = align(moved, target)
+    assert np.isnan(back[2]).all()
+    np.testing.assert_allclose(np.delete(back, 2, 0), np.delete(target, 2, 0), atol=1e-9)
+    mirrored = target * ([-1] + [1] * (dims - 1))
+    assert np.abs(align(mirrored, target) - target).max() > 0.1
+
+
+def run_tool(capsys, *arguments):
+    main = runpy.run_path(str(TOOL))["main"]
+    return main([str(a) for a in arguments]), capsys.readouterr()
+
+
+def test_tool_writes_both_reports(tmp_path, capsys):
+    points = ladder()
+    points[3, [4, 5]] = points[3, [5, 4]]
+    dataset(tmp_path / "t", points)
+    arguments = ["--ann-file", "a.json", "--data-root", tmp_path / "t", "--out", tmp_path / "out"]
+    code, output = run_tool(capsys, *arguments)
+    assert code == 0
+    assert "left-right swap: 1 samples" in output.out
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["summary"]["left-right swap"] == 1
+    assert "### Left-right swap" in (tmp_path / "out" / "report.md").read_text()
+    assert run_tool(capsys, *arguments, "--fail-on", "warning")[0] == 1
+    assert run_tool(capsys, *arguments, "--fail-on", "error")[0] == 0
+    options = ["--options", "chain=0.999", "shape=1000.0", "landmark=1000.0"]
+    assert "nothing was found" in run_tool(capsys, *arguments, *options)[1].out
+
+
+def test_tool_reads_the_datasets_of_a_config(tmp_path, capsys):
+    dataset(tmp_path / "t", ladder(), split=["train"] * 20 + ["test"] * 10)
+    config = tmp_path / "config.py"
+    config.write_text(
+        f"base = dict(type='LandmarkDataset', ann_file='a.json', data_root={str(tmp_path / 't')!r})\n"
+        "pipeline = [dict(type='LoadImage')]\n"
+        "part = dict(base, split='train', pipeline=pipeline)\n"
+        "repeated = dict(type='RepeatDataset', times=2, dataset=part)\n"
+        "train_dataloader = dict(dataset=repeated)\n"
+        "val_dataloader = dict(dataset=dict(base, split='test'))\n"
+        "test_dataloader = dict(dataset=dict(base, split='test', test_mode=True))\n"
+    )
+    code, output = run_tool(capsys, config, "--out", tmp_path / "out")
+    assert code == 0, output.err
+    splits = json.loads((tmp_path / "out" / "report.json").read_text())["splits"]
+    assert {name: split["samples"] for name, split in splits.items()} == {"train": 20, "val+test": 10}
+
+
+def test_tool_says_what_is_wrong(tmp_path, capsys):
+    code, output = run_tool(capsys, "--data-root", tmp_path / "nowhere", "--ann-file", "a.json")
+    assert code == 2
+    assert "does not exist" in output.err
+    code, output = run_tool(capsys, "--type", "SpineAasce", "--data-root", tmp_path)
+    assert code == 2
+    assert "Did you mean SpineAasce2019" in output.err
+    assert not (tmp_path / "work_dirs").exists()
+
+
+def test_tool_helps_without_heavy_imports():
+    code = "import sys, runpy; sys.argv = ['x', '--help']\n"
+    code += f"try: runpy.run_path({str(TOOL)!r}, run_name='__main__')\n"
+    code += "except SystemExit: pass\nassert not {'torch', 'numpy', 'mmengine'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.real_data
+def test_known_faults_of_the_spine_labels(real_data):
+    report = check_dataset(dict(train=SpineAasce2019(data_root=str(real_data("spine_aasce2019")))))
+    counts = report["summary"]
+    assert counts["point outside"] == 1
+    assert counts["points too close"] == 7
+    assert counts["left-right swap"] == 2
+    assert counts["order break"] == 62
+
+
+@pytest.mark.real_data
+def test_isbi_has_two_images_in_both_train_and_test(real_data):
+    root = str(real_data("isbi2015_ceph"))
+    report = check_dataset({s: Isbi2015Cephalogram(data_root=root, split=s) for s in ("train", "test1")})
+    leaked = {f["sample_id"] for f in report["findings"] if f["check"] == "image leak"}
+    assert leaked == {"038", "283", "144", "173"}
+    assert "point outside" not in report["summary"]

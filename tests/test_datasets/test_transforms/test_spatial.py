@@ -1,0 +1,416 @@
+"""Geometry: what is drawn at a landmark stays at it, and pixels are read once."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import map_coordinates
+
+import mmlandmark.datasets.transforms as T
+from mmlandmark.datasets.transforms.rendering import source_coordinates
+from mmlandmark.structures import apply_matrix, invert_matrix
+
+SHAPES = {2: (200, 180), 3: (44, 52, 48)}
+
+
+def draw_dot(shape, point, sigma, dtype=np.float32):
+    """Return an image of a Gaussian dot, whose centroid is the point to within 1e-3 px."""
+    axes = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij")[::-1]
+    distance = sum((axis - p) ** 2 for axis, p in zip(axes, point, strict=True))
+    dot = np.exp(-distance / (2 * sigma**2))
+    return (
+        dot.astype(np.float32) if dtype == np.float32 else (dot * np.iinfo(dtype).max).round().astype(dtype)
+    )
+
+
+def centroid(array):
+    weights = np.where(array > 0.02 * array.max(), array, 0).astype(np.float64)
+    axes = np.meshgrid(*[np.arange(n) for n in array.shape], indexing="ij")[::-1]
+    return np.array([(axis * weights).sum() for axis in axes]) / weights.sum()
+
+
+def make_results(dims=2, point=None, seed=0, dtype=np.float32, load=None, sigma=None):
+    shape = SHAPES[dims]
+    if point is None:
+        spread = np.random.default_rng(seed + 1000).uniform(-0.1, 0.1, dims)
+        point = (np.array(shape[::-1]) - 1) * (0.5 + spread)
+    image = draw_dot(shape, point, sigma or (4.0 if dims == 2 else 2.5), dtype)
+    record = dict(
+        sample_id="dot",
+        img_path=None,
+        img=image,
+        landmarks=np.array([point], np.float32),
+        spacing=None,
+        rng=np.random.default_rng(seed),
+        flip_pairs=(),
+    )
+    return (load or T.LoadImage())(record)
+
+
+def run(results, *steps):
+    for step in steps:
+        results = step(results)
+    return results
+
+
+def pipelines(dims):
+    half = tuple(n // 2 for n in SHAPES[dims])
+    most = tuple(9 * n // 10 for n in SHAPES[dims])
+    more = tuple(n + 11 for n in SHAPES[dims])
+    affine = T.RandomAffine(rotation=25, scale=0.2, shift=5)
+    return {
+        "resize": [T.Resize(most)],
+        "resize_larger": [T.Resize(more)],
+        "resize_keep_aspect": [T.Resize((*half[:-1], more[-1]), keep_aspect=True)],
+        "affine": [affine],
+        "flip_x": [T.RandomFlip(prob=1.0, axis=0)],
+        "flip_last": [T.RandomFlip(prob=1.0, axis=dims - 1)],
+        "center_crop": [T.CenterCrop(most)],
+        "center_crop_pads": [T.CenterCrop(more)],
+        "random_crop": [T.RandomCrop(most)],
+        "around": [T.CropAroundLandmarks(margin=16, jitter=4)],
+        "pad": [T.Pad(more), T.Pad(divisor=16)],
+        "elastic": [T.RandomElastic(3.5, cells=2)],
+        "resize_elastic": [T.Resize(most), T.RandomElastic(3, cells=2)],
+        "elastic_affine": [T.RandomElastic(3, cells=2), affine],
+        "two_elastics": [T.RandomElastic(3, cells=2), affine, T.RandomElastic(2, cells=2), T.RandomFlip(1.0)],
+        "everything": [
+            T.Resize(most), T.RandomFlip(), affine, T.RandomElastic(2.5, cells=2), T.Pad(divisor=16),
+            T.RandomCrop(most), T.Resize(more),
+        ],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", pipelines(2))
+def test_dot_stays_at_its_landmark(name, dims):
+    for seed in range(4 if dims == 2 else 2):
+        results = run(make_results(dims, seed=seed), *pipelines(dims)[name], T.Resample())
+        assert results["img"].shape == results["input_shape"]
+        expected = apply_matrix(results["input_from_original"], results["landmarks"])[0]
+        # A bent dot is no longer symmetric, which alone moves its centroid by a few hundredths of a pixel.
+        assert np.abs(centroid(results["img"]) - expected).max() < 0.1
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_dot_through_loading_at_another_size(dims):
+    half = tuple(n // 2 for n in SHAPES[dims])
+    steps = [T.Resize(tuple(n // 4 * 3 for n in half)), T.RandomAffine(10, 0.1, 2), T.Resample()]
+    for seed in range(4):
+        results = run(make_results(dims, seed=seed, load=T.LoadImage(half)), *steps)
+        expected = apply_matrix(results["input_from_original"], results["landmarks"])[0]
+        assert np.abs(centroid(results["img"]) - expected).max() < 0.1
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_dot_stays_when_the_frame_shrinks_strongly(dims):
+    size = tuple(n // 5 - 1 for n in SHAPES[dims]) if dims == 2 else (11, 13, 12)
+    for seed in range(3):
+        results = make_results(dims, seed=seed, sigma=13.0 if dims == 2 else 5.0)
+        results = run(results, T.Resize(size), T.RandomAffine(5, 0, 0), T.Resample())
+        weights = results["img"].astype(np.float64)
+        assert weights.max() > 0.7
+        peak = np.array(np.unravel_index(weights.argmax(), size))
+        # A Gaussian's logarithm is a parabola, whose vertex three pixels tell.
+        expected = apply_matrix(results["input_from_original"], results["landmarks"])[0]
+        for axis in range(dims):
+            line = np.log(np.moveaxis(weights, axis, 0)[(slice(None), *np.delete(peak, axis))])
+            before, at, after = line[peak[axis] - 1 : peak[axis] + 2]
+            vertex = peak[axis] + (before - after) / (2 * (before + after - 2 * at))
+            assert abs(vertex - expected[dims - 1 - axis]) < 0.1
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", pipelines(2))
+def test_pixels_and_landmarks_move_alike(name, dims):
+    # As the dot, but exact: the pixel that a landmark has moved to is read where the landmark was.
+    for seed in range(3):
+        results = make_results(dims, seed=seed)
+        sides = np.array(SHAPES[dims][::-1])
+        before = np.random.default_rng(seed).uniform(0.35, 0.65, (40, dims)) * sides
+        results["landmarks"] = np.concatenate([before, results["landmarks"]])
+        results["flip_pairs"] = ((40, 0),)  # which swaps rows as soon as there is a flip
+        results = run(results, *pipelines(dims)[name])
+        matrix, size = results["input_from_original"], results["input_shape"]
+        moved = apply_matrix(matrix, results["landmarks"][1:40])
+        inside = ((moved >= 0) & (moved <= np.array(size[::-1]) - 1)).all(1)
+        assert inside.sum() > 20
+        source = source_coordinates(np.eye(dims + 1), matrix, size, results.get("elastic", ()))
+        read = np.stack(
+            [map_coordinates(axis, moved.T[::-1], order=1) for axis in np.moveaxis(source, -1, 0)], 1
+        )
+        assert np.abs(read - before[1:])[inside].max() < 0.01
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", ["affine", "everything"])
+def test_back_to_the_original(name, dims):
+    results = make_results(dims)
+    steps = [s for s in pipelines(dims)[name] if not isinstance(s, T.RandomElastic)]
+    before = results["landmarks"].copy()
+    results = run(results, *steps, T.Resample())
+    moved = apply_matrix(results["input_from_original"], before.astype(np.float64))
+    np.testing.assert_allclose(
+        apply_matrix(invert_matrix(results["input_from_original"]), moved), before, atol=1e-4
+    )
+    np.testing.assert_array_equal(results["landmarks"], before)  # they stay in the original frame
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_same_seed_same_result(dims):
+    def once(seed):
+        results = make_results(dims, seed=1) | dict(rng=np.random.default_rng(seed))
+        return run(results, *pipelines(dims)["everything"], T.Resample())
+
+    first, again, other = once(5), once(5), once(6)
+    np.testing.assert_array_equal(first["img"], again["img"])
+    np.testing.assert_array_equal(first["landmarks"], again["landmarks"])
+    assert not np.array_equal(first["img"], other["img"])
+
+
+# ---- one resampling ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_one_resampling_equals_a_direct_warp(dtype):
+    results = make_results(dtype=dtype, sigma=30.0)
+    image = results["img"]
+    steps = [T.Resize((150, 160)), T.RandomAffine(15, 0.1, 10), T.RandomFlip(1.0), T.CenterCrop((140, 120))]
+    for step in steps:
+        results = step(results)
+        assert results["img"] is image  # geometry never touches pixels
+    matrix = results["input_from_original"]
+    direct = cv2.warpAffine(image, matrix[:2], (120, 140), flags=cv2.INTER_LINEAR)
+    result = T.Resample()(results)["img"]
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, direct)
+
+
+def test_3d_equals_torch_affine_grid():
+    results = run(make_results(3), T.RandomAffine(15, 0.1, 3))
+    image, matrix, size = results["img"], results["input_from_original"], results["input_shape"]
+    inverse, sides = invert_matrix(matrix), np.array(size[::-1], np.float64)
+    # From pixels to the interval [-1, 1] of PyTorch, which ends at the outer edges of the outer pixels.
+    normalise = np.diag([*2 / sides, 1.0])
+    normalise[:3, 3] = 1 / sides - 1
+    theta = torch.from_numpy((normalise @ inverse @ np.linalg.inv(normalise))[:3]).float()
+    grid = F.affine_grid(theta[None], (1, 1, *size), align_corners=False)
+    direct = F.grid_sample(torch.from_numpy(image.copy())[None, None], grid, align_corners=False)[0, 0]
+    np.testing.assert_allclose(T.Resample()(results)["img"], direct.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_identity_copies_nothing(dims):
+    results = make_results(dims)
+    image = results["img"]
+    assert T.Resample()(results)["img"] is image
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_strong_shrinking_does_not_alias(dims):
+    shape = (128, 128) if dims == 2 else (32, 32, 32)
+    checkers = (np.indices(shape).sum(0) % 2).astype(np.float32)
+    size = tuple(n // 4 - 1 for n in shape)
+    worst = {}
+    for interpolation in ("linear", "nearest"):
+        results = T.LoadImage()(dict(img_path=None, img=checkers, sample_id="c"))
+        results = run(results, T.Resize(size), T.Resample(interpolation, border="replicate"))
+        worst[interpolation] = np.abs(results["img"][(slice(1, -1),) * dims] - 0.5).max()
+    assert worst["linear"] < 0.06
+    assert worst["nearest"] == 0.5
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
+def test_dtype_and_colour_survive(dims, dtype):
+    rng = np.random.default_rng(0)
+    image = rng.integers(1, 200, (*[24] * dims, 3)).astype(dtype)
+    record = dict(img_path=None, img=image, sample_id="c", rng=rng, landmarks=np.ones((1, dims), np.float32))
+    results = run(T.LoadImage()(record), T.RandomAffine(20, 0.1, 2), T.RandomElastic(1, 2), T.Resample())
+    assert results["img"].dtype == dtype
+    assert results["img"].shape == image.shape
+    assert results["img"].max() <= 200
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(("border", "outside"), [("constant", 7.0), ("replicate", 50.0), ("reflect", 50.0)])
+def test_border(dims, border, outside):
+    image = np.full((10,) * dims, 50.0, np.float32)
+    results = T.LoadImage()(dict(img_path=None, img=image, sample_id="c"))
+    results = run(results, T.Pad((20,) * dims), T.Resample(border=border, border_value=7.0))
+    assert results["img"].shape == (20,) * dims
+    np.testing.assert_allclose(results["img"][(0,) * dims], outside, rtol=1e-5)
+    np.testing.assert_allclose(results["img"][(10,) * dims], 50.0, rtol=1e-5)
+
+
+def test_cubic_is_for_2d():
+    results = run(make_results(2), T.RandomAffine(5), T.Resample("cubic"))
+    assert results["img"].shape == SHAPES[2]
+    with pytest.raises(ValueError, match="2D only"):
+        run(make_results(3), T.RandomAffine(5), T.Resample("cubic"))
+
+
+def test_geometry_after_resample_goes_on_from_there():
+    results = run(make_results(), T.Resize((180, 162)), T.Resample(), T.RandomAffine(10), T.Resample())
+    expected = apply_matrix(results["input_from_original"], results["landmarks"])[0]
+    assert np.abs(centroid(results["img"]) - expected).max() < 0.1
+
+
+# ---- single steps -----------------------------------------------------------------------------------
+
+
+def test_keep_aspect_pads_centred():
+    results = T.Resize((100, 120), keep_aspect=True)(make_results())  # from 200 x 180
+    np.testing.assert_allclose(results["input_from_original"], [[0.5, 0, 14.75], [0, 0.5, -0.25], [0, 0, 1]])
+    assert results["input_shape"] == (100, 120)
+
+
+def test_pad_is_centred_and_never_shrinks():
+    results = T.Pad((211, 100))(make_results())
+    assert results["input_shape"] == (211, 180)
+    np.testing.assert_array_equal(results["input_from_original"][:2, 2], [0, 5])
+    assert T.Pad(divisor=32)(make_results())["input_shape"] == (224, 192)
+
+
+def test_random_crop_reaches_every_place():
+    starts = {
+        tuple(T.RandomCrop((198, 180))(make_results(seed=s))["input_from_original"][:2, 2]) for s in range(40)
+    }
+    assert starts == {(0, 0), (0, -1), (0, -2)}
+
+
+def test_crop_around_landmarks_without_any():
+    results = make_results()
+    results["landmarks"][:] = np.nan
+    assert T.CropAroundLandmarks()(results)["input_shape"] == SHAPES[2]
+
+
+def test_crop_around_landmarks_keeps_the_margin():
+    for seed in range(5):
+        results = make_results(seed=seed)
+        results["landmarks"] = np.array([[40, 60], [90, 150], [np.nan, np.nan]], np.float32)
+        results = T.CropAroundLandmarks(margin=10, jitter=10)(results)
+        points = apply_matrix(results["input_from_original"], results["landmarks"])[:2]
+        assert (points >= 0).all()
+        assert (points <= np.array(results["input_shape"][::-1]) - 1).all()
+
+
+def test_flip_swaps_rows():
+    results = make_results()
+    results["landmarks"] = np.array([[10, 20], [90, 30], [50, 70]], np.float32)
+    results["visibility"] = np.array([1, 0, -1], np.int8)
+    results["weights"] = np.array([1, 2, 3], np.float32)
+    results["flip_pairs"] = ((0, 1),)
+    results = T.RandomFlip(prob=1.0)(results)
+    np.testing.assert_array_equal(results["landmarks"], [[90, 30], [10, 20], [50, 70]])
+    np.testing.assert_array_equal(results["visibility"], [0, 1, -1])
+    np.testing.assert_array_equal(results["weights"], [2, 1, 3])
+    moved = apply_matrix(results["input_from_original"], results["landmarks"])
+    np.testing.assert_allclose(moved[0], [179 - 90, 30])
+
+
+def test_flip_refuses_unknown_pairs():
+    results = make_results()
+    results["landmarks"] = np.ones((2, 2), np.float32)
+    with pytest.raises(ValueError, match="no flip_pairs"):
+        T.RandomFlip()(results)
+    with pytest.raises(ValueError, match="axis 2 does not exist"):
+        T.RandomFlip(axis=2)(make_results())
+
+
+@pytest.mark.parametrize(
+    "step", [T.RandomFlip(0.3), T.RandomAffine(10, prob=0.3), T.RandomElastic(2, prob=0.3)]
+)
+def test_prob(step):
+    acted = 0
+    for seed in range(200):
+        before = make_results_light(seed)
+        matrix = before["input_from_original"]
+        after = step(before)
+        acted += after["input_from_original"] is not matrix or "elastic" in after
+    assert 40 <= acted <= 80
+
+
+def make_results_light(seed):
+    record = dict(
+        img_path=None, img=np.zeros((40, 40), np.uint8), sample_id="x", rng=np.random.default_rng(seed)
+    )
+    return T.LoadImage()(record | dict(landmarks=np.full((1, 2), 20, np.float32)))
+
+
+def test_affine_stays_within_its_limits():
+    angles, factors, shifts = [], [], []
+    for seed in range(200):
+        matrix = T.RandomAffine(10, 0.1, (4, 2))(make_results_light(seed))["input_from_original"]
+        angles.append(np.rad2deg(np.arctan2(matrix[1, 0], matrix[0, 0])))
+        factors.append(np.hypot(matrix[0, 0], matrix[1, 0]))
+        shifts.append(apply_matrix(matrix, np.array([[19.5, 19.5]]))[0] - 19.5)  # of the centre
+    assert 9 < np.abs(angles).max() <= 10
+    assert 0.9 <= min(factors) < 0.91
+    assert 1.09 < max(factors) <= 1.1
+    assert (np.abs(shifts).max(0) <= (4, 2)).all()
+    assert (np.abs(shifts).max(0) > (3.8, 1.9)).all()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_elastic_moves_landmarks_as_its_field_says(dims):
+    results = make_results(dims)
+    results["landmarks"] = np.random.default_rng(3).uniform(5, 40, (30, dims)).astype(np.float64)
+    results["landmarks"][4] = np.nan
+    before = results["landmarks"].copy()
+    results = run(results, T.Resize([n // 2 for n in SHAPES[dims]]), T.RandomElastic(1.5, cells=2))
+    (field,) = results["elastic"]
+    moved = results["landmarks"]
+    assert np.isnan(moved[4]).all()
+    finite = np.isfinite(moved).all(1)
+    assert np.abs(moved - before)[finite].max() > 0.3
+    in_frame = apply_matrix(results["input_from_original"], moved[finite])
+    source = in_frame + field.at(in_frame)
+    np.testing.assert_allclose(
+        source, apply_matrix(results["input_from_original"], before[finite]), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_elastic_field_on_pixels_and_at_points_agree(dims):
+    results = T.RandomElastic(3.0, cells=2)(make_results(dims))
+    (field,) = results["elastic"]
+    dense = field.dense()
+    assert dense.shape == (*SHAPES[dims], dims)
+    pixel = (7, 11) if dims == 2 else (7, 11, 3)
+    np.testing.assert_allclose(field.at(np.array([pixel[::-1]], float))[0], dense[pixel], atol=1e-5)
+
+
+def test_elastic_refuses_to_fold():
+    with pytest.raises(ValueError, match=r"can fold a frame.*at most 22.5"):
+        T.RandomElastic(30, cells=2)(make_results())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: T.RandomFlip(1.5), r"prob must lie in \[0, 1\]"),
+        (lambda: T.RandomFlip(axis=3), "axis must be 0"),
+        (lambda: T.RandomAffine(scale=1.0), r"scale must lie in \[0, 1\)"),
+        (lambda: T.RandomAffine(rotation=-3), "must not be negative"),
+        (lambda: T.RandomElastic(-1), "amplitude >= 0"),
+        (lambda: T.Resize((0, 3)), "size must be"),
+        (lambda: T.Pad(divisor=0), "divisor must be"),
+        (lambda: T.CropAroundLandmarks(margin=1, jitter=2), "jitter <= margin"),
+        (lambda: T.Resample("best"), "interpolation must be one of"),
+        (lambda: T.Resample(border="wrap"), "border must be one of"),
+        (lambda: T.Resize((4, 4, 4))(make_results(2)), "do not fit an image of 2 dimensions"),
+        (lambda: T.RandomAffine(shift=(1, 2, 3))(make_results(2)), "shift must be one number or 2"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_geometry_needs_an_image():
+    with pytest.raises(KeyError, match="put LoadImage before it"):
+        T.Resize((4, 4))(dict(landmarks=np.ones((1, 2))))

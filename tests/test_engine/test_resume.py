@@ -1,0 +1,107 @@
+"""The law of resuming: a run that was stopped and went on equals one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmlandmark.engine import LandmarkRunner, latest_checkpoint
+from mmlandmark.testing import phantom_dataloader, tiny_config
+from mmlandmark.utils.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parents[2]
+HOOKS = {
+    "none": [],
+    "ema": [dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.2, update_buffers=True)],
+    "peak_monitor": [dict(type="PeakMonitorHook")],
+    "visualization": [dict(type="LandmarkVisualizationHook", num_samples=1)],
+}
+
+
+def run(folder, epochs, resume=False, **overrides):
+    # All epochs are planned from the start; a run of fewer is one that is stopped.
+    config = tiny_config(
+        folder, max_epochs=4, resume=resume, experiment_name=f"{folder}_{epochs}_{resume}", **overrides
+    )
+    runner = LandmarkRunner.from_cfg(config)
+    if epochs < 4:
+        runner.train_loop._max_epochs = epochs
+    runner.train()
+    return load_checkpoint(latest_checkpoint(folder))
+
+
+def assert_same(a, b):
+    assert set(a["state_dict"]) == set(b["state_dict"])
+    for key, value in a["state_dict"].items():
+        assert torch.equal(value, b["state_dict"][key]), key
+    if "ema_state_dict" in a:
+        for key, value in a["ema_state_dict"].items():
+            assert torch.equal(value, b["ema_state_dict"][key]), key
+
+
+@pytest.mark.parametrize("hooks", HOOKS)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_four_epochs_equal_two_and_two(tmp_path, hooks, workers):
+    if workers and hooks != "none":
+        pytest.skip("workers concern the data alone, which is the same for every hook")
+    common = dict(custom_hooks=HOOKS[hooks], train_dataloader=phantom_dataloader(num_workers=workers))
+    whole = run(tmp_path / "whole", 4, **common)
+    run(tmp_path / "parts", 2, **common)
+    parts = run(tmp_path / "parts", 4, resume=True, **common)
+    assert_same(whole, parts)
+    # The log goes on where it stopped, so smoothed values agree as well.
+    logs = [c["message_hub"]["log_scalars"] for c in (whole, parts)]
+    torch.testing.assert_close(
+        logs[0]["train/loss"]["__history_buffer__"], logs[1]["train/loss"]["__history_buffer__"]
+    )
+
+
+def test_worker_count_changes_nothing(tmp_path):
+    weights = [run(tmp_path / str(n), 4, train_dataloader=phantom_dataloader(num_workers=n)) for n in (0, 2)]
+    assert_same(*weights)
+
+
+def test_killed_run_goes_on_and_ends_the_same(tmp_path):
+    config = tmp_path / "config.py"
+    tiny_config(tmp_path, max_epochs=4).dump(config)
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+
+    def command(folder):
+        return [
+            sys.executable,
+            str(ROOT / "tools/train.py"),
+            str(config),
+            "--work-dir",
+            str(folder),
+            "--resume",
+        ]
+
+    def finish(folder):
+        done = subprocess.run(command(folder), env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return load_checkpoint(latest_checkpoint(folder))
+
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(command(tmp_path / "killed"), env=environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + 120
+        while latest_checkpoint(tmp_path / "killed") is None and process.poll() is None:
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-2000:]
+            time.sleep(0.01)
+        assert process.poll() is None, "the run ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert latest_checkpoint(tmp_path / "killed").name != "epoch_4.pth"
+    assert_same(finish(tmp_path / "whole"), finish(tmp_path / "killed"))
+
+
+def test_a_broken_note_is_survived(tmp_path):
+    (tmp_path / "epoch_2.pth").write_bytes(b"x")
+    (tmp_path / "epoch_10.pth").write_bytes(b"x")
+    (tmp_path / "last_checkpoint").write_text("")
+    assert latest_checkpoint(tmp_path).name == "epoch_10.pth"
+    assert latest_checkpoint(tmp_path / "nothing") is None

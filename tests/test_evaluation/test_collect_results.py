@@ -1,0 +1,112 @@
+"""tools/collect_results.py: tables in READMEs are what the records say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+_PATH = Path(__file__).parents[2] / "tools" / "collect_results.py"
+_SPEC = importlib.util.spec_from_file_location("collect_results", _PATH)
+tool = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(tool)
+
+README = f"# UNet\n\nWords.\n\n{tool.BEGIN}\n{tool.END}\n\nMore words.\n"
+
+
+@pytest.fixture
+def method(tmp_path):
+    folder = tmp_path / "configs" / "unet"
+    (folder / "results").mkdir(parents=True)
+    (folder / "README.md").write_text(README)
+    return folder
+
+
+def record(folder, config, seed, digest="h", split="s", **metrics):
+    data = dict(config=config, seed=seed, config_hash=digest, metrics=metrics, commit="0123456789abcdef")
+    data.update(split=dict(images=150, hash=split), machine=dict(cpu="A CPU", gpu=None))
+    (folder / "results" / f"{config}_seed{seed}.json").write_text(json.dumps(data))
+
+
+def call(folder, *arguments):
+    return tool.main([str(folder.parent), *arguments])
+
+
+def rows(folder):
+    lines = (folder / "README.md").read_text().splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+def test_mean_and_deviation_over_seeds(method):
+    record(method, "big", 1, mre=1.2, **{"sdr_2mm": 88.0, "sdr_2.5mm": 92.0, "outliers_2mm": 12.0})
+    record(method, "big", 0, mre=1.0, **{"sdr_2mm": 90.0, "sdr_2.5mm": 94.0, "outliers_2mm": 10.0})
+    record(method, "small", 0, mre=2.0, **{"sdr_2mm": 70.0, "sdr_2.5mm": None})
+    assert call(method) == 0
+    head, _, big, small = rows(method)
+    assert head == ["config", "seeds", "MRE (mm)", "SDR 2 mm", "SDR 2.5 mm", "images", "commit"]
+    assert big == ["big", "0, 1", "1.100 ± 0.141", "89.00 ± 1.41", "93.00 ± 1.41", "150", "01234567"]
+    assert small == ["small", "0", "2.000", "70.00", "-", "150", "01234567"]
+    text = (method / "README.md").read_text()
+    assert text.startswith("# UNet\n\nWords.")
+    assert text.endswith("More words.\n")
+    assert "Tested on A CPU." in text
+
+
+def test_check_fails_until_written_and_when_someone_types_a_number(method, capsys):
+    record(method, "big", 0, mre=1.0, sdr_2mm=90.0)
+    before = (method / "README.md").read_text()
+    assert call(method, "--check") == 1
+    assert "differs from results" in capsys.readouterr().err
+    assert (method / "README.md").read_text() == before
+    assert call(method) == 0
+    assert call(method, "--check") == 0
+    readme = method / "README.md"
+    readme.write_text(readme.read_text().replace("1.000", "0.900"))
+    assert call(method, "--check") == 1
+
+
+def test_paper_has_a_column_of_its_own(method, capsys):
+    record(method, "big", 0, mre=1.0, sdr_2mm=90.0)
+    (method / "paper.json").write_text(json.dumps({"big": {"mre": 1.12, "sdr_2mm": 88, "source": "table 2"}}))
+    assert call(method) == 0
+    assert rows(method)[0][4] == "paper"
+    assert rows(method)[2][4] == "MRE 1.12, SDR 2 mm 88 (table 2)"
+    (method / "paper.json").write_text(json.dumps({"bigger": {"mre": 1.12}}))
+    assert call(method) == 1
+    assert "bigger" in capsys.readouterr().err
+
+
+def test_spine_numbers_and_empty_folder(method):
+    assert call(method) == 0
+    assert "No results are recorded yet." in (method / "README.md").read_text()
+    record(method, "spine", 0, coordinate_mse=0.00171, pearson_rho=0.98)
+    assert call(method) == 0
+    assert rows(method)[2][2:4] == ["0.00171", "0.9800"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda m: (m / "results" / "x.json").write_text("{"), "x.json: not valid JSON"),
+        (lambda m: (m / "results" / "x.json").write_text("[]"), "x.json: expected a JSON object"),
+        (lambda m: (m / "results" / "x.json").write_text('{"seed": 1}'), "x.json: no config, metrics"),
+        (lambda m: record(m, "a", 1, digest="other", mre=1.0), "the config differs"),
+        (lambda m: record(m, "a", 1, split="other", mre=1.0), "the test set differs"),
+        (
+            lambda m: (m / "results" / "x.json").write_text((m / "results" / "a_seed0.json").read_text()),
+            "seed 0 is already in",
+        ),
+        (lambda m: (m / "README.md").write_text("no markers"), "write the lines"),
+        (lambda m: (m / "README.md").unlink(), "write the lines"),
+    ],
+)
+def test_bad_records_are_named_and_nothing_is_written(method, capsys, spoil, words):
+    record(method, "a", 0, mre=1.0)
+    spoil(method)
+    readme = method / "README.md"
+    before = readme.read_text() if readme.exists() else None
+    assert call(method) == 1
+    assert words in capsys.readouterr().err
+    assert (readme.read_text() if readme.exists() else None) == before

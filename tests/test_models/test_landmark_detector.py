@@ -1,0 +1,120 @@
+"""The detector: its modes, its coordinates, and mirrored images."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample, resize_matrix
+
+
+def detector(count=3, dims=2, **kwargs):
+    torch.manual_seed(0)
+    head = dict(
+        type="HeatmapHead",
+        num_landmarks=count,
+        dims=dims,
+        codec=dict(type="GaussianHeatmapCodec", sigma=1.5),
+        loss=[dict(type="EWCLoss"), dict(type="SpatialCrossEntropyLoss", beta=20.0)],
+    )
+    head.update(kwargs.pop("head", {}))
+    backbone = dict(type="UNet", in_channels=1, widths=(4, 6), dims=dims, norm_cfg=dict(type="BN"))
+    backbone.update(kwargs.pop("backbone", {}))
+    return MODELS.build(dict(type="LandmarkDetector", backbone=backbone, head=head, **kwargs))
+
+
+def samples(count=3, batch=2, shape=(32, 40), **meta):
+    rng = np.random.default_rng(0)
+    return [
+        LandmarkDataSample.from_landmarks(
+            rng.uniform(8, 24, (count, len(shape))), sample_id=f"case{i}", ori_shape=shape, **meta
+        )
+        for i in range(batch)
+    ]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_three_modes(dims):
+    shape = (16, 32, 40)[-dims:]
+    model, cases = detector(dims=dims), samples(shape=shape)
+    images = torch.rand(2, 1, *shape)
+    losses = model(images, cases, "loss")
+    assert set(losses) == {"loss_ewc", "loss_spatialcrossentropy"}
+    sum(losses.values()).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+    model.eval()
+    with torch.no_grad():
+        assert model(images, mode="tensor").shape == (2, 3, *shape)
+        found = model(images, cases, "predict")
+    assert [s.sample_id for s in found] == ["case0", "case1"]
+    assert found[0].pred_landmarks.shape == (3, dims)
+    assert found[0].pred_scores.shape == (3,)
+    with pytest.raises(ValueError, match="mode must be"):
+        model(images, mode="guess")
+
+
+def test_deep_supervision_at_half_resolution():
+    model = detector(backbone=dict(out_indices=(0, 1)), head=dict(level_weights=(1.0, 0.5)))
+    images, cases = torch.rand(2, 1, 32, 40), samples()
+    losses = model(images, cases, "loss")
+    assert set(losses) == {
+        "loss_ewc", "loss_ewc_level1", "loss_spatialcrossentropy", "loss_spatialcrossentropy_level1"
+    }  # fmt: skip
+    maps = model.head(model.extract_features(images))
+    target = model.head.encode(cases, (32, 40), maps[1].shape[2:], "cpu")
+    # A landmark of the half-size map lies where the half-pixel convention says.
+    torch.testing.assert_close(target.landmarks[0], (cases[0].gt_landmarks + 0.5) / 2 - 0.5)
+    assert float(losses["loss_ewc_level1"].detach()) == pytest.approx(
+        0.5 * float(model.head.losses["ewc"](maps[1], target).detach())
+    )
+
+
+def test_predictions_return_to_the_original_image():
+    # The original is 3 times as large; the network sees the resized frame.
+    matrix = resize_matrix((96, 120), (32, 40))
+    case = samples(batch=1, shape=(96, 120), input_from_original=matrix, input_shape=(32, 40))[0]
+    model = detector().eval()
+    image = torch.rand(1, 1, 32, 40)
+    with torch.no_grad():
+        found = model(image, [case], "predict")[0].pred_landmarks
+        plain = model(image, mode="predict")[0].pred_landmarks
+    torch.testing.assert_close(found, (plain + 0.5) * 3 - 0.5, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(32, 40), (31, 37)])
+def test_flip_averaging_is_exactly_equivariant(size):
+    model = detector(test_cfg=dict(flip=True)).eval()
+    pairs = ((0, 1),)
+    image = torch.rand(1, 1, *size)
+    with torch.no_grad():
+        straight = model.heatmaps(image, [1, 0, 2])
+        mirrored = model.heatmaps(image.flip(-1), [1, 0, 2])
+        case = samples(batch=1, shape=size, flip_pairs=pairs)
+        found = model(image, case, "predict")[0].pred_landmarks
+        other = model(image.flip(-1), samples(batch=1, shape=size, flip_pairs=pairs), "predict")[
+            0
+        ].pred_landmarks
+    assert torch.equal(straight, mirrored.flip(-1)[:, [1, 0, 2]])
+    back = other[[1, 0, 2]] * torch.tensor([-1.0, 1.0]) + torch.tensor([size[1] - 1.0, 0.0])
+    torch.testing.assert_close(found, back, atol=1e-3, rtol=0)
+
+
+def test_flip_needs_to_know_what_swaps():
+    with pytest.raises(ValueError, match="flip_pairs"):
+        detector(test_cfg=dict(flip=True)).eval()(torch.rand(1, 1, 32, 40), samples(batch=1), "predict")
+
+
+def test_disagreements_are_named():
+    with pytest.raises(ValueError, match="'case0' has 4 landmarks, the head predicts 3"):
+        detector()(torch.rand(2, 1, 32, 40), samples(count=4), "loss")
+    with pytest.raises(ValueError, match=r"unknown keys \['flipp'\]"):
+        detector(test_cfg=dict(flipp=True))
+    with pytest.raises(ValueError, match="level_weights"):
+        detector(head=dict(level_weights=(1.0, 1.0)))
+
+
+def test_keep_heatmaps():
+    model = detector(test_cfg=dict(keep_heatmaps=True)).eval()
+    with torch.no_grad():
+        case = model(torch.rand(1, 1, 32, 40), samples(batch=1), "predict")[0]
+    assert case.pred_heatmaps.shape == (3, 32, 40)

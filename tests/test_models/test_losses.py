@@ -1,0 +1,135 @@
+"""Losses against slow references, their reductions, and what a mask does."""
+
+import math
+
+import pytest
+import torch
+
+from mmlandmark.codecs import HeatmapTarget
+from mmlandmark.registry import MODELS
+
+ALL = [
+    dict(type="HeatmapMSELoss"),
+    dict(type="HeatmapL1Loss"),
+    dict(type="EWCLoss"),
+    dict(type="AdaptiveWingLoss"),
+    dict(type="HeatmapBCELoss"),
+    dict(type="HeatmapBCELoss", gamma=2.0),
+    dict(type="SpatialCrossEntropyLoss"),
+    dict(type="DiceLoss"),
+    dict(type="DiceLoss", per_map=False),
+]
+
+
+def target_of(batch=2, count=3, size=(6, 7), dtype=torch.float64, weights=None):
+    torch.manual_seed(0)
+    points = torch.rand(batch, count, len(size), dtype=dtype) * 4 + 1
+    weights = torch.ones(batch, count, dtype=dtype) if weights is None else weights
+    return HeatmapTarget(points, weights > 0, weights, size, 1.5)
+
+
+def slow_pixel(kind, p, y, cfg):
+    """One pixel of one loss, from its definition."""
+    if kind == "HeatmapMSELoss":
+        return (p - y) ** 2
+    if kind == "HeatmapL1Loss":
+        return abs(p - y)
+    if kind == "EWCLoss":
+        return (p - y) ** 2 * 40**y
+    if kind == "AdaptiveWingLoss":
+        alpha, omega, epsilon, theta = 2.1, 14, 1, 0.5
+        a = (
+            omega
+            / (1 + (theta / epsilon) ** (alpha - y))
+            * (alpha - y)
+            * (theta / epsilon) ** (alpha - y - 1)
+            / epsilon
+        )
+        c = theta * a - omega * math.log(1 + (theta / epsilon) ** (alpha - y))
+        d = abs(p - y)
+        return omega * math.log(1 + (d / epsilon) ** (alpha - y)) if d < theta else a * d - c
+    s = 1 / (1 + math.exp(-p))
+    return (-y * math.log(s) - (1 - y) * math.log(1 - s)) * abs(y - s) ** cfg.get("gamma", 0.0)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("cfg", ALL[:6], ids=lambda c: "-".join(str(v) for v in c.values()))
+def test_pixelwise_losses_equal_their_definition(cfg, reduction):
+    weights = torch.tensor([[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]], dtype=torch.float64)
+    target = target_of(weights=weights)
+    pred = torch.randn(2, 3, 6, 7, dtype=torch.float64)
+    total = 0.0
+    for b in range(2):
+        for k in range(3):
+            pixels = [
+                slow_pixel(cfg["type"], float(pred[b, k, i, j]), float(target.heatmaps[b, k, i, j]), cfg)
+                for i in range(6)
+                for j in range(7)
+            ]
+            total += float(weights[b, k]) * sum(pixels)
+    expected = total / (42 * float(weights.sum())) if reduction == "mean" else total / 2
+    loss = MODELS.build(dict(cfg, reduction=reduction))(pred, target)
+    assert float(loss) == pytest.approx(expected, rel=1e-9)
+
+
+def test_spatial_cross_entropy_equals_its_definition():
+    target, pred = target_of(), torch.randn(2, 3, 6, 7, dtype=torch.float64)
+    q = target.heatmaps / target.heatmaps.sum((2, 3), keepdim=True)
+    p = (2.0 * pred).exp() / (2.0 * pred).exp().sum((2, 3), keepdim=True)
+    expected = -(q * p.log()).sum((2, 3)).mean()
+    loss = MODELS.build(dict(type="SpatialCrossEntropyLoss", beta=2.0))(pred, target)
+    assert float(loss) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("per_map", [True, False])
+def test_dice_equals_its_definition(per_map):
+    target, pred = target_of(), torch.randn(2, 3, 6, 7, dtype=torch.float64)
+    axes = (2, 3) if per_map else (1, 2, 3)
+    s, t = pred.sigmoid(), target.heatmaps
+    expected = (1 - 2 * (s * t).sum(axes) / ((s * s).sum(axes) + (t * t).sum(axes))).mean()
+    assert float(MODELS.build(dict(type="DiceLoss", per_map=per_map))(pred, target)) == pytest.approx(
+        float(expected)
+    )
+
+
+@pytest.mark.parametrize("cfg", ALL, ids=lambda c: "-".join(str(v) for v in c.values()))
+def test_gradients(cfg):
+    target = target_of(1, 2, (4, 5))
+    pred = torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p: MODELS.build(cfg)(p, target), (pred,))
+
+
+@pytest.mark.parametrize("cfg", ALL, ids=lambda c: "-".join(str(v) for v in c.values()))
+def test_a_masked_landmark_changes_nothing(cfg):
+    weights = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    loss, target = MODELS.build(cfg), target_of(1, 2, weights=weights)
+    pred = torch.randn(1, 2, 6, 7, dtype=torch.float64)
+    other = pred.clone()
+    other[0, 1] = torch.randn(6, 7, dtype=torch.float64) * 9
+    assert float(loss(pred, target)) == float(loss(other, target))
+    empty = target_of(1, 2, weights=torch.zeros(1, 2, dtype=torch.float64))
+    pred.requires_grad_()
+    value = loss(pred, empty)
+    value.backward()
+    assert float(value) == 0
+    assert float(pred.grad.abs().sum()) == 0
+
+
+@pytest.mark.parametrize("cfg", ALL, ids=lambda c: "-".join(str(v) for v in c.values()))
+def test_nan_in_a_prediction_is_seen(cfg):
+    pred = torch.randn(2, 3, 6, 7, dtype=torch.float64)
+    pred[0, 0, 0, 0] = float("nan")
+    assert torch.isnan(MODELS.build(cfg)(pred, target_of()))
+
+
+def test_low_precision_predictions_are_summed_in_float32():
+    pred = torch.randn(2, 3, 6, 7)
+    exact = MODELS.build(dict(type="EWCLoss"))(pred.bfloat16().float(), target_of(dtype=torch.float32))
+    loss = MODELS.build(dict(type="EWCLoss"))(pred.bfloat16(), target_of(dtype=torch.float32))
+    assert loss.dtype == torch.float32
+    assert float(loss) == float(exact)
+
+
+def test_shapes_that_differ_are_refused():
+    with pytest.raises(ValueError, match="differ in shape"):
+        MODELS.build(dict(type="EWCLoss"))(torch.zeros(2, 3, 6, 8), target_of())

@@ -1,0 +1,96 @@
+"""Schemas: what they refuse, and those that are shipped."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mmlandmark.structures import LandmarkSchema
+
+COUNTS = dict(aariz=29, cl_detection2023=38, hand_atlas=37, isbi2015_cephalogram=19, spine_aasce2019=68)
+
+
+@pytest.mark.parametrize("name", LandmarkSchema.shipped())
+def test_shipped_schemas_are_consistent(name):
+    schema = LandmarkSchema.load(name)
+    assert schema.name == name
+    assert schema.sources
+    assert sorted(schema.flip_permutation) == list(range(len(schema)))
+    for measure in schema.measures:
+        assert set(measure) == {"name", "kind", "points"}
+        assert len(measure["points"]) == {"angle": 3, "distance": 2}[measure["kind"]]
+        assert all(0 <= p < len(schema) for p in measure["points"])
+
+
+@pytest.mark.parametrize(("name", "count"), COUNTS.items())
+def test_counts(name, count):
+    assert len(LandmarkSchema.load(name)) == count
+
+
+def test_the_same_angle_means_the_same_landmarks_in_both_cephalogram_schemas():
+    aariz, isbi = LandmarkSchema.load("aariz"), LandmarkSchema.load("isbi2015_cephalogram")
+    full = dict(S="sella", N="nasion", A="subspinale (A)", B="supramentale (B)")
+    for one, other in zip(aariz.measures, isbi.measures, strict=True):
+        assert one["name"] == other["name"]
+        assert [full[aariz.landmarks[p]] for p in one["points"]] == [
+            isbi.landmarks[p] for p in other["points"]
+        ]
+
+
+def test_aariz_has_the_symbols_of_its_files_in_their_order():
+    names = LandmarkSchema.load("aariz").landmarks
+    assert names[:5] == ("A", "ANS", "B", "Me", "N")
+    assert names[-3:] == ("N`", "Pog`", "Sn")
+    assert names.index("S") == 10
+
+
+def test_spine_mirror_swaps_left_and_right_of_every_vertebra():
+    schema = LandmarkSchema.load("spine_aasce2019")
+    for name, mirrored in zip(schema.landmarks, schema.flip_permutation, strict=True):
+        swapped = name.replace("left", "LEFT").replace("right", "left").replace("LEFT", "right")
+        assert schema.landmarks[mirrored] == swapped
+
+
+def test_load_from_every_kind_of_source(tmp_path):
+    data = dict(name="own", landmarks=["a", "b"], flip_pairs=[[0, 1]])
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(data))
+    schema = LandmarkSchema.load(path)
+    assert (
+        schema == LandmarkSchema.load(data) == LandmarkSchema.load(schema) == LandmarkSchema.load(str(path))
+    )
+    assert schema.flip_permutation == [1, 0]
+    assert LandmarkSchema.numbered(3, dims=3).landmarks == ("landmark_1", "landmark_2", "landmark_3")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(landmarks=[]), "must exist and be unique"),
+        (dict(landmarks=["a", "a"]), r"repeated: \['a'\]"),
+        (dict(dims=4), "dims must be 2 or 3"),
+        (dict(flip_pairs=[[0, 3]]), r"flip_pairs has \[0, 3\]"),
+        (dict(flip_pairs=[[0, 0]]), r"flip_pairs has \[0, 0\]"),
+        (dict(flip_pairs=[[0, 1], [1, 2]]), "stands in two flip_pairs"),
+        (dict(links=[[0, -1]]), r"links has \[0, -1\]"),
+        (dict(reference_length={"pair": [0, 1]}), "needs 'pair' and a positive 'mm'"),
+        (dict(reference_length={"pair": [0, 1], "mm": 0}), "needs 'pair' and a positive 'mm'"),
+        (dict(reference_length={"pair": [0, 9], "mm": 5}), r"reference_length has \[0, 9\]"),
+        (dict(flips=[]), r"unknown \['flips'\]"),
+    ],
+)
+def test_inconsistent_schema_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        LandmarkSchema.load({**dict(name="own", landmarks=["a", "b", "c"]), **change})
+
+
+def test_missing_keys_and_broken_files(tmp_path):
+    with pytest.raises(ValueError, match="needs 'name' and 'landmarks'"):
+        LandmarkSchema.load(dict(name="own"))
+    path = tmp_path / "broken.json"
+    path.write_text('{"name":\n oops}')
+    with pytest.raises(ValueError, match=r"broken\.json: not valid JSON, line 2"):
+        LandmarkSchema.load(path)
+    with pytest.raises(FileNotFoundError, match=r"shipped: \['aariz'"):
+        LandmarkSchema.load("unknown")

@@ -1,0 +1,98 @@
+"""tools/browse_dataset.py: sheets of the expected size that show image, augmentation and landmarks."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+TOOL = Path(__file__).parents[2] / "tools" / "browse_dataset.py"
+CONFIG = """
+load = [dict(type="LoadImage"), dict(type="Resize", size=(96, 72))]
+augment = [dict(type="RandomAffine", rotation=20, scale=0.1, shift=5)]
+pack = [dict(type="Resample"), dict(type="PackInputs")]
+dataset = dict(type="PhantomDataset", kind="ceph", num_samples=5, size=(96, 72))
+train_dataloader = dict(dataset=dict(dataset, missing=0.2, pipeline=[*load, *augment, *pack]))
+plain = dict(dataset, pipeline=[*load, *pack])
+val_dataloader = dict(dataset=dict(type="RepeatDataset", times=2, dataset=plain))
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text(CONFIG)
+    return str(path)
+
+
+def browse(config: str, out: Path, *arguments: object) -> np.ndarray:
+    assert (
+        runpy.run_path(str(TOOL))["main"]([config, "--side", "192", "--out", str(out), *map(str, arguments)])
+        == 0
+    )
+    return cv2.imread(str(out))
+
+
+def test_sheet_has_a_strip_per_image(config, tmp_path):
+    one = browse(config, tmp_path / "one.png", "--num", 1, "--draws", 2)
+    four = browse(config, tmp_path / "four.png", "--num", 4, "--draws", 2)
+    assert one.shape[1] == 3 * 144 + 2 * 4
+    assert four.shape == (2 * one.shape[0] + 12, 2 * one.shape[1] + 12, 3)
+
+
+def test_landmarks_are_drawn_and_draws_differ(config, tmp_path):
+    sheet = browse(config, tmp_path / "sheet.png", "--num", 1, "--draws", 2).astype(int)
+    pictures = [sheet[:192, start : start + 144] for start in (0, 148, 296)]
+    for picture in pictures:
+        coloured = np.ptp(picture, axis=2) > 60
+        assert coloured.sum() > 50  # rings are the only colour on a grey image
+    assert np.abs(pictures[0] - pictures[1]).mean() > 2
+    assert np.abs(pictures[1] - pictures[2]).mean() > 2
+
+
+def test_seed_decides_the_draws(config, tmp_path):
+    sheets = [
+        browse(config, tmp_path / f"{number}.png", "--num", 2, "--draws", 1, "--seed", seed)
+        for number, seed in enumerate((1, 1, 2))
+    ]
+    assert np.array_equal(sheets[0], sheets[1])
+    assert not np.array_equal(sheets[0], sheets[2])
+
+
+def test_wrapped_datasets_and_options(config, tmp_path):
+    sheet = browse(config, tmp_path / "v.png", "--split", "val", "--num", 2, "--draws", 1, "--names")
+    fewer = browse(
+        config, tmp_path / "w.png", "--split", "val", "--num", 99, "--draws", 0, "--columns", 99,
+        "--cfg-options", "val_dataloader.dataset.times=1",
+    )  # fmt: skip
+    assert sheet.shape[1] == 2 * (2 * 144 + 4) + 12
+    assert fewer.shape[1] == 5 * 144 + 4 * 12
+
+
+def test_missing_split_is_named(config, tmp_path):
+    with pytest.raises(ValueError, match="has no test_dataloader"):
+        browse(config, tmp_path / "x.png", "--split", "test")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_pipeline_that_does_not_pack_is_named(config, tmp_path):
+    Path(config).write_text(CONFIG.replace(', dict(type="PackInputs")]', "]"))
+    with pytest.raises(ValueError, match="must end with PackInputs"):
+        browse(config, tmp_path / "x.png")
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import runpy, sys; sys.argv = ['browse_dataset.py', '--help']\n"
+        f"try: runpy.run_path({str(TOOL)!r}, run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'cv2', 'numpy'} & set(sys.modules), 'heavy'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--split" in done.stdout

@@ -1,0 +1,93 @@
+"""tools/make_phantoms.py: what it writes can be read back, and it writes all or nothing."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.image_io import read_image
+from mmlandmark.datasets.phantom import render_phantom
+
+TOOL = Path(__file__).parents[2] / "tools" / "make_phantoms.py"
+
+
+def make(folder: Path, *arguments: object) -> int:
+    main = runpy.run_path(str(TOOL))["main"]
+    numbers = ["--num-train", "3", "--num-test", "2", "--size", "96", "72", "--out", str(folder)]
+    return main([*numbers, *map(str, arguments)])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_folder_is_read_back_exactly(tmp_path):
+    assert make(tmp_path / "out", "--num-val", 1, "--bits", 16, "--missing", 0.2, "--seed", 4) == 0
+    for split, count in (("train", 3), ("val", 1), ("test", 2)):
+        dataset = LandmarkDataset("annotations.json", str(tmp_path / "out"), split=split)
+        ids = (tmp_path / "out" / f"{split}.txt").read_text().split()
+        assert len(dataset) == len(ids) == count
+        for index, name in enumerate(ids):
+            record = dataset.get_data_info(index)
+            image, landmarks, spacing = render_phantom("ceph", 4, int(name.split("_")[-1]), (96, 72), bits=16)
+            seen = np.isfinite(record["landmarks"]).all(axis=1)
+            assert record["sample_id"] == name
+            assert 0 < seen.sum() < 19
+            assert np.array_equal(record["landmarks"][seen], landmarks[seen])
+            assert record["spacing"] == pytest.approx(spacing)
+            assert np.array_equal(read_image(record["img_path"]).array, image)
+    assert dataset.schema.name == "isbi2015_cephalogram"
+
+
+def test_two_runs_write_the_same_bytes(tmp_path):
+    make(tmp_path / "a", "--kind", "hand")
+    make(tmp_path / "b", "--kind", "hand")
+    first = contents(tmp_path / "a")
+    assert first == contents(tmp_path / "b")
+    assert len(first) == 5 + 4
+
+
+def test_same_arguments_keep_the_folder_and_others_are_refused(tmp_path, capsys):
+    out = tmp_path / "out"
+    make(out)
+    before = contents(out)
+    changed = (out / "annotations.json").stat().st_mtime_ns
+    make(out)
+    assert "there already" in capsys.readouterr().out
+    assert (out / "annotations.json").stat().st_mtime_ns == changed
+    with pytest.raises(ValueError, match="--overwrite"):
+        make(out, "--seed", 1)
+    assert contents(out) == before
+    make(out, "--seed", 1, "--overwrite")
+    assert contents(out).keys() != before.keys()
+
+
+def test_a_folder_of_something_else_is_never_replaced(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="does not hold phantoms"):
+        make(tmp_path, "--overwrite")
+    assert contents(tmp_path) == {"thesis.txt": b"years of work"}
+
+
+def test_nothing_is_left_of_a_run_that_fails(tmp_path):
+    with pytest.raises(ValueError, match="missing is a fraction"):
+        make(tmp_path / "out", "--missing", 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import runpy, sys; sys.argv = ['make_phantoms.py', '--help']\n"
+        f"try: runpy.run_path({str(TOOL)!r}, run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'cv2', 'numpy'} & set(sys.modules), 'heavy'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--num-train" in done.stdout

@@ -1,0 +1,163 @@
+"""Draw a contact sheet of a config's dataset: every image as it is, then as the pipeline hands it on.
+
+python tools/browse_dataset.py configs/unet/unet_isbi2015_320x256_cpu.py --num 8 --out sheet.png
+python tools/browse_dataset.py my_config.py --split val --draws 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmlandmark.utils.command_line import CfgOptions, run_tool
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("config", help="config file")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="train", help="default train")
+    parser.add_argument(
+        "--num", type=int, default=8, help="number of images, spread over the dataset; default 8"
+    )
+    parser.add_argument("--draws", type=int, default=3, help="results of the pipeline per image; default 3")
+    parser.add_argument("--columns", type=int, default=2, help="images side by side; default 2")
+    parser.add_argument(
+        "--side", type=int, default=320, help="longer side of a picture in pixels; default 320"
+    )
+    parser.add_argument("--names", action="store_true", help="write the numbers of the landmarks")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/browse_dataset.png"), help="PNG to write")
+    parser.add_argument("--seed", type=int, help="of the random transforms; the dataset's own by default")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=CfgOptions,
+        default={},
+        metavar="KEY=VALUE",
+        help="override config values",
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+    args = parser.parse_args(argv)
+    if min(args.num, args.columns, args.side) < 1 or args.draws < 0:
+        parser.error("--num, --columns and --side must be positive, --draws not negative")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the sheet; return the exit code."""
+    args = parse_args(argv)
+    from mmlandmark.visualization import save_image
+
+    dataset = build_dataset(args)
+    count = min(args.num, len(dataset))
+    chosen = [index * len(dataset) // count for index in range(count)]
+    strips = [draw_strip(dataset, index, args) for index in chosen]
+    path = save_image(contact_sheet(strips, args.columns), args.out)
+    print(
+        f"{path}: {count} of {len(dataset)} samples of {args.split}, as they are and {args.draws} times drawn"
+    )
+    return 0
+
+
+def build_dataset(args: argparse.Namespace) -> Any:
+    """Build the dataset of the wanted split."""
+    from mmengine.config import Config
+
+    from mmlandmark.datasets import set_seed
+    from mmlandmark.registry import DATASETS
+
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options)
+    loader = config.get(f"{args.split}_dataloader")
+    if loader is None:
+        raise ValueError(f"{args.config} has no {args.split}_dataloader; choose another --split")
+    dataset = DATASETS.build(loader["dataset"])
+    dataset.full_init()
+    if args.seed is not None:
+        set_seed(dataset, args.seed)
+    return dataset
+
+
+def draw_strip(dataset: Any, index: int, args: argparse.Namespace) -> np.ndarray:
+    """Return one sample as it is and after the pipeline in several epochs, side by side, (H, W, 3) uint8."""
+    import numpy as np
+
+    from mmlandmark.datasets import set_epoch
+    from mmlandmark.datasets.image_io import read_image
+
+    record = dataset.get_data_info(index)
+    image = record["img"] if record.get("img") is not None else read_image(record["img_path"]).array
+    links = dataset.metainfo.get("links", ())
+    pictures = [_picture(image, record["landmarks"], record["sample_id"], links, args)]
+    for epoch in range(args.draws):
+        set_epoch(dataset, epoch)
+        packed = dataset[index]
+        if "inputs" not in packed or "data_samples" not in packed:
+            raise ValueError(
+                f"{args.config}: the {args.split} pipeline must end with PackInputs, got {list(packed)}"
+            )
+        array, sample = np.moveaxis(packed["inputs"].float().numpy(), 0, -1), packed["data_samples"]
+        points = sample.to_input(sample.gt_landmarks).numpy()
+        points[~sample.mask.numpy()] = np.nan
+        pictures.append(_picture(array, points, f"epoch {epoch}", links, args))
+    return _side_by_side(pictures)
+
+
+def _picture(
+    image: np.ndarray, points: np.ndarray, caption: str, links: Any, args: argparse.Namespace
+) -> np.ndarray:
+    from mmlandmark.visualization import draw_landmarks
+    from mmlandmark.visualization.views import flatten
+
+    dims = points.shape[1]
+    if image.ndim == dims + 1 and image.shape[-1] not in (1, 3):
+        image = image[..., 0]
+    if image.ndim > dims and image.shape[-1] == 1:
+        image = image[..., 0]
+    if dims == 3:
+        image, points = flatten(image), points[:, :2]
+    names = [str(number) for number in range(len(points))] if args.names else None
+    return draw_landmarks(image, points, names=names, links=links, caption=caption, long_side=args.side)
+
+
+def _side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
+    return contact_sheet(pictures, len(pictures), gap=4)
+
+
+def contact_sheet(pictures: list[np.ndarray], columns: int, gap: int = 12) -> np.ndarray:
+    """Lay pictures out in rows of ``columns``, each column as wide as its widest picture.
+
+    Args:
+        pictures: (H, W, 3) uint8 each, of any sizes.
+        columns: Pictures in a row.
+        gap: Pixels between them.
+
+    Returns:
+        (H', W', 3) uint8 on the paper of all pictures.
+    """
+    import numpy as np
+
+    from mmlandmark.visualization.style import PAPER
+
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    heights = [max(p.shape[0] for p in pictures[row * columns : (row + 1) * columns]) for row in range(rows)]
+    widths = [max(p.shape[1] for p in pictures[column::columns]) for column in range(columns)]
+    tops = np.cumsum([0, *(height + gap for height in heights)])
+    lefts = np.cumsum([0, *(width + gap for width in widths)])
+    sheet = np.full((tops[-1] - gap, lefts[-1] - gap, 3), PAPER, dtype=np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = tops[number // columns], lefts[number % columns]
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return sheet
+
+
+if __name__ == "__main__":
+    run_tool(main)

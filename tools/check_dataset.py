@@ -1,0 +1,155 @@
+"""Look for faults in the annotations of a dataset and write a report (Markdown and JSON).
+
+python tools/check_dataset.py configs/unet/unet_isbi2015_320x256_cpu.py
+python tools/check_dataset.py --type SpineAasce2019 --data-root data/spine
+python tools/check_dataset.py --type Isbi2015Cephalogram --data-root data/isbi --splits train test1
+python tools/check_dataset.py --ann-file train.csv --image-dir images --out work_dirs/check
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+_LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "config", nargs="?", help="config whose train, val and test datasets are checked together"
+    )
+    parser.add_argument("--type", default="LandmarkDataset", help="dataset class, if there is no config")
+    parser.add_argument("--data-root", default="", help="folder of the data")
+    parser.add_argument("--ann-file", help="annotation file, relative to the data root")
+    parser.add_argument("--image-dir", help="folder of the images, relative to the data root")
+    parser.add_argument("--schema", help="name or JSON file of the landmark schema")
+    parser.add_argument("--splits", nargs="+", help="splits to check together, for leaks between them")
+    parser.add_argument(
+        "--options",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="more arguments of the dataset, or of the thresholds",
+    )
+    parser.add_argument(
+        "--out", default="work_dirs/check_dataset", help="folder of report.md and report.json"
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=("never", "error", "warning"),
+        default="never",
+        help="exit with 1 on findings of this level",
+    )
+    args = parser.parse_args(argv)
+    if args.config is None and not (args.data_root or args.ann_file):
+        parser.error("give a config, or --data-root or --ann-file")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check, write the report and print its summary; return the exit code."""
+    args = parse_args(argv)
+    try:
+        report, title = run_checks(args)
+    except (ValueError, FileNotFoundError, KeyError) as error:
+        print(f"error: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
+        return 2
+    from mmlandmark.datasets.check_report import to_markdown
+    from mmlandmark.utils.files import atomic_write_json, atomic_write_text
+
+    folder = Path(args.out)
+    atomic_write_text(folder / "report.md", to_markdown(report, title))
+    atomic_write_json(folder / "report.json", report)
+    samples = sum(split["samples"] for split in report["splits"].values())
+    print(f"{title}: {samples} samples, {len(report['landmarks'])} landmarks")
+    for check, count in report["summary"].items():
+        print(f"  {check}: {count} samples")
+    if not report["findings"]:
+        print("  nothing was found")
+    print(f"report: {folder / 'report.md'}, {folder / 'report.json'}")
+    levels = {finding["level"] for finding in report["findings"]}
+    failed = {"never": False, "error": "error" in levels, "warning": bool(levels)}[args.fail_on]
+    return int(failed)
+
+
+def run_checks(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Build the datasets that ``args`` names and check them; return the report and a title."""
+    from mmlandmark.datasets.checks import Thresholds, check_dataset
+
+    options = dict(_option(item) for item in args.options)
+    limits = Thresholds(**{k: options.pop(k) for k in list(options) if k in Thresholds.__dataclass_fields__})
+    if args.config is not None:
+        from mmengine.config import Config
+
+        configs, title = dataset_configs(Config.fromfile(args.config)), Path(args.config).stem
+    else:
+        config = dict(type=args.type, data_root=args.data_root, **options)
+        config.update(
+            {k: v for k in ("ann_file", "image_dir", "schema") if (v := getattr(args, k)) is not None}
+        )
+        configs = (
+            {split: dict(config, split=split) for split in args.splits} if args.splits else {"all": config}
+        )
+        title = f"{args.type} {args.data_root or args.ann_file}"
+    return check_dataset({name: build(config) for name, config in configs.items()}, limits), title
+
+
+def dataset_configs(config: Any) -> dict[str, dict]:
+    """Return the plain datasets of a config's loaders by name; equal ones share a name like "val+test"."""
+    found: dict[str, dict] = {}
+    for loader in _LOADERS:
+        dataset = (config.get(loader) or {}).get("dataset")
+        leaves = [] if dataset is None else _leaves(dataset)
+        for number, leaf in enumerate(leaves):
+            name = loader.split("_")[0] + (f"[{number}]" if len(leaves) > 1 else "")
+            same = next((other for other, known in found.items() if known == leaf), None)
+            if same is not None:
+                found[f"{same}+{name}"] = found.pop(same)
+            else:
+                found[name] = leaf
+    if not found:
+        raise ValueError(f"the config has no dataset in {', '.join(_LOADERS)}")
+    return found
+
+
+def _leaves(config: Any) -> list[dict]:
+    inner = list(config.get("datasets", ())) + ([config["dataset"]] if "dataset" in config else [])
+    if inner:
+        return [leaf for part in inner for leaf in _leaves(part)]
+    # What does not touch the records must not tell two datasets apart. The seed of a phantom does.
+    drop = ("pipeline", "image_cache", "test_mode", "lazy_init")
+    return [{k: v for k, v in config.items() if k not in drop}]
+
+
+def build(config: dict) -> Any:
+    """Build one dataset so that missing images end in the report instead of stopping it."""
+    from mmlandmark.registry import DATASETS
+
+    cls = DATASETS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
+    accepted = inspect.signature(cls.__init__).parameters
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
+    if open_ended or "missing_images" in accepted:
+        config = dict(dict(missing_images="keep"), **config)
+    return DATASETS.build(config)
+
+
+def _option(item: str) -> tuple[str, Any]:
+    key, separator, value = item.partition("=")
+    if not separator:
+        raise ValueError(f"--options: {item!r} is not KEY=VALUE")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

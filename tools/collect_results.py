@@ -1,0 +1,201 @@
+"""Write the result tables of configs/<method>/README.md from configs/<method>/results/*.json.
+
+The table stands between `<!-- results:begin -->` and `<!-- results:end -->`; nobody types numbers.
+Every JSON file is one run, as ``tools/test.py --record`` saved it; runs of one config that differ in the seed
+share a row, mean +- standard deviation. Numbers of a paper stand in ``configs/<method>/paper.json``,
+``{"<config>": {"mre": 1.12, "sdr_2mm": 88.0, "source": "..."}}``, and in a column of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.utils.files import atomic_write_text
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+_SDR = re.compile(r"(?:.*/)?sdr_(\d+(?:\.\d+)?)(\w+)")
+_TITLES = {"mre": "MRE", "coordinate_mse": "MSE (fraction of the image)", "pearson_rho": "Pearson rho"}
+_DIGITS = {"coordinate_mse": 5, "pearson_rho": 4}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; ValueError naming the file if there is none."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON, line {error.lineno}: {error.msg}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(data).__name__}")
+    return data
+
+
+def read_records(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the records in a ``results`` folder by config, seeds in order.
+
+    Raises:
+        ValueError: A file lacks a key, two files hold one seed of one config, or the runs under one name
+            come from different configs or test sets, so that their mean means nothing.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(folder.glob("*.json")):
+        record = read_json(path)
+        missing = [key for key in ("config", "seed", "metrics", "config_hash") if key not in record]
+        if missing:
+            raise ValueError(f"{path}: no {', '.join(missing)}; record it with tools/test.py --record")
+        group = groups.setdefault(record["config"], [])
+        for other in group:
+            if other["seed"] == record["seed"]:
+                raise ValueError(
+                    f"{path}: seed {record['seed']} is already in {other['path']}; keep one of them"
+                )
+            for what, one, two in (
+                ("config", other["config_hash"], record["config_hash"]),
+                ("test set", _split(other), _split(record)),
+            ):
+                if one != two:
+                    raise ValueError(
+                        f"{path} and {other['path']}: both say {record['config']}, but the {what} differs "
+                        f"({two} and {one}); record the older one again"
+                    )
+        group.append({**record, "path": path})
+    order = {"key": lambda record: (record["seed"] is None, record["seed"] or 0)}
+    return {name: sorted(groups[name], **order) for name in sorted(groups)}
+
+
+def render(groups: dict[str, list[dict[str, Any]]], paper: dict[str, Any]) -> str:
+    """Return the Markdown table of all configs of a method."""
+    if not groups:
+        return "No results are recorded yet."
+    unknown = sorted(set(paper) - set(groups))
+    if unknown:
+        raise ValueError(f"paper.json names {unknown}, but results are recorded for {sorted(groups)} only")
+    keys = _metric_keys([record for group in groups.values() for record in group])
+    rows = [
+        [
+            "config",
+            "seeds",
+            *(_title(key, keys) for key in keys),
+            *(["paper"] if paper else []),
+            "images",
+            "commit",
+        ]
+    ]
+    for name, group in groups.items():
+        row = [name, ", ".join("?" if record["seed"] is None else str(record["seed"]) for record in group)]
+        row += [_cell(key, [record["metrics"].get(key) for record in group]) for key in keys]
+        row += [_paper_cell(paper.get(name, {}), keys)] if paper else []
+        commits = dict.fromkeys((record.get("commit") or "-")[:8] for record in group)
+        rows.append([*row, str((group[0].get("split") or {}).get("images", "-")), ", ".join(commits)])
+    head, rule = rows[0], ["---", *("---:" for _ in rows[0][1:])]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows[1:]))
+    machines = {
+        (record.get("machine") or {}).get("gpu") or (record.get("machine") or {}).get("cpu")
+        for record in (record for group in groups.values() for record in group)
+    }
+    where = ", ".join(sorted(machine for machine in machines if machine)) or "an unnamed machine"
+    return f"{table}\n\nMean ± standard deviation over the seeds; SDR in percent. Tested on {where}."
+
+
+def updated(readme: Path, table: str) -> str:
+    """Return the README's text with ``table`` between its markers; ValueError if they are not there once."""
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"{readme}: write the lines {BEGIN} and {END} once each where the table belongs")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 1 when a README disagrees under --check or a file is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=__doc__.split("\n\n", 1)[1])
+    parser.add_argument(
+        "configs", nargs="?", type=Path, default=Path("configs"), help="folder of the methods"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, fail when a README is out of date"
+    )
+    options = parser.parse_args(arguments)
+    if not options.configs.is_dir():
+        parser.error(f"{options.configs} is no folder")
+    failed = False
+    for folder in sorted(path for path in options.configs.iterdir() if path.is_dir()):
+        readme = folder / "README.md"
+        marked = readme.is_file() and BEGIN in readme.read_text(encoding="utf-8")
+        if not marked and not any((folder / "results").glob("*.json")):
+            continue
+        try:
+            paper = folder / "paper.json"
+            table = render(read_records(folder / "results"), read_json(paper) if paper.is_file() else {})
+            text = updated(readme, table)
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+            continue
+        if text == readme.read_text(encoding="utf-8"):
+            print(f"{readme}: up to date")
+        elif options.check:
+            print(f"{readme}: differs from results/*.json, run tools/collect_results.py", file=sys.stderr)
+            failed = True
+        else:
+            atomic_write_text(readme, text)
+            print(f"{readme}: written")
+    return int(failed)
+
+
+def _split(record: dict[str, Any]) -> Any:
+    return (record.get("split") or {}).get("hash")
+
+
+def _metric_keys(records: list[dict[str, Any]]) -> list[str]:
+    """Return the keys worth a column: MRE, SDR by unit and growing radius, then the spine's numbers."""
+    present = {key for record in records for key in record["metrics"]}
+    rates = sorted(
+        (key for key in present if _SDR.fullmatch(key)), key=lambda key: (_unit(key), _radius(key))
+    )
+    heads = sorted(key for key in present if key.rsplit("/", 1)[-1] == "mre")
+    return [*heads, *rates, *sorted(key for key in present if key.rsplit("/", 1)[-1] in _DIGITS)]
+
+
+def _unit(key: str) -> str:
+    return _SDR.fullmatch(key)[2]
+
+
+def _radius(key: str) -> float:
+    return float(_SDR.fullmatch(key)[1])
+
+
+def _title(key: str, keys: Sequence[str]) -> str:
+    rate = _SDR.fullmatch(key)
+    prefix = key.rsplit("/", 1)[0] + " " if "/" in key else ""
+    if rate:
+        return f"{prefix}SDR {rate[1]} {rate[2]}"
+    name = key.rsplit("/", 1)[-1]
+    units = {_unit(other) for other in keys if _SDR.fullmatch(other)} if name == "mre" else set()
+    return prefix + _TITLES[name] + (f" ({units.pop()})" if len(units) == 1 else "")
+
+
+def _cell(key: str, values: list[float | None]) -> str:
+    present = [value for value in values if value is not None]
+    if not present:
+        return "-"
+    digits = _DIGITS.get(key.rsplit("/", 1)[-1], 3 if key.rsplit("/", 1)[-1] == "mre" else 2)
+    text = f"{statistics.mean(present):.{digits}f}"
+    if len(present) > 1:
+        text += f" ± {statistics.stdev(present):.{digits}f}"
+    return text if len(present) == len(values) else f"{text} ({len(present)} of {len(values)} runs)"
+
+
+def _paper_cell(paper: dict[str, Any], keys: Sequence[str]) -> str:
+    words = [f"{_title(key, ())} {paper[key]:g}" for key in keys if key in paper]
+    return ", ".join(words) + (f" ({paper['source']})" if words and "source" in paper else "") or "-"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Install mmlandmark and all it needs into the environment of a python: tools/install.sh PYTHON
+#
+# TORCH=auto (default) installs the CPU build of torch where no NVIDIA GPU is found, TORCH=cuda the build
+# with CUDA (several GB), TORCH=cpu the CPU build. An importable torch >= 2.6 is kept as it is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${1:?usage: tools/install.sh PYTHON}
+torch_version=2.13.0
+say() { printf '\n== %s\n' "$*"; }
+pip() { "$python" -m pip --disable-pip-version-check "$@"; }
+
+"$python" - <<'PY' || { echo "python 3.10 or newer is needed, this is $("$python" --version)" >&2; exit 1; }
+import sys
+sys.exit(sys.version_info < (3, 10))
+PY
+
+kind=${TORCH:-auto}
+if [ "$kind" = auto ]; then
+  kind=cpu
+  if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then kind=cuda; fi
+fi
+if "$python" -c 'import torch, sys; v = torch.__version__.split("."); sys.exit((int(v[0]), int(v[1])) < (2, 6))' 2>/dev/null; then
+  say "torch $("$python" -c 'import torch; print(torch.__version__)') is there already"
+elif [ "$kind" = cuda ]; then
+  say "installing torch $torch_version with CUDA (several GB)"
+  pip install "torch==$torch_version"
+else
+  say "installing torch $torch_version, CPU build"
+  # Sources already configured for pip come first, then PyTorch's own index of CPU builds.
+  pip install "torch==$torch_version+cpu" 2>/dev/null ||
+    pip install "torch==$torch_version+cpu" --extra-index-url https://download.pytorch.org/whl/cpu 2>/dev/null ||
+    { say "no CPU build for this platform: installing torch $torch_version as it is published"
+      pip install "torch==$torch_version"; }
+fi
+
+say "installing the pinned dependencies"
+pins=$(mktemp)
+trap 'rm -f "$pins"' EXIT
+cp requirements/runtime.txt "$pins"
+# A distribution of mmcv or mmengine that is there (mmcv, mmcv-lite, or a fork of the same name) stays.
+for module in mmengine mmcv; do
+  if "$python" -c "import importlib.util as u, sys; sys.exit(u.find_spec('$module') is None)"; then
+    sed -i "/^$module/d" "$pins"
+  fi
+done
+pip install -r "$pins" -r requirements/develop.txt
+
+if ! "$python" -c 'import cv2' 2>/dev/null; then
+  say "opencv-python does not load here (no libGL or glib): using opencv-python-headless instead"
+  version=$("$python" -c 'from importlib.metadata import version; print(version("opencv-python"))')
+  pip uninstall --yes opencv-python
+  pip install "opencv-python-headless==$version"
+  "$python" -c 'import cv2'
+fi
+
+say "installing mmlandmark"
+pip install "setuptools>=68" wheel
+pip install --no-build-isolation --no-deps -e .

@@ -1,0 +1,50 @@
+"""Test a trained detector: the table, the predictions, pictures, and a result on record."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmlandmark.utils.command_line import add_config_arguments, run_tool
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument("checkpoint", nargs="?", help="weights; the newest of the work folder by default")
+    parser.add_argument(
+        "--flip", action="store_true", help="average with the mirrored image (test-time augmentation)"
+    )
+    parser.add_argument("--no-figures", action="store_true", help="write numbers only")
+    parser.add_argument(
+        "--record", nargs="?", const="auto", metavar="JSON",
+        help="record the result, by default in results/ beside the config",
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Test."""
+    args = parse_args(argv)
+    from mmlandmark.apis import draw_test_figures, find_checkpoint, prepare_config, record_test, test_config
+
+    options = dict(args.cfg_options)
+    if args.flip:
+        options["model.test_cfg"] = dict(flip=True)
+    config = prepare_config(args.config, options=options, work_dir=args.work_dir, launcher=args.launcher)
+    checkpoint = find_checkpoint(config, args.checkpoint)
+    out = Path(config.work_dir) / "test"
+    metrics = test_config(config, checkpoint, out_dir=out)
+    print((out / "report.md").read_text(encoding="utf-8"))
+    if not args.no_figures:
+        for path in draw_test_figures(config, out):
+            print(f"wrote {path}")
+    if args.record:
+        print(
+            f"recorded {record_test(config, checkpoint, metrics, out, None if args.record == 'auto' else args.record)}"
+        )
+
+
+if __name__ == "__main__":
+    run_tool(main)
