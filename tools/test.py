@@ -41,9 +41,8 @@ def main(argv: list[str] | None = None) -> None:
         for path in draw_test_figures(config, out):
             print(f"wrote {path}")
     if args.record:
-        print(
-            f"recorded {record_test(config, checkpoint, metrics, out, None if args.record == 'auto' else args.record)}"
-        )
+        path = None if args.record == "auto" else args.record
+        print(f"recorded {record_test(config, checkpoint, metrics, out, path)}")
 
 
 if __name__ == "__main__":

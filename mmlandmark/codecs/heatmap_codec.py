@@ -32,8 +32,8 @@ class HeatmapCodec:
         decoder: ``argmax``; ``quadratic``: second-order fit; ``dark``: the same on the logarithm of the
             smoothed map (Zhang et al. 2020); ``local_centroid``: centroid around the maximum;
             ``soft_argmax``: expectation over the whole map.
-        window: Radius around the maximum in map pixels, of ``local_centroid`` and of the score of ``softmax``;
-            ``ceil(sigma) + 1`` by default.
+        window: Radius around the maximum in map pixels, of ``local_centroid`` and of the score of
+            ``softmax``; ``ceil(sigma) + 1`` by default.
         beta: Sharpness of ``soft_argmax``.
 
     Raises:

@@ -49,8 +49,8 @@ class Stage:
         result = json.loads(self.note.read_text(encoding="utf-8"))
         if result["config_hash"] != config_hash(self.config, keep_seed=True):
             raise ConfigError(
-                f"stage {self.name!r} in {self.folder} was finished with another config; remove that folder to "
-                "run it again, or use another --work-dir"
+                f"stage {self.name!r} in {self.folder} was finished with another config; remove that folder "
+                "to run it again, or use another --work-dir"
             )
         return dict(result, path=str(self.folder))
 
@@ -73,18 +73,19 @@ def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
         name = overrides.pop("name", None)
         if not isinstance(name, str) or not name.isidentifier() or name in {s.name for s in stages}:
             raise ConfigError(
-                f"{config.filename}: stage {number} needs a 'name' of its own (letters, digits, _), got {name!r}"
+                f"{config.filename}: stage {number} needs a 'name' of its own (letters, digits, _), "
+                f"got {name!r}"
             )
         merged = Config(copy.deepcopy(config._cfg_dict), filename=config.filename)
         merged.pop("stages")
         merged.merge_from_dict(overrides)
         earlier = {s.name for s in stages}
         for reference in _references(merged._cfg_dict):
-            _, stage, which = (reference.split(":") + ["", ""])[:3]
+            _, stage, which = [*reference.split(":"), "", ""][:3]
             if stage not in earlier or which not in ("last", "best"):
                 raise ConfigError(
-                    f"{config.filename}: stage {name!r} uses {reference!r}; write stage:<name>:last or :best with one "
-                    f"of the stages before it: {sorted(earlier)}"
+                    f"{config.filename}: stage {name!r} uses {reference!r}; write stage:<name>:last or :best "
+                    f"with one of the stages before it: {sorted(earlier)}"
                 )
         stages.append(Stage(name, Path(work_dir) / f"{number:02d}_{name}", merged))
     return stages

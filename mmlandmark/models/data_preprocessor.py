@@ -56,8 +56,8 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
             shapes = {tuple(i.shape) for i in images}
             if len(shapes) > 1:
                 raise ValueError(
-                    f"images of one batch differ in shape: {sorted(shapes)}; end the geometry of the pipeline "
-                    "with one fixed size, or use batch_size=1"
+                    f"images of one batch differ in shape: {sorted(shapes)}; end the geometry of the "
+                    "pipeline with one fixed size, or use batch_size=1"
                 )
             images = torch.stack(list(images))
         images = self.normalize(images)

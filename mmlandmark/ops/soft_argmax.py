@@ -105,8 +105,7 @@ def local_centroid(heatmaps: Tensor, radius: int) -> Tensor:
     for axis in range(values.ndim - 1, 1, -1):
         others = [a for a in range(2, values.ndim) if a != axis]
         shift.append((weights.sum(others) * steps).sum(-1) / total.clamp(min=torch.finfo(work).tiny))
-    shift = torch.where(total[..., None] > 0, torch.stack(shift, -1), 0)
-    return center.to(work) + shift
+    return center.to(work) + torch.where(total[..., None] > 0, torch.stack(shift, -1), 0)
 
 
 def quadratic_peak(heatmaps: Tensor, log: bool = False, smooth: float = 0.0) -> Tensor:
@@ -132,7 +131,8 @@ def quadratic_peak(heatmaps: Tensor, log: bool = False, smooth: float = 0.0) -> 
     values = values.to(work)
     if reach:
         values = _smooth_valid(values, smooth, reach)
-        inside = inside[(..., *[slice(reach, reach + 3)] * (inside.ndim - 2))]
+        for axis in range(2, inside.ndim):
+            inside = inside.narrow(axis, reach, 3)
     if log:
         floor = (height.abs() * 1e-6).clamp(min=torch.finfo(work).tiny).to(work)
         values = torch.maximum(values, floor.reshape(*floor.shape, *[1] * (values.ndim - 2))).log()
@@ -160,26 +160,25 @@ def _derivatives(values: Tensor, inside: Tensor) -> tuple[Tensor, Tensor, Tensor
     """Central differences of (B, K, 3, ..., 3) windows: gradient, Hessian and which axes touch the border."""
     dims = values.ndim - 2
 
-    def at(window: Tensor, **steps: int) -> Tensor:
+    def at(window: Tensor, steps: dict[int, int]) -> Tensor:
+        """Value of the window that many pixels along coordinates from its centre."""
         # Coordinates run against the array's axes: coordinate i is axis dims - 1 - i.
-        index = [1] * dims
-        for name, step in steps.items():
-            index[dims - 1 - int(name[1:])] += step
-        return window[(..., *index)]
+        for axis in reversed(range(dims)):
+            window = window.select(2 + axis, 1 + steps.get(dims - 1 - axis, 0))
+        return window
 
-    middle = at(values)
+    middle = at(values, {})
     gradient, touching, rows = [], [], []
     for i in range(dims):
-        after, before = at(values, **{f"c{i}": 1}), at(values, **{f"c{i}": -1})
+        after, before = at(values, {i: 1}), at(values, {i: -1})
         gradient.append((after - before) / 2)
-        touching.append(~(at(inside, **{f"c{i}": 1}) & at(inside, **{f"c{i}": -1})))
+        touching.append(~(at(inside, {i: 1}) & at(inside, {i: -1})))
         row = []
         for j in range(dims):
             if i == j:
                 row.append(after - 2 * middle + before)
             else:
-                row.append(
-                    sum(a * b * at(values, **{f"c{i}": a, f"c{j}": b}) for a in (1, -1) for b in (1, -1)) / 4
-                )
+                same = at(values, {i: 1, j: 1}) + at(values, {i: -1, j: -1})
+                row.append((same - at(values, {i: 1, j: -1}) - at(values, {i: -1, j: 1})) / 4)
         rows.append(torch.stack(row, -1))
     return torch.stack(gradient, -1), torch.stack(rows, -2), torch.stack(touching, -1)

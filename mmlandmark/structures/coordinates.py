@@ -10,10 +10,13 @@ chained with ``after @ before``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Points = TypeVar("Points", np.ndarray, Tensor)
 
 
 def _per_axis(value: float | Sequence[float] | np.ndarray, dims: int | None = None) -> np.ndarray:
@@ -103,7 +106,7 @@ def invert_matrix(matrix: np.ndarray) -> np.ndarray:
     return np.linalg.inv(matrix)
 
 
-def apply_matrix(matrix: np.ndarray | Tensor, points: np.ndarray | Tensor) -> np.ndarray | Tensor:
+def apply_matrix(matrix: np.ndarray | Tensor, points: Points) -> Points:
     """Map points by one matrix or by one matrix per batch item; NaN points stay NaN.
 
     Args:
@@ -113,13 +116,11 @@ def apply_matrix(matrix: np.ndarray | Tensor, points: np.ndarray | Tensor) -> np
     Returns:
         The mapped points, same shape, type and dtype as ``points``.
     """
-    if isinstance(points, Tensor):
-        matrix = torch.as_tensor(matrix, dtype=torch.float64, device=points.device)
-        linear, offset = matrix[..., :-1, :-1], matrix[..., :-1, -1]
-        offset = offset if matrix.ndim == 2 else offset[:, None]
-        return (points.double() @ linear.mT + offset).to(points.dtype)
-    matrix = np.asarray(matrix, dtype=np.float64)
+    if not isinstance(points, Tensor):
+        points = np.asarray(points)
+        moved = apply_matrix(matrix, torch.from_numpy(points.astype(np.float64, copy=False)))
+        return moved.numpy().astype(points.dtype, copy=False)
+    matrix = torch.as_tensor(matrix, dtype=torch.float64, device=points.device)
     linear, offset = matrix[..., :-1, :-1], matrix[..., :-1, -1]
     offset = offset if matrix.ndim == 2 else offset[:, None]
-    moved = np.asarray(points, dtype=np.float64) @ np.swapaxes(linear, -1, -2) + offset
-    return moved.astype(np.asarray(points).dtype, copy=False)
+    return (points.double() @ linear.mT + offset).to(points.dtype)

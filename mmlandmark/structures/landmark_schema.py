@@ -76,7 +76,8 @@ class LandmarkSchema:
         unknown = sorted(set(data) - known)
         if unknown or "name" not in data or "landmarks" not in data:
             raise ValueError(
-                f"{where}: a landmark schema needs 'name' and 'landmarks'; known keys {sorted(known)}, unknown {unknown}"
+                f"{where}: a landmark schema needs 'name' and 'landmarks'; known keys {sorted(known)}, "
+                f"unknown {unknown}"
             )
         data = dict(data, landmarks=tuple(data["landmarks"]), measures=tuple(data.get("measures", ())))
         for key in ("flip_pairs", "links"):

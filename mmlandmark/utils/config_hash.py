@@ -12,7 +12,7 @@ _RUN_KEYS = ("work_dir", "resume", "load_from", "launcher", "experiment_name")
 
 
 def config_hash(config: Any, keep_seed: bool = False) -> str:
-    """Return a hash of a resolved config, equal for runs that differ in folder, launcher or (by default) seed only.
+    """Return a hash of a resolved config, equal for runs that differ in folder, launcher or seed only.
 
     Args:
         config: An MMEngine ``Config`` or a dict.

@@ -45,7 +45,7 @@ def test_bases_of_the_package_work_from_elsewhere(tmp_path):
     config = load_config(path)
     assert config.default_hooks.safe_checkpoint.type == "SafeCheckpointHook"
     assert config.log_level == "ERROR"
-    with pytest.raises(FileNotFoundError, match="nothing.py"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.py"):
         load_config(write(tmp_path / "other.py", "_base_ = 'mmlandmark::_base_/nothing.py'"))
 
 

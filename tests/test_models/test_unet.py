@@ -37,7 +37,7 @@ def test_parameters_of_unet4_and_unet5(widths, landmarks, expected):
 
 
 def test_multiply_adds_of_unet4():
-    # 19.9375 * 2^30 multiply-adds of convolutions at 3 x 512 x 256 with 37 landmarks; here a quarter of the sides.
+    # 19.9375 * 2^30 multiply-adds at 3 x 512 x 256 and 37 landmarks; here at a quarter of the sides.
     backbone = UNet(in_channels=3, widths=(32, 64, 128, 256))
     total = []
     for layer in backbone.modules():

@@ -10,10 +10,10 @@ from mmlandmark.datasets.phantom.scene import Anatomy, Solid, Stroke, spline
 # and phalanges, half width of the shaft: thumb first. Millimetres; x to the thumb, y to the wrist.
 _RAYS = (
     ((31, -30), 42, (46, 34, 24), 4.4),
-    ((20, -36), 10, (70, 42, 25, 18), 4.0),
+    ((20, -36), 11, (70, 42, 25, 18), 4.0),
     ((5, -40), 1, (68, 46, 30, 19), 4.2),
-    ((-6, -39), -6, (60, 43, 28, 19), 3.7),
-    ((-14, -36), -15, (56, 34, 19, 17), 3.5),
+    ((-6, -39), -8, (60, 43, 28, 19), 3.7),
+    ((-14, -36), -19, (56, 34, 19, 17), 3.5),
 )
 _CURL = (2, 5, -1, -2, -8)  # further turn from the metacarpal to the first phalanx
 _FIRST_LANDMARK = (18, 21, 25, 29, 33)

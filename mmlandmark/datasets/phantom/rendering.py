@@ -17,6 +17,7 @@ from mmlandmark.structures.coordinates import apply_matrix, resize_matrix
 
 _SUBPIXEL_BITS = 4
 _LEVELS = 1 << 16
+_BROAD = 12.0  # mm of rounding
 _FULL_SCALE = 5.0  # attenuation at the top of the 16-bit scale
 # Lead letters as strokes, since fonts differ between releases of OpenCV. Unit height, y upwards.
 _LETTERS = {
@@ -39,11 +40,16 @@ def attenuation(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Soft tissue and bone, (*S) float32 each.
     """
-    # Bone has the fine detail; soft tissue is smooth enough to be drawn at the size of the image.
+    # What thickens slowly from its edge needs no more samples than the image has; fine bone does.
     factor = oversampling(scene.size)
     soft = _layer(scene, [part for part in scene.parts if not part.bone], 1)
-    bone = _layer(scene, [part for part in scene.parts if part.bone], factor)
-    return soft, _average(bone, factor)
+    bone = _layer(scene, [part for part in scene.parts if part.bone and _is_broad(part)], 1)
+    fine = _layer(scene, [part for part in scene.parts if part.bone and not _is_broad(part)], factor)
+    return soft, bone + _average(fine, factor)
+
+
+def _is_broad(part: Solid | Stroke) -> bool:
+    return isinstance(part, Solid) and part.rounding >= _BROAD
 
 
 def _layer(scene: Scene, parts: list[Solid | Stroke], factor: int) -> np.ndarray:

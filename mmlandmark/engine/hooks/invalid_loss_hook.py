@@ -37,6 +37,7 @@ class InvalidLossHook(Hook):
         if bad:
             samples = [s.get("sample_id", "?") for s in (data_batch or {}).get("data_samples", [])]
             raise FloatingPointError(
-                f"epoch {runner.epoch + 1}, iteration {runner.iter + 1}: {bad} is not finite; samples {samples}. "
+                f"epoch {runner.epoch + 1}, iteration {runner.iter + 1}: {bad} is not finite; "
+                f"samples {samples}. "
                 "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or look at these images."
             )

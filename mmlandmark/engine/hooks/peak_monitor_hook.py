@@ -99,8 +99,9 @@ class PeakMonitorHook(Hook):
             f"{names[i] if names else i} (index {i}, mean peak {float(peaks[i]):.3g})" for i in low
         )
         message = (
-            f"collapsed heatmap: {called}, against a median peak of {float(peaks.median()):.3g}. The error of "
-            "these landmarks is meaningless. See docs/collapsed_channels.md for the cause and the cure."
+            f"collapsed heatmap: {called}, against a median peak of {float(peaks.median()):.3g}. "
+            "The error of these landmarks is meaningless. See "
+            "docs/collapsed_channels.md for the cause and the cure."
         )
         if self.action == "raise":
             raise CollapsedLandmarkError(message)

@@ -14,6 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 from mmlandmark.registry import MODELS
 
+INSTANCE_NORM = dict(type="IN")
+LEAKY_RELU = dict(type="LeakyReLU", negative_slope=0.01)
+
 
 class _Upsample(nn.Module):
     """Resize features to the size of their skip connection."""
@@ -63,8 +66,8 @@ class UNet(BaseModule):
         dims: int = 2,
         num_convs: int = 2,
         conv_bias: bool | str = True,
-        norm_cfg: dict | None = dict(type="IN"),
-        act_cfg: dict | None = dict(type="LeakyReLU", negative_slope=0.01),
+        norm_cfg: dict | None = INSTANCE_NORM,
+        act_cfg: dict | None = LEAKY_RELU,
         upsample: str = "bilinear",
         align_corners: bool = True,
         out_indices: Sequence[int] = (0,),

@@ -75,7 +75,7 @@ class LandmarkDetector(BaseModel):
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def heatmaps(self, inputs: Tensor, flip_permutation: Sequence[int] | None = None) -> Tensor:
-        """Return activated maps (B, K, *S), averaged with those of the mirrored image if a permutation is given."""
+        """Return activated maps (B, K, *S); with a permutation, averaged with those of the mirrored image."""
         maps = self.head.codec.activate(self.head(self.extract_features(inputs))[0])
         if flip_permutation is None:
             return maps

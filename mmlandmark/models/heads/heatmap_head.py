@@ -85,8 +85,8 @@ class HeatmapHead(BaseModule):
         for sample in samples:
             if len(sample.gt_landmarks) != self.num_landmarks:
                 raise ValueError(
-                    f"sample {sample.sample_id!r} has {len(sample.gt_landmarks)} landmarks, the head predicts "
-                    f"{self.num_landmarks}: set head.num_landmarks or the dataset's landmarks"
+                    f"sample {sample.sample_id!r} has {len(sample.gt_landmarks)} landmarks, the head "
+                    f"predicts {self.num_landmarks}: set head.num_landmarks or the dataset's landmarks"
                 )
         points = torch.stack([s.to_input(s.gt_landmarks) for s in samples]).to(device)
         mask = torch.stack([s.mask for s in samples]).to(device)

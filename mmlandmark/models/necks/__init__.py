@@ -1,1 +1,1 @@
-""""""
+"""Modules between backbone and head."""
