@@ -26,7 +26,7 @@ $(VENV)/.installed: requirements/runtime.txt requirements/develop.txt setup.py t
 	@touch $@
 
 check-python:
-	@$(PYTHON) -c "import torch, mmengine, mmcv, cv2, scipy, matplotlib, pytest" || \
+	@$(PYTHON) -c "import torch, mmengine, mmcv, cv2, scipy, matplotlib, pytest, xdist, hypothesis" || \
 	  { echo "$(PYTHON) lacks a dependency: run tools/install.sh $(PYTHON), or leave PYTHON out" >&2; exit 1; }
 
 test: $(ENVIRONMENT)  ## run the test suite

@@ -68,13 +68,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def build_dataset(args: argparse.Namespace) -> Any:
     """Build the dataset of the wanted split."""
-    from mmengine.config import Config
-
     from mmlandmark.datasets import set_seed
+    from mmlandmark.engine import load_config
     from mmlandmark.registry import DATASETS
 
-    config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options)
+    config = load_config(args.config, args.cfg_options)
     loader = config.get(f"{args.split}_dataloader")
     if loader is None:
         raise ValueError(f"{args.config} has no {args.split}_dataloader; choose another --split")

@@ -87,9 +87,9 @@ def run_checks(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     options = dict(_option(item) for item in args.options)
     limits = Thresholds(**{k: options.pop(k) for k in list(options) if k in Thresholds.__dataclass_fields__})
     if args.config is not None:
-        from mmengine.config import Config
+        from mmlandmark.engine import load_config
 
-        configs, title = dataset_configs(Config.fromfile(args.config)), Path(args.config).stem
+        configs, title = dataset_configs(load_config(args.config)), Path(args.config).stem
     else:
         config = dict(type=args.type, data_root=args.data_root, **options)
         config.update(

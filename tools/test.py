@@ -21,12 +21,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--record", nargs="?", const="auto", metavar="JSON",
         help="record the result, by default in results/ beside the config",
     )  # fmt: skip
-    return parser.parse_args(argv)
+    # Intermixed, so that the checkpoint may stand behind the options as well.
+    return parser.parse_intermixed_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Test."""
     args = parse_args(argv)
+    from mmengine.dist import is_main_process
+
     from mmlandmark.apis import draw_test_figures, find_checkpoint, prepare_config, record_test, test_config
 
     options = dict(args.cfg_options)
@@ -36,6 +39,8 @@ def main(argv: list[str] | None = None) -> None:
     checkpoint = find_checkpoint(config, args.checkpoint)
     out = Path(config.work_dir) / "test"
     metrics = test_config(config, checkpoint, out_dir=out)
+    if not is_main_process():
+        return
     print((out / "report.md").read_text(encoding="utf-8"))
     if not args.no_figures:
         for path in draw_test_figures(config, out):

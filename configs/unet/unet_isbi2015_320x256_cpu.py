@@ -2,7 +2,8 @@ _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/datasets/isbi2015_320x256.py",
     "../_base_/models/unet6.py",
-    "../_base_/schedules/adamw_onecycle_40e.py",
+    "../_base_/schedules/adamw_onecycle.py",
 ]
 
-custom_hooks = [dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.01, update_buffers=True)]
+train_cfg = dict(max_epochs=50)
+custom_hooks = [dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.005, update_buffers=True)]

@@ -2,7 +2,8 @@ _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/datasets/phantom_ceph_160x128.py",
     "../_base_/models/unet6.py",
-    "../_base_/schedules/adamw_onecycle_20e.py",
+    "../_base_/schedules/adamw_onecycle.py",
 ]
 
+train_cfg = dict(max_epochs=20)
 custom_hooks = [dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.02, update_buffers=True)]

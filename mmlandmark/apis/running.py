@@ -8,7 +8,17 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmlandmark.engine import ConfigError, LandmarkRunner, default_launcher, load_config, run_stages
+from mmlandmark.engine import (
+    ConfigError,
+    LandmarkRunner,
+    default_launcher,
+    latest_checkpoint,
+    load_config,
+    plan_stages,
+    run_stages,
+)
+
+_TIMERS = ("val/time", "val/data_time")
 
 
 def prepare_config(
@@ -31,6 +41,10 @@ def prepare_config(
         seed: Of everything random.
         deterministic: Use deterministic algorithms, where slower ones exist.
         amp: Train in bfloat16 autocast.
+
+    Raises:
+        FileNotFoundError: See :func:`~mmlandmark.engine.load_config`.
+        ConfigError: Likewise; or ``amp`` is asked of a config without ``optim_wrapper``.
     """
     config = load_config(path, options)
     config.work_dir = work_dir or config.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
@@ -43,6 +57,8 @@ def prepare_config(
     randomness.setdefault("seed", 0)
     config.randomness = randomness
     if amp:
+        if config.get("optim_wrapper") is None:
+            raise ConfigError(f"{path}: mixed precision needs an optim_wrapper in the config")
         config.optim_wrapper.type = "AutocastOptimWrapper"
     return config
 
@@ -52,8 +68,8 @@ def train_config(config: Config, *, resume: str | None = None, stage: str | None
 
     Args:
         config: See :func:`prepare_config`.
-        resume: None starts anew, ``auto`` goes on from the newest checkpoint of the work folder if there
-            is one, a path goes on from that checkpoint. Stages always go on by themselves.
+        resume: None starts anew, ``auto`` goes on from the newest checkpoint of the work folder and starts
+            anew if there is none, a path goes on from that checkpoint. Stages always go on by themselves.
         stage: Train this stage only.
 
     Returns:
@@ -70,8 +86,11 @@ def train_config(config: Config, *, resume: str | None = None, stage: str | None
         return run_stages(config, config.work_dir, _train_once, only=stage)
     if stage is not None:
         raise ConfigError(f"{config.filename} has no stages, so no stage {stage!r}")
+    config = copy.deepcopy(config)
     if resume == "auto":
-        config.resume, config.load_from = True, None
+        # A run that has not begun starts as it would without --resume: from load_from, if there is one.
+        begun = latest_checkpoint(config.work_dir) is not None
+        config.resume, config.load_from = begun, None if begun else config.get("load_from")
     elif resume is not None:
         config.resume, config.load_from = True, resume
     return _train_once(config)
@@ -84,9 +103,9 @@ def _train_once(config: Config) -> dict[str, Any]:
     runner.train()
     scalars = runner.message_hub.log_scalars
     return {
-        name.removeprefix("val/"): buffer.current()
+        name.removeprefix("val/"): float(buffer.current())
         for name, buffer in scalars.items()
-        if name.startswith("val/") and len(buffer.data[0])
+        if name.startswith("val/") and name not in _TIMERS and len(buffer.data[0])
     }
 
 
@@ -98,13 +117,12 @@ def test_config(
     Args:
         config: See :func:`prepare_config`.
         checkpoint: Weights to test.
-        out_dir: Where the metric's files (report, predictions) go; nowhere by default.
+        out_dir: Where the metric's files (report, predictions) go; nowhere by default. The test's log
+            goes there too, or to ``test`` in the work folder, which keeps the training's config as it was.
 
     Returns:
         The metrics.
     """
-    from mmlandmark.engine import plan_stages
-
     if config.get("stages"):
         config = plan_stages(config, config.work_dir)[-1].config
     config = copy.deepcopy(config)
@@ -119,6 +137,7 @@ def test_config(
     config.pop("param_scheduler", None)
     config.pop("auto_scale_lr", None)
     config.test_cfg = config.get("test_cfg") or {}
+    config.work_dir = str(Path(config.work_dir) / "test" if out_dir is None else out_dir)
     if out_dir is not None:
         evaluators = (
             config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]

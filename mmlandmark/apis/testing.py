@@ -31,9 +31,7 @@ def find_checkpoint(config: Config, given: str | None) -> Path:
     """
     if given is not None:
         return Path(given)
-    folder = (
-        plan_stages(config, config.work_dir)[-1].folder if config.get("stages") else Path(config.work_dir)
-    )
+    _, folder = _tested_run(config)
     found = latest_checkpoint(folder)
     if found is None:
         raise FileNotFoundError(f"no checkpoint in {folder}: train first, or name one")
@@ -56,26 +54,31 @@ def draw_test_figures(config: Config, out_dir: str | Path) -> list[Path]:
     predictions = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
     cases, unit, names = predictions["cases"], predictions["unit"], predictions["landmark_names"]
     errors = np.array([case["errors"] for case in cases], dtype=float)
+    name = Path(config.work_dir).name
+    config, folder = _tested_run(config)
     evaluator = config.test_evaluator[0] if isinstance(config.test_evaluator, list) else config.test_evaluator
     radii = tuple(evaluator.get("radii", (2, 2.5, 3, 4)))
     written = [
-        plot_cumulative_errors(
-            {Path(config.work_dir).name: errors}, out / "cumulative_error.png", unit=unit, radii=radii
-        ),
+        plot_cumulative_errors({name: errors}, out / "cumulative_error.png", unit=unit, radii=radii),
         plot_landmark_errors(errors, names, out / "landmark_errors.png", unit=unit, radius=radii[0]),
     ]
     written += _draw_cases(config, cases, np.nanmean(errors, axis=1), out)
-    logs = sorted(Path(config.work_dir).glob("*/vis_data/scalars.json"))
+    logs = sorted(folder.glob("*/vis_data/scalars.json"))
     if logs:
         written.append(plot_training(logs, out / "training.png"))
     return written
 
 
+def _tested_run(config: Config) -> tuple[Config, Path]:
+    """Return config and folder of the run whose checkpoint is tested: those of the last stage, if any."""
+    if not config.get("stages"):
+        return config, Path(config.work_dir)
+    last = plan_stages(config, config.work_dir)[-1]
+    return last.config, last.folder
+
+
 def _draw_cases(config: Config, cases: list[dict], means: np.ndarray, out: Path) -> list[Path]:
-    # Without a pipeline: only the records and the way to their images are needed.
-    dataset = DATASETS.build(
-        dict(config.test_dataloader.dataset, pipeline=[dict(type="LoadImage")], image_cache=None)
-    )
+    dataset = DATASETS.build(_images_only(config.test_dataloader.dataset))
     order = np.argsort(means)
     picked = {
         "median": order[len(order) // 2],
@@ -99,6 +102,16 @@ def _draw_cases(config: Config, cases: list[dict], means: np.ndarray, out: Path)
         picture = visualizer.draw(loaded["img"], sample, image_from_original=loaded["img_from_original"])
         written.append(save_image(picture, out / f"case_{kind}_{case['sample_id']}.png"))
     return written
+
+
+def _images_only(dataset: dict) -> dict:
+    """Return a dataset's config without its pipeline and cache, also inside of wrappers."""
+    if "datasets" in dataset:
+        return dict(dataset, datasets=[_images_only(part) for part in dataset["datasets"]])
+    if "dataset" in dataset:
+        return dict(dataset, dataset=_images_only(dataset["dataset"]))
+    kept = {key: value for key, value in dataset.items() if key != "image_cache"}
+    return dict(kept, pipeline=[dict(type="LoadImage")])
 
 
 def record_test(

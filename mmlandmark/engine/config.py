@@ -79,10 +79,12 @@ def _check_option(config: Config, dotted: str) -> None:
         elif isinstance(node, dict | Config):
             keys = list(node.keys())
             if part not in keys:
+                if not walked and part in KNOWN_KEYS:
+                    return  # A key of every run that this config leaves at its default.
                 near = difflib.get_close_matches(
                     part, [*keys, *(KNOWN_KEYS if not walked else ())], n=3, cutoff=0.75
                 )
-                if near or (not walked and part not in KNOWN_KEYS):
+                if near or not walked:
                     hint = (
                         f" Did you mean {', '.join(near)}?"
                         if near

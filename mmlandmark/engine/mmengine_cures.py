@@ -15,8 +15,10 @@ torchrun on a CPU calls CUDA       ``LandmarkRunner.setup_env`` starts gloo firs
                                    ``device_ids=None``.
 ``_base_ = 'mmlandmark::...'``     :func:`install_config_scope` adds the package to the list of known ones
 is refused                         and leads the path to its configs.
-``Adafactor`` in the registry is   :func:`install_config_scope` is not concerned: use ``TorchAdafactor``.
-that of ``transformers``
+``Adafactor`` in the registry is   None needed: torch's own is ``TorchAdafactor``. The error of MMEngine for
+that of ``transformers``, ``Lion`` a missing optimiser, "None is not a callable object", is replaced by one
+that of ``lion-pytorch``; without  that lists the nearest names, see :class:`mmlandmark.registry.Registry`.
+these packages both are missing
 =================================  ==========================================================================
 """
 
@@ -24,6 +26,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,6 +56,7 @@ def shield_from_torchvision() -> None:
 
 def install_safe_loaders() -> None:
     """Let MMEngine read local files and addresses by :func:`mmlandmark.utils.checkpoint.load_checkpoint`."""
+    from mmengine.runner import checkpoint
     from mmengine.runner.checkpoint import CheckpointLoader
 
     def local(filename: str, map_location: Any = None, logger: Any = None) -> dict:
@@ -61,12 +65,19 @@ def install_safe_loaders() -> None:
     def remote(filename: str, map_location: Any = None, **_: Any) -> dict:
         from torch.hub import load_state_dict_from_url
 
-        return load_state_dict_from_url(filename, map_location=map_location, weights_only=True)
+        try:
+            return load_state_dict_from_url(filename, map_location=map_location, weights_only=True)
+        except OSError as error:
+            raise ValueError(f"checkpoint {filename} cannot be fetched: {error}") from error
+        except (pickle.UnpicklingError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"checkpoint {filename} cannot be loaded safely: {reason}") from error
 
     # MMEngine prints the name behind "load_from_".
     local.__name__, remote.__name__ = "load_from_local", "load_from_http"
     CheckpointLoader.register_scheme(prefixes="", loader=local, force=True)
     CheckpointLoader.register_scheme(prefixes=("http://", "https://"), loader=remote, force=True)
+    checkpoint.load_from_http = remote  # what the loaders of torchvision:// and openmmlab:// call
 
 
 def config_root() -> Path:

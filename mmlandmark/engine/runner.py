@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from mmlandmark.engine import mmengine_cures
 from mmlandmark.utils.checkpoint import check_state_dict, save_checkpoint
 
 mmengine_cures.install()
+
+_begun: Counter[str] = Counter()  # runs of this process, by the second they began in
 
 
 class LandmarkRunner(Runner):
@@ -39,12 +42,19 @@ class LandmarkRunner(Runner):
                 )
             torch.distributed.init_process_group(backend="gloo")
         super().setup_env(env_cfg)
+        # MMEngine names logs by the second a run begins in; a second run within it would join the first's.
+        _begun[self._timestamp] += 1
+        if _begun[self._timestamp] > 1:
+            self._timestamp += f"_{_begun[self._timestamp]}"
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap for several processes; without a GPU there are no device ids."""
         if self.distributed and not torch.cuda.is_available() and not is_model_wrapper(model):
             model_wrapper_cfg = dict(model_wrapper_cfg or {}, device_ids=None)
             model_wrapper_cfg.setdefault("broadcast_buffers", False)
+            # MMEngine reads this key only where it is given no wrapper's config.
+            unused = self.cfg.get("find_unused_parameters", False)
+            model_wrapper_cfg.setdefault("find_unused_parameters", unused)
         return super().wrap_model(model_wrapper_cfg, model)
 
     @classmethod
@@ -55,6 +65,13 @@ class LandmarkRunner(Runner):
 
         set_seed(loader.dataset, seed or 0)
         return loader
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build schedules; one that does not say where it ends spans the whole training."""
+        configs = scheduler if isinstance(scheduler, list) else [scheduler]
+        if all(isinstance(config, dict) and "type" in config for config in configs):
+            scheduler = [_spanning(config, self.max_epochs, self.max_iters) for config in configs]
+        return super().build_param_scheduler(scheduler)
 
     def train(self) -> nn.Module:
         """Check data against the model, then train."""
@@ -133,6 +150,17 @@ class LandmarkRunner(Runner):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
         finally:
             _mmengine_runner.save_checkpoint = original
+
+
+def _spanning(config: dict, max_epochs: int, max_iters: int) -> dict:
+    """Return a schedule's config with its end filled in."""
+    config = dict(config)
+    length = max_epochs if config.get("by_epoch", True) else max_iters
+    if config["type"] in ("OneCycleLR", "OneCycleParamScheduler"):
+        config.setdefault("total_steps", length)
+    elif config["type"].startswith(("CosineAnnealing", "Poly", "CosineRestart")):
+        config.setdefault("end", length)
+    return config
 
 
 def latest_checkpoint(work_dir: str | Path) -> Path | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
 
 from mmlandmark.engine.config import ConfigError
 from mmlandmark.engine.runner import latest_checkpoint
@@ -121,6 +122,7 @@ def run_stages(
             if latest_checkpoint(stage.folder) is not None:
                 ready.resume, ready.load_from = True, None
             metrics = run(ready)
+            barrier()  # the process that writes the checkpoint may be the last to end the run
             result = _leave_behind(stage, metrics)
         if result is not None:
             results[stage.name] = result
@@ -142,7 +144,8 @@ def _leave_behind(stage: Stage, metrics: dict[str, Any]) -> dict[str, Any]:
         best=best[-1].name if best else None,
         metrics={k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and v == v},
     )
-    atomic_write_json(stage.note, result)
+    if is_main_process():
+        atomic_write_json(stage.note, result)
     return dict(result, path=str(stage.folder))
 
 

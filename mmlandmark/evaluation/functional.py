@@ -24,6 +24,11 @@ def radial_errors(pred: np.ndarray, gt: np.ndarray, scale: np.ndarray | float | 
 
     Raises:
         ValueError: Shapes disagree, or a scale is not a positive number.
+
+    Example:
+        >>> gt = np.array([[[10.0, 10.0], [np.nan, np.nan]]])
+        >>> radial_errors(np.array([[[13.0, 14.0], [5.0, 5.0]]]), gt, scale=0.1).tolist()
+        [[0.5, nan]]
     """
     pred, gt = _pair(pred, gt)
     difference = pred - gt
@@ -52,6 +57,10 @@ def reference_scale(
 
     Raises:
         ValueError: The pair does not name two landmarks, or the length is not positive.
+
+    Example:
+        >>> reference_scale(np.array([[[0.0, 0.0], [400.0, 0.0]]]), (0, 1), length=50.0).tolist()
+        [[0.125, 0.125]]
     """
     gt = np.asarray(gt, dtype=np.float64)
     count, dims = gt.shape[1:]
@@ -75,6 +84,11 @@ def summarize(errors: np.ndarray, axis: int | None = None) -> dict[str, np.ndarr
 
     Returns:
         ``mre``, ``sd`` (population), ``median``, ``p95`` and ``count``; NaN where there is nothing to count.
+
+    Example:
+        >>> summary = summarize(np.array([[1.0, np.nan], [2.0, 3.0]]))
+        >>> float(summary["mre"]), int(summary["count"])
+        (2.0, 3)
     """
     errors = np.asarray(errors, dtype=np.float64)
     count = np.isfinite(errors).sum(axis=axis)
@@ -88,7 +102,12 @@ def summarize(errors: np.ndarray, axis: int | None = None) -> dict[str, np.ndarr
 
 
 def per_image_mean(errors: np.ndarray) -> np.ndarray:
-    """Return the mean error of every image, (N, K) -> (N,); NaN for an image without a point."""
+    """Return the mean error of every image, (N, K) -> (N,); NaN for an image without a point.
+
+    Example:
+        >>> per_image_mean(np.array([[1.0, np.nan], [2.0, 3.0]])).tolist()
+        [1.0, 2.5]
+    """
     return np.asarray(summarize(errors, axis=1)["mre"])
 
 
@@ -111,6 +130,13 @@ def success_rate(
 
     Returns:
         Percentage, NaN where there is nothing to count.
+
+    Example:
+        >>> errors = np.array([[1.0, 2.0, np.nan, 5.0, 9.0]])
+        >>> float(success_rate(errors, 2.0)), float(success_rate(errors, 2.0, strict=True))
+        (50.0, 25.0)
+        >>> float(success_rate(errors, 2.0, valid=np.full((1, 5), True)))
+        40.0
     """
     errors = np.asarray(errors, dtype=np.float64)
     valid = np.isfinite(errors) if valid is None else np.asarray(valid, dtype=bool)
@@ -133,7 +159,12 @@ def outlier_rate(
 def cumulative_curve(
     errors: np.ndarray, radii: np.ndarray | Sequence[float], valid: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return the success rate at each of (R,) radii, as (R,) percentages; see :func:`success_rate`."""
+    """Return the success rate at each of (R,) radii, as (R,) percentages; see :func:`success_rate`.
+
+    Example:
+        >>> cumulative_curve(np.array([[0.5, 1.5, 2.5, 9.0]]), (1, 2, 3)).tolist()
+        [25.0, 50.0, 75.0]
+    """
     return np.array([success_rate(errors, radius, valid=valid) for radius in radii])
 
 
@@ -166,6 +197,11 @@ def coordinate_mse(pred: np.ndarray, gt: np.ndarray, size: np.ndarray) -> float:
         pred: (N, K, D) pixels.
         gt: (N, K, D) pixels.
         size: (N, D) extent of every image in pixels, (x, y[, z]): width before height.
+
+    Example:
+        >>> gt = np.array([[[50.0, 100.0]]])
+        >>> round(coordinate_mse(gt + [[10.0, 0.0]], gt, np.array([[100.0, 200.0]])), 6)
+        0.005
     """
     pred, gt = _pair(pred, gt)
     fraction = (pred - gt) / _per_image(size, len(gt), gt.shape[2])[:, None]
@@ -183,6 +219,11 @@ def pearson_rho(pred: np.ndarray, gt: np.ndarray, size: np.ndarray | None = None
 
     Returns:
         A number in [-1, 1]; NaN for less than two coordinates or constant ones.
+
+    Example:
+        >>> gt = np.array([[[1.0, 2.0], [3.0, 4.0]]])
+        >>> round(pearson_rho(2 * gt + 1, gt), 6)
+        1.0
     """
     pred, gt = _pair(pred, gt)
     if size is not None:

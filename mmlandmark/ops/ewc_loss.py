@@ -15,6 +15,11 @@ def ewc_error(pred: Tensor, target: Tensor, alpha: float) -> Tensor:
 
     Returns:
         (B, K, *S), float32 or wider.
+
+    Example:
+        >>> import torch
+        >>> ewc_error(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.0, 1.0]]), alpha=40.0)
+        tensor([[ 0.2500, 10.0000]])
     """
     if alpha <= 0:
         raise ValueError(f"alpha must be positive, got {alpha}")

@@ -20,6 +20,11 @@ def soft_argmax(heatmaps: Tensor, beta: float = 1.0, mode: str = "softmax") -> T
     Note:
         A softmax over many pixels of a map that peaks at 1 leaves most of its mass on the background
         unless beta is large: it is a regulariser, not a decoder, below about beta = 20.
+
+    Example:
+        >>> heatmaps = torch.tensor([[[[0.0, 0.0, 0.0, 1.0, 1.0]]]])
+        >>> soft_argmax(heatmaps, beta=50.0)
+        tensor([[[3.5000, 0.0000]]])
     """
     flat = heatmaps.flatten(2).to(torch.promote_types(heatmaps.dtype, torch.float32)) * beta
     if mode == "softmax":
@@ -46,6 +51,10 @@ def peak(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         (B, K, D) int64 pixel of the maximum, (x, y[, z]), and its (B, K) value.
+
+    Example:
+        >>> peak(torch.tensor([[[[0.0, 0.1, 0.0], [0.0, 0.0, 0.9]]]]))
+        (tensor([[[2, 1]]]), tensor([[0.9000]]))
     """
     value, index = heatmaps.flatten(2).max(-1)
     coordinates = []
@@ -65,6 +74,13 @@ def local_window(heatmaps: Tensor, center: Tensor, radius: int) -> tuple[Tensor,
 
     Returns:
         (B, K, *W) values, with the border's values repeated outside, and (B, K, *W) bool: inside the map.
+
+    Example:
+        >>> values, inside = local_window(torch.arange(9.0).view(1, 1, 3, 3), torch.tensor([[[0, 1]]]), 1)
+        >>> values[0, 0].tolist()
+        [[0.0, 0.0, 1.0], [3.0, 3.0, 4.0], [6.0, 6.0, 7.0]]
+        >>> inside[0, 0, 0].tolist()
+        [False, True, True]
     """
     batch, count, *size = heatmaps.shape
     dims = len(size)
@@ -92,6 +108,12 @@ def local_centroid(heatmaps: Tensor, radius: int) -> Tensor:
 
     Returns:
         (B, K, D) float pixels, (x, y[, z]).
+
+    Example:
+        >>> local_centroid(torch.tensor([[[[0.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.0]]]]), radius=2)
+        tensor([[[3., 0.]]])
+        >>> local_centroid(torch.tensor([[[[0.0, 0.0, 0.0, 0.6, 0.4, 0.0, 0.0]]]]), radius=2)
+        tensor([[[3.4000, 0.0000]]])
     """
     center, _ = peak(heatmaps)
     values, inside = local_window(heatmaps, center, radius)
@@ -123,6 +145,12 @@ def quadratic_peak(heatmaps: Tensor, log: bool = False, smooth: float = 0.0) -> 
 
     Returns:
         (B, K, D) float pixels, (x, y[, z]).
+
+    Example:
+        >>> from mmlandmark.ops import gaussian_heatmap
+        >>> heatmaps = gaussian_heatmap(torch.tensor([[[4.3, 5.8]]]), (12, 12), 2.0)
+        >>> quadratic_peak(heatmaps, log=True)
+        tensor([[[4.3000, 5.8000]]])
     """
     center, height = peak(heatmaps)
     work = torch.promote_types(heatmaps.dtype, torch.float32)

@@ -42,7 +42,12 @@ def translation_matrix(shift: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def crop_matrix(start: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return the matrix of a crop whose first pixel is ``start`` (D,), (x, y[, z]); negative pads."""
+    """Return the matrix of a crop whose first pixel is ``start`` (D,), (x, y[, z]); negative pads.
+
+    Example:
+        >>> apply_matrix(crop_matrix((10, 20)), np.array([[12.5, 20.0]])).tolist()
+        [[2.5, 0.0]]
+    """
     return translation_matrix(-_per_axis(start))
 
 
@@ -58,6 +63,10 @@ def resize_matrix(size: Sequence[int], new_size: Sequence[int]) -> np.ndarray:
 
     Raises:
         ValueError: The sizes differ in length, or a side is not positive.
+
+    Example:
+        >>> apply_matrix(resize_matrix((1, 8), (1, 4)), np.array([[0.0, 0.0], [7.0, 0.0]])).tolist()
+        [[-0.25, 0.0], [3.25, 0.0]]
     """
     old, new = _per_axis(size)[::-1], _per_axis(new_size)[::-1]
     if len(old) != len(new) or (old <= 0).any() or (new <= 0).any():
@@ -69,7 +78,12 @@ def resize_matrix(size: Sequence[int], new_size: Sequence[int]) -> np.ndarray:
 
 
 def flip_matrix(size: Sequence[int], axis: int = 0) -> np.ndarray:
-    """Return the matrix that mirrors a frame of ``size`` (*S) along coordinate ``axis`` (0 is x)."""
+    """Return the matrix that mirrors a frame of ``size`` (*S) along coordinate ``axis`` (0 is x).
+
+    Example:
+        >>> apply_matrix(flip_matrix((4, 8)), np.array([[0.0, 3.0]])).tolist()
+        [[7.0, 3.0]]
+    """
     dims = len(size)
     linear, offset = np.eye(dims), np.zeros(dims)
     linear[axis, axis] = -1.0
@@ -84,6 +98,10 @@ def rotation_matrix(degrees: float | Sequence[float], center: Sequence[float] | 
         degrees: In 2D one angle, turning the x axis towards the y axis. In 3D three angles about the
             x, y and z axis, applied in that order.
         center: (D,) fixed point in pixels.
+
+    Example:
+        >>> apply_matrix(rotation_matrix(90, (1, 1)), np.array([[2.0, 1.0]])).round(6).tolist()
+        [[1.0, 2.0]]
     """
     center = _per_axis(center)
     angles = np.deg2rad(np.atleast_1d(np.asarray(degrees, dtype=np.float64)))
@@ -115,6 +133,13 @@ def apply_matrix(matrix: np.ndarray | Tensor, points: Points) -> Points:
 
     Returns:
         The mapped points, same shape, type and dtype as ``points``.
+
+    Example:
+        >>> crop_then_resize = resize_matrix((4, 4), (8, 8)) @ crop_matrix((2, 2))
+        >>> points = torch.tensor([[2.0, 3.0], [float("nan"), float("nan")]])
+        >>> apply_matrix(crop_then_resize, points)
+        tensor([[0.5000, 2.5000],
+                [   nan,    nan]])
     """
     if not isinstance(points, Tensor):
         points = np.asarray(points)

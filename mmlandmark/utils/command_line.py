@@ -58,7 +58,9 @@ def run_tool(main: Callable[[], Any]) -> None:
     except (FileNotFoundError, ValueError, KeyError, TypeError, FloatingPointError) as error:
         if "--traceback" in sys.argv:
             raise
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        if "Original Traceback" in message:  # of a data loader's worker; its last line is the error
+            message = message.strip().splitlines()[-1]
         print(f"error: {message}", file=sys.stderr)
         print("(run again with --traceback to see where it comes from)", file=sys.stderr)
         sys.exit(1)

@@ -10,7 +10,6 @@ import pytest
 from mmengine.config import Config
 
 from mmlandmark.evaluation.record import git_commit, record_results, split_hash
-from mmlandmark.utils.config_hash import config_hash
 
 
 def test_record_holds_all_that_is_needed(tmp_path):
@@ -39,20 +38,6 @@ def test_record_refuses(tmp_path):
     with pytest.raises(ValueError, match="config_name"):
         record_results(tmp_path / "x.json", {"mre": 1.0}, {"lr": 1}, 0)
     assert not list(tmp_path.iterdir())
-
-
-def test_config_hash_sees_the_config_and_not_the_run():
-    base = dict(lr=0.1, model=dict(type="UNet"), work_dir="a", randomness=dict(seed=0, deterministic=True))
-    same = dict(
-        model=dict(type="UNet"),
-        lr=0.1,
-        work_dir="b",
-        resume=True,
-        randomness=dict(seed=5, deterministic=True),
-    )
-    assert config_hash(base) == config_hash(same) == config_hash(Config(base))
-    assert config_hash(base) != config_hash({**base, "lr": 0.2})
-    assert config_hash({"a": dict}) == config_hash({"a": dict}) != config_hash({"a": list})
 
 
 def test_split_hash_sees_cases_and_truth_but_not_order():

@@ -6,7 +6,7 @@ model = dict(
     backbone=dict(
         type="UNet",
         in_channels=1,
-        widths=(16, 32, 64, 128, 128, 128),
+        widths=(16, 32, 64, 128, 256, 256),
         conv_bias="auto",
         norm_cfg=dict(type="BN"),
         align_corners=False,
@@ -14,7 +14,7 @@ model = dict(
     head=dict(
         type="HeatmapHead",
         num_landmarks=19,
-        codec=dict(type="GaussianHeatmapCodec", sigma=2, activation="softmax"),
+        codec=dict(type="GaussianHeatmapCodec", sigma=2, activation="softmax", window=6),
         loss=dict(type="SpatialCrossEntropyLoss"),
     ),
 )

@@ -104,11 +104,12 @@ class LandmarkDetector(BaseModel):
         return list(data_samples)
 
     def _flip_permutation(self, samples: Sequence[LandmarkDataSample]) -> list[int]:
-        pairs = samples[0].get("flip_pairs", None)
+        pairs = samples[0].get("flip_pairs") or ()
         count = self.head.num_landmarks
-        if pairs is None:
+        if not pairs and count > 1:
             raise ValueError(
-                "test_cfg.flip needs flip_pairs in the dataset's landmark schema (empty if none swap)"
+                "test_cfg.flip needs flip_pairs in the dataset's landmark schema: without them a mirrored image "
+                "shows every landmark on the wrong side"
             )
         order = list(range(count))
         for a, b in pairs:

@@ -1,0 +1,150 @@
+"""Draw the pictures of the documentation. They show phantoms only, so anyone may redistribute them.
+
+python docs/make_figures.py
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.utils.command_line import run_tool
+
+GAP = 12  # white pixels between pictures
+PATIENTS = {"ceph": 3, "hand": 2, "spine": 2}  # those that show well at this size
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Draw all pictures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "images", help="folder of the PNG files"
+    )
+    parser.add_argument(
+        "--height", type=int, default=560, help="of a phantom in the pictures, in pixels; default 560"
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+    args = parser.parse_args(argv)
+    for path in (
+        save_phantoms(args.out / "phantoms.png", args.height),
+        save_augmentation(args.out / "augmentation.png", args.height * 2 // 3),
+        save_coordinates(args.out / "coordinates.png"),
+    ):
+        print(path)
+
+
+def save_phantoms(path: Path, height: int) -> Path:
+    """Save a strip of one phantom of every kind with its landmarks."""
+    return save_picture(side_by_side([_phantom(kind, height) for kind in ("ceph", "hand", "spine")]), path)
+
+
+def _phantom(kind: str, height: int) -> np.ndarray:
+    from mmlandmark.datasets.phantom import DEFAULT_SIZES, SCHEMAS, render_phantom
+    from mmlandmark.structures import LandmarkSchema
+    from mmlandmark.visualization import draw_landmarks
+
+    rows, columns = DEFAULT_SIZES[kind]
+    # Rendered at twice the size and averaged: the film's grain would fill the file.
+    size = (2 * height, round(2 * height * columns / rows))
+    image, points, _ = render_phantom(kind, 0, PATIENTS[kind], size)
+    schema = LandmarkSchema.load(SCHEMAS[kind])
+    names = list(schema.landmarks)
+    if kind == "hand":  # Its names carry nothing but the number.
+        names = [name.rsplit("_", 1)[-1] for name in names]
+    if kind == "spine":  # One name for the four corners of a vertebra.
+        names = [name.split()[0] if name.endswith("top right") else "" for name in names]
+    scale = {"ceph": 1.4, "hand": 1.4, "spine": 1.1}[kind]
+    return draw_landmarks(image, points, names=names, links=schema.links, long_side=height, scale=scale)
+
+
+def save_augmentation(path: Path, height: int) -> Path:
+    """Save one phantom as it is and as a training pipeline draws it in three epochs."""
+    from mmlandmark.datasets import PhantomDataset
+    from mmlandmark.visualization import draw_landmarks
+
+    size = (height, height * 4 // 5)
+    steps: list[dict[str, Any]] = [
+        dict(type="RandomAffine", rotation=15, scale=0.15, shift=height / 12),
+        dict(type="RandomElastic", amplitude=height / 30, cells=3),
+        dict(type="RandomGamma", gamma=(0.5, 2.0)),
+    ]
+    pictures = []
+    for epoch in range(4):
+        geometry, intensity = (steps[:2], steps[2:]) if epoch else ([], [])
+        pipeline = [dict(type="LoadImage"), *geometry, dict(type="Resample"), *intensity]
+        dataset = PhantomDataset("ceph", 6, size, pipeline=[*pipeline, dict(type="PackInputs")])
+        dataset.set_epoch(epoch)
+        packed = dataset[5]
+        sample, image = packed["data_samples"], packed["inputs"][0].numpy()
+        points = sample.to_input(sample.gt_landmarks).numpy()
+        grey = np.clip(image * 255, 0, 255).astype(np.uint8)
+        pictures.append(draw_landmarks(grey, points, links=dataset.metainfo["links"], scale=1.6))
+    return save_picture(side_by_side(pictures), path)
+
+
+def save_coordinates(path: Path) -> Path:
+    """Save a drawing of eight pixels that become four, and where a landmark goes."""
+    from mmlandmark.visualization.style import BLUE, VERMILLION, figure, hex_color, save_figure
+
+    point, scale = 5.0, 0.5
+    ours, other = (point + 0.5) * scale - 0.5, point * scale
+    with figure(2, 1, size=(8.0, 3.2)) as (canvas, axes):
+        for ax, count, width in zip(axes, (8, 4), (1.0, 2.0), strict=True):
+            for i in range(count):
+                ax.add_patch(_box(i * width, width, shade=0.88 if i % 2 else 0.96))
+                ax.text((i + 0.5) * width, 0.16, str(i), ha="center", va="center", color="#666666", size=9)
+                ax.plot((i + 0.5) * width, 0.5, ".", color="#999999", markersize=5)
+            ax.set(xlim=(-0.1, 8.1), ylim=(0, 1), yticks=[])
+            ax.set_xticks(np.arange(count + 1) * width, [f"{i - 0.5:g}" for i in range(count + 1)])
+            ax.grid(visible=False)
+            for side in ("left", "bottom"):
+                ax.spines[side].set_visible(False)
+        blue, red = hex_color(BLUE), hex_color(VERMILLION)
+        place = point + 0.5  # both rows are drawn over the same anatomy, from the left border on
+        axes[0].plot(place, 0.5, "o", color=blue, markersize=9)
+        axes[0].set_title(f"before: 8 pixels, landmark at x = {point:g} (centre of a pixel)")
+        axes[1].plot((ours + 0.5) / scale, 0.5, "o", color=blue, markersize=9)
+        axes[1].plot((other + 0.5) / scale, 0.5, "o", color=red, markersize=9)
+        axes[1].annotate(
+            f"(x + 0.5) s - 0.5 = {ours:g}", ((ours + 0.5) / scale, 0.5), (-12, 12), color=blue, ha="right",
+            textcoords="offset points",
+        )  # fmt: skip
+        axes[1].annotate(
+            f"x s = {other:g}: too far right\nby {(other - ours) / scale:g} original pixel",
+            ((other + 0.5) / scale, 0.5), (12, 8), color=red, textcoords="offset points",
+        )  # fmt: skip
+        axes[1].set_title(f"after a resize by s = {scale:g}: 4 pixels over the same anatomy")
+        return save_figure(canvas, path)
+
+
+def _box(left: float, width: float, shade: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((left, 0), width, 1, facecolor=str(shade), edgecolor="#aaaaaa", linewidth=0.8)
+
+
+def side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
+    """Return (H, W, 3) uint8 pictures of one height in a row, on white."""
+    gap = np.full((len(pictures[0]), GAP, 3), 255, np.uint8)
+    return np.concatenate([part for picture in pictures for part in (gap, picture)][1:], axis=1)
+
+
+def save_picture(picture: np.ndarray, path: Path) -> Path:
+    """Save an (H, W, 3) uint8 picture as a PNG of 256 colours, which is small enough for a repository."""
+    from PIL import Image
+
+    from mmlandmark.utils.files import atomic_path
+
+    reduced = Image.fromarray(picture).quantize(256, dither=Image.Dither.NONE)
+    with atomic_path(path) as temporary:
+        reduced.save(temporary, format="PNG", optimize=True)
+    return path
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,202 @@
+"""Every shipped config is loaded, built, trained for a step and tested, on phantoms in place of its data.
+
+Configs are found by their files: a new one needs no line here. What is kept of a config is everything but
+its images: model, codec, losses, pipelines (at a reduced size), optimiser, schedule, hooks and evaluators.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+
+from mmlandmark import apis
+from mmlandmark.engine import LandmarkRunner, load_config, plan_stages
+from mmlandmark.engine.mmengine_cures import config_root
+from mmlandmark.registry import DATASETS, HOOKS, MODELS
+from mmlandmark.structures import LandmarkSchema
+from mmlandmark.testing.tiny import KINDS
+from mmlandmark.utils.checkpoint import load_checkpoint
+
+ROOT = Path(config_root())
+CONFIGS = sorted(p for p in ROOT.rglob("*.py") if "_base_" not in p.relative_to(ROOT).parts)
+NAMES = [str(p.relative_to(ROOT).with_suffix("")) for p in CONFIGS]
+SHRINK, SMALLEST = 4, 32
+
+
+def runs(path: Path, work_dir: str | Path = "work_dirs/x") -> list[Config]:
+    """Return the config of every run that a config file stands for: itself, or its stages."""
+    config = load_config(path)
+    config.work_dir = str(work_dir)
+    return [s.config for s in plan_stages(config, work_dir)] if config.get("stages") else [config]
+
+
+def find_all(config: Any, key: str) -> list[Any]:
+    """Return every value that stands under ``key`` anywhere in a config."""
+    if isinstance(config, dict):
+        own = [config[key]] if key in config else []
+        return own + [v for value in config.values() for v in find_all(value, key)]
+    if isinstance(config, list | tuple):
+        return [v for value in config for v in find_all(value, key)]
+    return []
+
+
+def leaves(dataset: dict) -> list[dict]:
+    """Return the dataset configs inside of wrappers."""
+    inner = list(dataset.get("datasets", ())) + ([dataset["dataset"]] if "dataset" in dataset else [])
+    return [leaf for part in inner for leaf in leaves(part)] if inner else [dataset]
+
+
+def smaller(pipeline: list[dict]) -> list[dict]:
+    """Return a pipeline whose sizes are a quarter, though none below what a deep network needs."""
+    return [
+        dict(step, size=tuple(max(SMALLEST, side // SHRINK) for side in step["size"]))
+        if isinstance(step.get("size"), list | tuple)
+        else dict(step)
+        for step in pipeline
+    ]
+
+
+def put_phantoms(config: Config) -> Config:
+    """Put two phantoms of the fitting kind in place of every dataset, and one epoch in place of all."""
+    (count,) = {int(k) for k in find_all(config.model.to_dict(), "num_landmarks")}
+    kind = KINDS[min(k for k in KINDS if k >= count)]
+    for number, key in enumerate(("train_dataloader", "val_dataloader", "test_dataloader")):
+        loader = config.get(key)
+        if loader is None:
+            continue
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        for name in ("prefetch_factor", "pin_memory"):
+            loader.pop(name, None)
+        for leaf in leaves(loader.dataset):
+            pipeline = smaller(leaf.get("pipeline", ()))
+            leaf.clear()
+            leaf.update(
+                ConfigDict(
+                    type="PhantomDataset",
+                    kind=kind,
+                    num_samples=2,
+                    offset=2 * number,
+                    size=(96, 80),
+                    pipeline=pipeline,
+                    serialize_data=False,
+                )
+            )
+            if count not in KINDS:
+                leaf.landmarks = list(range(count))
+    if config.train_cfg.get("by_epoch", True):
+        config.train_cfg.update(max_epochs=1, val_interval=1)
+    else:
+        config.train_cfg.update(max_iters=1, val_interval=1)
+    return config
+
+
+@pytest.fixture
+def phantoms(monkeypatch):
+    """Let every run that is started take phantoms, after the stages are laid out and resolved."""
+    # What takes most of so short a run: layout of the config's text, machine facts.
+    monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, True))
+    monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
+    original, seen = LandmarkRunner.from_cfg.__func__, []
+
+    def from_cfg(cls, config):
+        runner = original(cls, put_phantoms(config) if "train_dataloader" in config else put_tests(config))
+        seen.append(runner)
+        return runner
+
+    def put_tests(config):
+        config.train_cfg = dict(by_epoch=True)
+        put_phantoms(config).pop("train_cfg")
+        return config
+
+    monkeypatch.setattr(LandmarkRunner, "from_cfg", classmethod(from_cfg))
+    return seen
+
+
+def test_configs_are_found():
+    assert len(CONFIGS) >= 2, f"no configs below {ROOT}"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def test_it_trains_a_step_and_tests(path, tmp_path, phantoms):
+    config = load_config(path)
+    planned = runs(path)
+    config.work_dir, config.log_level, config.randomness = str(tmp_path), "WARNING", dict(seed=0)
+    config.launcher = "none"
+    apis.train_config(config)
+
+    assert len(phantoms) == len(planned)
+    for runner, plan in zip(phantoms, planned, strict=True):
+        assert runner.iter == 1
+        built = {type(hook) for hook in runner.hooks}
+        named = [*plan.default_hooks.values(), *(plan.get("custom_hooks") or ())]
+        assert {HOOKS.get(hook["type"]) for hook in named if hook is not None} <= built
+        state = load_checkpoint(apis.find_checkpoint(Config(dict(work_dir=runner.work_dir)), None))[
+            "state_dict"
+        ]
+        assert all(bool(torch.isfinite(value).all()) for value in state.values())
+
+    metrics = apis.test_config(config, apis.find_checkpoint(config, None), out_dir=tmp_path / "test")
+    assert any(name.rsplit("/", 1)[-1] in ("mre", "coordinate_mse") for name in metrics)
+    assert all(math.isfinite(value) for value in metrics.values())
+    report = tmp_path / "test" / "report.json"
+    if report.is_file():
+        assert json.loads(report.read_text())["overall"]["images"] == 2
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def test_its_schedule_reaches_the_end(path, tmp_path):
+    for number, config in enumerate(runs(path)):
+        length = copy.deepcopy(config.train_cfg)
+        config = put_phantoms(config)
+        config.train_cfg, config.work_dir = length, str(tmp_path / str(number))
+        config.launcher, config.log_level, config.load_from = "none", "WARNING", None
+        runner = LandmarkRunner.from_cfg(config)
+        runner.optim_wrapper = runner.build_optim_wrapper(config.optim_wrapper)
+        per_epoch, total = len(runner.train_dataloader), runner.train_loop.max_iters
+        schedulers = (
+            runner.build_param_scheduler(config.param_scheduler) if config.get("param_scheduler") else []
+        )
+        rates = []
+        for iteration in range(1, total + 1):
+            rates.append(runner.optim_wrapper.get_lr()["lr"][0])
+            runner.optim_wrapper.step()
+            for scheduler in schedulers:
+                if not scheduler.by_epoch or iteration % per_epoch == 0:
+                    scheduler.step()
+        assert all(0 <= rate < math.inf for rate in rates), rates
+        assert max(rates) > 0
+        assert not schedulers or len(set(rates)) > 1, "the schedule changes nothing"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def test_model_and_data_agree_on_the_landmarks(path):
+    for config in runs(path):
+        MODELS.build(config.model)
+        counts = set(find_all(config.model.to_dict(), "num_landmarks"))
+        assert len(counts) == 1
+        for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
+            for leaf in leaves(config[key].dataset):
+                schema = leaf.get("schema") or getattr(DATASETS.get(leaf.type), "SCHEMA", None)
+                chosen = leaf.get("landmarks")
+                if chosen is not None:
+                    assert {len(chosen)} == counts, key
+                elif schema is not None:
+                    assert {len(LandmarkSchema.load(schema))} == counts, key
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def test_its_name_says_what_it_is(path):
+    # method/<method>_<data>_<input size>[...].py
+    assert path.stem.startswith(path.parent.name)
+    sides = [part.split("x") for part in path.stem.split("_")]
+    (size,) = [tuple(map(int, s)) for s in sides if len(s) > 1 and all(side.isdigit() for side in s)]
+    pipelines = [leaf.pipeline for leaf in leaves(runs(path)[-1].test_dataloader.dataset)]
+    for pipeline in pipelines:
+        assert size in {tuple(step["size"]) for step in pipeline if step.get("size")}

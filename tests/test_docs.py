@@ -1,0 +1,353 @@
+"""What README and docs say is true: commands, links, paths, options, examples."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import io
+import json
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+import mmlandmark
+from mmlandmark.datasets import transforms
+from mmlandmark.datasets.annotation_files import read_annotations
+from mmlandmark.engine import load_config, plan_stages
+from mmlandmark.evaluation import LandmarkReport
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / name
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "configs/README.md",
+        "configs/unet/README.md",
+    )
+] + sorted((ROOT / "docs").glob("*.md"))
+READERS_OWN = "configs/mine/"  # files that a page tells its reader to write
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Return the words of every command in the bash blocks, without variables set in front of it."""
+    lines = [line for text in blocks(page, "bash") for line in text.replace("\\\n", " ").splitlines()]
+    found = [shlex.split(line, comments=True) for line in lines]
+    for words in found:
+        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            words.pop(0)
+    return [words for words in found if words]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a child process that finds this package."""
+    return dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", MPLBACKEND="agg")
+
+
+def tool_help(path: Path) -> str:
+    """Return what a tool prints on --help."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(path))["main"](["--help"])
+    assert stop.value.code in (0, None)
+    return output.getvalue()
+
+
+def check_tool(script: str, arguments: list[str]) -> None:
+    """Fail unless the tool exists and takes these arguments."""
+    path = ROOT / script
+    assert path.is_file(), f"there is no {script}"
+    known = set(re.findall(r"--[a-z][a-z-]*", tool_help(path)))
+    assert {word for word in arguments if word.startswith("--")} <= known, (
+        f"{script} does not know all options"
+    )
+    parse = runpy.run_path(str(path)).get("parse_args")
+    if parse is not None:
+        parse(arguments)  # SystemExit where a value does not fit
+    for word in arguments:
+        if word.startswith("configs/") and not word.startswith(READERS_OWN):
+            assert (ROOT / word).exists(), f"there is no {word}"
+
+
+def check_make(arguments: list[str]) -> None:
+    """Fail unless make has the targets and uses the variables."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE))
+    scripts = makefile + (ROOT / "tools" / "install.sh").read_text(encoding="utf-8")
+    for word in arguments:
+        name, is_variable, _ = word.partition("=")
+        if is_variable:
+            assert re.search(rf"\$[({{]{name}\b", scripts), f"nothing reads {name}"
+        else:
+            assert word in targets, f"make has no target {word}"
+
+
+def check_pip(arguments: list[str]) -> None:
+    """Fail unless the extras of an editable install exist."""
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    for extras in re.findall(r"\.\[([a-z,]+)\]", " ".join(arguments)):
+        for extra in extras.split(","):
+            assert f'"{extra}": [' in setup, f"setup.py has no extra {extra}"
+
+
+@pages
+def test_commands_exist_and_take_their_options(page):
+    for command, *arguments in commands(page):
+        if command == "python":
+            check_tool(arguments[0], arguments[1:])
+        elif command == "make":
+            check_make(arguments)
+        elif command == "tools/dist_train.sh":
+            assert (ROOT / command).is_file()
+            check_tool("tools/train.py", [arguments[0], *arguments[2:]])
+        elif command.startswith((".ci/", "tools/")):
+            assert os.access(ROOT / command, os.X_OK), f"{command} cannot be run"
+        elif command == "pip":
+            check_pip(arguments)
+        else:
+            assert command in ("source", "export", "pre-commit"), (
+                f"nobody checks {command!r}: teach this test"
+            )
+
+
+def test_commands_are_found():
+    assert ["make", "demo"] in commands(ROOT / "README.md")
+    assert any(words[:2] == ["python", "tools/train.py"] for words in commands(ROOT / "README.md"))
+
+
+def slugs(page: Path) -> set[str]:
+    """Return the anchors that a page's headings get."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pages
+def test_links_and_pictures_resolve(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), f"{target} leads nowhere"
+        assert ROOT in (path, *path.parents), f"{target} leaves the repository"
+        assert not anchor or anchor in slugs(path), f"{path.name} has no heading #{anchor}"
+
+
+@pages
+def test_paths_mentioned_exist(page):
+    folders = "configs|docs|mmlandmark|requirements|tests|tools"
+    for found in re.finditer(rf"(?<![\w/.-])(?:{folders})/[\w./-]*", page.read_text(encoding="utf-8")):
+        name, following = found[0].rstrip("."), found.string[found.end() : found.end() + 1]
+        if following in ("<", "*", "{"):  # a pattern: its folder must exist
+            name = name.rpartition("/")[0]
+        if not name.startswith(READERS_OWN):
+            assert (ROOT / name).exists(), f"there is no {name}"
+
+
+RUN_EXAMPLES = """
+import doctest, json, sys, traceback
+from types import ModuleType
+failures = {}
+for page, examples in json.load(sys.stdin).items():
+    module = ModuleType("example")
+    sys.modules["example"] = module  # pickling and registries look classes up by their module
+    for number, text in enumerate(examples, 1):
+        try:
+            if ">>>" in text:
+                test = doctest.DocTestParser().get_doctest(text, vars(module), page, page, 0)
+                said = []
+                result = doctest.DocTestRunner(verbose=False).run(test, out=said.append, clear_globs=False)
+                if result.failed:
+                    raise AssertionError("".join(said))
+                vars(module).update(test.globs)
+            else:
+                exec(compile(text, page, "exec"), vars(module))
+        except BaseException:
+            failures[f"{page}, block {number}"] = traceback.format_exc()
+print("RESULT" + json.dumps(failures))
+"""
+
+
+def test_python_examples_run():
+    examples = {str(page.relative_to(ROOT)): blocks(page, "python") for page in PAGES}
+    assert sum(map(len, examples.values())) > 10, "the examples are not found, so this test looks at nothing"
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_EXAMPLES],
+        input=json.dumps(examples),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+        check=True,
+    )
+    failures = json.loads(done.stdout.rpartition("RESULT")[2])
+    assert not failures, "\n".join(f"{name}: {error}" for name, error in failures.items())
+
+
+@pages
+def test_examples_of_configs_load(page, tmp_path):
+    (tmp_path / "configs" / "mine").mkdir(parents=True)
+    for folder in ("_base_", "unet"):
+        (tmp_path / "configs" / folder).symlink_to(ROOT / "configs" / folder)
+    for number, text in enumerate(blocks(page, "python")):
+        if text.startswith("_base_"):
+            path = tmp_path / "configs" / "mine" / f"example{number}.py"
+            path.write_text(text)
+            config = load_config(path)
+            assert config.model.type == "LandmarkDetector"
+            if config.get("stages"):
+                assert len(plan_stages(config, tmp_path)) == len(config.stages)
+
+
+def test_json_example_of_the_datasets_page_can_be_read(tmp_path):
+    (text,) = blocks(ROOT / "docs" / "datasets.md", "json")
+    path = tmp_path / "annotations.json"
+    path.write_text(text)
+    (record,) = read_annotations(str(path)).records
+    assert np.asarray(record["landmarks"]).shape == (3, 2)
+
+
+@pytest.mark.slow
+def test_the_example_of_the_readme_trains_and_tests(tmp_path):
+    """Its JSON, its config and its commands, word by word, but for one epoch."""
+    readme = ROOT / "README.md"
+    (annotations,), (config,) = blocks(readme, "json"), blocks(readme, "python")
+    (tmp_path / "configs" / "mine").mkdir(parents=True)
+    (tmp_path / "configs" / "_base_").symlink_to(ROOT / "configs" / "_base_")
+    (tmp_path / "configs" / "mine" / "unet_knee_160x128.py").write_text(config)
+    images = tmp_path / "data" / "mine" / "images"
+    images.mkdir(parents=True)
+    (images.parent / "annotations.json").write_text(annotations)
+    rng = np.random.default_rng(0)
+    for sample in json.loads(annotations)["samples"]:
+        cv2.imwrite(str(images / sample["image"]), rng.integers(255, size=(500, 520), dtype=np.uint8))
+    mine = [words for words in commands(readme) if any(READERS_OWN in word for word in words)]
+    assert [Path(words[1]).stem for words in mine] == ["check_dataset", "browse_dataset", "train", "test"]
+    for _, tool, *arguments in mine:
+        short = ["--cfg-options", "train_cfg.max_epochs=1", "train_cfg.val_interval=1"] * ("train." in tool)
+        done = subprocess.run(
+            [sys.executable, str(ROOT / tool), *arguments, *short],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{tool}: {done.stdout[-1500:]}{done.stderr[-1500:]}"
+    report = (tmp_path / "work_dirs" / "unet_knee_160x128" / "test" / "report.md").read_text()
+    assert "Errors in mm" in report
+    assert "fibula" in report
+
+
+def test_pictures_come_from_the_script(tmp_path):
+    script = ROOT / "docs" / "make_figures.py"
+    subprocess.run(
+        [sys.executable, str(script), "--out", str(tmp_path), "--height", "96"], env=environment(), check=True
+    )
+    drawn = {path.name for path in tmp_path.iterdir()}
+    assert drawn == {path.name for path in (ROOT / "docs" / "images").iterdir()}
+    assert all(cv2.imread(str(tmp_path / name)) is not None for name in drawn)
+
+
+def table(page: str, columns: int) -> list[list[str]]:
+    """Return the cells of all table rows of a page that have this many columns."""
+    rows = re.findall(r"^\| (.+) \|$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return [cells for cells in (re.split(r"\s\|\s", row) for row in rows) if len(cells) == columns]
+
+
+def test_every_transform_is_listed_with_its_arguments():
+    listed = {
+        row[0].strip("`"): row[1].strip("`") for row in table("docs/augmentation.md", 3) if row[0][0] == "`"
+    }
+    assert set(listed) == set(transforms.__all__) - {"LoadImage", "PackInputs"}
+    for name, arguments in listed.items():
+        signature = inspect.signature(getattr(transforms, name))
+        written = ast.parse(f"def f({arguments}): pass").body[0].args
+        assert [a.arg for a in written.args] == list(signature.parameters), name
+        defaults = [
+            p.default for p in signature.parameters.values() if p.default is not inspect.Parameter.empty
+        ]
+        assert [ast.literal_eval(d) for d in written.defaults] == defaults, name
+
+
+def test_every_metric_key_is_explained():
+    report = LandmarkReport.from_errors(np.ones((2, 3)), "abc", unit="px", radii=(4,))
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    generic = {"sdr_4px": "sdr_<radius><unit>", "outliers_4px": "outliers_<radius><unit>"}
+    assert [key for key in report.scalars if f"`{generic.get(key, key)}`" not in text] == []
+
+
+def test_every_option_of_train_and_variable_of_configs_is_explained():
+    options = set(re.findall(r"--[a-z][a-z-]*", tool_help(ROOT / "tools" / "train.py"))) - {"--help"}
+    page = (ROOT / "docs" / "configs_and_stages.md").read_text(encoding="utf-8")
+    assert {o for o in options if f"| `{o}` |" not in page} == set()
+    variables = {
+        found for path in (ROOT / "configs").rglob("*.py")
+        for found in re.findall(r"\{\{\$(\w+):([^}]+)\}\}", path.read_text(encoding="utf-8"))
+    }  # fmt: skip
+    assert variables
+    assert {(n, d) for n, d in variables if f"| `{n}` | `{d}` |" not in page} == set()
+
+
+def test_imports_run_downwards_as_the_architecture_page_says():
+    level = {
+        room: int(row[0])
+        for row in table("docs/architecture.md", 3)
+        if row[0].isdigit()
+        for room in re.findall(r"`(\w+)`", row[1])
+    }
+    package = Path(mmlandmark.__file__).parent
+    rooms = {p.stem for p in package.iterdir() if p.name[0] != "_" and (p.is_dir() or p.suffix == ".py")}
+    assert set(level) == rooms - {"configs", "py"}, "the table of rooms is not that of the package"
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for module in modules:
+                other = module.split(".")[1] if module.startswith("mmlandmark.") else room
+                if room != "__init__" and other != room:
+                    assert level[other] < level[room], f"{path}: {room} imports {other}, which stands above"
+
+
+def test_versions_and_pins_agree():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(citation["version"]) == mmlandmark.__version__
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0][
+        "hooks"
+    ]
+    pins = {pin for hook in hooks for pin in hook["additional_dependencies"]}
+    assert all("==" in pin for pin in pins)
+    developed = (ROOT / "requirements" / "develop.txt").read_text(encoding="utf-8").split()
+    for pin in pins:
+        same = [line for line in developed if line.split("==")[0] == pin.split("==")[0]]
+        assert same in ([], [pin]), f".pre-commit-config.yaml has {pin}, requirements/develop.txt {same}"
+
+
+def test_templates_and_workflow_can_be_read():
+    files = sorted((ROOT / ".github").rglob("*.yml"))
+    assert {path.stem for path in files} >= {"bug", "feature", "docs", "ci"}
+    content = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in files}
+    for name in ("bug", "feature", "docs"):
+        assert {"name", "description", "body"} <= set(content[name])
+    steps = [s for job in content["ci"]["jobs"].values() for s in job["steps"]]
+    assert any(step.get("run") == ".ci/run" for step in steps)

@@ -1,0 +1,150 @@
+"""Two processes on CPUs, started by torchrun: they train one model and report what one process reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import nn
+
+from mmlandmark import apis
+from mmlandmark.engine import LandmarkRunner
+from mmlandmark.testing import phantom_dataloader, tiny_config
+from mmlandmark.utils.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parents[2]
+
+
+def torchrun(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    """Run a tool in two processes without a GPU."""
+    environment = dict(
+        os.environ,
+        PYTHONPATH=str(ROOT),
+        OMP_NUM_THREADS="1",
+        CUDA_VISIBLE_DEVICES="",
+        # The loopback device, so that no name of this machine has to be resolved.
+        GLOO_SOCKET_IFNAME="lo",
+    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launch += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    command = [*launch, str(ROOT / "tools" / name), *map(str, arguments)]
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Both(NamedTuple):
+    """What two processes left behind."""
+
+    config: Path
+    folder: Path
+    train: subprocess.CompletedProcess
+    test: subprocess.CompletedProcess
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory) -> Both:
+    """Train two stages in two processes, then test in two processes."""
+    try:
+        free_port()
+    except OSError as error:
+        pytest.skip(f"no local socket can be opened: {error}")
+    if sys.platform != "linux":
+        pytest.skip("the loopback device has another name on other systems")
+    folder = tmp_path_factory.mktemp("both")
+    config = tiny_config(
+        folder / "run",
+        max_epochs=1,
+        launcher="pytorch",
+        # Without a validation nothing makes one process wait for the other at the end of a stage.
+        stages=[
+            dict(name="rough", val_cfg=None, val_dataloader=None, val_evaluator=None),
+            dict(name="fine", load_from="stage:rough:last"),
+        ],
+        # An odd number: a sample comes twice, in either process once.
+        test_dataloader=phantom_dataloader(num_samples=5, train=False, offset=100),
+        find_unused_parameters=True,
+    )
+    config.dump(folder / "unet_tiny.py")
+    train = torchrun("train.py", folder / "unet_tiny.py", cwd=folder)
+    test = torchrun(
+        "test.py", folder / "unet_tiny.py", "--no-figures", "--record", folder / "record.json", cwd=folder
+    )
+    return Both(folder / "unet_tiny.py", folder, train, test)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(both):
+    assert both.train.returncode == 0, both.train.stderr[-3000:]
+    for stage in ("01_rough", "02_fine"):
+        folder = both.folder / "run" / stage
+        assert {p.name for p in folder.iterdir() if p.suffix in (".json", ".pth")} == {
+            "epoch_1.pth",
+            "stage.json",
+        }
+        checkpoint = load_checkpoint(folder / "epoch_1.pth")
+        assert checkpoint["meta"]["iter"] == 1  # 4 images, 2 processes, batches of 2
+        weights = checkpoint["state_dict"]
+        assert all(bool(torch.isfinite(w).all()) for w in weights.values())
+        assert not [k for k in weights if k.startswith("module.")], "loads without several processes"
+    note = json.loads((both.folder / "run" / "02_fine" / "stage.json").read_text())
+    assert note["metrics"]["num_images"] == 4
+
+
+@pytest.mark.slow
+def test_two_processes_report_what_one_reports(both, tmp_path):
+    assert both.test.returncode == 0, both.test.stderr[-3000:]
+    together = json.loads((both.folder / "record.json").read_text())["metrics"]
+    config = Config.fromfile(both.config)
+    config.launcher = "none"
+    alone = apis.test_config(config, apis.find_checkpoint(config, None), out_dir=tmp_path)
+    assert set(together) == set(alone)
+    assert together["num_images"] == 5
+    for key, value in alone.items():
+        assert together[key] == pytest.approx(value, rel=1e-5, abs=1e-5), key
+    ours = json.loads((both.folder / "run" / "test" / "predictions.json").read_text())["cases"]
+    theirs = json.loads((tmp_path / "predictions.json").read_text())["cases"]
+    assert [c["sample_id"] for c in ours] == [c["sample_id"] for c in theirs]
+    assert (
+        torch.tensor([c["pred"] for c in ours]).sub(torch.tensor([c["pred"] for c in theirs])).abs().max()
+        < 1e-3
+    )
+
+
+@pytest.mark.slow
+def test_only_one_process_speaks(both):
+    assert both.test.stdout.count("| landmark") == 1
+    assert both.test.stdout.count("recorded ") == 1
+
+
+def test_the_wrapper_takes_no_device_ids_without_a_gpu(tmp_path, monkeypatch):
+    runner = LandmarkRunner.from_cfg(tiny_config(tmp_path, find_unused_parameters=True))
+    seen = []
+    monkeypatch.setattr(Runner, "wrap_model", lambda self, config, model: seen.append(config) or model)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model = nn.Linear(1, 1)
+    runner.wrap_model(None, model)
+    assert seen.pop() is None  # one process
+    runner._distributed = True
+    runner.wrap_model(None, model)
+    assert seen.pop() == dict(device_ids=None, broadcast_buffers=False, find_unused_parameters=True)
+    given = dict(type="MMDistributedDataParallel", broadcast_buffers=True, find_unused_parameters=False)
+    runner.wrap_model(given, model)
+    assert seen.pop() == dict(given, device_ids=None)
+    assert "device_ids" not in given
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    runner.wrap_model(None, model)
+    assert seen.pop() is None  # with a GPU, MMEngine knows best

@@ -1,0 +1,181 @@
+"""Every class that is registered as a model is built, run and stepped, in 2D and 3D.
+
+A new class needs one line in ``CASES``; without it a test fails and says so.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmlandmark.codecs import GaussianHeatmapCodec, HeatmapTarget
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample
+
+K = 3
+SIZE = {2: (16, 24), 3: (8, 12, 16)}
+CODEC = dict(type="GaussianHeatmapCodec", sigma=1.5)
+BACKBONE = dict(type="UNet", widths=(4, 6))
+HEAD = dict(type="HeatmapHead", num_landmarks=K, codec=CODEC, loss=dict(type="EWCLoss"))
+
+# Name: the part it plays, and the arguments it needs beside its defaults.
+CASES: dict[str, tuple[str, dict]] = {
+    "UNet": ("backbone", dict(widths=(4, 6))),
+    "HeatmapHead": ("head", dict(in_channels=[5], num_landmarks=K, codec=CODEC, loss=dict(type="EWCLoss"))),
+    "LandmarkDetector": ("detector", dict(backbone=BACKBONE, head=HEAD)),
+    "LandmarkDataPreprocessor": ("preprocessor", dict()),
+    "AdaptiveWingLoss": ("loss", dict()),
+    "DiceLoss": ("loss", dict()),
+    "EWCLoss": ("loss", dict()),
+    "HeatmapBCELoss": ("loss", dict()),
+    "HeatmapL1Loss": ("loss", dict()),
+    "HeatmapMSELoss": ("loss", dict()),
+    "SpatialCrossEntropyLoss": ("loss", dict()),
+}
+
+
+def registered() -> list[str]:
+    """Return what this package registers as models; others may share the process."""
+    MODELS.import_from_location()
+    return sorted(n for n, c in MODELS.module_dict.items() if c.__module__.startswith("mmlandmark."))
+
+
+def samples(dims: int, batch: int = 2) -> list[LandmarkDataSample]:
+    torch.manual_seed(1)
+    sides = torch.tensor(SIZE[dims][::-1])
+    points = torch.rand(batch, K, dims) * (sides - 1)
+    points[0, 0] = float("nan")  # missing landmarks are part of daily life
+    return [
+        LandmarkDataSample.from_landmarks(p.numpy(), sample_id=f"case{i}", ori_shape=SIZE[dims])
+        for i, p in enumerate(points)
+    ]
+
+
+def target(dims: int) -> HeatmapTarget:
+    cases = samples(dims)
+    points, mask = torch.stack([s.gt_landmarks for s in cases]), torch.stack([s.mask for s in cases])
+    return GaussianHeatmapCodec(sigma=1.5).encode(points, mask, mask.float(), SIZE[dims], SIZE[dims])
+
+
+def with_dims(config: dict, dims: int) -> dict:
+    """Return a config with ``dims`` wherever a model's class takes it."""
+    config = {
+        k: with_dims(v, dims) if isinstance(v, dict) and v.get("type") in CASES else v
+        for k, v in config.items()
+    }
+    if "dims" in inspect.signature(MODELS.get(config["type"]).__init__).parameters:
+        config["dims"] = dims
+    return config
+
+
+def assert_learns(module: nn.Module, total: Tensor) -> None:
+    """Every parameter gets a finite gradient, and not all of them are zero."""
+    assert torch.isfinite(total)
+    total.backward()
+    gradients = {name: p.grad for name, p in module.named_parameters() if p.requires_grad}
+    assert not [name for name, g in gradients.items() if g is None], "parameters that get no gradient"
+    assert all(bool(torch.isfinite(g).all()) for g in gradients.values())
+    assert any(bool(g.any()) for g in gradients.values())
+
+
+def run_backbone(module: nn.Module, dims: int) -> None:
+    outputs = module(torch.rand(2, 1, *SIZE[dims]))
+    assert isinstance(outputs, tuple)
+    assert [o.shape[1] for o in outputs] == list(module.out_channels)
+    assert all(o.ndim == dims + 2 and len(o) == 2 for o in outputs)
+    assert_learns(module, sum(o.square().mean() for o in outputs))
+
+
+def run_head(module: nn.Module, dims: int) -> None:
+    features = [torch.rand(2, 5, *SIZE[dims], requires_grad=True)]
+    losses = module.loss(features, samples(dims), SIZE[dims])
+    assert all(name.startswith("loss_") for name in losses)
+    assert_learns(module, sum(losses.values()))
+    assert features[0].grad.any()
+    module.eval()
+    points, scores = module.predict(module.codec.activate(module(features)[0]), SIZE[dims])
+    assert points.shape == (2, K, dims)
+    assert scores.shape == (2, K)
+
+
+def run_loss(module: nn.Module, dims: int) -> None:
+    truth = target(dims)
+    pred = torch.randn(2, K, *SIZE[dims]).requires_grad_()
+    value = module(pred, truth)
+    assert value.ndim == 0
+    assert torch.isfinite(value)
+    value.backward()
+    assert torch.isfinite(pred.grad).all()
+    assert not pred.grad[0, 0].any(), "a missing landmark must not be learned from"
+    assert pred.grad[truth.mask].any()
+    with torch.no_grad():  # a small step down the gradient lowers the loss
+        step = 1e-3 / pred.grad.norm()
+        assert module(pred - step * pred.grad, truth) < value
+    with pytest.raises(ValueError, match="differ in shape"):
+        module(pred[..., :-1], truth)
+
+
+def run_detector(module: nn.Module, dims: int) -> None:
+    data = dict(inputs=[torch.rand(1, *SIZE[dims]) for _ in range(2)], data_samples=samples(dims))
+    # As MMEngine's loops do: preprocess, losses, step; then predict.
+    batch = module.data_preprocessor(data, training=True)
+    losses = module(**batch, mode="loss")
+    total, log = module.parse_losses(losses)
+    assert "loss" in log
+    assert_learns(module, total)
+    module.eval()
+    found = module.test_step(data)
+    assert [s.sample_id for s in found] == ["case0", "case1"]
+    for sample in found:
+        assert sample.pred_landmarks.shape == (K, dims)
+        assert torch.isfinite(sample.pred_landmarks).all()
+        assert sample.pred_scores.shape == (K,)
+
+
+def run_preprocessor(module: nn.Module, dims: int) -> None:
+    cases = samples(dims)
+    batch = module(dict(inputs=[torch.rand(1, *SIZE[dims]) for _ in cases], data_samples=cases))
+    assert batch["inputs"].shape == (2, 1, *SIZE[dims])
+    assert batch["inputs"].dtype == torch.float32
+    assert [s.sample_id for s in batch["data_samples"]] == ["case0", "case1"]
+
+
+RUN = dict(
+    backbone=run_backbone,
+    head=run_head,
+    loss=run_loss,
+    detector=run_detector,
+    preprocessor=run_preprocessor,
+)
+
+
+def test_the_table_is_complete():
+    assert registered() == sorted(CASES), "give every registered class a line in CASES, and no other"
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_it_runs_and_learns(name, dims):
+    part, arguments = CASES[name]
+    torch.manual_seed(0)
+    module = MODELS.build(with_dims(dict(type=name, **arguments), dims))
+    RUN[part](module, dims)
+
+
+@pytest.mark.parametrize("name", sorted(n for n, (part, _) in CASES.items() if part != "loss"))
+def test_its_weights_are_found_again(name):
+    config = with_dims(dict(type=name, **CASES[name][1]), 2)
+    first, second = MODELS.build(config), MODELS.build(config)
+    missing, unexpected = second.load_state_dict(first.state_dict())
+    assert not missing
+    assert not unexpected
+    assert config == with_dims(dict(type=name, **CASES[name][1]), 2), "building must not change the config"
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_an_unknown_argument_is_named(name):
+    with pytest.raises(TypeError, match="no_such_argument"):
+        MODELS.build(dict(type=name, **CASES[name][1], no_such_argument=1))

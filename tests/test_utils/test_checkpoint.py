@@ -1,0 +1,101 @@
+"""Checkpoints: whole, safe to read, and of the right model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mmlandmark.utils import checkpoint as module
+from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, save_checkpoint
+
+
+class Evil:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_round_trip(tmp_path):
+    content = dict(state_dict={"a": torch.arange(3)}, meta=dict(epoch=2, names=["x"], ratio=0.5))
+    save_checkpoint(content, tmp_path / "new" / "a.pth")
+    loaded = load_checkpoint(tmp_path / "new" / "a.pth")
+    assert torch.equal(loaded["state_dict"]["a"], torch.arange(3))
+    assert loaded["meta"] == content["meta"]
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_checkpoint({"a": 1}, tmp_path / "a.pth")
+    assert load_checkpoint("~/a.pth") == {"a": 1}
+
+
+def test_a_crash_while_saving_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.pth"
+    save_checkpoint({"epoch": 1}, path)
+
+    def half(content, target):
+        Path(target).write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(module.torch, "save", half)
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint({"epoch": 2}, path)
+    assert load_checkpoint(path) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_loaded_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint .*none\.pth does not exist"):
+        load_checkpoint(tmp_path / "none.pth")
+    path = tmp_path / "bad.pth"
+    torch.save([1, 2], path)
+    with pytest.raises(ValueError, match=r"bad\.pth holds a list, not a dict"):
+        load_checkpoint(path)
+    for content in (b"", b"not a checkpoint"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"bad\.pth cannot be loaded safely"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.9, 0.999])
+def test_a_half_written_file_is_named(tmp_path, fraction):
+    path = tmp_path / "half.pth"
+    save_checkpoint({"weight": torch.zeros(1000)}, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(fraction * len(data))])
+    with pytest.raises(ValueError, match=r"half\.pth cannot be loaded safely") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    path, trace = tmp_path / "evil.pth", tmp_path / "was_run"
+    torch.save(dict(state_dict={}, extra=Evil(trace)), path)
+    with pytest.raises(ValueError, match=r"evil\.pth cannot be loaded safely"):
+        load_checkpoint(path)
+    assert not trace.exists()
+    torch.load(path, weights_only=False)  # the file does what it threatens
+    assert trace.exists()
+
+
+def test_weights_of_another_model_are_refused():
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    good = model.state_dict()
+    check_state_dict(model, good, "here")
+    with pytest.raises(ValueError, match=r"here holds .*: 1 missing \(0\.bias\)$"):
+        check_state_dict(model, {k: v for k, v in good.items() if k != "0.bias"}, "here")
+    with pytest.raises(ValueError, match=r"1 unexpected \(head\)$"):
+        check_state_dict(model, {**good, "head": torch.zeros(1)}, "here")
+    with pytest.raises(ValueError, match=r"1 of another shape \(0\.weight \(4, 2\) instead of \(3, 2\)\)"):
+        check_state_dict(model, {**good, "0.weight": torch.zeros(4, 2)}, "here")
+    with pytest.raises(
+        ValueError, match=r"7 missing \(0\.weight, 0\.bias, 1\.weight, \.\.\.\); 1 unexpected"
+    ):
+        check_state_dict(model, {"other": torch.zeros(1)}, "here")

@@ -1,0 +1,128 @@
+"""What the tools share on their command lines."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from mmlandmark.utils.command_line import add_config_arguments, parse_value, run_tool
+
+
+def parser():
+    made = argparse.ArgumentParser()
+    add_config_arguments(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("-0.5", -0.5),
+        ("1e-3", 0.001),
+        ("true", True),
+        ("False", False),
+        ("none", None),
+        ("None", None),
+        ("adam", "adam"),
+        ("data/isbi 2015", "data/isbi 2015"),
+        ("'3'", "3"),
+        ("1,2", [1, 2]),
+        ("(1,2)", (1, 2)),
+        ("[1, 2]", [1, 2]),
+        ("a,2,true", ["a", 2, True]),
+        ("dict(", "dict("),
+        ("{'type': 'EMAHook'}", {"type": "EMAHook"}),
+        ("[dict(a=1)]", "[dict(a=1)]"),
+        ("", ""),
+    ],
+)
+def test_values(text, value):
+    found = parse_value(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_options_add_up():
+    args = parser().parse_args(
+        ["c.py", "--cfg-options", "a.b=1", "url=http://x?y=2", "--cfg-options", "a.b=2", "empty="]
+    )
+    assert args.cfg_options == {"a.b": 2, "url": "http://x?y=2", "empty": ""}
+    assert parser().parse_args(["c.py"]).cfg_options == {}  # not what an earlier call has collected
+
+
+@pytest.mark.parametrize("pair", ["a.b", "=3"])
+def test_an_option_without_key_or_value_is_named(pair, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parser().parse_args(["c.py", "--cfg-options", pair])
+    assert caught.value.code == 2
+    assert f"--cfg-options takes key=value, got {pair!r}" in capsys.readouterr().err
+
+
+def run(error):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        run_tool(main)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("key x is wrong"),
+        FileNotFoundError("key x is wrong"),
+        KeyError("key x is wrong"),
+        TypeError("key x is wrong"),
+        FloatingPointError("key x is wrong"),
+    ],
+)
+def test_an_error_a_user_can_mend_is_one_line(error, capsys):
+    assert run(error) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "error: key x is wrong"
+    assert "--traceback" in second
+
+
+def test_an_error_in_a_worker_is_one_line_too(capsys):
+    text = (
+        "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        '  File "x.py", line 1, in <module>\nValueError: image b.png is broken\n'
+    )
+    assert run(ValueError(text)) == 1
+    assert capsys.readouterr().err.splitlines()[0] == "error: ValueError: image b.png is broken"
+
+
+def test_traceback_on_request_and_for_faults_of_ours(monkeypatch):
+    def main():
+        raise ValueError("x")
+
+    monkeypatch.setattr(sys, "argv", ["tool", "--traceback"])
+    with pytest.raises(ValueError, match="x"):
+        run_tool(main)
+
+    def fault():
+        raise AttributeError("no user can mend this")
+
+    monkeypatch.setattr(sys, "argv", ["tool"])
+    with pytest.raises(AttributeError):
+        run_tool(fault)
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (3, 3)])
+def test_exit_code(returned, code):
+    with pytest.raises(SystemExit) as caught:
+        run_tool(lambda: returned)
+    assert caught.value.code == code
+
+
+def test_importing_it_costs_nothing():
+    code = (
+        "import sys; import mmlandmark.utils.command_line\n"
+        "assert not {'torch', 'numpy', 'cv2', 'mmengine'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

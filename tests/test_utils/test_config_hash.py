@@ -1,0 +1,75 @@
+"""The hash of a config: the same for the same experiment, another for any other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmlandmark.utils.config_hash import config_hash
+
+ROOT = Path(__file__).parents[2]
+BASE = dict(lr=0.1, model=dict(type="UNet"), work_dir="a", randomness=dict(seed=0, deterministic=True))
+
+
+def test_it_sees_the_config_and_not_the_run():
+    same = dict(
+        model=dict(type="UNet"),
+        lr=0.1,
+        work_dir="b",
+        resume=True,
+        load_from="c.pth",
+        launcher="pytorch",
+        experiment_name="d",
+        randomness=dict(seed=5, deterministic=True),
+    )
+    assert config_hash(BASE) == config_hash(same) == config_hash(Config(BASE))
+    others = [
+        {**BASE, "lr": 0.2},
+        {**BASE, "model": dict(type="UNet", depth=3)},
+        {**BASE, "randomness": dict(seed=0, deterministic=False)},
+    ]
+    assert len({config_hash(c) for c in [BASE, *others]}) == 4
+
+
+def test_seeds_are_told_apart_on_request():
+    other = {**BASE, "randomness": dict(seed=5, deterministic=True)}
+    assert config_hash(BASE) == config_hash(other)
+    assert config_hash(BASE, keep_seed=True) != config_hash(other, keep_seed=True)
+
+
+def test_it_leaves_the_config_as_it_is():
+    config = Config(BASE)
+    config_hash(config)
+    config_hash(BASE)
+    assert config.work_dir == BASE["work_dir"] == "a"
+    assert config.randomness.seed == BASE["randomness"]["seed"] == 0
+
+
+def test_values_that_are_no_json():
+    assert config_hash({"a": dict}) == config_hash({"a": dict}) != config_hash({"a": list})
+    assert config_hash({"a": Path("x")}) == config_hash({"a": Path("x")}) != config_hash({"a": Path("y")})
+
+
+def test_it_is_the_same_in_another_process():
+    # A set, a hash seed or an address in memory would make it differ.
+    code = (
+        "from mmlandmark.utils.config_hash import config_hash\n"
+        "class Thing: pass\n"
+        "print(config_hash(dict(a=Thing(), b=print, c=dict(z=1, y=2))))"
+    )
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=dict(os.environ, PYTHONPATH=str(ROOT), PYTHONHASHSEED=seed),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(hashes) == 1
+    assert len(hashes.pop().strip()) == 16
