@@ -12,7 +12,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
-    parser.add_argument("checkpoint", nargs="?", help="weights; the newest of the work folder by default")
+    parser.add_argument("checkpoint", nargs="?", help="weights: a path, last (the default) or best")
     parser.add_argument(
         "--flip", action="store_true", help="average with the mirrored image (test-time augmentation)"
     )

@@ -6,4 +6,6 @@ _base_ = [
 ]
 
 train_cfg = dict(max_epochs=50)
-custom_hooks = [dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.005, update_buffers=True)]
+custom_hooks = [
+    dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.005, update_buffers=True)
+]

@@ -12,9 +12,9 @@ from mmlandmark.engine import (
     ConfigError,
     LandmarkRunner,
     default_launcher,
+    last_stage,
     latest_checkpoint,
     load_config,
-    plan_stages,
     run_stages,
 )
 
@@ -124,7 +124,7 @@ def test_config(
         The metrics.
     """
     if config.get("stages"):
-        config = plan_stages(config, config.work_dir)[-1].config
+        config = last_stage(config, config.work_dir)
     config = copy.deepcopy(config)
     if config.get("test_dataloader") is None or config.get("test_evaluator") is None:
         raise ConfigError(f"{config.filename}: testing needs test_dataloader and test_evaluator")

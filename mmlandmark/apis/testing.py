@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from mmlandmark.engine import ConfigError, latest_checkpoint, plan_stages
+from mmlandmark.engine import ConfigError, best_checkpoint, last_stage, latest_checkpoint
 from mmlandmark.evaluation import record_results
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkDataSample
@@ -24,16 +24,23 @@ from mmlandmark.visualization.style import save_image
 
 
 def find_checkpoint(config: Config, given: str | None) -> Path:
-    """Return the checkpoint to test: the one given, else the newest of the (last stage's) work folder.
+    """Return the checkpoint to test.
+
+    Args:
+        config: See :func:`prepare_config`.
+        given: A path; ``last`` or None for the newest of the (last stage's) work folder; ``best`` for what
+            a checkpoint hook with ``save_best`` kept there.
 
     Raises:
         FileNotFoundError: There is none.
     """
-    if given is not None:
+    if given not in (None, "last", "best"):
         return Path(given)
     _, folder = _tested_run(config)
-    found = latest_checkpoint(folder)
+    found = best_checkpoint(folder) if given == "best" else latest_checkpoint(folder)
     if found is None:
+        if given == "best":
+            raise FileNotFoundError(f"no best checkpoint in {folder}: set save_best in its checkpoint hook")
         raise FileNotFoundError(f"no checkpoint in {folder}: train first, or name one")
     return found
 
@@ -71,10 +78,8 @@ def draw_test_figures(config: Config, out_dir: str | Path) -> list[Path]:
 
 def _tested_run(config: Config) -> tuple[Config, Path]:
     """Return config and folder of the run whose checkpoint is tested: those of the last stage, if any."""
-    if not config.get("stages"):
-        return config, Path(config.work_dir)
-    last = plan_stages(config, config.work_dir)[-1]
-    return last.config, last.folder
+    config = last_stage(config, config.work_dir) if config.get("stages") else config
+    return config, Path(config.work_dir)
 
 
 def _draw_cases(config: Config, cases: list[dict], means: np.ndarray, out: Path) -> list[Path]:

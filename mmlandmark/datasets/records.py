@@ -114,17 +114,20 @@ def complete_record(
         raise ValueError(f"{where}: visibility must be 1 (annotated), 0 (not annotated) or -1 (absent)")
     if "weights" in whole and not (np.isfinite(whole["weights"]) & (whole["weights"] >= 0)).all():
         raise ValueError(f"{where}: weights must be finite and not negative")
-    _check_frame(whole, where)
+    if whole.get("ori_shape") is not None:
+        check_frame(whole["landmarks"], whole["ori_shape"], where)
     return whole
 
 
-def _check_frame(record: dict[str, Any], where: str) -> None:
-    """Refuse points far outside of an image whose size is known without opening it."""
-    shape = record.get("ori_shape")
-    if shape is None:
-        return
+def check_frame(points: np.ndarray, shape: Sequence[int], where: str) -> None:
+    """Raise ValueError if a landmark lies far outside of its image.
+
+    Args:
+        points: (K, D) pixels, NaN where missing.
+        shape: (*S) of the image.
+        where: Name of the record for the message.
+    """
     sides = np.asarray(shape[::-1], dtype=np.float64)
-    points = record["landmarks"]
     if sides.shape != (points.shape[1],) or not (sides > 0).all():
         raise ValueError(f"{where}: image size {tuple(shape)} does not fit {points.shape[1]}D landmarks")
     far = (points < -FAR_OUTSIDE * sides) | (points > (1 + FAR_OUTSIDE) * sides)  # NaN compares as False

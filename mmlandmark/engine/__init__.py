@@ -3,15 +3,17 @@
 from mmlandmark.engine import hooks
 from mmlandmark.engine.config import ConfigError, load_config
 from mmlandmark.engine.optim_wrapper import AutocastOptimWrapper
-from mmlandmark.engine.runner import LandmarkRunner, default_launcher, latest_checkpoint
-from mmlandmark.engine.stages import plan_stages, run_stages
+from mmlandmark.engine.runner import LandmarkRunner, best_checkpoint, default_launcher, latest_checkpoint
+from mmlandmark.engine.stages import last_stage, plan_stages, run_stages
 
 __all__ = [
     "AutocastOptimWrapper",
     "ConfigError",
     "LandmarkRunner",
+    "best_checkpoint",
     "default_launcher",
     "hooks",
+    "last_stage",
     "latest_checkpoint",
     "load_config",
     "plan_stages",

@@ -182,6 +182,11 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
     return newest if newest is not None else noted
 
 
+def best_checkpoint(work_dir: str | Path) -> Path | None:
+    """Return what ``CheckpointHook(save_best=...)`` kept in a run's folder, or None."""
+    return max(Path(work_dir).glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
+
+
 def default_launcher() -> str:
     """Return ``pytorch`` under torchrun, else ``none``."""
     return "pytorch" if "LOCAL_RANK" in os.environ and "MASTER_ADDR" in os.environ else "none"

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
 from mmlandmark.engine.config import ConfigError
-from mmlandmark.engine.runner import latest_checkpoint
+from mmlandmark.engine.runner import best_checkpoint, latest_checkpoint
 from mmlandmark.utils.config_hash import config_hash
 from mmlandmark.utils.files import atomic_write_json
 
@@ -48,12 +48,29 @@ class Stage:
         if not self.note.is_file():
             return None
         result = json.loads(self.note.read_text(encoding="utf-8"))
-        if result["config_hash"] != config_hash(self.config, keep_seed=True):
+        if result["config_hash"] != config_hash(self.config, with_start=True):
             raise ConfigError(
                 f"stage {self.name!r} in {self.folder} was finished with another config; remove that folder "
                 "to run it again, or use another --work-dir"
             )
         return dict(result, path=str(self.folder))
+
+    def ready(self, results: dict[str, dict[str, Any]]) -> Config:
+        """Return the config to run: in the stage's folder, references replaced by checkpoints of ``results``.
+
+        Raises:
+            ConfigError: A stage that is referred to is not finished, or kept no best checkpoint.
+        """
+        config = Config(_resolve(self.config._cfg_dict, results), filename=self.config.filename)
+        config.work_dir = str(self.folder)
+        return config
+
+
+def last_stage(config: Config, work_dir: str | Path) -> Config:
+    """Return the config of the last stage, ready to be tested once those before it are finished."""
+    *earlier, last = plan_stages(config, work_dir)
+    finished = {stage.name: result for stage in earlier if (result := stage.finished()) is not None}
+    return last.ready(finished)
 
 
 def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
@@ -117,8 +134,7 @@ def run_stages(
     for stage in stages:
         result = stage.finished()
         if result is None and (only is None or only == stage.name):
-            ready = Config(_resolve(stage.config._cfg_dict, results), filename=stage.config.filename)
-            ready.work_dir = str(stage.folder)
+            ready = stage.ready(results)
             if latest_checkpoint(stage.folder) is not None:
                 ready.resume, ready.load_from = True, None
             metrics = run(ready)
@@ -135,13 +151,13 @@ def _leave_behind(stage: Stage, metrics: dict[str, Any]) -> dict[str, Any]:
     last = latest_checkpoint(stage.folder)
     if last is None:
         raise RuntimeError(f"stage {stage.name!r} ended without a checkpoint in {stage.folder}")
-    best = sorted(stage.folder.glob("best_*.pth"), key=lambda p: p.stat().st_mtime)
+    best = best_checkpoint(stage.folder)
     result = dict(
         name=stage.name,
-        config_hash=config_hash(stage.config, keep_seed=True),
+        config_hash=config_hash(stage.config, with_start=True),
         # Relative to the folder, so that a run can be moved.
         checkpoint=last.name,
-        best=best[-1].name if best else None,
+        best=best.name if best else None,
         metrics={k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and v == v},
     )
     if is_main_process():

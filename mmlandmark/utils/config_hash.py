@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Any
 
 # They say where and how often a run was started, not what was run.
-_RUN_KEYS = ("work_dir", "resume", "load_from", "launcher", "experiment_name")
+_RUN_KEYS = ("work_dir", "resume", "launcher", "experiment_name")
 
 
-def config_hash(config: Any, keep_seed: bool = False) -> str:
+def config_hash(config: Any, with_start: bool = False) -> str:
     """Return a hash of a resolved config, equal for runs that differ in folder, launcher or seed only.
 
     Args:
         config: An MMEngine ``Config`` or a dict.
-        keep_seed: Tell runs of different seeds apart too.
+        with_start: Tell runs of different seeds or starting weights apart too.
     """
     content = dict(config.to_dict() if hasattr(config, "to_dict") else config)
     for key in _RUN_KEYS:
         content.pop(key, None)
-    if not keep_seed and isinstance(content.get("randomness"), dict):
+    if not with_start:
+        content.pop("load_from", None)
+    if not with_start and isinstance(content.get("randomness"), dict):
         content["randomness"] = {key: value for key, value in content["randomness"].items() if key != "seed"}
     text = json.dumps(content, sort_keys=True, default=_stable_name)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -69,7 +69,8 @@ def test_a_share_of_cross_entropy_is_enough_beside_ewc():
 
 
 @pytest.mark.parametrize(
-    ("size", "sigma", "expected"), [((320, 256), 3.0, 0.0072), ((480, 384), 4.0, 0.0057), ((800, 640), 10.0, 0.0128)]
+    ("size", "sigma", "expected"),
+    [((320, 256), 3.0, 0.0072), ((480, 384), 4.0, 0.0057), ((800, 640), 10.0, 0.0128)],
 )
 def test_height_at_which_an_uninformed_channel_settles(size, sigma, expected):
     """The constant that minimises EWC is the weighted mean of the target: almost nothing."""

@@ -38,7 +38,7 @@ def test_it_sees_the_config_and_not_the_run():
 def test_seeds_are_told_apart_on_request():
     other = {**BASE, "randomness": dict(seed=5, deterministic=True)}
     assert config_hash(BASE) == config_hash(other)
-    assert config_hash(BASE, keep_seed=True) != config_hash(other, keep_seed=True)
+    assert config_hash(BASE, with_start=True) != config_hash(other, with_start=True)
 
 
 def test_it_leaves_the_config_as_it_is():

@@ -12,6 +12,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmlandmark.datasets.image_io import LoadedImage, from_array, read_image
+from mmlandmark.datasets.records import check_frame, describe
 from mmlandmark.datasets.transforms.frame import checked_size
 from mmlandmark.datasets.transforms.rendering import resize_array
 from mmlandmark.registry import TRANSFORMS
@@ -38,7 +39,8 @@ class LoadImage(BaseTransform):
 
     Raises:
         FileNotFoundError: The image does not exist.
-        ValueError: It is broken, has other dimensions than ``size`` or another shape than the record says.
+        ValueError: It is broken, has other dimensions than ``size`` or another shape than the record says;
+            or a landmark lies far outside of it.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class LoadImage(BaseTransform):
                 f"{where}: the image has shape {image.ori_shape}, but its record says "
                 f"{tuple(results['ori_shape'])}; the landmarks belong to another version of it"
             )
+        if results.get("landmarks") is not None:
+            check_frame(np.asarray(results["landmarks"]), image.ori_shape, describe(results))
         results["img"] = self._convert(image.array, len(image.ori_shape))
         results["ori_shape"] = image.ori_shape
         results["img_from_original"] = image.img_from_original

@@ -108,8 +108,8 @@ class LandmarkDetector(BaseModel):
         count = self.head.num_landmarks
         if not pairs and count > 1:
             raise ValueError(
-                "test_cfg.flip needs flip_pairs in the dataset's landmark schema: without them a mirrored image "
-                "shows every landmark on the wrong side"
+                "test_cfg.flip needs flip_pairs in the dataset's landmark schema: without them a mirrored "
+                "image shows every landmark on the wrong side"
             )
         order = list(range(count))
         for a, b in pairs:

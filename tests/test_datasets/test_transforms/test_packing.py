@@ -94,7 +94,14 @@ def test_geometry_that_moves_nothing_needs_no_resampling():
 def test_bad_landmarks_name_the_sample():
     record = make_record()
     record["landmarks"] = np.ones((2, 3), np.float32)
-    with pytest.raises(ValueError, match="case 1: landmarks must be"):
+    with pytest.raises(ValueError, match=r"case 1.*3D landmarks"):
+        run(record, T.LoadImage(), T.PackInputs())
+
+
+def test_landmarks_far_outside_are_refused_when_the_image_is_read():
+    record = make_record()
+    record["landmarks"] = np.full_like(record["landmarks"], 1e5)
+    with pytest.raises(ValueError, match=r"case 1.*landmark 0 at .* lies far outside the image"):
         run(record, T.LoadImage(), T.PackInputs())
 
 
