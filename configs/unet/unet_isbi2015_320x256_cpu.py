@@ -7,5 +7,5 @@ _base_ = [
 
 train_cfg = dict(max_epochs=50)
 custom_hooks = [
-    dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.005, update_buffers=True)
+    dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.005, gamma=10, update_buffers=True),
 ]

@@ -7,4 +7,6 @@ _base_ = [
 
 train_cfg = dict(max_epochs=20)
 default_hooks = dict(checkpoint=dict(save_best="mre", rule="less"))
-custom_hooks = [dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.02, update_buffers=True)]
+custom_hooks = [
+    dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.02, gamma=10, update_buffers=True),
+]

@@ -104,6 +104,11 @@ class UNet(BaseModule):
             self.add_module(f"down{i + 1}", level(in_channels if i == 0 else widths[i - 1], width))
         for i in range(len(widths) - 1, 0, -1):
             self.add_module(f"up{len(widths) - i}", level(widths[i] + widths[i - 1], widths[i - 1]))
+        # mmcv starts these convolutions 2.4 times wider than PyTorch does. Behind a norm the scale changes no
+        # output, but the same step of the optimiser then turns the weights less.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d):
+                module.reset_parameters()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return decoder features of ``out_indices``; (B, in_channels, *S) -> tuple of (B, C, *S / 2^i).
