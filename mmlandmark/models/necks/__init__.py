@@ -1,1 +1,0 @@
-"""Modules between backbone and head."""
