@@ -10,7 +10,7 @@ from mmlandmark.ops import gaussian_heatmap
 from mmlandmark.registry import DATASETS, MODELS
 from mmlandmark.testing import phantom_dataloader
 
-STEPS = 80
+STEPS = 120
 
 
 def train(loss, activation=None):
@@ -60,12 +60,10 @@ def test_the_shipped_head_brings_every_channel_up():
     assert float(scores.min()) > 0.3
 
 
-def test_a_share_of_cross_entropy_is_enough_beside_ewc():
-    errors, scores = train(
-        [dict(type="EWCLoss"), dict(type="SpatialCrossEntropyLoss", beta=20.0, loss_weight=0.1)]
-    )
-    assert float(errors.mean()) < 2.0
-    assert float(scores.min()) > 0.15
+def test_cross_entropy_beside_ewc_brings_every_channel_up():
+    errors, scores = train([dict(type="EWCLoss"), dict(type="SpatialCrossEntropyLoss", beta=20.0)])
+    assert float(errors.max()) < 2.0
+    assert float(scores.min()) > 0.2
 
 
 @pytest.mark.parametrize(
