@@ -156,9 +156,10 @@ def _spanning(config: dict, max_epochs: int, max_iters: int) -> dict:
     """Return a schedule's config with its end filled in."""
     config = dict(config)
     length = max_epochs if config.get("by_epoch", True) else max_iters
-    if config["type"] in ("OneCycleLR", "OneCycleParamScheduler"):
+    kind = getattr(config["type"], "__name__", config["type"])  # a config may hold the class itself
+    if kind in ("OneCycleLR", "OneCycleParamScheduler"):
         config.setdefault("total_steps", length)
-    elif config["type"].startswith(("CosineAnnealing", "Poly", "CosineRestart")):
+    elif kind.startswith(("CosineAnnealing", "Poly", "CosineRestart")):
         config.setdefault("end", length)
     return config
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from mmengine.optim import OneCycleLR
 
 from mmlandmark.engine import ConfigError, load_config
 from mmlandmark.engine.mmengine_cures import config_root
@@ -73,6 +74,7 @@ def test_a_missing_name_lists_near_ones_and_a_dotted_path_needs_no_registration(
         (dict(type="OneCycleLR", eta_max=1.0, total_steps=3), "total_steps", 3),
         (dict(type="CosineAnnealingLR", by_epoch=False), "end", 70),
         (dict(type="MultiStepLR", milestones=[2]), "end", None),
+        (dict(type=OneCycleLR, eta_max=1.0), "total_steps", 7),
     ],
 )
 def test_a_schedule_spans_the_training(schedule, key, expected):
