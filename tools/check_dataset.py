@@ -9,11 +9,11 @@ python tools/check_dataset.py --ann-file train.csv --image-dir images --out work
 from __future__ import annotations
 
 import argparse
-import ast
 import inspect
-import sys
 from pathlib import Path
 from typing import Any
+
+from mmlandmark.utils.command_line import CfgOptions, run_tool
 
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -35,7 +35,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--options",
         nargs="+",
-        default=[],
+        action=CfgOptions,
+        default={},
         metavar="KEY=VALUE",
         help="more arguments of the dataset, or of the thresholds",
     )
@@ -46,8 +47,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--fail-on",
         choices=("never", "error", "warning"),
         default="never",
-        help="exit with 1 on findings of this level",
+        help="exit with 1 on findings of this level (2: the check itself failed)",
     )
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     args = parser.parse_args(argv)
     if args.config is None and not (args.data_root or args.ann_file):
         parser.error("give a config, or --data-root or --ann-file")
@@ -57,11 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Check, write the report and print its summary; return the exit code."""
     args = parse_args(argv)
-    try:
-        report, title = run_checks(args)
-    except (ValueError, FileNotFoundError, KeyError) as error:
-        print(f"error: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
-        return 2
+    report, title = run_checks(args)
     from mmlandmark.datasets.check_report import to_markdown
     from mmlandmark.utils.files import atomic_write_json, atomic_write_text
 
@@ -84,7 +82,7 @@ def run_checks(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Build the datasets that ``args`` names and check them; return the report and a title."""
     from mmlandmark.datasets.checks import Thresholds, check_dataset
 
-    options = dict(_option(item) for item in args.options)
+    options = dict(args.options)
     limits = Thresholds(**{k: options.pop(k) for k in list(options) if k in Thresholds.__dataclass_fields__})
     if args.config is not None:
         from mmlandmark.engine import load_config
@@ -141,15 +139,5 @@ def build(config: dict) -> Any:
     return DATASETS.build(config)
 
 
-def _option(item: str) -> tuple[str, Any]:
-    key, separator, value = item.partition("=")
-    if not separator:
-        raise ValueError(f"--options: {item!r} is not KEY=VALUE")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return key, value
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_tool(main, error_code=2)

@@ -4,11 +4,9 @@ load = [dict(type="LoadImage", size=(960, 768), channels=1), dict(type="Resize",
 train_pipeline = [
     *load,
     dict(type="RandomAffine", rotation=10, scale=0.1, shift=30),
-    dict(type="RandomElastic", amplitude=6, cells=4),
     dict(type="Resample"),
-    dict(type="RandomGamma", gamma=(0.67, 1.5)),
-    dict(type="RandomBrightnessContrast", brightness=0.1, contrast=0.2),
-    dict(type="RandomNoise", std=(0.0, 0.02)),
+    dict(type="RandomGamma", gamma=(0.74, 1.35)),
+    dict(type="RandomBrightnessContrast", brightness=0.1, contrast=0.15),
     dict(type="PackInputs"),
 ]
 test_pipeline = [*load, dict(type="Resample"), dict(type="PackInputs")]
@@ -16,4 +14,4 @@ test_pipeline = [*load, dict(type="Resample"), dict(type="PackInputs")]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-model = dict(head=dict(codec=dict(sigma=3, window=9)))
+model = dict(head=dict(codec=dict(sigma=3, window=8)))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mmlandmark.datasets.records import marked
 from mmlandmark.structures import LandmarkSchema
 
 _AXES = "xyz"
@@ -25,6 +26,7 @@ _SAMPLE_KEYS = {
     "id",
     "image",
     "landmarks",
+    "readings",
     "visibility",
     "weights",
     "spacing",
@@ -106,12 +108,22 @@ def read_json(path: Path, names: Sequence[str] | None = None) -> Annotations:
 def _json_record(sample: Any, where: str, names: Sequence[str] | None) -> dict[str, Any]:
     if not isinstance(sample, dict) or not ("id" in sample or "image" in sample):
         raise ValueError(f"{where}: a sample is an object with 'image', 'landmarks' and optionally 'id'")
-    if "landmarks" not in sample:
+    readings = sample.get("readings")
+    if "landmarks" not in sample and readings is None:
         raise ValueError(f"{where}: 'landmarks' is missing; write null if the image is not annotated")
+    if readings is not None and not (isinstance(readings, list) and readings):
+        raise ValueError(f"{where}: 'readings' must be a list with the landmarks of every reader")
     record = {k: v for k, v in sample.items() if k not in _SAMPLE_KEYS}
     image = sample.get("image")
     record.update(sample_id=str(sample.get("id", Path(str(image)).stem)), image=image, source=where)
-    record["landmarks"] = _json_points(sample["landmarks"], where, names)
+    record["landmarks"] = _json_points(sample.get("landmarks"), where, names)
+    if readings is not None:
+        points = [_json_points(r, f"{where}, readings[{i}]", names) for i, r in enumerate(readings)]
+        if any(p is None or p.shape != points[0].shape for p in points):
+            raise ValueError(f"{where}: every reader in 'readings' needs the same number of landmarks")
+        given = record["landmarks"]
+        record.update(marked(points))
+        record["landmarks"] = record["landmarks"] if given is None else given
     for key in ("visibility", "weights", "spacing", "group", "split", "fold"):
         if sample.get(key) is not None:
             record[key] = sample[key]

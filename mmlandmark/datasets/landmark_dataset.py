@@ -150,9 +150,10 @@ class LandmarkDataset(BaseDataset):
         """Read the annotations and return one record per image.
 
         A record is a dict with ``sample_id``, ``img_path`` (str or None) and ``landmarks`` ((K, D) in
-        original pixels, NaN where missing, or None), and optionally ``visibility``, ``weights``,
-        ``spacing``, ``group``, ``split``, ``fold``, ``ori_shape``, ``source`` (file and line, for
-        messages) and anything else. Splits, folds, ids and checks are taken care of afterwards.
+        original pixels, NaN where missing, or None), and optionally ``readings`` ((R, K, D), what each of R
+        readers marked), ``visibility``, ``weights``, ``spacing``, ``group``, ``split``, ``fold``,
+        ``ori_shape``, ``source`` (file and line, for messages) and anything else. Splits, folds, ids and
+        checks are taken care of afterwards.
         """
         if not self.ann_file:
             raise ValueError(
@@ -196,9 +197,9 @@ class LandmarkDataset(BaseDataset):
         records = [complete_record(record, self._full_schema, self.spacing) for record in records]
         if self.landmarks is not None:
             for record in records:
-                for key in ("landmarks", "visibility", "weights"):
+                for key in ("landmarks", "visibility", "weights", "readings"):
                     if key in record:
-                        record[key] = record[key][chosen]
+                        record[key] = record[key].take(chosen, axis=1 if key == "readings" else 0)
         return records
 
     def _title(self) -> str:

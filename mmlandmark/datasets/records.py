@@ -79,6 +79,16 @@ def points_of(value: Any, schema: LandmarkSchema, where: str) -> np.ndarray:
     return points
 
 
+def marked(readings: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the record fields of what one or several readers marked, each (K, D).
+
+    One reader's points are the landmarks. Of several the landmarks are the unrounded mean, missing where
+    any reader marked nothing: readers differ by habit, and a mean over some of them is another place.
+    """
+    points = np.stack(readings).astype(np.float64)
+    return dict(landmarks=points[0]) if len(points) == 1 else dict(landmarks=points.mean(0), readings=points)
+
+
 def complete_record(
     record: dict[str, Any], schema: LandmarkSchema, default_spacing: float | Sequence[float] | None = None
 ) -> dict[str, Any]:
@@ -93,7 +103,8 @@ def complete_record(
         ValueError: A field does not fit; the record's source and id are named.
     """
     where = describe(record)
-    points = points_of(record.get("landmarks"), schema, where)
+    readings, points = record.get("readings"), record.get("landmarks")
+    points = points_of(points, schema, where)
     spacing = record.get("spacing")
     whole = dict(
         record,
@@ -103,6 +114,9 @@ def complete_record(
         spacing=spacing_of(default_spacing if spacing is None else spacing, schema.dims, where),
         group=None if record.get("group") is None else str(record["group"]),
     )
+    whole.pop("readings", None)
+    if readings is not None:
+        whole["readings"] = np.stack([points_of(reading, schema, where) for reading in readings])
     for key, dtype in (("visibility", np.int8), ("weights", np.float32)):
         if whole.get(key) is None:
             whole.pop(key, None)

@@ -51,8 +51,13 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
 
 
-def run_tool(main: Callable[[], Any]) -> None:
-    """Run a tool; an error a user can mend is printed as one line instead of a traceback."""
+def run_tool(main: Callable[[], Any], error_code: int = 1) -> None:
+    """Run a tool; an error a user can mend is printed as one line instead of a traceback.
+
+    Args:
+        main: Its return value is the exit code, None is 0.
+        error_code: Exit code of an error, where 1 is taken.
+    """
     try:
         sys.exit(main() or 0)
     except (FileNotFoundError, ValueError, KeyError, TypeError, FloatingPointError) as error:
@@ -63,4 +68,4 @@ def run_tool(main: Callable[[], Any]) -> None:
             message = message.strip().splitlines()[-1]
         print(f"error: {message}", file=sys.stderr)
         print("(run again with --traceback to see where it comes from)", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error_code)

@@ -94,9 +94,9 @@ class Pen:
         self.font = max(0.00048 * side, 0.38)
         self.stroke = max(round(0.0009 * side), 1)
 
-    def _strokes(self, color: tuple[int, int, int]) -> tuple:
-        rim = ((style.BLACK, self.width + 2 * self.rim),) if self.rim else ()
-        return (*rim, (color, self.width))
+    def _strokes(self, color: tuple[int, int, int], width: int) -> tuple:
+        rim = ((style.BLACK, width + 2 * self.rim),) if self.rim else ()
+        return (*rim, (color, width))
 
     def _place(self, point: np.ndarray) -> tuple[int, int]:
         limit = 2**26  # Far outside; larger numbers overflow inside OpenCV.
@@ -105,11 +105,13 @@ class Pen:
         )
         return int(x), int(y)
 
-    def line(self, start: np.ndarray, end: np.ndarray, color: tuple[int, int, int], rim: bool = True) -> None:
+    def line(
+        self, start: np.ndarray, end: np.ndarray, color: tuple[int, int, int], thin: bool = False
+    ) -> None:
         """Draw a line between two (2,) points, (x, y); nothing if one is missing."""
         if not (np.isfinite(start).all() and np.isfinite(end).all()):
             return
-        for stroke, width in self._strokes(color) if rim else ((color, max(self.width // 2, 1)),):
+        for stroke, width in self._strokes(color, max(self.width // 2, 1) if thin else self.width):
             args = (self._place(start), self._place(end), stroke, width, self.cv2.LINE_AA, _SUBPIXEL)
             self.cv2.line(self.canvas, *args)
 
@@ -118,7 +120,7 @@ class Pen:
         if not np.isfinite(center).all():
             return
         radius = round(self.radius * (1 << _SUBPIXEL))
-        for stroke, width in self._strokes(style.GT_COLOR):
+        for stroke, width in self._strokes(style.GT_COLOR, self.width):
             args = (self._place(center), radius, stroke, width, self.cv2.LINE_AA, _SUBPIXEL)
             self.cv2.circle(self.canvas, *args)
 
@@ -126,7 +128,7 @@ class Pen:
         """Draw the mark of a predicted point (2,); nothing if it is missing."""
         if not np.isfinite(center).all():
             return
-        for stroke, width in self._strokes(style.PRED_COLOR):
+        for stroke, width in self._strokes(style.PRED_COLOR, self.width):
             for slope in (1, -1):
                 arm = 0.8 * self.radius * np.array([1, slope])
                 args = (self._place(center - arm), self._place(center + arm), stroke, width)
@@ -178,7 +180,7 @@ def _draw_links(
 ) -> None:
     points = pred if pred is not None else gt
     for a, b in links if points is not None else ():
-        pen.line(points[a], points[b], style.LINK_COLOR, rim=False)
+        pen.line(points[a], points[b], style.LINK_COLOR, thin=True)
 
 
 def _texts(count: int, names: Sequence[str] | None, errors: np.ndarray | None, unit: str) -> list[str]:

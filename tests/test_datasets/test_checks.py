@@ -168,8 +168,11 @@ def test_alignment_undoes_a_similarity_but_no_mirroring(dims):
 
 
 def run_tool(capsys, *arguments):
-    main = runpy.run_path(str(TOOL))["main"]
-    return main([str(a) for a in arguments]), capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(TOOL), run_name="__main__")
+    return ended.value.code, capsys.readouterr()
 
 
 def test_tool_writes_both_reports(tmp_path, capsys):

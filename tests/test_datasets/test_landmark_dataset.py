@@ -149,6 +149,10 @@ def test_subset_of_landmarks(root):
     assert dataset.schema.reference_length is None
     assert dataset.schema.measures == ()
     np.testing.assert_array_equal(dataset[0]["landmarks"], [[4, 5], [2, 3]])
+    record = dict(sample_id="r", readings=np.arange(12.0).reshape(2, 3, 2), landmarks=np.zeros((3, 2)))
+    dataset.load_records = lambda: [record]
+    kept = dataset.load_data_list()[0]["readings"]
+    np.testing.assert_array_equal(kept, [[[4, 5], [2, 3]], [[10, 11], [8, 9]]])
     kept = build(root, landmarks=["right", "sella"]).schema
     assert kept.reference_length == {"pair": [1, 0], "mm": 50.0}
 

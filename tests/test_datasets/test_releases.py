@@ -86,6 +86,10 @@ def test_isbi_layouts(tmp_path, annotations, suffix, classes):
 def test_isbi_annotators(tmp_path, annotator, shift):
     dataset = Isbi2015Cephalogram(data_root=isbi(tmp_path), annotator=annotator)
     assert dataset[0]["landmarks"][5].tolist() == [5 + shift, 10]
+    readings = dataset[0].get("readings")
+    assert (readings is not None) == (annotator == "mean")
+    if readings is not None:
+        assert readings[:, 5].tolist() == [[5, 10], [8, 10]]
 
 
 @pytest.mark.parametrize("flat", [True, False])
@@ -400,6 +404,7 @@ def test_aariz(tmp_path, train, symbols):
     record = dataset[1]
     assert (record["spacing"], record["cvm_stage"]) == ((0.125, 0.125), 3)
     np.testing.assert_array_equal(record["landmarks"], [[k + 0.5, 2] for k in range(29)])
+    np.testing.assert_array_equal(record["readings"][1], [[k + 1, 2] for k in range(29)])
 
 
 def test_aariz_splits_and_annotators(tmp_path):

@@ -26,6 +26,7 @@ CASES: dict[str, tuple[str, dict]] = {
     "UNet": ("backbone", dict(widths=(4, 6))),
     "HeatmapHead": ("head", dict(in_channels=[5], num_landmarks=K, codec=CODEC, loss=dict(type="EWCLoss"))),
     "LandmarkDetector": ("detector", dict(backbone=BACKBONE, head=HEAD)),
+    "EnsembleDetector": ("detector", dict(members=2, backbone=BACKBONE, head=HEAD)),
     "LandmarkDataPreprocessor": ("preprocessor", dict()),
     "AdaptiveWingLoss": ("loss", dict()),
     "DiceLoss": ("loss", dict()),
@@ -97,8 +98,8 @@ def run_head(module: nn.Module, dims: int) -> None:
     assert features[0].grad.any()
     module.eval()
     points, scores = module.predict(module.codec.activate(module(features)[0]), SIZE[dims])
-    assert points.shape == (2, K, dims)
-    assert scores.shape == (2, K)
+    assert points.shape == (2, 1, K, dims)
+    assert scores.shape == (2, 1, K)
 
 
 def run_loss(module: nn.Module, dims: int) -> None:

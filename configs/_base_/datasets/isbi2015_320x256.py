@@ -6,11 +6,9 @@ load = [dict(type="LoadImage", size=(640, 512), channels=1), dict(type="Resize",
 train_pipeline = [
     *load,
     dict(type="RandomAffine", rotation=10, scale=0.1, shift=20),
-    dict(type="RandomElastic", amplitude=4, cells=4),
     dict(type="Resample"),
-    dict(type="RandomGamma", gamma=(0.67, 1.5)),
-    dict(type="RandomBrightnessContrast", brightness=0.1, contrast=0.2),
-    dict(type="RandomNoise", std=(0.0, 0.02)),
+    dict(type="RandomGamma", gamma=(0.74, 1.35)),
+    dict(type="RandomBrightnessContrast", brightness=0.1, contrast=0.15),
     dict(type="PackInputs"),
 ]
 test_pipeline = [*load, dict(type="Resample"), dict(type="PackInputs")]

@@ -11,6 +11,7 @@ import numpy as np
 from mmlandmark.datasets.annotation_files import load_json, read_rows
 from mmlandmark.datasets.image_files import child_ignoring_case, image_stem, index_images
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.records import marked
 from mmlandmark.registry import DATASETS
 
 _SPLITS = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test",)}
@@ -26,7 +27,8 @@ class Aariz(LandmarkDataset):
     stands in a CSV file of its own.
 
     Args:
-        annotator: Ground truth: "senior", "junior", or their unrounded "mean".
+        annotator: Ground truth: "senior", "junior", or their unrounded "mean", beside which the samples
+            carry both readings, senior first.
         pixel_size_file: CSV with a header, relative to ``data_root``: one column names the image (id or
             file), one whose name contains "pixel" holds mm per pixel. None looks for one file of
             ``data_root`` with "mapping" in its name.
@@ -71,10 +73,10 @@ class Aariz(LandmarkDataset):
             record = dict(
                 sample_id=name,
                 img_path=images.get(name, str(folder / "Cephalograms" / f"{name}.png")),
-                landmarks=np.mean([self._read_points(file) for file in files], axis=0),
                 spacing=sizes.get(name),
                 split=split,
                 source=str(files[0]),
+                **marked([self._read_points(file) for file in files]),
             )
             if stages is not None and (stages / f"{name}.json").is_file():
                 record["cvm_stage"] = load_json(stages / f"{name}.json").get("cvm_stage", {}).get("value")

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmlandmark.datasets.image_files import child_ignoring_case, index_images
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.records import marked
 from mmlandmark.registry import DATASETS
 
 _LANDMARKS, _CLASSES = 19, ("ANB", "SNB", "SNA", "ODI", "APDI", "FHI", "FMA", "MW")
@@ -25,7 +26,8 @@ class Isbi2015Cephalogram(LandmarkDataset):
     with 19 lines ``x,y`` and, in the published files, eight clinical classes, kept as ``classes``.
 
     Args:
-        annotator: Ground truth: "senior", "junior", or their unrounded "mean".
+        annotator: Ground truth: "senior", "junior", or their unrounded "mean", beside which the samples
+            carry both readings, senior first.
         **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`; spacing is 0.1 mm unless given.
     """
 
@@ -57,9 +59,9 @@ class Isbi2015Cephalogram(LandmarkDataset):
             record = dict(
                 sample_id=stem,
                 img_path=images.get(stem, str(image_root / place / f"{stem}.bmp")),
-                landmarks=np.mean([points for points, _ in readings], axis=0),
                 split=split,
                 source=str(files[0]),
+                **marked([points for points, _ in readings]),
             )
             if readings[0][1]:
                 record["classes"] = readings[0][1]

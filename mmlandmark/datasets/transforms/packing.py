@@ -50,6 +50,7 @@ class PackInputs(BaseTransform):
             ori_shape=results["ori_shape"],
             visibility=results.get("visibility"),
             weights=results.get("weights"),
+            readings=results.get("readings"),
             spacing=results.get("spacing"),
             input_from_original=results["input_from_original"],
             input_shape=size,

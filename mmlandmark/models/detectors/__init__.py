@@ -1,5 +1,7 @@
 """Detectors: whole models that train and predict."""
 
+from mmlandmark.models.detectors.base_detector import BaseDetector
+from mmlandmark.models.detectors.ensemble_detector import EnsembleDetector
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
 
-__all__ = ["LandmarkDetector"]
+__all__ = ["BaseDetector", "EnsembleDetector", "LandmarkDetector"]

@@ -24,6 +24,9 @@ class HeatmapHead(BaseModule):
     Args:
         in_channels: Channels of every level, as the backbone's or neck's ``out_channels`` says.
         num_landmarks: K.
+        num_readers: R. With several, the head learns what each of R readers marks and predicts the mean.
+            Readers differ by habits as well as by chance; a habit can be learnt, their mean is a place
+            that no rule describes. Samples need ``gt_readings``.
         codec: Config of a codec.
         loss: Config of a loss, or a list of them; every loss is reported by its type.
         level_weights: Weight of every level's losses; 1 for all by default.
@@ -41,6 +44,7 @@ class HeatmapHead(BaseModule):
         num_landmarks: int,
         codec: dict,
         loss: dict | Sequence[dict],
+        num_readers: int = 1,
         level_weights: Sequence[float] | None = None,
         bias_init: float | None = None,
         dims: int = 2,
@@ -51,20 +55,20 @@ class HeatmapHead(BaseModule):
         weights = [1.0] * len(channels) if level_weights is None else list(level_weights)
         if len(weights) != len(channels):
             raise ValueError(f"{len(weights)} level_weights for {len(channels)} levels of in_channels")
-        self.num_landmarks, self.level_weights = num_landmarks, weights
+        self.num_landmarks, self.num_readers, self.level_weights = num_landmarks, num_readers, weights
         self.codec = CODECS.build(codec)
         losses = [loss] if isinstance(loss, dict) else list(loss)
         self.losses = nn.ModuleDict(
             {_loss_name(losses, i): MODELS.build(cfg) for i, cfg in enumerate(losses)}
         )
         conv = nn.Conv2d if dims == 2 else nn.Conv3d
-        self.convs = nn.ModuleList(conv(c, num_landmarks, 1) for c in channels)
+        self.convs = nn.ModuleList(conv(c, num_readers * num_landmarks, 1) for c in channels)
         if bias_init is not None:
             for layer in self.convs:
                 nn.init.constant_(layer.bias, bias_init)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return raw maps (B, K, *S) of every level while training, of the first level otherwise."""
+        """Return raw maps (B, R * K, *S), reader by reader: of every level in training, else of the first."""
         if len(features) < len(self.convs):
             raise ValueError(f"the head has {len(self.convs)} levels, the backbone gives {len(features)}")
         used = len(self.convs) if self.training else 1
@@ -80,7 +84,7 @@ class HeatmapHead(BaseModule):
         """Return the codec's target for maps of ``map_size``.
 
         Raises:
-            ValueError: A sample has another number of landmarks than the head; it is named.
+            ValueError: A sample has another number of landmarks or readers than the head; it is named.
         """
         for sample in samples:
             if len(sample.gt_landmarks) != self.num_landmarks:
@@ -88,10 +92,25 @@ class HeatmapHead(BaseModule):
                     f"sample {sample.sample_id!r} has {len(sample.gt_landmarks)} landmarks, the head "
                     f"predicts {self.num_landmarks}: set head.num_landmarks or the dataset's landmarks"
                 )
-        points = torch.stack([s.to_input(s.gt_landmarks) for s in samples]).to(device)
-        mask = torch.stack([s.mask for s in samples]).to(device)
-        weights = torch.stack([s.gt_weights for s in samples]).to(device)
-        return self.codec.encode(points, mask, weights, input_size, map_size)
+        read = [self._readings(sample) for sample in samples]
+        points = torch.stack([s.to_input(r.flatten(0, 1)) for s, r in zip(samples, read, strict=True)])
+        # Without a consensus the readers that marked the point still count; the codec masks what is NaN.
+        mask = torch.stack([s.mask | s.gt_landmarks.isnan().any(-1) for s in samples])
+        mask = mask.repeat(1, self.num_readers).to(device)
+        weights = torch.stack([s.gt_weights for s in samples]).repeat(1, self.num_readers).to(device)
+        return self.codec.encode(points.to(device), mask, weights, input_size, map_size)
+
+    def _readings(self, sample: LandmarkDataSample) -> Tensor:
+        """Return what the head learns from a sample, (R, K, D) original pixels."""
+        if self.num_readers == 1:
+            return sample.gt_landmarks[None]
+        found = len(sample.gt_readings) if "gt_readings" in sample else 0
+        if found != self.num_readers:
+            raise ValueError(
+                f"sample {sample.sample_id!r} has the readings of {found} readers, the head learns "
+                f"{self.num_readers}: set head.num_readers=1, or give every training sample its 'readings'"
+            )
+        return sample.gt_readings
 
     def loss(
         self, features: Sequence[Tensor], samples: Sequence[LandmarkDataSample], input_size: Sequence[int]
@@ -105,8 +124,10 @@ class HeatmapHead(BaseModule):
         return results
 
     def predict(self, heatmaps: Tensor, input_size: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Decode activated maps to (B, K, D) input pixels and (B, K) scores."""
-        return self.codec.decode(heatmaps, input_size)
+        """Decode activated maps to (B, R, K, D) input pixels and (B, R, K) scores of every reader."""
+        points, scores = self.codec.decode(heatmaps, input_size)
+        readers = (self.num_readers, self.num_landmarks)
+        return points.unflatten(1, readers), scores.unflatten(1, readers)
 
 
 def _loss_name(losses: Sequence[dict], index: int) -> str:

@@ -1,0 +1,127 @@
+"""What all detectors share: their modes, and the way from maps to landmarks of the original image."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from mmlandmark.models.heads import HeatmapHead
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample
+
+
+class BaseDetector(BaseModel):
+    """A detector by heatmaps; a subclass says where the maps and the losses come from.
+
+    Args:
+        data_preprocessor: Config of the preprocessor.
+        test_cfg: ``flip`` (bool): average with the maps of the mirrored image, which makes the result
+            exactly equivariant to a mirror; ``keep_heatmaps`` (bool): return the maps as well.
+        init_cfg: See MMEngine.
+    """
+
+    head: HeatmapHead
+
+    def __init__(
+        self,
+        data_preprocessor: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        # Built here, since MMEngine would look it up in its root registry.
+        super().__init__(MODELS.build(data_preprocessor or dict(type="LandmarkDataPreprocessor")), init_cfg)
+        unknown = set(test_cfg or {}) - {"flip", "keep_heatmaps"}
+        if unknown:
+            raise ValueError(f"test_cfg has unknown keys {sorted(unknown)}; known are flip, keep_heatmaps")
+        self.test_cfg = {"flip": False, "keep_heatmaps": False, **(test_cfg or {})}
+
+    @abstractmethod
+    def raw_maps(self, inputs: Tensor) -> Tensor:
+        """Return the raw maps (B, R * K, *S) of (B, C, *S) images, reader by reader where there are R > 1."""
+
+    @abstractmethod
+    def detect(
+        self, inputs: Tensor, flip_permutation: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Find the landmarks, with a permutation from the image and its mirror image.
+
+        Args:
+            inputs: (B, C, *S) preprocessed images.
+            flip_permutation: The channel of every channel's landmark in a mirrored image.
+
+        Returns:
+            Activated maps (B, R * K, *S), points (B, R, K, D) in input pixels, and scores (B, R, K).
+        """
+
+    @abstractmethod
+    def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
+        """Return the losses by name."""
+
+    def forward(
+        self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] | None = None, mode: str = "tensor"
+    ) -> dict | list | Tensor:
+        """Run the model.
+
+        Args:
+            inputs: (B, C, *S) preprocessed images.
+            data_samples: B samples; needed for ``loss``, optional for ``predict``.
+            mode: ``loss`` returns a dict of losses, ``predict`` the samples with predictions filled in,
+                ``tensor`` the raw maps (B, R * K, *S).
+        """
+        if mode == "loss":
+            return self.loss(inputs, data_samples)
+        if mode == "predict":
+            return self.predict(inputs, data_samples)
+        if mode == "tensor":
+            return self.raw_maps(inputs)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def predict(
+        self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] | None = None
+    ) -> list[LandmarkDataSample]:
+        """Fill ``pred_landmarks`` (original pixels) and ``pred_scores`` into every sample.
+
+        With several readers these are their mean and the lowest peak, and ``pred_readings`` is filled too.
+        """
+        if data_samples is None:
+            size = tuple(inputs.shape[2:])
+            data_samples = [
+                LandmarkDataSample(metainfo=dict(sample_id=str(i), ori_shape=size, input_shape=size))
+                for i in range(len(inputs))
+            ]
+        permutation = self._flip_permutation(data_samples) if self.test_cfg["flip"] else None
+        maps, points, scores = self.detect(inputs, permutation)
+        readers = self.head.num_readers
+        for i, sample in enumerate(data_samples):
+            own = points[i].cpu()
+            readings = sample.to_original(own) if "input_from_original" in sample else own
+            sample.pred_landmarks = readings.mean(0)
+            sample.pred_scores = scores[i].amin(0).cpu()
+            if readers > 1:
+                sample.pred_readings = readings
+            if self.test_cfg["keep_heatmaps"]:
+                sample.pred_heatmaps = maps[i].unflatten(0, (readers, -1)).mean(0).cpu()
+        return list(data_samples)
+
+    def _flip_permutation(self, samples: Sequence[LandmarkDataSample]) -> list[int]:
+        pairs = samples[0].get("flip_pairs") or ()
+        count = self.head.num_landmarks
+        if not pairs and count > 1:
+            raise ValueError(
+                "test_cfg.flip needs flip_pairs in the dataset's landmark schema: without them a mirrored "
+                "image shows every landmark on the wrong side"
+            )
+        order = list(range(count))
+        for a, b in pairs:
+            order[a], order[b] = b, a
+        return [reader * count + k for reader in range(self.head.num_readers) for k in order]
+
+
+def to_memory_format(model: BaseDetector) -> None:
+    """Bring the weights into the memory format that the preprocessor gives its images."""
+    if getattr(model.data_preprocessor, "channels_last", False):
+        model.to(memory_format=torch.channels_last)

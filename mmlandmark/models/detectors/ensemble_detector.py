@@ -1,0 +1,73 @@
+"""Several detectors in one model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmlandmark.models.detectors.base_detector import BaseDetector
+from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
+from mmlandmark.models.heads import HeatmapHead
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample
+
+
+@MODELS.register_module()
+class EnsembleDetector(BaseDetector):
+    """Detectors that differ in their random start, trained side by side; their mean point is predicted.
+
+    Where few images are at hand, what a network learns beyond them depends on its start; the mean of
+    several is better than any of them, and several small networks are better than one as large as all of
+    them together. A config becomes an ensemble by ``type`` and ``members``; the rest stays.
+
+    Args:
+        members: Number of detectors, M.
+        data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg`` and ``init_cfg``.
+        test_cfg: ``flip`` and ``keep_heatmaps``.
+        init_cfg: See MMEngine.
+        **detector: Arguments of every member, see :class:`LandmarkDetector`.
+
+    Raises:
+        ValueError: ``members`` is below 1.
+    """
+
+    def __init__(
+        self,
+        members: int,
+        data_preprocessor: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+        **detector: Any,
+    ) -> None:
+        super().__init__(data_preprocessor, test_cfg, init_cfg)
+        if members < 1:
+            raise ValueError(f"EnsembleDetector needs at least 1 member, got {members}")
+        self.members = nn.ModuleList(
+            LandmarkDetector(data_preprocessor=data_preprocessor, **detector) for _ in range(members)
+        )
+
+    @property
+    def head(self) -> HeatmapHead:
+        """The head that decodes for all; the members' differ in their weights only."""
+        return self.members[0].head
+
+    def raw_maps(self, inputs: Tensor) -> Tensor:
+        """Return the members' mean raw maps (B, R * K, *S)."""
+        return torch.stack([member.raw_maps(inputs) for member in self.members]).mean(0)
+
+    def detect(
+        self, inputs: Tensor, flip_permutation: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the members' mean maps, mean points and lowest scores; see :meth:`BaseDetector.detect`."""
+        maps, points, scores = zip(
+            *(member.detect(inputs, flip_permutation) for member in self.members), strict=True
+        )
+        return sum(maps) / len(maps), torch.stack(points).mean(0), torch.stack(scores).amin(0)
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
+        """Return the members' losses, summed by name: each member learns as it would alone."""
+        losses = [member.loss(inputs, data_samples) for member in self.members]
+        return {name: sum(part[name] for part in losses) for name in losses[0]}

@@ -1,0 +1,76 @@
+"""Several detectors in one model: each learns as it would alone, all predict together."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample
+
+DETECTOR = dict(
+    backbone=dict(type="UNet", in_channels=1, widths=(4, 6), norm_cfg=dict(type="BN")),
+    head=dict(
+        type="HeatmapHead",
+        num_landmarks=3,
+        codec=dict(type="GaussianHeatmapCodec", sigma=1.5, activation="softmax"),
+        loss=dict(type="SpatialCrossEntropyLoss"),
+    ),
+)
+
+
+def ensemble(members=3, **kwargs):
+    torch.manual_seed(0)
+    return MODELS.build(dict(type="EnsembleDetector", members=members, **DETECTOR, **kwargs))
+
+
+def samples(batch=2):
+    rng = np.random.default_rng(0)
+    return [
+        LandmarkDataSample.from_landmarks(rng.uniform(8, 24, (3, 2)), sample_id=f"{i}", ori_shape=(32, 40))
+        for i in range(batch)
+    ]
+
+
+def test_members_start_apart_and_learn_as_alone():
+    model, images = ensemble(), torch.rand(2, 1, 32, 40)
+    first, second = (member.head.convs[0].weight for member in model.members[:2])
+    assert not torch.equal(first, second)
+    loss = model(images, samples(), "loss")["loss_spatialcrossentropy"]
+    (together,) = torch.autograd.grad(loss, first)
+    alone = model.members[0](images, samples(), "loss")["loss_spatialcrossentropy"]
+    torch.testing.assert_close(together, torch.autograd.grad(alone, first)[0])
+
+
+def test_the_members_mean_is_predicted():
+    model, image = ensemble(test_cfg=dict(keep_heatmaps=True)).eval(), torch.rand(1, 1, 32, 40)
+    with torch.no_grad():
+        alone = [member(image, samples(1), "predict")[0] for member in model.members]
+        maps = [member.heatmaps(image)[0] for member in model.members]
+        found = model(image, samples(1), "predict")[0]
+        assert model(image, mode="tensor").shape == (1, 3, 32, 40)
+    torch.testing.assert_close(found.pred_landmarks, torch.stack([s.pred_landmarks for s in alone]).mean(0))
+    # One member's empty map must not hide behind the others'.
+    torch.testing.assert_close(found.pred_scores, torch.stack([s.pred_scores for s in alone]).amin(0))
+    torch.testing.assert_close(found.pred_heatmaps, torch.stack(maps).mean(0))
+
+
+def test_a_mirrored_ensemble_is_equivariant():
+    model = ensemble(test_cfg=dict(flip=True)).eval()
+    image = torch.rand(1, 1, 32, 40)
+    with torch.no_grad():
+        straight, mirrored = (model.detect(x, [1, 0, 2])[0] for x in (image, image.flip(-1)))
+    torch.testing.assert_close(straight, mirrored.flip(-1)[:, [1, 0, 2]])
+
+
+def test_channels_last_reaches_every_member():
+    model = ensemble(data_preprocessor=dict(type="LandmarkDataPreprocessor", channels_last=True))
+    for member in model.members:
+        assert member.backbone.state_dict().keys() == model.members[0].backbone.state_dict().keys()
+        weights = [p for p in member.parameters() if p.ndim == 4 and p.shape[2] > 1 and p.shape[1] > 1]
+        assert weights
+        assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+
+def test_too_few_members():
+    with pytest.raises(ValueError, match="at least 1 member, got 0"):
+        ensemble(members=0)
