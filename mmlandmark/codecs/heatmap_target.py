@@ -7,7 +7,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from mmlandmark.ops import gaussian_heatmap
+from mmlandmark.ops import gaussian_heatmap, separable_profiles
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,17 @@ class HeatmapTarget:
     shape: str = "gaussian"
     normalize: str = "peak"
     scale: float = 1.0
+
+    @property
+    def profiles(self) -> list[Tensor] | None:
+        """D tensors (B, K, side) whose outer product is a map of height 1; None where there are none.
+
+        A sum over a map against these needs no map. They take no notice of the mask.
+        """
+        if self.shape == "disc":
+            return None
+        sigma = self.landmarks.new_tensor(self.sigma)
+        return separable_profiles(self.landmarks, self.size, sigma, self.shape)
 
     @cached_property
     def heatmaps(self) -> Tensor:

@@ -1,7 +1,7 @@
 """Public functions on heatmaps, in plain PyTorch."""
 
 from mmlandmark.ops.ewc_loss import ewc_error
-from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap
+from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap, separable_profiles
 from mmlandmark.ops.soft_argmax import local_centroid, local_window, peak, quadratic_peak, soft_argmax
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "local_window",
     "peak",
     "quadratic_peak",
+    "separable_profiles",
     "soft_argmax",
 ]

@@ -82,18 +82,11 @@ def gaussian_heatmap(
     # A missing landmark is moved to 0 before any arithmetic, so that no NaN reaches value or gradient.
     points = torch.where(present[..., None], landmarks, 0).to(work)
 
-    offsets = []  # Per array axis (…z, y, x): (B, K, side) distance of every pixel row from the landmark.
-    for axis, side in enumerate(size):
-        grid = torch.arange(side, dtype=work, device=points.device)
-        offsets.append(grid - points[..., dims - 1 - axis, None])
     if shape == "disc":
-        squared = _outer([o.square() for o in offsets], torch.add)
+        squared = _outer([o.square() for o in _offsets(points, size)], torch.add)
         heatmaps = (squared <= width.reshape(batch, count, *[1] * dims).square()).to(work)
     else:
-        if shape == "gaussian":
-            rows = [torch.exp(-o.square() / (2 * width[..., None].square())) for o in offsets]
-        else:
-            rows = [torch.exp(-o.abs() / width[..., None]) for o in offsets]
+        rows = separable_profiles(points, size, width, shape)
         rows[0] = rows[0] * present[..., None]
         heatmaps = _outer(rows, torch.mul)
     height = scale * present
@@ -102,6 +95,39 @@ def gaussian_heatmap(
     if shape == "disc" or normalize == "sum" or scale != 1:
         heatmaps = heatmaps * height.reshape(batch, count, *[1] * dims)
     return heatmaps.to(dtype or landmarks.dtype)
+
+
+def separable_profiles(
+    landmarks: Tensor, size: Sequence[int], sigma: Tensor, shape: str = "gaussian"
+) -> list[Tensor]:
+    """Return what a map of height 1 is the outer product of: one profile per array axis, (..., z, y, x).
+
+    Args:
+        landmarks: (B, K, D) finite pixels of the map, (x, y[, z]).
+        size: (*S) of the map in array order.
+        sigma: (B, K) or scalar pixels of the map.
+        shape: ``gaussian`` or ``laplace``.
+
+    Returns:
+        D tensors (B, K, side).
+
+    Example:
+        >>> rows = separable_profiles(torch.tensor([[[1.0, 0.0]]]), (2, 3), torch.tensor(1.0))
+        >>> [tuple(row.shape) for row in rows]
+        [(1, 1, 2), (1, 1, 3)]
+    """
+    if shape not in ("gaussian", "laplace"):
+        raise ValueError(f"only a gaussian or laplace is an outer product, got shape {shape!r}")
+    offsets, width = _offsets(landmarks, size), sigma[..., None]
+    if shape == "gaussian":
+        return [torch.exp(-o.square() / (2 * width.square())) for o in offsets]
+    return [torch.exp(-o.abs() / width) for o in offsets]
+
+
+def _offsets(points: Tensor, size: Sequence[int]) -> list[Tensor]:
+    """Return the (B, K, side) distance of every pixel row from the landmark, per array axis."""
+    grids = [torch.arange(side, dtype=points.dtype, device=points.device) for side in size]
+    return [grid - points[..., len(size) - 1 - axis, None] for axis, grid in enumerate(grids)]
 
 
 def _outer(rows: list[Tensor], combine) -> Tensor:

@@ -49,8 +49,11 @@ class LandmarkLoss(nn.Module, ABC):
         expected = (*target.weights.shape, *target.size)
         if tuple(pred.shape) != expected:
             raise ValueError(f"prediction {tuple(pred.shape)} and target {expected} differ in shape")
-        pred = pred.to(torch.promote_types(pred.dtype, torch.float32))
-        values = torch.where(target.weights > 0, self.per_landmark(pred, target), 0)
+        # Pixels are summed map by map, whatever order the convolutions like.
+        kind = torch.promote_types(pred.dtype, torch.float32)
+        pred = pred.to(kind, memory_format=torch.contiguous_format)
+        with torch.autocast(pred.device.type, enabled=False):
+            values = torch.where(target.weights > 0, self.per_landmark(pred, target), 0)
         total = (values * target.weights).sum()
         return self.loss_weight * total / self.normalizer(target).clamp(min=torch.finfo(total.dtype).tiny)
 

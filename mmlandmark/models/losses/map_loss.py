@@ -33,11 +33,24 @@ class SpatialCrossEntropyLoss(LandmarkLoss):
 
     def per_landmark(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
         """Return the cross-entropy of every map, (B, K)."""
-        weights = target.heatmaps.flatten(2)
-        mass = weights.sum(-1).clamp(min=torch.finfo(weights.dtype).tiny)
-        logits = pred.flatten(2) * self.beta
-        # logsumexp(z) - <q, z> needs no second map of log-probabilities.
-        return logits.logsumexp(-1) - (weights * logits).sum(-1) / mass
+        logits = pred if self.beta == 1 else pred * self.beta
+        inner = logits.flatten(2).log_softmax(-1)
+        profiles = target.profiles
+        if profiles is None:
+            weights = target.heatmaps.flatten(2)
+            return -(weights * inner).sum(-1) / _positive(weights.sum(-1))
+        # <q, log p> with q an outer product, one axis after the other: the target map is never made.
+        inner = inner.view(logits.shape)
+        for row in reversed(profiles):
+            row = row / _positive(row.sum(-1, keepdim=True))
+            lines = row.reshape(*row.shape[:2], *[1] * max(inner.ndim - 4, 0), row.shape[-1], 1)
+            inner = inner.matmul(lines)[..., 0] if inner.ndim > 3 else (inner * row).sum(-1)
+        return -inner
+
+
+def _positive(values: Tensor) -> Tensor:
+    """Return values that can be divided by."""
+    return values.clamp(min=torch.finfo(values.dtype).tiny)
 
 
 @MODELS.register_module()
