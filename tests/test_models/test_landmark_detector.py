@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from mmlandmark.models.detectors.test_time_views import view_matrix, view_of
+from mmlandmark.ops import gaussian_heatmap, local_centroid
 from mmlandmark.registry import MODELS
-from mmlandmark.structures import LandmarkDataSample, resize_matrix
+from mmlandmark.structures import LandmarkDataSample, apply_matrix, invert_matrix, resize_matrix
 
 
 def detector(count=3, dims=2, **kwargs):
@@ -177,3 +179,46 @@ def test_missing_readings_are_named():
         model(torch.rand(2, 1, 32, 40), samples(), "loss")
     with pytest.raises(ValueError, match="readings of 3 readers"):
         model(torch.rand(2, 1, 32, 40), read_samples(readers=3), "loss")
+
+
+VIEWS = [dict(), dict(scale=1.1), dict(rotation=5.0), dict(rotation=-8.0, scale=0.9)]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_view_shows_the_image_where_its_matrix_says(dims):
+    size = (40, 48, 36)[:dims]
+    view = dict(rotation=[5.0, -7.0, 10.0] if dims == 3 else 12.0, scale=0.9)
+    point = torch.tensor([[[20.0, 17.0, 22.0][:dims]]])
+    image = gaussian_heatmap(point, size, 2.0)
+    matrix = view_matrix(view, size)
+    seen = local_centroid(view_of(image, matrix), 6)
+    torch.testing.assert_close(seen, apply_matrix(matrix, point), atol=0.02, rtol=0)
+    # What comes from outside is as dark as the image's darkest pixel, image by image.
+    images = torch.rand(2, 1, *size) + torch.tensor([3.0, -5.0]).reshape(2, *[1] * (dims + 1))
+    small = view_of(images, view_matrix(dict(scale=0.5), size))
+    for before, after in zip(images, small, strict=True):
+        assert float(after.flatten()[0]) == pytest.approx(float(before.min()), abs=1e-5)
+
+
+def test_views_are_averaged_in_the_frame_of_the_input():
+    model = detector(test_cfg=dict(views=VIEWS)).eval()
+    image = torch.rand(1, 1, 32, 40)
+    with torch.no_grad():
+        found = model(image, samples(batch=1), "predict")[0]
+        parts = []
+        for view in VIEWS:
+            matrix = view_matrix(view, (32, 40))
+            seen = image if matrix is None else view_of(image, matrix)
+            _, points, scores = model.detect(seen)
+            back = points if matrix is None else apply_matrix(invert_matrix(matrix), points)
+            parts.append((back[0, 0], scores[0, 0]))
+    assert view_matrix(VIEWS[0], (32, 40)) is None
+    torch.testing.assert_close(found.pred_landmarks, torch.stack([p for p, _ in parts]).mean(0))
+    torch.testing.assert_close(found.pred_scores, torch.stack([s for _, s in parts]).mean(0))
+
+
+def test_wrong_views_are_named():
+    with pytest.raises(ValueError, match="unknown keys \\['shift'\\]"):
+        detector(test_cfg=dict(views=[dict(shift=3)]))
+    with pytest.raises(ValueError, match="scale must be positive"):
+        detector(test_cfg=dict(views=[dict(scale=0)]))

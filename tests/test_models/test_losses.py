@@ -21,11 +21,11 @@ ALL = [
 ]
 
 
-def target_of(batch=2, count=3, size=(6, 7), dtype=torch.float64, weights=None):
+def target_of(batch=2, count=3, size=(6, 7), dtype=torch.float64, weights=None, **kwargs):
     torch.manual_seed(0)
     points = torch.rand(batch, count, len(size), dtype=dtype) * 4 + 1
     weights = torch.ones(batch, count, dtype=dtype) if weights is None else weights
-    return HeatmapTarget(points, weights > 0, weights, size, 1.5)
+    return HeatmapTarget(points, weights > 0, weights, size, 1.5, **kwargs)
 
 
 def slow_pixel(kind, p, y, cfg):
@@ -72,13 +72,32 @@ def test_pixelwise_losses_equal_their_definition(cfg, reduction):
     assert float(loss) == pytest.approx(expected, rel=1e-9)
 
 
-def test_spatial_cross_entropy_equals_its_definition():
-    target, pred = target_of(), torch.randn(2, 3, 6, 7, dtype=torch.float64)
-    q = target.heatmaps / target.heatmaps.sum((2, 3), keepdim=True)
-    p = (2.0 * pred).exp() / (2.0 * pred).exp().sum((2, 3), keepdim=True)
-    expected = -(q * p.log()).sum((2, 3)).mean()
+@pytest.mark.parametrize("shape", ["gaussian", "laplace", "disc"])
+@pytest.mark.parametrize("size", [(6, 7), (6, 5, 7)])
+def test_spatial_cross_entropy_equals_its_definition(shape, size):
+    weights = torch.tensor([[1.0, 0.5, 2.0], [1.0, 0.0, 1.0]], dtype=torch.float64)
+    target = target_of(size=size, weights=weights, shape=shape, scale=3.0)
+    pred = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    axes = tuple(range(2, pred.ndim))
+    q = target.heatmaps / target.heatmaps.sum(axes, keepdim=True).clamp(min=1e-300)
+    p = (2.0 * pred).exp() / (2.0 * pred).exp().sum(axes, keepdim=True)
+    expected = (weights * -(q * p.log()).sum(axes)).sum() / weights.sum()
     loss = MODELS.build(dict(type="SpatialCrossEntropyLoss", beta=2.0))(pred, target)
-    assert float(loss) == pytest.approx(float(expected))
+    torch.testing.assert_close(loss, expected)
+    (grad,) = torch.autograd.grad(loss, pred)
+    pull = weights[(...,) + (None,) * len(size)] / weights.sum()
+    torch.testing.assert_close(grad, 2.0 * pull * (p - q))
+
+
+@pytest.mark.parametrize("cfg", ALL, ids=lambda c: "-".join(str(v) for v in c.values()))
+def test_autocast_does_not_reach_into_a_loss(cfg):
+    target = target_of(dtype=torch.float32)
+    pred = torch.randn(2, 3, 6, 7, dtype=torch.bfloat16)
+    loss = MODELS.build(cfg)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = loss(pred, target)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, loss(pred, target))
 
 
 @pytest.mark.parametrize("per_map", [True, False])

@@ -9,9 +9,10 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from mmlandmark.models.detectors.test_time_views import checked_views, view_matrix, view_of
 from mmlandmark.models.heads import HeatmapHead
 from mmlandmark.registry import MODELS
-from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.structures import LandmarkDataSample, apply_matrix, invert_matrix
 
 
 class BaseDetector(BaseModel):
@@ -20,7 +21,9 @@ class BaseDetector(BaseModel):
     Args:
         data_preprocessor: Config of the preprocessor.
         test_cfg: ``flip`` (bool): average with the maps of the mirrored image, which makes the result
-            exactly equivariant to a mirror; ``keep_heatmaps`` (bool): return the maps as well.
+            exactly equivariant to a mirror; ``views`` (list of dict): the mean of what is found in the image
+            ``rotation`` degrees turned and ``scale`` times as large, ``dict()`` being the image as it is;
+            ``keep_heatmaps`` (bool): return the maps as well, those of the first view.
         init_cfg: See MMEngine.
     """
 
@@ -34,10 +37,14 @@ class BaseDetector(BaseModel):
     ) -> None:
         # Built here, since MMEngine would look it up in its root registry.
         super().__init__(MODELS.build(data_preprocessor or dict(type="LandmarkDataPreprocessor")), init_cfg)
-        unknown = set(test_cfg or {}) - {"flip", "keep_heatmaps"}
+        self.test_cfg = {"flip": False, "views": None, "keep_heatmaps": False}
+        unknown = set(test_cfg or {}) - set(self.test_cfg)
         if unknown:
-            raise ValueError(f"test_cfg has unknown keys {sorted(unknown)}; known are flip, keep_heatmaps")
-        self.test_cfg = {"flip": False, "keep_heatmaps": False, **(test_cfg or {})}
+            raise ValueError(
+                f"test_cfg has unknown keys {sorted(unknown)}; known are {', '.join(self.test_cfg)}"
+            )
+        self.test_cfg.update(test_cfg or {})
+        checked_views(self.test_cfg["views"])
 
     @abstractmethod
     def raw_maps(self, inputs: Tensor) -> Tensor:
@@ -94,7 +101,7 @@ class BaseDetector(BaseModel):
                 for i in range(len(inputs))
             ]
         permutation = self._flip_permutation(data_samples) if self.test_cfg["flip"] else None
-        maps, points, scores = self.detect(inputs, permutation)
+        maps, points, scores = self._detect_in_views(inputs, permutation)
         readers = self.head.num_readers
         for i, sample in enumerate(data_samples):
             own = points[i].cpu()
@@ -106,6 +113,21 @@ class BaseDetector(BaseModel):
             if self.test_cfg["keep_heatmaps"]:
                 sample.pred_heatmaps = maps[i].unflatten(0, (readers, -1)).mean(0).cpu()
         return list(data_samples)
+
+    def _detect_in_views(
+        self, inputs: Tensor, permutation: Sequence[int] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the first view's maps, and the mean points and scores of all, in input pixels."""
+        found = []
+        for view in checked_views(self.test_cfg["views"]):
+            matrix = view_matrix(view, inputs.shape[2:])
+            if matrix is None:
+                found.append(self.detect(inputs, permutation))
+                continue
+            maps, points, scores = self.detect(view_of(inputs, matrix), permutation)
+            found.append((maps, apply_matrix(invert_matrix(matrix), points), scores))
+        maps, points, scores = zip(*found, strict=True)
+        return maps[0], torch.stack(points).mean(0), torch.stack(scores).mean(0)
 
     def _flip_permutation(self, samples: Sequence[LandmarkDataSample]) -> list[int]:
         pairs = samples[0].get("flip_pairs") or ()

@@ -26,7 +26,7 @@ class EnsembleDetector(BaseDetector):
     Args:
         members: Number of detectors, M.
         data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg`` and ``init_cfg``.
-        test_cfg: ``flip`` and ``keep_heatmaps``.
+        test_cfg: ``flip``, ``views`` and ``keep_heatmaps``.
         init_cfg: See MMEngine.
         **detector: Arguments of every member, see :class:`LandmarkDetector`.
 

@@ -20,7 +20,7 @@ class LandmarkDetector(BaseDetector):
         head: Config of the head; its ``in_channels`` is taken from the backbone or neck when absent.
         neck: Config of the neck, or None.
         data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg``.
-        test_cfg: ``flip`` and ``keep_heatmaps``.
+        test_cfg: ``flip``, ``views`` and ``keep_heatmaps``.
         init_cfg: See MMEngine.
     """
 

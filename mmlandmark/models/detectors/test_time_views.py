@@ -1,0 +1,65 @@
+"""The same image seen a little rotated, larger or smaller: test-time augmentation of points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmlandmark.structures import invert_matrix, resize_matrix, rotation_matrix, scale_matrix
+
+_KEYS = ("rotation", "scale")
+
+
+def checked_views(views: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Return the views to look at; one untouched view where none are given.
+
+    Raises:
+        ValueError: A view has an unknown key, or a scale that is not positive.
+    """
+    found = [dict(view) for view in views or [{}]]
+    for view in found:
+        if set(view) - set(_KEYS):
+            raise ValueError(
+                f"test_cfg.views: unknown keys {sorted(set(view) - set(_KEYS))} in {view}; known: {_KEYS}"
+            )
+        if not np.min(view.get("scale", 1.0)) > 0:
+            raise ValueError(f"test_cfg.views: scale must be positive in {view}")
+    return found
+
+
+def view_matrix(view: dict[str, Any], size: Sequence[int]) -> np.ndarray | None:
+    """Return the (D+1, D+1) matrix from input pixels to those of a view; None if the view is the input.
+
+    Args:
+        view: ``rotation`` in degrees (three in 3D) and ``scale``, both about the centre of the image.
+        size: (*S) of the input.
+    """
+    if not np.any(view.get("rotation", 0)) and np.all(np.asarray(view.get("scale", 1)) == 1):
+        return None
+    center = (np.array(size[::-1], dtype=np.float64) - 1) / 2
+    still = [0.0] * (3 if len(size) == 3 else 1)
+    turn = rotation_matrix(view.get("rotation", still), center)
+    return turn @ scale_matrix(view.get("scale", 1.0), center)
+
+
+def view_of(inputs: Tensor, matrix: np.ndarray) -> Tensor:
+    """Return the images resampled to a view; what comes from outside is as dark as the darkest pixel.
+
+    Args:
+        inputs: (B, C, *S) images.
+        matrix: (D+1, D+1) from input pixels to those of the view.
+    """
+    size = inputs.shape[2:]
+    # grid_sample counts from -1 to 1, from the first pixel's outer edge to the last one's.
+    unit = resize_matrix(size, [2] * len(size))
+    unit[:-1, -1] -= 0.5
+    back = unit @ invert_matrix(matrix) @ invert_matrix(unit)
+    theta = torch.as_tensor(back[:-1], dtype=inputs.dtype, device=inputs.device)
+    grid = F.affine_grid(theta.expand(len(inputs), *theta.shape), list(inputs.shape), align_corners=False)
+    dark = inputs.flatten(1).amin(1).reshape(-1, *[1] * (inputs.ndim - 1))
+    return F.grid_sample(inputs - dark, grid, align_corners=False) + dark
