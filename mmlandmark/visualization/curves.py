@@ -82,9 +82,12 @@ def plot_training(scalars: str | Path | Sequence[str | Path], path: str | Path) 
                 axis.plot(x, y, label=name, marker="o" if len(x) < 40 else None, markersize=3)
             if log:
                 axis.set_yscale("log")
+                # A loss seldom spans a decade: plain numbers at every tick instead of powers of ten.
+                axis.yaxis.set_major_formatter("{x:g}")
+                axis.yaxis.set_minor_formatter("{x:g}")
             axis.set(title=title, xlabel=x_label)
             if len(series) > 1:
-                axis.legend()
+                axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         return style.save_figure(canvas, path)
 
 
