@@ -11,9 +11,8 @@ model = dict(
     members=3,
     backbone=dict(widths=(16, 32, 64, 128, 128, 128)),
     head=dict(num_readers=2, codec=dict(window=5)),
-    test_cfg=dict(views=[dict(), dict(scale=1.06), dict(scale=0.95), dict(rotation=4), dict(rotation=-4)]),
 )
-train_cfg = dict(max_epochs=20, val_interval=10)
+train_cfg = dict(max_epochs=20)
 optim_wrapper = dict(optimizer=dict(lr=5e-3, weight_decay=0.05))
 param_scheduler = [
     dict(type="OneCycleLR", eta_max=5e-3, pct_start=0.2, by_epoch=True, convert_to_iter_based=True)
