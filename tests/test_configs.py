@@ -67,6 +67,7 @@ def put_phantoms(config: Config) -> Config:
     """Put two phantoms of the fitting kind in place of every dataset, and one epoch in place of all."""
     (count,) = {int(k) for k in find_all(config.model.to_dict(), "num_landmarks")}
     kind = KINDS[min(k for k in KINDS if k >= count)]
+    readers = max((int(r) for r in find_all(config.model.to_dict(), "num_readers")), default=1)
     for number, key in enumerate(("train_dataloader", "val_dataloader", "test_dataloader")):
         loader = config.get(key)
         if loader is None:
@@ -84,6 +85,7 @@ def put_phantoms(config: Config) -> Config:
                     num_samples=2,
                     offset=2 * number,
                     size=(96, 80),
+                    num_readers=readers,
                     pipeline=pipeline,
                     serialize_data=False,
                 )

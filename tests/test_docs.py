@@ -214,7 +214,7 @@ def test_examples_of_configs_load(page, tmp_path):
             path = tmp_path / "configs" / "mine" / f"example{number}.py"
             path.write_text(text)
             config = load_config(path)
-            assert config.model.type == "LandmarkDetector"
+            assert config.model.type in ("LandmarkDetector", "EnsembleDetector")
             if config.get("stages"):
                 assert len(plan_stages(config, tmp_path)) == len(config.stages)
 
