@@ -29,8 +29,8 @@ class PhantomDataset(LandmarkDataset):
             an offset beyond the training set's samples.
         missing: Fraction of landmarks that are not annotated, in [0, 1); at least one of an image is.
         bits: 8 or 16.
-        num_readers: With several, every sample has ``readings`` too: each reader marks every landmark a little
-            off, always to the same side, and their mean is exact.
+        num_readers: With several, every sample has ``readings`` too: each reader marks every landmark
+            a little off, always to the same side, and their mean is exact.
         **kwargs: As in LandmarkDataset (pipeline, landmarks, num_folds, ...), but nothing about files.
 
     Raises:
