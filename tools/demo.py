@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         config, trained_on = "unet_isbi2015_320x256_cpu", "150 cephalograms of the ISBI 2015 training part"
         environment = {"ISBI2015_ROOT": str(args.data.resolve())}
     path = ROOT / "configs" / "unet" / f"{config}.py"
-    call("train.py", path, "--work-dir", out, "--resume", **environment)
+    call("train.py", path, "--work-dir", out, "--seed", "0", "--resume", **environment)
     call("test.py", path, "--work-dir", out, **environment)
 
     cases = json.loads((out / "test" / "predictions.json").read_text(encoding="utf-8"))["cases"]

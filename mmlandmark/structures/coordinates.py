@@ -35,6 +35,16 @@ def _homogeneous(linear: np.ndarray, offset: np.ndarray) -> np.ndarray:
     return matrix
 
 
+def frame_center(size: Sequence[int]) -> np.ndarray:
+    """Return the (D,) centre in pixels, (x, y[, z]), of a frame of ``size`` (*S).
+
+    Example:
+        >>> frame_center((4, 8)).tolist()
+        [3.5, 1.5]
+    """
+    return (np.asarray(tuple(size), dtype=np.float64)[::-1] - 1) / 2
+
+
 def translation_matrix(shift: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return the (D+1, D+1) matrix that moves points by ``shift`` (D,), in pixels, (x, y[, z])."""
     shift = _per_axis(shift)

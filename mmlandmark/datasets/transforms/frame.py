@@ -34,11 +34,6 @@ def frame_size(results: dict[str, Any], transform: object) -> tuple[int, ...]:
     return results["input_shape"]
 
 
-def frame_center(size: Sequence[int]) -> np.ndarray:
-    """Return the (D,) centre, (x, y[, z]), of a frame of ``size`` (*S)."""
-    return (np.asarray(size, dtype=np.float64)[::-1] - 1) / 2
-
-
 def landmarks_in_frame(results: dict[str, Any]) -> np.ndarray:
     """Return the (K, D) landmarks in pixels of the current frame."""
     return apply_matrix(results["input_from_original"], np.asarray(results["landmarks"], dtype=np.float64))

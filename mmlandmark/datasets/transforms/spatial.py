@@ -17,7 +17,6 @@ from mmlandmark.datasets.transforms.frame import (
     checked_dims,
     checked_prob,
     checked_size,
-    frame_center,
     frame_size,
     happens,
     landmarks_in_frame,
@@ -35,6 +34,7 @@ from mmlandmark.registry import TRANSFORMS
 from mmlandmark.structures import (
     crop_matrix,
     flip_matrix,
+    frame_center,
     resize_matrix,
     rotation_matrix,
     scale_matrix,

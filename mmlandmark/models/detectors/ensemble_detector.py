@@ -19,9 +19,9 @@ from mmlandmark.structures import LandmarkDataSample
 class EnsembleDetector(BaseDetector):
     """Detectors that differ in their random start, trained side by side; their mean point is predicted.
 
-    Where few images are at hand, what a network learns beyond them depends on its start; the mean of
-    several is better than any of them, and several small networks are better than one as large as all of
-    them together. A config becomes an ensemble by ``type`` and ``members``; the rest stays.
+    Where few images are at hand, what a network learns beyond them depends on its start, and the errors
+    of several starts partly cancel in their mean. A config becomes an ensemble by ``type`` and
+    ``members``; the rest stays.
 
     Args:
         members: Number of detectors, M.

@@ -10,7 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmlandmark.structures import invert_matrix, resize_matrix, rotation_matrix, scale_matrix
+from mmlandmark.structures import (
+    frame_center,
+    invert_matrix,
+    resize_matrix,
+    rotation_matrix,
+    scale_matrix,
+)
 
 _KEYS = ("rotation", "scale")
 
@@ -41,7 +47,7 @@ def view_matrix(view: dict[str, Any], size: Sequence[int]) -> np.ndarray | None:
     """
     if not np.any(view.get("rotation", 0)) and np.all(np.asarray(view.get("scale", 1)) == 1):
         return None
-    center = (np.array(size[::-1], dtype=np.float64) - 1) / 2
+    center = frame_center(size)
     still = [0.0] * (3 if len(size) == 3 else 1)
     turn = rotation_matrix(view.get("rotation", still), center)
     return turn @ scale_matrix(view.get("scale", 1.0), center)
