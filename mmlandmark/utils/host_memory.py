@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
 
     By default glibc gives every tensor of some megabytes back to the kernel when it is freed, and a step
     of training waits for the same pages to be mapped and zeroed again: on two cores a quarter of its time.
-    Memory in use stays the same at its highest; between the peaks it is not given to other processes.
+    The most it ever uses grows little; what lies idle between the peaks is not given to other processes.
 
     Returns:
         True where it took effect, False where the C library is not glibc.
