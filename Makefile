@@ -7,6 +7,7 @@ SHELL := /bin/bash
 VENV := .venv
 BASE_PYTHON ?= python3
 JOBS ?= 2
+NATIVE := $(wildcard csrc/*.cpp csrc/*/*.* csrc/*/*/*.*)
 
 ifdef PYTHON
 ENVIRONMENT := check-python
@@ -18,7 +19,7 @@ endif
 help:  ## show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/.installed: requirements/runtime.txt requirements/develop.txt setup.py tools/install.sh mmlandmark/version.py
+$(VENV)/.installed: requirements/runtime.txt requirements/develop.txt setup.py tools/install.sh mmlandmark/version.py $(NATIVE)
 	@echo "== making the environment in $(VENV)"
 	@test -x $(VENV)/bin/python || $(BASE_PYTHON) -m venv $(VENV) || \
 	  { echo "python3 -m venv failed: on Debian, apt-get install python3-venv" >&2; exit 1; }
@@ -40,5 +41,14 @@ lint: $(ENVIRONMENT)  ## style, types and spelling
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m codespell_lib
+	$(PYTHON) -c 'from clang_format import clang_format; clang_format()' --dry-run -Werror $(NATIVE) $(wildcard tests/test_ops/cuda_shim/*)
 
-.PHONY: help check-python test demo lint
+cuda-compile-check: $(ENVIRONMENT)  ## compile the CUDA kernels for all GPUs, on a machine without one
+	PYTHONPATH=$(CURDIR) $(PYTHON) tools/check_cuda_compile.py
+
+cuda-validate: $(ENVIRONMENT)  ## on a machine with a GPU: build, test and measure the operators
+	MMLANDMARK_WITH_EXT=1 MMLANDMARK_WITH_CUDA=1 $(PYTHON) -m pip install --no-build-isolation --no-deps -e .
+	PYTHONPATH=$(CURDIR) $(PYTHON) -m pytest -q tests/test_ops
+	PYTHONPATH=$(CURDIR) $(PYTHON) tools/benchmark_ops.py --device cuda --out $(or $(OUT),docs/benchmarks)/ops_cuda.json
+
+.PHONY: help check-python test demo lint cuda-compile-check cuda-validate

@@ -1,15 +1,25 @@
-"""Build and install mmlandmark."""
+"""Build and install mmlandmark.
+
+MMLANDMARK_WITH_EXT=auto|1|0: build the native operators where a compiler is there, insist on them, or not.
+MMLANDMARK_WITH_CUDA=auto|1|0: the same for GPUs, where torch has CUDA and nvcc is there.
+The build needs the torch it will run with: install torch first and use pip install --no-build-isolation.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+NVCC_FLAGS = ["-O3", "--expt-relaxed-constexpr"]
+FLAGS = ["-O3", "-fno-math-errno", "-fopenmp", "-Wno-psabi", "-Wno-unknown-pragmas"]
 
 
 class BuildWithConfigs(build_py):
@@ -25,6 +35,93 @@ class BuildWithConfigs(build_py):
             )
 
 
+def say(message: str) -> None:
+    """Print where pip shows it with -v, and a plain build always."""
+    print(f"mmlandmark: {message}", file=sys.stderr, flush=True)
+
+
+def native() -> dict:
+    """Return what setup() needs for the native operators; nothing where they are not wanted or cannot be."""
+    wish = os.environ.get("MMLANDMARK_WITH_EXT", "auto")
+    if wish not in ("auto", "0", "1"):
+        raise SystemExit(f"MMLANDMARK_WITH_EXT must be auto, 0 or 1, got {wish!r}")
+    if wish == "0":
+        say("MMLANDMARK_WITH_EXT=0, the operators stay in plain PyTorch")
+        return {}
+    try:
+        from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
+    except ImportError as error:
+        message = f"no native operators, torch is not there ({error}); use pip install --no-build-isolation"
+        if wish == "1":
+            raise SystemExit(message) from error
+        say(message)
+        return {}
+
+    class BuildNative(BuildExtension):
+        """A failed build leaves the twins in plain PyTorch, unless the operators were insisted on."""
+
+        def run(self) -> None:
+            """Build."""
+            try:
+                super().run()
+            except Exception as error:
+                if wish == "1":
+                    raise
+                say(f"the native operators could not be built, plain PyTorch is used instead: {error}")
+                say("a C++ compiler (g++ or clang++) and ninja are needed; MMLANDMARK_WITH_EXT=1 insists")
+                self.extensions = []
+
+    patterns = ["*.cpp", "cpu/*.cpp"]
+    macros = [("MMLANDMARK_COMMIT", _commit()), ("MMLANDMARK_FLAGS", ":".join(FLAGS))]
+    kind, flags = CppExtension, {"cxx": FLAGS}
+    if with_cuda():
+        import torch
+
+        patterns += ["cuda/*.cu", "cuda/*.cpp"]
+        macros += [("MMLANDMARK_WITH_CUDA", "1"), ("MMLANDMARK_CUDA_VERSION", torch.version.cuda)]
+        archs = os.environ.get("TORCH_CUDA_ARCH_LIST", "of_this_machine").replace(";", ",").replace(" ", ",")
+        macros.append(("MMLANDMARK_CUDA_ARCHS", archs))
+        kind, flags = CUDAExtension, {"cxx": FLAGS, "nvcc": NVCC_FLAGS}
+    sources = [str(path.relative_to(ROOT)) for p in patterns for path in sorted((ROOT / "csrc").glob(p))]
+    extension = kind(
+        "mmlandmark._C",
+        sources,
+        define_macros=macros,
+        extra_compile_args=flags,
+        extra_link_args=["-fopenmp"],
+    )
+    return {"ext_modules": [extension], "cmdclass": {"build_ext": BuildNative}}
+
+
+def with_cuda() -> bool:
+    """Return whether to build for GPUs: where torch has CUDA and nvcc is there, a GPU present or not."""
+    import torch
+    from torch.utils.cpp_extension import CUDA_HOME
+
+    wish = os.environ.get("MMLANDMARK_WITH_CUDA", "auto")
+    if wish not in ("auto", "0", "1"):
+        raise SystemExit(f"MMLANDMARK_WITH_CUDA must be auto, 0 or 1, got {wish!r}")
+    missing = [] if torch.version.cuda else [f"torch {torch.__version__} is a build without CUDA"]
+    missing += [] if CUDA_HOME else ["there is no nvcc (CUDA_HOME is not set)"]
+    if wish == "1" and missing:
+        raise SystemExit(f"MMLANDMARK_WITH_CUDA=1, but {' and '.join(missing)}")
+    if wish == "auto" and missing:
+        say(f"operators for the CPU only: {' and '.join(missing)}")
+    return wish != "0" and not missing
+
+
+def _commit() -> str:
+    """Return the commit built from, or ``unknown``."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
+
+
+BUILD = native()
 setup(
     name="mmlandmark",
     version=re.search(r'__version__ = "(.+)"', (ROOT / "mmlandmark" / "version.py").read_text())[1],
@@ -43,6 +140,7 @@ setup(
         "medical": ["pydicom", "SimpleITK", "nibabel"],
         "tensorboard": ["tensorboard"],
     },
-    cmdclass={"build_py": BuildWithConfigs},
+    cmdclass={"build_py": BuildWithConfigs, **BUILD.get("cmdclass", {})},
+    ext_modules=BUILD.get("ext_modules", []),
     zip_safe=False,
 )

@@ -37,6 +37,7 @@ PAGES = [
         "CHANGELOG.md",
         "configs/README.md",
         "configs/unet/README.md",
+        "csrc/README.md",
     )
 ] + sorted((ROOT / "docs").glob("*.md"))
 READERS_OWN = "configs/mine/"  # files that a page tells its reader to write

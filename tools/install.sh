@@ -54,6 +54,7 @@ if ! "$python" -c 'import cv2' 2>/dev/null; then
   "$python" -c 'import cv2'
 fi
 
-say "installing mmlandmark"
-pip install "setuptools>=68" wheel
-pip install --no-build-isolation --no-deps -e .
+say "building and installing mmlandmark"
+pip install "setuptools>=68" wheel ninja
+PATH="$(dirname "$python"):$PATH" pip install --no-build-isolation --no-deps -e .
+(cd / && "$python" -c 'from mmlandmark.ops import backend; print("operators:", backend())')

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmlandmark.codecs.heatmap_target import HeatmapTarget
-from mmlandmark.ops import local_centroid, local_window, peak, quadratic_peak, soft_argmax
+from mmlandmark.ops import local_window, refined_peak, soft_argmax
 from mmlandmark.registry import CODECS
 from mmlandmark.structures import apply_matrix, invert_matrix, resize_matrix
 
@@ -111,21 +111,18 @@ class HeatmapCodec:
             (B, K, D) landmarks in input pixels, (x, y[, z]), and (B, K) scores: the height of the peak as a
             fraction of the target's, or for ``softmax`` the probability gathered in the window around it.
         """
-        pixel, scores = peak(heatmaps)
+        method, window, smooth = {
+            "quadratic": ("quadratic", 0, 0.0),
+            "dark": ("log_quadratic", 0, self.sigma),
+            "local_centroid": ("centroid", self.window, 0.0),
+        }.get(self.decoder, ("none", 0, 0.0))
+        points, pixel, scores = refined_peak(heatmaps, method, window, smooth)
         if self.activation == "softmax":
             values, inside = local_window(heatmaps, pixel, self.window)
             scores = (values * inside).flatten(2).sum(-1)
         elif self.normalize == "peak":
             scores = scores / self.scale
-        if self.decoder == "argmax":
-            points = pixel.to(heatmaps.dtype)
-        elif self.decoder == "quadratic":
-            points = quadratic_peak(heatmaps)
-        elif self.decoder == "dark":
-            points = quadratic_peak(heatmaps, log=True, smooth=self.sigma)
-        elif self.decoder == "local_centroid":
-            points = local_centroid(heatmaps, self.window)
-        else:
+        if self.decoder == "soft_argmax":
             points = soft_argmax(heatmaps, self.beta)
         matrix = invert_matrix(resize_matrix(input_size, heatmaps.shape[2:]))
         return apply_matrix(matrix, points), scores

@@ -36,6 +36,11 @@ class HeatmapTarget:
     scale: float = 1.0
 
     @property
+    def is_unit_gaussian(self) -> bool:
+        """Whether the maps are Gaussians of height 1, which some losses work from without drawing them."""
+        return self.shape == "gaussian" and self.normalize == "peak" and self.scale == 1.0
+
+    @property
     def profiles(self) -> list[Tensor] | None:
         """D tensors (B, K, side) whose outer product is a map of height 1; None where there are none.
 

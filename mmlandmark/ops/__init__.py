@@ -1,16 +1,33 @@
-"""Public functions on heatmaps, in plain PyTorch."""
+"""Public functions on heatmaps: native operators, each with its twin in plain PyTorch."""
 
-from mmlandmark.ops.ewc_loss import ewc_error
+from mmlandmark.ops.backend import Backend, backend
+from mmlandmark.ops.ewc_loss import ewc_error, ewc_loss, ewc_loss_map
 from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap, separable_profiles
-from mmlandmark.ops.soft_argmax import local_centroid, local_window, peak, quadratic_peak, soft_argmax
+from mmlandmark.ops.soft_argmax import (
+    local_centroid,
+    local_window,
+    peak,
+    quadratic_peak,
+    refined_peak,
+    region_distance,
+    soft_argmax,
+    spatial_expectation,
+)
 
 __all__ = [
+    "Backend",
+    "backend",
     "ewc_error",
+    "ewc_loss",
+    "ewc_loss_map",
     "gaussian_heatmap",
     "local_centroid",
     "local_window",
     "peak",
     "quadratic_peak",
+    "refined_peak",
+    "region_distance",
     "separable_profiles",
     "soft_argmax",
+    "spatial_expectation",
 ]

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-SHAPES = ("gaussian", "laplace", "disc")
+from mmlandmark.ops.backend import backend, checked_mask, checked_sigma, is_native, sum_type
+
+SHAPES = ("gaussian", "laplace", "disc")  # in the order of csrc/common/peak_shape.h
 
 
 def gaussian_heatmap(
@@ -52,7 +54,7 @@ def gaussian_heatmap(
         torch.Size([1, 1, 2, 3])
     """
     dims = len(size)
-    if landmarks.ndim != 3 or landmarks.shape[-1] != dims:
+    if landmarks.ndim != 3 or landmarks.shape[-1] != dims or dims not in (2, 3):
         raise ValueError(
             f"landmarks must be (B, K, {dims}) for a map of size {tuple(size)}, got {tuple(landmarks.shape)}"
         )
@@ -60,41 +62,41 @@ def gaussian_heatmap(
         raise ValueError(
             f"shape must be one of {SHAPES} and normalize 'peak' or 'sum', got {shape!r}, {normalize!r}"
         )
-    batch, count = landmarks.shape[:2]
-    present = torch.isfinite(landmarks).all(-1)
-    if mask is not None:
-        if mask.shape != (batch, count):
-            raise ValueError(f"mask must be ({batch}, {count}), got {tuple(mask.shape)}")
-        present = present & mask.bool()
-    work = torch.promote_types(landmarks.dtype, torch.float32)
-    width = torch.as_tensor(sigma, dtype=work, device=landmarks.device)
-    if (
-        width.ndim > 2
-        or (width.ndim and width.shape[-1] != count)
-        or (width.ndim == 2 and width.shape[0] != batch)
-    ):
-        raise ValueError(
-            f"sigma must be a scalar, ({count},) or ({batch}, {count}), got {tuple(width.shape)}"
-        )
-    if not bool((width > 0).all()):
-        raise ValueError(f"sigma must be positive, got {sigma}")
-    width = width.expand(batch, count)
+    dtype = dtype or landmarks.dtype
+    present = checked_mask(mask, landmarks)
+    width = checked_sigma(sigma, landmarks, sum_type(dtype))
     # A missing landmark is moved to 0 before any arithmetic, so that no NaN reaches value or gradient.
-    points = torch.where(present[..., None], landmarks, 0).to(work)
-
-    if shape == "disc":
-        squared = _outer([o.square() for o in _offsets(points, size)], torch.add)
-        heatmaps = (squared <= width.reshape(batch, count, *[1] * dims).square()).to(work)
-    else:
-        rows = separable_profiles(points, size, width, shape)
-        rows[0] = rows[0] * present[..., None]
-        heatmaps = _outer(rows, torch.mul)
-    height = scale * present
+    points = torch.where(present[..., None], landmarks, 0).to(width.dtype)
+    height = present * torch.full_like(width, scale)
     if normalize == "sum":
         height = height / _integral(width, shape, dims)
-    if shape == "disc" or normalize == "sum" or scale != 1:
-        heatmaps = heatmaps * height.reshape(batch, count, *[1] * dims)
-    return heatmaps.to(dtype or landmarks.dtype)
+    learns = torch.is_grad_enabled() and (points.requires_grad or width.requires_grad)
+    if is_native(points) and not (shape == "disc" and learns):
+        return torch.ops.mmlandmark.gaussian_heatmap(
+            points, width, height, list(size), SHAPES.index(shape), dtype
+        )
+    return gaussian_heatmap_reference(points, width, height, size, shape).to(dtype)
+
+
+def gaussian_heatmap_reference(
+    landmarks: Tensor, sigma: Tensor, height: Tensor, size: Sequence[int], shape: str
+) -> Tensor:
+    """Return what the native operator returns, in plain PyTorch.
+
+    Args:
+        landmarks: (B, K, D) finite pixels of the map.
+        sigma: (B, K) positive.
+        height: (B, K) of the peak; 0 draws nothing.
+        size: (*S) of the map.
+        shape: ``gaussian``, ``laplace`` or ``disc``.
+    """
+    ones = [1] * len(size)
+    if shape == "disc":
+        squared = _outer([o.square() for o in _offsets(landmarks, size)], torch.add)
+        heatmaps = (squared <= sigma.reshape(*sigma.shape, *ones).square()).to(sigma.dtype)
+    else:
+        heatmaps = _outer(separable_profiles(landmarks, size, sigma, shape), torch.mul)
+    return heatmaps * height.reshape(*height.shape, *ones)
 
 
 def separable_profiles(
@@ -147,3 +149,31 @@ def _integral(width: Tensor, shape: str, dims: int) -> Tensor:
     if shape == "laplace":
         return (2 * width) ** dims
     return torch.pi * width.square() if dims == 2 else 4 / 3 * torch.pi * width**3
+
+
+if backend().name == "native":
+
+    @torch.library.register_fake("mmlandmark::gaussian_heatmap")
+    def _(landmarks, sigma, height, size, shape, dtype):
+        return landmarks.new_empty((*landmarks.shape[:2], *size), dtype=dtype)
+
+    @torch.library.register_fake("mmlandmark::gaussian_heatmap_backward")
+    def _(gradient, landmarks, sigma, height, shape):
+        return (
+            torch.empty_like(landmarks, memory_format=torch.contiguous_format),
+            torch.empty_like(sigma, memory_format=torch.contiguous_format),
+            torch.empty_like(height, memory_format=torch.contiguous_format),
+        )
+
+    def _setup(ctx, inputs, output):
+        landmarks, sigma, height, _, ctx.shape, _ = inputs
+        ctx.save_for_backward(landmarks, sigma, height)
+
+    def _backward(ctx, gradient):
+        landmarks, sigma, height = ctx.saved_tensors
+        # Sums are made in the landmarks' type, whatever the maps were written in.
+        gradient = gradient.to(landmarks.dtype)
+        slopes = torch.ops.mmlandmark.gaussian_heatmap_backward(gradient, landmarks, sigma, height, ctx.shape)
+        return *slopes, None, None, None
+
+    torch.library.register_autograd("mmlandmark::gaussian_heatmap", _backward, setup_context=_setup)

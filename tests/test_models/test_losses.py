@@ -1,5 +1,6 @@
 """Losses against slow references, their reductions, and what a mask does."""
 
+import dataclasses
 import math
 
 import pytest
@@ -152,3 +153,26 @@ def test_low_precision_predictions_are_summed_in_float32():
 def test_shapes_that_differ_are_refused():
     with pytest.raises(ValueError, match="differ in shape"):
         MODELS.build(dict(type="EWCLoss"))(torch.zeros(2, 3, 6, 8), target_of())
+
+
+@pytest.mark.parametrize("kind", ["EWCLoss", "HeatmapMSELoss"])
+def test_squared_losses_draw_no_map_of_a_gaussian(kind):
+    pred, target = torch.randn(2, 3, 6, 7, dtype=torch.float64, requires_grad=True), target_of()
+    loss = MODELS.build(dict(type=kind))
+    value = loss(pred, target)
+    assert "heatmaps" not in vars(target)
+    errors = (pred - target.heatmaps).square()
+    errors = errors * 40.0**target.heatmaps if kind == "EWCLoss" else errors
+    weighted = (errors.flatten(2).mean(-1) * target.weights).sum() / target.weights.sum()
+    torch.testing.assert_close(value, weighted)
+    torch.testing.assert_close(
+        torch.autograd.grad(value, pred)[0], torch.autograd.grad(weighted, pred)[0], rtol=1e-6, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("change", [dict(shape="laplace"), dict(scale=2.0), dict(normalize="sum")])
+def test_squared_losses_of_other_targets_use_their_map(change):
+    pred, target = torch.randn(2, 3, 6, 7, dtype=torch.float64), dataclasses.replace(target_of(), **change)
+    found = MODELS.build(dict(type="EWCLoss", alpha=3.0))(pred, target)
+    errors = ((pred - target.heatmaps).square() * 3.0**target.heatmaps).flatten(2).mean(-1)
+    torch.testing.assert_close(found, (errors * target.weights).sum() / target.weights.sum())

@@ -5,8 +5,13 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmlandmark.ops import gaussian_heatmap
+from mmlandmark.ops.gaussian_heatmap import SHAPES as PEAKS
+from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap_reference
+from test_ops.op_testing import DEVICES, SHAPES, needs_native, opcheck, points_of, threads
 
 
 def slow_heatmap(point, size, sigma, shape):
@@ -81,3 +86,132 @@ def test_bad_arguments_are_named(kwargs, message):
     size, sigma = kwargs.pop("size"), kwargs.pop("sigma")
     with pytest.raises(ValueError, match=message):
         gaussian_heatmap(torch.zeros(1, 2, 2), size, sigma, **kwargs)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("peak", PEAKS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_equals_the_twin(shape, peak, device):
+    landmarks = points_of(shape, device=device)
+    sigma = (torch.rand(shape[:2], dtype=torch.float64) * 3 + 0.5).to(device)
+    for dtype, tolerance in (
+        (torch.float64, dict(rtol=1e-12, atol=1e-14)),
+        (torch.float32, dict(rtol=1e-4, atol=1e-5)),
+        (torch.bfloat16, dict(rtol=1e-2, atol=1e-4)),
+        (torch.float16, dict(rtol=1e-3, atol=1e-4)),
+    ):
+        if peak == "disc" and dtype != torch.float64:
+            continue  # a pixel on the rim may fall on either side
+        # Far from 0 a float32 is no exact place: both draw the rounded one.
+        points, width = (t.to(torch.promote_types(dtype, torch.float32)) for t in (landmarks, sigma))
+        found = gaussian_heatmap(points, shape[2:], width, shape=peak, scale=2.5, dtype=dtype)
+        assert found.dtype == dtype
+        height = torch.full_like(sigma, 2.5)
+        expected = gaussian_heatmap_reference(points.double(), width.double(), height, shape[2:], peak)
+        torch.testing.assert_close(found.double(), expected, **tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("normalize", ["peak", "sum"])
+@pytest.mark.parametrize("peak", ["gaussian", "laplace"])
+def test_gradients_equal_the_twins(peak, normalize, dtype):
+    shape = (2, 3, 9, 37)
+    landmarks = points_of(shape, torch.float32).requires_grad_()
+    sigma = (torch.rand(3) + 1.5).requires_grad_()
+    upstream = torch.randn(shape)
+    maps = gaussian_heatmap(landmarks, shape[2:], sigma, shape=peak, normalize=normalize, dtype=dtype)
+    found = torch.autograd.grad((maps.float() * upstream).sum(), (landmarks, sigma))
+    exact = [t.detach().double().requires_grad_() for t in (landmarks, sigma)]
+    width = exact[1].expand(2, 3)
+    height = torch.ones_like(width)
+    if normalize == "sum":
+        height = height / (2 * torch.pi * width.square() if peak == "gaussian" else (2 * width).square())
+    expected = gaussian_heatmap_reference(exact[0], width, height, shape[2:], peak)
+    expected = torch.autograd.grad((expected * upstream.double()).sum(), exact)
+    bound = 1e-4 if dtype == torch.float32 else 3e-2
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=bound, atol=bound)
+
+
+def test_half_a_pixel_is_not_rounded():
+    row = gaussian_heatmap(torch.tensor([[[4.5, 0.0]]]), (1, 10), 1.0)[0, 0, 0]
+    assert row[4] == row[5]
+    assert row[3] == row[6]
+    assert row[4] > row[3]
+
+
+def test_a_centre_outside_leaves_its_slope_inside():
+    row = gaussian_heatmap(torch.tensor([[[-2.0, 0.0]]], dtype=torch.float64), (1, 4), 2.0)[0, 0, 0]
+    expected = torch.exp(-(torch.arange(4, dtype=torch.float64) + 2).square() / 8)
+    torch.testing.assert_close(row, expected)
+    far = gaussian_heatmap(torch.tensor([[[1e30, -3e38]]]), (3, 4), 2.0)
+    assert (far == 0).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.floats(-3, 12), st.floats(-3, 12), st.floats(0.3, 4), st.integers(-3, 3), st.integers(-3, 3),
+    st.sampled_from(PEAKS),
+)  # fmt: skip
+def test_moves_with_its_landmark(x, y, sigma, dx, dy, peak):
+    x, y = round(x * 64) / 64, round(y * 64) / 64  # so that adding a whole pixel is exact
+    landmarks = torch.tensor([[[x, y], [x + dx, y + dy]]], dtype=torch.float64)
+    here, there = gaussian_heatmap(landmarks, (14, 15), sigma, shape=peak)[0]
+    shifted = there.roll((-dy, -dx), (0, 1))
+    rows, columns = torch.arange(14), torch.arange(15)
+    inside = ((rows + dy >= 0) & (rows + dy < 14))[:, None] & ((columns + dx >= 0) & (columns + dx < 15))
+    torch.testing.assert_close(here[inside], shifted[inside], rtol=1e-12, atol=1e-15)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(5)))
+def test_order_of_landmarks_is_the_order_of_maps(order):
+    landmarks = points_of((1, 5, 6, 7))
+    sigma = torch.arange(1.0, 6.0)
+    maps = gaussian_heatmap(landmarks, (6, 7), sigma)
+    assert torch.equal(gaussian_heatmap(landmarks[:, order], (6, 7), sigma[list(order)]), maps[:, order])
+
+
+@needs_native
+def test_bits_do_not_depend_on_the_number_of_threads():
+    shape = (1, 3, 401, 257)
+    landmarks = points_of(shape, torch.float32).requires_grad_()
+    upstream = torch.randn(shape)
+    results = []
+    for count in (1, 2, 5):
+        with threads(count):
+            maps = gaussian_heatmap(landmarks, shape[2:], 7.0)
+            results.append((maps.detach(), torch.autograd.grad((maps * upstream).sum(), landmarks)[0]))
+    for maps, gradient in results[1:]:
+        assert torch.equal(maps, results[0][0])
+        assert torch.equal(gradient, results[0][1])
+
+
+@needs_native
+@pytest.mark.parametrize("shape", [(2, 3, 4, 9), (1, 2, 3, 4, 5)])
+def test_registration(shape):
+    operator = torch.ops.mmlandmark.gaussian_heatmap
+    landmarks, ones = points_of(shape), torch.ones(shape[:2], dtype=torch.float64)
+    for peak in range(3):
+        opcheck(operator.default, landmarks, ones, ones, list(shape[2:]), peak, torch.float64)
+    learning = [t.clone().requires_grad_() for t in (landmarks, ones, ones)]
+    opcheck(operator.default, *learning, list(shape[2:]), 0, torch.float64)
+    assert torch.autograd.gradcheck(lambda *a: operator(*a, list(shape[2:]), 1, torch.float64), learning)
+
+
+@pytest.mark.parametrize("compiler", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_in_one_graph(compiler):
+    landmarks, sigma = points_of((2, 3, 8, 9), torch.float32).requires_grad_(), torch.full((3,), 2.0)
+
+    def energy(landmarks, sigma):
+        maps = gaussian_heatmap(landmarks, (8, 9), sigma, normalize="sum")
+        return (maps * torch.arange(9.0)).square().sum()
+
+    torch._dynamo.reset()
+    found, expected = (
+        torch.compile(energy, fullgraph=True, backend=compiler)(landmarks, sigma),
+        energy(landmarks, sigma),
+    )
+    torch.testing.assert_close(found, expected)
+    slopes = [torch.autograd.grad(value, landmarks)[0] for value in (found, expected)]
+    torch.testing.assert_close(*slopes)

@@ -2,8 +2,41 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mmlandmark.ops import gaussian_heatmap, local_centroid, local_window, peak, quadratic_peak, soft_argmax
+from mmlandmark.ops import (
+    gaussian_heatmap,
+    local_centroid,
+    local_window,
+    peak,
+    quadratic_peak,
+    refined_peak,
+    region_distance,
+    soft_argmax,
+    spatial_expectation,
+)
+from mmlandmark.ops.soft_argmax import (
+    MODES,
+    refined_peak_reference,
+    region_distance_reference,
+    spatial_expectation_reference,
+)
+from test_ops.op_testing import (
+    DEVICES,
+    LAYOUTS,
+    SHAPES,
+    SUM_TOLERANCE,
+    TOLERANCES,
+    laid_out,
+    maps_of,
+    needs_native,
+    opcheck,
+    points_of,
+    threads,
+)
+
+ops = torch.ops.mmlandmark
 
 
 @pytest.mark.parametrize("size", [(9, 14), (6, 7, 8)])
@@ -78,3 +111,270 @@ def test_a_flat_map_is_decoded_without_nan():
         soft_argmax(maps),
     ):
         assert torch.isfinite(decoded).all()
+
+
+def features_of(shape, count, dtype=torch.float64, device="cpu"):
+    """Return maps of features (d, *S)."""
+    return maps_of((count, 1, *shape[2:]), dtype, device, seed=9)[:, 0]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", list(TOLERANCES))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_expectation_and_gradient_equal_the_twin(shape, dtype, mode, device):
+    work = torch.promote_types(dtype, torch.float32)
+    maps = maps_of(shape, dtype, device).requires_grad_()
+    for features in (None, features_of(shape, 3, work, device)):
+        exact = maps.detach().double().requires_grad_()
+        wide = None if features is None else features.double()
+        expected = spatial_expectation_reference(exact, wide, 3.0, mode)
+        found = (
+            soft_argmax(maps, 3.0, mode)
+            if features is None
+            else spatial_expectation(maps, features, 3.0, mode)
+        )
+        assert found.dtype == work
+        accurate = dtype == torch.float64
+        scale = max(shape[2:]) if features is None else 1
+        tolerance = dict(rtol=1e-11, atol=1e-11) if accurate else dict(rtol=2e-5, atol=3e-6 * scale)
+        torch.testing.assert_close(found.double(), expected, **tolerance)
+        upstream = torch.randn(found.shape, dtype=work).to(device) / scale
+        (gradient,) = torch.autograd.grad((found * upstream).sum(), maps)
+        (slow,) = torch.autograd.grad((expected * upstream.double()).sum(), exact)
+        assert gradient.dtype == dtype
+        torch.testing.assert_close(gradient.double(), slow, **TOLERANCES[dtype])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(2, 5, 6, 35), (2, 3, 4, 5, 18)])
+def test_memory_layout_makes_no_difference(shape, layout):
+    maps = laid_out(maps_of(shape).abs(), layout)
+    plain = maps.clone(memory_format=torch.contiguous_format).requires_grad_()
+    maps.requires_grad_()
+    features, centers = features_of(shape, 2), points_of(shape)
+    for call in (
+        lambda m: soft_argmax(m, 3.0),
+        lambda m: soft_argmax(m, 3.0, "sigmoid"),
+        lambda m: spatial_expectation(m, features),
+        lambda m: region_distance(m, centers),
+    ):
+        found, expected = call(maps), call(plain)
+        assert torch.equal(found, expected)
+        assert torch.equal(
+            torch.autograd.grad(found.sum(), maps)[0], torch.autograd.grad(expected.sum(), plain)[0]
+        )
+    for one, other in zip(refined_peak(maps, "centroid", 2), refined_peak(plain, "centroid", 2), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_gradcheck_of_expectations(mode):
+    for shape in ((2, 2, 3, 11), (1, 2, 2, 3, 9)):
+        maps, features = maps_of(shape).requires_grad_(), features_of(shape, 4)
+        assert torch.autograd.gradcheck(lambda m: soft_argmax(m, 2.0, mode), maps)
+        assert torch.autograd.gradcheck(lambda m, f=features: spatial_expectation(m, f, 2.0, mode), maps)
+
+
+def test_softmax_of_any_height():
+    maps = torch.tensor([[[[0.0, 300.0, 300.0, -1e4]], [[1e30, 0.0, 1e30, 0.0]]]])
+    assert soft_argmax(maps, 10.0).tolist() == [[[1.5, 0.0], [1.0, 0.0]]]
+    lowest = torch.full((1, 1, 200, 200), -float("inf"))
+    lowest[0, 0, 150, 40] = 1.0
+    assert soft_argmax(lowest, 1.0).tolist() == [[[40.0, 150.0]]]
+    assert soft_argmax(torch.full((1, 1, 2, 3), -float("inf"))).isnan().all()
+    for strange in (float("nan"), float("inf")):
+        for position in (0, 3999, -1):
+            maps = torch.zeros(1, 1, 200, 200)
+            maps.view(-1)[position] = strange
+            assert soft_argmax(maps).isnan().all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.05, 30), st.sampled_from(MODES), st.floats(-5, 5))
+def test_weights_sum_to_one(seed, beta, mode, constant):
+    maps = maps_of((1, 2, 5, 19), seed=seed)
+    features = torch.full((1, 5, 19), constant, dtype=torch.float64)
+    found = spatial_expectation(maps, features, beta, mode)
+    torch.testing.assert_close(found, torch.full_like(found, constant))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 9), st.integers(0, 6), st.floats(0.5, 40))
+def test_soft_argmax_moves_with_its_map(dx, dy, beta):
+    maps = torch.full((1, 1, 20, 21), -200.0, dtype=torch.float64)
+    maps[..., 3:9, 2:9] = maps_of((1, 1, 6, 7))
+    moved = soft_argmax(maps.roll((dy, dx), (2, 3)), beta)
+    torch.testing.assert_close(moved, soft_argmax(maps, beta) + torch.tensor([dx, dy]).double())
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(range(6)))
+def test_order_of_maps_is_the_order_of_points(order):
+    maps = maps_of((1, 6, 9, 8))
+    for call in (soft_argmax, lambda m: local_centroid(m, 2), lambda m: quadratic_peak(m)):
+        assert torch.equal(call(maps[:, order]), call(maps)[:, order])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", list(TOLERANCES))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_distance_equals_the_twin(shape, dtype, device):
+    work = torch.promote_types(dtype, torch.float32)
+    maps = (maps_of(shape, dtype, device).abs() + 0.1).requires_grad_()
+    centers = (points_of(shape, work, device) / 2).requires_grad_()
+    spacing = [0.5, 2.0, 1.5][: len(shape) - 2]
+    exact = [t.detach().double().requires_grad_() for t in (maps, centers)]
+    expected = region_distance_reference(*exact, spacing)
+    found = region_distance(maps, centers, spacing)
+    assert found.dtype == work
+    torch.testing.assert_close(found.double(), expected, **SUM_TOLERANCE)
+    upstream = torch.rand(found.shape, dtype=work).to(device)
+    found = torch.autograd.grad((found * upstream).sum(), (maps, centers))
+    slow = torch.autograd.grad((expected * upstream.double()).sum(), exact)
+    torch.testing.assert_close(found[0].double(), slow[0], **TOLERANCES[dtype])
+    torch.testing.assert_close(found[1].double(), slow[1], rtol=1e-3, atol=1e-4)
+
+
+def test_gradcheck_of_distance():
+    for shape in ((2, 2, 3, 11), (1, 2, 2, 3, 9)):
+        maps = (maps_of(shape).abs() + 0.1).requires_grad_()
+        centers = (points_of(shape) + 0.37).requires_grad_()
+        spacing = [0.5, 2.0, 1.5][: len(shape) - 2]
+        assert torch.autograd.gradcheck(lambda m, c, s=spacing: region_distance(m, c, s), (maps, centers))
+
+
+def test_distance_on_the_centre_has_a_finite_gradient():
+    maps = torch.ones(1, 1, 3, 3, requires_grad=True)
+    centers = torch.ones(1, 1, 2, requires_grad=True)
+    slopes = torch.autograd.grad(region_distance(maps, centers).sum(), (maps, centers))
+    assert torch.isfinite(slopes[0]).all()
+    torch.testing.assert_close(slopes[1], torch.zeros(1, 1, 2))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", list(TOLERANCES))
+@pytest.mark.parametrize(
+    ("method", "radius", "smooth"),
+    [("none", 0, 0), ("centroid", 1, 0), ("centroid", 4, 0), ("quadratic", 0, 0), ("log_quadratic", 0, 0),
+     ("quadratic", 0, 1.2), ("log_quadratic", 0, 1.5)],
+)  # fmt: skip
+@pytest.mark.parametrize("shape", SHAPES)
+def test_refined_peak_equals_the_twin(shape, method, radius, smooth, dtype, device):
+    noise = maps_of(shape, device=device).abs() * 0.05
+    drawn = gaussian_heatmap(points_of(shape, device=device), shape[2:], 1.7) + noise
+    for maps in (drawn.to(dtype), noise.to(dtype)):
+        found = refined_peak(maps, method, radius, smooth)
+        expected = refined_peak_reference(maps, method, radius, smooth)
+        assert torch.equal(found[1], expected[1])
+        assert torch.equal(found[2], expected[2])
+        # In float32 a fit to noise is ill-conditioned; what counts is that both agree in float64.
+        tolerance = 1e-9 if dtype == torch.float64 else 2e-2
+        torch.testing.assert_close(found[0], expected[0], rtol=0, atol=tolerance)
+
+
+def test_the_first_of_equal_maxima_and_the_first_nan_is_found():
+    maps = torch.zeros(1, 3, 90, 700)
+    maps[0, 0, 80, 650] = maps[0, 0, 20, 3] = maps[0, 0, 20, 600] = 1.0
+    maps[0, 1] = -float("inf")
+    maps[0, 2, 40, 7] = float("inf")
+    maps[0, 2, 50, 8] = maps[0, 2, 60, 9] = float("nan")
+    _, pixels, values = refined_peak(maps)
+    assert pixels.tolist() == [[[3, 20], [0, 0], [8, 50]]]
+    assert values[0, 0] == 1
+    assert values[0, 1] == -float("inf")
+    assert values[0, 2].isnan()
+
+
+def test_refinement_has_a_gradient_where_one_is_asked_for():
+    maps = (gaussian_heatmap(torch.tensor([[[4.3, 5.8]]]).double(), (12, 12), 2.0)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda m: local_centroid(m, 2), maps)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: soft_argmax(m[0]), r"heatmaps must be .*got \(3, 4, 5\)"),
+        (lambda m: soft_argmax(m, 0.0), "beta must be positive, got 0.0"),
+        (lambda m: soft_argmax(m, 1.0, "relu"), "mode must be 'softmax' or 'sigmoid', got 'relu'"),
+        (lambda m: spatial_expectation(m, m[0, :2, :3]), r"features must be \(d, \*S\) with \*S = \(4, 5\)"),
+        (lambda m: spatial_expectation(m, torch.zeros(9, 4, 5)), "at most 8 maps, got 9"),
+        (
+            lambda m: spatial_expectation(m, torch.zeros(1, 4, 5, requires_grad=True)),
+            "features are constants",
+        ),
+        (lambda m: region_distance(m, m[..., 0, :3]), r"centers must be \(2, 3, 2\), got \(2, 3, 3\)"),
+        (lambda m: region_distance(m, m[..., 0, :2], [1.0]), "spacing must have 2 entries"),
+        (lambda m: refined_peak(m, "newton"), "method must be one of"),
+        (lambda m: refined_peak(m, "centroid", -1), "must not be negative"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(torch.zeros(2, 3, 4, 5))
+
+
+def test_empty_batch():
+    maps = torch.zeros(0, 3, 4, 5, requires_grad=True)
+    found = soft_argmax(maps)
+    assert found.shape == (0, 3, 2)
+    found.sum().backward()
+    assert maps.grad.shape == maps.shape
+    assert [t.shape for t in refined_peak(maps.detach(), "centroid", 1)] == [(0, 3, 2), (0, 3, 2), (0, 3)]
+    assert region_distance(maps, torch.zeros(0, 3, 2)).shape == (0, 3)
+
+
+@needs_native
+def test_bits_do_not_depend_on_the_number_of_threads():
+    shape = (1, 3, 401, 257)
+    maps = maps_of(shape, torch.float32).abs().requires_grad_()
+    features, centers = features_of(shape, 2, torch.float32), points_of(shape, torch.float32)
+    for call in (
+        lambda: soft_argmax(maps, 3.0),
+        lambda: soft_argmax(maps, 3.0, "sigmoid"),
+        lambda: spatial_expectation(maps, features),
+        lambda: region_distance(maps, centers),
+        lambda: local_centroid(maps.detach(), 3) + 0 * maps.sum(),
+    ):
+        results = []
+        for count in (1, 2, 5):
+            with threads(count):
+                found = call()
+            results.append((found.detach(), torch.autograd.grad(found.sum(), maps)[0]))
+        for found, gradient in results[1:]:
+            assert torch.equal(found, results[0][0])
+            assert torch.equal(gradient, results[0][1])
+
+
+@needs_native
+@pytest.mark.parametrize("shape", [(2, 3, 4, 9), (1, 2, 3, 4, 5)])
+def test_registration(shape):
+    maps = maps_of(shape).abs().requires_grad_()
+    centers, features = points_of(shape).requires_grad_(), features_of(shape, 2)
+    spacing = [1.0] * (len(shape) - 2)
+    for sigmoid in (False, True):
+        opcheck(ops.spatial_expectation.default, maps, None, 2.0, sigmoid)
+        opcheck(ops.spatial_expectation.default, maps, features, 2.0, sigmoid)
+    opcheck(ops.region_distance.default, maps, centers, spacing)
+    opcheck(ops.refined_peak.default, maps.detach(), 1, 2, 0.0)
+
+
+@pytest.mark.parametrize("compiler", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_in_one_graph(compiler):
+    maps = maps_of((2, 3, 8, 33), torch.float32).requires_grad_()
+    features, centers = features_of((2, 3, 8, 33), 2, torch.float32), torch.full((2, 3, 2), 3.3)
+
+    def everything(maps):
+        weights = maps * 1.5
+        return (
+            soft_argmax(weights, 4.0).sum()
+            + spatial_expectation(weights, features, 1.0, "sigmoid").sum()
+            + region_distance(weights.exp(), centers).sum()
+            + refined_peak(weights.detach(), "centroid", 2)[0].sum()
+        )
+
+    torch._dynamo.reset()
+    found, expected = torch.compile(everything, fullgraph=True, backend=compiler)(maps), everything(maps)
+    torch.testing.assert_close(found, expected)
+    slopes = [torch.autograd.grad(value, maps)[0] for value in (found, expected)]
+    torch.testing.assert_close(*slopes)

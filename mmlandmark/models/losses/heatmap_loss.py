@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -9,8 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlandmark.codecs import HeatmapTarget
-from mmlandmark.ops import ewc_error
+from mmlandmark.ops import ewc_error, ewc_loss, ewc_loss_map
 from mmlandmark.registry import MODELS
+
+
+def check_shapes(pred: Tensor, target: HeatmapTarget) -> None:
+    """Raise ValueError unless the prediction has the target's shape."""
+    expected = (*target.weights.shape, *target.size)
+    if tuple(pred.shape) != expected:
+        raise ValueError(f"prediction {tuple(pred.shape)} and target {expected} differ in shape")
 
 
 class LandmarkLoss(nn.Module, ABC):
@@ -46,9 +54,7 @@ class LandmarkLoss(nn.Module, ABC):
         Raises:
             ValueError: ``pred`` and ``target`` differ in shape.
         """
-        expected = (*target.weights.shape, *target.size)
-        if tuple(pred.shape) != expected:
-            raise ValueError(f"prediction {tuple(pred.shape)} and target {expected} differ in shape")
+        check_shapes(pred, target)
         # Pixels are summed map by map, whatever order the convolutions like.
         kind = torch.promote_types(pred.dtype, torch.float32)
         pred = pred.to(kind, memory_format=torch.contiguous_format)
@@ -91,26 +97,47 @@ class HeatmapLoss(LandmarkLoss):
         return target.weights.new_tensor(float(len(target.weights)))
 
 
-@MODELS.register_module()
-class HeatmapMSELoss(HeatmapLoss):
-    """Squared error."""
+class WeightedSquareLoss(HeatmapLoss):
+    """A squared error weighted by a power of the target, without a map of the target where it is a Gaussian.
+
+    Args:
+        alpha: Base of the weight; 1 for none.
+        reduction: See :class:`HeatmapLoss`.
+        loss_weight: Factor of the loss.
+    """
+
+    def __init__(self, alpha: float, reduction: str = "mean", loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
+        if not alpha > 0:
+            raise ValueError(f"alpha must be positive, got {alpha}")
+        self.alpha = alpha
+
+    def forward(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
+        """Return the scalar loss; see :meth:`LandmarkLoss.forward`."""
+        check_shapes(pred, target)
+        divisor = self.normalizer(target) * (math.prod(target.size) if self.reduction == "mean" else 1)
+        # All factors are in the weights: what the operator writes then is the gradient, and stays as it is.
+        weight = self.loss_weight * target.weights / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)
+        options = dict(alpha=self.alpha, mask=target.mask, weight=weight, reduction="sum")
+        if target.is_unit_gaussian:
+            return ewc_loss(pred, target.landmarks, target.sigma, **options)
+        return ewc_loss_map(pred, target.heatmaps, **options)
 
     def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return ``(pred - target)^2``."""
-        return (pred - target).square()
+        """Return the weighted squared error."""
+        return ewc_error(pred, target, self.alpha)
 
 
 @MODELS.register_module()
-class HeatmapL1Loss(HeatmapLoss):
-    """Absolute error."""
+class HeatmapMSELoss(WeightedSquareLoss):
+    """Squared error ``(pred - target)^2``; arguments as of :class:`HeatmapLoss`."""
 
-    def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return ``|pred - target|``."""
-        return (pred - target).abs()
+    def __init__(self, reduction: str = "mean", loss_weight: float = 1.0) -> None:
+        super().__init__(1.0, reduction, loss_weight)
 
 
 @MODELS.register_module()
-class EWCLoss(HeatmapLoss):
+class EWCLoss(WeightedSquareLoss):
     r"""Exponential Weighted Center loss :math:`(p - y)^2 \alpha^y` (FARNet, Ao and Wu 2023, eq. 3).
 
     Args:
@@ -120,14 +147,16 @@ class EWCLoss(HeatmapLoss):
     """
 
     def __init__(self, alpha: float = 40.0, reduction: str = "mean", loss_weight: float = 1.0) -> None:
-        super().__init__(reduction, loss_weight)
-        if not alpha > 0:
-            raise ValueError(f"alpha must be positive, got {alpha}")
-        self.alpha = alpha
+        super().__init__(alpha, reduction, loss_weight)
+
+
+@MODELS.register_module()
+class HeatmapL1Loss(HeatmapLoss):
+    """Absolute error."""
 
     def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the weighted squared error."""
-        return ewc_error(pred, target, self.alpha)
+        """Return ``|pred - target|``."""
+        return (pred - target).abs()
 
 
 @MODELS.register_module()

@@ -1,0 +1,106 @@
+// How maps lie in memory, and what kernels exchange about them. No torch in here: .cu files read it too.
+#pragma once
+
+#include <cstdint>
+
+#include "math.h"
+
+namespace mmlandmark {
+
+// 16-bit numbers as memory holds them.
+struct BFloat16Bits {
+  uint16_t bits;
+};
+struct HalfBits {
+  uint16_t bits;
+};
+
+// Type that sums over maps of T are made in.
+template <class T>
+struct SumOf {
+  using Type = float;
+};
+template <>
+struct SumOf<double> {
+  using Type = double;
+};
+
+struct Geometry {
+  int64_t depth = 1, height = 1, width = 1;
+  MML_INLINE int64_t rows() const { return depth * height; }
+  MML_INLINE int64_t pixels() const { return rows() * width; }
+};
+
+// Numbered maps of depth x height x width, strides in elements. Neighbours along the width lie side by side,
+// all other strides are free.
+struct MapLayout {
+  int64_t count = 0, channels = 1;
+  int64_t by_image = 0, by_channel = 0, by_slice = 0, by_row = 0;
+  Geometry size;
+
+  MML_INLINE int64_t map_offset(int64_t map) const {
+    return map / channels * by_image + map % channels * by_channel;
+  }
+  MML_INLINE int64_t line_offset(int64_t y, int64_t z) const { return z * by_slice + y * by_row; }
+};
+
+// Sums over a map's upstream gradient G: G * dy/dx, G * dy/dy, G * dy/dz, G * dy/dsigma, G * y.
+struct HeatmapSlopes {
+  double center[3], sigma, height;
+};
+
+constexpr int64_t kMostFeatures = 8;
+
+// Sums of weights e and of e * feature; with softmax e = exp(beta * h - top).
+struct WeightSums {
+  double top, total, moments[kMostFeatures];
+};
+
+// What a spatial expectation is taken of: x, y, z where `features` is null, else `count` maps.
+template <class Sum>
+struct Features {
+  const Sum* features;
+  int64_t count, stride;
+};
+
+// The plane t(p) = slopes . f(p) - offset that the gradient of an expectation is the weight times.
+struct FeaturePlane {
+  double slopes[kMostFeatures], offset;
+};
+
+struct DistanceSums {
+  double mass, moment;
+};
+
+// Pixel distances are |factors * (p - center)|, (x, y, z).
+struct DistanceFrame {
+  double center[3], factors[3];
+};
+
+struct Peak {
+  double value;
+  int64_t index;  // of the first maximum; NaN counts as the largest
+};
+
+// Add the sums of another part of the map; both are scaled to the larger maximum.
+MML_INLINE void merge(WeightSums& sums, const WeightSums& part) {
+  const double top = part.top > sums.top ? part.top : sums.top;
+  // Equal first: two parts of nothing but minus infinity have no difference to take.
+  const double own = sums.top == top ? 1 : exp_of(sums.top - top);
+  const double other = part.top == top ? 1 : exp_of(part.top - top);
+  sums.top = top;
+  sums.total = sums.total * own + part.total * other;
+  for (int64_t i = 0; i < kMostFeatures; ++i)
+    sums.moments[i] = sums.moments[i] * own + part.moments[i] * other;
+}
+
+// Whether a pixel takes the place of the highest one so far, whose index is -1 where there is none.
+template <class Number>
+MML_INLINE bool is_higher(Number value, int64_t index, Number than, int64_t than_index) {
+  if (than_index < 0) return true;
+  const bool strange = value != value, had_strange = than != than;
+  if (strange || had_strange) return strange && (!had_strange || index < than_index);
+  return value > than || (value == than && index < than_index);
+}
+
+}  // namespace mmlandmark

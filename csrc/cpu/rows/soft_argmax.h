@@ -1,0 +1,298 @@
+// Sums of a map's weights, their slopes, distances from a point, and the highest pixel.
+#pragma once
+
+#include "lanes.h"
+
+namespace mmlandmark {
+namespace {  // every level compiles its own
+
+namespace detail {
+
+// Sums of one block of rows; vectors, so that the order of additions does not depend on the machine.
+template <class Sum>
+struct WeightLanes {
+  Lanes<Sum> total, x, y, z;
+};
+
+template <class T, class Sum>
+MML_INLINE Lanes<Sum> row_maximum(const T* values, int64_t width) {
+  using V = Lanes<Sum>;
+  V top = V{} - Sum(__builtin_inf());
+  const auto raise = [&](const V& value) { top = value > top ? value : top; };
+  over_row<Sum>(
+      0, width, [&](int64_t x) { raise(load_lanes(values + x)); },
+      [&](int64_t x, int64_t count) { raise(load_some<Sum>(values + x, count, -Sum(__builtin_inf()))); });
+  return top;
+}
+
+// scale * (weights of the row) . (one map of features).
+template <class Sum>
+MML_INLINE double row_moment(const Sum* weights, const Sum* feature, int64_t width) {
+  using V = Lanes<Sum>;
+  V sum{};
+  over_row<Sum>(
+      0, width, [&](int64_t x) { sum += load_lanes(weights + x) * load_lanes(feature + x); },
+      [&](int64_t x, int64_t count) {
+        sum += load_some<Sum>(weights + x, count) * load_some<Sum>(feature + x, count);
+      });
+  return sum_of(sum);
+}
+
+// Weights of a row, from the map's values: V weight(V value).
+template <class T, class Sum, class Weight>
+MML_INLINE void add_row(const T* values, int64_t row, const RowRange& rows, const Features<Sum>& features,
+                        const Weight& weight, Sum* scratch, WeightLanes<Sum>& lanes, double* moments) {
+  using V = Lanes<Sum>;
+  V total{}, along{};
+  const bool keep = features.features != nullptr;
+  const auto add = [&](const V& w, int64_t x) {
+    total += w;
+    along += w * counting_from<V>(Sum(x));
+    if (keep) store_lanes(scratch + x, w);
+  };
+  over_row<Sum>(
+      0, rows.width, [&](int64_t x) { add(weight(load_lanes(values + x)), x); },
+      [&](int64_t x, int64_t count) {
+        const V w = weight(load_some<Sum>(values + x, count));
+        const V inside = counting_from<V>(0) < V{} + Sum(count) ? w : V{};
+        add(inside, x);
+      });
+  lanes.total += total;
+  lanes.x += along;
+  lanes.y += total * Sum(row % rows.height);
+  lanes.z += total * Sum(row / rows.height);
+  if (keep)
+    for (int64_t i = 0; i < features.count; ++i)
+      moments[i] +=
+          row_moment(scratch, features.features + i * features.stride + row * rows.width, rows.width);
+}
+
+template <class Sum>
+MML_INLINE void finish(const WeightLanes<Sum>& lanes, const Features<Sum>& features, WeightSums& sums) {
+  sums.total = sum_of(lanes.total);
+  if (features.features) return;
+  sums.moments[0] = sum_of(lanes.x);
+  sums.moments[1] = sum_of(lanes.y);
+  sums.moments[2] = sum_of(lanes.z);
+}
+
+// The plane of a row, from coordinates or from features, added up into scratch where there are features.
+template <class Sum>
+struct RowPlane {
+  Sum start, step;
+  const Sum* values;
+
+  MML_INLINE Lanes<Sum> at(int64_t x) const {
+    if (values) return load_lanes(values + x);
+    return counting_from<Lanes<Sum>>(Sum(x)) * step + start;
+  }
+};
+
+template <class Sum>
+MML_INLINE RowPlane<Sum> row_plane(int64_t row, const RowRange& rows, const Features<Sum>& features,
+                                   const FeaturePlane& plane, Sum* scratch) {
+  if (!features.features) {
+    const double start =
+        plane.slopes[1] * double(row % rows.height) + plane.slopes[2] * double(row / rows.height);
+    return {Sum(start - plane.offset), Sum(plane.slopes[0]), nullptr};
+  }
+  for (int64_t x = 0; x < rows.width; ++x) {
+    double value = -plane.offset;
+    for (int64_t i = 0; i < features.count; ++i)
+      value += plane.slopes[i] * features.features[i * features.stride + row * rows.width + x];
+    scratch[x] = Sum(value);
+  }
+  return {0, 0, scratch};
+}
+
+template <class T, class Sum, class Weight>
+MML_INLINE void write_slopes(const T* map, const RowRange& rows, const Features<Sum>& features,
+                             const FeaturePlane& plane, const Weight& weight, Sum* scratch, T* slopes) {
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
+    T* out = slopes + row * rows.width;
+    const auto at = row_plane(row, rows, features, plane, scratch);
+    over_row<Sum>(
+        0, rows.width, [&](int64_t x) { store_lanes(out + x, weight(load_lanes(values + x)) * at.at(x)); },
+        [&](int64_t x, int64_t count) {
+          store_some(out + x, weight(load_some<Sum>(values + x, count)) * at.at(x), count);
+        });
+  }
+}
+
+}  // namespace detail
+
+// One pass: when a row raises the maximum, what was summed before is scaled down to it.
+template <class T, class Sum>
+void softmax_sums(const T* map, const RowRange& rows, Sum beta, const Features<Sum>& features, Sum* scratch,
+                  WeightSums& sums) {
+  using V = Lanes<Sum>;
+  Sum top = -Sum(__builtin_inf());
+  detail::WeightLanes<Sum> lanes{};
+  for (int64_t i = 0; i < kMostFeatures; ++i) sums.moments[i] = 0;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
+    const Sum highest = beta * largest_of(detail::row_maximum<T, Sum>(values, rows.width));
+    if (highest > top) {
+      const Sum shrink = exp_of(top - highest);
+      lanes.total *= shrink, lanes.x *= shrink, lanes.y *= shrink, lanes.z *= shrink;
+      for (int64_t i = 0; i < kMostFeatures; ++i) sums.moments[i] *= shrink;
+      top = highest;
+    }
+    // Of pixels that are all minus infinity the weights are 0, not the NaN of a difference of infinities.
+    const Sum shift = top == -Sum(__builtin_inf()) ? Sum(0) : top;
+    const auto weight = [&](const V& value) { return exp_of(value * beta - shift); };
+    detail::add_row(values, row, rows, features, weight, scratch, lanes, sums.moments);
+  }
+  sums.top = top;
+  detail::finish(lanes, features, sums);
+}
+
+template <class T, class Sum>
+void sigmoid_sums(const T* map, const RowRange& rows, Sum beta, const Features<Sum>& features, Sum* scratch,
+                  WeightSums& sums) {
+  using V = Lanes<Sum>;
+  detail::WeightLanes<Sum> lanes{};
+  for (int64_t i = 0; i < kMostFeatures; ++i) sums.moments[i] = 0;
+  const auto weight = [&](const V& value) { return Sum(1) / (exp_of(value * -beta) + Sum(1)); };
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
+    detail::add_row(values, row, rows, features, weight, scratch, lanes, sums.moments);
+  }
+  sums.top = 0;
+  detail::finish(lanes, features, sums);
+}
+
+template <class T, class Sum>
+void softmax_slopes(const T* map, const RowRange& rows, Sum beta, Sum top, Sum factor,
+                    const Features<Sum>& features, const FeaturePlane& plane, Sum* scratch, T* slopes) {
+  using V = Lanes<Sum>;
+  const auto weight = [&](const V& value) { return exp_of(value * beta - top) * factor; };
+  detail::write_slopes(map, rows, features, plane, weight, scratch, slopes);
+}
+
+template <class T, class Sum>
+void sigmoid_slopes(const T* map, const RowRange& rows, Sum beta, Sum factor, const Features<Sum>& features,
+                    const FeaturePlane& plane, Sum* scratch, T* slopes) {
+  using V = Lanes<Sum>;
+  const auto weight = [&](const V& value) {
+    // From |h|, which keeps s (1 - s) exact on both sides.
+    const V e = exp_of(value < V{} ? V(value * beta) : V(value * -beta));
+    return e / ((e + Sum(1)) * (e + Sum(1))) * factor;
+  };
+  detail::write_slopes(map, rows, features, plane, weight, scratch, slopes);
+}
+
+namespace detail {
+
+// Distance of every pixel of a row from the centre, and what the row adds to it.
+template <class Sum>
+struct RowDistance {
+  Sum center, factor, rest;
+
+  MML_INLINE Lanes<Sum> along(int64_t x) const {
+    return (counting_from<Lanes<Sum>>(Sum(x)) - center) * factor;
+  }
+  MML_INLINE Lanes<Sum> at(int64_t x) const {
+    const Lanes<Sum> d = along(x);
+    return square_root(Lanes<Sum>(d * d + rest));
+  }
+};
+
+template <class Sum>
+MML_INLINE RowDistance<Sum> row_distance(int64_t row, const RowRange& rows, const DistanceFrame& frame,
+                                         double& dy, double& dz) {
+  dy = (double(row % rows.height) - frame.center[1]) * frame.factors[1];
+  dz = (double(row / rows.height) - frame.center[2]) * frame.factors[2];
+  return {Sum(frame.center[0]), Sum(frame.factors[0]), Sum(dy * dy + dz * dz)};
+}
+
+}  // namespace detail
+
+template <class T, class Sum>
+void distance_sums(const T* map, const RowRange& rows, const DistanceFrame& frame, DistanceSums& sums) {
+  using V = Lanes<Sum>;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    double dy, dz;
+    const auto distance = detail::row_distance<Sum>(row, rows, frame, dy, dz);
+    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
+    V mass{}, moment{};
+    const auto add = [&](const V& value, int64_t x) {
+      mass += value;
+      moment += value * distance.at(x);
+    };
+    over_row<Sum>(
+        0, rows.width, [&](int64_t x) { add(load_lanes(values + x), x); },
+        [&](int64_t x, int64_t count) { add(load_some<Sum>(values + x, count), x); });
+    sums.mass += sum_of(mass);
+    sums.moment += sum_of(moment);
+  }
+}
+
+template <class T, class Sum>
+void distance_slopes(const T* map, const RowRange& rows, const DistanceFrame& frame, Sum mean, Sum factor,
+                     T* slopes, double center[3]) {
+  using V = Lanes<Sum>;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    double dy, dz;
+    const auto distance = detail::row_distance<Sum>(row, rows, frame, dy, dz);
+    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
+    T* out = slopes + row * rows.width;
+    V pull{}, pull_along{};
+    const auto step = [&](const V& value, int64_t x) {
+      const V d = distance.at(x);
+      // On the centre itself the distance has no direction; it pulls nowhere.
+      const V direction = d > V{} ? value / d : V{};
+      pull += direction;
+      pull_along += direction * distance.along(x);
+      return V((d - mean) * factor);
+    };
+    over_row<Sum>(
+        0, rows.width, [&](int64_t x) { store_lanes(out + x, step(load_lanes(values + x), x)); },
+        [&](int64_t x, int64_t count) {
+          store_some(out + x, step(load_some<Sum>(values + x, count), x), count);
+        });
+    const double all = sum_of(pull);
+    center[0] -= factor * frame.factors[0] * sum_of(pull_along);
+    center[1] -= factor * frame.factors[1] * dy * all;
+    center[2] -= factor * frame.factors[2] * dz * all;
+  }
+}
+
+template <class T, class Sum>
+Sum single_element(const T* pixel) {
+  return load_some<Sum>(pixel, 1)[0];
+}
+
+template <class T, class Sum>
+void highest_pixel(const T* map, const RowRange& rows, Peak& peak) {
+  using V = Lanes<Sum>;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
+    V top = V{} - Sum(__builtin_inf());
+    // Without a NaN this stays 0; a NaN or an infinity makes it NaN, and the row is looked at one by one.
+    V strange{};
+    const auto raise = [&](const V& value) {
+      top = value > top ? value : top;
+      strange += value - value;
+    };
+    over_row<Sum>(
+        0, rows.width, [&](int64_t x) { raise(load_lanes(values + x)); },
+        [&](int64_t x, int64_t count) {
+          const V value = load_some<Sum>(values + x, count);
+          raise(counting_from<V>(0) < V{} + Sum(count) ? value : top);
+        });
+    const double highest = largest_of(top);
+    const double odd = sum_of(strange);
+    if (!(highest > peak.value) && odd == odd && peak.index >= 0) continue;
+    if (peak.value != peak.value) return;
+    for (int64_t x = 0; x < rows.width; ++x) {
+      const double value = single_element<T, Sum>(values + x);
+      if (value > peak.value || value != value || peak.index < 0) peak = {value, row * rows.width + x};
+      if (value != value) return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mmlandmark

@@ -1,0 +1,83 @@
+"""The benchmark of the operators runs, and its page is written from its JSON."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmlandmark.testing.measure import median_ratio, paired_times, peak_memory
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / "tools" / "benchmark_ops.py"
+
+
+def tool() -> dict:
+    return runpy.run_path(str(TOOL))
+
+
+def test_functions_take_turns():
+    calls = []
+    functions = {name: lambda n=name: calls.append(n) for name in "abc"}
+    times = paired_times(functions, rounds=2, warmup=1)
+    assert "".join(calls) == "abc" + "abc" + "bca"
+    assert {len(found) for found in times.values()} == {2}
+    assert median_ratio([2.0, 9.0, 4.0], [1.0, 1.0, 1.0]) == 4.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads /proc")
+def test_memory_is_what_a_call_takes():
+    taken = peak_memory(lambda: torch.ones(25 << 20, dtype=torch.uint8))
+    assert 24 << 20 < taken < 40 << 20
+
+
+@pytest.mark.parametrize("family", ["ewc", "expectation", "expectation_backward", "heatmap", "peak"])
+def test_contenders_compute_the_same(family):
+    shape = (2, 3, 24, 40)
+    functions = tool()[f"{family}_contenders"](shape, "cpu")
+    results = {name: function() for name, function in functions.items() if "compile" not in name}
+    first = {name: r[0] if isinstance(r, tuple) else r for name, r in results.items()}
+    ours = first["mmlandmark"]
+    # What is only a yardstick, in other units, or rounds to whole pixels on purpose.
+    yardsticks = ("clone", "amax", "torch.full", "dsntnn", "NumPy", "kornia render", "landmarker")
+    for name, found in first.items():
+        if not name.startswith(yardsticks):
+            torch.testing.assert_close(found, ours, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_measures_and_renders(tmp_path):
+    folder = tmp_path / "benchmarks"
+    folder.mkdir()
+    command = [
+        sys.executable, TOOL, "--shapes", "volume", "--families", "peak", "--rounds", "1", "--threads", "1",
+        "--out", folder / "ops_cpu.json",
+    ]  # fmt: skip
+    subprocess.run([str(word) for word in command], check=True, capture_output=True)
+    result = json.loads((folder / "ops_cpu.json").read_text())
+    assert set(result["settings"]) == {"default", "huge_pages"}
+    rows = result["settings"]["default"]["table"]["peak"]["volume"]
+    assert rows["mmlandmark"]["times_ours"] == 1
+    assert result["peers"].keys() == {"kornia", "dsntnn", "landmarker"}
+    page = tmp_path / "benchmarks.md"
+    page.write_text("# Page\n\n<!-- ops_cpu:begin -->\nold\n<!-- ops_cpu:end -->\n\nafter\n")
+    tool()["main"](["--render", str(page)])
+    text = page.read_text()
+    assert "old" not in text
+    assert "### Highest pixel and centroid around it" in text
+    assert "| 1x33x96x128x128 | mmlandmark |" in text
+    assert text.endswith("after\n")
+
+
+def test_a_page_without_marks_is_named(tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "ops_cpu.json").write_text("{}")
+    page = tmp_path / "page.md"
+    page.write_text("nothing")
+    with pytest.raises(ValueError, match="has no <!-- ops_cpu:begin -->"):
+        tool()["render"](page)
