@@ -60,7 +60,7 @@ def test_measures_and_renders(tmp_path):
     ]  # fmt: skip
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
     result = json.loads((folder / "ops_cpu.json").read_text())
-    assert set(result["settings"]) == {"default", "huge_pages"}
+    assert set(result["settings"]) == {"default", "huge_pages", "kept_memory"}
     rows = result["settings"]["default"]["table"]["peak"]["volume"]
     assert rows["mmlandmark"]["times_ours"] == 1
     assert result["peers"].keys() == {"kornia", "dsntnn", "landmarker"}
