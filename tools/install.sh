@@ -56,5 +56,6 @@ fi
 
 say "building and installing mmlandmark"
 pip install "setuptools>=68" wheel ninja
-PATH="$(dirname "$python"):$PATH" pip install --no-build-isolation --no-deps -e .
-(cd / && "$python" -c 'from mmlandmark.ops import backend; print("operators:", backend())')
+bin=$(cd "$(dirname "$(command -v "$python")")" && pwd)  # where ninja is
+PATH="$bin:$PATH" pip install --no-build-isolation --no-deps -e .
+"$python" -c 'from mmlandmark.ops import backend; print("operators:", backend())'
