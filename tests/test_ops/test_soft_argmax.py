@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmlandmark.ops import (
+    backend,
     gaussian_heatmap,
     local_centroid,
     local_window,
@@ -153,6 +154,9 @@ def test_memory_layout_makes_no_difference(shape, layout):
     plain = maps.clone(memory_format=torch.contiguous_format).requires_grad_()
     maps.requires_grad_()
     features, centers = features_of(shape, 2), points_of(shape)
+    # PyTorch's own sums depend on the layout; the native ones have the same bits.
+    exact = backend().name == "native"
+    tolerance = dict(rtol=0, atol=0) if exact else dict(rtol=1e-12, atol=1e-12)
     for call in (
         lambda m: soft_argmax(m, 3.0),
         lambda m: soft_argmax(m, 3.0, "sigmoid"),
@@ -160,10 +164,9 @@ def test_memory_layout_makes_no_difference(shape, layout):
         lambda m: region_distance(m, centers),
     ):
         found, expected = call(maps), call(plain)
-        assert torch.equal(found, expected)
-        assert torch.equal(
-            torch.autograd.grad(found.sum(), maps)[0], torch.autograd.grad(expected.sum(), plain)[0]
-        )
+        torch.testing.assert_close(found, expected, **tolerance)
+        slopes = torch.autograd.grad(found.sum(), maps)[0], torch.autograd.grad(expected.sum(), plain)[0]
+        torch.testing.assert_close(*slopes, **tolerance)
     for one, other in zip(refined_peak(maps, "centroid", 2), refined_peak(plain, "centroid", 2), strict=True):
         assert torch.equal(one, other)
 
