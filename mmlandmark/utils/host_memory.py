@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
     """Let the process keep the memory it frees, for its next tensors.
 
     By default glibc gives every tensor of some megabytes back to the kernel when it is freed, and a step
-    of training waits for the same pages to be mapped and zeroed again: on two cores a quarter of its time.
+    of training waits for the same pages to be mapped and zeroed again.
     The most it ever uses grows little; what lies idle between the peaks is not given to other processes.
 
     Returns:
