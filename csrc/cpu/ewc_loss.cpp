@@ -1,11 +1,11 @@
 // ewc_loss on the CPU: loss and gradient from one read of the prediction; a Gaussian target is never in
 // memory.
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include <cstring>
 
+#include "new_maps.h"
 #include "profiles.h"
 
 namespace mmlandmark {
@@ -21,8 +21,7 @@ LossAndSlopes over_maps(const at::Tensor& prediction, const at::Tensor& factor, 
   const at::Tensor pred = with_whole_rows(prediction), gains = factor.contiguous();
   const Blocks blocks(layout_of(pred));
   const Geometry& size = blocks.layout.size;
-  at::Tensor slopes =
-      at::empty(with_slopes ? prediction.sizes() : at::IntArrayRef({0}), prediction.options());
+  at::Tensor slopes = new_maps(with_slopes ? prediction.sizes() : at::IntArrayRef({0}), prediction.options());
   std::vector<double> partial(blocks.count());
   with_kernels(prediction.scalar_type(), [&](const auto& kernels, auto element, auto sum) {
     using T = decltype(element);

@@ -1,10 +1,10 @@
 // gaussian_heatmap on the CPU: every row is one profile times one factor.
-#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include <cstring>
 
+#include "new_maps.h"
 #include "profiles.h"
 
 namespace mmlandmark {
@@ -15,7 +15,7 @@ at::Tensor gaussian_heatmap(const at::Tensor& landmarks, const at::Tensor& sigma
   check_drawing(landmarks, sigma, height, size, type);
   std::vector<int64_t> full{landmarks.size(0), landmarks.size(1)};
   full.insert(full.end(), size.begin(), size.end());
-  at::Tensor maps = at::empty(full, landmarks.options().dtype(type));
+  at::Tensor maps = new_maps(full, landmarks.options().dtype(type));
   const at::Tensor points = landmarks.contiguous(), widths = sigma.contiguous(),
                    heights = height.contiguous();
   const Blocks blocks(layout_of(maps));

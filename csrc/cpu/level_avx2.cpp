@@ -11,6 +11,7 @@
 #endif
 
 #define MMLANDMARK_LEVEL avx2_table
+#define MMLANDMARK_VECTOR_BYTES 32
 #include "rows/table.inc"
 
 #if defined(__clang__)

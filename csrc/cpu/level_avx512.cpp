@@ -12,6 +12,7 @@
 #endif
 
 #define MMLANDMARK_LEVEL avx512_table
+#define MMLANDMARK_VECTOR_BYTES 64
 #include "rows/table.inc"
 
 #if defined(__clang__)

@@ -9,6 +9,7 @@
 
 #include "../common/refine.h"
 #include "blocks.h"
+#include "new_maps.h"
 
 namespace mmlandmark {
 namespace {
@@ -68,7 +69,7 @@ at::Tensor spatial_expectation_backward(const at::Tensor& gradient, const at::Te
   const at::Tensor maps = with_whole_rows(heatmaps), upstream = gradient.contiguous().to(state.scalar_type()),
                    mean = expectation.contiguous(), kept = state.contiguous();
   const Blocks blocks(layout_of(maps));
-  at::Tensor slopes = at::empty(heatmaps.sizes(), heatmaps.options());
+  at::Tensor slopes = new_maps(heatmaps.sizes(), heatmaps.options());
   with_kernels(heatmaps.scalar_type(), [&](const auto& kernels, auto element, auto sum) {
     using T = decltype(element);
     using Sum = decltype(sum);
@@ -147,7 +148,7 @@ std::tuple<at::Tensor, at::Tensor> region_distance_backward(
                    upstream = gradient.contiguous(), means = distance.contiguous(),
                    masses = mass.contiguous();
   const Blocks blocks(layout_of(maps));
-  at::Tensor slopes = at::empty(heatmaps.sizes(), heatmaps.options());
+  at::Tensor slopes = new_maps(heatmaps.sizes(), heatmaps.options());
   at::Tensor by_centers = at::empty(centers.sizes(), centers.options());
   std::vector<std::array<double, 3>> partial(blocks.count());
   with_kernels(heatmaps.scalar_type(), [&](const auto& kernels, auto element, auto sum) {

@@ -1,6 +1,6 @@
 """Public functions on heatmaps: native operators, each with its twin in plain PyTorch."""
 
-from mmlandmark.ops.backend import Backend, backend
+from mmlandmark.ops.backend import Backend, backend, using_reference
 from mmlandmark.ops.ewc_loss import ewc_error, ewc_loss, ewc_loss_map
 from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap, separable_profiles
 from mmlandmark.ops.soft_argmax import (
@@ -30,4 +30,5 @@ __all__ = [
     "separable_profiles",
     "soft_argmax",
     "spatial_expectation",
+    "using_reference",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -53,6 +55,23 @@ def backend() -> Backend:
         True
     """
     return _BACKEND
+
+
+@contextmanager
+def using_reference() -> Iterator[None]:
+    """Use the twins in plain PyTorch for a while, in all threads: to compare, or to look for a fault.
+
+    Example:
+        >>> with using_reference():
+        ...     backend().name
+        'reference'
+    """
+    global _BACKEND
+    before, _BACKEND = _BACKEND, Backend("reference", "using_reference()", {})
+    try:
+        yield
+    finally:
+        _BACKEND = before
 
 
 def is_native(tensor: Tensor) -> bool:

@@ -197,10 +197,13 @@ if backend().name == "native":
         *tensors, ctx.log_alpha, with_slopes = inputs
         _, slopes = output
         ctx.mark_non_differentiable(slopes)
+        ctx.set_materialize_grads(False)  # no map of zeros for the slopes
         ctx.save_for_backward(*([slopes] if with_slopes else tensors))
 
     def _backward_of(operator):
         def backward(ctx, gradient, _):
+            if gradient is None:
+                return (None,) * len(ctx.needs_input_grad)
             saved = ctx.saved_tensors
             if len(saved) == 1:
                 slopes = _scaled(*saved, gradient)

@@ -80,3 +80,14 @@ def peak_memory(function: Callable[[], object], device: str = "cpu") -> int | No
 
 def _kilobytes(status: Path, key: str) -> int:
     return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(key))
+
+
+def kernel_launches(function: Callable[[], object]) -> int:
+    """Return how many kernels a call starts on the GPU; copies and fills of memory are not counted."""
+    function()
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        function()
+        torch.cuda.synchronize()
+    found = [e.name for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    return sum(not name.startswith(("Memcpy", "Memset")) for name in found)

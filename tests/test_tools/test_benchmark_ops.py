@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mmlandmark.testing.measure import median_ratio, paired_times
+from mmlandmark.testing.op_contenders import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "benchmark_ops.py"
@@ -44,12 +45,12 @@ def test_memory_is_what_a_call_takes():
 @pytest.mark.parametrize("family", ["ewc", "expectation", "expectation_backward", "heatmap", "peak"])
 def test_contenders_compute_the_same(family):
     shape = (2, 3, 24, 40)
-    functions = tool()[f"{family}_contenders"](shape, "cpu")
+    functions = FAMILIES[family](shape, "cpu")
     results = {name: function() for name, function in functions.items() if "compile" not in name}
     first = {name: r[0] if isinstance(r, tuple) else r for name, r in results.items()}
     ours = first["mmlandmark"]
     # What is only a yardstick, in other units, or rounds to whole pixels on purpose.
-    yardsticks = ("clone", "amax", "torch.full", "dsntnn", "NumPy", "kornia render", "landmarker")
+    yardsticks = ("clone", "amax", "torch.full", "dsntnn", "NumPy as in MMPose, windows", "kornia render")
     for name, found in first.items():
         if not name.startswith(yardsticks):
             torch.testing.assert_close(found, ours, rtol=1e-4, atol=1e-4)
@@ -65,7 +66,7 @@ def test_measures_and_renders(tmp_path):
     ]  # fmt: skip
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
     result = json.loads((folder / "ops_cpu.json").read_text())
-    assert set(result["settings"]) == {"default", "huge_pages", "kept_memory"}
+    assert set(result["settings"]) == {"default", "system_pages", "torch_huge_pages", "kept_memory"}
     rows = result["settings"]["default"]["table"]["peak"]["volume"]
     assert rows["mmlandmark"]["times_ours"] == 1
     assert result["peers"].keys() == {"kornia", "dsntnn", "landmarker"}

@@ -1,17 +1,25 @@
-// Vectors of 64 bytes that the compiler cuts into what the level has; loads and stores convert.
+// Vectors as wide as the level has registers (wider ones a compiler takes apart into single numbers); loads
+// and stores convert.
 #pragma once
 
 #include "../../common/half.h"
 #include "../row_kernels.h"
 
-namespace mmlandmark {
+#if !defined(MMLANDMARK_VECTOR_BYTES)
+#define MMLANDMARK_VECTOR_BYTES 16  // SSE2, NEON
+#endif
 
-typedef float FloatLanes __attribute__((vector_size(64)));
-typedef int32_t Int32Lanes __attribute__((vector_size(64)));
-typedef uint32_t UInt32Lanes __attribute__((vector_size(64)));
-typedef uint16_t UInt16Lanes __attribute__((vector_size(32)));
-typedef double DoubleLanes __attribute__((vector_size(64)));
-typedef int64_t Int64Lanes __attribute__((vector_size(64)));
+namespace mmlandmark {
+namespace {  // every level compiles its own
+
+typedef float FloatLanes __attribute__((vector_size(MMLANDMARK_VECTOR_BYTES)));
+typedef int32_t Int32Lanes __attribute__((vector_size(MMLANDMARK_VECTOR_BYTES)));
+typedef uint32_t UInt32Lanes __attribute__((vector_size(MMLANDMARK_VECTOR_BYTES)));
+typedef uint16_t UInt16Lanes __attribute__((vector_size(MMLANDMARK_VECTOR_BYTES / 2)));
+typedef double DoubleLanes __attribute__((vector_size(MMLANDMARK_VECTOR_BYTES)));
+typedef int64_t Int64Lanes __attribute__((vector_size(MMLANDMARK_VECTOR_BYTES)));
+
+}  // namespace
 
 template <>
 struct Element<FloatLanes> {
@@ -23,6 +31,8 @@ struct Element<DoubleLanes> {
   using Number = double;
   using Integer = Int64Lanes;
 };
+
+namespace {
 
 // Vector of a type that sums are made in.
 template <class Sum>
@@ -38,7 +48,7 @@ struct LanesOf<double> {
 template <class Sum>
 using Lanes = typename LanesOf<Sum>::Type;
 template <class Sum>
-constexpr int64_t kLanes = 64 / sizeof(Sum);
+constexpr int64_t kLanes = MMLANDMARK_VECTOR_BYTES / sizeof(Sum);
 
 template <class V, class P>
 MML_INLINE V read_raw(const P* from) {
@@ -127,4 +137,5 @@ MML_INLINE void over_row(int64_t begin, int64_t width, const Full& full, const P
   if (x < width) part(x, width - x);
 }
 
+}  // namespace
 }  // namespace mmlandmark

@@ -9,7 +9,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mmlandmark.models.detectors.test_time_views import checked_views, view_matrix, view_of
+from mmlandmark.models.detectors.views import checked_views, view_matrix, view_of
 from mmlandmark.models.heads import HeatmapHead
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample, apply_matrix, invert_matrix
