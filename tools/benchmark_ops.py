@@ -3,7 +3,7 @@
 All contenders take turns in one process; what is compared are ratios within a turn. Packages that are not
 installed are listed as absent: pip install kornia dsntnn landmarker
 
-    python tools/benchmark_ops.py --touch-memory --out docs/benchmarks/ops_cpu.json
+    python tools/benchmark_ops.py --out docs/benchmarks/ops_cpu.json
     python tools/benchmark_ops.py --render docs/benchmarks.md
 """
 
@@ -61,12 +61,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--families", nargs="+", choices=tuple(TITLES), default=list(TITLES))
     parser.add_argument("--rounds", type=int, default=15, help="turns of every contender (default 15)")
     parser.add_argument("--threads", type=int, default=2, help="threads on the CPU (default 2)")
-    parser.add_argument(
-        "--touch-memory",
-        action="store_true",
-        help="write to most of the free memory first: a virtual machine gets a page from its host when it is "
-        "first used, which would be measured instead",
-    )
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--render", type=Path, help="write the tables of this page, measure nothing")
     parser.add_argument("--setting", choices=tuple(SETTINGS), help=argparse.SUPPRESS)
@@ -150,18 +144,9 @@ def linearity(args: argparse.Namespace) -> list[dict[str, float]]:
     return [dict(what[n], milliseconds=round(1e3 * statistics.median(t), 3)) for n, t in times.items()]
 
 
-def touch_memory() -> None:
-    """Write once to three quarters of the free memory."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    code = f"import numpy; numpy.ones({free // 4 * 3}, dtype=numpy.uint8)"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def run_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Measure in a process of its own for every setting."""
     results = {}
-    if args.touch_memory:
-        touch_memory()
     for setting, variables in SETTINGS.items() if args.device == "cpu" else [("default", {})]:
         shapes = args.shapes if setting == "default" else args.shapes[:1]
         with tempfile.TemporaryDirectory() as folder:
@@ -266,7 +251,7 @@ def main(argv: list[str] | None = None) -> None:
         atomic_write_json(args.out, dict(table=measure(args), linearity=linearity(args)))
         return
     settings = run_settings(args)
-    asked = dict(device=args.device, threads=args.threads, rounds=args.rounds, touched=args.touch_memory)
+    asked = dict(device=args.device, threads=args.threads, rounds=args.rounds)
     result = dict(about(), **asked, settings=settings)
     if args.out:
         atomic_write_json(args.out, result)

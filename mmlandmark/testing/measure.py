@@ -13,11 +13,13 @@ Functions = Mapping[str, Callable[[], object]]
 
 
 def paired_times(
-    functions: Functions, rounds: int, device: str = "cpu", warmup: int = 2
+    functions: Functions, rounds: int, device: str = "cpu", warmup: int = 1
 ) -> dict[str, list[float]]:
     """Return the seconds of every function in every round.
 
     The functions take turns, another one first in every round, so that a busy machine is unfair to all alike.
+    Right before it is measured each is called once more: what it needs of memory and caches is then at hand,
+    whatever the others left behind, and not with the host of a virtual machine.
 
     Args:
         functions: What to call, by name; a result is dropped at once.
@@ -33,6 +35,7 @@ def paired_times(
     for index in range(rounds):
         first = index % len(names)
         for name in names[first:] + names[:first]:
+            functions[name]()
             seconds[name].append(_seconds(functions[name], device))
     return seconds
 

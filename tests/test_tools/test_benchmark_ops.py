@@ -26,7 +26,7 @@ def test_functions_take_turns():
     calls = []
     functions = {name: lambda n=name: calls.append(n) for name in "abc"}
     times = paired_times(functions, rounds=2, warmup=1)
-    assert "".join(calls) == "abc" + "abc" + "bca"
+    assert "".join(calls) == "abc" + "aabbcc" + "bbccaa"
     assert {len(found) for found in times.values()} == {2}
     assert median_ratio([2.0, 9.0, 4.0], [1.0, 1.0, 1.0]) == 4.0
 
