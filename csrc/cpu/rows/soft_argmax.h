@@ -14,15 +14,34 @@ struct WeightLanes {
   Lanes<Sum> total, x, y, z;
 };
 
+template <class T>
+MML_INLINE const T* start_of(const T* map, int64_t row, const RowRange& rows) {
+  return map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
+}
+
+// The highest number of a block of rows, and a sum that is NaN where one of them is NaN or infinite, else 0.
+template <class Sum>
+struct Height {
+  Sum highest, strange;
+};
 template <class T, class Sum>
-MML_INLINE Lanes<Sum> row_maximum(const T* values, int64_t width) {
+MML_INLINE Height<Sum> height_of(const T* map, const RowRange& rows) {
   using V = Lanes<Sum>;
-  V top = V{} - Sum(__builtin_inf());
-  const auto raise = [&](const V& value) { top = value > top ? value : top; };
-  over_row<Sum>(
-      0, width, [&](int64_t x) { raise(load_lanes(values + x)); },
-      [&](int64_t x, int64_t count) { raise(load_some<Sum>(values + x, count, -Sum(__builtin_inf()))); });
-  return top;
+  V top = V{} - Sum(__builtin_inf()), strange{};
+  const auto raise = [&](const V& value) {
+    top = value > top ? value : top;
+    strange += value - value;
+  };
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const T* values = start_of(map, row, rows);
+    over_row<Sum>(
+        0, rows.width, [&](int64_t x) { raise(load_lanes(values + x)); },
+        [&](int64_t x, int64_t count) {
+          const V value = load_some<Sum>(values + x, count);
+          raise(counting_from<V>(0) < V{} + Sum(count) ? value : top);
+        });
+  }
+  return {largest_of(top), Sum(sum_of(strange))};
 }
 
 // scale * (weights of the row) . (one map of features).
@@ -109,7 +128,7 @@ template <class T, class Sum, class Weight>
 MML_INLINE void write_slopes(const T* map, const RowRange& rows, const Features<Sum>& features,
                              const FeaturePlane& plane, const Weight& weight, Sum* scratch, T* slopes) {
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
+    const T* values = detail::start_of(map, row, rows);
     T* out = slopes + row * rows.width;
     const auto at = row_plane(row, rows, features, plane, scratch);
     over_row<Sum>(
@@ -122,17 +141,20 @@ MML_INLINE void write_slopes(const T* map, const RowRange& rows, const Features<
 
 }  // namespace detail
 
-// One pass: when a row raises the maximum, what was summed before is scaled down to it.
+// One pass over memory.
 template <class T, class Sum>
 void softmax_sums(const T* map, const RowRange& rows, Sum beta, const Features<Sum>& features, Sum* scratch,
                   WeightSums& sums) {
   using V = Lanes<Sum>;
-  Sum top = -Sum(__builtin_inf());
   detail::WeightLanes<Sum> lanes{};
   for (int64_t i = 0; i < kMostFeatures; ++i) sums.moments[i] = 0;
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
-    const Sum highest = beta * largest_of(detail::row_maximum<T, Sum>(values, rows.width));
+  // Some rows at a time, few enough to be in the first cache still; when they raise the maximum, what was
+  // summed before is scaled down to it.
+  const int64_t some = rows.width < 2048 ? 2048 / rows.width : 1;
+  Sum top = -Sum(__builtin_inf());
+  for (RowRange part = rows; part.begin < rows.end; part.begin = part.end) {
+    part.end = part.begin + some < rows.end ? part.begin + some : rows.end;
+    const Sum highest = beta * detail::height_of<T, Sum>(map, part).highest;
     if (highest > top) {
       const Sum shrink = exp_of(top - highest);
       lanes.total *= shrink, lanes.x *= shrink, lanes.y *= shrink, lanes.z *= shrink;
@@ -142,7 +164,10 @@ void softmax_sums(const T* map, const RowRange& rows, Sum beta, const Features<S
     // Of pixels that are all minus infinity the weights are 0, not the NaN of a difference of infinities.
     const Sum shift = top == -Sum(__builtin_inf()) ? Sum(0) : top;
     const auto weight = [&](const V& value) { return exp_of(value * beta - shift); };
-    detail::add_row(values, row, rows, features, weight, scratch, lanes, sums.moments);
+    for (int64_t row = part.begin; row < part.end; ++row) {
+      const T* values = detail::start_of(map, row, rows);
+      detail::add_row(values, row, rows, features, weight, scratch, lanes, sums.moments);
+    }
   }
   sums.top = top;
   detail::finish(lanes, features, sums);
@@ -156,7 +181,7 @@ void sigmoid_sums(const T* map, const RowRange& rows, Sum beta, const Features<S
   for (int64_t i = 0; i < kMostFeatures; ++i) sums.moments[i] = 0;
   const auto weight = [&](const V& value) { return Sum(1) / (exp_of(value * -beta) + Sum(1)); };
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
+    const T* values = detail::start_of(map, row, rows);
     detail::add_row(values, row, rows, features, weight, scratch, lanes, sums.moments);
   }
   sums.top = 0;
@@ -215,7 +240,7 @@ void distance_sums(const T* map, const RowRange& rows, const DistanceFrame& fram
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     double dy, dz;
     const auto distance = detail::row_distance<Sum>(row, rows, frame, dy, dz);
-    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
+    const T* values = detail::start_of(map, row, rows);
     V mass{}, moment{};
     const auto add = [&](const V& value, int64_t x) {
       mass += value;
@@ -236,7 +261,7 @@ void distance_slopes(const T* map, const RowRange& rows, const DistanceFrame& fr
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     double dy, dz;
     const auto distance = detail::row_distance<Sum>(row, rows, frame, dy, dz);
-    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
+    const T* values = detail::start_of(map, row, rows);
     T* out = slopes + row * rows.width;
     V pull{}, pull_along{};
     const auto step = [&](const V& value, int64_t x) {
@@ -264,28 +289,42 @@ Sum single_element(const T* pixel) {
   return load_some<Sum>(pixel, 1)[0];
 }
 
+namespace detail {
+
+// The first pixel of a row that is as high as that; the row's width where there is none.
+template <class T, class Sum>
+MML_INLINE int64_t first_as_high(const T* values, int64_t width, Sum height) {
+  using V = Lanes<Sum>;
+  typename Element<V>::Integer any{};
+  int64_t x = 0;
+  for (; x + kLanes<Sum> <= width; x += kLanes<Sum>) any |= load_lanes(values + x) == V{} + height;
+  bool found = x < width;
+  for (int64_t i = 0; i < kLanes<Sum>; ++i) found |= any[i] != 0;
+  if (!found) return width;
+  for (x = 0; x < width; ++x)
+    if (single_element<T, Sum>(values + x) == height) return x;
+  return width;
+}
+
+}  // namespace detail
+
 template <class T, class Sum>
 void highest_pixel(const T* map, const RowRange& rows, Peak& peak) {
-  using V = Lanes<Sum>;
+  const auto height = detail::height_of<T, Sum>(map, rows);
+  if (height.strange == height.strange) {
+    if (!(height.highest > peak.value) && peak.index >= 0) return;
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      const int64_t x =
+          detail::first_as_high<T, Sum>(detail::start_of(map, row, rows), rows.width, height.highest);
+      if (x == rows.width) continue;
+      peak = {double(height.highest), row * rows.width + x};
+      return;
+    }
+    return;
+  }
+  // With a NaN, which counts as the highest, or an infinity: one by one.
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const T* values = map + row / rows.height * rows.by_slice + row % rows.height * rows.by_row;
-    V top = V{} - Sum(__builtin_inf());
-    // Without a NaN this stays 0; a NaN or an infinity makes it NaN, and the row is looked at one by one.
-    V strange{};
-    const auto raise = [&](const V& value) {
-      top = value > top ? value : top;
-      strange += value - value;
-    };
-    over_row<Sum>(
-        0, rows.width, [&](int64_t x) { raise(load_lanes(values + x)); },
-        [&](int64_t x, int64_t count) {
-          const V value = load_some<Sum>(values + x, count);
-          raise(counting_from<V>(0) < V{} + Sum(count) ? value : top);
-        });
-    const double highest = largest_of(top);
-    const double odd = sum_of(strange);
-    if (!(highest > peak.value) && odd == odd && peak.index >= 0) continue;
-    if (peak.value != peak.value) return;
+    const T* values = detail::start_of(map, row, rows);
     for (int64_t x = 0; x < rows.width; ++x) {
       const double value = single_element<T, Sum>(values + x);
       if (value > peak.value || value != value || peak.index < 0) peak = {value, row * rows.width + x};
