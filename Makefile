@@ -51,4 +51,13 @@ cuda-validate: $(ENVIRONMENT)  ## on a machine with a GPU: build, test and measu
 	PYTHONPATH=$(CURDIR) $(PYTHON) -m pytest -q tests/test_ops
 	PYTHONPATH=$(CURDIR) $(PYTHON) tools/benchmark_ops.py --device cuda --out $(or $(OUT),docs/benchmarks)/ops_cuda.json
 
-.PHONY: help check-python test demo lint cuda-compile-check cuda-validate
+GPU_CONFIG := configs/farnet/farnet_densenet121_packed-isbi2015_800x640_gpu.py
+gpu-train: $(ENVIRONMENT)  ## with a GPU: train FARNet on PACKED=folder for MINUTES=8, test, results to OUT=; again goes on
+	@test -f "$(PACKED)/annotations.json" || \
+	  { echo "PACKED=folder of tools/pack_dataset.py is needed, it has no annotations.json" >&2; exit 1; }
+	PYTHONPATH=$(CURDIR) PACKED_ROOT="$(PACKED)" $(PYTHON) tools/train.py $(GPU_CONFIG) --resume auto \
+	  --work-dir "$(or $(OUT),work_dirs/gpu)" --cfg-options default_hooks.checkpoint.budget_minutes=$(or $(MINUTES),8)
+	PYTHONPATH=$(CURDIR) PACKED_ROOT="$(PACKED)" $(PYTHON) tools/test.py $(GPU_CONFIG) \
+	  --work-dir "$(or $(OUT),work_dirs/gpu)" --record "$(or $(OUT),work_dirs/gpu)/result.json"
+
+.PHONY: gpu-train help check-python test demo lint cuda-compile-check cuda-validate

@@ -36,10 +36,10 @@ PAGES = [
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "configs/README.md",
-        "configs/unet/README.md",
         "csrc/README.md",
     )
-] + sorted((ROOT / "docs").glob("*.md"))
+]
+PAGES += [*sorted((ROOT / "configs").glob("*/README.md")), *sorted((ROOT / "docs").glob("*.md"))]
 READERS_OWN = "configs/mine/"  # files that a page tells its reader to write
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

@@ -204,7 +204,7 @@ def tables_of(result: dict[str, Any]) -> str:
         f"{result['versions']['torch']}, commit {commit}; medians of {result['rounds']} turns. {peers}."
     ]
     for family, shapes in found.items():
-        lines += ["", f"### {TITLES[family]}", ""]
+        lines += ["", f"#### {TITLES[family]}", ""]
         lines += table_head("maps", "what", "ms", "times ours", "memory, maps", "GB/s")
         for name, rows in shapes.items():
             for contender, row in rows.items():
@@ -213,7 +213,7 @@ def tables_of(result: dict[str, Any]) -> str:
                 speed = row.get("gigabytes_per_second", "")
                 lines.append(f"| {size_of(name)} | {contender} | {times} | {memory} | {speed} |")
     if len(settings) > 1:
-        lines += ["", "### How memory is handed out", ""]
+        lines += ["", "#### How memory is handed out", ""]
         lines += table_head("maps", "what", *(f"{name.replace('_', ' ')}, ms" for name in settings))
         for family, shapes in settings[list(settings)[-1]]["table"].items():
             for name, rows in shapes.items():
@@ -221,7 +221,7 @@ def tables_of(result: dict[str, Any]) -> str:
                     times = [s["table"][family][name][contender]["milliseconds"] for s in settings.values()]
                     what = f"{TITLES[family]}: {contender}"
                     lines.append(f"| {size_of(name)} | {what} | {' | '.join(f'{t:.2f}' for t in times)} |")
-    lines += ["", "### Fused EWC loss and gradient by size and sigma", ""]
+    lines += ["", "#### Fused EWC loss and gradient by size and sigma", ""]
     lines += table_head("megapixels", "sigma", "ms")
     for row in settings["default"]["linearity"]:
         lines.append(f"| {row['megapixels']} | {row['sigma']:g} | {row['milliseconds']:.2f} |")

@@ -2,8 +2,11 @@
 
 The table stands between `<!-- results:begin -->` and `<!-- results:end -->`; nobody types numbers.
 Every JSON file is one run, as ``tools/test.py --record`` saved it; runs of one config that differ in the seed
-share a row, mean +- standard deviation. Numbers of a paper stand in ``configs/<method>/paper.json``,
-``{"<config>": {"mre": 1.12, "sdr_2mm": 88.0, "source": "..."}}``, and in a column of their own.
+share a row, mean +- standard deviation. The runs of a sweep (``tools/sweep.py``) lie in ``results/<sweep>/``
+and have a table of their own, between ``<!-- results:<sweep>:begin -->`` and ``:end``, its rows named by the
+files. Numbers of a paper stand in ``configs/<method>/paper.json``,
+``{"<config>": {"mre": 1.12, "sdr_2mm": 88.0, "source": "..."}}`` (for a sweep ``{"<sweep>": {"<row>":
+...}}``), and in a column of their own.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ from typing import Any
 
 from mmlandmark.utils.files import atomic_write_text
 
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 _SDR = re.compile(r"(?:.*/)?sdr_(\d+(?:\.\d+)?)(\w+)")
 _TITLES = {"mre": "MRE", "coordinate_mse": "MSE (fraction of the image)", "pearson_rho": "Pearson rho"}
 _DIGITS = {"coordinate_mse": 5, "pearson_rho": 4}
@@ -36,8 +38,16 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_records(folder: Path) -> dict[str, list[dict[str, Any]]]:
+def marks(sweep: str = "") -> tuple[str, str]:
+    """Return the lines between which a table stands."""
+    name = f"results:{sweep}" if sweep else "results"
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
+def read_records(folder: Path, by_file: bool = False) -> dict[str, list[dict[str, Any]]]:
     """Return the records in a ``results`` folder by config, seeds in order.
+
+    With ``by_file`` they go by the name of their file, without the seed.
 
     Raises:
         ValueError: A file lacks a key, two files hold one seed of one config, or the runs under one name
@@ -49,7 +59,8 @@ def read_records(folder: Path) -> dict[str, list[dict[str, Any]]]:
         missing = [key for key in ("config", "seed", "metrics", "config_hash") if key not in record]
         if missing:
             raise ValueError(f"{path}: no {', '.join(missing)}; record it with tools/test.py --record")
-        group = groups.setdefault(record["config"], [])
+        name = path.stem.rpartition("_seed")[0] if by_file else record["config"]
+        group = groups.setdefault(name, [])
         for other in group:
             if other["seed"] == record["seed"]:
                 raise ValueError(
@@ -61,7 +72,7 @@ def read_records(folder: Path) -> dict[str, list[dict[str, Any]]]:
             ):
                 if one != two:
                     raise ValueError(
-                        f"{path} and {other['path']}: both say {record['config']}, but the {what} differs "
+                        f"{path} and {other['path']}: both say {name}, but the {what} differs "
                         f"({two} and {one}); record the older one again"
                     )
         group.append({**record, "path": path})
@@ -103,13 +114,33 @@ def render(groups: dict[str, list[dict[str, Any]]], paper: dict[str, Any]) -> st
     return f"{table}\n\nMean ± standard deviation over the seeds; SDR in percent. Tested on {where}."
 
 
-def updated(readme: Path, table: str) -> str:
-    """Return the README's text with ``table`` between its markers; ValueError if they are not there once."""
+def updated(readme: Path, text: str, table: str, sweep: str = "") -> str:
+    """Return a README's text with ``table`` between its marks; ValueError if they are not there once."""
+    begin, end = marks(sweep)
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"{readme}: write the lines {begin} and {end} once each where the table belongs")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{table}\n{end}{rest.split(end)[1]}"
+
+
+def readme_of(folder: Path) -> str:
+    """Return what the README of a method should say."""
+    readme, results = folder / "README.md", folder / "results"
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{readme}: write the lines {BEGIN} and {END} once each where the table belongs")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
+    paper = read_json(folder / "paper.json") if (folder / "paper.json").is_file() else {}
+    sweeps = sorted(p.name for p in results.glob("*") if p.is_dir())
+    if marks()[0] in text or any(results.glob("*.json")):
+        own = {name: numbers for name, numbers in paper.items() if name not in sweeps}
+        text = updated(readme, text, render(read_records(results), own))
+    for sweep in sweeps:
+        groups, published = read_records(results / sweep, by_file=True), paper.get(sweep, {})
+        rows = [name for name in published if name in groups]  # in the paper's order
+        rows += [name for name in groups if name not in rows]
+        table = render(
+            {name: groups[name] for name in rows}, {n: published[n] for n in rows if n in published}
+        )
+        text = updated(readme, text, table, sweep)
+    return text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,13 +158,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = False
     for folder in sorted(path for path in options.configs.iterdir() if path.is_dir()):
         readme = folder / "README.md"
-        marked = readme.is_file() and BEGIN in readme.read_text(encoding="utf-8")
-        if not marked and not any((folder / "results").glob("*.json")):
+        marked = readme.is_file() and "<!-- results" in readme.read_text(encoding="utf-8")
+        if not marked and not any((folder / "results").rglob("*.json")):
             continue
         try:
-            paper = folder / "paper.json"
-            table = render(read_records(folder / "results"), read_json(paper) if paper.is_file() else {})
-            text = updated(readme, table)
+            text = readme_of(folder)
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True

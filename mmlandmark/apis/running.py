@@ -144,10 +144,11 @@ def test_config(
         )
         for evaluator in evaluators:
             if evaluator["type"] == "LandmarkMetric":
+                end = f"_{evaluator['prefix']}" if evaluator.get("prefix") else ""
                 evaluator["out_file"] = [
-                    str(Path(out_dir) / f"report.{kind}") for kind in ("json", "csv", "md")
+                    str(Path(out_dir) / f"report{end}.{kind}") for kind in ("json", "csv", "md")
                 ]
-                evaluator["predictions_file"] = str(Path(out_dir) / "predictions.json")
+                evaluator["predictions_file"] = str(Path(out_dir) / f"predictions{end}.json")
     config.setdefault("experiment_name", "test_" + _experiment_name(config))
     return LandmarkRunner.from_cfg(config).test()
 

@@ -35,6 +35,10 @@ class HeatmapCodec:
         window: Radius around the maximum in map pixels, of ``local_centroid`` and of the score of
             ``softmax``; ``ceil(sigma) + 1`` by default.
         beta: Sharpness of ``soft_argmax``.
+        one_based_grid: As the published code of FARNet does: pixels of a target are counted from 1, but from
+            0 when it is decoded, and coordinates of a map are those of the input times the ratio of sizes.
+            Every landmark is then found about one pixel of the map too far to the upper left; only for
+            reproducing published numbers.
 
     Raises:
         ValueError: An argument is unknown or not positive.
@@ -50,6 +54,7 @@ class HeatmapCodec:
         decoder: str = "local_centroid",
         window: int | None = None,
         beta: float = 25.0,
+        one_based_grid: bool = False,
     ) -> None:
         if not sigma > 0 or not scale > 0:
             raise ValueError(f"sigma and scale of a codec must be positive, got {sigma} and {scale}")
@@ -59,6 +64,7 @@ class HeatmapCodec:
             raise ValueError(f"activation must be None, 'sigmoid' or 'softmax', got {activation!r}")
         self.sigma, self.shape, self.normalize, self.scale = float(sigma), shape, normalize, float(scale)
         self.activation, self.decoder, self.beta = activation, decoder, beta
+        self.one_based_grid = one_based_grid
         self.window = int(-(-sigma // 1)) + 1 if window is None else window
 
     def encode(
@@ -79,6 +85,9 @@ class HeatmapCodec:
             map_size: (*S) of the map.
         """
         moved = apply_matrix(resize_matrix(input_size, map_size), landmarks)
+        if self.one_based_grid:
+            ratio = [m / s for m, s in zip(map_size[::-1], input_size[::-1], strict=True)]
+            moved = landmarks * landmarks.new_tensor(ratio) - 1
         mask = mask & torch.isfinite(moved).all(-1)
         return HeatmapTarget(
             landmarks=torch.where(mask[..., None], moved, 0),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import torch
 
@@ -35,6 +38,54 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
     if not isinstance(checkpoint, dict):
         raise ValueError(f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dict")
     return checkpoint
+
+
+def fetch_checkpoint(source: str | Path) -> Path:
+    """Return the local file of a checkpoint; a URL is downloaded once, into the cache of :mod:`torch.hub`.
+
+    Args:
+        source: File, or URL with http or https. Where the name ends in ``-HASH.pth``, HASH must be how the
+            SHA-256 of the content begins.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be downloaded, or its content has another hash.
+    """
+    if urlparse(str(source)).scheme not in ("http", "https"):
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"checkpoint {path} does not exist")
+        _check_hash(path, path.name)
+        return path
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(str(source)).path).name
+    if path.is_file():
+        _check_hash(path, path.name)
+        return path
+    try:
+        with atomic_path(path) as temporary:
+            torch.hub.download_url_to_file(str(source), str(temporary))
+            _check_hash(temporary, path.name)
+    except OSError as error:
+        raise ValueError(
+            f"{source} cannot be downloaded ({error}): put the file at {path}, or name a local file"
+        ) from error
+    return path
+
+
+def _check_hash(path: Path, name: str) -> None:
+    """Refuse a file whose content does not have the hash in its name."""
+    wanted = re.search(r"-([0-9a-f]{8,64})\.(?:pth|pt|pkl)$", name)
+    if wanted is None:
+        return
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    if not digest.hexdigest().startswith(wanted[1]):
+        raise ValueError(
+            f"checkpoint {path} has SHA-256 {digest.hexdigest()[:16]}..., its name says "
+            f"{wanted[1]}: it is broken, fetch it again"
+        )
 
 
 def save_checkpoint(checkpoint: dict, path: str | Path) -> None:

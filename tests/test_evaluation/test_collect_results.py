@@ -13,7 +13,7 @@ _SPEC = importlib.util.spec_from_file_location("collect_results", _PATH)
 tool = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(tool)
 
-README = f"# UNet\n\nWords.\n\n{tool.BEGIN}\n{tool.END}\n\nMore words.\n"
+README = f"# UNet\n\nWords.\n\n{tool.marks()[0]}\n{tool.marks()[1]}\n\nMore words.\n"
 
 
 @pytest.fixture

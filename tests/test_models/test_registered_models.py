@@ -23,10 +23,24 @@ HEAD = dict(type="HeatmapHead", num_landmarks=K, codec=CODEC, loss=dict(type="EW
 
 # Name: the part it plays, and the arguments it needs beside its defaults.
 CASES: dict[str, tuple[str, dict]] = {
+    "DenseNet": ("backbone", dict(in_channels=1, growth_rate=2, block_layers=(1, 1, 1, 1), stem_channels=4)),
+    "HRNet": ("backbone", dict(in_channels=1, width=2, modules=(1, 1, 1))),
+    "ResNet": ("backbone", dict(in_channels=1, depth=18, base_channels=2)),
     "UNet": ("backbone", dict(widths=(4, 6))),
+    "VGG": ("backbone", dict(in_channels=1, widths=(2, 2, 4, 4, 4))),
+    "FPN": ("neck", dict(in_channels=[3, 4, 5], channels=4)),
+    "MSFA": ("neck", dict(in_channels=[3, 4, 5, 6], channels=4)),
+    "FeatureRefinementHead": (
+        "head",
+        dict(in_channels=[5, 5], num_landmarks=K, codec=CODEC, loss=dict(type="EWCLoss")),
+    ),
     "HeatmapHead": ("head", dict(in_channels=[5], num_landmarks=K, codec=CODEC, loss=dict(type="EWCLoss"))),
     "LandmarkDetector": ("detector", dict(backbone=BACKBONE, head=HEAD)),
     "EnsembleDetector": ("detector", dict(members=2, backbone=BACKBONE, head=HEAD)),
+    "MixedEnsemble": (
+        "ensemble",
+        dict(detectors=[dict(type="LandmarkDetector", backbone=BACKBONE, head=HEAD)] * 2),
+    ),
     "LandmarkDataPreprocessor": ("preprocessor", dict()),
     "AdaptiveWingLoss": ("loss", dict()),
     "DiceLoss": ("loss", dict()),
@@ -36,6 +50,12 @@ CASES: dict[str, tuple[str, dict]] = {
     "HeatmapMSELoss": ("loss", dict()),
     "SpatialCrossEntropyLoss": ("loss", dict()),
 }
+
+
+# What is published for images and has no third dimension.
+FLAT = {"DenseNet", "HRNet", "ResNet", "VGG", "FPN", "MSFA", "FeatureRefinementHead"}
+# A deep network needs an image as large as its deepest stride, twice.
+SIDE = 64
 
 
 def registered() -> list[str]:
@@ -63,10 +83,13 @@ def target(dims: int) -> HeatmapTarget:
 
 def with_dims(config: dict, dims: int) -> dict:
     """Return a config with ``dims`` wherever a model's class takes it."""
-    config = {
-        k: with_dims(v, dims) if isinstance(v, dict) and v.get("type") in CASES else v
-        for k, v in config.items()
-    }
+
+    def inside(value: object) -> object:
+        if isinstance(value, list):
+            return [inside(v) for v in value]
+        return with_dims(value, dims) if isinstance(value, dict) and value.get("type") in CASES else value
+
+    config = {key: inside(value) for key, value in config.items()}
     if "dims" in inspect.signature(MODELS.get(config["type"]).__init__).parameters:
         config["dims"] = dims
     return config
@@ -83,15 +106,26 @@ def assert_learns(module: nn.Module, total: Tensor) -> None:
 
 
 def run_backbone(module: nn.Module, dims: int) -> None:
-    outputs = module(torch.rand(2, 1, *SIZE[dims]))
+    outputs = module(torch.rand(2, 1, *([SIDE] * 2 if type(module).__name__ in FLAT else SIZE[dims])))
     assert isinstance(outputs, tuple)
     assert [o.shape[1] for o in outputs] == list(module.out_channels)
     assert all(o.ndim == dims + 2 and len(o) == 2 for o in outputs)
     assert_learns(module, sum(o.square().mean() for o in outputs))
 
 
+def run_neck(module: nn.Module, dims: int) -> None:
+    channels = CASES[type(module).__name__][1]["in_channels"]
+    features = [torch.rand(2, c, *[SIDE // 2**i] * dims, requires_grad=True) for i, c in enumerate(channels)]
+    outputs = module(features)
+    assert [o.shape[1] for o in outputs] == list(module.out_channels)
+    assert outputs[0].shape[2:] == features[0].shape[2:]
+    assert_learns(module, sum(o.square().mean() for o in outputs))
+    assert all(f.grad.any() for f in features)
+
+
 def run_head(module: nn.Module, dims: int) -> None:
-    features = [torch.rand(2, 5, *SIZE[dims], requires_grad=True)]
+    levels = len(CASES[type(module).__name__][1]["in_channels"])
+    features = [torch.rand(2, 5, *SIZE[dims], requires_grad=True) for _ in range(levels)]
     losses = module.loss(features, samples(dims), SIZE[dims])
     assert all(name.startswith("loss_") for name in losses)
     assert_learns(module, sum(losses.values()))
@@ -136,6 +170,13 @@ def run_detector(module: nn.Module, dims: int) -> None:
         assert sample.pred_scores.shape == (K,)
 
 
+def run_ensemble(module: nn.Module, dims: int) -> None:
+    data = dict(inputs=[torch.rand(1, *SIZE[dims]) for _ in range(2)], data_samples=samples(dims))
+    with pytest.raises(NotImplementedError, match="one by one"):
+        module(**module.data_preprocessor(data, training=True), mode="loss")
+    assert [s.pred_landmarks.shape for s in module.eval().test_step(data)] == [(K, dims)] * 2
+
+
 def run_preprocessor(module: nn.Module, dims: int) -> None:
     cases = samples(dims)
     batch = module(dict(inputs=[torch.rand(1, *SIZE[dims]) for _ in cases], data_samples=cases))
@@ -146,9 +187,11 @@ def run_preprocessor(module: nn.Module, dims: int) -> None:
 
 RUN = dict(
     backbone=run_backbone,
+    neck=run_neck,
     head=run_head,
     loss=run_loss,
     detector=run_detector,
+    ensemble=run_ensemble,
     preprocessor=run_preprocessor,
 )
 
@@ -157,8 +200,9 @@ def test_the_table_is_complete():
     assert registered() == sorted(CASES), "give every registered class a line in CASES, and no other"
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize(
+    ("name", "dims"), [(n, d) for n in sorted(CASES) for d in (2, 3) if d == 2 or n not in FLAT]
+)
 def test_it_runs_and_learns(name, dims):
     part, arguments = CASES[name]
     torch.manual_seed(0)

@@ -75,7 +75,7 @@ def test_measures_and_renders(tmp_path):
     tool()["main"](["--render", str(page)])
     text = page.read_text()
     assert "old" not in text
-    assert "### Highest pixel and centroid around it" in text
+    assert "#### Highest pixel and centroid around it" in text
     assert "| 1x33x96x128x128 | mmlandmark |" in text
     assert text.endswith("after\n")
 

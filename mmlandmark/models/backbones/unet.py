@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from mmlandmark.models.blocks import conv_block, start_as_pytorch
+from mmlandmark.models.recompute import recomputed
 from mmlandmark.registry import MODELS
 
 INSTANCE_NORM = dict(type="IN")
@@ -83,17 +82,15 @@ class UNet(BaseModule):
         self.out_channels = [widths[i] for i in out_indices]
         norm_cfg, conv_cfg = _of_dims(norm_cfg, dims), dict(type=f"Conv{dims}d")
 
-        shared = dict(padding=1, bias=conv_bias, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        shared = dict(bias=conv_bias, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
 
         def level(channels_in: int, channels: int) -> nn.Sequential:
-            with warnings.catch_warnings():  # The published networks have biases before their norms.
-                warnings.filterwarnings("ignore", "Unnecessary conv bias")
-                return nn.Sequential(
-                    *[
-                        ConvModule(channels_in if i == 0 else channels, channels, 3, **shared)
-                        for i in range(num_convs)
-                    ]
-                )
+            return nn.Sequential(
+                *[
+                    conv_block(channels_in if i == 0 else channels, channels, **shared)
+                    for i in range(num_convs)
+                ]
+            )
 
         self.pool = nn.MaxPool2d(2) if dims == 2 else nn.MaxPool3d(2)
         mode = {("bilinear", 3): "trilinear"}.get((upsample, dims), upsample)
@@ -104,11 +101,7 @@ class UNet(BaseModule):
             self.add_module(f"down{i + 1}", level(in_channels if i == 0 else widths[i - 1], width))
         for i in range(len(widths) - 1, 0, -1):
             self.add_module(f"up{len(widths) - i}", level(widths[i] + widths[i - 1], widths[i - 1]))
-        # mmcv starts these convolutions 2.4 times wider than PyTorch does. Behind a norm the scale changes no
-        # output, but the same step of the optimiser then turns the weights less.
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Conv3d):
-                module.reset_parameters()
+        start_as_pytorch(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return decoder features of ``out_indices``; (B, in_channels, *S) -> tuple of (B, C, *S / 2^i).
@@ -138,7 +131,7 @@ class UNet(BaseModule):
     def _run(self, name: str, features: Tensor) -> Tensor:
         module = getattr(self, name)
         if self.with_checkpoint and self.training:
-            return checkpoint(module, features, use_reentrant=False)
+            return recomputed(module, features)
         return module(features)
 
 

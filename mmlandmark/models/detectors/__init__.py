@@ -3,5 +3,6 @@
 from mmlandmark.models.detectors.base_detector import BaseDetector
 from mmlandmark.models.detectors.ensemble_detector import EnsembleDetector
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
+from mmlandmark.models.detectors.mixed_ensemble import MixedEnsemble
 
-__all__ = ["BaseDetector", "EnsembleDetector", "LandmarkDetector"]
+__all__ = ["BaseDetector", "EnsembleDetector", "LandmarkDetector", "MixedEnsemble"]

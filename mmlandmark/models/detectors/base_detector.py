@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlandmark.models.detectors.views import checked_views, view_matrix, view_of
-from mmlandmark.models.heads import HeatmapHead
+from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample, apply_matrix, invert_matrix
 
@@ -23,11 +24,14 @@ class BaseDetector(BaseModel):
         test_cfg: ``flip`` (bool): average with the maps of the mirrored image, which makes the result
             exactly equivariant to a mirror; ``views`` (list of dict): the mean of what is found in the image
             ``rotation`` degrees turned and ``scale`` times as large, ``dict()`` being the image as it is;
-            ``keep_heatmaps`` (bool): return the maps as well, those of the first view.
+            ``keep_heatmaps`` (bool): return the maps as well, those of the first view; ``batch_statistics``
+            (bool): let batch norms use the statistics of the batch they see, as the published code of FARNet
+            does at the test; only for reproducing published numbers, since a result then depends on its
+            batch.
         init_cfg: See MMEngine.
     """
 
-    head: HeatmapHead
+    head: BaseHeatmapHead
 
     def __init__(
         self,
@@ -37,7 +41,7 @@ class BaseDetector(BaseModel):
     ) -> None:
         # Built here, since MMEngine would look it up in its root registry.
         super().__init__(MODELS.build(data_preprocessor or dict(type="LandmarkDataPreprocessor")), init_cfg)
-        self.test_cfg = {"flip": False, "views": None, "keep_heatmaps": False}
+        self.test_cfg = {"flip": False, "views": None, "keep_heatmaps": False, "batch_statistics": False}
         unknown = set(test_cfg or {}) - set(self.test_cfg)
         if unknown:
             raise ValueError(
@@ -45,6 +49,15 @@ class BaseDetector(BaseModel):
             )
         self.test_cfg.update(test_cfg or {})
         checked_views(self.test_cfg["views"])
+
+    def train(self, mode: bool = True) -> BaseDetector:
+        """Set the mode of training or of the test."""
+        super().train(mode)
+        if self.test_cfg["batch_statistics"]:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.training, module.track_running_stats = True, mode
+        return self
 
     @abstractmethod
     def raw_maps(self, inputs: Tensor) -> Tensor:

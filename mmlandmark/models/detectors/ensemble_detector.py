@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmlandmark.models.detectors.base_detector import BaseDetector
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
-from mmlandmark.models.heads import HeatmapHead
+from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample
 
@@ -50,7 +50,7 @@ class EnsembleDetector(BaseDetector):
         )
 
     @property
-    def head(self) -> HeatmapHead:
+    def head(self) -> BaseHeatmapHead:
         """The head that decodes for all; the members' differ in their weights only."""
         return self.members[0].head
 

@@ -18,7 +18,7 @@ class LandmarkDetector(BaseDetector):
     Args:
         backbone: Config of the backbone.
         head: Config of the head; its ``in_channels`` is taken from the backbone or neck when absent.
-        neck: Config of the neck, or None.
+        neck: Config of the neck, or None; its ``in_channels`` is taken from the backbone when absent.
         data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg``.
         test_cfg: ``flip``, ``views`` and ``keep_heatmaps``.
         init_cfg: See MMEngine.
@@ -35,6 +35,9 @@ class LandmarkDetector(BaseDetector):
     ) -> None:
         super().__init__(data_preprocessor, test_cfg, init_cfg)
         self.backbone = MODELS.build(backbone)
+        if neck is not None:
+            neck = dict(neck)
+            neck.setdefault("in_channels", list(self.backbone.out_channels))
         self.neck = MODELS.build(neck) if neck is not None else None
         source = self.neck if self.neck is not None else self.backbone
         head = dict(head)
@@ -45,7 +48,8 @@ class LandmarkDetector(BaseDetector):
     def extract_features(self, inputs: Tensor) -> Sequence[Tensor]:
         """Return the features the head works on, from (B, C, *S) images."""
         features = self.backbone(inputs)
-        return features if self.neck is None else self.neck(features)
+        features = features if self.neck is None else self.neck(features)
+        return (*features, inputs) if self.head.takes_image else features
 
     def raw_maps(self, inputs: Tensor) -> Tensor:
         """Return the raw maps (B, R * K, *S) of the head's first level."""

@@ -1,5 +1,7 @@
 """Heads: from features to heatmaps, losses and landmarks."""
 
+from mmlandmark.models.heads.base_heatmap_head import BaseHeatmapHead
+from mmlandmark.models.heads.feature_refinement_head import FeatureRefinementHead
 from mmlandmark.models.heads.heatmap_head import HeatmapHead
 
-__all__ = ["HeatmapHead"]
+__all__ = ["BaseHeatmapHead", "FeatureRefinementHead", "HeatmapHead"]

@@ -1,0 +1,39 @@
+# Set HAND_ATLAS_ROOT to the folder that holds the images and setup/all.csv. Three folds; --cfg-options fold=2
+# for others.
+data_root = "{{$HAND_ATLAS_ROOT:data/hand_atlas}}"
+load = [
+    dict(type="LoadImage", size=(1024, 1024), channels=1),
+    dict(type="Resize", size=(512, 512), keep_aspect=True),
+]
+train_pipeline = [
+    *load,
+    dict(type="RandomAffine", rotation=15, scale=0.15, shift=25),
+    dict(type="RandomElastic", amplitude=8, prob=0.5),
+    dict(type="Resample"),
+    dict(type="RandomBrightnessContrast", brightness=0.2, contrast=0.2),
+    dict(type="PackInputs"),
+]
+test_pipeline = [*load, dict(type="Resample"), dict(type="PackInputs")]
+
+dataset = dict(type="DigitalHandAtlas", data_root=data_root, fold=1, image_cache=dict(mode="ram"))
+train_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    dataset=dict(dataset, split="train", pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(dataset, split="test", pipeline=test_pipeline, test_mode=True),
+)
+test_dataloader = val_dataloader
+# Publications take the wrist from landmarks 0 and 4 or from 1 and 5; both are reported.
+val_evaluator = [
+    dict(type="LandmarkMetric", reference=dict(pair=(0, 4), mm=50.0), radii=(2, 4, 10)),
+    dict(type="LandmarkMetric", reference=dict(pair=(1, 5), mm=50.0), radii=(2, 4, 10), prefix="pair15"),
+]
+test_evaluator = val_evaluator

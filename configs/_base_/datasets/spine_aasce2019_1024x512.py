@@ -1,0 +1,41 @@
+# Set SPINE_ROOT to the folder that holds data and labels. A tenth of the 481 films is the test part, all
+# films of one person on one side: about 431 and 50 films, as in publications.
+data_root = "{{$SPINE_ROOT:data/spine_aasce2019}}"
+load = [dict(type="LoadImage", size=(1024, 512), channels=1), dict(type="Resize", size=(1024, 512))]
+train_pipeline = [
+    *load,
+    dict(type="RandomAffine", rotation=5, scale=0.1, shift=25),
+    dict(type="Resample"),
+    dict(type="RandomBrightnessContrast", brightness=0.2, contrast=0.2),
+    dict(type="PackInputs"),
+]
+test_pipeline = [*load, dict(type="Resample"), dict(type="PackInputs")]
+
+dataset = dict(
+    type="SpineAasce2019",
+    data_root=data_root,
+    sort_vertebra_points=True,
+    num_folds=10,
+    fold=0,
+    image_cache=dict(mode="ram"),
+)
+train_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    dataset=dict(dataset, split="train", pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(dataset, pipeline=test_pipeline, test_mode=True),
+)
+test_dataloader = val_dataloader
+val_evaluator = [
+    dict(type="CoordinateMetric"),
+    dict(type="LandmarkMetric", unit="px", radii=(10, 20, 40)),
+]
+test_evaluator = val_evaluator

@@ -1,0 +1,25 @@
+# FARNet (Ao and Wu 2023) as published: DenseNet-121 from ImageNet, MSFA, feature refinement, EWC loss at both
+# sizes.
+model = dict(
+    type="LandmarkDetector",
+    data_preprocessor=dict(
+        type="LandmarkDataPreprocessor",
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        channels=3,
+        size_divisor=32,
+        channels_last=True,
+    ),
+    backbone=dict(
+        type="DenseNet",
+        depth=121,
+        init_cfg=dict(type="Pretrained", checkpoint="torchvision://densenet121"),
+    ),
+    neck=dict(type="MSFA"),
+    head=dict(
+        type="FeatureRefinementHead",
+        num_landmarks=19,
+        codec=dict(type="GaussianHeatmapCodec", sigma=10, decoder="argmax"),
+        loss=dict(type="EWCLoss", alpha=40),
+    ),
+)

@@ -1,0 +1,7 @@
+# As FARNet's published code: Adam, a tenth of the rate after 200 of 300 epochs, one image a batch.
+train_cfg = dict(by_epoch=True, max_epochs=300, val_interval=20)
+val_cfg = dict()
+test_cfg = dict()
+
+optim_wrapper = dict(type="AutocastOptimWrapper", optimizer=dict(type="Adam", lr=1e-4))
+param_scheduler = [dict(type="MultiStepLR", milestones=[200], gamma=0.1, by_epoch=True)]

@@ -1,0 +1,6 @@
+_base_ = [
+    "../_base_/default_runtime.py",
+    "../_base_/datasets/isbi2015_800x640.py",
+    "../_base_/models/farnet.py",
+    "../_base_/schedules/adam_multistep.py",
+]

@@ -1,0 +1,86 @@
+"""One model out of several trained ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmlandmark.apis.testing import find_checkpoint
+from mmlandmark.engine import ConfigError, load_config
+from mmlandmark.registry import MODELS
+from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, save_checkpoint
+
+
+def build_ensemble(
+    folders: Sequence[str | Path], out: str | Path, *, average: str = "points", which: str | None = None
+) -> tuple[Config, Path]:
+    """Put the detectors of several work folders together.
+
+    Data, pipelines and metrics are those of the first folder.
+
+    Args:
+        folders: Work folders of training runs.
+        out: Folder for ``ensemble.py`` and ``ensemble.pth``, a config and weights like any others.
+        average: ``points`` or ``heatmaps``, see :class:`~mmlandmark.models.detectors.MixedEnsemble`.
+        which: ``last`` or ``best``, of every folder.
+
+    Returns:
+        The config and the file of the weights.
+
+    Raises:
+        ConfigError: A folder holds no config, or not one.
+        FileNotFoundError: A folder holds no checkpoint.
+        ValueError: The detectors do not go together.
+    """
+    configs = [_config_of(Path(folder)) for folder in folders]
+    if not configs:
+        raise ConfigError("an ensemble needs at least one work folder")
+    members = [copy.deepcopy(config.model) for config in configs]
+    for member in members:  # the weights come from the checkpoints, not from where the training began
+        if "backbone" in member and "init_cfg" in member.backbone:
+            member.backbone.init_cfg = None
+    whole = copy.deepcopy(configs[0])
+    first = members[0].get("data_preprocessor") or {}
+    whole.model = dict(
+        type="MixedEnsemble",
+        average=average,
+        detectors=members,
+        data_preprocessor=dict(
+            type="LandmarkDataPreprocessor",
+            size_divisor=first.get("size_divisor", 1),
+            channels_last=first.get("channels_last", False),
+        ),
+        test_cfg=dict(first_test_cfg) if (first_test_cfg := members[0].get("test_cfg")) else None,
+    )
+    model = MODELS.build(whole.model)
+    state, seeds = {}, []
+    for index, config in enumerate(configs):
+        path = find_checkpoint(config, which)
+        checkpoint = load_checkpoint(path)
+        check_state_dict(model.members[index], checkpoint["state_dict"], str(path))
+        state.update({f"members.{index}.{k}": v for k, v in checkpoint["state_dict"].items()})
+        seeds.append(checkpoint.get("meta", {}).get("seed"))
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    whole.work_dir = str(out)
+    whole.dump(str(out / "ensemble.py"))
+    save_checkpoint(
+        dict(state_dict=state, meta=dict(seed=None, members=[str(f) for f in folders], seeds=seeds)),
+        out / "ensemble.pth",
+    )
+    return load_config(out / "ensemble.py"), out / "ensemble.pth"
+
+
+def _config_of(folder: Path) -> Config:
+    """Return the config that a training run left in its work folder."""
+    found = sorted(folder.glob("*.py")) if folder.is_dir() else []
+    if len(found) != 1:
+        raise ConfigError(
+            f"{folder}: expected the work folder of one training run, found {len(found)} configs"
+        )
+    config = load_config(found[0])
+    config.work_dir = str(folder)
+    return config

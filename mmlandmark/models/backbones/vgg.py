@@ -1,0 +1,74 @@
+"""VGG (Simonyan and Zisserman 2015) with the parameter names of torchvision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmlandmark.models.backbones.pretrained_backbone import PretrainedBackbone
+from mmlandmark.registry import MODELS
+
+# Convolutions per block.
+ARCHITECTURES = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+@MODELS.register_module()
+class VGG(PretrainedBackbone):
+    """VGG without its classifier; the levels are its five blocks, at strides 1, 2, 4, 8 and 16.
+
+    Args:
+        depth: 16 or 19.
+        batch_norm: With batch norm behind every convolution.
+        widths: Channels per block; narrower than the published ones there are no weights for.
+        **kwargs: ``in_channels``, ``out_indices``, ``frozen_stages`` (0, the first block, to 4),
+            ``norm_eval``, ``with_checkpoint``, ``init_cfg``: see :class:`PretrainedBackbone`.
+    """
+
+    unused_prefixes = ("classifier.",)
+    first_conv = "features.0.weight"
+
+    def __init__(
+        self,
+        depth: int = 16,
+        batch_norm: bool = False,
+        widths: tuple[int, ...] = WIDTHS,
+        **kwargs: Any,
+    ) -> None:
+        if depth not in ARCHITECTURES:
+            raise ValueError(f"VGG depth must be one of {sorted(ARCHITECTURES)}, got {depth}")
+        if len(widths) != 5:
+            raise ValueError(f"VGG has five blocks, got widths {tuple(widths)}")
+        super().__init__([(width, 2**i) for i, width in enumerate(widths)], **kwargs)
+        layers: list[nn.Module] = []
+        self.ends: list[int] = []  # where every block ends; its pooling follows
+        channels = self.in_channels
+        for width, count in zip(widths, ARCHITECTURES[depth], strict=True):
+            for _ in range(count):
+                layers.append(nn.Conv2d(channels, width, 3, padding=1))
+                layers += [nn.BatchNorm2d(width)] if batch_norm else []
+                layers.append(nn.ReLU(inplace=True))
+                channels = width
+            self.ends.append(len(layers))
+            layers.append(nn.MaxPool2d(2, 2))
+        self.features = nn.Sequential(*layers[:-1])
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        self.freeze()
+
+    def stages(self) -> list[list[nn.Module]]:
+        """Return the five blocks, each but the first with the pooling before it."""
+        starts = [0, *self.ends[:-1]]
+        return [list(self.features[a:b]) for a, b in zip(starts, self.ends, strict=True)]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the levels of ``out_indices``; (B, in_channels, H, W) -> tuple of (B, C, H / s, W / s)."""
+        levels = []
+        features = images
+        for start, end in zip([0, *self.ends[:-1]], self.ends, strict=True):
+            features = self.run(self.features[start:end], features)
+            levels.append(features)
+        return tuple(levels[i] for i in self.out_indices)

@@ -1,0 +1,102 @@
+"""Trained detectors of any kind, tested together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmlandmark.models.detectors.base_detector import BaseDetector
+from mmlandmark.models.heads import BaseHeatmapHead
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample
+
+AVERAGES = ("points", "heatmaps")
+
+
+@MODELS.register_module()
+class MixedEnsemble(BaseDetector):
+    """Detectors that were trained one by one, of one kind or of several, for the same landmarks and input.
+
+    Every member normalises the image as it was trained to. ``tools/ensemble.py`` builds one from work
+    folders. To train several of one kind side by side there is :class:`EnsembleDetector`.
+
+    Args:
+        detectors: Configs of the members.
+        average: ``points``: every member decodes, and the mean point counts; ``heatmaps``: the mean map is
+            decoded, by the first member's codec, for which all maps need one size.
+        data_preprocessor: Of what all members share; no normalisation by default.
+        test_cfg: ``flip``, ``views`` and ``keep_heatmaps``, see :class:`BaseDetector`.
+        init_cfg: See MMEngine.
+
+    Raises:
+        ValueError: No members, they differ in their number of landmarks, or ``average`` is unknown.
+    """
+
+    def __init__(
+        self,
+        detectors: Sequence[dict],
+        average: str = "points",
+        data_preprocessor: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, test_cfg, init_cfg)
+        if average not in AVERAGES:
+            raise ValueError(f"average must be one of {AVERAGES}, got {average!r}")
+        self.average = average
+        self.members = nn.ModuleList(MODELS.build(detector) for detector in detectors)
+        counts = sorted({member.head.num_landmarks for member in self.members})
+        if len(counts) != 1:
+            raise ValueError(
+                f"the members of an ensemble must find the same landmarks, they find {counts or 'none'}"
+            )
+
+    @property
+    def head(self) -> BaseHeatmapHead:
+        """The first member's head."""
+        return self.members[0].head
+
+    def raw_maps(self, inputs: Tensor) -> Tensor:
+        """Return the mean raw maps (B, R * K, *S), of members with one size of map."""
+        return _mean([m.raw_maps(self._own(m, inputs)) for m in self.members])
+
+    def detect(
+        self, inputs: Tensor, flip_permutation: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Find the landmarks; see :meth:`BaseDetector.detect`. Scores are the lowest of all members."""
+        found = []
+        for member in self.members:
+            permutation = flip_permutation
+            if permutation is not None:  # for as many readers as the member has
+                count = member.head.num_landmarks
+                first = list(permutation)[:count]
+                permutation = [r * count + k for r in range(member.head.num_readers) for k in first]
+            found.append(member.detect(self._own(member, inputs), permutation))
+        maps, points, scores = zip(*found, strict=True)
+        readers = self.head.num_readers
+        if self.average == "heatmaps":
+            mean = _mean(list(maps))
+            return mean, *self.head.predict(mean, inputs.shape[2:])
+        # Members may have different readers: of each the mean counts, handed on for every reader of the
+        # first.
+        mean_points = torch.stack([p.mean(1) for p in points]).mean(0)
+        lowest = torch.stack([s.amin(1) for s in scores]).amin(0)
+        spread = (len(inputs), readers, self.head.num_landmarks)
+        return maps[0], mean_points[:, None].expand(*spread, -1), lowest[:, None].expand(spread)
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
+        """Not possible: members are trained before they come together."""
+        raise NotImplementedError("MixedEnsemble is made of trained detectors: train its members one by one")
+
+    @staticmethod
+    def _own(member: BaseDetector, inputs: Tensor) -> Tensor:
+        return member.data_preprocessor.normalize(inputs)
+
+
+def _mean(maps: list[Tensor]) -> Tensor:
+    shapes = sorted({tuple(m.shape[1:]) for m in maps})
+    if len(shapes) != 1:
+        raise ValueError(f"maps of different shapes have no mean: {shapes}; average points instead")
+    return sum(maps) / len(maps)

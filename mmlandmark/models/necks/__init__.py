@@ -1,0 +1,6 @@
+"""Necks: from the levels of a backbone to the features that a head works on, one family per file."""
+
+from mmlandmark.models.necks.fpn import FPN
+from mmlandmark.models.necks.msfa import MSFA
+
+__all__ = ["FPN", "MSFA"]

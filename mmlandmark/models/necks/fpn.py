@@ -1,0 +1,51 @@
+"""Feature pyramid (Lin et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmlandmark.models.blocks import start_as_pytorch, upsample
+from mmlandmark.registry import MODELS
+
+
+@MODELS.register_module()
+class FPN(BaseModule):
+    """From the deepest level up, each brought to one width and added; the finest is returned.
+
+    Args:
+        in_channels: Channels of the levels, finest first.
+        channels: Width of the pyramid.
+        upsample_to: Factor by which the finest level is enlarged, bilinear, before the head: 4 brings the
+            first block of a backbone back to the size of the image, as in table 2 of FARNet.
+        init_cfg: See MMEngine.
+
+    Attributes:
+        out_channels: Channels of the one level that is returned, in a list.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: int = 256,
+        upsample_to: int = 1,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.laterals = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
+        self.output = nn.Conv2d(channels, channels, 3, padding=1)
+        self.upsample_to, self.out_channels = upsample_to, [channels]
+        start_as_pytorch(self)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor]:
+        """Return (B, channels, f H, f W), f as ``upsample_to``, from levels (B, C, H / 2^i, W / 2^i)."""
+        *finer, found = (lateral(f) for lateral, f in zip(self.laterals, features, strict=True))
+        for lateral in reversed(finer):
+            found = lateral + upsample(found, lateral)
+        found = self.output(found)
+        if self.upsample_to != 1:
+            found = F.interpolate(found, scale_factor=self.upsample_to, mode="bilinear", align_corners=False)
+        return (found,)

@@ -1,0 +1,101 @@
+"""Several trained runs as one model."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mmlandmark.apis import build_ensemble, train_config
+from mmlandmark.apis import test_config as run_test
+from mmlandmark.engine import ConfigError, load_config
+from mmlandmark.registry import MODELS
+from mmlandmark.testing import tiny_config
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Return the work folders of two runs that differ in their start and in their normalisation."""
+    folders = []
+    for seed in (0, 1):
+        folder = tmp_path_factory.mktemp(f"run{seed}")
+        config = tiny_config(folder, max_epochs=1)
+        config.model.data_preprocessor.mean = 0.4 + 0.1 * seed
+        config.randomness = dict(seed=seed)
+        config.dump(folder / "source.py")
+        train_config(load_config(folder / "source.py"))
+        (folder / "source.py").unlink()
+        config.dump(folder / "tiny.py")
+        folders.append(folder)
+    return folders
+
+
+def points(folder) -> dict[str, np.ndarray]:
+    cases = json.loads((folder / "predictions.json").read_text())["cases"]
+    return {case["sample_id"]: np.array(case["pred"], dtype=float) for case in cases}
+
+
+def test_the_mean_point_of_all_members_counts(runs, tmp_path):
+    each = []
+    for number, folder in enumerate(runs):
+        config, checkpoint = build_ensemble([folder], tmp_path / f"one{number}")
+        run_test(config, checkpoint, out_dir=tmp_path / f"one{number}" / "test")
+        each.append(points(tmp_path / f"one{number}" / "test"))
+        run_test(load_config(folder / "tiny.py"), folder / "epoch_1.pth", out_dir=tmp_path / f"own{number}")
+        for key, value in points(tmp_path / f"own{number}").items():
+            np.testing.assert_allclose(each[-1][key], value, atol=1e-3)  # an ensemble of one is that one
+    config, checkpoint = build_ensemble(runs, tmp_path / "both")
+    run_test(config, checkpoint, out_dir=tmp_path / "both" / "test")
+    found = points(tmp_path / "both" / "test")
+    assert len(found) == 4
+    for key, value in found.items():
+        np.testing.assert_allclose(value, (each[0][key] + each[1][key]) / 2, atol=1e-3)
+
+
+def test_the_mean_map_is_decoded(runs, tmp_path):
+    config, checkpoint = build_ensemble(runs, tmp_path, average="heatmaps")
+    model = MODELS.build(config.model)
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)["state_dict"])
+    model.eval()
+    image = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        maps, found, _ = model.detect(image)
+        own = [m.heatmaps(m.data_preprocessor.normalize(image)) for m in model.members]
+    torch.testing.assert_close(maps, (own[0] + own[1]) / 2)
+    torch.testing.assert_close(found, model.head.predict(maps, (64, 64))[0])
+
+
+def test_members_with_and_without_readers_and_mirrored():
+    torch.manual_seed(0)
+    member = tiny_config("unused").model
+    twice = tiny_config("unused").model
+    twice.head.num_readers = 2
+    model = MODELS.build(dict(type="MixedEnsemble", detectors=[member, twice])).eval()
+    permutation = list(range(19))
+    permutation[0], permutation[1] = 1, 0
+    image = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        _, one, _ = model.detect(image, permutation)
+        _, other, _ = model.detect(image.flip(-1), permutation)
+    assert one.shape == (2, 1, 19, 2)
+    mirrored = other[..., permutation, :].clone()
+    mirrored[..., 0] = 63 - mirrored[..., 0]
+    torch.testing.assert_close(one, mirrored, atol=1e-3, rtol=0)
+
+
+def test_what_does_not_go_together_is_named(runs, tmp_path):
+    with pytest.raises(ConfigError, match="expected the work folder of one training run, found 0 configs"):
+        build_ensemble([tmp_path / "nowhere"], tmp_path / "out")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "tiny.py").write_text((runs[0] / "tiny.py").read_text())
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        build_ensemble([empty], tmp_path / "out")
+    fewer = tiny_config("unused").model
+    fewer.head.num_landmarks = 5
+    with pytest.raises(ValueError, match=r"same landmarks, they find \[5, 19\]"):
+        MODELS.build(dict(type="MixedEnsemble", detectors=[tiny_config("unused").model, fewer]))
+    with pytest.raises(ValueError, match="average must be one of"):
+        MODELS.build(dict(type="MixedEnsemble", detectors=[fewer], average="median"))

@@ -1,0 +1,62 @@
+"""tools/pack_dataset.py: a small copy that measures the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmlandmark.datasets import LandmarkDataset
+
+ROOT = Path(__file__).parents[2]
+_SPEC = importlib.util.spec_from_file_location("pack_dataset", ROOT / "tools" / "pack_dataset.py")
+tool = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(tool)
+
+
+@pytest.fixture
+def source(tmp_path):
+    rng = np.random.default_rng(0)
+    samples = []
+    for number, split in enumerate(["train", "train", "test"]):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), rng.integers(0, 255, (120, 90), dtype=np.uint8))
+        points = [[10.0 + number, 20.0], [89.0, 119.0], None]
+        samples.append(
+            dict(id=str(number), image=f"{number}.png", split=split, landmarks=points, group=f"p{number}")
+        )
+    content = dict(schema=dict(name="three", landmarks=["a", "b", "c"]), spacing=0.1, samples=samples)
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    config = tmp_path / "config.py"
+    data = f"dict(type='LandmarkDataset', data_root={str(tmp_path)!r}, ann_file='all.json', split="
+    config.write_text(
+        "".join(f"{part}_dataloader = dict(dataset={data}{part!r}))\n" for part in ("train", "test"))
+    )
+    return config
+
+
+def test_the_copy_measures_the_same(source, tmp_path, capsys):
+    out = tmp_path / "copy"
+    tool.main([str(source), "--size", "40", "45", "--out", str(out)])
+    assert "wrote 3 samples" in capsys.readouterr().out
+    copy = LandmarkDataset("annotations.json", str(out))
+    assert [copy.get_data_info(i)["split"] for i in range(3)] == ["train", "train", "test"]
+    assert copy.schema.landmarks == ("a", "b", "c")
+    record = copy.get_data_info(1)
+    assert cv2.imread(record["img_path"], cv2.IMREAD_GRAYSCALE).shape == (40, 45)
+    points = np.asarray(record["landmarks"])
+    np.testing.assert_allclose(points[0], [(11 + 0.5) / 2 - 0.5, (20 + 0.5) / 3 - 0.5], atol=1e-3)
+    assert np.isnan(points[2]).all()
+    np.testing.assert_allclose(record["spacing"], [0.2, 0.3])
+    millimetres = (points[1] - points[0]) * record["spacing"]
+    np.testing.assert_allclose(millimetres, 0.1 * np.array([89.0 - 11.0, 119.0 - 20.0]), atol=1e-3)
+
+
+def test_a_sample_of_two_splits_is_refused(source, tmp_path):
+    text = source.read_text().replace("split='test'", "split='train'")
+    source.write_text(text)
+    with pytest.raises(ValueError, match="sample '0' is in two splits"):
+        tool.main([str(source), "--size", "40", "45", "--out", str(tmp_path / "copy")])

@@ -1,0 +1,85 @@
+"""tools/sweep.py: variants of one config, each recorded once."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from mmlandmark.engine import load_config
+from mmlandmark.registry import MODELS
+from mmlandmark.testing import tiny_config
+from mmlandmark.utils.command_line import parse_value
+
+ROOT = Path(__file__).parents[2]
+_SPEC = importlib.util.spec_from_file_location("sweep", ROOT / "tools" / "sweep.py")
+tool = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(tool)
+SWEEPS = sorted((ROOT / "configs").glob("*/sweeps/*.py"))
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    tiny_config("unused", max_epochs=1).dump(tmp_path / "tiny.py")
+    (tmp_path / "sweeps").mkdir()
+    path = tmp_path / "sweeps" / "losses.py"
+    path.write_text(
+        "config = '../tiny.py'\nseeds = [0, 1]\n"
+        "arms = dict(ewc={}, mse={'model.head.loss': dict(_delete_=True, type='HeatmapMSELoss')})\n"
+    )
+    return path
+
+
+def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
+    work = tmp_path / "work"
+    tool.main([str(sweep), "--seeds", "0", "--work-dir", str(work)])
+    folder = tmp_path / "results" / "losses"
+    records = {p.name: json.loads(p.read_text()) for p in folder.iterdir()}
+    assert set(records) == {"ewc_seed0.json", "mse_seed0.json"}
+    assert records["ewc_seed0.json"]["config_hash"] != records["mse_seed0.json"]["config_hash"]
+    assert records["mse_seed0.json"]["seed"] == 0
+    assert "HeatmapMSELoss" in (work / "mse_seed0" / "tiny.py").read_text()
+    before = (folder / "mse_seed0.json").stat().st_mtime_ns
+    capfd.readouterr()
+    tool.main([str(sweep), "--seeds", "0", "--work-dir", str(work)])
+    assert capfd.readouterr().out.count("recorded already") == 2
+    assert (folder / "mse_seed0.json").stat().st_mtime_ns == before
+    tool.main([str(sweep), "--list"])
+    assert capfd.readouterr().out.count("to be done") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("config = '../tiny.py'\nseeds = [0]\n", ValueError, "lacks arms"),
+        ("config = '../none.py'\nseeds = [0]\narms = {}\n", FileNotFoundError, r"none\.py does not exist"),
+        ("config = '../tiny.py'\nseeds = [0]\narms = {'a': 3}\n", ValueError, "arm 'a' must be a dict"),
+    ],
+)
+def test_bad_sweeps_are_named(sweep, text, error, message):
+    sweep.write_text(text)
+    with pytest.raises(error, match=message):
+        tool.load_sweep(sweep)
+
+
+def test_unknown_arms_are_named(sweep):
+    with pytest.raises(ValueError, match=r"no arms \['l1'\]; it has \['ewc', 'mse'\]"):
+        tool.main([str(sweep), "--arms", "l1"])
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        tool.main([str(sweep.parent / "other.py")])
+
+
+@pytest.mark.parametrize(
+    ("path", "arm"),
+    [(p, arm) for p in SWEEPS for arm in tool.load_sweep(p)["arms"]],
+    ids=lambda v: getattr(v, "stem", v),
+)
+def test_every_arm_of_a_shipped_sweep_is_a_model(path, arm):
+    sweep = tool.load_sweep(path)
+    # As they go through the command line.
+    options = {key: parse_value(repr(value)) for key, value in sweep["arms"][arm].items()}
+    config = load_config(sweep["config"], options)
+    model = MODELS.build(config.model)
+    assert sum(p.numel() for p in model.parameters()) > 10_000

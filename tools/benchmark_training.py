@@ -1,0 +1,144 @@
+"""Measure training steps of a config on random images: time and memory, in one run.
+
+Compared are the step as it is, the step with the operators in plain PyTorch, and a minimal loop as published
+code has
+it: targets drawn with NumPy, sample by sample, and the loss written out. With a backbone that can, also the
+    step
+that recomputes activations instead of storing them.
+
+    python tools/benchmark_training.py configs/farnet/farnet_densenet121_isbi2015_800x640.py --size 800 640
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.utils.command_line import add_config_arguments, run_tool
+from mmlandmark.utils.files import atomic_write_json
+from mmlandmark.utils.host_memory import keep_freed_memory
+
+OURS = "mmlandmark"
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_config_arguments(parser)
+    parser.add_argument("--size", nargs=2, type=int, required=True, metavar=("H", "W"), help="of the image")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5, help="turns of every contender (default 5)")
+    parser.add_argument("--threads", type=int, help="threads on the CPU")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    return parser.parse_args(argv)
+
+
+def contenders(config: Any, args: argparse.Namespace) -> dict[str, Any]:
+    """Return steps by name; all train one model on the same image."""
+    import numpy as np
+    import torch
+
+    from mmlandmark.ops.backend import using_reference
+    from mmlandmark.registry import MODELS
+    from mmlandmark.structures import LandmarkDataSample
+
+    torch.manual_seed(0)
+    model = MODELS.build(config.model).to(args.device).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    count, size = model.head.num_landmarks, tuple(args.size)
+    images = torch.rand(args.batch, 3, *size)
+    points = torch.rand(args.batch, count, 2).mul(torch.tensor(size[::-1])).numpy()
+    samples = [
+        LandmarkDataSample.from_landmarks(p, sample_id=str(i), ori_shape=size) for i, p in enumerate(points)
+    ]
+    inputs = model.data_preprocessor.normalize(images.to(args.device))
+    sigma, alpha = model.head.codec.sigma, 40.0
+
+    def learn(loss: Any) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    def ours() -> None:
+        learn(sum(model.loss(inputs, samples).values()))
+
+    def twins() -> None:
+        with using_reference():
+            ours()
+
+    def drawn(shape: tuple[int, ...]) -> torch.Tensor:
+        rows, columns = (np.arange(side, dtype=np.float64) for side in shape)
+        scale = shape[0] / size[0]
+        maps = np.zeros((args.batch, count, *shape))
+        for b, k in np.ndindex(args.batch, count):
+            x, y = scale * points[b, k]
+            maps[b, k] = np.exp(-((columns - x) ** 2 + (rows[:, None] - y) ** 2) / (2 * sigma**2))
+        return torch.from_numpy(maps.astype(np.float32)).to(args.device)
+
+    def published() -> None:
+        total = 0
+        for maps in model.head(model.extract_features(inputs)):
+            target = drawn(tuple(maps.shape[2:]))
+            total = total + ((maps - target) ** 2 * alpha**target).mean()
+        learn(total)
+
+    found = {OURS: ours, "operators in plain PyTorch": twins, "published recipe": published}
+    if hasattr(model.backbone, "with_checkpoint"):
+
+        def recomputed() -> None:
+            model.backbone.with_checkpoint = True
+            try:
+                ours()
+            finally:
+                model.backbone.with_checkpoint = False
+
+        found["backbone recomputed"] = recomputed
+    return found
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure."""
+    args = parse_args(argv)
+    import torch
+
+    from mmlandmark.engine import load_config
+    from mmlandmark.evaluation.record import git_commit, machine, versions
+    from mmlandmark.ops import backend
+    from mmlandmark.testing.measure import median_ratio, paired_times, peak_memory
+
+    config = load_config(args.config, args.cfg_options)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    functions = contenders(config, args)
+    # Memory before time: a process that keeps what it frees shows no more of it.
+    memory = {name: peak_memory(function, args.device) for name, function in functions.items()}
+    if args.device == "cpu":
+        keep_freed_memory()
+    seconds = paired_times(functions, args.rounds, args.device)
+    rows = {
+        name: dict(
+            seconds=round(statistics.median(times), 4),
+            times_ours=round(median_ratio(times, seconds[OURS]), 3),
+            peak_gigabytes=None if memory[name] is None else round(memory[name] / 2**30, 3),
+        )
+        for name, times in seconds.items()
+    }
+    for name, row in rows.items():
+        print(f"{name:<30} {row}")
+    if args.out:
+        about = dict(
+            config=Path(args.config).stem, size=args.size, batch=args.batch, rounds=args.rounds,
+            threads=torch.get_num_threads(), backend=str(backend()), machine=machine(), versions=versions(),
+            commit=git_commit(),
+        )  # fmt: skip
+        atomic_write_json(args.out, dict(about, steps=rows))
+        print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

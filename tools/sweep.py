@@ -1,0 +1,102 @@
+"""Train and test variants of one config under several seeds, and write the table.
+
+A sweep is a Python file with `config` (a config file, relative to the sweep), `seeds` and `arms`: name of the
+variant -> values that differ, as `--cfg-options` takes them. Records go to results/<sweep>/ beside the
+config; what is recorded is not run again, so a sweep that was stopped goes on:
+
+    python tools/sweep.py configs/farnet/sweeps/table2_isbi2015_320x256_cpu.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.utils.command_line import run_tool
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sweep", type=Path, help="sweep file")
+    parser.add_argument("--arms", nargs="+", metavar="NAME", help="only these variants")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="only these seeds")
+    parser.add_argument("--work-dir", type=Path, help="where runs go; work_dirs/<sweep> by default")
+    parser.add_argument("--results", type=Path, help="where records go; results/<sweep> beside the config")
+    parser.add_argument(
+        "--list", action="store_true", help="say what is recorded and what is not, run nothing"
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+    return parser.parse_args(argv)
+
+
+def load_sweep(path: Path) -> dict[str, Any]:
+    """Return a sweep's config (as a path), seeds and arms.
+
+    Raises:
+        FileNotFoundError: The sweep or its config does not exist.
+        ValueError: The sweep lacks a key, has another, or an arm is no dict.
+    """
+    from mmengine.config import Config
+
+    if not path.is_file():
+        raise FileNotFoundError(f"sweep {path} does not exist")
+    found = Config.fromfile(path).to_dict()
+    missing = [key for key in ("config", "seeds", "arms") if key not in found]
+    if missing:
+        raise ValueError(f"{path}: a sweep says config, seeds and arms; this one lacks {', '.join(missing)}")
+    sweep = {key: found[key] for key in ("config", "seeds", "arms")}
+    for arm, options in sweep["arms"].items():
+        if not isinstance(options, dict):
+            raise ValueError(f"{path}: arm {arm!r} must be a dict of config values, got {options!r}")
+    sweep["config"] = (path.parent / sweep["config"]).resolve()
+    if not sweep["config"].is_file():
+        raise FileNotFoundError(f"{path}: its config {sweep['config']} does not exist")
+    return sweep
+
+
+def run_arm(config: Path, options: dict[str, Any], seed: int, work_dir: Path, record: Path) -> None:
+    """Train one variant with one seed, going on where it was stopped, and record its test."""
+    values = [f"{key}={value!r}" for key, value in options.items()]
+    shared = [str(config), "--work-dir", str(work_dir), *(["--cfg-options", *values] if values else [])]
+    commands = (
+        ["train.py", *shared, "--seed", str(seed), "--resume", "auto"],
+        ["test.py", *shared, "--no-figures", "--record", str(record)],
+    )
+    for tool, *words in commands:
+        subprocess.run([sys.executable, str(TOOLS / tool), *words], check=True)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run what is missing of a sweep."""
+    args = parse_args(argv)
+    sweep = load_sweep(args.sweep)
+    arms = args.arms or list(sweep["arms"])
+    unknown = sorted(set(arms) - set(sweep["arms"]))
+    if unknown:
+        raise ValueError(f"{args.sweep} has no arms {unknown}; it has {sorted(sweep['arms'])}")
+    name = args.sweep.stem
+    results = args.results or sweep["config"].parent / "results" / name
+    work = args.work_dir or Path("work_dirs") / name
+    # Seed by seed, so that all variants have as many runs as each other wherever it is stopped.
+    for seed in args.seeds or sweep["seeds"]:
+        for arm in arms:
+            record = results / f"{arm}_seed{seed}.json"
+            if record.is_file():
+                print(f"{record}: recorded already")
+            elif args.list:
+                print(f"{record}: to be done")
+            else:
+                print(f"{record}: running", flush=True)
+                run_arm(sweep["config"], sweep["arms"][arm], seed, work / f"{arm}_seed{seed}", record)
+
+
+if __name__ == "__main__":
+    run_tool(main)
