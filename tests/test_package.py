@@ -93,7 +93,9 @@ def test_levels_of_instructions_agree(level, tmp_path):
     files = {}
     for wish in (level, ""):
         files[wish] = tmp_path / f"{wish or 'best'}.pt"
-        variables = dict(os.environ, PYTHONPATH=str(ROOT), MMLANDMARK_CPU_LEVEL=wish)
+        variables = dict(
+            os.environ, PYTHONPATH=str(ROOT), MMLANDMARK_CPU_LEVEL=wish, MMLANDMARK_DISABLE_EXT="0"
+        )
         subprocess.run([sys.executable, "-c", code, files[wish]], env=variables, check=True)
     for one, other in zip(torch.load(files[level]), torch.load(files[""]), strict=True):
         bound = {torch.bfloat16: 1e-2, torch.float16: 1e-3}.get(one.dtype, 1e-5)
