@@ -38,8 +38,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def contenders(config: Any, args: argparse.Namespace) -> dict[str, Any]:
-    """Return steps by name; all train one model on the same image."""
+def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """Return a model, and by name steps that train it on the same images."""
     import numpy as np
     import torch
 
@@ -98,7 +98,7 @@ def contenders(config: Any, args: argparse.Namespace) -> dict[str, Any]:
                 model.backbone.with_checkpoint = False
 
         found["backbone recomputed"] = recomputed
-    return found
+    return model, found
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
     config = load_config(args.config, args.cfg_options)
     if args.threads:
         torch.set_num_threads(args.threads)
-    functions = contenders(config, args)
+    _, functions = contenders(config, args)
     # Memory before time: a process that keeps what it frees shows no more of it.
     memory = {name: peak_memory(function, args.device) for name, function in functions.items()}
     if args.device == "cpu":

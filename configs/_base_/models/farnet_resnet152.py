@@ -1,0 +1,10 @@
+_base_ = ["./farnet.py"]
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="ResNet",
+        depth=152,
+        init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet152"),
+    ),
+)

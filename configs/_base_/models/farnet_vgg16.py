@@ -1,0 +1,12 @@
+_base_ = ["./farnet.py"]
+
+# The features are refined by the first block instead of the image (section 4.3 of the paper).
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="VGG",
+        depth=16,
+        init_cfg=dict(type="Pretrained", checkpoint="torchvision://vgg16"),
+    ),
+    neck=dict(guide=True),
+)
