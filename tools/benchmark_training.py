@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="threads on the CPU")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
@@ -101,6 +104,13 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
     return model, found
 
 
+def memory_of(name: str, argv: list[str]) -> int:
+    """Return the bytes that two steps of a contender take, in a process where nothing was freed before."""
+    command = [sys.executable, __file__, *argv, "--memory-of", name]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return int(done.stdout.splitlines()[-1])
+
+
 def main(argv: list[str] | None = None) -> None:
     """Measure."""
     args = parse_args(argv)
@@ -115,8 +125,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     _, functions = contenders(config, args)
-    # Memory before time: a process that keeps what it frees shows no more of it.
-    memory = {name: peak_memory(function, args.device) for name, function in functions.items()}
+    if args.memory_of:
+        function = functions[args.memory_of]
+        print(peak_memory(lambda: (function(), function()), args.device, warmup=0) or 0)
+        return
+    memory = {name: memory_of(name, argv or sys.argv[1:]) for name in functions}
     if args.device == "cpu":
         keep_freed_memory()
     seconds = paired_times(functions, args.rounds, args.device)
@@ -124,7 +137,7 @@ def main(argv: list[str] | None = None) -> None:
         name: dict(
             seconds=round(statistics.median(times), 4),
             times_ours=round(median_ratio(times, seconds[OURS]), 3),
-            peak_gigabytes=None if memory[name] is None else round(memory[name] / 2**30, 3),
+            peak_gigabytes=round(memory[name] / 2**30, 3),
         )
         for name, times in seconds.items()
     }

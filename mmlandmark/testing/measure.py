@@ -59,12 +59,19 @@ def median_ratio(one: Sequence[float], other: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(one, other, strict=True))
 
 
-def peak_memory(function: Callable[[], object], device: str = "cpu") -> int | None:
+def peak_memory(function: Callable[[], object], device: str = "cpu", warmup: int = 1) -> int | None:
     """Return how many bytes a call takes at its highest, beyond what was in use; None where unknown.
 
-    On a CPU this is resident memory as Linux counts it; the second call is measured.
+    On a CPU this is resident memory as Linux counts it. What a process has freed before and kept is not seen:
+    measure large calls of several kinds in a process each.
+
+    Args:
+        function: What to call.
+        device: ``cpu`` or ``cuda``.
+        warmup: Calls before the one that is measured.
     """
-    function()
+    for _ in range(warmup):
+        function()
     if device == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
