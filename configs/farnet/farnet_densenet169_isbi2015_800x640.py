@@ -1,6 +1,10 @@
-_base_ = [
-    "../_base_/default_runtime.py",
-    "../_base_/datasets/isbi2015_800x640.py",
-    "../_base_/models/farnet_densenet169.py",
-    "../_base_/schedules/adam_multistep.py",
-]
+_base_ = ["./farnet_densenet121_isbi2015_800x640.py"]
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="DenseNet",
+        depth=169,
+        init_cfg=dict(type="Pretrained", checkpoint="torchvision://densenet169"),
+    ),
+)

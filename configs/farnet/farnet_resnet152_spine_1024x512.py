@@ -1,8 +1,10 @@
-_base_ = [
-    "../_base_/default_runtime.py",
-    "../_base_/datasets/spine_aasce2019_1024x512.py",
-    "../_base_/models/farnet_resnet152.py",
-    "../_base_/schedules/adam_multistep.py",
-]
+_base_ = ["./farnet_densenet121_spine_1024x512.py"]
 
-model = dict(head=dict(num_landmarks=68))
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="ResNet",
+        depth=152,
+        init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet152"),
+    ),
+)

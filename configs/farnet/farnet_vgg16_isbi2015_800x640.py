@@ -1,10 +1,14 @@
-_base_ = [
-    "../_base_/default_runtime.py",
-    "../_base_/datasets/isbi2015_800x640.py",
-    "../_base_/models/farnet_vgg16.py",
-    "../_base_/schedules/adam_multistep.py",
-]
+_base_ = ["./farnet_densenet121_isbi2015_800x640.py"]
 
-# VGG takes longer (section 4.3 of the paper).
+# The features are refined by the first block instead of the image, and it takes longer (section 4.3).
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="VGG",
+        depth=16,
+        init_cfg=dict(type="Pretrained", checkpoint="torchvision://vgg16"),
+    ),
+    neck=dict(guide=True),
+)
 train_cfg = dict(max_epochs=900)
 param_scheduler = [dict(type="MultiStepLR", milestones=[600], gamma=0.1, by_epoch=True)]
