@@ -4,7 +4,7 @@ A sweep is a Python file with `config` (a config file, relative to the sweep), `
 variant -> values that differ, as `--cfg-options` takes them. Records go to results/<sweep>/ beside the
 config; what is recorded is not run again, so a sweep that was stopped goes on:
 
-    python tools/sweep.py configs/farnet/sweeps/table2_isbi2015_320x256_cpu.py
+    python tools/sweep.py configs/farnet/sweeps/table2_isbi2015_160x128_cpu.py
 """
 
 from __future__ import annotations
