@@ -1,8 +1,9 @@
 """Train and test variants of one config under several seeds, and write the table.
 
 A sweep is a Python file with `config` (a config file, relative to the sweep), `seeds` and `arms`: name of the
-variant -> values that differ, as `--cfg-options` takes them. Records go to results/<sweep>/ beside the
-config; what is recorded is not run again, so a sweep that was stopped goes on:
+variant -> values that differ, as `--cfg-options` takes them. `trained_as` names an arm whose training serves
+this one too, where they differ in the test only. Records go to results/<sweep>/ of the method that the sweep
+belongs to; what is recorded is not run again, so a sweep that was stopped goes on:
 
     python tools/sweep.py configs/farnet/sweeps/table2_isbi2015_160x128_cpu.py
 """
@@ -29,7 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--arms", nargs="+", metavar="NAME", help="only these variants")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="only these seeds")
     parser.add_argument("--work-dir", type=Path, help="where runs go; work_dirs/<sweep> by default")
-    parser.add_argument("--results", type=Path, help="where records go; results/<sweep> beside the config")
+    parser.add_argument("--results", type=Path, help="where records go; results/<sweep> of the method")
     parser.add_argument(
         "--list", action="store_true", help="say what is recorded and what is not, run nothing"
     )
@@ -38,11 +39,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def load_sweep(path: Path) -> dict[str, Any]:
-    """Return a sweep's config (as a path), seeds and arms.
+    """Return a sweep's config (as a path), seeds, arms with all their values, and what each is trained as.
 
     Raises:
         FileNotFoundError: The sweep or its config does not exist.
-        ValueError: The sweep lacks a key, has another, or an arm is no dict.
+        ValueError: The sweep lacks a key, an arm is no dict, or is trained as one that has no training.
     """
     from mmengine.config import Config
 
@@ -56,22 +57,33 @@ def load_sweep(path: Path) -> dict[str, Any]:
     for arm, options in sweep["arms"].items():
         if not isinstance(options, dict):
             raise ValueError(f"{path}: arm {arm!r} must be a dict of config values, got {options!r}")
+    arms = sweep["arms"]
+    sweep["trained_as"] = {arm: options.pop("trained_as", arm) for arm, options in arms.items()}
+    for arm, name in sweep["trained_as"].items():
+        if sweep["trained_as"].get(name) != name:
+            raise ValueError(
+                f"{path}: arm {arm!r} is trained as {name!r}, which is no arm with a training of its own"
+            )
+    sweep["arms"] = {arm: arms[sweep["trained_as"][arm]] | options for arm, options in arms.items()}
     sweep["config"] = (path.parent / sweep["config"]).resolve()
     if not sweep["config"].is_file():
         raise FileNotFoundError(f"{path}: its config {sweep['config']} does not exist")
     return sweep
 
 
-def run_arm(config: Path, options: dict[str, Any], seed: int, work_dir: Path, record: Path) -> None:
+def run_arm(sweep: dict[str, Any], arm: str, seed: int, work: Path, record: Path) -> None:
     """Train one variant with one seed, going on where it was stopped, and record its test."""
-    values = [f"{key}={value!r}" for key, value in options.items()]
-    shared = [str(config), "--work-dir", str(work_dir), *(["--cfg-options", *values] if values else [])]
+    trained = sweep["trained_as"][arm]
+    work_dir = ["--work-dir", str(work / f"{trained}_seed{seed}")]
     commands = (
-        ["train.py", *shared, "--seed", str(seed), "--resume", "auto"],
-        ["test.py", *shared, "--no-figures", "--record", str(record)],
+        ("train.py", trained, "--seed", str(seed), "--resume", "auto"),
+        ("test.py", arm, "--no-figures", "--record", str(record)),
     )
-    for tool, *words in commands:
-        subprocess.run([sys.executable, str(TOOLS / tool), *words], check=True)
+    for tool, of, *words in commands:
+        changed = [f"{key}={value!r}" for key, value in sweep["arms"][of].items()]
+        changed = ["--cfg-options", *changed] if changed else []
+        command = [str(TOOLS / tool), str(sweep["config"]), *work_dir, *words, *changed]
+        subprocess.run([sys.executable, *command], check=True)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -83,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
     if unknown:
         raise ValueError(f"{args.sweep} has no arms {unknown}; it has {sorted(sweep['arms'])}")
     name = args.sweep.stem
-    results = args.results or sweep["config"].parent / "results" / name
+    results = args.results or args.sweep.resolve().parents[1] / "results" / name
     work = args.work_dir or Path("work_dirs") / name
     # Seed by seed, so that all variants have as many runs as each other wherever it is stopped.
     for seed in args.seeds or sweep["seeds"]:
@@ -95,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
                 print(f"{record}: to be done")
             else:
                 print(f"{record}: running", flush=True)
-                run_arm(sweep["config"], sweep["arms"][arm], seed, work / f"{arm}_seed{seed}", record)
+                run_arm(sweep, arm, seed, work, record)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ def sweep(tmp_path):
     path = tmp_path / "sweeps" / "losses.py"
     path.write_text(
         "config = '../tiny.py'\nseeds = [0, 1]\n"
-        "arms = dict(ewc={}, mse={'model.head.loss': dict(_delete_=True, type='HeatmapMSELoss')})\n"
+        "arms = dict(ewc={}, mse={'model.head.loss': dict(_delete_=True, type='HeatmapMSELoss')},\n"
+        "            argmax={'trained_as': 'mse', 'model.head.codec.decoder': 'argmax'})\n"
     )
     return path
 
@@ -37,17 +38,20 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
     tool.main([str(sweep), "--seeds", "0", "--work-dir", str(work)])
     folder = tmp_path / "results" / "losses"
     records = {p.name: json.loads(p.read_text()) for p in folder.iterdir()}
-    assert set(records) == {"ewc_seed0.json", "mse_seed0.json"}
+    assert set(records) == {"ewc_seed0.json", "mse_seed0.json", "argmax_seed0.json"}
     assert records["ewc_seed0.json"]["config_hash"] != records["mse_seed0.json"]["config_hash"]
     assert records["mse_seed0.json"]["seed"] == 0
     assert "HeatmapMSELoss" in (work / "mse_seed0" / "tiny.py").read_text()
+    assert {p.name for p in work.iterdir()} == {"ewc_seed0", "mse_seed0"}  # argmax has no training of its own
+    argmax, mse = records["argmax_seed0.json"], records["mse_seed0.json"]
+    assert argmax["metrics"]["mre"] != mse["metrics"]["mre"]
     before = (folder / "mse_seed0.json").stat().st_mtime_ns
     capfd.readouterr()
     tool.main([str(sweep), "--seeds", "0", "--work-dir", str(work)])
-    assert capfd.readouterr().out.count("recorded already") == 2
+    assert capfd.readouterr().out.count("recorded already") == 3
     assert (folder / "mse_seed0.json").stat().st_mtime_ns == before
     tool.main([str(sweep), "--list"])
-    assert capfd.readouterr().out.count("to be done") == 2
+    assert capfd.readouterr().out.count("to be done") == 3
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,11 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
         ("config = '../tiny.py'\nseeds = [0]\n", ValueError, "lacks arms"),
         ("config = '../none.py'\nseeds = [0]\narms = {}\n", FileNotFoundError, r"none\.py does not exist"),
         ("config = '../tiny.py'\nseeds = [0]\narms = {'a': 3}\n", ValueError, "arm 'a' must be a dict"),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {}, 'b': {'trained_as': 'c'}}\n",
+            ValueError,
+            "arm 'b' is trained as 'c', which is no arm",
+        ),
     ],
 )
 def test_bad_sweeps_are_named(sweep, text, error, message):
@@ -65,7 +74,7 @@ def test_bad_sweeps_are_named(sweep, text, error, message):
 
 
 def test_unknown_arms_are_named(sweep):
-    with pytest.raises(ValueError, match=r"no arms \['l1'\]; it has \['ewc', 'mse'\]"):
+    with pytest.raises(ValueError, match=r"no arms \['l1'\]; it has \['argmax', 'ewc', 'mse'\]"):
         tool.main([str(sweep), "--arms", "l1"])
     with pytest.raises(FileNotFoundError, match="does not exist"):
         tool.main([str(sweep.parent / "other.py")])
