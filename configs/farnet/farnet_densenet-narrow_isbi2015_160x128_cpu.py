@@ -16,7 +16,7 @@ train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 model = dict(head=dict(codec=dict(sigma=2)))
-train_cfg = dict(max_epochs=36, val_interval=18)
+train_cfg = dict(max_epochs=24, val_interval=12)
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [
     dict(type="OneCycleLR", eta_max=4e-3, pct_start=0.2, by_epoch=True, convert_to_iter_based=True)

@@ -26,10 +26,12 @@ def upsample(features: Tensor, like: Tensor) -> Tensor:
 
 
 def start_as_pytorch(network: nn.Module) -> None:
-    """Start the convolutions as PyTorch does; mmcv starts them 2.4 times wider.
+    """Start the convolutions as PyTorch does, now and for good; mmcv starts them 2.4 times wider.
 
     Behind a norm the scale changes no output, but the same step of the optimiser then turns the weights less.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             module.reset_parameters()
+        elif isinstance(module, ConvModule):
+            module.is_init = True  # Else MMEngine starts it again, mmcv's way, if no plain module lies between.

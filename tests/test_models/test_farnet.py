@@ -139,6 +139,14 @@ def test_other_backbones_are_wired(backbone, neck):
     assert model.eval().test_step(data)[0].pred_landmarks.shape == (3, 2)
 
 
+def test_initialisation_leaves_the_start_of_pytorch():
+    torch.manual_seed(0)
+    model = MODELS.build(dict(NARROW, head=dict(NARROW["head"], image_channels=1, guide_channels=4)))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.init_weights()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_gradients_reach_the_guide_and_both_maps():
     torch.manual_seed(0)
     model = MODELS.build(NARROW)

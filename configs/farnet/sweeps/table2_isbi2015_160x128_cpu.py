@@ -11,3 +11,4 @@ arms = {
     "msfa-add": {"model.head": dict(codec=codec, hidden_channels=16)},
     "msfa": {"model.head": dict(codec=codec, hidden_channels=16)},
 }
+arms.update({f"{name}_ewc": options for name, options in arms.items()})

@@ -1,7 +1,8 @@
-# Table 2 of the paper at its size; needs a GPU.
+# Table 2 of the paper at its size; needs a GPU. Beside it, what comes before refinement with the EWC loss.
 config = "../farnet_densenet121_isbi2015_800x640.py"
 seeds = [0]
 
+ewc = dict(type="EWCLoss", alpha=40)
 mse = dict(_delete_=True, type="HeatmapMSELoss")
 codec = dict(type="GaussianHeatmapCodec", sigma=10, decoder="argmax")
 plain = dict(
@@ -30,4 +31,16 @@ arms = {
     "msfa_fr": {"model.head.loss": mse},
     "msfa_fr_aw": {"model.head.loss": dict(_delete_=True, type="AdaptiveWingLoss")},
     "msfa_fr_ewc": {},
+    "unet_ewc": {
+        "model.backbone": unet,
+        "model.neck": None,
+        "model.head": dict(plain, hidden_channels=None, loss=ewc),
+    },
+    "fpn_ewc": {
+        "model.backbone.out_indices": (1, 2, 3, 4),
+        "model.neck": pyramid,
+        "model.head": dict(plain, hidden_channels=256, loss=ewc),
+    },
+    "msfa-add_ewc": {"model.neck.fusion": "add", "model.head": dict(plain, loss=ewc)},
+    "msfa_ewc": {"model.head": dict(plain, loss=ewc)},
 }
