@@ -11,10 +11,13 @@ NATIVE := $(wildcard csrc/*.cpp csrc/*/*.* csrc/*/*/*.*)
 
 ifdef PYTHON
 ENVIRONMENT := check-python
+RUNTIME := check-runtime
 else
 PYTHON := $(VENV)/bin/python
 ENVIRONMENT := $(VENV)/.installed
+RUNTIME := $(ENVIRONMENT)
 endif
+RUN := PYTHONPATH=$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON)
 
 help:  ## show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,15 +29,19 @@ $(VENV)/.installed: requirements/runtime.txt requirements/develop.txt setup.py t
 	tools/install.sh $(VENV)/bin/python
 	@touch $@
 
-check-python:
-	@$(PYTHON) -c "import torch, mmengine, mmcv, cv2, scipy, matplotlib, pytest, xdist, hypothesis" || \
+check-python: check-runtime
+	@$(PYTHON) -c "import pytest, xdist, hypothesis" || \
+	  { echo "$(PYTHON) lacks what tests need: run tools/install.sh $(PYTHON), or leave PYTHON out" >&2; exit 1; }
+
+check-runtime:
+	@$(PYTHON) -c "import torch, mmengine, mmcv, cv2, scipy, matplotlib" || \
 	  { echo "$(PYTHON) lacks a dependency: run tools/install.sh $(PYTHON), or leave PYTHON out" >&2; exit 1; }
 
 test: $(ENVIRONMENT)  ## run the test suite
-	PYTHONPATH=$(CURDIR) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 demo: $(ENVIRONMENT)  ## train and test a detector in a few minutes; see work_dirs/demo
-	PYTHONPATH=$(CURDIR) $(PYTHON) tools/demo.py $(if $(DATA),--data "$(DATA)")
+	$(RUN) tools/demo.py $(if $(DATA),--data "$(DATA)")
 
 lint: $(ENVIRONMENT)  ## style, types and spelling
 	$(PYTHON) -m ruff check .
@@ -44,20 +51,22 @@ lint: $(ENVIRONMENT)  ## style, types and spelling
 	$(PYTHON) -c 'from clang_format import clang_format; clang_format()' --dry-run -Werror $(NATIVE) $(wildcard tests/test_ops/cuda_shim/*)
 
 cuda-compile-check: $(ENVIRONMENT)  ## compile the CUDA kernels for all GPUs, on a machine without one
-	PYTHONPATH=$(CURDIR) $(PYTHON) tools/check_cuda_compile.py
+	$(RUN) tools/check_cuda_compile.py
 
 cuda-validate: $(ENVIRONMENT)  ## on a machine with a GPU: build, test and measure the operators
 	MMLANDMARK_WITH_EXT=1 MMLANDMARK_WITH_CUDA=1 $(PYTHON) -m pip install --no-build-isolation --no-deps -e .
-	PYTHONPATH=$(CURDIR) $(PYTHON) -m pytest -q tests/test_ops
-	PYTHONPATH=$(CURDIR) $(PYTHON) tools/benchmark_ops.py --device cuda --out $(or $(OUT),docs/benchmarks)/ops_cuda.json
+	$(RUN) -m pytest -q tests/test_ops
+	$(RUN) tools/benchmark_ops.py --device cuda --out $(or $(OUT),docs/benchmarks)/ops_cuda.json
 
 GPU_CONFIG := configs/farnet/farnet_densenet121_packed-isbi2015_800x640_gpu.py
-gpu-train: $(ENVIRONMENT)  ## with a GPU: train FARNet on PACKED=folder for MINUTES=8, test, results to OUT=; again goes on
+gpu-train: $(RUNTIME)  ## with a GPU: train FARNet on PACKED=folder for MINUTES=8, test, results to OUT=; again goes on
 	@test -f "$(PACKED)/annotations.json" || \
 	  { echo "PACKED=folder of tools/pack_dataset.py is needed, it has no annotations.json" >&2; exit 1; }
-	PYTHONPATH=$(CURDIR) PACKED_ROOT="$(PACKED)" $(PYTHON) tools/train.py $(GPU_CONFIG) --resume auto \
+	@$(PYTHON) -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'gpu-train: PyTorch sees no GPU')"
+	MMLANDMARK_WITH_EXT=1 MMLANDMARK_WITH_CUDA=1 $(PYTHON) setup.py build_ext --inplace
+	PACKED_ROOT="$(PACKED)" $(RUN) tools/train.py $(GPU_CONFIG) --resume auto \
 	  --work-dir "$(or $(OUT),work_dirs/gpu)" --cfg-options default_hooks.checkpoint.budget_minutes=$(or $(MINUTES),8)
-	PYTHONPATH=$(CURDIR) PACKED_ROOT="$(PACKED)" $(PYTHON) tools/test.py $(GPU_CONFIG) \
+	PACKED_ROOT="$(PACKED)" $(RUN) tools/test.py $(GPU_CONFIG) \
 	  --work-dir "$(or $(OUT),work_dirs/gpu)" --record "$(or $(OUT),work_dirs/gpu)/result.json"
 
-.PHONY: gpu-train help check-python test demo lint cuda-compile-check cuda-validate
+.PHONY: gpu-train help check-python check-runtime test demo lint cuda-compile-check cuda-validate

@@ -59,7 +59,7 @@ def read_records(folder: Path, by_file: bool = False) -> dict[str, list[dict[str
         missing = [key for key in ("config", "seed", "metrics", "config_hash") if key not in record]
         if missing:
             raise ValueError(f"{path}: no {', '.join(missing)}; record it with tools/test.py --record")
-        name = path.stem.rpartition("_seed")[0] if by_file else record["config"]
+        name = (path.stem.rpartition("_seed")[0] or path.stem) if by_file else record["config"]
         group = groups.setdefault(name, [])
         for other in group:
             if other["seed"] == record["seed"]:
@@ -102,7 +102,7 @@ def render(groups: dict[str, list[dict[str, Any]]], paper: dict[str, Any]) -> st
         row = [name, ", ".join("?" if record["seed"] is None else str(record["seed"]) for record in group)]
         row += [_cell(key, [record["metrics"].get(key) for record in group]) for key in keys]
         row += [_paper_cell(paper.get(name, {}), keys)] if paper else []
-        commits = dict.fromkeys((record.get("commit") or "-")[:8] for record in group)
+        commits = dict.fromkeys(_short(record.get("commit") or "-") for record in group)
         rows.append([*row, str((group[0].get("split") or {}).get("images", "-")), ", ".join(commits)])
     head, rule = rows[0], ["---", *("---:" for _ in rows[0][1:])]
     table = "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows[1:]))
@@ -129,8 +129,9 @@ def readme_of(folder: Path) -> str:
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     paper = read_json(folder / "paper.json") if (folder / "paper.json").is_file() else {}
     sweeps = sorted(p.name for p in results.glob("*") if p.is_dir())
+    known = {*sweeps, *(p.stem for p in folder.glob("sweeps/*.py"))}
     if marks()[0] in text or any(results.glob("*.json")):
-        own = {name: numbers for name, numbers in paper.items() if name not in sweeps}
+        own = {name: numbers for name, numbers in paper.items() if name not in known}
         text = updated(readme, text, render(read_records(results), own))
     for sweep in sweeps:
         groups, published = read_records(results / sweep, by_file=True), paper.get(sweep, {})
@@ -176,6 +177,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             atomic_write_text(readme, text)
             print(f"{readme}: written")
     return int(failed)
+
+
+def _short(commit: str) -> str:
+    """Return the first letters of a commit; that files differed from it is not left out."""
+    name, *dirty = commit.split("-", 1) if commit != "-" else [commit]
+    return "-".join([name[:8], *dirty])
 
 
 def _split(record: dict[str, Any]) -> Any:

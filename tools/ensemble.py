@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmlandmark.utils.command_line import run_tool
+from mmlandmark.utils.command_line import CfgOptions, run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -22,6 +22,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", choices=("last", "best"), default="last")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--record", type=Path, metavar="JSON", help="record the result")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=CfgOptions, default={}, metavar="KEY=VALUE",
+        help="override values in the configs of all runs",
+    )  # fmt: skip
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     return parser.parse_args(argv)
 
@@ -31,9 +35,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     from mmlandmark.apis import build_ensemble, record_test, test_config
 
-    config, checkpoint = build_ensemble(args.runs, args.out, average=args.average, which=args.checkpoint)
+    options = dict(args.cfg_options)
     if args.flip:
-        config.model.test_cfg = dict(config.model.get("test_cfg") or {}, flip=True)
+        options["model.test_cfg.flip"] = True
+    config, checkpoint = build_ensemble(
+        args.runs, args.out, average=args.average, which=args.checkpoint, options=options
+    )
     out = args.out / "test"
     metrics = test_config(config, checkpoint, out_dir=out)
     print((out / "report.md").read_text(encoding="utf-8"))

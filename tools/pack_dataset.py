@@ -4,8 +4,7 @@ For machines to which little can be carried. The copy is read with `LandmarkData
 train and test (and val where that is another one), and its spacing is that of the shrunk pixels, so that
 millimetres stay true.
 
-    python tools/pack_dataset.py configs/farnet/farnet_densenet121_isbi2015_800x640.py --size 800 640 --out
-    data/packed
+    python tools/pack_dataset.py CONFIG --size 800 640 --out data/packed
 """
 
 from __future__ import annotations
@@ -58,6 +57,7 @@ def packed(record: dict[str, Any], size: tuple[int, int], split: str) -> tuple[d
     if record.get("group") is not None:
         sample["group"] = str(record["group"])
     image = np.squeeze(loaded["img"])
+    sample["height"], sample["width"] = (int(side) for side in image.shape[:2])
     if image.dtype != np.uint8:
         raise ValueError(f"sample {name!r} has {image.dtype} values: JPEG holds 8 bits, keep its original")
     return sample, image
@@ -72,6 +72,8 @@ def main(argv: list[str] | None = None) -> None:
     from mmlandmark.registry import DATASETS
 
     config = load_config(args.config, args.cfg_options)
+    annotations = args.out / "annotations.json"
+    annotations.unlink(missing_ok=True)  # Those of an earlier copy would not fit new images.
     samples: list[dict[str, Any]] = []
     seen: list[Any] = []
     schema = None
@@ -89,9 +91,10 @@ def main(argv: list[str] | None = None) -> None:
             seen.append(sample["id"])
             path = args.out / sample["image"]
             with atomic_path(path) as temporary:
-                cv2.imwrite(str(temporary), image, [cv2.IMWRITE_JPEG_QUALITY, args.quality])
+                if not cv2.imwrite(str(temporary), image, [cv2.IMWRITE_JPEG_QUALITY, args.quality]):
+                    raise ValueError(f"{path} cannot be written: is the disk full?")
             samples.append(sample)
-    atomic_write_json(args.out / "annotations.json", dict(schema=schema, samples=samples))
+    atomic_write_json(annotations, dict(schema=schema, samples=samples))
     size = sum(p.stat().st_size for p in args.out.rglob("*") if p.is_file())
     print(f"wrote {len(samples)} samples to {args.out}, {size / 2**20:.1f} MiB")
 

@@ -2,7 +2,8 @@
 
 A sweep is a Python file with `config` (a config file, relative to the sweep), `seeds` and `arms`: name of the
 variant -> values that differ, as `--cfg-options` takes them. `trained_as` names an arm whose training serves
-this one too, where they differ in the test only. Records go to results/<sweep>/ of the method that the sweep
+this one too, where they differ in the test only. `ensembles`, name -> arm, tests the mean of an arm's seeds.
+Records go to results/<sweep>/ of the method that the sweep
 belongs to; what is recorded is not run again, so a sweep that was stopped goes on:
 
     python tools/sweep.py configs/farnet/sweeps/table2_isbi2015_160x128_cpu.py
@@ -11,6 +12,7 @@ belongs to; what is recorded is not run again, so a sweep that was stopped goes 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +45,8 @@ def load_sweep(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: The sweep or its config does not exist.
-        ValueError: The sweep lacks a key, an arm is no dict, or is trained as one that has no training.
+        ValueError: The sweep lacks a key, an arm is no dict or is trained as one that has no training, or an
+            ensemble is of no arm.
     """
     from mmengine.config import Config
 
@@ -54,6 +57,7 @@ def load_sweep(path: Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{path}: a sweep says config, seeds and arms; this one lacks {', '.join(missing)}")
     sweep = {key: found[key] for key in ("config", "seeds", "arms")}
+    sweep["ensembles"] = found.get("ensembles", {})
     for arm, options in sweep["arms"].items():
         if not isinstance(options, dict):
             raise ValueError(f"{path}: arm {arm!r} must be a dict of config values, got {options!r}")
@@ -64,6 +68,9 @@ def load_sweep(path: Path) -> dict[str, Any]:
             raise ValueError(
                 f"{path}: arm {arm!r} is trained as {name!r}, which is no arm with a training of its own"
             )
+    unknown = sorted(set(sweep["ensembles"].values()) - set(arms))
+    if unknown:
+        raise ValueError(f"{path}: ensembles of {unknown}, which are no arms")
     sweep["arms"] = {arm: arms[sweep["trained_as"][arm]] | options for arm, options in arms.items()}
     sweep["config"] = (path.parent / sweep["config"]).resolve()
     if not sweep["config"].is_file():
@@ -72,18 +79,46 @@ def load_sweep(path: Path) -> dict[str, Any]:
 
 
 def run_arm(sweep: dict[str, Any], arm: str, seed: int, work: Path, record: Path) -> None:
-    """Train one variant with one seed, going on where it was stopped, and record its test."""
+    """Train one variant with one seed, going on where it was stopped, and record its test.
+
+    Raises:
+        ValueError: The work folder holds a run with other values.
+    """
+    from mmlandmark.engine import load_config
+    from mmlandmark.utils.config_hash import config_hash
+    from mmlandmark.utils.files import atomic_write_json
+
     trained = sweep["trained_as"][arm]
-    work_dir = ["--work-dir", str(work / f"{trained}_seed{seed}")]
+    folder = work / f"{trained}_seed{seed}"
+    now = dict(config_hash=config_hash(load_config(sweep["config"], sweep["arms"][trained])))
+    note = folder / "sweep.json"
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != now:
+        raise ValueError(f"{folder} holds a run of {trained!r} with other values: remove it to train again")
+    atomic_write_json(note, now)
+    work_dir = ["--work-dir", str(folder)]
     commands = (
         ("train.py", trained, "--seed", str(seed), "--resume", "auto"),
         ("test.py", arm, "--no-figures", "--record", str(record)),
     )
     for tool, of, *words in commands:
-        changed = [f"{key}={value!r}" for key, value in sweep["arms"][of].items()]
-        changed = ["--cfg-options", *changed] if changed else []
-        command = [str(TOOLS / tool), str(sweep["config"]), *work_dir, *words, *changed]
-        subprocess.run([sys.executable, *command], check=True)
+        run_program(tool, str(sweep["config"]), *work_dir, *words, options=sweep["arms"][of])
+
+
+def run_ensemble(sweep: dict[str, Any], name: str, work: Path, record: Path) -> None:
+    """Test the mean of all seeds of an arm, with what the arm changes at the test."""
+    arm = sweep["ensembles"][name]
+    trained = sweep["trained_as"][arm]
+    folders = [str(work / f"{trained}_seed{seed}") for seed in sweep["seeds"]]
+    tested = {k: v for k, v in sweep["arms"][arm].items() if sweep["arms"][trained].get(k) != v}
+    out = ["--out", str(work / name), "--record", str(record)]
+    run_program("ensemble.py", *folders, *out, options=tested)
+
+
+def run_program(tool: str, *words: str, options: dict[str, Any]) -> None:
+    """Run a tool with ``--cfg-options``."""
+    changed = [f"{key}={value!r}" for key, value in options.items()]
+    command = [sys.executable, str(TOOLS / tool), *words, *(["--cfg-options", *changed] if changed else [])]
+    subprocess.run(command, check=True)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -108,6 +143,16 @@ def main(argv: list[str] | None = None) -> None:
             else:
                 print(f"{record}: running", flush=True)
                 run_arm(sweep, arm, seed, work, record)
+    for ensemble, arm in sweep["ensembles"].items():
+        record = results / f"{ensemble}.json"
+        missing = [seed for seed in sweep["seeds"] if not (results / f"{arm}_seed{seed}.json").is_file()]
+        if record.is_file():
+            print(f"{record}: recorded already")
+        elif missing or args.list:
+            print(f"{record}: to be done" + (f", when {arm} has seeds {missing}" if missing else ""))
+        else:
+            print(f"{record}: running", flush=True)
+            run_ensemble(sweep, ensemble, work, record)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,14 @@ def main(argv: list[str] | None = None) -> None:
     from mmengine.dist import is_main_process
 
     from mmlandmark.apis import draw_test_figures, find_checkpoint, prepare_config, record_test, test_config
+    from mmlandmark.engine import ConfigError
 
     options = dict(args.cfg_options)
+    if args.record == "auto" and (options or args.flip or args.checkpoint == "best"):
+        raise ConfigError(
+            "--record without a path is for the config as it is: name a file for a result with --flip, "
+            "--cfg-options or the best checkpoint"
+        )
     if args.flip:
         options["model.test_cfg"] = dict(flip=True)
     config = prepare_config(args.config, options=options, work_dir=args.work_dir, launcher=args.launcher)
@@ -42,12 +48,12 @@ def main(argv: list[str] | None = None) -> None:
     if not is_main_process():
         return
     print((out / "report.md").read_text(encoding="utf-8"))
-    if not args.no_figures:
-        for path in draw_test_figures(config, out):
-            print(f"wrote {path}")
     if args.record:
         path = None if args.record == "auto" else args.record
         print(f"recorded {record_test(config, checkpoint, metrics, out, path)}")
+    if not args.no_figures:
+        for path in draw_test_figures(config, out):
+            print(f"wrote {path}")
 
 
 if __name__ == "__main__":

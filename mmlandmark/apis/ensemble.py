@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -15,7 +16,12 @@ from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, save_
 
 
 def build_ensemble(
-    folders: Sequence[str | Path], out: str | Path, *, average: str = "points", which: str | None = None
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    average: str = "points",
+    which: str | None = None,
+    options: dict[str, Any] | None = None,
 ) -> tuple[Config, Path]:
     """Put the detectors of several work folders together.
 
@@ -23,21 +29,28 @@ def build_ensemble(
 
     Args:
         folders: Work folders of training runs.
-        out: Folder for ``ensemble.py`` and ``ensemble.pth``, a config and weights like any others.
+        out: Folder for a config of the folder's name and for ``ensemble.pth``, weights like any others.
         average: ``points`` or ``heatmaps``, see :class:`~mmlandmark.models.detectors.MixedEnsemble`.
         which: ``last`` or ``best``, of every folder.
+        options: Dotted keys to values that are changed in the configs of all runs, as ``--cfg-options`` does.
 
     Returns:
         The config and the file of the weights.
 
     Raises:
-        ConfigError: A folder holds no config, or not one.
+        ConfigError: A folder holds no config, or not one, or images are prepared differently.
         FileNotFoundError: A folder holds no checkpoint.
         ValueError: The detectors do not go together.
     """
-    configs = [_config_of(Path(folder)) for folder in folders]
+    configs = [_config_of(Path(folder), options) for folder in folders]
     if not configs:
         raise ConfigError("an ensemble needs at least one work folder")
+    for folder, config in zip(folders, configs, strict=True):
+        if _pipeline(config) != _pipeline(configs[0]):
+            raise ConfigError(
+                f"{folder} and {folders[0]} test with different pipelines, but the members of an ensemble "
+                "see one image: train them with one input size"
+            )
     members = [copy.deepcopy(config.model) for config in configs]
     for member in members:  # the weights come from the checkpoints, not from where the training began
         if "backbone" in member and "init_cfg" in member.backbone:
@@ -49,11 +62,9 @@ def build_ensemble(
         average=average,
         detectors=members,
         data_preprocessor=dict(
-            type="LandmarkDataPreprocessor",
-            size_divisor=first.get("size_divisor", 1),
-            channels_last=first.get("channels_last", False),
+            type="LandmarkDataPreprocessor", channels_last=first.get("channels_last", False)
         ),
-        test_cfg=dict(first_test_cfg) if (first_test_cfg := members[0].get("test_cfg")) else None,
+        test_cfg=dict(members[0].get("test_cfg") or {}),
     )
     model = MODELS.build(whole.model)
     state, seeds = {}, []
@@ -66,21 +77,29 @@ def build_ensemble(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     whole.work_dir = str(out)
-    whole.dump(str(out / "ensemble.py"))
+    whole.dump(str(out / f"{out.name}.py"))
     save_checkpoint(
         dict(state_dict=state, meta=dict(seed=None, members=[str(f) for f in folders], seeds=seeds)),
         out / "ensemble.pth",
     )
-    return load_config(out / "ensemble.py"), out / "ensemble.pth"
+    return load_config(out / f"{out.name}.py"), out / "ensemble.pth"
 
 
-def _config_of(folder: Path) -> Config:
+def _pipeline(config: Config) -> Any:
+    """Return what an image goes through before the network."""
+    dataset = config.test_dataloader.dataset
+    while "pipeline" not in dataset and ("dataset" in dataset or "datasets" in dataset):
+        dataset = dataset.get("dataset") or dataset["datasets"][0]
+    return dataset.get("pipeline")
+
+
+def _config_of(folder: Path, options: dict[str, Any] | None) -> Config:
     """Return the config that a training run left in its work folder."""
     found = sorted(folder.glob("*.py")) if folder.is_dir() else []
     if len(found) != 1:
         raise ConfigError(
             f"{folder}: expected the work folder of one training run, found {len(found)} configs"
         )
-    config = load_config(found[0])
+    config = load_config(found[0], options)
     config.work_dir = str(folder)
     return config

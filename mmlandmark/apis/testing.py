@@ -63,8 +63,8 @@ def draw_test_figures(config: Config, out_dir: str | Path) -> list[Path]:
     errors = np.array([case["errors"] for case in cases], dtype=float)
     name = Path(config.work_dir).name
     config, folder = _tested_run(config)
-    evaluator = config.test_evaluator[0] if isinstance(config.test_evaluator, list) else config.test_evaluator
-    radii = tuple(evaluator.get("radii", (2, 2.5, 3, 4)))
+    given = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
+    radii = next((tuple(e["radii"]) for e in given if e.get("radii") and not e.get("prefix")), (2, 2.5, 3, 4))
     written = [
         plot_cumulative_errors({name: errors}, out / "cumulative_error.png", unit=unit, radii=radii),
         plot_landmark_errors(errors, names, out / "landmark_errors.png", unit=unit, radius=radii[0]),
@@ -154,5 +154,6 @@ def record_test(
         sample_ids=[case["sample_id"] for case in predictions["cases"]],
         landmarks=np.array([case["gt"] for case in predictions["cases"]], dtype=float),
         epoch=meta.get("epoch"),
+        **({"members": meta["members"], "seeds": meta["seeds"]} if "members" in meta else {}),
     )
     return Path(path)

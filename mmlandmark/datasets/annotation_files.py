@@ -95,8 +95,9 @@ def read_json(path: Path, names: Sequence[str] | None = None) -> Annotations:
         raise ValueError(f"{path}: unknown keys {unknown}; known are {sorted(_FILE_KEYS)}")
     schema = None
     if data.get("schema") is not None:
-        beside = path.parent / str(data["schema"])
-        schema = LandmarkSchema.load(beside if beside.is_file() else data["schema"])
+        given = data["schema"]
+        beside = path.parent / given if isinstance(given, str) else None
+        schema = LandmarkSchema.load(beside if beside is not None and beside.is_file() else given)
         names = names or schema.landmarks
     records = [_json_record(s, f"{path}, samples[{i}]", names) for i, s in enumerate(data["samples"])]
     if data.get("spacing") is not None:

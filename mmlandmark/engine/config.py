@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,14 @@ def _check_keys(config: Config, source: str) -> None:
 def _check_option(config: Config, dotted: str) -> None:
     """Refuse an option whose key is not there but resembles one that is."""
     node: Any = config
-    walked = []
+    walked: list[str] = []
+    top = dotted.split(".")[0]
+    if top in config and top not in KNOWN_KEYS:
+        warnings.warn(
+            f"--cfg-options {dotted}: {top!r} is no key of a run; unless code of yours reads it nothing "
+            "changes, since the values made of it are made already; tools/print_config.py shows them",
+            stacklevel=2,
+        )
     for part in dotted.split("."):
         if isinstance(node, list | tuple):
             if not part.isdigit() or int(part) >= len(node):

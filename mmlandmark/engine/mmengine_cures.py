@@ -7,9 +7,13 @@ A broken torchvision beside a CPU  :func:`shield_from_torchvision` hides it, so 
 torch kills every Runner           it as absent.
 Loading may unpickle code (HTTP    :func:`install_safe_loaders` replaces the loaders of local files and
 files; the onedl fork always)      addresses by ones that only read tensors and plain values.
+``init_cfg`` of type ``Pretrained``  :func:`install_strict_pretrained` refuses them.
+passes over weights of others
 Resume fails: the message hub's    ``SafeCheckpointHook`` turns them into plain values before saving and back
 HistoryBuffer is not a plain type  after loading.
 Checkpoints are written in place   ``LandmarkRunner.save_checkpoint`` writes beside and renames.
+An old checkpoint is removed       :class:`mmlandmark.engine.hooks.CheckpointHook` removes it afterwards.
+before the new one is written
 ``AmpOptimWrapper`` asks for CUDA  ``AutocastOptimWrapper`` is bfloat16 autocast on any device.
 torchrun on a CPU calls CUDA       ``LandmarkRunner.setup_env`` starts gloo first, and ``wrap_model`` passes
                                    ``device_ids=None``.
@@ -26,12 +30,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.utils.checkpoint import load_checkpoint
+from mmlandmark.utils.checkpoint import check_state_dict, fetch_checkpoint, load_checkpoint, load_weights
 
 
 def install() -> None:
@@ -39,6 +42,7 @@ def install() -> None:
     shield_from_torchvision()
     install_safe_loaders()
     install_config_scope()
+    install_strict_pretrained()
 
 
 def shield_from_torchvision() -> None:
@@ -63,21 +67,27 @@ def install_safe_loaders() -> None:
         return load_checkpoint(filename, map_location)
 
     def remote(filename: str, map_location: Any = None, **_: Any) -> dict:
-        from torch.hub import load_state_dict_from_url
-
-        try:
-            return load_state_dict_from_url(filename, map_location=map_location, weights_only=True)
-        except OSError as error:
-            raise ValueError(f"checkpoint {filename} cannot be fetched: {error}") from error
-        except (pickle.UnpicklingError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"checkpoint {filename} cannot be loaded safely: {reason}") from error
+        return load_checkpoint(fetch_checkpoint(filename), map_location)
 
     # MMEngine prints the name behind "load_from_".
     local.__name__, remote.__name__ = "load_from_local", "load_from_http"
     CheckpointLoader.register_scheme(prefixes="", loader=local, force=True)
     CheckpointLoader.register_scheme(prefixes=("http://", "https://"), loader=remote, force=True)
     checkpoint.load_from_http = remote  # what the loaders of torchvision:// and openmmlab:// call
+
+
+def install_strict_pretrained() -> None:
+    """Let ``init_cfg=dict(type="Pretrained")`` refuse weights that are not those of the module."""
+    from mmengine.model.weight_init import PretrainedInit
+    from mmengine.registry import WEIGHT_INITIALIZERS
+
+    class StrictPretrainedInit(PretrainedInit):
+        def __call__(self, module: Any) -> None:
+            state = load_weights(self.checkpoint, self.prefix or "")
+            check_state_dict(module, state, f"init_cfg.checkpoint {self.checkpoint}")
+            module.load_state_dict(state)
+
+    WEIGHT_INITIALIZERS.register_module("Pretrained", force=True, module=StrictPretrainedInit)
 
 
 def config_root() -> Path:

@@ -134,6 +134,11 @@ class LandmarkRunner(Runner):
             )
         return super().load_checkpoint(filename, map_location, False, revise_keys)
 
+    def _init_model_weights(self) -> None:
+        """Start the weights, unless a checkpoint of this run has them: ``init_cfg`` is not asked then."""
+        if not (self._resume and (self._load_from or latest_checkpoint(self.work_dir))):
+            super()._init_model_weights()
+
     def load_or_resume(self) -> None:
         """Resume from the newest whole checkpoint, or load the starting weights."""
         if self._resume and self._load_from is None:
@@ -174,8 +179,8 @@ def _spanning(config: dict, max_epochs: int, max_iters: int) -> dict:
 def latest_checkpoint(work_dir: str | Path) -> Path | None:
     """Return the newest whole checkpoint of a run, or None.
 
-    The note ``last_checkpoint`` names it; a run killed between checkpoint and note is found by the
-    numbers in the file names.
+    The note ``last_checkpoint`` names it; of a run killed between checkpoint and note it is a file that is
+    younger than the note. Without a note it is the highest number.
     """
     folder = Path(work_dir)
     note = folder / "last_checkpoint"
@@ -185,9 +190,11 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
         for p in folder.glob("*.pth")
         if (m := re.fullmatch(r"(?:epoch|iter)_(\d+)\.pth", p.name))
     }
-    newest = numbered[max(numbered)] if numbered else None
     noted = folder / name if name and (folder / name).is_file() else None
-    return newest if newest is not None else noted
+    if noted is not None:
+        written = note.stat().st_mtime_ns
+        numbered = {number: p for number, p in numbered.items() if p.stat().st_mtime_ns > written}
+    return numbered[max(numbered)] if numbered else noted
 
 
 def best_checkpoint(work_dir: str | Path) -> Path | None:

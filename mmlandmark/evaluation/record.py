@@ -16,6 +16,7 @@ import numpy as np
 
 import mmlandmark
 from mmlandmark.evaluation.report import without_nan
+from mmlandmark.ops import backend
 from mmlandmark.utils.config_hash import config_hash
 from mmlandmark.utils.files import atomic_write_json
 
@@ -61,6 +62,7 @@ def record_results(
         commit=git_commit(),
         versions=versions(),
         machine=machine(),
+        operators=str(backend()),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         **extra,
     )

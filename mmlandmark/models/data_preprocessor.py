@@ -11,6 +11,9 @@ from torch import Tensor
 
 from mmlandmark.registry import MODELS
 
+# By the number of dimensions of images and kernels.
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
 
 @MODELS.register_module()
 class LandmarkDataPreprocessor(BaseDataPreprocessor):
@@ -64,17 +67,19 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
                     "pipeline with one fixed size, or use batch_size=1"
                 )
             images = torch.stack(list(images))
-        images = self.normalize(images)
+        images = self.pad(self.normalize(images))
+        for sample in samples or ():
+            sample.set_metainfo(dict(pad_shape=tuple(images.shape[2:])))
+        if self.channels_last:
+            images = images.contiguous(memory_format=CHANNELS_LAST[images.ndim])
+        return dict(inputs=images, data_samples=samples)
+
+    def pad(self, images: Tensor) -> Tensor:
+        """Pad normalised (B, C, *S) images to multiples of ``size_divisor``."""
         pad = [0] * 2 * (images.ndim - 2)
         for axis, side in enumerate(images.shape[:1:-1]):
             pad[2 * axis + 1] = -side % self.size_divisor
-        if any(pad):
-            images = F.pad(images, pad)
-        if self.channels_last:
-            images = images.contiguous(
-                memory_format=torch.channels_last if images.ndim == 4 else torch.channels_last_3d
-            )
-        return dict(inputs=images, data_samples=samples)
+        return F.pad(images, pad) if any(pad) else images
 
     def normalize(self, images: Tensor) -> Tensor:
         """Convert (B, C, *S) images to the network's channels and normalise them."""

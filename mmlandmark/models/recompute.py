@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(module: nn.Module, *inputs: Tensor) -> Tensor:
-    """Return ``module(*inputs)``; what is inside is forgotten, and computed again for the gradient.
+def run(module: nn.Module, features: Tensor, recompute: bool) -> Tensor:
+    """Return ``module(features)``; with ``recompute`` it is forgotten, and computed again for the gradient.
 
     Unlike plain :func:`torch.utils.checkpoint.checkpoint`, a batch norm inside counts every batch once.
     """
+    if not (recompute and torch.is_grad_enabled()):
+        return module(features)
     return checkpoint(
-        module,
-        *inputs,
-        use_reentrant=False,
-        context_fn=lambda: (nullcontext(), _without_statistics(module)),
+        module, features, use_reentrant=False, context_fn=lambda: (nullcontext(), _WithoutStatistics(module))
     )
 
 
-@contextmanager
-def _without_statistics(module: nn.Module) -> Iterator[None]:
-    """Let batch norms work as in training, but learn nothing."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
-    try:
-        yield
-    finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, count
+class _WithoutStatistics:
+    """Let batch norms work as in training, but learn nothing; may be entered once per backward pass."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+    def __enter__(self) -> None:
+        self.before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in self.norms]
+        for norm in self.norms:
+            norm.momentum = 0.0
+
+    def __exit__(self, *_: object) -> None:
+        for norm, (momentum, count) in zip(self.norms, self.before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)

@@ -32,6 +32,7 @@ class LandmarkDataSample(BaseDataElement):
         img_path: file the image came from, or None.
         ori_shape: (*S) of the original image.
         input_shape: (*S) of the network input.
+        pad_shape: (*S) of the same with the padding of the batch, which ``pred_heatmaps`` covers too.
         input_from_original: (D+1, D+1) float64 array, THE matrix.
         spacing: (D,) mm per original pixel, (x, y[, z]), or None.
         flip_pairs: tuple of index pairs that a mirror swaps.

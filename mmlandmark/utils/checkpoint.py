@@ -57,34 +57,67 @@ def fetch_checkpoint(source: str | Path) -> Path:
             raise FileNotFoundError(f"checkpoint {path} does not exist")
         _check_hash(path, path.name)
         return path
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(str(source)).path).name
+    name = Path(urlparse(str(source)).path).name
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if not _hash_in(name):  # Other places may have other files of that name.
+        folder /= hashlib.sha256(str(source).encode()).hexdigest()[:16]
+    path = folder / name
     if path.is_file():
-        _check_hash(path, path.name)
+        _check_hash(path, name)
         return path
     try:
         with atomic_path(path) as temporary:
             torch.hub.download_url_to_file(str(source), str(temporary))
-            _check_hash(temporary, path.name)
+            try:
+                _check_hash(temporary, name)
+                load_checkpoint(temporary)  # A download that was cut off is found here.
+            except ValueError as error:
+                reason = str(error).replace(str(temporary), str(source))
+                raise ValueError(f"{reason}; nothing is kept of it") from error
     except OSError as error:
         raise ValueError(
-            f"{source} cannot be downloaded ({error}): put the file at {path}, or name a local file"
+            f"checkpoint {source} cannot be fetched: {error}; put the file at {path}, or name a local file"
         ) from error
     return path
 
 
+def load_weights(source: str | Path, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Return the weights in a checkpoint, a file or a URL, see :func:`fetch_checkpoint`.
+
+    Args:
+        source: File or URL; of a whole training or of the weights alone.
+        prefix: Of the names that are wanted, for a part of a model: ``"backbone."``. It is taken off.
+
+    Raises:
+        ValueError: As :func:`fetch_checkpoint` and :func:`load_checkpoint`, or no name has the prefix.
+    """
+    loaded = load_checkpoint(fetch_checkpoint(source))
+    state = loaded.get("state_dict", loaded)
+    found = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    if not found:
+        raise ValueError(f"checkpoint {source} has no weights that begin with {prefix!r}")
+    return found
+
+
+def _hash_in(name: str) -> str | None:
+    """Return the beginning of a SHA-256 at the end of a name; digits alone are a date or a count."""
+    found = re.search(r"-(?=[0-9]*[a-f])([0-9a-f]{8,64})\.(?:pth|pt|pkl)$", name)
+    return found[1] if found else None
+
+
 def _check_hash(path: Path, name: str) -> None:
     """Refuse a file whose content does not have the hash in its name."""
-    wanted = re.search(r"-([0-9a-f]{8,64})\.(?:pth|pt|pkl)$", name)
+    wanted = _hash_in(name)
     if wanted is None:
         return
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while part := file.read(1 << 20):
             digest.update(part)
-    if not digest.hexdigest().startswith(wanted[1]):
+    if not digest.hexdigest().startswith(wanted):
         raise ValueError(
             f"checkpoint {path} has SHA-256 {digest.hexdigest()[:16]}..., its name says "
-            f"{wanted[1]}: it is broken, fetch it again"
+            f"{wanted}: it is broken, fetch it again"
         )
 
 

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# They say where and how often a run was started, not what was run.
-_RUN_KEYS = ("work_dir", "resume", "launcher", "experiment_name")
+# They say where and how often a run was started and what is told of it, not what was run.
+_RUN_KEYS = (
+    *("work_dir", "resume", "launcher", "experiment_name"),
+    *(
+        "default_hooks",
+        "visualizer",
+        "vis_backends",
+        "env_cfg",
+        "log_processor",
+        "log_level",
+        "default_scope",
+    ),
+)
+# Wherever they stand: where the data lies (what was tested has a hash of its own) and how fast it comes.
+_MACHINE_KEYS = (
+    *("data_root", "image_cache", "num_workers", "persistent_workers", "prefetch_factor", "pin_memory"),
+)
 
 
 def config_hash(config: Any, with_start: bool = False) -> str:
-    """Return a hash of a resolved config, equal for runs that differ in folder, launcher or seed only.
+    """Return a hash of a resolved config, equal for runs that differ in folders, machine, log or seed only.
 
     Args:
         config: An MMEngine ``Config`` or a dict.
@@ -25,8 +41,14 @@ def config_hash(config: Any, with_start: bool = False) -> str:
         content.pop("load_from", None)
     if not with_start and isinstance(content.get("randomness"), dict):
         content["randomness"] = {key: value for key, value in content["randomness"].items() if key != "seed"}
-    text = json.dumps(content, sort_keys=True, default=_stable_name)
+    text = json.dumps(_without(content, _MACHINE_KEYS), sort_keys=True, default=_stable_name)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without(value: Any, keys: Sequence[str]) -> Any:
+    if isinstance(value, dict):
+        return {k: _without(v, keys) for k, v in value.items() if k not in keys}
+    return [_without(v, keys) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _stable_name(value: Any) -> str:

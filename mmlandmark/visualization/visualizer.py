@@ -196,6 +196,6 @@ def _caption(sample: LandmarkDataSample, errors: np.ndarray | None, unit: str) -
 
 def _blend(image: np.ndarray, sample: LandmarkDataSample, image_from_original: np.ndarray) -> np.ndarray:
     heatmaps = sample.pred_heatmaps.detach().cpu().float().numpy()
-    heatmap_from_input = resize_matrix(sample.input_shape, heatmaps.shape[1:])
+    heatmap_from_input = resize_matrix(sample.get("pad_shape", sample.input_shape), heatmaps.shape[1:])
     matrix = heatmap_from_input @ sample.input_from_original @ invert_matrix(image_from_original)
     return blend_heatmap(image, heatmaps, heatmap_from_image=matrix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -85,6 +86,33 @@ def test_members_with_and_without_readers_and_mirrored():
     torch.testing.assert_close(one, mirrored, atol=1e-3, rtol=0)
 
 
+def test_members_with_the_same_readers_keep_them_apart():
+    torch.manual_seed(0)
+    member = tiny_config("unused").model
+    member.head.num_readers = 2
+    model = MODELS.build(dict(type="MixedEnsemble", detectors=[member, member])).eval()
+    image = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        found = model(image, mode="predict")[0]
+        alone = [
+            m(m.data_preprocessor.normalize(image), mode="predict")[0].pred_readings for m in model.members
+        ]
+    torch.testing.assert_close(found.pred_readings, torch.stack(alone).mean(0), atol=1e-3, rtol=0)
+    assert not torch.equal(found.pred_readings[0], found.pred_readings[1])
+
+
+def test_members_pad_as_they_learnt_it():
+    member = tiny_config("unused").model
+    member.data_preprocessor = dict(type="LandmarkDataPreprocessor", mean=0.4, std=0.25, size_divisor=32)
+    model = MODELS.build(dict(type="MixedEnsemble", detectors=[member])).eval()
+    data = dict(inputs=[torch.rand(1, 50, 60)])
+    with torch.no_grad():
+        one = model(model.data_preprocessor(data)["inputs"], mode="predict")[0]
+        alone = model.members[0]
+        other = alone(alone.data_preprocessor(data)["inputs"], mode="predict")[0]
+    torch.testing.assert_close(one.pred_landmarks, other.pred_landmarks)
+
+
 def test_what_does_not_go_together_is_named(runs, tmp_path):
     with pytest.raises(ConfigError, match="expected the work folder of one training run, found 0 configs"):
         build_ensemble([tmp_path / "nowhere"], tmp_path / "out")
@@ -93,6 +121,12 @@ def test_what_does_not_go_together_is_named(runs, tmp_path):
     (empty / "tiny.py").write_text((runs[0] / "tiny.py").read_text())
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         build_ensemble([empty], tmp_path / "out")
+    other = tmp_path / "other"
+    shutil.copytree(runs[0], other)
+    text = (other / "tiny.py").read_text()
+    (other / "tiny.py").write_text(text + "\ntest_dataloader['dataset']['pipeline'] = []\n")
+    with pytest.raises(ConfigError, match="different pipelines"):
+        build_ensemble([runs[0], other], tmp_path / "out")
     fewer = tiny_config("unused").model
     fewer.head.num_landmarks = 5
     with pytest.raises(ValueError, match=r"same landmarks, they find \[5, 19\]"):

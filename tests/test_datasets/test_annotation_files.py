@@ -111,6 +111,13 @@ def test_json_readings_of_several_readers(tmp_path):
     np.testing.assert_array_equal(y["landmarks"], [[7, 8], [NAN, NAN]])
 
 
+def test_json_schema_inside_the_file(tmp_path):
+    names = [f"a landmark with a rather long name, number {i}" for i in range(19)]
+    schema = dict(name="inside", landmarks=names)
+    annotations = read_annotations(json_file(tmp_path, dict(schema=schema, samples=[])))
+    assert annotations.schema.landmarks == tuple(names)
+
+
 def test_json_schema_beside_the_file(tmp_path):
     (tmp_path / "own.json").write_text(json.dumps(dict(name="own", landmarks=["only"])))
     annotations = read_annotations(json_file(tmp_path, dict(schema="own.json", samples=[])))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.model import initialize
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import nn
@@ -19,7 +20,7 @@ from mmlandmark.apis import train_config
 from mmlandmark.engine import AutocastOptimWrapper, load_config, mmengine_cures
 from mmlandmark.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from mmlandmark.testing import tiny_config
-from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
+from mmlandmark.utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,6 +121,39 @@ def test_a_download_runs_no_code(website, tmp_path, load):
     assert not (tmp_path / "was_run").exists()
     with pytest.raises(ValueError, match=r"http://.*gone\.pth cannot be fetched: .*404"):
         load(f"{address}/gone.pth")
+
+
+def test_equal_names_of_two_places_are_two_files(website, monkeypatch, tmp_path):
+    folder, address = website
+    for place, value in (("one", 1.0), ("two", 2.0)):
+        (folder / place).mkdir()
+        save_checkpoint(dict(state_dict={"weight": torch.full((2,), value)}), folder / place / "best.pth")
+    for place, value in (("one", 1.0), ("two", 2.0)):
+        found = load_weights(f"{address}/{place}/best.pth")
+        assert torch.equal(found["weight"], torch.full((2,), value))
+
+
+def test_half_a_download_is_not_kept(website):
+    folder, address = website
+    save_checkpoint(dict(state_dict={"weight": torch.ones(20)}), folder / "whole.pth")
+    (folder / "half.pth").write_bytes((folder / "whole.pth").read_bytes()[:600])
+    with pytest.raises(ValueError, match=r"http://.*half\.pth cannot be loaded safely"):
+        load_weights(f"{address}/half.pth")
+    (folder / "half.pth").write_bytes((folder / "whole.pth").read_bytes())
+    assert torch.equal(load_weights(f"{address}/half.pth")["weight"], torch.ones(20))
+
+
+def test_published_weights_of_another_module_are_refused(tmp_path):
+    save_checkpoint(dict(state_dict={"wait": torch.ones(2)}), tmp_path / "other.pth")
+    layer = torch.nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="weights of another model"):
+        initialize(layer, dict(type="Pretrained", checkpoint=str(tmp_path / "other.pth")))
+    save_checkpoint(
+        dict(state_dict={f"a.{k}": v for k, v in layer.state_dict().items()}), tmp_path / "own.pth"
+    )
+    other = torch.nn.Linear(2, 2)
+    initialize(other, dict(type="Pretrained", checkpoint=str(tmp_path / "own.pth"), prefix="a."))
+    assert torch.equal(other.weight, layer.weight)
 
 
 def test_a_file_runs_no_code(tmp_path, monkeypatch):

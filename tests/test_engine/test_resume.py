@@ -1,5 +1,6 @@
 """The law of resuming: a run that was stopped and went on equals one that was not."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -94,6 +95,48 @@ def test_killed_run_goes_on_and_ends_the_same(tmp_path):
         process.wait()
     assert latest_checkpoint(tmp_path / "killed").name != "epoch_4.pth"
     assert_same(finish(tmp_path / "whole"), finish(tmp_path / "killed"))
+
+
+def test_killed_while_saving_the_one_before_is_kept(tmp_path, monkeypatch):
+    config = tiny_config(tmp_path, max_epochs=3)
+    config.default_hooks.checkpoint = dict(type="CheckpointHook", interval=1, max_keep_ckpts=1)
+    LandmarkRunner.from_cfg(copy.deepcopy(config)).train()
+    assert [p.name for p in tmp_path.glob("epoch_*.pth")] == ["epoch_3.pth"]
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    config.train_cfg.max_epochs, config.resume = 4, True
+    runner = LandmarkRunner.from_cfg(config)
+    monkeypatch.setattr("mmlandmark.engine.runner.save_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert latest_checkpoint(tmp_path).name == "epoch_3.pth"
+
+
+def test_a_resumed_run_does_not_ask_for_published_weights(tmp_path):
+    config = tiny_config(tmp_path, max_epochs=1)
+    LandmarkRunner.from_cfg(copy.deepcopy(config)).train()
+    config.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "gone.pth"))
+    config.train_cfg.max_epochs, config.resume = 2, True
+    LandmarkRunner.from_cfg(config).train()
+    assert latest_checkpoint(tmp_path).name == "epoch_2.pth"
+    config.resume = False
+    with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
+        LandmarkRunner.from_cfg(config).train()
+
+
+def test_the_note_counts_and_what_is_younger(tmp_path):
+    for number, age in ((100, 30), (40, 20), (41, 0)):
+        path = tmp_path / f"epoch_{number}.pth"
+        path.write_bytes(b"x")
+        os.utime(path, (1000 - age, 1000 - age))
+    note = tmp_path / "last_checkpoint"
+    note.write_text("epoch_40.pth")
+    os.utime(note, (1000, 1000))
+    assert latest_checkpoint(tmp_path).name == "epoch_40.pth"  # 100 is of a run before
+    os.utime(note, (990, 990))
+    assert latest_checkpoint(tmp_path).name == "epoch_41.pth"  # killed before its note
 
 
 def test_a_broken_note_is_survived(tmp_path):

@@ -67,6 +67,19 @@ def test_check_fails_until_written_and_when_someone_types_a_number(method, capsy
     assert call(method, "--check") == 1
 
 
+def test_a_tree_that_was_not_clean_is_told():
+    assert tool._short("0123456789abcdef-dirty") == "01234567-dirty"
+    assert tool._short("0123456789abcdef") == "01234567"
+    assert tool._short("-") == "-"
+
+
+def test_paper_of_a_sweep_without_records_is_no_error(method):
+    (method / "paper.json").write_text(json.dumps({"table2": {"unet": {"mre": 1.38}}}))
+    (method / "sweeps").mkdir()
+    (method / "sweeps" / "table2.py").write_text("")
+    assert call(method) == 0
+
+
 def test_paper_has_a_column_of_its_own(method, capsys):
     record(method, "big", 0, mre=1.0, sdr_2mm=90.0)
     (method / "paper.json").write_text(json.dumps({"big": {"mre": 1.12, "sdr_2mm": 88, "source": "table 2"}}))

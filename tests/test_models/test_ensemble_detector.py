@@ -41,6 +41,24 @@ def test_members_start_apart_and_learn_as_alone():
     torch.testing.assert_close(together, torch.autograd.grad(alone, first)[0])
 
 
+def test_members_start_from_published_weights(tmp_path):
+    backbone = dict(type="ResNet", depth=18, base_channels=4, out_indices=(0,))
+    published = MODELS.build(backbone).state_dict()
+    torch.save(published, tmp_path / "published.pth")
+    start = dict(type="Pretrained", checkpoint=str(tmp_path / "published.pth"))
+    model = MODELS.build(
+        dict(
+            type="EnsembleDetector",
+            members=2,
+            backbone=dict(backbone, init_cfg=start),
+            head=dict(DETECTOR["head"], in_channels=4),
+        )
+    )
+    model.init_weights()
+    for member in model.members:
+        assert torch.equal(member.backbone.conv1.weight, published["conv1.weight"])
+
+
 def test_the_members_mean_is_predicted():
     model, image = ensemble(test_cfg=dict(keep_heatmaps=True)).eval(), torch.rand(1, 1, 32, 40)
     with torch.no_grad():
@@ -65,7 +83,6 @@ def test_a_mirrored_ensemble_is_equivariant():
 def test_channels_last_reaches_every_member():
     model = ensemble(data_preprocessor=dict(type="LandmarkDataPreprocessor", channels_last=True))
     for member in model.members:
-        assert member.backbone.state_dict().keys() == model.members[0].backbone.state_dict().keys()
         weights = [p for p in member.parameters() if p.ndim == 4 and p.shape[2] > 1 and p.shape[1] > 1]
         assert weights
         assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)

@@ -139,6 +139,37 @@ def test_other_backbones_are_wired(backbone, neck):
     assert model.eval().test_step(data)[0].pred_landmarks.shape == (3, 2)
 
 
+def test_sides_that_do_not_halve_are_named():
+    model = MODELS.build(dict(NARROW, data_preprocessor=None))
+    with pytest.raises(ValueError, match=r"got \[\(50, 50\), .* data_preprocessor\.size_divisor=32"):
+        model(torch.rand(1, 3, 100, 100))
+
+
+def test_a_guide_smaller_than_the_features_is_refused():
+    head = MODELS.build(dict(NARROW["head"], in_channels=[4, 8]))
+    with pytest.raises(ValueError, match="guide must be larger"):
+        head([torch.rand(1, 4, 16, 16), torch.rand(1, 8, 8, 8)])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_losses_need_no_training_mode(training):
+    losses = MODELS.build(NARROW).train(training)(torch.rand(2, 3, 64, 96), samples(), "loss")
+    assert set(losses) == {"loss_ewc", "loss_ewc_level1"}
+
+
+def test_batch_statistics_learn_nothing_that_is_frozen():
+    model = MODELS.build(
+        dict(
+            NARROW,
+            backbone=dict(NARROW["backbone"], frozen_stages=0, norm_eval=True),
+            test_cfg=dict(batch_statistics=True),
+        )
+    ).train()
+    before = {k: v.clone() for k, v in model.backbone.named_buffers()}
+    model(torch.rand(2, 3, 64, 96), samples(), "loss")
+    assert all(torch.equal(v, before[k]) for k, v in model.backbone.named_buffers())
+
+
 def test_initialisation_leaves_the_start_of_pytorch():
     torch.manual_seed(0)
     model = MODELS.build(dict(NARROW, head=dict(NARROW["head"], image_channels=1, guide_channels=4)))

@@ -9,6 +9,8 @@ from mmlandmark.ops import gaussian_heatmap, local_centroid
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample, apply_matrix, invert_matrix, resize_matrix
 
+CODEC = dict(type="GaussianHeatmapCodec", sigma=1.5)
+
 
 def detector(count=3, dims=2, **kwargs):
     torch.manual_seed(0)
@@ -16,7 +18,7 @@ def detector(count=3, dims=2, **kwargs):
         type="HeatmapHead",
         num_landmarks=count,
         dims=dims,
-        codec=dict(type="GaussianHeatmapCodec", sigma=1.5),
+        codec=CODEC,
         loss=[dict(type="EWCLoss"), dict(type="SpatialCrossEntropyLoss", beta=20.0)],
     )
     head.update(kwargs.pop("head", {}))
@@ -38,7 +40,8 @@ def samples(count=3, batch=2, shape=(32, 40), **meta):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_three_modes(dims):
     shape = (16, 32, 40)[-dims:]
-    model, cases = detector(dims=dims), samples(shape=shape)
+    preprocessor = dict(type="LandmarkDataPreprocessor", channels_last=True)
+    model, cases = detector(dims=dims, data_preprocessor=preprocessor), samples(shape=shape)
     images = torch.rand(2, 1, *shape)
     losses = model(images, cases, "loss")
     assert set(losses) == {"loss_ewc", "loss_spatialcrossentropy"}
@@ -99,6 +102,31 @@ def test_flip_averaging_is_exactly_equivariant(size):
     assert torch.equal(straight, mirrored.flip(-1)[:, [1, 0, 2]])
     back = other[[1, 0, 2]] * torch.tensor([-1.0, 1.0]) + torch.tensor([size[1] - 1.0, 0.0])
     torch.testing.assert_close(found, back, atol=1e-3, rtol=0)
+
+
+def test_several_levels_are_supervised_on_request_only():
+    with pytest.raises(ValueError, match=r"2 levels of \[4, 6\] channels: .* level_weights"):
+        detector(backbone=dict(out_indices=(0, 1)))
+
+
+def test_a_backbone_without_channels_is_named():
+    head = dict(type="HeatmapHead", num_landmarks=1, codec=CODEC, loss=dict(type="EWCLoss"))
+    plain = dict(type="LandmarkDetector", backbone=dict(type=torch.nn.Identity))
+    with pytest.raises(ValueError, match="Identity does not say its out_channels: give in_channels of He"):
+        MODELS.build(dict(plain, head=head))
+    assert MODELS.build(dict(plain, head=dict(head, in_channels=3)))(torch.rand(1, 3, 8, 8)[None]).ndim == 4
+
+
+def test_maps_of_padded_images_say_so():
+    preprocessor = dict(type="LandmarkDataPreprocessor", size_divisor=16)
+    model = detector(data_preprocessor=preprocessor, test_cfg=dict(keep_heatmaps=True)).eval()
+    batch = model.data_preprocessor(
+        dict(inputs=[torch.rand(1, 30, 40)], data_samples=samples(batch=1, shape=(30, 40)))
+    )
+    with torch.no_grad():
+        (found,) = model(**batch, mode="predict")
+    assert found.pred_heatmaps.shape == (3, 32, 48)
+    assert (found.input_shape, found.pad_shape) == ((30, 40), (32, 48))
 
 
 def test_flip_needs_to_know_what_swaps():

@@ -55,6 +55,15 @@ def test_the_copy_measures_the_same(source, tmp_path, capsys):
     np.testing.assert_allclose(millimetres, 0.1 * np.array([89.0 - 11.0, 119.0 - 20.0]), atol=1e-3)
 
 
+def test_a_copy_that_is_not_whole_has_no_annotations(source, tmp_path, monkeypatch):
+    out = tmp_path / "copy"
+    tool.main([str(source), "--size", "40", "45", "--out", str(out)])
+    monkeypatch.setattr("cv2.imwrite", lambda *_: False)
+    with pytest.raises(ValueError, match=r"0\.jpg cannot be written"):
+        tool.main([str(source), "--size", "80", "90", "--out", str(out)])
+    assert not (out / "annotations.json").exists()
+
+
 def test_a_sample_of_two_splits_is_refused(source, tmp_path):
     text = source.read_text().replace("split='test'", "split='train'")
     source.write_text(text)

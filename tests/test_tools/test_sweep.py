@@ -29,6 +29,7 @@ def sweep(tmp_path):
         "config = '../tiny.py'\nseeds = [0, 1]\n"
         "arms = dict(ewc={}, mse={'model.head.loss': dict(_delete_=True, type='HeatmapMSELoss')},\n"
         "            argmax={'trained_as': 'mse', 'model.head.codec.decoder': 'argmax'})\n"
+        "ensembles = dict(both='argmax')\n"
     )
     return path
 
@@ -51,7 +52,17 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
     assert capfd.readouterr().out.count("recorded already") == 3
     assert (folder / "mse_seed0.json").stat().st_mtime_ns == before
     tool.main([str(sweep), "--list"])
-    assert capfd.readouterr().out.count("to be done") == 3
+    assert capfd.readouterr().out.count("to be done") == 4  # the second seed, and the ensemble
+    tool.main([str(sweep), "--arms", "argmax", "--work-dir", str(work)])
+    both = json.loads((folder / "both.json").read_text())
+    assert both["seeds"] == [0, 1]
+    tested = load_config(work / "both" / "both.py")
+    assert [m.head.loss.type for m in tested.model.detectors] == ["HeatmapMSELoss"] * 2
+    changed = sweep.read_text().replace("_delete_=True, type='HeatmapMSELoss'", "alpha=2")
+    sweep.write_text(changed)
+    (folder / "mse_seed1.json").unlink(missing_ok=True)
+    with pytest.raises(ValueError, match="mse_seed1 holds a run of 'mse' with other values"):
+        tool.main([str(sweep), "--arms", "mse", "--seeds", "1", "--work-dir", str(work)])
 
 
 @pytest.mark.parametrize(

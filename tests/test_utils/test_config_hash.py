@@ -25,7 +25,14 @@ def test_it_sees_the_config_and_not_the_run():
         launcher="pytorch",
         experiment_name="d",
         randomness=dict(seed=5, deterministic=True),
+        data_root="/elsewhere",
+        log_level="ERROR",
+        default_hooks=dict(checkpoint=dict(interval=3)),
+        data=[dict(split="train", image_cache=dict(mode="ram"), num_workers=4)],
     )
+    base = dict(BASE, data=[dict(split="train", data_root="here")])
+    assert config_hash(base) == config_hash(same) == config_hash(Config(base))
+    same.pop("data")
     assert config_hash(BASE) == config_hash(same) == config_hash(Config(BASE))
     others = [
         {**BASE, "lr": 0.2},

@@ -1,8 +1,8 @@
-# Set HAND_ATLAS_ROOT to the folder that holds the images and setup/all.csv. Three folds; --cfg-options fold=2
-# for others.
+# Set HAND_ATLAS_ROOT to the folder that holds the images and setup/all.csv, HAND_ATLAS_FOLD to one of the
+# three folds.
 data_root = "{{$HAND_ATLAS_ROOT:data/hand_atlas}}"
 load = [
-    dict(type="LoadImage", size=(1024, 1024), channels=1),
+    dict(type="LoadImage", size=(1024, 1024), keep_aspect=True, channels=1),
     dict(type="Resize", size=(512, 512), keep_aspect=True),
 ]
 train_pipeline = [
@@ -15,7 +15,8 @@ train_pipeline = [
 ]
 test_pipeline = [*load, dict(type="Resample"), dict(type="PackInputs")]
 
-dataset = dict(type="DigitalHandAtlas", data_root=data_root, fold=1, image_cache=dict(mode="ram"))
+fold = int("{{$HAND_ATLAS_FOLD:1}}")
+dataset = dict(type="DigitalHandAtlas", data_root=data_root, fold=fold, image_cache=dict(mode="ram"))
 train_dataloader = dict(
     batch_size=1,
     num_workers=2,

@@ -42,6 +42,11 @@ unet = {
         loss=dict(type="SpatialCrossEntropyLoss"),
     ),
 }
+hrnet = {
+    **unet,
+    "model.backbone": dict(_delete_=True, type="HRNet", in_channels=1, width=18, modules=(1, 2, 1)),
+    "model.neck": dict(_delete_=True, type="FPN", channels=48, upsample_to=4),
+}
 
 arms = {
     "published": {**published, "model.head.codec.decoder": "argmax"},
@@ -51,9 +56,11 @@ arms = {
     "ema": {},
     "cross-entropy": entropy,
     "two-readers": readers,
+    "hrnet": hrnet,
     "unet": unet,
     "views": {
         "trained_as": "unet",
         "model.test_cfg.views": [{}, dict(rotation=4), dict(rotation=-4), dict(scale=1.05), dict(scale=0.95)],
     },
 }
+ensembles = {"ensemble": "views"}

@@ -40,7 +40,7 @@ class SafeCheckpointHook(Hook):
         scalars = checkpoint.get("message_hub", {}).get("log_scalars", {})
         for name, value in scalars.items():
             if isinstance(value, dict) and _HISTORY in value:
-                history, counts = (value[k].numpy() for k in (_HISTORY, "counts"))
+                history, counts = (value[k].cpu().numpy() for k in (_HISTORY, "counts"))
                 scalars[name] = HistoryBuffer(history, counts, max_length=value["max_length"])
 
 

@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 from mmengine.dist import broadcast_object_list
-from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from mmlandmark.engine.hooks.checkpoint_hook import CheckpointHook
 from mmlandmark.registry import HOOKS
 
 

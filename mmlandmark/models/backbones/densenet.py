@@ -114,13 +114,18 @@ class DenseNet(PretrainedBackbone):
                 pool0=nn.MaxPool2d(3, stride=2, padding=1),
             )
         )
-        for i, (start, end) in enumerate(blocks):
+        self.depth, last = max(self.out_indices), len(blocks)
+        for i, (start, end) in enumerate(blocks[: self.depth]):
             block = _DenseBlock(layers[i], start, growth, bottleneck)
             self.features.add_module(f"denseblock{i + 1}", block)
-            if i < len(blocks) - 1:
+            if i < self.depth - 1:
                 self.features.add_module(f"transition{i + 1}", _transition(end, end // 2))
-        self.features.add_module("norm5", nn.BatchNorm2d(blocks[-1][1]))
-        self.depth = len(blocks)
+        if self.depth == last:
+            self.features.add_module("norm5", nn.BatchNorm2d(blocks[-1][1]))
+        else:
+            unused = [f"denseblock{i}" for i in range(self.depth + 1, last + 1)] + ["norm5"]
+            unused += [f"transition{i}" for i in range(max(self.depth, 1), last)]
+            self.unused_prefixes += tuple(f"features.{name}." for name in unused)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
@@ -131,13 +136,12 @@ class DenseNet(PretrainedBackbone):
         return renamed_densenet(name)
 
     def stages(self) -> list[list[nn.Module]]:
-        """Return the stem, and every block with the transition behind it (the last with its norm)."""
-        parts = self.features
-        behind = [f"transition{i}" for i in range(1, self.depth)] + ["norm5"]
-        blocks = [
-            [getattr(parts, f"denseblock{i + 1}"), getattr(parts, behind[i])] for i in range(self.depth)
-        ]
-        return [[parts.conv0, parts.norm0], *blocks]
+        """Return the stem, and every block that is used with the transition or norm behind it."""
+        parts = dict(self.features.named_children())
+        blocks = [[parts[f"denseblock{i + 1}"]] for i in range(self.depth)]
+        for i, block in enumerate(blocks):
+            block += [parts[name] for name in (f"transition{i + 1}", f"norm{i + 2}") if name in parts]
+        return [[parts["conv0"], parts["norm0"]], *blocks]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the levels of ``out_indices``; (B, in_channels, H, W) -> tuple of (B, C, H / s, W / s)."""
@@ -147,7 +151,7 @@ class DenseNet(PretrainedBackbone):
         features = parts.pool0(parts.relu0(parts.norm0(levels[0])))
         for i in range(1, self.depth + 1):
             features = self.run(getattr(parts, f"denseblock{i}"), features)
-            levels.append(parts.norm5(features) if i == self.depth else features)
+            levels.append(parts.norm5(features) if hasattr(parts, "norm5") and i == self.depth else features)
             if i < self.depth:
                 features = getattr(parts, f"transition{i}")(features)
         return tuple(levels[i] for i in self.out_indices)

@@ -135,7 +135,16 @@ class HRNet(PretrainedBackbone):
         return [[self.conv1, self.bn1, self.conv2, self.bn2], [self.layer1], *later]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the levels of ``out_indices``; (B, in_channels, H, W) -> tuple of (B, C, H / s, W / s)."""
+        """Return the levels of ``out_indices``; (B, in_channels, H, W) -> tuple of (B, C, H / s, W / s).
+
+        Raises:
+            ValueError: A side of the image is no multiple of 32.
+        """
+        if any(side % 32 for side in images.shape[2:]):
+            raise ValueError(
+                f"HRNet takes images with sides of 32 n pixels, got {tuple(images.shape[2:])}: set "
+                "data_preprocessor.size_divisor=32"
+            )
         features = self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(images))))))
         branches = [self.run(self.layer1, features)]
         for stage in (2, 3, 4):

@@ -5,14 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-import torch
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, initialize
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmlandmark.models.recompute import recomputed
-from mmlandmark.utils.checkpoint import check_state_dict, fetch_checkpoint, load_checkpoint
+from mmlandmark.models.recompute import run
+from mmlandmark.utils.checkpoint import check_state_dict, load_weights
 
 # Weights from ImageNet that torchvision publishes, under https://download.pytorch.org/models/.
 TORCHVISION_WEIGHTS = {
@@ -43,7 +42,8 @@ class PretrainedBackbone(BaseModule):
         norm_eval: Keep batch norms at their stored statistics while training.
         with_checkpoint: Recompute stages in the backward pass instead of storing them.
         init_cfg: ``dict(type="Pretrained", checkpoint=...)`` with a file, a URL, or ``torchvision://NAME``
-            for weights that torchvision publishes; a hash in the file's name is checked. None: random.
+            for weights that torchvision publishes; a hash in the file's name is checked. Of a trained
+            detector ``prefix="backbone."`` takes this part. None: random.
 
     Attributes:
         out_channels: Channels of the returned levels.
@@ -98,6 +98,7 @@ class PretrainedBackbone(BaseModule):
         for stage in stages[: self.frozen_stages + 1]:
             for module in stage:
                 module.requires_grad_(False)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> PretrainedBackbone:
         """Set the mode; frozen stages, and with ``norm_eval`` all batch norms, stay in that of the test."""
@@ -114,24 +115,24 @@ class PretrainedBackbone(BaseModule):
 
     def run(self, module: nn.Module, features: Tensor) -> Tensor:
         """Return ``module(features)``, recomputed for the gradient where that is wanted."""
-        if self.with_checkpoint and self.training and torch.is_grad_enabled():
-            return recomputed(module, features)
-        return module(features)
+        return run(module, features, self.with_checkpoint and self.training)
 
     def init_weights(self) -> None:
         """Load the weights that ``init_cfg`` names; a random start is said aloud."""
-        pretrained = isinstance(self.init_cfg, dict) and self.init_cfg.get("type") == "Pretrained"
-        if pretrained:
-            self.load_published(self.init_cfg["checkpoint"])
-        else:
-            super().init_weights()
+        given = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
+        published = [cfg for cfg in given if cfg["type"] == "Pretrained"]
+        initialize(self, [cfg for cfg in given if cfg["type"] != "Pretrained"])
+        for cfg in published:
+            self.load_published(cfg["checkpoint"], cfg.get("prefix") or "")
+        if not published:
             print_log(
                 f"{type(self).__name__} starts from random weights: set backbone.init_cfg to start from "
                 "published ones",
                 logger="current",
             )
+        self._is_init = True
 
-    def load_published(self, source: str) -> None:
+    def load_published(self, source: str, prefix: str = "") -> None:
         """Load published weights; see ``init_cfg``."""
         name = str(source).removeprefix("torchvision://")
         if name != str(source):
@@ -140,8 +141,7 @@ class PretrainedBackbone(BaseModule):
                     f"torchvision://{name} is not known; known: {', '.join(TORCHVISION_WEIGHTS)}"
                 )
             source = f"https://download.pytorch.org/models/{TORCHVISION_WEIGHTS[name]}"
-        loaded = load_checkpoint(fetch_checkpoint(source))
-        state = {self.rename(k): v for k, v in loaded.get("state_dict", loaded).items()}
+        state = {self.rename(k): v for k, v in load_weights(source, prefix).items()}
         state = {k: v for k, v in state.items() if not k.startswith(self.unused_prefixes)}
         kernel = state.get(self.first_conv)
         if kernel is not None and kernel.shape[1] != self.in_channels:
@@ -151,5 +151,4 @@ class PretrainedBackbone(BaseModule):
         state.update({k: v for k, v in self.state_dict().items() if k.endswith("num_batches_tracked")})
         check_state_dict(self, state, f"init_cfg.checkpoint {source}")
         self.load_state_dict(state)
-        self._is_init = True
         print_log(f"{type(self).__name__} starts from {source}", logger="current")

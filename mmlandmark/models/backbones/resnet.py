@@ -47,24 +47,25 @@ class ResNet(PretrainedBackbone):
         self.bn1 = nn.BatchNorm2d(base_channels)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        channels = base_channels
-        for i, (width, count) in enumerate(zip(widths, counts, strict=True)):
+        channels, self.depth = base_channels, max(self.out_indices)
+        for i, (width, count) in enumerate(zip(widths[: self.depth], counts, strict=False)):
             stage = [block(channels, width, stride=1 if i == 0 else 2)]
             channels = width * block.expansion
             stage += [block(channels, width) for _ in range(count - 1)]
             self.add_module(f"layer{i + 1}", nn.Sequential(*stage))
+        self.unused_prefixes += tuple(f"layer{i}." for i in range(self.depth + 1, 5))
         start_residual(self)
         self.freeze()
 
     def stages(self) -> list[list[nn.Module]]:
-        """Return the stem and the four stages."""
-        return [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]]
+        """Return the stem and the stages, as many as are used."""
+        return [[self.conv1, self.bn1], *[[getattr(self, f"layer{i + 1}")] for i in range(self.depth)]]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the levels of ``out_indices``; (B, in_channels, H, W) -> tuple of (B, C, H / s, W / s)."""
         levels = [self.conv1(images)]
         features = self.maxpool(self.relu(self.bn1(levels[0])))
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            features = self.run(stage, features)
+        for i in range(self.depth):
+            features = self.run(getattr(self, f"layer{i + 1}"), features)
             levels.append(features)
         return tuple(levels[i] for i in self.out_indices)

@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmlandmark.models.blocks import conv_block, start_as_pytorch
-from mmlandmark.models.recompute import recomputed
+from mmlandmark.models.recompute import run
 from mmlandmark.registry import MODELS
 
 INSTANCE_NORM = dict(type="IN")
@@ -99,7 +99,7 @@ class UNet(BaseModule):
         self.depth = len(widths)
         for i, width in enumerate(widths):
             self.add_module(f"down{i + 1}", level(in_channels if i == 0 else widths[i - 1], width))
-        for i in range(len(widths) - 1, 0, -1):
+        for i in range(len(widths) - 1, min(out_indices), -1):
             self.add_module(f"up{len(widths) - i}", level(widths[i] + widths[i - 1], widths[i - 1]))
         start_as_pytorch(self)
 
@@ -129,10 +129,7 @@ class UNet(BaseModule):
         return tuple(levels[i] for i in self.out_indices)
 
     def _run(self, name: str, features: Tensor) -> Tensor:
-        module = getattr(self, name)
-        if self.with_checkpoint and self.training:
-            return recomputed(module, features)
-        return module(features)
+        return run(getattr(self, name), features, self.with_checkpoint and self.training)
 
 
 def _of_dims(norm_cfg: dict | None, dims: int) -> dict | None:

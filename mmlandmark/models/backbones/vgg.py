@@ -52,7 +52,9 @@ class VGG(PretrainedBackbone):
                 channels = width
             self.ends.append(len(layers))
             layers.append(nn.MaxPool2d(2, 2))
-        self.features = nn.Sequential(*layers[:-1])
+        self.ends = self.ends[: max(self.out_indices) + 1]
+        self.features = nn.Sequential(*layers[: self.ends[-1]])
+        self.unused_prefixes += tuple(f"features.{i}." for i in range(self.ends[-1], len(layers)))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -60,15 +62,18 @@ class VGG(PretrainedBackbone):
         self.freeze()
 
     def stages(self) -> list[list[nn.Module]]:
-        """Return the five blocks, each but the first with the pooling before it."""
+        """Return the blocks, as many as are used, each but the first with the pooling before it."""
+        return [list(block) for block in self._blocks()]
+
+    def _blocks(self) -> list[nn.Sequential]:
         starts = [0, *self.ends[:-1]]
-        return [list(self.features[a:b]) for a, b in zip(starts, self.ends, strict=True)]
+        return [self.features[start:end] for start, end in zip(starts, self.ends, strict=True)]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the levels of ``out_indices``; (B, in_channels, H, W) -> tuple of (B, C, H / s, W / s)."""
         levels = []
         features = images
-        for start, end in zip([0, *self.ends[:-1]], self.ends, strict=True):
-            features = self.run(self.features[start:end], features)
+        for block in self._blocks():
+            features = self.run(block, features)
             levels.append(features)
         return tuple(levels[i] for i in self.out_indices)

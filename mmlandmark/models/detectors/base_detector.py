@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmlandmark.models.data_preprocessor import CHANNELS_LAST
 from mmlandmark.models.detectors.views import checked_views, view_matrix, view_of
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
@@ -55,8 +56,8 @@ class BaseDetector(BaseModel):
         super().train(mode)
         if self.test_cfg["batch_statistics"]:
             for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.training, module.track_running_stats = True, mode
+                if isinstance(module, _BatchNorm):  # What is frozen in training stays so.
+                    module.training, module.track_running_stats = module.training or not mode, mode
         return self
 
     @abstractmethod
@@ -74,7 +75,8 @@ class BaseDetector(BaseModel):
             flip_permutation: The channel of every channel's landmark in a mirrored image.
 
         Returns:
-            Activated maps (B, R * K, *S), points (B, R, K, D) in input pixels, and scores (B, R, K).
+            Activated maps (B, R * K, *S), points (B, R, K, D) in input pixels, and scores (B, R, K); R is 1
+            where the readers are one already.
         """
 
     @abstractmethod
@@ -115,7 +117,7 @@ class BaseDetector(BaseModel):
             ]
         permutation = self._flip_permutation(data_samples) if self.test_cfg["flip"] else None
         maps, points, scores = self._detect_in_views(inputs, permutation)
-        readers = self.head.num_readers
+        readers = points.shape[1]
         for i, sample in enumerate(data_samples):
             own = points[i].cpu()
             readings = sample.to_original(own) if "input_from_original" in sample else own
@@ -124,7 +126,7 @@ class BaseDetector(BaseModel):
             if readers > 1:
                 sample.pred_readings = readings
             if self.test_cfg["keep_heatmaps"]:
-                sample.pred_heatmaps = maps[i].unflatten(0, (readers, -1)).mean(0).cpu()
+                sample.pred_heatmaps = maps[i].unflatten(0, (-1, self.head.num_landmarks)).mean(0).cpu()
         return list(data_samples)
 
     def _detect_in_views(
@@ -159,4 +161,6 @@ class BaseDetector(BaseModel):
 def to_memory_format(model: BaseDetector) -> None:
     """Bring the weights into the memory format that the preprocessor gives its images."""
     if getattr(model.data_preprocessor, "channels_last", False):
-        model.to(memory_format=torch.channels_last)
+        for parameter in model.parameters():
+            if parameter.ndim in CHANNELS_LAST:
+                parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from mmengine.model import ModuleList
+from torch import Tensor
 
 from mmlandmark.models.detectors.base_detector import BaseDetector
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
@@ -45,7 +46,8 @@ class EnsembleDetector(BaseDetector):
         super().__init__(data_preprocessor, test_cfg, init_cfg)
         if members < 1:
             raise ValueError(f"EnsembleDetector needs at least 1 member, got {members}")
-        self.members = nn.ModuleList(
+        # MMEngine's: it hands init_weights on to the members.
+        self.members = ModuleList(
             LandmarkDetector(data_preprocessor=data_preprocessor, **detector) for _ in range(members)
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmlandmark.models.detectors.base_detector import BaseDetector, to_memory_format
 from mmlandmark.registry import MODELS
@@ -22,6 +22,9 @@ class LandmarkDetector(BaseDetector):
         data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg``.
         test_cfg: ``flip``, ``views`` and ``keep_heatmaps``.
         init_cfg: See MMEngine.
+
+    Raises:
+        ValueError: ``in_channels`` is absent, and what comes before has no ``out_channels``.
     """
 
     def __init__(
@@ -35,14 +38,8 @@ class LandmarkDetector(BaseDetector):
     ) -> None:
         super().__init__(data_preprocessor, test_cfg, init_cfg)
         self.backbone = MODELS.build(backbone)
-        if neck is not None:
-            neck = dict(neck)
-            neck.setdefault("in_channels", list(self.backbone.out_channels))
-        self.neck = MODELS.build(neck) if neck is not None else None
-        source = self.neck if self.neck is not None else self.backbone
-        head = dict(head)
-        head.setdefault("in_channels", list(source.out_channels))
-        self.head = MODELS.build(head)
+        self.neck = None if neck is None else MODELS.build(_behind(self.backbone, neck))
+        self.head = MODELS.build(_behind(self.backbone if self.neck is None else self.neck, head))
         to_memory_format(self)
 
     def extract_features(self, inputs: Tensor) -> Sequence[Tensor]:
@@ -53,7 +50,7 @@ class LandmarkDetector(BaseDetector):
 
     def raw_maps(self, inputs: Tensor) -> Tensor:
         """Return the raw maps (B, R * K, *S) of the head's first level."""
-        return self.head(self.extract_features(inputs))[0]
+        return self.head(self.extract_features(inputs), all_levels=False)[0]
 
     def heatmaps(self, inputs: Tensor, flip_permutation: Sequence[int] | None = None) -> Tensor:
         """Return activated maps (B, R * K, *S), with a permutation averaged with the mirrored image's."""
@@ -73,3 +70,14 @@ class LandmarkDetector(BaseDetector):
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Return the head's losses."""
         return self.head.loss(self.extract_features(inputs), data_samples, inputs.shape[2:])
+
+
+def _behind(source: nn.Module, part: dict) -> dict:
+    """Return a part's config with the channels of what comes before it, unless it names them."""
+    if "in_channels" in part:
+        return part
+    if not hasattr(source, "out_channels"):
+        raise ValueError(
+            f"{type(source).__name__} does not say its out_channels: give in_channels of {part.get('type')}"
+        )
+    return dict(part, in_channels=list(source.out_channels))

@@ -75,16 +75,12 @@ class MixedEnsemble(BaseDetector):
                 permutation = [r * count + k for r in range(member.head.num_readers) for k in first]
             found.append(member.detect(self._own(member, inputs), permutation))
         maps, points, scores = zip(*found, strict=True)
-        readers = self.head.num_readers
         if self.average == "heatmaps":
             mean = _mean(list(maps))
             return mean, *self.head.predict(mean, inputs.shape[2:])
-        # Members may have different readers: of each the mean counts, handed on for every reader of the
-        # first.
-        mean_points = torch.stack([p.mean(1) for p in points]).mean(0)
-        lowest = torch.stack([s.amin(1) for s in scores]).amin(0)
-        spread = (len(inputs), readers, self.head.num_landmarks)
-        return maps[0], mean_points[:, None].expand(*spread, -1), lowest[:, None].expand(spread)
+        if len({p.shape[1] for p in points}) > 1:  # Not the same readers: of each member their mean counts.
+            points, scores = [p.mean(1, True) for p in points], [s.amin(1, True) for s in scores]
+        return maps[0], torch.stack(list(points)).mean(0), torch.stack(list(scores)).amin(0)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Not possible: members are trained before they come together."""
@@ -92,7 +88,9 @@ class MixedEnsemble(BaseDetector):
 
     @staticmethod
     def _own(member: BaseDetector, inputs: Tensor) -> Tensor:
-        return member.data_preprocessor.normalize(inputs)
+        # Padded behind its normalisation, as the member learnt it.
+        own = member.data_preprocessor
+        return own.pad(own.normalize(inputs))
 
 
 def _mean(maps: list[Tensor]) -> Tensor:

@@ -68,8 +68,8 @@ class BaseHeatmapHead(BaseModule):
         return self.num_readers * self.num_landmarks
 
     @abstractmethod
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return raw maps (B, R * K, *S), reader by reader: of every level in training, else of the first."""
+    def forward(self, features: Sequence[Tensor], all_levels: bool = True) -> list[Tensor]:
+        """Return raw maps (B, R * K, *S), reader by reader: of every supervised level, or of the first."""
 
     def encode(
         self,

@@ -73,13 +73,22 @@ class FeatureRefinementHead(BaseHeatmapHead):
         self.fine_conv = nn.Conv2d(width, self.num_maps, 1)
         start_as_pytorch(self)
 
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return raw maps (B, R * K, H, W) and, in training, (B, R * K, H / 2, W / 2).
+    def forward(self, features: Sequence[Tensor], all_levels: bool = True) -> list[Tensor]:
+        """Return raw maps (B, R * K, H, W) and, with ``all_levels``, (B, R * K, H / 2, W / 2).
 
         Args:
             features: (B, C, H / 2, W / 2) features and the guide (B, C', H, W), the image itself or features.
+            all_levels: Whether to return the coarse map too.
+
+        Raises:
+            ValueError: The guide is smaller than the features.
         """
         found, guide = features
+        if guide.shape[2] < found.shape[2]:
+            raise ValueError(
+                f"the guide must be larger than what is refined, got {tuple(guide.shape[2:])} for features "
+                f"of {tuple(found.shape[2:])}: give features first, then the guide"
+            )
         guide = self.guide(guide)
         parts = [upsample(found, guide), guide]
         maps = []
@@ -87,4 +96,4 @@ class FeatureRefinementHead(BaseHeatmapHead):
             maps.append(self.coarse_conv(self.coarse_hidden(found)))
             parts.append(upsample(maps[0], guide))
         fine = self.fine_conv(self.fine_hidden(torch.cat(parts, 1)))
-        return [fine, *maps] if self.training else [fine]
+        return [fine, *maps] if all_levels else [fine]

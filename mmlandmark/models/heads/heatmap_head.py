@@ -15,12 +15,13 @@ class HeatmapHead(BaseHeatmapHead):
     """A 1x1 convolution per supervised feature level.
 
     Args:
-        in_channels: Channels of every level, as the backbone's or neck's ``out_channels`` says.
+        in_channels: Channels of the one level, or of all that are supervised, the output first; as the
+            backbone's or neck's ``out_channels`` says.
         num_landmarks: K.
         codec: Config of a codec.
         loss: Config of a loss, or a list of them.
         num_readers: R, see :class:`BaseHeatmapHead`, likewise ``level_weights``.
-        level_weights: Weight of every level's losses; 1 for all by default.
+        level_weights: Weight of every level's losses, for deep supervision of several.
         hidden_channels: Of a 3x3 convolution before the last one, without norm and activation as in FARNet;
             None for none.
         bias_init: Start of the last bias; None is PyTorch's random start.
@@ -28,7 +29,8 @@ class HeatmapHead(BaseHeatmapHead):
         init_cfg: See MMEngine.
 
     Raises:
-        ValueError: ``level_weights`` and ``in_channels`` differ in length.
+        ValueError: ``level_weights`` and ``in_channels`` differ in length, or there are several levels
+            without weights.
     """
 
     def __init__(
@@ -45,6 +47,11 @@ class HeatmapHead(BaseHeatmapHead):
         init_cfg: dict | list | None = None,
     ) -> None:
         channels = [in_channels] if isinstance(in_channels, int) else list(in_channels)
+        if len(channels) > 1 and level_weights is None:
+            raise ValueError(
+                f"HeatmapHead gets {len(channels)} levels of {channels} channels: choose one by out_indices "
+                "or a neck, or give level_weights to supervise all"
+            )
         super().__init__(num_landmarks, codec, loss, num_readers, len(channels), level_weights, init_cfg)
         conv = nn.Conv2d if dims == 2 else nn.Conv3d
         hidden = hidden_channels
@@ -54,11 +61,11 @@ class HeatmapHead(BaseHeatmapHead):
             for layer in self.convs:
                 nn.init.constant_(layer.bias, bias_init)
 
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return raw maps (B, R * K, *S), reader by reader: of every level in training, else of the first."""
+    def forward(self, features: Sequence[Tensor], all_levels: bool = True) -> list[Tensor]:
+        """Return raw maps (B, R * K, *S), reader by reader: of every supervised level, or of the first."""
         if len(features) < len(self.convs):
             raise ValueError(f"the head has {len(self.convs)} levels, the backbone gives {len(features)}")
-        used = len(self.convs) if self.training else 1
+        used = len(self.convs) if all_levels else 1
         if self.hidden is not None:
             features = [conv(f) for conv, f in zip(self.hidden[:used], features, strict=False)]
         return [conv(f) for conv, f in zip(self.convs[:used], features, strict=False)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -111,8 +112,20 @@ class MSFA(BaseModule):
         start_as_pytorch(self)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return (B, channels / 4, H, W), and the guide, from levels (B, C, H / 2^i, W / 2^i)."""
+        """Return (B, channels / 4, H, W), and the guide, from levels (B, C, H / 2^i, W / 2^i).
+
+        Raises:
+            ValueError: A level is not exactly half as large as the one before.
+        """
         handed_on, features = features[: self.guide], features[self.guide :]
+        sizes = [tuple(f.shape[2:]) for f in features]
+        if any(
+            a != 2 * b for fine, half in itertools.pairwise(sizes) for a, b in zip(fine, half, strict=True)
+        ):
+            raise ValueError(
+                f"MSFA takes levels of which each is half as large as the one before, got {sizes}: set "
+                "data_preprocessor.size_divisor=32"
+            )
         laterals = {self.deepest: self.bottom(features[-1])}
         for i in range(self.deepest - 1, 0, -1):
             above = upsample(laterals[i + 1], features[i])
