@@ -4,7 +4,7 @@ The table stands between `<!-- results:begin -->` and `<!-- results:end -->`; no
 Every JSON file is one run, as ``tools/test.py --record`` saved it; runs of one config that differ in the seed
 share a row, mean +- standard deviation. The runs of a sweep (``tools/sweep.py``) lie in ``results/<sweep>/``
 and have a table of their own, between ``<!-- results:<sweep>:begin -->`` and ``:end``, its rows named by the
-files. Numbers of a paper stand in ``configs/<method>/paper.json``,
+files and in the order of the sweep. Numbers of a paper stand in ``configs/<method>/paper.json``,
 ``{"<config>": {"mre": 1.12, "sdr_2mm": 88.0, "source": "..."}}`` (for a sweep ``{"<sweep>": {"<row>":
 ...}}``), and in a column of their own.
 """
@@ -135,7 +135,8 @@ def readme_of(folder: Path) -> str:
         text = updated(readme, text, render(read_records(results), own))
     for sweep in sweeps:
         groups, published = read_records(results / sweep, by_file=True), paper.get(sweep, {})
-        rows = [name for name in published if name in groups]  # in the paper's order
+        order = _rows_of(folder / "sweeps" / f"{sweep}.py")
+        rows = [name for name in order if name in groups]
         rows += [name for name in groups if name not in rows]
         table = render(
             {name: groups[name] for name in rows}, {n: published[n] for n in rows if n in published}
@@ -177,6 +178,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             atomic_write_text(readme, text)
             print(f"{readme}: written")
     return int(failed)
+
+
+def _rows_of(sweep: Path) -> list[str]:
+    """Return the names of a sweep's arms and ensembles in its order; none without the file."""
+    if not sweep.is_file():
+        return []
+    from mmengine.config import Config
+
+    found = Config.fromfile(sweep)
+    return [*found.get("arms", {}), *found.get("ensembles", {})]
 
 
 def _short(commit: str) -> str:

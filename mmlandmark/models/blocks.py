@@ -25,6 +25,26 @@ def upsample(features: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(features, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
+def space_to_depth(images: Tensor, stride: int) -> Tensor:
+    """Return blocks of ``stride`` pixels a side as channels; (B, C, *S) -> (B, C * stride^D, *S / stride).
+
+    Raises:
+        ValueError: A side is no multiple of ``stride``.
+    """
+    if stride == 1:
+        return images
+    if any(side % stride for side in images.shape[2:]):
+        raise ValueError(
+            f"an image of {tuple(images.shape[2:])} cannot be divided into blocks of {stride} pixels: set "
+            f"data_preprocessor.size_divisor={stride}"
+        )
+    dims = images.ndim - 2
+    for axis in range(2, 2 + dims):  # (B, C, S1 / s, s, S2 / s, s, ...)
+        images = images.unflatten(2 * axis - 2, (-1, stride))
+    order = [0, 1, *range(3, 3 + 2 * dims, 2), *range(2, 2 + 2 * dims, 2)]
+    return images.permute(order).flatten(1, 1 + dims)
+
+
 def start_as_pytorch(network: nn.Module) -> None:
     """Start the convolutions as PyTorch does, now and for good; mmcv starts them 2.4 times wider.
 

@@ -73,6 +73,23 @@ def test_a_tree_that_was_not_clean_is_told():
     assert tool._short("-") == "-"
 
 
+def test_rows_of_a_sweep_stand_in_its_order(method):
+    begin, end = tool.marks("ladder")
+    (method / "README.md").write_text(f"{README}\n{begin}\n{end}\n")
+    (method / "results" / "ladder").mkdir()
+    for name in ("more", "both", "less"):
+        record(method, name, 0, mre=1.0)
+        source = method / "results" / f"{name}_seed0.json"
+        source.rename(method / "results" / "ladder" / ("both.json" if name == "both" else source.name))
+    (method / "sweeps").mkdir()
+    (method / "sweeps" / "ladder.py").write_text(
+        "arms = dict(more={}, less={})\nensembles = dict(both='less')\n"
+    )
+    assert call(method) == 0
+    table = (method / "README.md").read_text().split(begin)[1]
+    assert [line.split(" | ")[0] for line in table.splitlines()[3:6]] == ["| more", "| less", "| both"]
+
+
 def test_paper_of_a_sweep_without_records_is_no_error(method):
     (method / "paper.json").write_text(json.dumps({"table2": {"unet": {"mre": 1.38}}}))
     (method / "sweeps").mkdir()

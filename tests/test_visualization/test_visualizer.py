@@ -63,8 +63,11 @@ def test_points_that_are_not_annotated_are_not_drawn(visualizer, sample):
     assert not len(blue(visualizer.draw(np.zeros(SHAPE, np.uint8), sample, draw_pred=False)[:120]))
 
 
-def test_heatmaps_lie_in_the_input_frame(sample):
-    sample.pred_heatmaps = torch.zeros(2, 30, 40)
+@pytest.mark.parametrize("padded", [None, (64, 96)])
+def test_heatmaps_lie_in_the_input_frame(sample, padded):
+    if padded:
+        sample.set_metainfo(dict(pad_shape=padded))
+    sample.pred_heatmaps = torch.zeros(2, *[side // 2 for side in padded or INPUT])
     sample.pred_heatmaps[0, 10, 30] = 1  # Original pixel ((30 + 0.5) * 4 - 0.5, (10 + 0.5) * 4 - 0.5).
     plain = LandmarkVisualizer(long_side=None).draw(
         np.zeros(SHAPE, np.uint8), sample, draw_gt=False, draw_pred=False

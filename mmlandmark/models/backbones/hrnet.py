@@ -56,7 +56,7 @@ class _Module(nn.Module):
 
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
         branches = [blocks(branch) for blocks, branch in zip(self.branches, branches, strict=True)]
-        return [self.relu(fusion(branches)) for fusion in self.fuse_layers]
+        return [None if fuse is None else self.relu(fuse(branches)) for fuse in self.fuse_layers]
 
 
 class _Transition(nn.ModuleList):
@@ -123,9 +123,11 @@ class HRNet(PretrainedBackbone):
                 outputs[-1] = max(self.out_indices) + 1
             self.add_module(f"stage{stage}", nn.Sequential(*[_Module(branches, n) for n in outputs]))
             before = branches
-        self.unused_prefixes += tuple(
-            f"stage4.{modules[-1] - 1}.fuse_layers.{i}." for i in range(max(self.out_indices) + 1, 4)
-        )
+        unused = sorted(set(range(4)) - set(self.out_indices))
+        self.unused_prefixes += tuple(f"stage4.{modules[-1] - 1}.fuse_layers.{i}." for i in unused)
+        for i in unused:
+            if i < max(self.out_indices):
+                self.stage4[-1].fuse_layers[i] = None
         start_residual(self)
         self.freeze()
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlandmark.models.blocks import conv_block, start_as_pytorch
+from mmlandmark.models.blocks import conv_block, space_to_depth, start_as_pytorch
 from mmlandmark.models.recompute import run
 from mmlandmark.registry import MODELS
 
@@ -47,7 +47,9 @@ class UNet(BaseModule):
         act_cfg: Activation of :mod:`mmcv.cnn`, or None.
         upsample: ``bilinear`` (trilinear in 3D) or ``nearest``.
         align_corners: Of the interpolation; ignored for ``nearest``.
-        out_indices: Decoder levels to return, 0 is full resolution; the first is the main output.
+        stem_stride: s; blocks of s pixels a side become channels before the first level (space to depth), so
+            that fine detail is seen at the cost of an image s times smaller. Level 0 is that small.
+        out_indices: Decoder levels to return, 0 is the finest; the first is the main output.
         with_checkpoint: Recompute levels in the backward pass instead of storing them.
         init_cfg: See MMEngine.
 
@@ -69,6 +71,7 @@ class UNet(BaseModule):
         act_cfg: dict | None = LEAKY_RELU,
         upsample: str = "bilinear",
         align_corners: bool = True,
+        stem_stride: int = 1,
         out_indices: Sequence[int] = (0,),
         with_checkpoint: bool = False,
         init_cfg: dict | list | None = None,
@@ -92,6 +95,8 @@ class UNet(BaseModule):
                 ]
             )
 
+        self.stem_stride = stem_stride
+        in_channels = in_channels * stem_stride**dims
         self.pool = nn.MaxPool2d(2) if dims == 2 else nn.MaxPool3d(2)
         mode = {("bilinear", 3): "trilinear"}.get((upsample, dims), upsample)
         self.upsample = _Upsample(mode, None if mode == "nearest" else align_corners)
@@ -104,15 +109,17 @@ class UNet(BaseModule):
         start_as_pytorch(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return decoder features of ``out_indices``; (B, in_channels, *S) -> tuple of (B, C, *S / 2^i).
+        """Return decoder features of ``out_indices``; (B, in_channels, *S) -> tuple of (B, C, *S / (s 2^i)).
 
         Raises:
-            ValueError: A side of the image is shorter than ``2 ** (levels - 1)``.
+            ValueError: A side of the image is no multiple of ``stem_stride``, or shorter than that times
+                ``2 ** (levels - 1)``.
         """
+        images = space_to_depth(images, self.stem_stride)
         if min(images.shape[2:]) < 2 ** (self.depth - 1):
             raise ValueError(
                 f"an image of {tuple(images.shape[2:])} is too small for a UNet of {self.depth} levels: "
-                f"every side needs {2 ** (self.depth - 1)} pixels"
+                f"every side needs {2 ** (self.depth - 1)} pixels behind the stem"
             )
         skips: list[Tensor] = []
         features = images
