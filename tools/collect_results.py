@@ -99,7 +99,7 @@ def render(groups: dict[str, list[dict[str, Any]]], paper: dict[str, Any]) -> st
         ]
     ]
     for name, group in groups.items():
-        row = [name, ", ".join("?" if record["seed"] is None else str(record["seed"]) for record in group)]
+        row = [name, ", ".join(_seeds(record) for record in group)]
         row += [_cell(key, [record["metrics"].get(key) for record in group]) for key in keys]
         row += [_paper_cell(paper.get(name, {}), keys)] if paper else []
         commits = dict.fromkeys(_short(record.get("commit") or "-") for record in group)
@@ -178,6 +178,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             atomic_write_text(readme, text)
             print(f"{readme}: written")
     return int(failed)
+
+
+def _seeds(record: dict[str, Any]) -> str:
+    """Return the seed of a run, those of an ensemble's members, or a question mark."""
+    if record["seed"] is not None:
+        return str(record["seed"])
+    return ", ".join(str(seed) for seed in record.get("seeds", "?"))
 
 
 def _rows_of(sweep: Path) -> list[str]:
