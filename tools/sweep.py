@@ -3,7 +3,7 @@
 A sweep is a Python file with `config` (a config file, relative to the sweep), `seeds` and `arms`: name of the
 variant -> values that differ, as `--cfg-options` takes them. `trained_as` names an arm whose training serves
 this one too, where they differ in the test only. `ensembles`, name -> arm, tests the mean of an arm's seeds.
-Records go to results/<sweep>/ of the method that the sweep belongs to; what is recorded is not run again, so a
+Records go to results/<sweep>/ of the sweep's method; what is recorded is not run again, so a
 sweep that was stopped goes on:
 
     python tools/sweep.py configs/farnet/sweeps/table2_isbi2015_160x128_cpu.py

@@ -34,7 +34,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.utils.checkpoint import check_state_dict, fetch_checkpoint, load_checkpoint, load_weights
+from mmlandmark.utils.checkpoint import check_state_dict, fetch_checkpoint, load_checkpoint
 
 
 def install() -> None:
@@ -77,13 +77,27 @@ def install_safe_loaders() -> None:
 
 
 def install_strict_pretrained() -> None:
-    """Let ``init_cfg=dict(type="Pretrained")`` refuse weights that are not those of the module."""
+    """Let ``init_cfg=dict(type="Pretrained")`` refuse a file that lacks weights of the module.
+
+    What the file has beyond them, a classifier, is passed over, and so are missing counters of batch norms;
+    addresses of any registered scheme are read, since modules of other packages start this way too.
+    """
     from mmengine.model.weight_init import PretrainedInit
     from mmengine.registry import WEIGHT_INITIALIZERS
+    from mmengine.runner.checkpoint import CheckpointLoader
 
     class StrictPretrainedInit(PretrainedInit):
         def __call__(self, module: Any) -> None:
-            state = load_weights(self.checkpoint, self.prefix or "")
+            loaded = CheckpointLoader.load_checkpoint(self.checkpoint, map_location="cpu")
+            prefix = self.prefix or ""
+            found = {
+                k.removeprefix(prefix): v
+                for k, v in loaded.get("state_dict", loaded).items()
+                if k.startswith(prefix)
+            }
+            own = module.state_dict()
+            counters = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
+            state = counters | {k: v for k, v in found.items() if k in own}
             check_state_dict(module, state, f"init_cfg.checkpoint {self.checkpoint}")
             module.load_state_dict(state)
 

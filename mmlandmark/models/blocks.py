@@ -54,6 +54,5 @@ def start_as_pytorch(network: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             module.reset_parameters()
         elif isinstance(module, ConvModule):
-            module.is_init = (
-                True  # Else MMEngine starts it again, mmcv's way, if no plain module lies between.
-            )
+            # Else MMEngine starts it again, mmcv's way, if no plain module lies between.
+            module.is_init = True

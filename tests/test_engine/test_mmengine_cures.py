@@ -151,6 +151,9 @@ def test_published_weights_of_another_module_are_refused(tmp_path):
     save_checkpoint(
         dict(state_dict={f"a.{k}": v for k, v in layer.state_dict().items()}), tmp_path / "own.pth"
     )
+    # Of a published network the classifier is passed over.
+    classifier = {"a.fc.weight": torch.ones(3)} | {f"a.{k}": v for k, v in layer.state_dict().items()}
+    save_checkpoint(dict(state_dict=classifier), tmp_path / "own.pth")
     other = torch.nn.Linear(2, 2)
     initialize(other, dict(type="Pretrained", checkpoint=str(tmp_path / "own.pth"), prefix="a."))
     assert torch.equal(other.weight, layer.weight)
