@@ -143,14 +143,21 @@ def test_config(
             config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
         )
         for evaluator in evaluators:
-            if evaluator["type"] == "LandmarkMetric":
-                end = f"_{evaluator['prefix']}" if evaluator.get("prefix") else ""
-                evaluator["out_file"] = [
-                    str(Path(out_dir) / f"report{end}.{kind}") for kind in ("json", "csv", "md")
-                ]
-                evaluator["predictions_file"] = str(Path(out_dir) / f"predictions{end}.json")
+            evaluator.update(report_files(evaluator, out_dir))
     config.setdefault("experiment_name", "test_" + _experiment_name(config))
     return LandmarkRunner.from_cfg(config).test()
+
+
+def report_files(evaluator: dict[str, Any], out_dir: str | Path) -> dict[str, Any]:
+    """Return a metric's config; a LandmarkMetric writes its report and predictions to ``out_dir``."""
+    if evaluator["type"] != "LandmarkMetric":
+        return dict(evaluator)
+    end = f"_{evaluator['prefix']}" if evaluator.get("prefix") else ""
+    return dict(
+        evaluator,
+        out_file=[str(Path(out_dir) / f"report{end}.{kind}") for kind in ("json", "csv", "md")],
+        predictions_file=str(Path(out_dir) / f"predictions{end}.json"),
+    )
 
 
 def _experiment_name(config: Config) -> str:

@@ -1,4 +1,4 @@
-"""The centroid of the largest blob of every map: what lies above a fraction of the maximum and hangs together."""
+"""The centroid of the largest blob of every map: pixels near the maximum that hang together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmlandmark.ops.soft_argmax import peak
 
 
 def blob_centroid(heatmaps: Tensor, threshold: float = 0.95) -> Tensor:
-    """Return the centroid of the largest connected blob of every map (spatial configuration loss, section 4.3).
+    """Return the centroid of the largest connected blob of every map (Ham and Oh 2023, section 4.3).
 
     A blob is a set of neighbouring pixels, diagonal ones included, above ``threshold`` times the maximum of
     their map. Of several blobs of one size the first in reading order counts. A map without a positive

@@ -31,8 +31,8 @@ def gaussian_heatmap(
     r"""Draw one heatmap per landmark.
 
     With d the vector from the landmark to a pixel: ``gaussian`` is :math:`\exp(-|d|_2^2 / 2\sigma^2)`,
-    ``laplace`` is :math:`\exp(-|d|_1 / \sigma)`, ``laplace_l2`` :math:`\exp(-|d|_2 / \sigma)` and ``disc`` is 1
-    where :math:`|d|_2 \le \sigma`.
+    ``laplace`` is :math:`\exp(-|d|_1 / \sigma)`, ``laplace_l2`` is :math:`\exp(-|d|_2 / \sigma)` and ``disc``
+    is 1 where :math:`|d|_2 \le \sigma`.
     Differentiable in ``landmarks`` and ``sigma`` (a disc has zero gradient).
 
     Args:

@@ -137,7 +137,7 @@ def test_one_landmark_that_is_left_has_no_configuration():
 
 def test_a_single_landmark_is_refused():
     loss = MODELS.build(dict(type="SpatialConfigurationLoss"))
-    with pytest.raises(ValueError, match="needs at least two landmarks.*HeatmapMSELoss"):
+    with pytest.raises(ValueError, match=r"needs at least two landmarks.*HeatmapMSELoss"):
         loss(torch.zeros(1, 1, 7, 9, dtype=torch.float64), target_of(1, 1))
 
 
@@ -145,9 +145,9 @@ def test_stands_beside_another_loss():
     """With no heatmap loss of its own it is the second term alone."""
     target, pred = target_of(), torch.randn(2, 4, 7, 9, dtype=torch.float64)
     whole = MODELS.build(dict(type="SpatialConfigurationLoss", gamma=0.2, loss_weight=3.0))(pred, target)
-    term = MODELS.build(
-        dict(type="SpatialConfigurationLoss", gamma=0.2, loss_weight=3.0, heatmap_loss=None)
-    )(pred, target)
+    term = MODELS.build(dict(type="SpatialConfigurationLoss", gamma=0.2, loss_weight=3.0, heatmap_loss=None))(
+        pred, target
+    )
     squares = MODELS.build(dict(type="HeatmapMSELoss", loss_weight=3.0))(pred, target)
     torch.testing.assert_close(whole, squares + term)
 
