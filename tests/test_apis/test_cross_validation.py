@@ -93,7 +93,10 @@ def records(*ids, group=None):
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        ({"1": [records("a", "b"), records("b")]}, r"fold 1 trains on 1 images that it also tests, e.g. \['b'\]"),
+        (
+            {"1": [records("a", "b"), records("b")]},
+            r"fold 1 trains on 1 images that it also tests, e.g. \['b'\]",
+        ),
         (
             {"1": [records("a", group="anna"), records("b", group="anna")]},
             r"trains on 1 groups that it also tests, e.g. \['anna'\]",

@@ -50,7 +50,9 @@ def test_bad_pairs_are_named(first, second, message):
 
 
 def write(folder, name, seed, errors, split="s", unit="mm"):
-    data = dict(config="c", seed=seed, config_hash=name, metrics=dict(mre=1.0), split=dict(images=3, hash=split))
+    data = dict(
+        config="c", seed=seed, config_hash=name, metrics=dict(mre=1.0), split=dict(images=3, hash=split)
+    )
     if errors is not None:
         data["image_errors"] = dict(unit=unit, mean=errors)
     (folder / f"{name}_seed{seed}.json").write_text(json.dumps(data))
