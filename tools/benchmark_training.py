@@ -1,8 +1,9 @@
 """Measure training steps of a config on random images: time and memory, in one run.
 
 Compared are the step as it is and with the operators in plain PyTorch; with the EWC loss a minimal loop as
-published code has it, targets drawn by NumPy, sample by sample, and the loss written out; with a backbone that
-can, the step that recomputes activations instead of storing them; with --against the config with other values.
+published code has it, targets drawn by NumPy, sample by sample, and the loss written out; with a backbone
+that can, the step that recomputes activations instead of storing them; with --against the config with other
+values.
 
     python tools/benchmark_training.py configs/farnet/farnet_densenet121_isbi2015_800x640.py --size 800 640
 """

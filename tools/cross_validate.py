@@ -27,6 +27,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--all-splits", action="store_true", help="with --num-folds: deal out the test splits of the data too"
     )
+    parser.add_argument(
+        "--group-pattern",
+        metavar="REGEX",
+        help="with --num-folds: finds the patient at the start of sample ids",
+    )
     parser.add_argument("--seed", type=int, help="seed of everything random in the training")
     parser.add_argument(
         "--record", nargs="?", const="auto", metavar="JSON",
@@ -49,8 +54,10 @@ def main(argv: list[str] | None = None) -> None:
             "--record without a path is for all folds of the config as it is: name a file for a result with "
             "--folds or --cfg-options"
         )
-    if args.all_splits and args.num_folds is None:
-        raise ConfigError("--all-splits goes with --num-folds: the folds of the data are what they are")
+    if (args.all_splits or args.group_pattern) and args.num_folds is None:
+        raise ConfigError(
+            "--all-splits and --group-pattern go with --num-folds: the folds of the data are what they are"
+        )
     source = Path(args.config)
     config = prepare_config(
         args.config,
@@ -63,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.num_folds is not None:
         deal = dict(num_folds=args.num_folds, fold_seed=args.fold_seed)
         deal.update(dict(fold_split=None) if args.all_splits else {})
+        deal.update(dict(group_pattern=args.group_pattern) if args.group_pattern else {})
     folds = plan_folds(config, args.folds, deal)
     if args.list:
         print("\n".join(f"fold {name}" for name in folds))

@@ -38,8 +38,8 @@ def plan_folds(
     Args:
         config: See :func:`~mmlandmark.apis.prepare_config`.
         names: Folds to run; all that the tested dataset knows by default.
-        deal: ``num_folds``, ``fold_seed`` and ``fold_split`` to deal out folds at random, by group; None
-            takes the folds that the data brings.
+        deal: ``num_folds``, and ``fold_seed``, ``fold_split`` or ``group_pattern``, to deal out folds at
+            random, by group; None takes the folds that the data brings.
 
     Raises:
         ConfigError: A loader is missing, or a fold does not exist.

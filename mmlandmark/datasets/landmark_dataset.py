@@ -22,6 +22,7 @@ from mmlandmark.datasets.records import (
     describe,
     fold_lists,
     missing_files,
+    name_groups,
     published_folds,
     read_ids,
     subset_schema,
@@ -74,6 +75,8 @@ class LandmarkDataset(BaseDataset):
             fold, in place of folds the records bring.
         fold_seed: Seed of ``num_folds``: the same folds every time.
         fold_split: The split that the folds divide; None divides all records.
+        group_pattern: Regular expression that finds the patient's name at the start of a sample id, in
+            parentheses if it is not the whole match; for records that bring no ``group``.
         fold_dir: Folder of published folds, below ``data_root``: ``set<fold>/train.txt`` and
             ``set<fold>/test.txt`` (or ``val.txt``) list their ids, whatever split they are of.
         ids: Sample ids to keep, in this order: a list, or a text file with one id a line.
@@ -111,6 +114,7 @@ class LandmarkDataset(BaseDataset):
         fold_seed: int = 0,
         fold_split: str | None = "train",
         fold_dir: str | None = None,
+        group_pattern: str | None = None,
         ids: str | Sequence[str | int] | None = None,
         spacing: float | Sequence[float] | None = None,
         missing_images: Literal["raise", "drop", "keep"] = "raise",
@@ -133,7 +137,7 @@ class LandmarkDataset(BaseDataset):
         self.image_dir = image_dir
         self.landmarks, self.split, self.ids = landmarks, split, ids
         self.fold, self.num_folds, self.fold_seed = fold, num_folds, fold_seed
-        self.fold_split, self.fold_dir = fold_split, fold_dir
+        self.fold_split, self.fold_dir, self.group_pattern = fold_split, fold_dir, group_pattern
         self.spacing, self.missing_images = spacing, missing_images
         self.set_seed(seed)
         self.image_cache = _build_image_cache(image_cache)
@@ -222,6 +226,8 @@ class LandmarkDataset(BaseDataset):
             raise FileNotFoundError(f"{type(self).__name__}: data_root {self.data_root!r} does not exist")
         records = self.load_records()
         check_unique(records)
+        if self.group_pattern is not None:
+            name_groups(records, self.group_pattern)
         records = self._select_ids(self._select_fold(self._select_split(records)))
         if not records:
             raise ValueError(f"{self._title()}: no records are left for {self._selection()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,24 @@ def deal_folds(records: Sequence[dict[str, Any]], num_folds: int, seed: int = 0)
         sizes[fold] += len(groups[name])
         for record in groups[name]:
             record["fold"] = fold
+
+
+def name_groups(records: Sequence[dict[str, Any]], pattern: str) -> None:
+    """Set ``group`` of records that have none to what a regular expression finds at the start of their id.
+
+    Raises:
+        ValueError: The pattern is no regular expression, or finds nothing in an id.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"group_pattern {pattern!r} is no regular expression: {error}") from error
+    for record in records:
+        if record.get("group") is None:
+            found = expression.match(str(record["sample_id"]))
+            if found is None:
+                raise ValueError(f"{describe(record)}: group_pattern {pattern!r} finds no patient in its id")
+            record["group"] = found[1] if expression.groups else found[0]
 
 
 def published_folds(folder: Path) -> list[str]:

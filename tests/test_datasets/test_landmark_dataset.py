@@ -154,6 +154,25 @@ def test_dealt_folds_follow_their_seed_and_may_divide_all_splits(root):
     assert sorted(chain(*whole)) == [f"case{i}" for i in range(6)]
 
 
+def test_patients_are_found_in_the_ids(root):
+    data = json.loads((root / "all.json").read_text())
+    for number, sample in enumerate(data["samples"]):
+        del sample["split"], sample["fold"]
+        if number != 5:
+            del sample["group"]
+    (root / "all.json").write_text(json.dumps(data))
+    assert [r["group"] for r in build(root)] == [None] * 5 + ["patient2"]
+    groups = [r["group"] for r in build(root, group_pattern=r"case(\d)")]
+    assert groups == ["0", "1", "2", "3", "4", "patient2"]
+    assert [r["group"] for r in build(root, group_pattern="c")][:5] == ["c"] * 5
+    parts = [names(build(root, group_pattern="case[0-4]", fold=k, num_folds=6)) for k in range(6)]
+    assert sorted(chain(*parts)) == [f"case{i}" for i in range(6)]
+    with pytest.raises(ValueError, match=r"case3.*group_pattern 'case\[0-2\]' finds no patient in its id"):
+        build(root, group_pattern="case[0-2]")
+    with pytest.raises(ValueError, match="is no regular expression"):
+        build(root, group_pattern="(")
+
+
 def publish(root, fold, train, test, name="test"):
     folder = root / "cv" / f"set{fold}"
     folder.mkdir(parents=True)
