@@ -54,6 +54,7 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
     """Return a model, and by name steps that train it, or a rival of it, on the same images."""
     import torch
 
+    from mmlandmark.models.losses import EWCLoss
     from mmlandmark.ops.backend import using_reference
     from mmlandmark.registry import MODELS
     from mmlandmark.structures import LandmarkDataSample
@@ -61,7 +62,8 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
     torch.manual_seed(0)
     model = MODELS.build(config.model).to(args.device).train()
     size = tuple(args.size)
-    images = torch.rand(args.batch, config.model.data_preprocessor.channels, *size)
+    channels = config.model.get("data_preprocessor", {}).get("channels") or 3
+    images = torch.rand(args.batch, channels, *size)
     points = torch.rand(args.batch, model.head.num_landmarks, 2).mul(torch.tensor(size[::-1])).numpy()
     samples = [
         LandmarkDataSample.from_landmarks(p, sample_id=str(i), ori_shape=size) for i, p in enumerate(points)
@@ -85,7 +87,7 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
             ours()
 
     found = {OURS: ours, "operators in plain PyTorch": twins}
-    if config.model.head.loss["type"] == "EWCLoss":
+    if [type(loss) for loss in model.head.losses.values()] == [EWCLoss]:
         found["published recipe"] = step(model, lambda: published_loss(model, inputs, points))
     if hasattr(model.backbone, "with_checkpoint"):
 

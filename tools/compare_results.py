@@ -38,12 +38,11 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"--against {args.against}: compare {sorted(groups)} with what? name one of several")
     tests = {name: compare_records(records, base) for name, records in groups.items()}
     unit = base[0]["image_errors"]["unit"]
-    images = next(iter(tests.values())).images
-    print(f"Mean error of an image, difference to {args.against} ({unit}); {images} images")
+    print(f"Mean error of an image, difference to {args.against} ({unit}):")
     for name, test in tests.items():
         low, high = test.interval
         print(
-            f"{name}: {test.difference:+.4f}, 95 % {low:+.4f} to {high:+.4f}, "
+            f"{name}: {test.difference:+.4f}, 95 % {low:+.4f} to {high:+.4f}, {test.images} images, "
             f"t-test p = {test.t_p:.2g}, Wilcoxon p = {test.wilcoxon_p:.2g}"
         )
     if args.figure:

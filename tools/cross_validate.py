@@ -49,10 +49,11 @@ def main(argv: list[str] | None = None) -> None:
     from mmlandmark.apis import cross_validate, plan_folds, prepare_config, record_predictions
     from mmlandmark.engine import ConfigError
 
-    if args.record == "auto" and (args.cfg_options or args.folds):
+    unusual = args.cfg_options or args.folds or args.fold_seed or args.all_splits or args.group_pattern
+    if args.record == "auto" and unusual:
         raise ConfigError(
             "--record without a path is for all folds of the config as it is: name a file for a result with "
-            "--folds or --cfg-options"
+            "--folds, --fold-seed, --all-splits, --group-pattern or --cfg-options"
         )
     if (args.all_splits or args.group_pattern) and args.num_folds is None:
         raise ConfigError(
@@ -86,11 +87,12 @@ def main(argv: list[str] | None = None) -> None:
         path = source.parent / "results" / f"{name}_seed{seed}.json" if args.record == "auto" else args.record
         record_predictions(
             path,
-            config,
+            next(iter(folds.values())),  # whose hash tells how folds were dealt out
             report.pooled,
             seed,
             Path(config.work_dir) / "pooled",
             config_name=name,
+            deal=deal,
             folds=report.folds,
         )
         print(f"recorded {path}")

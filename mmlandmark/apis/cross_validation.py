@@ -15,14 +15,14 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
-from mmlandmark.apis.running import report_files, test_config, train_config
+from mmlandmark.apis.running import is_landmark_metric, report_files, test_config, train_config
 from mmlandmark.apis.testing import find_checkpoint
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.engine import ConfigError
-from mmlandmark.evaluation import CaseMetric, FoldReport
+from mmlandmark.engine import KNOWN_KEYS, ConfigError, plan_stages
+from mmlandmark.evaluation import CaseMetric, FoldReport, without_nan
 from mmlandmark.registry import DATASETS, METRICS
 from mmlandmark.utils.config_hash import config_hash
-from mmlandmark.utils.files import atomic_write_json
+from mmlandmark.utils.files import atomic_write_json, read_json
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -32,8 +32,9 @@ def plan_folds(
 ) -> dict[str, Config]:
     """Return the config of every fold, after a look at what it trains on and what it tests.
 
-    In every loader the datasets that say ``fold`` are given the fold; if none does, all of them are.
-    Datasets inside of wrappers are found; others, as phantoms that are added to the training, stay.
+    In every loader, those of stages included, the datasets that say ``fold`` are given the fold; if none
+    does, all of them are. Datasets inside of wrappers are found; others, as phantoms that are added to the
+    training, stay. Variables of the config's author are dropped: nothing of a fold depends on them.
 
     Args:
         config: See :func:`~mmlandmark.apis.prepare_config`.
@@ -42,15 +43,15 @@ def plan_folds(
             random, by group; None takes the folds that the data brings.
 
     Raises:
-        ConfigError: A loader is missing, or a fold does not exist.
+        ConfigError: A loader is missing, no metric keeps the predictions, or a fold does not exist.
         ValueError: The data has no folds; or folds overlap, within a fold or between what two of them
             test, in images or in groups (patients).
     """
     changes = dict(deal or {})
-    missing = [key for key in ("train_dataloader", "test_dataloader") if config.get(key) is None]
-    if missing:
-        raise ConfigError(f"{config.filename}: cross-validation needs {', '.join(missing)}")
-    tested = _leaves(config.test_dataloader.dataset)
+    if changes and not (isinstance(changes.get("num_folds"), int) and changes["num_folds"] > 1):
+        raise ConfigError(f"num_folds must be at least 2, got {changes.get('num_folds')}")
+    _check(config)
+    tested = _leaves(_runs(config)[-1].test_dataloader.dataset)
     if not tested:
         raise ConfigError(f"{config.filename}: the tested data has no folds, it is no LandmarkDataset")
     known = _build(dict(tested[0], **changes, **({"fold": "0"} if deal else {}))).available_folds()
@@ -60,13 +61,16 @@ def plan_folds(
     planned, contents = {}, {}
     for name in names or known:
         planned[name] = whole = copy.deepcopy(config)
-        for key in LOADERS:
-            if whole.get(key) is not None:
-                for leaf in _leaves(whole[key].dataset):
+        for key in set(whole) - KNOWN_KEYS:
+            whole.pop(key)
+        for part in (whole, *whole.get("stages", ())):
+            for loader in (part[key] for key in LOADERS if part.get(key) is not None):
+                for leaf in _leaves(loader.get("dataset", {})):
                     leaf.update(changes, fold=name)
+        runs = _runs(whole)
         contents[name] = [
-            [record for leaf in _leaves(whole[key].dataset) for record in _build(leaf).load_data_list()]
-            for key in ("train_dataloader", "test_dataloader")
+            list(chain(*(_records(run.train_dataloader.dataset) for run in runs))),
+            _records(runs[-1].test_dataloader.dataset),
         ]
     check_folds(contents)
     return planned
@@ -78,22 +82,22 @@ def check_folds(contents: dict[str, list[list[dict[str, Any]]]]) -> None:
     Args:
         contents: Name of a fold -> records it trains on, records it tests.
     """
-    owner: dict[str, str] = {}
+    owners: dict[str, dict[str, str]] = {"image": {}, "group": {}}
     for name, (train, test) in contents.items():
-        for what, key in (("images", "sample_id"), ("groups", "group")):
-            both = {str(r[key]) for r in train if r.get(key) is not None}
-            both &= {str(r[key]) for r in test if r.get(key) is not None}
+        for what, key in (("image", "sample_id"), ("group", "group")):
+            ours = {str(r[key]) for r in test if r.get(key) is not None}
+            both = sorted(ours & {str(r[key]) for r in train if r.get(key) is not None})
             if both:
                 raise ValueError(
-                    f"fold {name} trains on {len(both)} {what} that it also tests, e.g. {sorted(both)[:3]}: "
+                    f"fold {name} trains on {len(both)} {what}s that it also tests, e.g. {both[:3]}: "
                     "what it measures would not hold for new patients"
                 )
-        for record in test:
-            other = owner.setdefault(str(record["sample_id"]), name)
-            if other != name:
-                raise ValueError(
-                    f"folds {other} and {name} both test {record['sample_id']!r}: folds must not overlap"
-                )
+            for owned in sorted(ours):
+                other = owners[what].setdefault(owned, name)
+                if other != name:
+                    raise ValueError(
+                        f"folds {other} and {name} both test {what} {owned!r}: folds must not overlap"
+                    )
 
 
 def cross_validate(folds: dict[str, Config], work_dir: str | Path) -> FoldReport:
@@ -107,10 +111,10 @@ def cross_validate(folds: dict[str, Config], work_dir: str | Path) -> FoldReport
         work_dir: Folder above the folds' folders.
 
     Raises:
-        ConfigError: A folder holds a fold that ran with other values; or no metric keeps predictions.
+        ConfigError: A folder holds a fold that ran with other values, or has lost its test.
     """
     work_dir = Path(work_dir)
-    metrics = {}
+    metrics, cases = {}, {}
     for name, config in folds.items():
         folder = work_dir / f"fold_{name}"
         done = claim_folder(folder, config)
@@ -123,11 +127,11 @@ def cross_validate(folds: dict[str, Config], work_dir: str | Path) -> FoldReport
             done = test_config(config, find_checkpoint(config, None), out_dir=folder / "test")
             if is_main_process():
                 claim_folder(folder, config, done)
+            barrier()
         metrics[name] = done
-    barrier()
-    cases = {name: _cases(work_dir / f"fold_{name}" / "test") for name in folds}
-    pooled = _pooled(next(iter(folds.values())), list(chain(*cases.values())), work_dir)
-    return FoldReport(metrics, {name: len(part) for name, part in cases.items()}, pooled)
+        cases[name] = _cases(folder)
+    pooled, sources = _pooled(next(iter(folds.values())), list(chain(*cases.values())), work_dir / "pooled")
+    return FoldReport(metrics, {name: len(part) for name, part in cases.items()}, pooled, sources)
 
 
 def claim_folder(
@@ -137,7 +141,7 @@ def claim_folder(
 
     Args:
         folder: Work folder of one run.
-        config: What it runs; its data, model, schedule and seed count.
+        config: What it runs: data, model, schedule, seed and starting weights count.
         metrics: What came out, when it has ended.
 
     Returns:
@@ -146,23 +150,45 @@ def claim_folder(
     Raises:
         ConfigError: The folder holds a run with other values.
     """
-    note = Path(folder) / "run.json"
-    now = dict(config_hash=config_hash(config), seed=(config.get("randomness") or {}).get("seed"))
+    note, now = Path(folder) / "run.json", config_hash(config, with_start=True)
     if note.is_file():
-        found = json.loads(note.read_text(encoding="utf-8"))
-        if {key: found.get(key) for key in now} != now:
+        found = read_json(note)
+        if found.get("config_hash") != now:
             raise ConfigError(f"{folder} holds a run with other values: remove it to run it again")
-        if metrics is None:
-            return found.get("metrics")
+        if metrics is None and found.get("metrics") is not None:
+            return {key: float("nan") if v is None else v for key, v in found["metrics"].items()}
     if is_main_process():
-        ended = None if metrics is None else {key: float(value) for key, value in metrics.items()}
-        atomic_write_json(note, dict(now, metrics=ended))
+        atomic_write_json(note, without_nan(dict(config_hash=now, metrics=metrics)))
     return metrics
+
+
+def _runs(config: Config) -> list[Config]:
+    """Return the configs that are trained one after the other; the last one is tested."""
+    return [s.config for s in plan_stages(config, config.work_dir)] if config.get("stages") else [config]
+
+
+def _check(config: Config) -> None:
+    """Raise ConfigError unless all can be trained and tested, and predictions are kept."""
+    runs = _runs(config)
+    missing = [key for run in runs for key in ("train_dataloader",) if run.get(key) is None]
+    missing += [key for key in ("test_dataloader", "test_evaluator") if runs[-1].get(key) is None]
+    if missing:
+        raise ConfigError(f"{config.filename}: cross-validation needs {', '.join(missing)}")
+    if not any(is_landmark_metric(e) and not e.get("prefix") for e in _evaluators(runs[-1])):
+        raise ConfigError(
+            f"{config.filename}: cross-validation needs a LandmarkMetric without prefix in test_evaluator, "
+            "which keeps the predictions of every fold"
+        )
+
+
+def _evaluators(config: Config) -> list[dict[str, Any]]:
+    given = config.test_evaluator
+    return list(given) if isinstance(given, list | tuple) else [given]
 
 
 def _leaves(dataset: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the configs of the datasets inside a config that a fold is for."""
-    found = [leaf for leaf in _walk(dataset) if _takes_folds(leaf)]
+    found = [leaf for leaf in _walk(dataset) if "fold" in leaf or _has_records(leaf)]
     return [leaf for leaf in found if leaf.get("fold") is not None] or found
 
 
@@ -174,7 +200,10 @@ def _walk(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield dataset
 
 
-def _takes_folds(leaf: dict[str, Any]) -> bool:
+def _has_records(leaf: dict[str, Any]) -> bool:
+    """Whether a dataset's config is one of ours; what a stage changes of a dataset has no type."""
+    if "type" not in leaf:
+        return False
     kind = leaf["type"] if inspect.isclass(leaf["type"]) else DATASETS.get(leaf["type"])
     return issubclass(kind, LandmarkDataset)
 
@@ -185,12 +214,19 @@ def _build(leaf: dict[str, Any]) -> LandmarkDataset:
     return DATASETS.build(dict(kept, pipeline=[], lazy_init=True))
 
 
-def _cases(out: Path) -> list[dict[str, Any]]:
-    """Return the cases that a test kept, as metrics take them."""
-    files = sorted(out.glob("predictions*.json"))
-    if not files:
-        raise ConfigError(f"no predictions in {out}: test_evaluator needs a LandmarkMetric")
-    cases = json.loads(files[0].read_text(encoding="utf-8"))["cases"]
+def _records(dataset: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the records of all datasets inside a config, whether they are given a fold or not."""
+    return [r for leaf in _walk(dataset) if _has_records(leaf) for r in _build(leaf).load_data_list()]
+
+
+def _cases(folder: Path) -> list[dict[str, Any]]:
+    """Return the cases that a fold's test kept, as metrics take them."""
+    file = folder / "test" / "predictions.json"
+    if not file.is_file():
+        raise ConfigError(
+            f"{folder} is finished, but {file} is gone: remove {folder / 'run.json'} to test again"
+        )
+    cases = json.loads(file.read_text(encoding="utf-8"))["cases"]
     for case in cases:
         for key in ("gt", "pred"):
             case[key] = np.array(case[key], dtype=np.float64)
@@ -198,18 +234,23 @@ def _cases(out: Path) -> list[dict[str, Any]]:
     return cases
 
 
-def _pooled(config: Config, cases: list[dict[str, Any]], work_dir: Path) -> dict[str, float]:
-    """Return all numbers over the cases of all folds, and write their reports."""
-    leaf = _leaves(config.test_dataloader.dataset)[0]
+def _pooled(
+    config: Config, cases: list[dict[str, Any]], out_dir: Path
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return all numbers over the cases of all folds, and by prefix where lengths come from."""
+    run = _runs(config)[-1]
+    meta = _build(_leaves(run.test_dataloader.dataset)[0]).metainfo
     cases = sorted(cases, key=lambda case: case["sample_id"])
-    given = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
     values: dict[str, float] = {}
-    for evaluator in copy.deepcopy(given):
-        metric = METRICS.build(report_files(evaluator, work_dir / "pooled"))
+    sources: dict[str, str] = {}
+    for evaluator in copy.deepcopy(_evaluators(run)):
+        metric = METRICS.build(report_files(evaluator, out_dir))
         if not isinstance(metric, CaseMetric):
             print_log(f"{evaluator['type']} is reported by fold only: it is no CaseMetric", "current")
             continue
-        metric.dataset_meta = _build(leaf).metainfo
+        metric.dataset_meta = meta
         prefix = f"{metric.prefix}/" if metric.prefix else ""
         values.update({prefix + key: value for key, value in metric.measure(cases).items()})
-    return values
+        if is_landmark_metric(evaluator):
+            sources[metric.prefix or ""] = f"{metric.report.unit}, {metric.report.scale_source}"
+    return values, sources

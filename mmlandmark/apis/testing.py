@@ -180,6 +180,6 @@ def record_predictions(
         sample_ids=[case["sample_id"] for case in cases],
         landmarks=np.array([case["gt"] for case in cases], dtype=float),
         # In the order of the sorted ids, which the split's hash stands for.
-        image_errors=dict(unit=predictions["unit"], mean=errors.round(4)),
+        image_errors=dict(unit=predictions["unit"], mean=[float(f"{error:.5g}") for error in errors]),
         **extra,
     )

@@ -205,9 +205,10 @@ def name_groups(records: Sequence[dict[str, Any]], pattern: str) -> None:
     for record in records:
         if record.get("group") is None:
             found = expression.match(str(record["sample_id"]))
-            if found is None:
+            name = found and found[1 if expression.groups else 0]
+            if not name:
                 raise ValueError(f"{describe(record)}: group_pattern {pattern!r} finds no patient in its id")
-            record["group"] = found[1] if expression.groups else found[0]
+            record["group"] = name
 
 
 def published_folds(folder: Path) -> list[str]:

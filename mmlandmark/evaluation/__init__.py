@@ -17,7 +17,7 @@ from mmlandmark.evaluation.functional import (
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
 from mmlandmark.evaluation.metrics import CaseMetric, CoordinateMetric, LandmarkMetric
 from mmlandmark.evaluation.record import compare_records, read_records, record_results, split_hash
-from mmlandmark.evaluation.report import LandmarkReport
+from mmlandmark.evaluation.report import LandmarkReport, without_nan
 
 __all__ = [
     "CaseMetric",
@@ -44,4 +44,5 @@ __all__ = [
     "split_hash",
     "success_rate",
     "summarize",
+    "without_nan",
 ]

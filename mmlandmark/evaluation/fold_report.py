@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,19 @@ class FoldReport:
         folds: Name of a fold -> its metrics.
         images: Name of a fold -> how many images it tested.
         pooled: The metrics over the cases of all folds.
+        sources: Prefix of a LandmarkMetric -> its unit and where lengths come from, in words.
     """
 
     folds: dict[str, dict[str, float]]
     images: dict[str, int]
     pooled: dict[str, float]
+    sources: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON types."""
-        return without_nan(dict(folds=self.folds, images=self.images, pooled=self.pooled))
+        return without_nan(
+            dict(folds=self.folds, images=self.images, pooled=self.pooled, sources=self.sources)
+        )
 
     def to_markdown(self) -> str:
         """Return one table per prefix of the metrics, as tests of several references have them."""
@@ -37,7 +42,7 @@ class FoldReport:
         tables = [self._table([key for key in keys if key.rpartition("/")[0] == p], p) for p in prefixes]
         note = (
             "MRE: mean ± standard deviation of all points of the row; last row: mean ± standard deviation of "
-            "the folds. SDR in percent; the error detection rate (EDR) is 100 - SDR."
+            "the folds. SDR (within the radius) and EDR (beyond it) in percent."
         )
         return "\n\n".join([*tables, note]) + "\n"
 
@@ -49,24 +54,32 @@ class FoldReport:
         return paths
 
     def _table(self, keys: Sequence[str], prefix: str) -> str:
-        head = ["fold", "images", *(metric_title(key, keys).removeprefix(f"{prefix} ") for key in keys)]
+        titles = [metric_title(key, keys).removeprefix(f"{prefix} ") for key in keys]
+        misses = {k: t.replace("SDR", "EDR") for k, t in zip(keys, titles, strict=True) if "SDR" in t}
         rows = [
-            [name, str(self.images[name]), *(_cell(key, values) for key in keys)]
+            [name, str(self.images[name]), *_cells(keys, misses, [values])]
             for name, values in self.folds.items()
         ]
-        rows.append(["all", str(sum(self.images.values())), *(_cell(key, self.pooled) for key in keys)])
+        rows.append(["all", str(sum(self.images.values())), *_cells(keys, misses, [self.pooled])])
         if len(self.folds) > 1:
-            parts = [[values[key] for values in self.folds.values() if key in values] for key in keys]
-            rows.append(
-                ["mean of folds", "", *(format_metric(k, *p) for k, p in zip(keys, parts, strict=True))]
-            )
+            rows.append(["mean of folds", "", *_cells(keys, misses, list(self.folds.values()))])
+        head = ["fold", "images", *titles, *misses.values()]
         lines = ["| " + " | ".join(row) + " |" for row in (head, ["---", *["---:"] * (len(head) - 1)], *rows)]
-        return "\n".join([*([f"**{prefix}**", ""] if prefix else []), *lines])
+        about = f"Errors in {self.sources[prefix]}." if prefix in self.sources else ""
+        about = f"**{prefix}** {about}".rstrip() if prefix else about
+        return "\n".join([*([about, ""] if about else []), *lines])
 
 
-def _cell(key: str, values: dict[str, float]) -> str:
-    if key not in values:
-        return "-"
-    text = format_metric(key, values[key])
-    spread = values.get(f"{key}_sd")
-    return text if spread is None else f"{text} ± {spread:.3f}"
+def _cells(keys: Sequence[str], misses: Sequence[str], values: Sequence[dict[str, float]]) -> list[str]:
+    """Return what stands under every metric, of one fold or as mean and deviation of several."""
+    cells = []
+    for key in (*keys, *misses):
+        missed = len(cells) >= len(keys)
+        present = [v[key] for v in values if v.get(key) is not None and math.isfinite(v[key])]
+        if not present:
+            cells.append("-")
+            continue
+        text = format_metric(key, *(100 - v if missed else v for v in present))
+        spread = values[0].get(f"{key}_sd") if len(values) == 1 else None
+        cells.append(text if spread is None else f"{text} ± {format_metric(key, spread)}")
+    return cells

@@ -169,6 +169,8 @@ def test_patients_are_found_in_the_ids(root):
     assert sorted(chain(*parts)) == [f"case{i}" for i in range(6)]
     with pytest.raises(ValueError, match=r"case3.*group_pattern 'case\[0-2\]' finds no patient in its id"):
         build(root, group_pattern="case[0-2]")
+    with pytest.raises(ValueError, match="finds no patient in its id"):
+        build(root, group_pattern="(x)?case")
     with pytest.raises(ValueError, match="is no regular expression"):
         build(root, group_pattern="(")
 

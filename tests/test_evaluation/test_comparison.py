@@ -98,7 +98,7 @@ def test_the_tool_prints_and_draws(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "polar: -0.0" in out
     assert "t-test p = " in out
-    assert "(mm); 30 images" in out
+    assert "30 images, t-test p = " in out
     picture = cv2.imread(str(figure))
     assert picture.shape[1] > 500
     assert picture.std() > 5

@@ -166,6 +166,30 @@ def test_features_of_ones_own(monkeypatch):
     assert spatial_features(config["features"], (7, 9)).shape == (3, 7, 9)
 
 
+def test_more_features_than_the_operator_takes_at_once(monkeypatch):
+    monkeypatch.setattr(SPATIAL_FEATURES, "_module_dict", dict(SPATIAL_FEATURES.module_dict))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(9, 4, 3, 5, dtype=torch.float64, generator=generator)
+
+    @SPATIAL_FEATURES.register_module(name="only_in_space")
+    def only_in_space(size):
+        depth, height, width = size
+        return noise[:, :depth, :height, :width]
+
+    target = target_of(2, 3, (4, 3, 5))
+    pred = torch.randn(2, 3, 4, 3, 5, dtype=torch.float64, generator=generator)
+    config = dict(type="SpatialConfigurationLoss", gamma=1.0, heatmap_loss=None, beta=2.0)
+    loss = MODELS.build(dict(config, features=["only_in_space", "cartesian"]))
+    maps = spatial_features(["only_in_space", "cartesian"], (4, 3, 5)).flatten(1)
+
+    def correlation(heatmaps):
+        embedding = (2 * heatmaps).flatten(2).softmax(-1) @ maps.T
+        return embedding @ embedding.mT
+
+    expected = (correlation(pred) - correlation(target.heatmaps)).square().mean()
+    torch.testing.assert_close(loss(pred, target), expected)
+
+
 def test_features_in_space_have_one_more_coordinate():
     maps = spatial_features(["cartesian", "polar"], (4, 5, 6))
     assert maps.shape == (6, 4, 5, 6)

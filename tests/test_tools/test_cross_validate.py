@@ -43,12 +43,15 @@ def test_lists_runs_and_records(config, tmp_path, capsys):
     assert (record["config"], record["seed"], record["split"]["images"]) == ("tiny_cv2", 3, 4)
     assert record["folds"] == folds["folds"]
     assert record["metrics"] == folds["pooled"]
+    assert record["deal"] == dict(num_folds=2, fold_seed=0)
     assert len(record["image_errors"]["mean"]) == 4
 
 
 def test_what_does_not_go_together_is_refused(config):
     with pytest.raises(ConfigError, match="--record without a path is for all folds"):
         tool.main([str(config), "--num-folds", "2", "--folds", "0", "--record"])
+    with pytest.raises(ConfigError, match="--record without a path is for all folds"):
+        tool.main([str(config), "--num-folds", "2", "--fold-seed", "1", "--record"])
     with pytest.raises(ConfigError, match="--all-splits and --group-pattern go with --num-folds"):
         tool.main([str(config), "--all-splits"])
     with pytest.raises(ValueError, match="has no folds: say with num_folds"):
@@ -93,6 +96,8 @@ def test_three_folds_of_nine_real_hands_and_phantoms(real_data, tmp_path, monkey
     assert report["images"] == {"1": 3, "2": 3, "3": 3}
     assert report["pooled"]["num_images"] == 9
     assert report["pooled"]["mre"] != report["pooled"]["pair15/mre"]
-    assert "**pair15**" in out
+    assert "Errors in mm, distance of landmarks 0 and 4 (counted from 0) = 50 mm." in out
+    assert "**pair15** Errors in mm, distance of landmarks 1 and 5" in out
+    assert "EDR 10 mm" in out
     pooled = (tmp_path / "work_dirs" / "hands_cv" / "pooled" / "report.md").read_text()
     assert "distance of landmarks 0 and 4 (counted from 0) = 50 mm" in pooled

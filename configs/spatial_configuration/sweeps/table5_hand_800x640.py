@@ -1,5 +1,5 @@
 # Table 5 of Ham and Oh (2023): how much the configuration weighs; with 0 only the heatmaps are left.
-# HAND_ATLAS_FOLD says which fold.
+# It is of one fold, that of HAND_ATLAS_FOLD: give others a --work-dir and --results of their own.
 config = "../sc_unet_hand_800x640.py"
 seeds = [0, 1, 2]
 baseline = "gamma0"

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
+import torch
 from mmcv.transforms import BaseTransform
 
 from mmlandmark.datasets.transforms.frame import checked_prob, checked_range, frame_size, happens
@@ -97,7 +98,7 @@ class RandomBrightnessContrast(BaseTransform):
 class RandomHueSaturation(BaseTransform):
     """Turn the colours of an RGB image around the grey axis, and bring them nearer to it or further away.
 
-    A grey image has no colours: it is left as it is, and a warning says so once.
+    A grey image has no colours: it is left as it is, and a warning says so once, however many processes load.
 
     Args:
         hue: Largest turn, as a fraction of the full circle, up to 0.5.
@@ -112,13 +113,15 @@ class RandomHueSaturation(BaseTransform):
                 f"got {hue} and {saturation}"
             )
         self.hue, self.saturation, self.prob = hue, saturation, checked_prob(prob)
+        self._told = torch.zeros(1, dtype=torch.bool).share_memory_()
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Change the pixels or leave them."""
         img = results["img"]
         if img.ndim != len(frame_size(results, self)) + 1 or img.shape[-1] != 3:
-            # A constant text: Python shows a warning of one place and text once.
-            warnings.warn("RandomHueSaturation does nothing: the images are grey", stacklevel=2)
+            if not self._told:
+                self._told.fill_(True)
+                warnings.warn("RandomHueSaturation does nothing: the images are grey", stacklevel=2)
         elif happens(results, self.prob):
             turn = 2 * np.pi * results["rng"].uniform(-self.hue, self.hue)
             factor = 1 + results["rng"].uniform(-self.saturation, self.saturation)

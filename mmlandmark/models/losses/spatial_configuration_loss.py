@@ -11,7 +11,7 @@ from mmlandmark.codecs import HeatmapTarget
 from mmlandmark.models.losses.heatmap_loss import LandmarkLoss, check_shapes
 from mmlandmark.models.losses.spatial_features import spatial_features
 from mmlandmark.ops import spatial_expectation
-from mmlandmark.registry import MODELS
+from mmlandmark.registry import MODELS, SPATIAL_FEATURES
 
 
 @MODELS.register_module()
@@ -60,10 +60,11 @@ class SpatialConfigurationLoss(LandmarkLoss):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         if isinstance(features, str) or not features:
             raise ValueError(f"features must be a list of names, at least one, got {features!r}")
-        spatial_features(features, (2, 2))  # a name that nobody registered is told now
+        for name in features:  # one that nobody registered is told now
+            SPATIAL_FEATURES.get(name if isinstance(name, str) else name["type"])
         self.gamma, self.beta, self.features, self.reduction = gamma, beta, list(features), reduction
         self.heatmap_loss = None if heatmap_loss is None else MODELS.build(heatmap_loss)
-        self._maps: dict[tuple, Tensor] = {}
+        self._maps: dict[tuple, Sequence[Tensor]] = {}
 
     def forward(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
         """Return the scalar loss; see :meth:`LandmarkLoss.forward`."""
@@ -96,8 +97,10 @@ class SpatialConfigurationLoss(LandmarkLoss):
         """Return c = E E^T of (B, n, *S) heatmaps, (B, n, n); zero where the (B, n) ``mask`` is False."""
         place = (tuple(heatmaps.shape[2:]), heatmaps.device, heatmaps.dtype)
         if place not in self._maps:
-            self._maps[place] = spatial_features(self.features, place[0]).to(heatmaps)
-        embedding = spatial_expectation(heatmaps, self._maps[place], self.beta)
+            maps = spatial_features(self.features, place[0]).to(heatmaps)
+            self._maps[place] = maps.split(8)  # as many as the operator takes at once
+        parts = [spatial_expectation(heatmaps, maps, self.beta) for maps in self._maps[place]]
+        embedding = torch.cat(parts, -1)
         embedding = torch.where(mask[..., None], embedding, 0)
         return embedding @ embedding.mT
 

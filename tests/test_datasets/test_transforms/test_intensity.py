@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -160,6 +162,10 @@ def test_grey_has_no_hue(shape):
     image, step = make_image(shape=shape), T.RandomHueSaturation(0.5, 1.0)
     with pytest.warns(UserWarning, match="does nothing: the images are grey"):
         assert step(make_results(image))["img"] is image
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert step(make_results(image))["img"] is image
+    assert step._told.is_shared()  # so that a loader's process does not say it again
 
 
 def test_hue_and_saturation_keep_grey_and_brightness():
