@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,9 @@ class FoldReport:
         return "\n".join([*([about, ""] if about else []), *lines])
 
 
-def _cells(keys: Sequence[str], misses: Sequence[str], values: Sequence[dict[str, float]]) -> list[str]:
+def _cells(keys: Sequence[str], misses: Iterable[str], values: Sequence[dict[str, float]]) -> list[str]:
     """Return what stands under every metric, of one fold or as mean and deviation of several."""
-    cells = []
+    cells: list[str] = []
     for key in (*keys, *misses):
         missed = len(cells) >= len(keys)
         present = [v[key] for v in values if v.get(key) is not None and math.isfinite(v[key])]

@@ -15,7 +15,7 @@ def headline_metrics(keys: Iterable[str]) -> list[str]:
     """Return the keys worth a column: MRE, SDR by unit and growing radius, then the spine's numbers."""
     present = set(keys)
     heads = sorted(key for key in present if _name(key) == "mre")
-    rates = sorted((k for k in present if _SDR.fullmatch(k)), key=lambda k: (_unit(k), _radius(k)))
+    rates = sorted((k for k in present if _rate(k)), key=lambda k: _rate(k) or ())
     return [*heads, *rates, *sorted(k for k in present if _name(k) in _DIGITS and _name(k) != "mre")]
 
 
@@ -30,11 +30,11 @@ def metric_title(key: str, keys: Sequence[str] = ()) -> str:
         >>> metric_title("mre", ["mre", "sdr_2mm"]), metric_title("pair15/sdr_2.5mm")
         ('MRE (mm)', 'pair15 SDR 2.5 mm')
     """
-    rate = _SDR.fullmatch(key)
+    rate = _rate(key)
     prefix = key.rsplit("/", 1)[0] + " " if "/" in key else ""
     if rate:
-        return f"{prefix}SDR {rate[1]} {rate[2]}"
-    units = {_unit(other) for other in keys if _SDR.fullmatch(other)} if _name(key) == "mre" else set()
+        return f"{prefix}SDR {rate[1]:g} {rate[0]}"
+    units = {found[0] for found in map(_rate, keys) if found} if _name(key) == "mre" else set()
     return prefix + _TITLES[_name(key)] + (f" ({units.pop()})" if len(units) == 1 else "")
 
 
@@ -54,9 +54,7 @@ def _name(key: str) -> str:
     return key.rsplit("/", 1)[-1]
 
 
-def _unit(key: str) -> str:
-    return _SDR.fullmatch(key)[2]
-
-
-def _radius(key: str) -> float:
-    return float(_SDR.fullmatch(key)[1])
+def _rate(key: str) -> tuple[str, float] | None:
+    """Return unit and radius of a success rate's key, or None."""
+    found = _SDR.fullmatch(key)
+    return (found[2], float(found[1])) if found else None

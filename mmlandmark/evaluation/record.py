@@ -104,8 +104,10 @@ def read_records(files: Iterable[str | Path], by_file: bool = False) -> dict[str
                         f"({two} and {one}); record the older one again"
                     )
         group.append({**record, "path": path})
-    order = {"key": lambda record: (record["seed"] is None, record["seed"] or 0)}
-    return {name: sorted(groups[name], **order) for name in sorted(groups)}
+    return {
+        name: sorted(groups[name], key=lambda record: (record["seed"] is None, record["seed"] or 0))
+        for name in sorted(groups)
+    }
 
 
 def compare_records(first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> PairedTest:
