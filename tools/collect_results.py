@@ -15,15 +15,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from mmlandmark.evaluation import (
-    compare_records,
-    format_metric,
-    headline_metrics,
-    metric_title,
-    read_records,
-)
 from mmlandmark.utils.files import atomic_write_text, read_json
 
 
@@ -31,48 +23,6 @@ def marks(sweep: str = "") -> tuple[str, str]:
     """Return the lines between which a table stands."""
     name = f"results:{sweep}" if sweep else "results"
     return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-
-
-def render(
-    groups: dict[str, list[dict[str, Any]]], paper: dict[str, Any], baseline: str | None = None
-) -> str:
-    """Return the Markdown table of all configs of a method, or of all arms of a sweep.
-
-    With a baseline every other row says how it differs, image by image (see ``tools/compare_results.py``).
-    """
-    if not groups:
-        return "No results are recorded yet."
-    unknown = sorted(set(paper) - set(groups))
-    if unknown:
-        raise ValueError(f"paper.json names {unknown}, but results are recorded for {sorted(groups)} only")
-    keys = headline_metrics(key for group in groups.values() for record in group for key in record["metrics"])
-    rows = [
-        [
-            "config",
-            "seeds",
-            *(metric_title(key, keys) for key in keys),
-            *([f"against {baseline}, p of t / Wilcoxon"] if baseline else []),
-            *(["paper"] if paper else []),
-            "images",
-            "commit",
-        ]
-    ]
-    for name, group in groups.items():
-        row = [name, ", ".join(_seeds(record) for record in group)]
-        row += [_cell(key, [record["metrics"].get(key) for record in group]) for key in keys]
-        if baseline:
-            row.append("-" if name == baseline else _difference_cell(group, groups[baseline]))
-        row += [_paper_cell(paper.get(name, {}), keys)] if paper else []
-        commits = dict.fromkeys(_short(record.get("commit") or "-") for record in group)
-        rows.append([*row, str((group[0].get("split") or {}).get("images", "-")), ", ".join(commits)])
-    head, rule = rows[0], ["---", *("---:" for _ in rows[0][1:])]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows[1:]))
-    machines = {
-        (record.get("machine") or {}).get("gpu") or (record.get("machine") or {}).get("cpu")
-        for record in (record for group in groups.values() for record in group)
-    }
-    where = ", ".join(sorted(machine for machine in machines if machine)) or "an unnamed machine"
-    return f"{table}\n\nMean ± standard deviation over the seeds; SDR in percent. Tested on {where}."
 
 
 def updated(readme: Path, text: str, table: str, sweep: str = "") -> str:
@@ -86,6 +36,8 @@ def updated(readme: Path, text: str, table: str, sweep: str = "") -> str:
 
 def readme_of(folder: Path) -> str:
     """Return what the README of a method should say."""
+    from mmlandmark.evaluation import read_records, results_table
+
     readme, results = folder / "README.md", folder / "results"
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     paper = read_json(folder / "paper.json") if (folder / "paper.json").is_file() else {}
@@ -93,13 +45,13 @@ def readme_of(folder: Path) -> str:
     known = {*sweeps, *(p.stem for p in folder.glob("sweeps/*.py"))}
     if marks()[0] in text or any(results.glob("*.json")):
         own = {name: numbers for name, numbers in paper.items() if name not in known}
-        text = updated(readme, text, render(read_records(results.glob("*.json")), own))
+        text = updated(readme, text, results_table(read_records(results.glob("*.json")), own))
     for sweep in sweeps:
         groups, published = read_records((results / sweep).glob("*.json"), by_file=True), paper.get(sweep, {})
         order, baseline = _plan_of(folder / "sweeps" / f"{sweep}.py")
         rows = [name for name in order if name in groups]
         rows += [name for name in groups if name not in rows]
-        table = render(
+        table = results_table(
             {name: groups[name] for name in rows},
             {n: published[n] for n in rows if n in published},
             baseline if baseline in groups else None,
@@ -143,13 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(failed)
 
 
-def _seeds(record: dict[str, Any]) -> str:
-    """Return the seed of a run, those of an ensemble's members, or a question mark."""
-    if record["seed"] is not None:
-        return str(record["seed"])
-    return ", ".join(str(seed) for seed in record.get("seeds", "?"))
-
-
 def _plan_of(sweep: Path) -> tuple[list[str], str | None]:
     """Return the names of a sweep's arms and ensembles in order, and its baseline; none without the file."""
     if not sweep.is_file():
@@ -158,30 +103,6 @@ def _plan_of(sweep: Path) -> tuple[list[str], str | None]:
 
     found = Config.fromfile(sweep)
     return [*found.get("arms", {}), *found.get("ensembles", {})], found.get("baseline")
-
-
-def _short(commit: str) -> str:
-    """Return the first letters of a commit; that files differed from it is not left out."""
-    name, *dirty = commit.split("-", 1) if commit != "-" else [commit]
-    return "-".join([name[:8], *dirty])
-
-
-def _cell(key: str, values: list[float | None]) -> str:
-    present = [value for value in values if value is not None]
-    if not present:
-        return "-"
-    text = format_metric(key, *present)
-    return text if len(present) == len(values) else f"{text} ({len(present)} of {len(values)} runs)"
-
-
-def _difference_cell(group: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> str:
-    test = compare_records(group, baseline)
-    return f"{test.difference:+.3f}, {test.t_p:.2g} / {test.wilcoxon_p:.2g}"
-
-
-def _paper_cell(paper: dict[str, Any], keys: Sequence[str]) -> str:
-    words = [f"{metric_title(key, ())} {paper[key]:g}" for key in keys if key in paper]
-    return ", ".join(words) + (f" ({paper['source']})" if words and "source" in paper else "") or "-"
 
 
 if __name__ == "__main__":

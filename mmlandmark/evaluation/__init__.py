@@ -18,6 +18,7 @@ from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, 
 from mmlandmark.evaluation.metrics import CaseMetric, CoordinateMetric, LandmarkMetric
 from mmlandmark.evaluation.record import compare_records, read_records, record_results, split_hash
 from mmlandmark.evaluation.report import LandmarkReport, without_nan
+from mmlandmark.evaluation.tables import results_table
 
 __all__ = [
     "CaseMetric",
@@ -41,6 +42,7 @@ __all__ = [
     "read_records",
     "record_results",
     "reference_scale",
+    "results_table",
     "split_hash",
     "success_rate",
     "summarize",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mmlandmark.evaluation import tables
+
 _PATH = Path(__file__).parents[2] / "tools" / "collect_results.py"
 _SPEC = importlib.util.spec_from_file_location("collect_results", _PATH)
 tool = importlib.util.module_from_spec(_SPEC)
@@ -91,9 +93,9 @@ def test_check_fails_until_written_and_when_someone_types_a_number(method, capsy
 
 
 def test_a_tree_that_was_not_clean_is_told():
-    assert tool._short("0123456789abcdef-dirty") == "01234567-dirty"
-    assert tool._short("0123456789abcdef") == "01234567"
-    assert tool._short("-") == "-"
+    assert tables._short("0123456789abcdef-dirty") == "01234567-dirty"
+    assert tables._short("0123456789abcdef") == "01234567"
+    assert tables._short("-") == "-"
 
 
 def test_rows_of_a_sweep_stand_in_its_order(method):
