@@ -109,6 +109,7 @@ def _child(name: str, parent: _Registry) -> Registry:
 
 MODELS = _child("model", _root.MODELS)  # backbones, necks, heads, losses, detectors, preprocessors
 CODECS = Registry("codec", scope=SCOPE)  # landmarks <-> heatmaps, encode and decode in one object
+SPATIAL_FEATURES = Registry("spatial feature", scope=SCOPE)  # functions of a size: maps of where a pixel lies
 DATASETS = _child("dataset", _root.DATASETS)  # landmark datasets and release readers
 TRANSFORMS = _child("transform", _root.TRANSFORMS)  # steps of a data pipeline
 DATA_SAMPLERS = _child("data sampler", _root.DATA_SAMPLERS)  # orders in which samples are drawn

@@ -21,6 +21,8 @@ def encoded(codec, points, input_size, map_size, mask=None):
         (dict(type="GaussianHeatmapCodec", decoder="dark"), 0.02),
         (dict(type="GaussianHeatmapCodec", decoder="local_centroid", window=6), 0.05),
         (dict(type="LaplaceHeatmapCodec", decoder="quadratic"), 0.5),
+        (dict(type="LaplaceHeatmapCodec", decoder="blob_centroid"), 0.51),
+        (dict(type="LaplaceHeatmapCodec", norm=2, decoder="blob_centroid"), 0.51),
         (dict(type="GaussianHeatmapCodec", decoder="soft_argmax"), 0.2),
     ],
 )

@@ -28,6 +28,7 @@ ROOT = Path(config_root())
 CONFIGS = sorted(p for p in ROOT.rglob("*.py") if not {"_base_", "sweeps"} & set(p.relative_to(ROOT).parts))
 NAMES = [str(p.relative_to(ROOT).with_suffix("")) for p in CONFIGS]
 SHRINK, SMALLEST = 4, 32
+SHORT = {"spatial_configuration": "sc_"}  # what the names of a method's configs begin with, if not its name
 
 
 def runs(path: Path, work_dir: str | Path = "work_dirs/x") -> list[Config]:
@@ -54,11 +55,15 @@ def leaves(dataset: dict) -> list[dict]:
 
 
 def smaller(pipeline: list[dict]) -> list[dict]:
-    """Return a pipeline whose sizes are a quarter, though none below what a deep network needs."""
+    """Return a pipeline whose lengths are a quarter, though no size below what a deep network needs."""
     return [
-        dict(step, size=tuple(max(SMALLEST, side // SHRINK) for side in step["size"]))
-        if isinstance(step.get("size"), list | tuple)
-        else dict(step)
+        dict(step)
+        | (
+            dict(size=tuple(max(SMALLEST, side // SHRINK) for side in step["size"]))
+            if isinstance(step.get("size"), list | tuple)
+            else {}
+        )
+        | ({"amplitude": step["amplitude"] / SHRINK} if "amplitude" in step else {})
         for step in pipeline
     ]
 
@@ -214,7 +219,7 @@ def test_model_and_data_agree_on_the_landmarks(path):
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
 def test_its_name_says_what_it_is(path):
     # method/<method>_<data>_<input size>[...].py
-    assert path.stem.startswith(path.parent.name)
+    assert path.stem.startswith(SHORT.get(path.parent.name, path.parent.name))
     sides = [part.split("x") for part in path.stem.split("_")]
     (size,) = [tuple(map(int, s)) for s in sides if len(s) > 1 and all(side.isdigit() for side in s)]
     pipelines = [leaf.pipeline for leaf in leaves(runs(path)[-1].test_dataloader.dataset)]

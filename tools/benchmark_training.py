@@ -1,10 +1,9 @@
 """Measure training steps of a config on random images: time and memory, in one run.
 
-Compared are the step as it is, the step with the operators in plain PyTorch, and a minimal loop as published
-code has
-it: targets drawn with NumPy, sample by sample, and the loss written out. With a backbone that can, also the
-    step
-that recomputes activations instead of storing them.
+Compared are the step as it is and with the operators in plain PyTorch; with the EWC loss a minimal loop as
+published code has it, targets drawn by NumPy, sample by sample, and the loss written out; with a backbone
+that can, the step that recomputes activations instead of storing them; with --against the config with other
+values.
 
     python tools/benchmark_training.py configs/farnet/farnet_densenet121_isbi2015_800x640.py --size 800 640
 """
@@ -12,13 +11,15 @@ that recomputes activations instead of storing them.
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.utils.command_line import add_config_arguments, run_tool
+from mmlandmark.utils.command_line import CfgOptions, add_config_arguments, run_tool
 from mmlandmark.utils.files import atomic_write_json
 from mmlandmark.utils.host_memory import keep_freed_memory
 
@@ -35,6 +36,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5, help="turns of every contender (default 5)")
     parser.add_argument("--threads", type=int, help="threads on the CPU")
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        action=CfgOptions,
+        default={},
+        metavar="KEY=VALUE",
+        help="also measure the config with these values",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
@@ -42,55 +51,44 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
-    """Return a model, and by name steps that train it on the same images."""
-    import numpy as np
+    """Return a model, and by name steps that train it, or a rival of it, on the same images."""
     import torch
 
+    from mmlandmark.models.losses import EWCLoss
     from mmlandmark.ops.backend import using_reference
     from mmlandmark.registry import MODELS
     from mmlandmark.structures import LandmarkDataSample
 
     torch.manual_seed(0)
     model = MODELS.build(config.model).to(args.device).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-    count, size = model.head.num_landmarks, tuple(args.size)
-    images = torch.rand(args.batch, 3, *size)
-    points = torch.rand(args.batch, count, 2).mul(torch.tensor(size[::-1])).numpy()
+    size = tuple(args.size)
+    channels = config.model.get("data_preprocessor", {}).get("channels") or 3
+    images = torch.rand(args.batch, channels, *size)
+    points = torch.rand(args.batch, model.head.num_landmarks, 2).mul(torch.tensor(size[::-1])).numpy()
     samples = [
         LandmarkDataSample.from_landmarks(p, sample_id=str(i), ori_shape=size) for i, p in enumerate(points)
     ]
     inputs = model.data_preprocessor.normalize(images.to(args.device))
-    sigma, alpha = model.head.codec.sigma, 40.0
 
-    def learn(loss: Any) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+    def step(module: Any, loss: Callable[[], Any]) -> Callable[[], None]:
+        optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
 
-    def ours() -> None:
-        learn(sum(model.loss(inputs, samples).values()))
+        def learn() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            loss().backward()
+            optimizer.step()
+
+        return learn
+
+    ours = step(model, lambda: sum(model.loss(inputs, samples).values()))
 
     def twins() -> None:
         with using_reference():
             ours()
 
-    def drawn(shape: tuple[int, ...]) -> torch.Tensor:
-        rows, columns = (np.arange(side, dtype=np.float64) for side in shape)
-        scale = shape[0] / size[0]
-        maps = np.zeros((args.batch, count, *shape))
-        for b, k in np.ndindex(args.batch, count):
-            x, y = scale * points[b, k]
-            maps[b, k] = np.exp(-((columns - x) ** 2 + (rows[:, None] - y) ** 2) / (2 * sigma**2))
-        return torch.from_numpy(maps.astype(np.float32)).to(args.device)
-
-    def published() -> None:
-        total = 0
-        for maps in model.head(model.extract_features(inputs)):
-            target = drawn(tuple(maps.shape[2:]))
-            total = total + ((maps - target) ** 2 * alpha**target).mean()
-        learn(total)
-
-    found = {OURS: ours, "operators in plain PyTorch": twins, "published recipe": published}
+    found = {OURS: ours, "operators in plain PyTorch": twins}
+    if [type(loss) for loss in model.head.losses.values()] == [EWCLoss]:
+        found["published recipe"] = step(model, lambda: published_loss(model, inputs, points))
     if hasattr(model.backbone, "with_checkpoint"):
 
         def recomputed() -> None:
@@ -101,7 +99,31 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
                 model.backbone.with_checkpoint = False
 
         found["backbone recomputed"] = recomputed
+    if args.against:
+        other = copy.deepcopy(config)
+        other.merge_from_dict(args.against)
+        rival = MODELS.build(other.model).to(args.device).train()
+        name = " ".join(f"{key}={value}" for key, value in args.against.items())
+        found[name] = step(rival, lambda: sum(rival.loss(inputs, samples).values()))
     return model, found
+
+
+def published_loss(model: Any, inputs: Any, points: Any) -> Any:
+    """Return the EWC loss as published code has it: targets drawn one by one, at every level's size."""
+    import numpy as np
+    import torch
+
+    sigma, alpha, total = model.head.codec.sigma, 40.0, 0
+    for maps in model.head(model.extract_features(inputs)):
+        rows, columns = (np.arange(side, dtype=np.float64) for side in maps.shape[2:])
+        scale = maps.shape[2] / inputs.shape[2]
+        drawn = np.zeros(maps.shape)
+        for b, k in np.ndindex(points.shape[:2]):
+            x, y = scale * points[b, k]
+            drawn[b, k] = np.exp(-((columns - x) ** 2 + (rows[:, None] - y) ** 2) / (2 * sigma**2))
+        target = torch.from_numpy(drawn.astype(np.float32)).to(maps.device)
+        total = total + ((maps - target) ** 2 * alpha**target).mean()
+    return total
 
 
 def memory_of(name: str, argv: list[str]) -> int:

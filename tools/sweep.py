@@ -3,6 +3,7 @@
 A sweep is a Python file with `config` (a config file, relative to the sweep), `seeds` and `arms`: name of the
 variant -> values that differ, as `--cfg-options` takes them. `trained_as` names an arm whose training serves
 this one too, where they differ in the test only. `ensembles`, name -> arm, tests the mean of an arm's seeds.
+`baseline` names the arm that tools/collect_results.py tests all others against.
 Records go to results/<sweep>/ of the sweep's method; what is recorded is not run again, so a
 sweep that was stopped goes on:
 
@@ -12,7 +13,6 @@ sweep that was stopped goes on:
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +57,9 @@ def load_sweep(path: Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{path}: a sweep says config, seeds and arms; this one lacks {', '.join(missing)}")
     sweep = {key: found[key] for key in ("config", "seeds", "arms")}
+    baseline = found.get("baseline")
+    if baseline is not None and baseline not in sweep["arms"]:
+        raise ValueError(f"{path}: the baseline {baseline!r} is no arm; arms are {sorted(sweep['arms'])}")
     sweep["ensembles"] = found.get("ensembles", {})
     for arm, options in sweep["arms"].items():
         if not isinstance(options, dict):
@@ -82,19 +85,13 @@ def run_arm(sweep: dict[str, Any], arm: str, seed: int, work: Path, record: Path
     """Train one variant with one seed, going on where it was stopped, and record its test.
 
     Raises:
-        ValueError: The work folder holds a run with other values.
+        ConfigError: The work folder holds a run with other values.
     """
-    from mmlandmark.engine import load_config
-    from mmlandmark.utils.config_hash import config_hash
-    from mmlandmark.utils.files import atomic_write_json
+    from mmlandmark.apis import claim_folder, prepare_config
 
     trained = sweep["trained_as"][arm]
     folder = work / f"{trained}_seed{seed}"
-    now = dict(config_hash=config_hash(load_config(sweep["config"], sweep["arms"][trained])))
-    note = folder / "sweep.json"
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != now:
-        raise ValueError(f"{folder} holds a run of {trained!r} with other values: remove it to train again")
-    atomic_write_json(note, now)
+    claim_folder(folder, prepare_config(sweep["config"], options=sweep["arms"][trained], seed=seed))
     work_dir = ["--work-dir", str(folder)]
     commands = (
         ("train.py", trained, "--seed", str(seed), "--resume", "auto"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from mmlandmark.engine import (
     load_config,
     run_stages,
 )
+from mmlandmark.evaluation import LandmarkMetric
+from mmlandmark.registry import METRICS
 
 _TIMERS = ("val/time", "val/data_time")
 
@@ -143,14 +146,27 @@ def test_config(
             config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
         )
         for evaluator in evaluators:
-            if evaluator["type"] == "LandmarkMetric":
-                end = f"_{evaluator['prefix']}" if evaluator.get("prefix") else ""
-                evaluator["out_file"] = [
-                    str(Path(out_dir) / f"report{end}.{kind}") for kind in ("json", "csv", "md")
-                ]
-                evaluator["predictions_file"] = str(Path(out_dir) / f"predictions{end}.json")
+            evaluator.update(report_files(evaluator, out_dir))
     config.setdefault("experiment_name", "test_" + _experiment_name(config))
     return LandmarkRunner.from_cfg(config).test()
+
+
+def report_files(evaluator: dict[str, Any], out_dir: str | Path) -> dict[str, Any]:
+    """Return a metric's config; a LandmarkMetric writes its report and predictions to ``out_dir``."""
+    if not is_landmark_metric(evaluator):
+        return dict(evaluator)
+    end = f"_{evaluator['prefix']}" if evaluator.get("prefix") else ""
+    return dict(
+        evaluator,
+        out_file=[str(Path(out_dir) / f"report{end}.{kind}") for kind in ("json", "csv", "md")],
+        predictions_file=str(Path(out_dir) / f"predictions{end}.json"),
+    )
+
+
+def is_landmark_metric(evaluator: dict[str, Any]) -> bool:
+    """Whether a metric's config is of a LandmarkMetric, by whatever name, or of a class made from it."""
+    kind = evaluator["type"] if inspect.isclass(evaluator["type"]) else METRICS.get(evaluator["type"])
+    return inspect.isclass(kind) and issubclass(kind, LandmarkMetric)
 
 
 def _experiment_name(config: Config) -> str:

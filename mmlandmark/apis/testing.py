@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
 
 from mmlandmark.engine import ConfigError, best_checkpoint, last_stage, latest_checkpoint
-from mmlandmark.evaluation import record_results
+from mmlandmark.evaluation import per_image_mean, record_results
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.utils.checkpoint import load_checkpoint
@@ -145,15 +146,40 @@ def record_test(
             raise ConfigError("--record needs a path: this config did not come from a file")
         source = Path(config.filename)
         path = source.parent / "results" / f"{source.stem}_seed{seed}.json"
+    members = {"members": meta["members"], "seeds": meta["seeds"]} if "members" in meta else {}
+    record_predictions(path, config, metrics, seed, out_dir, epoch=meta.get("epoch"), **members)
+    return Path(path)
+
+
+def record_predictions(
+    path: str | Path,
+    config: Config,
+    metrics: dict[str, float],
+    seed: int | None,
+    out_dir: str | Path,
+    **extra: Any,
+) -> None:
+    """Record metrics with the errors of all images, for paired tests; see :func:`record_results`.
+
+    Args:
+        path: File to write.
+        config: The tested config.
+        metrics: Its numbers.
+        seed: Of the training.
+        out_dir: Where ``predictions.json`` lies.
+        extra: Further entries in plain types.
+    """
     predictions = json.loads((Path(out_dir) / "predictions.json").read_text(encoding="utf-8"))
+    cases = sorted(predictions["cases"], key=lambda case: case["sample_id"])
+    errors = per_image_mean(np.array([case["errors"] for case in cases], dtype=float))
     record_results(
         path,
         metrics,
         config,
         seed,
-        sample_ids=[case["sample_id"] for case in predictions["cases"]],
-        landmarks=np.array([case["gt"] for case in predictions["cases"]], dtype=float),
-        epoch=meta.get("epoch"),
-        **({"members": meta["members"], "seeds": meta["seeds"]} if "members" in meta else {}),
+        sample_ids=[case["sample_id"] for case in cases],
+        landmarks=np.array([case["gt"] for case in cases], dtype=float),
+        # In the order of the sorted ids, which the split's hash stands for.
+        image_errors=dict(unit=predictions["unit"], mean=[float(f"{error:.5g}") for error in errors]),
+        **extra,
     )
-    return Path(path)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from mmlandmark.codecs.heatmap_target import HeatmapTarget
-from mmlandmark.ops import local_window, refined_peak, soft_argmax
+from mmlandmark.ops import blob_centroid, local_window, refined_peak, soft_argmax
 from mmlandmark.registry import CODECS
 from mmlandmark.structures import apply_matrix, invert_matrix, resize_matrix
 
-DECODERS = ("argmax", "quadratic", "dark", "local_centroid", "soft_argmax")
+DECODERS = ("argmax", "quadratic", "dark", "local_centroid", "soft_argmax", "blob_centroid")
 
 
 @CODECS.register_module()
@@ -24,17 +24,19 @@ class HeatmapCodec:
 
     Args:
         sigma: Width of the peak in pixels of the map, at every map size.
-        shape: ``gaussian``, ``laplace`` or ``disc``.
+        shape: See :func:`mmlandmark.ops.gaussian_heatmap`.
         normalize: ``peak`` or ``sum``, what ``scale`` fixes.
         scale: Height (or integral) of the target.
         activation: Applied to the model's output before decoding: None, ``sigmoid`` or ``softmax`` (over
             the pixels of a map). Losses see the output without it.
         decoder: ``argmax``; ``quadratic``: second-order fit; ``dark``: the same on the logarithm of the
             smoothed map (Zhang et al. 2020); ``local_centroid``: centroid around the maximum;
-            ``soft_argmax``: expectation over the whole map.
+            ``soft_argmax``: expectation over the whole map; ``blob_centroid``: see
+            :func:`mmlandmark.ops.blob_centroid`.
         window: Radius around the maximum in map pixels, of ``local_centroid`` and of the score of
             ``softmax``; ``ceil(sigma) + 1`` by default.
         beta: Sharpness of ``soft_argmax``.
+        threshold: Of ``blob_centroid``.
         one_based_grid: As the published code of FARNet does: pixels of a target are counted from 1, but from
             0 when it is decoded, and coordinates of a map are those of the input times the ratio of sizes.
             Every landmark is then found about one pixel of the map too far to the upper left; only for
@@ -54,16 +56,20 @@ class HeatmapCodec:
         decoder: str = "local_centroid",
         window: int | None = None,
         beta: float = 25.0,
+        threshold: float = 0.95,
         one_based_grid: bool = False,
     ) -> None:
         if not sigma > 0 or not scale > 0:
             raise ValueError(f"sigma and scale of a codec must be positive, got {sigma} and {scale}")
         if decoder not in DECODERS:
             raise ValueError(f"decoder must be one of {DECODERS}, got {decoder!r}")
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold of a codec must be at least 0 and below 1, got {threshold}")
         if activation not in (None, "sigmoid", "softmax"):
             raise ValueError(f"activation must be None, 'sigmoid' or 'softmax', got {activation!r}")
         self.sigma, self.shape, self.normalize, self.scale = float(sigma), shape, normalize, float(scale)
         self.activation, self.decoder, self.beta = activation, decoder, beta
+        self.threshold = threshold
         self.one_based_grid = one_based_grid
         self.window = int(-(-sigma // 1)) + 1 if window is None else window
 
@@ -133,6 +139,8 @@ class HeatmapCodec:
             scores = scores / self.scale
         if self.decoder == "soft_argmax":
             points = soft_argmax(heatmaps, self.beta)
+        elif self.decoder == "blob_centroid":
+            points = blob_centroid(heatmaps, self.threshold)
         matrix = invert_matrix(resize_matrix(input_size, heatmaps.shape[2:]))
         return apply_matrix(matrix, points), scores
 
@@ -144,7 +152,19 @@ class GaussianHeatmapCodec(HeatmapCodec):
 
 @CODECS.register_module()
 class LaplaceHeatmapCodec(HeatmapCodec):
-    """L1-norm Laplace peaks of height 1; ``sigma`` is the decay length in pixels."""
+    r"""Laplace peaks of height 1; ``sigma`` is the length over which they decay, in pixels of the map.
 
-    def __init__(self, sigma: float, decoder: str = "quadratic", **kwargs) -> None:
-        super().__init__(sigma, shape="laplace", decoder=decoder, **kwargs)
+    Args:
+        sigma: Decay length.
+        norm: 1 for :math:`\exp(-|d|_1 / \sigma)`, a square on its corner; 2 for the round :math:`|d|_2`.
+        decoder: See :class:`HeatmapCodec`; Ham and Oh (2023) take ``blob_centroid``.
+        **kwargs: See :class:`HeatmapCodec`.
+
+    Raises:
+        ValueError: ``norm`` is neither 1 nor 2.
+    """
+
+    def __init__(self, sigma: float, norm: int = 1, decoder: str = "quadratic", **kwargs) -> None:
+        if norm not in (1, 2):
+            raise ValueError(f"norm of a Laplace peak must be 1 or 2, got {norm!r}")
+        super().__init__(sigma, shape="laplace" if norm == 1 else "laplace_l2", decoder=decoder, **kwargs)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from mmlandmark.ops import gaussian_heatmap, separable_profiles
+from mmlandmark.ops import SEPARABLE_SHAPES, gaussian_heatmap, separable_profiles
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class HeatmapTarget:
 
         A sum over a map against these needs no map. They take no notice of the mask.
         """
-        if self.shape == "disc":
+        if self.shape not in SEPARABLE_SHAPES:
             return None
         sigma = self.landmarks.new_tensor(self.sigma)
         return separable_profiles(self.landmarks, self.size, sigma, self.shape)

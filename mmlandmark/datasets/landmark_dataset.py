@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,10 @@ from mmlandmark.datasets.records import (
     complete_record,
     deal_folds,
     describe,
+    fold_lists,
     missing_files,
+    name_groups,
+    published_folds,
     read_ids,
     subset_schema,
 )
@@ -64,11 +68,17 @@ class LandmarkDataset(BaseDataset):
             the release says, else the landmarks are only numbered.
         landmarks: Names or indices of the landmarks to keep, in this order; None keeps all.
         split: Keeps the records of this split; None keeps all.
-        fold: Cross-validation fold, by the records' ``fold`` key, within the records of split "train" (all
+        fold: Cross-validation fold, by the records' ``fold`` key, within the records of ``fold_split`` (all
             records if they have no splits). ``split="train"`` then keeps those of all other folds, any
             other split (or none) those of this fold; records without a fold take no part.
-        num_folds: Deals the records out into this many folds, 0 to num_folds - 1, the same ones every
-            time and with every group in one fold, in place of folds the records bring.
+        num_folds: Deals the records out into this many folds, 0 to num_folds - 1, with every group in one
+            fold, in place of folds the records bring.
+        fold_seed: Seed of ``num_folds``: the same folds every time.
+        fold_split: The split that the folds divide; None divides all records.
+        group_pattern: Regular expression that finds the patient's name at the start of a sample id, in
+            parentheses if it is not the whole match; for records that bring no ``group``.
+        fold_dir: Folder of published folds, below ``data_root``: ``set<fold>/train.txt`` and
+            ``set<fold>/test.txt`` (or ``val.txt``) list their ids, whatever split they are of.
         ids: Sample ids to keep, in this order: a list, or a text file with one id a line.
         spacing: mm per pixel, one number or (D,), of records that bring none.
         missing_images: What to do when an image file does not exist: "raise", "drop" the record with a
@@ -101,6 +111,10 @@ class LandmarkDataset(BaseDataset):
         split: str | None = None,
         fold: int | str | None = None,
         num_folds: int | None = None,
+        fold_seed: int = 0,
+        fold_split: str | None = "train",
+        fold_dir: str | None = None,
+        group_pattern: str | None = None,
         ids: str | Sequence[str | int] | None = None,
         spacing: float | Sequence[float] | None = None,
         missing_images: Literal["raise", "drop", "keep"] = "raise",
@@ -117,10 +131,13 @@ class LandmarkDataset(BaseDataset):
             raise ValueError(f"missing_images must be 'raise', 'drop' or 'keep', got {missing_images!r}")
         if num_folds is not None and fold is None:
             raise ValueError("num_folds says how many folds there are; say with fold=... which one")
+        if num_folds is not None and fold_dir is not None:
+            raise ValueError("num_folds deals out folds, fold_dir reads published ones: give one of them")
         data_root = os.path.expandvars(os.path.expanduser(data_root))
         self.image_dir = image_dir
         self.landmarks, self.split, self.ids = landmarks, split, ids
-        self.fold, self.num_folds = fold, num_folds
+        self.fold, self.num_folds, self.fold_seed = fold, num_folds, fold_seed
+        self.fold_split, self.fold_dir, self.group_pattern = fold_split, fold_dir, group_pattern
         self.spacing, self.missing_images = spacing, missing_images
         self.set_seed(seed)
         self.image_cache = _build_image_cache(image_cache)
@@ -176,8 +193,30 @@ class LandmarkDataset(BaseDataset):
     def wants_split(self, name: str) -> bool:
         """Whether records of split ``name`` are asked for."""
         if self.fold is not None:
-            return name == "train"
+            return self.fold_split is None or self.fold_folder() is not None or name == self.fold_split
         return self.split is None or name in self.SPLIT_GROUPS.get(self.split, (self.split,))
+
+    def fold_folder(self) -> Path | None:
+        """Return the folder of published folds, if they are what counts."""
+        return None if self.fold_dir is None else Path(self.data_root, self.fold_dir)
+
+    def available_folds(self) -> list[str]:
+        """Return the names of all folds, whichever of them this dataset is.
+
+        Raises:
+            ValueError: There are none.
+        """
+        if self.num_folds is not None:
+            return [str(fold) for fold in range(self.num_folds)]
+        folder = self.fold_folder()
+        if folder is not None:
+            return published_folds(folder)
+        records = [r for r in self.load_records() if r.get("fold") is not None]
+        if any(r.get("split") is not None for r in records):
+            records = [r for r in records if r.get("split") == self.fold_split or self.fold_split is None]
+        if not records:
+            raise ValueError(f"{self._title()} has no folds: say with num_folds how many to deal out")
+        return sorted({str(r["fold"]) for r in records}, key=lambda name: (len(name), name))
 
     # ---- building -----------------------------------------------------------------------------------
 
@@ -187,6 +226,8 @@ class LandmarkDataset(BaseDataset):
             raise FileNotFoundError(f"{type(self).__name__}: data_root {self.data_root!r} does not exist")
         records = self.load_records()
         check_unique(records)
+        if self.group_pattern is not None:
+            name_groups(records, self.group_pattern)
         records = self._select_ids(self._select_fold(self._select_split(records)))
         if not records:
             raise ValueError(f"{self._title()}: no records are left for {self._selection()}")
@@ -212,19 +253,30 @@ class LandmarkDataset(BaseDataset):
         if self.split is None and self.fold is None:
             return records
         found = sorted({str(r["split"]) for r in records if r.get("split") is not None})
-        if self.fold is not None and not found:
+        everything = self.fold_split is None or self.fold_folder() is not None or not found
+        if self.fold is not None and everything:
             return records
         kept = [r for r in records if r.get("split") is not None and self.wants_split(str(r["split"]))]
         if not kept:
-            split = self.split if self.fold is None else "train"
+            split = self.split if self.fold is None else self.fold_split
             raise ValueError(f"{self._title()}: split {split!r} is empty; splits found: {found or 'none'}")
         return kept
 
     def _select_fold(self, records: list[dict]) -> list[dict]:
         if self.fold is None:
             return records
+        folder = self.fold_folder()
         if self.num_folds is not None:
-            deal_folds(records, self.num_folds)
+            deal_folds(records, self.num_folds, self.fold_seed)
+        elif folder is not None:
+            parts = fold_lists(folder, str(self.fold))
+            lost = sorted(parts.keys() - {str(r["sample_id"]) for r in records})
+            if lost:
+                raise ValueError(
+                    f"{folder}: {len(lost)} ids of fold {self.fold} are not in {self._title()}: {lost[:5]}"
+                )
+            for record in records:
+                record["fold"] = parts.get(str(record["sample_id"]))
         records = [r for r in records if r.get("fold") is not None]
         folds = sorted({str(r["fold"]) for r in records})
         if str(self.fold) not in folds:

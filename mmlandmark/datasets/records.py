@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -164,10 +165,10 @@ def check_unique(records: Sequence[dict[str, Any]]) -> None:
             )
 
 
-def deal_folds(records: Sequence[dict[str, Any]], num_folds: int) -> None:
+def deal_folds(records: Sequence[dict[str, Any]], num_folds: int, seed: int = 0) -> None:
     """Set ``fold`` of every record, 0 to ``num_folds`` - 1, so that a group lies in one fold.
 
-    The folds depend on ids and groups alone, and are of nearly equal size.
+    The folds depend on ids, groups and the seed alone, and are of nearly equal size.
 
     Raises:
         ValueError: There are fewer groups than folds.
@@ -181,7 +182,7 @@ def deal_folds(records: Sequence[dict[str, Any]], num_folds: int) -> None:
             f"num_folds must be between 2 and the number of groups, {len(groups)}, got {num_folds}"
         )
     names = sorted(groups)
-    np.random.default_rng(0).shuffle(names)
+    np.random.default_rng(seed).shuffle(names)
     names.sort(key=lambda name: -len(groups[name]))  # stable: large groups first, else as shuffled
     sizes = [0] * num_folds
     for name in names:
@@ -189,6 +190,56 @@ def deal_folds(records: Sequence[dict[str, Any]], num_folds: int) -> None:
         sizes[fold] += len(groups[name])
         for record in groups[name]:
             record["fold"] = fold
+
+
+def name_groups(records: Sequence[dict[str, Any]], pattern: str) -> None:
+    """Set ``group`` of records that have none to what a regular expression finds at the start of their id.
+
+    Raises:
+        ValueError: The pattern is no regular expression, or finds nothing in an id.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"group_pattern {pattern!r} is no regular expression: {error}") from error
+    for record in records:
+        if record.get("group") is None:
+            found = expression.match(str(record["sample_id"]))
+            name = found and found[1 if expression.groups else 0]
+            if not name:
+                raise ValueError(f"{describe(record)}: group_pattern {pattern!r} finds no patient in its id")
+            record["group"] = name
+
+
+def published_folds(folder: Path) -> list[str]:
+    """Return the names of the folds in a folder: what follows ``set`` in the names of its folders.
+
+    Raises:
+        FileNotFoundError: There are none.
+    """
+    names = [p.name.removeprefix("set") for p in folder.glob("set*") if p.is_dir()]
+    if not names:
+        raise FileNotFoundError(f"no folders set1, set2, ... of folds in {str(folder)!r}")
+    return sorted(names, key=lambda name: (len(name), name))
+
+
+def fold_lists(folder: Path, fold: str) -> dict[str, str]:
+    """Return {id: fold} of one published fold: its name for what is tested, another for what is trained on.
+
+    Raises:
+        FileNotFoundError: A list does not exist.
+        ValueError: An id is in both lists.
+    """
+    folder = folder / f"set{fold}"
+    tested = folder / "test.txt"
+    if not tested.is_file() and (folder / "val.txt").is_file():
+        tested = folder / "val.txt"
+    train, _ = read_ids(folder / "train.txt")
+    test, _ = read_ids(tested)
+    both = sorted(set(train) & set(test))
+    if both:
+        raise ValueError(f"{folder}: ids in both train.txt and {tested.name}: {both[:5]}")
+    return {**{i: f"not {fold}" for i in train}, **{i: fold for i in test}}
 
 
 def missing_files(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """How good predictions are: pure functions, the metrics of MMEngine's loops on top, reports and records."""
 
+from mmlandmark.evaluation.comparison import PairedTest, paired_test
+from mmlandmark.evaluation.fold_report import FoldReport
 from mmlandmark.evaluation.functional import (
     coordinate_mse,
     cumulative_curve,
@@ -12,24 +14,37 @@ from mmlandmark.evaluation.functional import (
     success_rate,
     summarize,
 )
-from mmlandmark.evaluation.metrics import CoordinateMetric, LandmarkMetric
-from mmlandmark.evaluation.record import record_results, split_hash
-from mmlandmark.evaluation.report import LandmarkReport
+from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
+from mmlandmark.evaluation.metrics import CaseMetric, CoordinateMetric, LandmarkMetric
+from mmlandmark.evaluation.record import compare_records, read_records, record_results, split_hash
+from mmlandmark.evaluation.report import LandmarkReport, without_nan
+from mmlandmark.evaluation.tables import results_table
 
 __all__ = [
+    "CaseMetric",
     "CoordinateMetric",
+    "FoldReport",
     "LandmarkMetric",
     "LandmarkReport",
+    "PairedTest",
+    "compare_records",
     "coordinate_mse",
     "cumulative_curve",
+    "format_metric",
+    "headline_metrics",
     "mean_interval",
+    "metric_title",
     "outlier_rate",
+    "paired_test",
     "pearson_rho",
     "per_image_mean",
     "radial_errors",
+    "read_records",
     "record_results",
     "reference_scale",
+    "results_table",
     "split_hash",
     "success_rate",
     "summarize",
+    "without_nan",
 ]

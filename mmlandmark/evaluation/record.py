@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 import mmlandmark
+from mmlandmark.evaluation.comparison import PairedTest, paired_test
 from mmlandmark.evaluation.report import without_nan
 from mmlandmark.ops import backend
 from mmlandmark.utils.config_hash import config_hash
-from mmlandmark.utils.files import atomic_write_json
+from mmlandmark.utils.files import atomic_write_json, read_json
 
 
 def record_results(
@@ -69,6 +70,76 @@ def record_results(
     record = without_nan(record)
     atomic_write_json(path, record)
     return record
+
+
+def read_records(files: Iterable[str | Path], by_file: bool = False) -> dict[str, list[dict[str, Any]]]:
+    """Return records by config, seeds in order, each with its ``path``.
+
+    With ``by_file`` they go by the name of their file, without the seed.
+
+    Raises:
+        ValueError: A file lacks a key, two files hold one seed of one config, or the runs under one name
+            come from different configs or test sets, so that their mean means nothing.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(map(Path, files)):
+        record = read_json(path)
+        missing = [key for key in ("config", "seed", "metrics", "config_hash") if key not in record]
+        if missing:
+            raise ValueError(f"{path}: no {', '.join(missing)}; record it with tools/test.py --record")
+        name = (path.stem.rpartition("_seed")[0] or path.stem) if by_file else record["config"]
+        group = groups.setdefault(name, [])
+        for other in group:
+            if other["seed"] == record["seed"]:
+                raise ValueError(
+                    f"{path}: seed {record['seed']} is already in {other['path']}; keep one of them"
+                )
+            for what, one, two in (
+                ("config", other["config_hash"], record["config_hash"]),
+                ("test set", _tested(other), _tested(record)),
+            ):
+                if one != two:
+                    raise ValueError(
+                        f"{path} and {other['path']}: both say {name}, but the {what} differs "
+                        f"({two} and {one}); record the older one again"
+                    )
+        group.append({**record, "path": path})
+    return {
+        name: sorted(groups[name], key=lambda record: (record["seed"] is None, record["seed"] or 0))
+        for name in sorted(groups)
+    }
+
+
+def compare_records(first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> PairedTest:
+    """Compare two methods image by image, each an image's mean over the recorded runs.
+
+    Args:
+        first: Records of one method, as :func:`read_records` returns them.
+        second: Of the other.
+
+    Raises:
+        ValueError: A record keeps no errors of images, or they tested other images or in another unit.
+    """
+    for record in (*first, *second):
+        if "image_errors" not in record:
+            raise ValueError(f"{record['path']}: keeps no errors of single images; record the test again")
+        other = first[0]
+        if (
+            _tested(record) != _tested(other)
+            or record["image_errors"]["unit"] != other["image_errors"]["unit"]
+        ):
+            raise ValueError(
+                f"{record['path']} and {other['path']} were not tested on the same images in one unit"
+            )
+    means = [
+        np.array([record["image_errors"]["mean"] for record in side], dtype=np.float64).mean(0)
+        for side in (first, second)
+    ]
+    return paired_test(*means)
+
+
+def _tested(record: dict[str, Any]) -> Any:
+    return (record.get("split") or {}).get("hash")
 
 
 def split_hash(sample_ids: Sequence[str], landmarks: np.ndarray | None = None) -> str:

@@ -1,8 +1,9 @@
 """Public functions on heatmaps: native operators, each with its twin in plain PyTorch."""
 
 from mmlandmark.ops.backend import Backend, backend, using_reference
+from mmlandmark.ops.blob_centroid import blob_centroid
 from mmlandmark.ops.ewc_loss import ewc_error, ewc_loss, ewc_loss_map
-from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap, separable_profiles
+from mmlandmark.ops.gaussian_heatmap import SEPARABLE_SHAPES, gaussian_heatmap, separable_profiles
 from mmlandmark.ops.soft_argmax import (
     local_centroid,
     local_window,
@@ -15,8 +16,10 @@ from mmlandmark.ops.soft_argmax import (
 )
 
 __all__ = [
+    "SEPARABLE_SHAPES",
     "Backend",
     "backend",
+    "blob_centroid",
     "ewc_error",
     "ewc_loss",
     "ewc_loss_map",

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from mmlandmark.ops.backend import backend, checked_mask, checked_sigma, is_native, sum_type
 
-SHAPES = ("gaussian", "laplace", "disc")  # in the order of csrc/common/peak_shape.h
+NATIVE_SHAPES = ("gaussian", "laplace", "disc")  # in the order of csrc/common/peak_shape.h
+SHAPES = (*NATIVE_SHAPES, "laplace_l2")
+SEPARABLE_SHAPES = ("gaussian", "laplace")
 
 
 def gaussian_heatmap(
@@ -29,7 +31,8 @@ def gaussian_heatmap(
     r"""Draw one heatmap per landmark.
 
     With d the vector from the landmark to a pixel: ``gaussian`` is :math:`\exp(-|d|_2^2 / 2\sigma^2)`,
-    ``laplace`` is :math:`\exp(-|d|_1 / \sigma)` and ``disc`` is 1 where :math:`|d|_2 \le \sigma`.
+    ``laplace`` is :math:`\exp(-|d|_1 / \sigma)`, ``laplace_l2`` is :math:`\exp(-|d|_2 / \sigma)` and ``disc``
+    is 1 where :math:`|d|_2 \le \sigma`.
     Differentiable in ``landmarks`` and ``sigma`` (a disc has zero gradient).
 
     Args:
@@ -37,7 +40,7 @@ def gaussian_heatmap(
         size: (*S) of the map in array order.
         sigma: Scalar, (K,) or (B, K), pixels of the map.
         mask: (B, K) bool; False gives an all-zero map.
-        shape: ``gaussian``, ``laplace`` or ``disc``.
+        shape: ``gaussian``, ``laplace``, ``laplace_l2`` (always in plain PyTorch) or ``disc``.
         normalize: ``peak``: the function's maximum is ``scale``; ``sum``: its integral over the infinite
             plane is ``scale``.
         scale: Height or integral, see ``normalize``.
@@ -71,9 +74,9 @@ def gaussian_heatmap(
     if normalize == "sum":
         height = height / _integral(width, shape, dims)
     learns = torch.is_grad_enabled() and (points.requires_grad or width.requires_grad)
-    if is_native(points) and not (shape == "disc" and learns):
+    if shape in NATIVE_SHAPES and is_native(points) and not (shape == "disc" and learns):
         return torch.ops.mmlandmark.gaussian_heatmap(
-            points, width, height, list(size), SHAPES.index(shape), dtype
+            points, width, height, list(size), NATIVE_SHAPES.index(shape), dtype
         )
     return gaussian_heatmap_reference(points, width, height, size, shape).to(dtype)
 
@@ -88,12 +91,17 @@ def gaussian_heatmap_reference(
         sigma: (B, K) positive.
         height: (B, K) of the peak; 0 draws nothing.
         size: (*S) of the map.
-        shape: ``gaussian``, ``laplace`` or ``disc``.
+        shape: One of ``SHAPES``.
     """
     ones = [1] * len(size)
     if shape == "disc":
         squared = _outer([o.square() for o in _offsets(landmarks, size)], torch.add)
         heatmaps = (squared <= sigma.reshape(*sigma.shape, *ones).square()).to(sigma.dtype)
+    elif shape == "laplace_l2":
+        squared = _outer([o.square() for o in _offsets(landmarks, size)], torch.add)
+        # On the landmark itself the root has no slope; it is drawn without one.
+        distance = torch.where(squared > 0, squared, 1).sqrt() * (squared > 0)
+        heatmaps = torch.exp(-distance / sigma.reshape(*sigma.shape, *ones))
     else:
         heatmaps = _outer(separable_profiles(landmarks, size, sigma, shape), torch.mul)
     return heatmaps * height.reshape(*height.shape, *ones)
@@ -118,7 +126,7 @@ def separable_profiles(
         >>> [tuple(row.shape) for row in rows]
         [(1, 1, 2), (1, 1, 3)]
     """
-    if shape not in ("gaussian", "laplace"):
+    if shape not in SEPARABLE_SHAPES:
         raise ValueError(f"only a gaussian or laplace is an outer product, got shape {shape!r}")
     offsets, width = _offsets(landmarks, size), sigma[..., None]
     if shape == "gaussian":
@@ -148,6 +156,8 @@ def _integral(width: Tensor, shape: str, dims: int) -> Tensor:
         return (2 * torch.pi * width.square()) ** (dims / 2)
     if shape == "laplace":
         return (2 * width) ** dims
+    if shape == "laplace_l2":
+        return 2 * torch.pi * width.square() if dims == 2 else 8 * torch.pi * width**3
     return torch.pi * width.square() if dims == 2 else 4 / 3 * torch.pi * width**3
 
 

@@ -2,6 +2,7 @@
 
 from mmlandmark.visualization.curves import (
     plot_cumulative_errors,
+    plot_differences,
     plot_landmark_errors,
     plot_training,
     read_errors,
@@ -21,6 +22,7 @@ __all__ = [
     "feature_grid",
     "heatmap_grid",
     "plot_cumulative_errors",
+    "plot_differences",
     "plot_landmark_errors",
     "plot_training",
     "read_errors",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mmlandmark.evaluation.comparison import PairedTest
 from mmlandmark.evaluation.functional import cumulative_curve, success_rate
 from mmlandmark.visualization import style
 
@@ -127,6 +128,39 @@ def plot_cumulative_errors(
         axis.set(xlim=(0, limit), ylim=(0, 100), xlabel=f"error ({unit})", ylabel="points within it (%)")
         axis.set_title(f"Cumulative error, SDR at {' / '.join(f'{radius:g}' for radius in radii)} {unit}")
         axis.legend(loc="lower right")
+        return style.save_figure(canvas, path)
+
+
+def plot_differences(
+    tests: Mapping[str, PairedTest], path: str | Path, *, against: str, unit: str = "mm"
+) -> Path:
+    """Draw the mean difference of every method to one they all stand against, with its 95 % interval.
+
+    Args:
+        tests: Paired tests by the name of the method.
+        path: PNG to write.
+        against: Name of what they stand against.
+        unit: Unit of the differences.
+
+    Raises:
+        ValueError: There is no test.
+    """
+    if not tests:
+        raise ValueError(f"{path}: nothing to compare {against!r} with")
+    with style.figure(size=(6.4, 1.4 + 0.45 * len(tests))) as (canvas, axis):
+        axis.axvline(0, color="#555555", linewidth=0.9, linestyle="--")
+        for row, test in enumerate(tests.values()):
+            low, high = test.interval
+            color = style.hex_color(style.BLUE) if low > 0 or high < 0 else "#888888"
+            axis.plot([low, high], [row, row], color=color, linewidth=2)
+            axis.plot(test.difference, row, "o", color=color)
+            words = dict(textcoords="offset points", va="center", fontsize=8)
+            axis.annotate(f"p = {test.t_p:.2g}", (high, row), (6, 0), **words)
+        axis.set_yticks(range(len(tests)), list(tests))
+        axis.set(ylim=(len(tests) - 0.4, -0.6), xlabel=f"difference of the mean error ({unit})")
+        axis.margins(x=0.18)
+        axis.set_title(f"Against {against}: left is better")
+        axis.grid(axis="y", visible=False)
         return style.save_figure(canvas, path)
 
 

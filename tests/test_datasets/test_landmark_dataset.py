@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import chain
 
 import cv2
 import numpy as np
@@ -139,6 +140,73 @@ def test_dealt_folds_partition_the_training_part_by_group(root):
     assert set.union(*groups) == {"patient0", "patient1", "patient2"}
     rest = build(root, fold=0, num_folds=3, split="train")
     assert {r["sample_id"] for r in rest} == {r["sample_id"] for part in parts[1:] for r in part}
+
+
+def names(dataset):
+    return [r["sample_id"] for r in dataset]
+
+
+def test_dealt_folds_follow_their_seed_and_may_divide_all_splits(root):
+    parts = [[names(build(root, fold=k, num_folds=2, fold_seed=s)) for k in range(2)] for s in range(6)]
+    assert {tuple(sorted(part[0] + part[1])) for part in parts} == {("case0", "case1", "case2", "case3")}
+    assert len({tuple(map(tuple, part)) for part in parts}) == 2  # either patient may come first
+    whole = [names(build(root, fold=k, num_folds=3, fold_split=None)) for k in range(3)]
+    assert sorted(chain(*whole)) == [f"case{i}" for i in range(6)]
+
+
+def test_patients_are_found_in_the_ids(root):
+    data = json.loads((root / "all.json").read_text())
+    for number, sample in enumerate(data["samples"]):
+        del sample["split"], sample["fold"]
+        if number != 5:
+            del sample["group"]
+    (root / "all.json").write_text(json.dumps(data))
+    assert [r["group"] for r in build(root)] == [None] * 5 + ["patient2"]
+    groups = [r["group"] for r in build(root, group_pattern=r"case(\d)")]
+    assert groups == ["0", "1", "2", "3", "4", "patient2"]
+    assert [r["group"] for r in build(root, group_pattern="c")][:5] == ["c"] * 5
+    parts = [names(build(root, group_pattern="case[0-4]", fold=k, num_folds=6)) for k in range(6)]
+    assert sorted(chain(*parts)) == [f"case{i}" for i in range(6)]
+    with pytest.raises(ValueError, match=r"case3.*group_pattern 'case\[0-2\]' finds no patient in its id"):
+        build(root, group_pattern="case[0-2]")
+    with pytest.raises(ValueError, match="finds no patient in its id"):
+        build(root, group_pattern="(x)?case")
+    with pytest.raises(ValueError, match="is no regular expression"):
+        build(root, group_pattern="(")
+
+
+def publish(root, fold, train, test, name="test"):
+    folder = root / "cv" / f"set{fold}"
+    folder.mkdir(parents=True)
+    (folder / "train.txt").write_text("\n".join(train))
+    (folder / f"{name}.txt").write_text("\n".join(test))
+
+
+def test_published_folds_take_the_place_of_splits(root):
+    publish(root, 1, ["case0", "case5"], ["case1"])
+    publish(root, 10, ["case1"], ["case0", "case4"], name="val")
+    assert names(build(root, fold_dir="cv", fold=1, split="train")) == ["case0", "case5"]
+    assert names(build(root, fold_dir="cv", fold="1")) == ["case1"]
+    assert names(build(root, fold_dir="cv", fold=10, split="val")) == ["case0", "case4"]
+    assert build(root, fold_dir="cv", lazy_init=True).available_folds() == ["1", "10"]
+    publish(root, 2, ["case0"], ["case7"])
+    with pytest.raises(ValueError, match=r"1 ids of fold 2 are not in .*\['case7'\]"):
+        build(root, fold_dir="cv", fold=2)
+    with pytest.raises(FileNotFoundError, match="no folders set1, set2"):
+        build(root, fold_dir="images", lazy_init=True).available_folds()
+    with pytest.raises(ValueError, match="give one of them"):
+        build(root, fold_dir="cv", fold=0, num_folds=2)
+
+
+def test_available_folds(root):
+    assert build(root, lazy_init=True).available_folds() == ["0", "1"]
+    assert build(root, fold=3, num_folds=12, lazy_init=True).available_folds() == [str(k) for k in range(12)]
+    data = json.loads((root / "all.json").read_text())
+    for sample in data["samples"]:
+        del sample["fold"]
+    (root / "all.json").write_text(json.dumps(data))
+    with pytest.raises(ValueError, match="has no folds: say with num_folds"):
+        build(root).available_folds()
 
 
 def test_subset_of_landmarks(root):

@@ -182,6 +182,10 @@ def test_hand_folds(tmp_path):
     root = hands(tmp_path, "images", "jpg")
     assert ids(DigitalHandAtlas(data_root=root, fold=2, split="test")) == ["3144", "3145"]
     assert ids(DigitalHandAtlas(data_root=root, fold=2, split="train")) == ["3142", "3143", "3146"]
+    assert DigitalHandAtlas(data_root=root).available_folds() == ["1", "2", "3"]
+    assert (
+        len(DigitalHandAtlas(data_root=root, fold=1, num_folds=3)) == 2
+    )  # dealt out, whatever the lists say
     with pytest.raises(ValueError, match="splits belong to folds"):
         DigitalHandAtlas(data_root=root, split="train")
     with pytest.raises(FileNotFoundError, match="set4"):

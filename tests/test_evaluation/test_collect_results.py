@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mmlandmark.evaluation import tables
+
 _PATH = Path(__file__).parents[2] / "tools" / "collect_results.py"
 _SPEC = importlib.util.spec_from_file_location("collect_results", _PATH)
 tool = importlib.util.module_from_spec(_SPEC)
@@ -54,6 +56,29 @@ def test_mean_and_deviation_over_seeds(method):
     assert "Tested on A CPU." in text
 
 
+def test_arms_of_a_sweep_stand_against_its_baseline(method):
+    readme = method / "README.md"
+    begin, end = tool.marks("arms")
+    readme.write_text(f"# UNet\n{begin}\n{end}\n")
+    (method / "sweeps").mkdir()
+    (method / "sweeps" / "arms.py").write_text("arms = dict(none={}, both={})\nbaseline = 'none'\n")
+    (method / "results" / "arms").mkdir()
+    for name, seed, errors in (
+        ("none", 0, [1.0, 2.0, 3.0, 4.0]),
+        ("none", 1, [1.2, 2.0, 3.0, 4.0]),
+        ("both", 0, [1.0, 1.8, 2.7, 3.6]),
+    ):
+        data = dict(config=name, seed=seed, config_hash=name, metrics=dict(mre=2.0))
+        data.update(split=dict(images=4, hash="s"), image_errors=dict(unit="mm", mean=errors))
+        (method / "results" / "arms" / f"{name}_seed{seed}.json").write_text(json.dumps(data))
+    assert call(method) == 0
+    head, _, none, both = rows(method)
+    assert head[3] == "against none, p of t / Wilcoxon"
+    assert none[3] == "-"
+    # Differences -0.1, -0.2, -0.3, -0.4: t = -3.873 with 3 degrees of freedom; all four ranks below zero.
+    assert both[3] == "-0.250, 0.03 / 0.12"
+
+
 def test_check_fails_until_written_and_when_someone_types_a_number(method, capsys):
     record(method, "big", 0, mre=1.0, sdr_2mm=90.0)
     before = (method / "README.md").read_text()
@@ -68,9 +93,9 @@ def test_check_fails_until_written_and_when_someone_types_a_number(method, capsy
 
 
 def test_a_tree_that_was_not_clean_is_told():
-    assert tool._short("0123456789abcdef-dirty") == "01234567-dirty"
-    assert tool._short("0123456789abcdef") == "01234567"
-    assert tool._short("-") == "-"
+    assert tables._short("0123456789abcdef-dirty") == "01234567-dirty"
+    assert tables._short("0123456789abcdef") == "01234567"
+    assert tables._short("-") == "-"
 
 
 def test_rows_of_a_sweep_stand_in_its_order(method):

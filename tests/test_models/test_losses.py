@@ -19,6 +19,7 @@ ALL = [
     dict(type="SpatialCrossEntropyLoss"),
     dict(type="DiceLoss"),
     dict(type="DiceLoss", per_map=False),
+    dict(type="SpatialConfigurationLoss", gamma=1.0),
 ]
 
 

@@ -48,6 +48,7 @@ CASES: dict[str, tuple[str, dict]] = {
     "HeatmapBCELoss": ("loss", dict()),
     "HeatmapL1Loss": ("loss", dict()),
     "HeatmapMSELoss": ("loss", dict()),
+    "SpatialConfigurationLoss": ("loss", dict(gamma=1.0)),
     "SpatialCrossEntropyLoss": ("loss", dict()),
 }
 

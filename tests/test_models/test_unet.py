@@ -37,6 +37,11 @@ def test_parameters_of_unet4_and_unet5(widths, landmarks, expected):
     assert count(backbone) + count(head) == expected
 
 
+def test_parameters_of_the_unet_of_the_spatial_configuration_loss():
+    backbone = UNet(in_channels=1, widths=(64, 128, 256, 512, 1024), act_cfg=dict(type="ReLU"))
+    assert count(backbone) + 64 * 37 + 37 == 31_380_133
+
+
 def test_multiply_adds_of_unet4():
     # 19.9375 * 2^30 multiply-adds at 3 x 512 x 256 and 37 landmarks; here at a quarter of the sides.
     backbone = UNet(in_channels=3, widths=(32, 64, 128, 256))

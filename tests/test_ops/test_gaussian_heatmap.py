@@ -23,13 +23,15 @@ def slow_heatmap(point, size, sigma, shape):
             out[index] = math.exp(-sum(o * o for o in offset) / (2 * sigma**2))
         elif shape == "laplace":
             out[index] = math.exp(-sum(abs(o) for o in offset) / sigma)
+        elif shape == "laplace_l2":
+            out[index] = math.exp(-math.sqrt(sum(o * o for o in offset)) / sigma)
         else:
             out[index] = float(math.sqrt(sum(o * o for o in offset)) <= sigma)
     return out
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 12), (5, 4, 6)])
-@pytest.mark.parametrize("shape", ["gaussian", "laplace", "disc"])
+@pytest.mark.parametrize("shape", PEAKS)
 def test_equals_definition(size, shape):
     torch.manual_seed(0)
     dims = len(size)
@@ -41,11 +43,21 @@ def test_equals_definition(size, shape):
         torch.testing.assert_close(maps[b, k], expected)
 
 
+def test_a_round_laplace_peak_has_no_slope_on_its_landmark():
+    point = torch.tensor([[[2.0, 1.0]]], requires_grad=True)
+    gaussian_heatmap(point, (4, 5), 2.0, shape="laplace_l2")[0, 0, 1, 2].backward()
+    assert point.grad.tolist() == [[[0.0, 0.0]]]
+
+
 def test_sum_normalisation_integrates_to_scale():
     maps = gaussian_heatmap(
         torch.tensor([[[30.3, 29.8]]], dtype=torch.float64), (60, 60), 3.0, normalize="sum", scale=100.0
     )
     assert float(maps.sum()) == pytest.approx(100.0, rel=1e-6)
+    for dims, shape in itertools.product((2, 3), ("laplace", "laplace_l2")):
+        center = torch.full((1, 1, dims), 40.3, dtype=torch.float64)
+        maps = gaussian_heatmap(center, (81,) * dims, 3.0, shape=shape, normalize="sum", scale=100.0)
+        assert float(maps.sum()) == pytest.approx(100.0, rel=0.03), (dims, shape)  # the cusp is sampled
     # Peak of the Gaussian of sigma 2.5 and mass 100, a published value.
     peak = gaussian_heatmap(
         torch.tensor([[[30.0, 30.0]]], dtype=torch.float64), (60, 60), 2.5, normalize="sum", scale=100.0
@@ -64,7 +76,7 @@ def test_missing_landmarks_give_zero_maps_and_zero_gradients():
     assert float(points.grad[0, [0, 2]].abs().sum()) == 0
 
 
-@pytest.mark.parametrize("shape", ["gaussian", "laplace"])
+@pytest.mark.parametrize("shape", ["gaussian", "laplace", "laplace_l2"])
 def test_gradients_of_landmarks_and_sigma(shape):
     points = torch.tensor([[[2.3, 1.7], [4.1, 3.6]]], dtype=torch.float64, requires_grad=True)
     sigma = torch.tensor([1.2, 2.0], dtype=torch.float64, requires_grad=True)

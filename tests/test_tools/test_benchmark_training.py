@@ -19,7 +19,7 @@ _SPEC.loader.exec_module(tool)
 
 def test_all_make_the_same_step():
     config = tiny_config("unused")
-    args = Namespace(size=(64, 64), batch=2, device="cpu")
+    args = Namespace(size=(64, 64), batch=2, device="cpu", against={})
     names = list(tool.contenders(config, args)[1])
     found = {}
     for name in names:
@@ -29,6 +29,13 @@ def test_all_make_the_same_step():
     for name in names[1:]:
         for key, gradient in found[names[0]].items():
             torch.testing.assert_close(found[name][key], gradient, rtol=1e-2, atol=1e-5, msg=f"{name} {key}")
+
+
+def test_a_rival_with_other_values_trains_a_model_of_its_own():
+    args = Namespace(size=(64, 64), batch=1, device="cpu", against={"model.head.loss.type": "HeatmapMSELoss"})
+    model, steps = tool.contenders(tiny_config("unused"), args)
+    steps["model.head.loss.type=HeatmapMSELoss"]()
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_writes_a_record(tmp_path, monkeypatch, capsys):

@@ -61,7 +61,7 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
     changed = sweep.read_text().replace("_delete_=True, type='HeatmapMSELoss'", "alpha=2")
     sweep.write_text(changed)
     (folder / "mse_seed1.json").unlink(missing_ok=True)
-    with pytest.raises(ValueError, match="mse_seed1 holds a run of 'mse' with other values"):
+    with pytest.raises(ValueError, match="mse_seed1 holds a run with other values"):
         tool.main([str(sweep), "--arms", "mse", "--seeds", "1", "--work-dir", str(work)])
 
 
@@ -75,6 +75,11 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
             "config = '../tiny.py'\nseeds = [0]\narms = {'a': {}, 'b': {'trained_as': 'c'}}\n",
             ValueError,
             "arm 'b' is trained as 'c', which is no arm",
+        ),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {}}\nbaseline = 'b'\n",
+            ValueError,
+            "the baseline 'b' is no arm",
         ),
     ],
 )

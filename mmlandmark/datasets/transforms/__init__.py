@@ -10,6 +10,7 @@ from mmlandmark.datasets.transforms.intensity import (
     RandomBlur,
     RandomBrightnessContrast,
     RandomGamma,
+    RandomHueSaturation,
     RandomNoise,
 )
 from mmlandmark.datasets.transforms.loading import LoadImage
@@ -41,6 +42,7 @@ __all__ = [
     "RandomElastic",
     "RandomFlip",
     "RandomGamma",
+    "RandomHueSaturation",
     "RandomNoise",
     "Resample",
     "Resize",

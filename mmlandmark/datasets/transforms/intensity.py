@@ -6,11 +6,13 @@ from ``results["rng"]`` only.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import cv2
 import numpy as np
+import torch
 from mmcv.transforms import BaseTransform
 
 from mmlandmark.datasets.transforms.frame import checked_prob, checked_range, frame_size, happens
@@ -89,6 +91,44 @@ class RandomBrightnessContrast(BaseTransform):
             img = to_unit(results["img"])
             constant = offset - change * float(img.mean())
             results["img"] = img * np.float32(1 + change) + np.float32(constant)
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomHueSaturation(BaseTransform):
+    """Turn the colours of an RGB image around the grey axis, and bring them nearer to it or further away.
+
+    A grey image has no colours: it is left as it is, and a warning says so once, however many processes load.
+
+    Args:
+        hue: Largest turn, as a fraction of the full circle, up to 0.5.
+        saturation: Largest relative change of the distance from grey, up to 1.
+        prob: How often.
+    """
+
+    def __init__(self, hue: float = 0.05, saturation: float = 0.2, prob: float = 1.0) -> None:
+        if not 0 <= hue <= 0.5 or not 0 <= saturation <= 1:
+            raise ValueError(
+                "RandomHueSaturation: hue in [0, 0.5] and saturation in [0, 1] are needed, "
+                f"got {hue} and {saturation}"
+            )
+        self.hue, self.saturation, self.prob = hue, saturation, checked_prob(prob)
+        self._told = torch.zeros(1, dtype=torch.bool).share_memory_()
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change the pixels or leave them."""
+        img = results["img"]
+        if img.ndim != len(frame_size(results, self)) + 1 or img.shape[-1] != 3:
+            if not self._told:
+                self._told.fill_(True)
+                warnings.warn("RandomHueSaturation does nothing: the images are grey", stacklevel=2)
+        elif happens(results, self.prob):
+            turn = 2 * np.pi * results["rng"].uniform(-self.hue, self.hue)
+            factor = 1 + results["rng"].uniform(-self.saturation, self.saturation)
+            grey = np.full((3, 3), 1 / 3)
+            around = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+            matrix = grey + factor * (np.cos(turn) * (np.eye(3) - grey) + np.sin(turn) * around)
+            results["img"] = to_unit(img) @ matrix.T.astype(np.float32)
         return results
 
 

@@ -9,6 +9,8 @@ from mmlandmark.models.losses.heatmap_loss import (
     HeatmapMSELoss,
 )
 from mmlandmark.models.losses.map_loss import DiceLoss, SpatialCrossEntropyLoss
+from mmlandmark.models.losses.spatial_configuration_loss import SpatialConfigurationLoss
+from mmlandmark.models.losses.spatial_features import spatial_features
 
 __all__ = [
     "AdaptiveWingLoss",
@@ -18,5 +20,7 @@ __all__ = [
     "HeatmapL1Loss",
     "HeatmapLoss",
     "HeatmapMSELoss",
+    "SpatialConfigurationLoss",
     "SpatialCrossEntropyLoss",
+    "spatial_features",
 ]

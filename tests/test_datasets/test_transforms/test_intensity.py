@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -155,6 +157,33 @@ def test_normalize_to_a_range(dtype, arguments, low, high):
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
+def test_grey_has_no_hue(shape):
+    image, step = make_image(shape=shape), T.RandomHueSaturation(0.5, 1.0)
+    with pytest.warns(UserWarning, match="does nothing: the images are grey"):
+        assert step(make_results(image))["img"] is image
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert step(make_results(image))["img"] is image
+    assert step._told.is_shared()  # so that a loader's process does not say it again
+
+
+def test_hue_and_saturation_keep_grey_and_brightness():
+    image = make_image(np.float32, (40, 30, 3))
+    image[:5] = image[:5, :, :1]
+    changed = T.RandomHueSaturation(0.3, 0.5)(make_results(image, seed=1))["img"]
+    np.testing.assert_allclose(changed[:5], image[:5], atol=1e-6)
+    np.testing.assert_allclose(changed.mean(2), image.mean(2), atol=1e-6)
+    distance = [np.linalg.norm(x - x.mean(2, keepdims=True), axis=2)[5:] for x in (changed, image)]
+    assert np.ptp(distance[0] / distance[1]) < 1e-3  # one factor for all colours
+    assert abs(np.median(distance[0] / distance[1]) - 1) > 0.01
+    red = np.zeros((1, 1, 3), np.float32)
+    red[..., 0] = 1
+    third = T.RandomHueSaturation(hue=0.5, saturation=0.0)
+    turns = np.concatenate([third(make_results(red, seed=s))["img"].reshape(1, 3) for s in range(200)])
+    assert turns.max(0).min() > 0.95  # every primary colour is reached
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_zscore(dtype):
     result = T.NormalizeIntensity("zscore")(make_results(make_image(dtype)))["img"]
@@ -181,6 +210,7 @@ def test_constant_image(mode, dtype):
         (lambda: T.RandomNoise(-1), "std must be"),
         (lambda: T.RandomBlur((1, 2, 3)), "sigma must be"),
         (lambda: T.RandomBrightnessContrast(contrast=2), r"contrast in \[0, 1\]"),
+        (lambda: T.RandomHueSaturation(hue=0.6), r"hue in \[0, 0.5\]"),
         (lambda: T.CLAHE(clip_limit=0), "clip_limit > 0"),
         (lambda: T.CLAHE(prob=2), "prob must lie"),
     ],

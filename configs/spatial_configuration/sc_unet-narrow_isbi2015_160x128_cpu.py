@@ -1,0 +1,23 @@
+_base_ = ["./sc_unet_isbi2015_800x640.py"]
+
+# A fifth of the size, and a network narrow enough for a few CPU cores; the peaks shrink with the image.
+load = [dict(type="LoadImage", size=(320, 256), channels=1), dict(type="Resize", size=(160, 128))]
+train_pipeline = [
+    *load,
+    dict(type="RandomAffine", rotation=15, scale=0.2),
+    dict(type="Resample"),
+    dict(type="RandomBrightnessContrast", brightness=0.2, contrast=0.5, prob=0.9),
+    dict(type="PackInputs"),
+]
+test_pipeline = [*load, dict(type="Resample"), dict(type="PackInputs")]
+loader = dict(num_workers=0, persistent_workers=False)
+train_dataloader = dict(loader, batch_size=2, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(loader, batch_size=6, dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+model = dict(
+    backbone=dict(widths=(16, 32, 64, 128, 256)),
+    head=dict(codec=dict(sigma=3.2)),
+)
+train_cfg = dict(max_epochs=30, val_interval=10)
+param_scheduler = [dict(type="MultiStepLR", milestones=[19, 26], gamma=0.1, by_epoch=True)]

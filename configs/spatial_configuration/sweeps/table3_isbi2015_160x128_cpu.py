@@ -1,0 +1,12 @@
+# Table 3 of Ham and Oh (2023) on cephalograms, at a size for a few CPU cores.
+config = "../sc_unet-narrow_isbi2015_160x128_cpu.py"
+seeds = [0, 1, 2]
+baseline = "none"
+
+loss = "model.head.loss"
+arms = {
+    "none": {loss: dict(_delete_=True, type="HeatmapMSELoss")},
+    "cartesian": {f"{loss}.features": ["cartesian"]},
+    "polar": {f"{loss}.features": ["polar"]},
+    "both": {},
+}

@@ -1,0 +1,256 @@
+"""Train and test a config on every fold of its data, and count all folds together."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
+from mmengine.logging import print_log
+
+from mmlandmark.apis.running import is_landmark_metric, report_files, test_config, train_config
+from mmlandmark.apis.testing import find_checkpoint
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.engine import KNOWN_KEYS, ConfigError, plan_stages
+from mmlandmark.evaluation import CaseMetric, FoldReport, without_nan
+from mmlandmark.registry import DATASETS, METRICS
+from mmlandmark.utils.config_hash import config_hash
+from mmlandmark.utils.files import atomic_write_json, read_json
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+
+def plan_folds(
+    config: Config, names: Sequence[str] | None = None, deal: dict[str, Any] | None = None
+) -> dict[str, Config]:
+    """Return the config of every fold, after a look at what it trains on and what it tests.
+
+    In every loader, those of stages included, the datasets that say ``fold`` are given the fold; if none
+    does, all of them are. Datasets inside of wrappers are found; others, as phantoms that are added to the
+    training, stay. Variables of the config's author are dropped: nothing of a fold depends on them.
+
+    Args:
+        config: See :func:`~mmlandmark.apis.prepare_config`.
+        names: Folds to run; all that the tested dataset knows by default.
+        deal: ``num_folds``, and ``fold_seed``, ``fold_split`` or ``group_pattern``, to deal out folds at
+            random, by group; None takes the folds that the data brings.
+
+    Raises:
+        ConfigError: A loader is missing, no metric keeps the predictions, or a fold does not exist.
+        ValueError: The data has no folds; or folds overlap, within a fold or between what two of them
+            test, in images or in groups (patients).
+    """
+    changes = dict(deal or {})
+    if changes and not (isinstance(changes.get("num_folds"), int) and changes["num_folds"] > 1):
+        raise ConfigError(f"num_folds must be at least 2, got {changes.get('num_folds')}")
+    _check(config)
+    tested = _leaves(_runs(config)[-1].test_dataloader.dataset)
+    if not tested:
+        raise ConfigError(f"{config.filename}: the tested data has no folds, it is no LandmarkDataset")
+    known = _build(dict(tested[0], **changes, **({"fold": "0"} if deal else {}))).available_folds()
+    strange = sorted(set(names or ()) - set(known))
+    if strange:
+        raise ConfigError(f"there are no folds {strange}; the data has {known}")
+    planned, contents = {}, {}
+    for name in names or known:
+        planned[name] = whole = copy.deepcopy(config)
+        for key in set(whole) - KNOWN_KEYS:
+            whole.pop(key)
+        for part in (whole, *whole.get("stages", ())):
+            for loader in (part[key] for key in LOADERS if part.get(key) is not None):
+                for leaf in _leaves(loader.get("dataset", {})):
+                    leaf.update(changes, fold=name)
+        runs = _runs(whole)
+        contents[name] = [
+            list(chain(*(_records(run.train_dataloader.dataset) for run in runs))),
+            _records(runs[-1].test_dataloader.dataset),
+        ]
+    check_folds(contents)
+    return planned
+
+
+def check_folds(contents: dict[str, list[list[dict[str, Any]]]]) -> None:
+    """Raise ValueError if folds leak into each other.
+
+    Args:
+        contents: Name of a fold -> records it trains on, records it tests.
+    """
+    owners: dict[str, dict[str, str]] = {"image": {}, "group": {}}
+    for name, (train, test) in contents.items():
+        for what, key in (("image", "sample_id"), ("group", "group")):
+            ours = {str(r[key]) for r in test if r.get(key) is not None}
+            both = sorted(ours & {str(r[key]) for r in train if r.get(key) is not None})
+            if both:
+                raise ValueError(
+                    f"fold {name} trains on {len(both)} {what}s that it also tests, e.g. {both[:3]}: "
+                    "what it measures would not hold for new patients"
+                )
+            for owned in sorted(ours):
+                other = owners[what].setdefault(owned, name)
+                if other != name:
+                    raise ValueError(
+                        f"folds {other} and {name} both test {what} {owned!r}: folds must not overlap"
+                    )
+
+
+def cross_validate(folds: dict[str, Config], work_dir: str | Path) -> FoldReport:
+    """Train and test every fold in a folder of its own, and report all of them together.
+
+    The same call again goes on where it stopped: a finished fold is not run again. The folds' metrics are
+    then counted once more over the cases of all folds, into ``<work_dir>/pooled``.
+
+    Args:
+        folds: See :func:`plan_folds`.
+        work_dir: Folder above the folds' folders.
+
+    Raises:
+        ConfigError: A folder holds a fold that ran with other values, or has lost its test.
+    """
+    work_dir = Path(work_dir)
+    metrics, cases = {}, {}
+    for name, config in folds.items():
+        folder = work_dir / f"fold_{name}"
+        done = claim_folder(folder, config)
+        if done is None:
+            print_log(f"fold {name}: {folder}", "current")
+            config = copy.deepcopy(config)
+            config.work_dir = str(folder)
+            train_config(config, resume="auto")
+            barrier()  # the process that writes the checkpoint may be the last to end the run
+            done = test_config(config, find_checkpoint(config, None), out_dir=folder / "test")
+            if is_main_process():
+                claim_folder(folder, config, done)
+            barrier()
+        metrics[name] = done
+        cases[name] = _cases(folder)
+    pooled, sources = _pooled(next(iter(folds.values())), list(chain(*cases.values())), work_dir / "pooled")
+    return FoldReport(metrics, {name: len(part) for name, part in cases.items()}, pooled, sources)
+
+
+def claim_folder(
+    folder: str | Path, config: Config, metrics: dict[str, float] | None = None
+) -> dict[str, float] | None:
+    """Note in a folder which run it holds, and what came out of it.
+
+    Args:
+        folder: Work folder of one run.
+        config: What it runs: data, model, schedule, seed and starting weights count.
+        metrics: What came out, when it has ended.
+
+    Returns:
+        What came out of the run, if it ended before.
+
+    Raises:
+        ConfigError: The folder holds a run with other values.
+    """
+    note, now = Path(folder) / "run.json", config_hash(config, with_start=True)
+    if note.is_file():
+        found = read_json(note)
+        if found.get("config_hash") != now:
+            raise ConfigError(f"{folder} holds a run with other values: remove it to run it again")
+        if metrics is None and found.get("metrics") is not None:
+            return {key: float("nan") if v is None else v for key, v in found["metrics"].items()}
+    if is_main_process():
+        atomic_write_json(note, without_nan(dict(config_hash=now, metrics=metrics)))
+    return metrics
+
+
+def _runs(config: Config) -> list[Config]:
+    """Return the configs that are trained one after the other; the last one is tested."""
+    return [s.config for s in plan_stages(config, config.work_dir)] if config.get("stages") else [config]
+
+
+def _check(config: Config) -> None:
+    """Raise ConfigError unless all can be trained and tested, and predictions are kept."""
+    runs = _runs(config)
+    missing = [key for run in runs for key in ("train_dataloader",) if run.get(key) is None]
+    missing += [key for key in ("test_dataloader", "test_evaluator") if runs[-1].get(key) is None]
+    if missing:
+        raise ConfigError(f"{config.filename}: cross-validation needs {', '.join(missing)}")
+    if not any(is_landmark_metric(e) and not e.get("prefix") for e in _evaluators(runs[-1])):
+        raise ConfigError(
+            f"{config.filename}: cross-validation needs a LandmarkMetric without prefix in test_evaluator, "
+            "which keeps the predictions of every fold"
+        )
+
+
+def _evaluators(config: Config) -> list[dict[str, Any]]:
+    given = config.test_evaluator
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _leaves(dataset: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the configs of the datasets inside a config that a fold is for."""
+    found = [leaf for leaf in _walk(dataset) if "fold" in leaf or _has_records(leaf)]
+    return [leaf for leaf in found if leaf.get("fold") is not None] or found
+
+
+def _walk(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    inner = [*dataset.get("datasets", ()), *([dataset["dataset"]] if "dataset" in dataset else [])]
+    for part in inner:
+        yield from _walk(part)
+    if not inner:
+        yield dataset
+
+
+def _has_records(leaf: dict[str, Any]) -> bool:
+    """Whether a dataset's config is one of ours; what a stage changes of a dataset has no type."""
+    if "type" not in leaf:
+        return False
+    kind = leaf["type"] if inspect.isclass(leaf["type"]) else DATASETS.get(leaf["type"])
+    return issubclass(kind, LandmarkDataset)
+
+
+def _build(leaf: dict[str, Any]) -> LandmarkDataset:
+    """Return a dataset of which only the records are wanted."""
+    kept = {key: value for key, value in leaf.items() if key != "image_cache"}
+    return DATASETS.build(dict(kept, pipeline=[], lazy_init=True))
+
+
+def _records(dataset: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the records of all datasets inside a config, whether they are given a fold or not."""
+    return [r for leaf in _walk(dataset) if _has_records(leaf) for r in _build(leaf).load_data_list()]
+
+
+def _cases(folder: Path) -> list[dict[str, Any]]:
+    """Return the cases that a fold's test kept, as metrics take them."""
+    file = folder / "test" / "predictions.json"
+    if not file.is_file():
+        raise ConfigError(
+            f"{folder} is finished, but {file} is gone: remove {folder / 'run.json'} to test again"
+        )
+    cases = json.loads(file.read_text(encoding="utf-8"))["cases"]
+    for case in cases:
+        for key in ("gt", "pred"):
+            case[key] = np.array(case[key], dtype=np.float64)
+        case["spacing"] = None if case["spacing"] is None else np.array(case["spacing"])
+    return cases
+
+
+def _pooled(
+    config: Config, cases: list[dict[str, Any]], out_dir: Path
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return all numbers over the cases of all folds, and by prefix where lengths come from."""
+    run = _runs(config)[-1]
+    meta = _build(_leaves(run.test_dataloader.dataset)[0]).metainfo
+    cases = sorted(cases, key=lambda case: case["sample_id"])
+    values: dict[str, float] = {}
+    sources: dict[str, str] = {}
+    for evaluator in copy.deepcopy(_evaluators(run)):
+        metric = METRICS.build(report_files(evaluator, out_dir))
+        if not isinstance(metric, CaseMetric):
+            print_log(f"{evaluator['type']} is reported by fold only: it is no CaseMetric", "current")
+            continue
+        metric.dataset_meta = meta
+        prefix = f"{metric.prefix}/" if metric.prefix else ""
+        values.update({prefix + key: value for key, value in metric.measure(cases).items()})
+        if is_landmark_metric(evaluator):
+            sources[metric.prefix or ""] = f"{metric.report.unit}, {metric.report.scale_source}"
+    return values, sources

@@ -1,0 +1,72 @@
+"""Whether one method is better than another on the same images, or whether that may be chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """What two paired tests say about the differences of images.
+
+    Attributes:
+        images: Number of pairs.
+        difference: Mean of first minus second; negative where the first one errs less.
+        interval: 95 % of the mean difference, from Student's t distribution.
+        t_p: Two-sided p of the paired t-test, which asks about the mean.
+        wilcoxon_p: Two-sided p of Wilcoxon's signed-rank test, which asks about the middle and minds few
+            images that fail badly less.
+    """
+
+    images: int
+    difference: float
+    interval: tuple[float, float]
+    t_p: float
+    wilcoxon_p: float
+
+
+def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
+    """Compare the errors of two methods image by image.
+
+    Points of one image go together, so that an image is one observation: the mean of its errors. Where there
+    are several training runs of a method, an image's mean over the runs is what to give.
+
+    Args:
+        first: (N,) mean errors of the images; NaN where nothing was predicted drops the pair.
+        second: (N,) of the other method, the same images in the same order.
+
+    Returns:
+        The p values are 1 where no image differs.
+
+    Raises:
+        ValueError: The shapes differ, or fewer than two pairs are left.
+
+    Example:
+        >>> test = paired_test(np.array([1.0, 1.2, 0.9, 1.1]), np.array([1.2, 1.3, 1.2, 1.25]))
+        >>> round(test.difference, 4), round(test.t_p, 3)
+        (-0.1875, 0.022)
+    """
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(
+            f"a paired test needs the same images on both sides, got {first.shape} and {second.shape}"
+        )
+    change = first - second
+    change = change[np.isfinite(change)]
+    if len(change) < 2:
+        raise ValueError(f"a paired test needs at least two images, got {len(change)}")
+    mean = float(change.mean())
+    if not change.any():
+        return PairedTest(len(change), 0.0, (0.0, 0.0), 1.0, 1.0)
+    found = stats.ttest_1samp(change, 0.0)
+    low, high = found.confidence_interval(0.95)
+    return PairedTest(
+        len(change),
+        mean,
+        (float(low), float(high)),
+        float(found.pvalue),
+        float(stats.wilcoxon(change).pvalue),
+    )

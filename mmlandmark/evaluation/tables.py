@@ -1,0 +1,82 @@
+"""The table of a method's recorded results, as its README shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
+from mmlandmark.evaluation.record import compare_records
+
+
+def results_table(
+    groups: dict[str, list[dict[str, Any]]], paper: dict[str, Any], baseline: str | None = None
+) -> str:
+    """Return the Markdown table of all configs of a method, or of all arms of a sweep.
+
+    With a baseline every other row says how it differs, image by image (see ``tools/compare_results.py``).
+    """
+    if not groups:
+        return "No results are recorded yet."
+    unknown = sorted(set(paper) - set(groups))
+    if unknown:
+        raise ValueError(f"paper.json names {unknown}, but results are recorded for {sorted(groups)} only")
+    keys = headline_metrics(key for group in groups.values() for record in group for key in record["metrics"])
+    rows = [
+        [
+            "config",
+            "seeds",
+            *(metric_title(key, keys) for key in keys),
+            *([f"against {baseline}, p of t / Wilcoxon"] if baseline else []),
+            *(["paper"] if paper else []),
+            "images",
+            "commit",
+        ]
+    ]
+    for name, group in groups.items():
+        row = [name, ", ".join(_seeds(record) for record in group)]
+        row += [_cell(key, [record["metrics"].get(key) for record in group]) for key in keys]
+        if baseline:
+            row.append("-" if name == baseline else _difference_cell(group, groups[baseline]))
+        row += [_paper_cell(paper.get(name, {}), keys)] if paper else []
+        commits = dict.fromkeys(_short(record.get("commit") or "-") for record in group)
+        rows.append([*row, str((group[0].get("split") or {}).get("images", "-")), ", ".join(commits)])
+    head, rule = rows[0], ["---", *("---:" for _ in rows[0][1:])]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows[1:]))
+    machines = {
+        (record.get("machine") or {}).get("gpu") or (record.get("machine") or {}).get("cpu")
+        for record in (record for group in groups.values() for record in group)
+    }
+    where = ", ".join(sorted(machine for machine in machines if machine)) or "an unnamed machine"
+    return f"{table}\n\nMean ± standard deviation over the seeds; SDR in percent. Tested on {where}."
+
+
+def _seeds(record: dict[str, Any]) -> str:
+    """Return the seed of a run, those of an ensemble's members, or a question mark."""
+    if record["seed"] is not None:
+        return str(record["seed"])
+    return ", ".join(str(seed) for seed in record.get("seeds", "?"))
+
+
+def _short(commit: str) -> str:
+    """Return the first letters of a commit; that files differed from it is not left out."""
+    name, *dirty = commit.split("-", 1) if commit != "-" else [commit]
+    return "-".join([name[:8], *dirty])
+
+
+def _cell(key: str, values: list[float | None]) -> str:
+    present = [value for value in values if value is not None]
+    if not present:
+        return "-"
+    text = format_metric(key, *present)
+    return text if len(present) == len(values) else f"{text} ({len(present)} of {len(values)} runs)"
+
+
+def _difference_cell(group: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> str:
+    test = compare_records(group, baseline)
+    return f"{test.difference:+.3f}, {test.t_p:.2g} / {test.wilcoxon_p:.2g}"
+
+
+def _paper_cell(paper: dict[str, Any], keys: Sequence[str]) -> str:
+    words = [f"{metric_title(key, ())} {paper[key]:g}" for key in keys if key in paper]
+    return ", ".join(words) + (f" ({paper['source']})" if words and "source" in paper else "") or "-"

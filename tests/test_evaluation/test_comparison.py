@@ -1,0 +1,114 @@
+"""Paired tests, of arrays and of records, and the tool that prints them."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy import stats
+
+from mmlandmark.evaluation import compare_records, paired_test, read_records
+from mmlandmark.visualization import plot_differences
+
+TOOL = str(Path(__file__).parents[2] / "tools" / "compare_results.py")
+
+
+def test_equals_the_tests_of_scipy():
+    rng = np.random.default_rng(0)
+    first, second = rng.random(40), rng.random(40) + 0.1
+    found = paired_test(first, second)
+    assert found.images == 40
+    assert found.difference == pytest.approx(np.mean(first - second))
+    assert found.t_p == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    assert found.wilcoxon_p == pytest.approx(stats.wilcoxon(first, second).pvalue)
+    half = stats.t.ppf(0.975, 39) * stats.sem(first - second)
+    np.testing.assert_allclose(found.interval, [found.difference - half, found.difference + half])
+
+
+def test_missing_images_drop_out_of_both():
+    found = paired_test(np.array([1.0, np.nan, 3.0, 2.0]), np.array([2.0, 1.0, np.nan, 4.0]))
+    assert (found.images, found.difference) == (2, -1.5)
+
+
+def test_equal_methods_do_not_differ():
+    found = paired_test(np.ones(5), np.ones(5))
+    assert (found.difference, found.t_p, found.wilcoxon_p) == (0.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [(np.ones(3), np.ones(4), "the same images"), (np.ones(1), np.zeros(1), "at least two images, got 1")],
+)
+def test_bad_pairs_are_named(first, second, message):
+    with pytest.raises(ValueError, match=message):
+        paired_test(first, second)
+
+
+def write(folder, name, seed, errors, split="s", unit="mm"):
+    data = dict(
+        config="c", seed=seed, config_hash=name, metrics=dict(mre=1.0), split=dict(images=3, hash=split)
+    )
+    if errors is not None:
+        data["image_errors"] = dict(unit=unit, mean=errors)
+    (folder / f"{name}_seed{seed}.json").write_text(json.dumps(data))
+
+
+def test_records_of_several_seeds_are_averaged_by_image(tmp_path):
+    write(tmp_path, "a", 0, [1.0, 2.0, 3.0])
+    write(tmp_path, "a", 1, [2.0, 4.0, 3.0])
+    write(tmp_path, "b", 0, [2.0, 2.0, 4.0])
+    groups = read_records(tmp_path.glob("*.json"), by_file=True)
+    found = compare_records(groups["a"], groups["b"])
+    assert found == paired_test(np.array([1.5, 3.0, 3.0]), np.array([2.0, 2.0, 4.0]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(errors=None), "keeps no errors of single images; record the test again"),
+        (dict(split="other"), "not tested on the same images"),
+        (dict(unit="px"), "in one unit"),
+    ],
+)
+def test_records_that_cannot_be_compared_are_named(tmp_path, changes, message):
+    write(tmp_path, "a", 0, [1.0, 2.0, 3.0])
+    write(tmp_path, "b", 0, **{"errors": [1.0, 2.0, 4.0], **changes})
+    groups = read_records(tmp_path.glob("*.json"), by_file=True)
+    with pytest.raises(ValueError, match=rf"b_seed0\.json.*{message}"):
+        compare_records(groups["a"], groups["b"])
+
+
+def test_the_tool_prints_and_draws(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(1)
+    base = rng.random(30)
+    write(tmp_path, "none", 0, base.tolist())
+    write(tmp_path, "polar", 0, (base - 0.1 + 0.02 * rng.random(30)).tolist())
+    write(tmp_path, "cartesian", 0, (base + 0.3 * (rng.random(30) - 0.5)).tolist())
+    figure = tmp_path / "out" / "differences.png"
+    arguments = ["compare_results.py", str(tmp_path), "--against", "none", "--figure", str(figure)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(TOOL, run_name="__main__")
+    assert not end.value.code
+    out = capsys.readouterr().out
+    assert "polar: -0.0" in out
+    assert "t-test p = " in out
+    assert "30 images, t-test p = " in out
+    picture = cv2.imread(str(figure))
+    assert picture.shape[1] > 500
+    assert picture.std() > 5
+    monkeypatch.setattr(sys, "argv", [*arguments[:2], "--against", "both"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(TOOL, run_name="__main__")
+    assert end.value.code == 1
+    assert "--against both: compare ['cartesian', 'none', 'polar'] with what?" in capsys.readouterr().err
+
+
+def test_nothing_to_draw_is_said(tmp_path):
+    with pytest.raises(ValueError, match="nothing to compare 'none' with"):
+        plot_differences({}, tmp_path / "a.png", against="none")

@@ -1,0 +1,103 @@
+"""tools/cross_validate.py from its command line: folds of phantoms, and of nine real hands with phantoms."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from mmlandmark.engine import ConfigError
+from mmlandmark.testing import phantom_dataloader, tiny_config
+
+ROOT = Path(__file__).parents[2]
+_SPEC = importlib.util.spec_from_file_location("cross_validate", ROOT / "tools" / "cross_validate.py")
+tool = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(tool)
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = tiny_config("unused", max_epochs=1)
+    found.train_dataloader.dataset.split = "train"
+    for loader in (found.val_dataloader, found.test_dataloader):
+        loader.dataset.offset = 0
+    found.pop("work_dir")
+    found.dump(tmp_path / "tiny.py")
+    return tmp_path / "tiny.py"
+
+
+def test_lists_runs_and_records(config, tmp_path, capsys):
+    tool.main([str(config), "--num-folds", "2", "--list"])
+    assert capsys.readouterr().out.splitlines()[-2:] == ["fold 0", "fold 1"]
+    assert not (tmp_path / "work_dirs").exists()
+    tool.main([str(config), "--num-folds", "2", "--seed", "3", "--record"])
+    out = capsys.readouterr().out
+    assert "| mean of folds |" in out
+    work = tmp_path / "work_dirs" / "tiny_cv"
+    assert (work / "cross_validation.md").read_text() in out
+    folds = json.loads((work / "cross_validation.json").read_text())
+    record = json.loads((tmp_path / "results" / "tiny_cv2_seed3.json").read_text())
+    assert (record["config"], record["seed"], record["split"]["images"]) == ("tiny_cv2", 3, 4)
+    assert record["folds"] == folds["folds"]
+    assert record["metrics"] == folds["pooled"]
+    assert record["deal"] == dict(num_folds=2, fold_seed=0)
+    assert len(record["image_errors"]["mean"]) == 4
+
+
+def test_what_does_not_go_together_is_refused(config):
+    with pytest.raises(ConfigError, match="--record without a path is for all folds"):
+        tool.main([str(config), "--num-folds", "2", "--folds", "0", "--record"])
+    with pytest.raises(ConfigError, match="--record without a path is for all folds"):
+        tool.main([str(config), "--num-folds", "2", "--fold-seed", "1", "--record"])
+    with pytest.raises(ConfigError, match="--all-splits and --group-pattern go with --num-folds"):
+        tool.main([str(config), "--all-splits"])
+    with pytest.raises(ValueError, match="has no folds: say with num_folds"):
+        tool.main([str(config)])
+
+
+@pytest.mark.real_data
+def test_three_folds_of_nine_real_hands_and_phantoms(real_data, tmp_path, monkeypatch, capsys):
+    """The published lists of the hands that come with images; phantoms are added to every training."""
+    monkeypatch.chdir(tmp_path)
+    found = tiny_config("unused", max_epochs=1)
+    found.pop("work_dir")
+    found.model.head.num_landmarks = 37
+    pipeline = [
+        dict(type="LoadImage", size=(128, 128), keep_aspect=True, channels=1),
+        dict(type="Resize", size=(64, 64), keep_aspect=True),
+        dict(type="Resample"),
+        dict(type="PackInputs"),
+    ]
+    hands = dict(
+        type="DigitalHandAtlas",
+        data_root=str(real_data("hand_dha")),
+        fold_dir="cv_reduced",
+        fold=1,
+        pipeline=pipeline,
+    )
+    phantoms = phantom_dataloader(37, num_samples=4)["dataset"]
+    found.train_dataloader.dataset = dict(
+        type="ConcatDataset", datasets=[dict(hands, split="train"), phantoms]
+    )
+    for loader in (found.val_dataloader, found.test_dataloader):
+        loader.dataset = dict(hands, split="test", test_mode=True)
+    wrists = [
+        dict(type="LandmarkMetric", reference=dict(pair=(0, 4), mm=50.0), radii=(2, 4, 10)),
+        dict(type="LandmarkMetric", reference=dict(pair=(1, 5), mm=50.0), radii=(2, 4, 10), prefix="pair15"),
+    ]
+    found.val_evaluator = found.test_evaluator = wrists
+    found.dump(tmp_path / "hands.py")
+    tool.main(["hands.py", "--record", "hands.json"])
+    out = capsys.readouterr().out
+    report = json.loads((tmp_path / "work_dirs" / "hands_cv" / "cross_validation.json").read_text())
+    assert report["images"] == {"1": 3, "2": 3, "3": 3}
+    assert report["pooled"]["num_images"] == 9
+    assert report["pooled"]["mre"] != report["pooled"]["pair15/mre"]
+    assert "Errors in mm, distance of landmarks 0 and 4 (counted from 0) = 50 mm." in out
+    assert "**pair15** Errors in mm, distance of landmarks 1 and 5" in out
+    assert "EDR 10 mm" in out
+    pooled = (tmp_path / "work_dirs" / "hands_cv" / "pooled" / "report.md").read_text()
+    assert "distance of landmarks 0 and 4 (counted from 0) = 50 mm" in pooled
