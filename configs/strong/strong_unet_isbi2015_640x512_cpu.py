@@ -18,8 +18,7 @@ val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 # Four pixels become channels: all detail of the image at the cost of maps of half its size.
 model = dict(members=1, backbone=dict(stem_stride=2))
-# As long as three networks may take in two hours of two CPU cores; the test is not looked at before the end.
-train_cfg = dict(max_epochs=40, val_interval=40)
+train_cfg = dict(max_epochs=24, val_interval=8)
 # The rate ends high, so that the mean is taken over more steps.
 custom_hooks = [
     dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.005, gamma=10, update_buffers=True),
