@@ -28,7 +28,11 @@ ROOT = Path(config_root())
 CONFIGS = sorted(p for p in ROOT.rglob("*.py") if not {"_base_", "sweeps"} & set(p.relative_to(ROOT).parts))
 NAMES = [str(p.relative_to(ROOT).with_suffix("")) for p in CONFIGS]
 SHRINK, SMALLEST = 4, 32
-SHORT = {"spatial_configuration": "sc_"}  # what the names of a method's configs begin with, if not its name
+# What the names of a method's configs begin with, if not its name.
+SHORT = {
+    "spatial_configuration": ("sc_",),
+    "fsf_ld": ("unet4", "unet5", "seg-unet5", "hrnet-w18", "fast-kd_", "fsf-ld_"),
+}
 
 
 def runs(path: Path, work_dir: str | Path = "work_dirs/x") -> list[Config]:
@@ -83,6 +87,10 @@ def make_narrow(model: Any) -> None:
     for part in [model.get("backbone"), model.get("neck")] if isinstance(model, dict) else ():
         if part is not None and part.get("type") in NARROW:
             part.update(NARROW[part.type], **({"init_cfg": None} if "init_cfg" in part else {}))
+    for part in [model.get("backbone"), *find_all(model, "decoder")]:
+        for key in ("widths", "in_channels"):
+            if part is not None and "UNet" in str(part.get("type")) and not isinstance(part.get(key), int):
+                part.update({key: [max(2, width // 16) for width in part[key]]} if key in part else {})
 
 
 def put_phantoms(config: Config) -> Config:
@@ -219,7 +227,7 @@ def test_model_and_data_agree_on_the_landmarks(path):
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
 def test_its_name_says_what_it_is(path):
     # method/<method>_<data>_<input size>[...].py
-    assert path.stem.startswith(SHORT.get(path.parent.name, path.parent.name))
+    assert path.stem.startswith(SHORT.get(path.parent.name, (path.parent.name,)))
     sides = [part.split("x") for part in path.stem.split("_")]
     (size,) = [tuple(map(int, s)) for s in sides if len(s) > 1 and all(side.isdigit() for side in s)]
     pipelines = [leaf.pipeline for leaf in leaves(runs(path)[-1].test_dataloader.dataset)]

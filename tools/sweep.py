@@ -2,7 +2,8 @@
 
 A sweep is a Python file with `config` (a config file, relative to the sweep), `seeds` and `arms`: name of the
 variant -> values that differ, as `--cfg-options` takes them. `trained_as` names an arm whose training serves
-this one too, where they differ in the test only. `ensembles`, name -> arm, tests the mean of an arm's seeds.
+this one too, where they differ in the test only; `teacher` names one whose model teaches this arm's,
+seed by seed. `ensembles`, name -> arm, tests the mean of an arm's seeds.
 `baseline` names the arm that tools/collect_results.py tests all others against.
 Records go to results/<sweep>/ of the sweep's method; what is recorded is not run again, so a
 sweep that was stopped goes on:
@@ -45,8 +46,8 @@ def load_sweep(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: The sweep or its config does not exist.
-        ValueError: The sweep lacks a key, an arm is no dict or is trained as one that has no training, or an
-            ensemble is of no arm.
+        ValueError: The sweep lacks a key, an arm is no dict, is trained as one that has no training or taught
+            by one that does not come before it, or an ensemble is of no arm.
     """
     from mmengine.config import Config
 
@@ -66,6 +67,11 @@ def load_sweep(path: Path) -> dict[str, Any]:
             raise ValueError(f"{path}: arm {arm!r} must be a dict of config values, got {options!r}")
     arms = sweep["arms"]
     sweep["trained_as"] = {arm: options.pop("trained_as", arm) for arm, options in arms.items()}
+    sweep["teachers"] = {arm: options.pop("teacher") for arm, options in arms.items() if "teacher" in options}
+    for arm, name in sweep["teachers"].items():
+        order = list(arms)
+        if sweep["trained_as"].get(name) != name or order.index(name) >= order.index(arm):
+            raise ValueError(f"{path}: the teacher of arm {arm!r}, {name!r}, is no trained arm before it")
     for arm, name in sweep["trained_as"].items():
         if sweep["trained_as"].get(name) != name:
             raise ValueError(
@@ -85,20 +91,29 @@ def run_arm(sweep: dict[str, Any], arm: str, seed: int, work: Path, record: Path
     """Train one variant with one seed, going on where it was stopped, and record its test.
 
     Raises:
-        ConfigError: The work folder holds a run with other values.
+        ConfigError: The work folder holds a run with other values, or the arm's teacher has not been trained.
     """
     from mmlandmark.apis import claim_folder, prepare_config
+    from mmlandmark.engine import ConfigError, latest_checkpoint
 
     trained = sweep["trained_as"][arm]
     folder = work / f"{trained}_seed{seed}"
-    claim_folder(folder, prepare_config(sweep["config"], options=sweep["arms"][trained], seed=seed))
+    taught = {}
+    if trained in sweep["teachers"]:
+        teacher = work / f"{sweep['teachers'][trained]}_seed{seed}"
+        checkpoint = latest_checkpoint(teacher)
+        if checkpoint is None:
+            raise ConfigError(f"arm {trained!r} learns from what {teacher} would hold: run that arm first")
+        taught["model.teacher.checkpoint"] = str(checkpoint)
+    options = sweep["arms"][trained] | taught
+    claim_folder(folder, prepare_config(sweep["config"], options=options, seed=seed))
     work_dir = ["--work-dir", str(folder)]
     commands = (
         ("train.py", trained, "--seed", str(seed), "--resume", "auto"),
         ("test.py", arm, "--no-figures", "--record", str(record)),
     )
     for tool, of, *words in commands:
-        run_program(tool, str(sweep["config"]), *work_dir, *words, options=sweep["arms"][of])
+        run_program(tool, str(sweep["config"]), *work_dir, *words, options=sweep["arms"][of] | taught)
 
 
 def run_ensemble(sweep: dict[str, Any], name: str, work: Path, record: Path) -> None:

@@ -21,6 +21,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="seed of everything random")
     parser.add_argument("--deterministic", action="store_true", help="use deterministic algorithms only")
     parser.add_argument("--stage", help="of a config with stages: train this one only")
+    parser.add_argument(
+        "--teacher",
+        metavar="CKPT",
+        help="of a config with a distilled detector: learn from this teacher, skip the stage that trains it",
+    )
     return parser.parse_args(argv)
 
 
@@ -37,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         seed=args.seed,
         deterministic=args.deterministic,
         amp=args.amp,
+        teacher=args.teacher,
     )
     train_config(config, resume=args.resume, stage=args.stage)
 

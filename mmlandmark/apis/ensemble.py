@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.apis.testing import find_checkpoint
-from mmlandmark.engine import ConfigError, load_config
+from mmlandmark.engine import ConfigError, config_of_run, load_config, test_pipeline
 from mmlandmark.registry import MODELS
 from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, save_checkpoint
 
@@ -42,11 +42,12 @@ def build_ensemble(
         FileNotFoundError: A folder holds no checkpoint.
         ValueError: The detectors do not go together.
     """
-    configs = [_config_of(Path(folder), options) for folder in folders]
+    configs = [config_of_run(folder, options) for folder in folders]
     if not configs:
         raise ConfigError("an ensemble needs at least one work folder")
     for folder, config in zip(folders, configs, strict=True):
-        if _pipeline(config) != _pipeline(configs[0]):
+        config.work_dir = str(folder)
+        if test_pipeline(config) != test_pipeline(configs[0]):
             raise ConfigError(
                 f"{folder} and {folders[0]} test with different pipelines, but the members of an ensemble "
                 "see one image: train them with one input size"
@@ -83,23 +84,3 @@ def build_ensemble(
         out / "ensemble.pth",
     )
     return load_config(out / f"{out.name}.py"), out / "ensemble.pth"
-
-
-def _pipeline(config: Config) -> Any:
-    """Return what an image goes through before the network."""
-    dataset = config.test_dataloader.dataset
-    while "pipeline" not in dataset and ("dataset" in dataset or "datasets" in dataset):
-        dataset = dataset.get("dataset") or dataset["datasets"][0]
-    return dataset.get("pipeline")
-
-
-def _config_of(folder: Path, options: dict[str, Any] | None) -> Config:
-    """Return the config that a training run left in its work folder."""
-    found = sorted(folder.glob("*.py")) if folder.is_dir() else []
-    if len(found) != 1:
-        raise ConfigError(
-            f"{folder}: expected the work folder of one training run, found {len(found)} configs"
-        )
-    config = load_config(found[0], options)
-    config.work_dir = str(folder)
-    return config

@@ -12,11 +12,14 @@ from mmengine.config import Config
 from mmlandmark.engine import (
     ConfigError,
     LandmarkRunner,
+    check_stages,
     default_launcher,
     last_stage,
     latest_checkpoint,
     load_config,
+    plan_stages,
     run_stages,
+    use_teacher,
 )
 from mmlandmark.evaluation import LandmarkMetric
 from mmlandmark.registry import METRICS
@@ -33,6 +36,7 @@ def prepare_config(
     seed: int | None = None,
     deterministic: bool = False,
     amp: bool = False,
+    teacher: str | None = None,
 ) -> Config:
     """Load a config and apply what the command line says.
 
@@ -44,10 +48,12 @@ def prepare_config(
         seed: Of everything random.
         deterministic: Use deterministic algorithms, where slower ones exist.
         amp: Train in bfloat16 autocast.
+        teacher: Checkpoint of the teacher of a distilled detector; a stage that would train it is skipped.
 
     Raises:
         FileNotFoundError: See :func:`~mmlandmark.engine.load_config`.
-        ConfigError: Likewise; or ``amp`` is asked of a config without ``optim_wrapper``.
+        ConfigError: Likewise; or ``amp`` is asked of a config without ``optim_wrapper``, ``teacher`` of one
+            without a student.
     """
     config = load_config(path, options)
     config.work_dir = work_dir or config.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
@@ -63,6 +69,8 @@ def prepare_config(
         if config.get("optim_wrapper") is None:
             raise ConfigError(f"{path}: mixed precision needs an optim_wrapper in the config")
         config.optim_wrapper.type = "AutocastOptimWrapper"
+    if teacher is not None:
+        use_teacher(config, teacher)
     return config
 
 
@@ -86,6 +94,7 @@ def train_config(config: Config, *, resume: str | None = None, stage: str | None
             raise ConfigError(
                 "a config with stages resumes by itself: run the same command again, without --resume PATH"
             )
+        check_stages(plan_stages(config, config.work_dir))
         return run_stages(config, config.work_dir, _train_once, only=stage)
     if stage is not None:
         raise ConfigError(f"{config.filename} has no stages, so no stage {stage!r}")

@@ -63,3 +63,21 @@ class HeatmapTarget:
             normalize=self.normalize,
             scale=self.scale,
         )
+
+
+@dataclass(frozen=True)
+class GivenTarget(HeatmapTarget):
+    """A target whose maps are there already, such as what another model has found.
+
+    Attributes:
+        given: (B, K, *S) float32 maps.
+    """
+
+    shape: str = "given"
+    given: Tensor | None = None
+
+    @cached_property
+    def heatmaps(self) -> Tensor:
+        """The maps as given, those of masked landmarks too."""
+        assert self.given is not None
+        return self.given

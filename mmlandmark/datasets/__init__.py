@@ -2,10 +2,12 @@
 
 from mmlandmark.datasets import phantom, releases, transforms
 from mmlandmark.datasets.dataset_wrappers import RepeatDataset, leaf_datasets, set_epoch, set_seed
+from mmlandmark.datasets.half_image_dataset import HalfImageDataset
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.phantom import PhantomDataset
 
 __all__ = [
+    "HalfImageDataset",
     "LandmarkDataset",
     "PhantomDataset",
     "RepeatDataset",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,23 +173,67 @@ def deal_folds(records: Sequence[dict[str, Any]], num_folds: int, seed: int = 0)
     Raises:
         ValueError: There are fewer groups than folds.
     """
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        group = record.get("group")
-        groups.setdefault(str(record["sample_id"] if group is None else group), []).append(record)
+    groups = _grouped(records)
     if not 2 <= num_folds <= len(groups):
         raise ValueError(
             f"num_folds must be between 2 and the number of groups, {len(groups)}, got {num_folds}"
         )
-    names = sorted(groups)
-    np.random.default_rng(seed).shuffle(names)
-    names.sort(key=lambda name: -len(groups[name]))  # stable: large groups first, else as shuffled
     sizes = [0] * num_folds
-    for name in names:
+    for name in _shuffled(groups, seed):
         fold = sizes.index(min(sizes))
         sizes[fold] += len(groups[name])
         for record in groups[name]:
             record["fold"] = fold
+
+
+def deal_parts(
+    records: Sequence[dict[str, Any]], shares: Mapping[str, float], seed: int = 0
+) -> dict[str, list[str]]:
+    """Return the sample ids of parts in given proportions, so that a group lies in one part.
+
+    The parts depend on ids, groups and the seed alone. Without groups of several records their sizes are the
+    shares, rounded by largest remainders.
+
+    Args:
+        records: With ``sample_id`` and ``group``.
+        shares: Name of the part -> share, in any unit.
+        seed: Of the shuffle.
+
+    Raises:
+        ValueError: A share is not positive, or a part would be empty.
+    """
+    if not shares or not all(share > 0 for share in shares.values()):
+        raise ValueError(f"every part needs a positive share, got {dict(shares)}")
+    groups, total = _grouped(records), sum(shares.values())
+    exact = {name: len(records) * share / total for name, share in shares.items()}
+    wanted = {name: int(size) for name, size in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: wanted[name] - exact[name])
+    for name in by_remainder[: len(records) - sum(wanted.values())]:
+        wanted[name] += 1
+    parts: dict[str, list[str]] = {name: [] for name in shares}
+    for group in _shuffled(groups, seed):
+        part = max(parts, key=lambda name: wanted[name] - len(parts[name]))
+        parts[part] += [str(record["sample_id"]) for record in groups[group]]
+    empty = [name for name, ids in parts.items() if not ids]
+    if empty:
+        raise ValueError(f"{len(groups)} groups are too few for parts of {dict(shares)}: {empty} are empty")
+    return {name: sorted(ids) for name, ids in parts.items()}
+
+
+def _grouped(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        group = record.get("group")
+        groups.setdefault(str(record["sample_id"] if group is None else group), []).append(record)
+    return groups
+
+
+def _shuffled(groups: Mapping[str, list], seed: int) -> list[str]:
+    """Return the names of groups, large ones first, shuffled among those of one size."""
+    names = sorted(groups)
+    np.random.default_rng(seed).shuffle(names)
+    names.sort(key=lambda name: -len(groups[name]))
+    return names
 
 
 def name_groups(records: Sequence[dict[str, Any]], pattern: str) -> None:

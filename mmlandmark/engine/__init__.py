@@ -1,10 +1,18 @@
 """Running: configs, the runner, hooks and stages."""
 
 from mmlandmark.engine import hooks
-from mmlandmark.engine.config import KNOWN_KEYS, ConfigError, load_config
+from mmlandmark.engine.config import (
+    KNOWN_KEYS,
+    ConfigError,
+    config_of_run,
+    input_size,
+    load_config,
+    test_pipeline,
+)
 from mmlandmark.engine.optim_wrapper import AutocastOptimWrapper
 from mmlandmark.engine.runner import LandmarkRunner, best_checkpoint, default_launcher, latest_checkpoint
 from mmlandmark.engine.stages import last_stage, plan_stages, run_stages
+from mmlandmark.engine.teacher import check_stages, use_teacher
 
 __all__ = [
     "KNOWN_KEYS",
@@ -12,11 +20,16 @@ __all__ = [
     "ConfigError",
     "LandmarkRunner",
     "best_checkpoint",
+    "check_stages",
+    "config_of_run",
     "default_launcher",
     "hooks",
+    "input_size",
     "last_stage",
     "latest_checkpoint",
     "load_config",
     "plan_stages",
     "run_stages",
+    "test_pipeline",
+    "use_teacher",
 ]

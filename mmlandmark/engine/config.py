@@ -60,6 +60,36 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     return config
 
 
+def config_of_run(folder: str | Path, options: dict[str, Any] | None = None) -> Config:
+    """Return the config that a training run left in its work folder.
+
+    Raises:
+        ConfigError: The folder holds no config, or not one.
+    """
+    folder = Path(folder)
+    found = sorted(folder.glob("*.py")) if folder.is_dir() else []
+    if len(found) != 1:
+        raise ConfigError(
+            f"{folder}: expected the work folder of one training run, found {len(found)} configs"
+        )
+    return load_config(found[0], options)
+
+
+def test_pipeline(config: Config) -> list[dict]:
+    """Return what an image goes through before the network in a test, or else in a validation."""
+    loader = config.get("test_dataloader") or config.get("val_dataloader") or {}
+    dataset = loader.get("dataset") or {}
+    while "pipeline" not in dataset and ("dataset" in dataset or "datasets" in dataset):
+        dataset = dataset.get("dataset") or dataset["datasets"][0]
+    return dataset.get("pipeline") or []
+
+
+def input_size(config: Config) -> tuple[int, ...] | None:
+    """Return the (*S) of the network's input: what the last sizing step of the test's pipeline makes."""
+    sizes = [tuple(step["size"]) for step in test_pipeline(config) if step.get("size")]
+    return sizes[-1] if sizes else None
+
+
 def _check_keys(config: Config, source: str) -> None:
     for key in config:
         if key not in KNOWN_KEYS:

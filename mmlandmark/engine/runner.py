@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ from mmengine.runner import runner as _mmengine_runner
 from torch import nn
 
 from mmlandmark.engine import mmengine_cures
-from mmlandmark.utils.checkpoint import check_state_dict, save_checkpoint
+from mmlandmark.utils.checkpoint import (
+    check_state_dict,
+    put_training_apart,
+    put_training_back,
+    save_checkpoint,
+)
 from mmlandmark.utils.host_memory import keep_freed_memory
 
 mmengine_cures.install()
@@ -125,14 +132,16 @@ class LandmarkRunner(Runner):
         """Load weights and refuse those of another model, unless the config says ``load_strict=False``."""
         strict = self.cfg.get("load_strict", True) if strict is None else strict
         revise_keys = [(r"^module\.", "")] if revise_keys is None else revise_keys
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location)
         if strict:
-            model = self.model.module if is_model_wrapper(self.model) else self.model
-            raw = _mmengine_runner._load_checkpoint(filename, map_location="cpu")
-            weights = raw.get("state_dict", raw)
+            weights = loaded.get("state_dict", loaded)
             check_state_dict(
                 model, {k.removeprefix("module."): v for k, v in weights.items()}, f"checkpoint {filename}"
             )
-        return super().load_checkpoint(filename, map_location, False, revise_keys)
+        put_training_back(loaded, model)
+        with _replaced("_load_checkpoint", lambda *_, **__: loaded):
+            return super().load_checkpoint(filename, map_location, False, revise_keys)
 
     def _init_model_weights(self) -> None:
         """Start the weights, unless a checkpoint of this run has them: ``init_cfg`` is not asked then."""
@@ -151,17 +160,30 @@ class LandmarkRunner(Runner):
         super().load_or_resume()
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Save as MMEngine does, but so that a crash never leaves half a file."""
-        original = _mmengine_runner.save_checkpoint
+        """Save as MMEngine does, but so that a crash never leaves half a file.
+
+        What only training uses stands apart in ``training_state_dict``: ``state_dict`` is the model as it is
+        used, and fits a config without those parts.
+        """
 
         def atomically(checkpoint: dict, path: str, **_: Any) -> None:
+            model = self.model.module if is_model_wrapper(self.model) else self.model
+            put_training_apart(checkpoint, model)
             save_checkpoint(checkpoint, path)
 
-        _mmengine_runner.save_checkpoint = atomically
-        try:
+        with _replaced("save_checkpoint", atomically):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
-        finally:
-            _mmengine_runner.save_checkpoint = original
+
+
+@contextmanager
+def _replaced(name: str, function: Callable) -> Iterator[None]:
+    """Let MMEngine's runner use ``function`` under a name that it imports."""
+    original = getattr(_mmengine_runner, name)
+    setattr(_mmengine_runner, name, function)
+    try:
+        yield
+    finally:
+        setattr(_mmengine_runner, name, original)
 
 
 def _spanning(config: dict, max_epochs: int, max_iters: int) -> dict:

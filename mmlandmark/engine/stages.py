@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
-from mmlandmark.engine.config import ConfigError
+from mmlandmark.engine.config import KNOWN_KEYS, ConfigError
 from mmlandmark.engine.runner import best_checkpoint, latest_checkpoint
 from mmlandmark.utils.config_hash import config_hash
 from mmlandmark.utils.files import atomic_write_json
@@ -55,22 +55,28 @@ class Stage:
             )
         return dict(result, path=str(self.folder))
 
-    def ready(self, results: dict[str, dict[str, Any]]) -> Config:
+    def ready(self, results: dict[str, dict[str, Any]], strict: bool = True) -> Config:
         """Return the config to run: in the stage's folder, references replaced by checkpoints of ``results``.
+
+        Args:
+            results: What finished stages left behind, by name.
+            strict: False leaves references to other stages as they are.
 
         Raises:
             ConfigError: A stage that is referred to is not finished, or kept no best checkpoint.
         """
-        config = Config(_resolve(self.config._cfg_dict, results), filename=self.config.filename)
+        config = Config(copy.deepcopy(self.config._cfg_dict), filename=self.config.filename)
+        for key, value in _of_the_run(config).items():
+            config[key] = _resolve(value, results, strict)
         config.work_dir = str(self.folder)
         return config
 
 
 def last_stage(config: Config, work_dir: str | Path) -> Config:
-    """Return the config of the last stage, ready to be tested once those before it are finished."""
+    """Return the config of the last stage, to be tested: what it started from may be gone by then."""
     *earlier, last = plan_stages(config, work_dir)
     finished = {stage.name: result for stage in earlier if (result := stage.finished()) is not None}
-    return last.ready(finished)
+    return last.ready(finished, strict=False)
 
 
 def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
@@ -78,7 +84,8 @@ def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
 
     ``stages`` is a list of dicts, each a ``name`` and the keys to merge over the rest of the config
     (``_delete_=True`` replaces a section). A string ``stage:<name>:last`` or ``stage:<name>:best``
-    anywhere in a stage stands for that earlier stage's checkpoint.
+    anywhere in a stage stands for that earlier stage's checkpoint. One with ``skip=True`` is left out, and
+    nothing may refer to it.
 
     Raises:
         ConfigError: A name is missing, repeated, or refers to a stage that does not come before.
@@ -88,6 +95,8 @@ def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
     stages: list[Stage] = []
     for number, overrides in enumerate(config.stages, 1):
         overrides = copy.deepcopy(overrides.to_dict() if hasattr(overrides, "to_dict") else dict(overrides))
+        if overrides.pop("skip", False):
+            continue
         name = overrides.pop("name", None)
         if not isinstance(name, str) or not name.isidentifier() or name in {s.name for s in stages}:
             raise ConfigError(
@@ -98,7 +107,7 @@ def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
         merged.pop("stages")
         merged.merge_from_dict(overrides)
         earlier = {s.name for s in stages}
-        for reference in _references(merged._cfg_dict):
+        for reference in _references(_of_the_run(merged)):
             _, stage, which = [*reference.split(":"), "", ""][:3]
             if stage not in earlier or which not in ("last", "best"):
                 raise ConfigError(
@@ -165,6 +174,11 @@ def _leave_behind(stage: Stage, metrics: dict[str, Any]) -> dict[str, Any]:
     return dict(result, path=str(stage.folder))
 
 
+def _of_the_run(config: Config) -> dict[str, Any]:
+    """Return what a run reads of a config; variables of its author may refer to stages that others have."""
+    return {key: value for key, value in config._cfg_dict.items() if key in KNOWN_KEYS}
+
+
 def _references(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [r for v in value.values() for r in _references(v)]
@@ -173,15 +187,17 @@ def _references(value: Any) -> list[str]:
     return [value] if isinstance(value, str) and value.startswith(PREFIX) else []
 
 
-def _resolve(value: Any, results: dict[str, dict[str, Any]]) -> Any:
+def _resolve(value: Any, results: dict[str, dict[str, Any]], strict: bool = True) -> Any:
     """Replace references by the paths of checkpoints."""
     if isinstance(value, dict):
-        return {k: _resolve(v, results) for k, v in value.items()}
+        return {k: _resolve(v, results, strict) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_resolve(v, results) for v in value)
+        return type(value)(_resolve(v, results, strict) for v in value)
     if not (isinstance(value, str) and value.startswith(PREFIX)):
         return value
     _, name, which = value.split(":")
+    if name not in results and not strict:
+        return value
     if name not in results:
         raise ConfigError(f"{value!r}: stage {name!r} is not finished; run it first")
     file = results[name]["checkpoint" if which == "last" else "best"]

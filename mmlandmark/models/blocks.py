@@ -20,6 +20,13 @@ def conv_block(channels: int, channels_out: int, kernel_size: int = 3, **kwargs:
         return ConvModule(channels, channels_out, kernel_size, padding=kernel_size // 2, **kwargs)
 
 
+def norm_of_dims(norm_cfg: dict | None, dims: int) -> dict | None:
+    """Give the dimension-free norm names of a config the dimension mmcv asks for."""
+    if norm_cfg is not None and norm_cfg["type"] in ("BN", "IN"):
+        return dict(norm_cfg, type=f"{norm_cfg['type']}{dims}d")
+    return norm_cfg
+
+
 def upsample(features: Tensor, like: Tensor) -> Tensor:
     """Return features (B, C, H, W) at the size of others, bilinear."""
     return F.interpolate(features, size=like.shape[2:], mode="bilinear", align_corners=False)

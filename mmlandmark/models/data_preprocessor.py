@@ -46,11 +46,11 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
-        mean, std = torch.as_tensor(mean).flatten().float(), torch.as_tensor(std).flatten().float()
-        if not bool((std > 0).all()):
-            raise ValueError(f"std must be positive, got {std.tolist()}")
-        self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("std", std, persistent=False)
+        means, stds = ([v] if isinstance(v, int | float) else list(v) for v in (mean, std))
+        if not all(value > 0 for value in stds):
+            raise ValueError(f"std must be positive, got {stds}")
+        self.register_buffer("mean", torch.tensor(means, dtype=torch.float32), persistent=False)
+        self.register_buffer("std", torch.tensor(stds, dtype=torch.float32), persistent=False)
         self.channels, self.size_divisor, self.channels_last = channels, size_divisor, channels_last
         self.bgr_255 = bgr_255
 

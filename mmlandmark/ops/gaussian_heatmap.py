@@ -13,8 +13,8 @@ from torch import Tensor
 from mmlandmark.ops.backend import backend, checked_mask, checked_sigma, is_native, sum_type
 
 NATIVE_SHAPES = ("gaussian", "laplace", "disc")  # in the order of csrc/common/peak_shape.h
-SHAPES = (*NATIVE_SHAPES, "laplace_l2")
-SEPARABLE_SHAPES = ("gaussian", "laplace")
+SHAPES = (*NATIVE_SHAPES, "laplace_l2", "side_gaussian")
+SEPARABLE_SHAPES = ("gaussian", "laplace", "side_gaussian")
 
 
 def gaussian_heatmap(
@@ -32,7 +32,9 @@ def gaussian_heatmap(
 
     With d the vector from the landmark to a pixel: ``gaussian`` is :math:`\exp(-|d|_2^2 / 2\sigma^2)`,
     ``laplace`` is :math:`\exp(-|d|_1 / \sigma)`, ``laplace_l2`` is :math:`\exp(-|d|_2 / \sigma)` and ``disc``
-    is 1 where :math:`|d|_2 \le \sigma`.
+    is 1 where :math:`|d|_2 \le \sigma`. ``side_gaussian`` is :math:`\exp(-\sum_a d_a^2 / S_a)` with the sides
+    S of the map, whatever sigma is: eq. 3 of FSF-LD (Huang et al. 2022) to the letter, with ``scale``
+    :math:`1 / 2\sigma^2`.
     Differentiable in ``landmarks`` and ``sigma`` (a disc has zero gradient).
 
     Args:
@@ -40,7 +42,8 @@ def gaussian_heatmap(
         size: (*S) of the map in array order.
         sigma: Scalar, (K,) or (B, K), pixels of the map.
         mask: (B, K) bool; False gives an all-zero map.
-        shape: ``gaussian``, ``laplace``, ``laplace_l2`` (always in plain PyTorch) or ``disc``.
+        shape: ``gaussian``, ``laplace``, ``disc``, or in plain PyTorch always: ``laplace_l2``,
+            ``side_gaussian``.
         normalize: ``peak``: the function's maximum is ``scale``; ``sum``: its integral over the infinite
             plane is ``scale``.
         scale: Height or integral, see ``normalize``.
@@ -50,7 +53,8 @@ def gaussian_heatmap(
         (B, K, *S) heatmaps.
 
     Raises:
-        ValueError: A shape does not fit or a sigma is not positive; the message names the argument.
+        ValueError: A shape does not fit or a sigma is not positive; the message names the argument. A
+            ``side_gaussian`` is asked for by its integral.
 
     Example:
         >>> gaussian_heatmap(torch.tensor([[[1.0, 0.0]]]), (2, 3), 1.0).shape
@@ -65,6 +69,8 @@ def gaussian_heatmap(
         raise ValueError(
             f"shape must be one of {SHAPES} and normalize 'peak' or 'sum', got {shape!r}, {normalize!r}"
         )
+    if shape == "side_gaussian" and normalize == "sum":
+        raise ValueError("a side_gaussian has no width of its own to normalise by: use normalize='peak'")
     dtype = dtype or landmarks.dtype
     present = checked_mask(mask, landmarks)
     width = checked_sigma(sigma, landmarks, sum_type(dtype))
@@ -116,7 +122,7 @@ def separable_profiles(
         landmarks: (B, K, D) finite pixels of the map, (x, y[, z]).
         size: (*S) of the map in array order.
         sigma: (B, K) or scalar pixels of the map.
-        shape: ``gaussian`` or ``laplace``.
+        shape: ``gaussian``, ``laplace`` or ``side_gaussian``.
 
     Returns:
         D tensors (B, K, side).
@@ -127,8 +133,10 @@ def separable_profiles(
         [(1, 1, 2), (1, 1, 3)]
     """
     if shape not in SEPARABLE_SHAPES:
-        raise ValueError(f"only a gaussian or laplace is an outer product, got shape {shape!r}")
+        raise ValueError(f"shape must be one of {SEPARABLE_SHAPES} for an outer product, got {shape!r}")
     offsets, width = _offsets(landmarks, size), sigma[..., None]
+    if shape == "side_gaussian":
+        return [torch.exp(-o.square() / side) for o, side in zip(offsets, size, strict=True)]
     if shape == "gaussian":
         return [torch.exp(-o.square() / (2 * width.square())) for o in offsets]
     return [torch.exp(-o.abs() / width) for o in offsets]

@@ -127,14 +127,43 @@ def save_checkpoint(checkpoint: dict, path: str | Path) -> None:
         torch.save(checkpoint, temporary)
 
 
+def training_keys(model: torch.nn.Module) -> set[str]:
+    """Return the names in a model's ``state_dict`` that only its training uses.
+
+    They belong to children that a module inside names in ``training_parts``.
+    """
+    parts = tuple(
+        f"{name}.{part}.".lstrip(".")
+        for name, module in model.named_modules()
+        for part in getattr(module, "training_parts", ())
+    )
+    return {key for key in model.state_dict() if key.startswith(parts)} if parts else set()
+
+
+def put_training_apart(checkpoint: dict, model: torch.nn.Module) -> None:
+    """Move what only training uses from ``state_dict`` to ``training_state_dict``, in place."""
+    state, keys = checkpoint["state_dict"], training_keys(model)
+    if keys:
+        checkpoint["training_state_dict"] = {key: state.pop(key) for key in sorted(keys & state.keys())}
+
+
+def put_training_back(checkpoint: dict, model: torch.nn.Module) -> None:
+    """Undo :func:`put_training_apart`, in place; what the checkpoint lacks stays as it is in the model."""
+    state, apart = checkpoint.get("state_dict", checkpoint), checkpoint.get("training_state_dict", {})
+    own = model.state_dict()
+    for key in training_keys(model):
+        state.setdefault(key, apart.get(key, own[key]))
+
+
 def check_state_dict(model: torch.nn.Module, state_dict: dict, source: str) -> None:
-    """Refuse weights that are not those of ``model``.
+    """Refuse weights that are not those of ``model``; what only training uses may be missing.
 
     Raises:
         ValueError: Names or shapes differ; ``source`` and the first differences are named.
     """
     own = model.state_dict()
-    missing = [k for k in own if k not in state_dict]
+    optional = training_keys(model)
+    missing = [k for k in own if k not in state_dict and k not in optional]
     unexpected = [k for k in state_dict if k not in own]
     shapes = [
         f"{k} {tuple(state_dict[k].shape)} instead of {tuple(v.shape)}"

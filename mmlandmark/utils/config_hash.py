@@ -32,13 +32,17 @@ def config_hash(config: Any, with_start: bool = False) -> str:
 
     Args:
         config: An MMEngine ``Config`` or a dict.
-        with_start: Tell runs of different seeds or starting weights apart too.
+        with_start: Tell runs of different seeds, starting weights or weights of a teacher apart too.
     """
     content = dict(config.to_dict() if hasattr(config, "to_dict") else config)
     for key in _RUN_KEYS:
         content.pop(key, None)
     if not with_start:
         content.pop("load_from", None)
+        model = content.get("model")
+        if isinstance(model, dict) and isinstance(model.get("teacher"), dict):
+            teacher = {key: value for key, value in model["teacher"].items() if key != "checkpoint"}
+            content["model"] = dict(model, teacher=teacher)
     if not with_start and isinstance(content.get("randomness"), dict):
         content["randomness"] = {key: value for key, value in content["randomness"].items() if key != "seed"}
     text = json.dumps(_without(content, _MACHINE_KEYS), sort_keys=True, default=_stable_name)

@@ -8,7 +8,12 @@ from mmlandmark.visualization.curves import (
     read_errors,
     read_scalars,
 )
-from mmlandmark.visualization.heatmaps import blend_heatmap, feature_grid, heatmap_grid
+from mmlandmark.visualization.heatmaps import (
+    blend_heatmap,
+    feature_grid,
+    feature_rows,
+    heatmap_grid,
+)
 from mmlandmark.visualization.overlay import draw_landmarks
 from mmlandmark.visualization.style import save_image
 from mmlandmark.visualization.views import draw_views
@@ -20,6 +25,7 @@ __all__ = [
     "draw_landmarks",
     "draw_views",
     "feature_grid",
+    "feature_rows",
     "heatmap_grid",
     "plot_cumulative_errors",
     "plot_differences",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -124,6 +124,48 @@ def feature_grid(
         colors = cv2.applyColorMap(scaled.round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
         tiles.append(_fit(np.ascontiguousarray(colors), tile))
     return _grid(tiles, [str(i) for i in range(len(tiles))], columns)
+
+
+def feature_rows(
+    rows: Mapping[str, Sequence[tuple[str, np.ndarray]]], *, heatmaps: Sequence[str] = (), tile: int = 224
+) -> np.ndarray:
+    """Show where features of several networks are strong, a row each.
+
+    A tile is the mean square over channels, from its 1st percentile (dark) to its highest value (bright), in
+    a root scale that lets weak places show.
+
+    Args:
+        rows: Name of the network -> (name of the map, (C, *S)) from left to right, as many in every row;
+            volumes are seen along z by their highest value.
+        heatmaps: Names of maps of which the highest channel is shown in place of the mean.
+        tile: Longer side of a tile in pixels.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: There is no map, or rows differ in length.
+    """
+    import cv2
+
+    columns = sorted({len(maps) for maps in rows.values()})
+    if len(columns) != 1:
+        raise ValueError(f"rows of feature maps must be of one length, got {columns}")
+    tiles: list[np.ndarray] = []
+    for maps in rows.values():
+        for title, features in maps:
+            values = np.asarray(features, dtype=np.float32)
+            values = values.max(0) if title in heatmaps else np.square(values).mean(0)
+            plane = np.nan_to_num(flatten(values), nan=0.0, posinf=0.0, neginf=0.0)
+            low = np.percentile(plane, 1)
+            scaled = np.sqrt(((plane - low) / max(plane.max() - low, 1e-12)).clip(0, 1)) * 255
+            colors = cv2.applyColorMap(scaled.round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
+            fitted = _fit(np.ascontiguousarray(colors), tile)
+            if tiles and fitted.shape != tiles[0].shape:  # deep maps differ by a pixel in their proportions
+                fitted = cv2.resize(fitted, tiles[0].shape[1::-1], interpolation=cv2.INTER_NEAREST)
+            tiles.append(fitted)
+    labels = [f"{name}: {title}" for name, maps in rows.items() for title, _ in maps]
+    return _grid(tiles, labels, columns[0])
 
 
 def _fit(image: np.ndarray, side: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from mmlandmark.registry import VISUALIZERS
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.structures.coordinates import apply_matrix, invert_matrix, resize_matrix
-from mmlandmark.visualization.heatmaps import blend_heatmap
+from mmlandmark.visualization.heatmaps import blend_heatmap, feature_rows
 from mmlandmark.visualization.overlay import draw_landmarks
 from mmlandmark.visualization.style import save_image
 from mmlandmark.visualization.views import draw_views
@@ -139,8 +140,29 @@ class LandmarkVisualizer(Visualizer):
         if out_file is not None:
             save_image(picture, out_file)
         else:
-            # A backend makes a file name of it, and a folder that is not there loses the picture silently.
-            self.add_image(re.sub(r"[^\w.-]+", "_", name), picture, step)
+            self.add_image(_file_name(name), picture, step)
+
+    @master_only
+    def add_feature_maps(
+        self,
+        name: str,
+        rows: Mapping[str, Sequence[tuple[str, Tensor]]],
+        heatmaps: Sequence[str] = (),
+        step: int = 0,
+    ) -> None:
+        """Draw where features of several networks are strong, and store it.
+
+        Args:
+            name: Name of the picture in the backends.
+            rows: See :func:`~mmlandmark.visualization.feature_rows`, with tensors (C, *S).
+            heatmaps: See there.
+            step: Step of the training the picture belongs to.
+        """
+        arrays = {
+            row: [(title, maps.detach().cpu().float().numpy()) for title, maps in found]
+            for row, found in rows.items()
+        }
+        self.add_image(_file_name(name), feature_rows(arrays, heatmaps=heatmaps), step)
 
     def _names(self, gt: np.ndarray | None, pred: np.ndarray | None) -> list[str] | None:
         points = pred if gt is None else gt
@@ -148,6 +170,11 @@ class LandmarkVisualizer(Visualizer):
             return None
         names = (self.dataset_meta or {}).get("landmark_names")
         return list(names) if names is not None else [str(i) for i in range(len(points))]
+
+
+def _file_name(name: str) -> str:
+    """Return a name that a backend can make a file of; in a folder that is not there it would be lost."""
+    return re.sub(r"[^\w.-]+", "_", name)
 
 
 def _points(sample: LandmarkDataSample, key: str) -> np.ndarray | None:

@@ -30,12 +30,43 @@ CASES: dict[str, tuple[str, dict]] = {
     "VGG": ("backbone", dict(in_channels=1, widths=(2, 2, 4, 4, 4))),
     "FPN": ("neck", dict(in_channels=[3, 4, 5], channels=4)),
     "MSFA": ("neck", dict(in_channels=[3, 4, 5, 6], channels=4)),
+    "UNetDecoder": ("neck", dict(in_channels=[3, 4, 5])),
+    "NonLocalBlock": ("block", dict(in_channels=5)),
     "FeatureRefinementHead": (
         "head",
         dict(in_channels=[5, 5], num_landmarks=K, codec=CODEC, loss=dict(type="EWCLoss")),
     ),
     "HeatmapHead": ("head", dict(in_channels=[5], num_landmarks=K, codec=CODEC, loss=dict(type="EWCLoss"))),
     "LandmarkDetector": ("detector", dict(backbone=BACKBONE, head=HEAD)),
+    "MultiTaskDetector": (
+        "detector",
+        dict(
+            backbone=BACKBONE,
+            head=HEAD,
+            branches=dict(
+                discs=dict(
+                    taps=["backbone.down1", "backbone.down2"],
+                    decoder=dict(type="UNetDecoder", in_channels=[4, 6]),
+                    head=dict(HEAD, codec=dict(type="HeatmapCodec", sigma=1, shape="disc")),
+                )
+            ),
+        ),
+    ),
+    "DistilledDetector": (
+        "student",
+        dict(
+            backbone=BACKBONE,
+            head=HEAD,
+            teacher=dict(checkpoint="nowhere.pth"),
+            lessons=[
+                dict(
+                    loss=dict(type="FeatureMSELoss", student_channels=4, teacher_channels=5),
+                    pairs=[("backbone.up1", "backbone.up1")],
+                ),
+                dict(loss=dict(type="EWCLoss")),
+            ],
+        ),
+    ),
     "EnsembleDetector": ("detector", dict(members=2, backbone=BACKBONE, head=HEAD)),
     "MixedEnsemble": (
         "ensemble",
@@ -43,6 +74,9 @@ CASES: dict[str, tuple[str, dict]] = {
     ),
     "LandmarkDataPreprocessor": ("preprocessor", dict()),
     "AdaptiveWingLoss": ("loss", dict()),
+    "AttentionMapLoss": ("feature_loss", dict()),
+    "AttentionTransferLoss": ("feature_loss", dict()),
+    "FeatureMSELoss": ("feature_loss", dict(student_channels=3, teacher_channels=4)),
     "DiceLoss": ("loss", dict()),
     "EWCLoss": ("loss", dict()),
     "HeatmapBCELoss": ("loss", dict()),
@@ -88,7 +122,9 @@ def with_dims(config: dict, dims: int) -> dict:
     def inside(value: object) -> object:
         if isinstance(value, list):
             return [inside(v) for v in value]
-        return with_dims(value, dims) if isinstance(value, dict) and value.get("type") in CASES else value
+        if isinstance(value, dict) and "type" not in value:
+            return {key: inside(part) for key, part in value.items()}
+        return with_dims(value, dims) if isinstance(value, dict) and value["type"] in CASES else value
 
     config = {key: inside(value) for key, value in config.items()}
     if "dims" in inspect.signature(MODELS.get(config["type"]).__init__).parameters:
@@ -171,6 +207,40 @@ def run_detector(module: nn.Module, dims: int) -> None:
         assert sample.pred_scores.shape == (K,)
 
 
+def run_student(module: nn.Module, dims: int) -> None:
+    teacher = dict(
+        type="LandmarkDetector", backbone=with_dims(dict(BACKBONE, widths=(5, 6)), dims), head=HEAD
+    )
+    module.attach_teacher(MODELS.build(with_dims(teacher, dims)))
+    before = [p.clone() for p in module.teacher.parameters()]
+    run_detector(module, dims)
+    assert all(torch.equal(a, b) for a, b in zip(before, module.teacher.parameters(), strict=True))
+
+
+def run_block(module: nn.Module, dims: int) -> None:
+    features = torch.rand(2, 5, *SIZE[dims], requires_grad=True)
+    nn.init.ones_(module.norm.weight)  # it starts as identity, from which nothing flows into it
+    output = module(features)
+    assert output.shape == features.shape
+    assert_learns(module, output.square().mean())
+    assert features.grad.any()
+
+
+def run_feature_loss(module: nn.Module, dims: int) -> None:
+    student = torch.rand(2, 3, *SIZE[dims], requires_grad=True)
+    teacher = torch.rand(2, 4, *[2 * side for side in SIZE[dims]])
+    value = module(student, teacher)
+    assert value.ndim == 0
+    if list(module.parameters()):
+        assert_learns(module, value)
+    else:
+        value.backward()
+    assert torch.isfinite(student.grad).all()
+    with torch.no_grad():  # a small step down the gradient lowers the loss
+        step = 1e-3 / student.grad.norm()
+        assert module(student - step * student.grad, teacher) < value
+
+
 def run_ensemble(module: nn.Module, dims: int) -> None:
     data = dict(inputs=[torch.rand(1, *SIZE[dims]) for _ in range(2)], data_samples=samples(dims))
     with pytest.raises(NotImplementedError, match="one by one"):
@@ -192,6 +262,9 @@ RUN = dict(
     head=run_head,
     loss=run_loss,
     detector=run_detector,
+    student=run_student,
+    block=run_block,
+    feature_loss=run_feature_loss,
     ensemble=run_ensemble,
     preprocessor=run_preprocessor,
 )
@@ -211,7 +284,7 @@ def test_it_runs_and_learns(name, dims):
     RUN[part](module, dims)
 
 
-@pytest.mark.parametrize("name", sorted(n for n, (part, _) in CASES.items() if part != "loss"))
+@pytest.mark.parametrize("name", sorted(n for n, (part, _) in CASES.items() if "loss" not in part))
 def test_its_weights_are_found_again(name):
     config = with_dims(dict(type=name, **CASES[name][1]), 2)
     first, second = MODELS.build(config), MODELS.build(config)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlandmark.ops import gaussian_heatmap
+from mmlandmark.ops import gaussian_heatmap, separable_profiles
 from mmlandmark.ops.gaussian_heatmap import SHAPES as PEAKS
 from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap_reference
 from test_ops.op_testing import DEVICES, SHAPES, needs_native, opcheck, points_of, threads
@@ -23,6 +23,8 @@ def slow_heatmap(point, size, sigma, shape):
             out[index] = math.exp(-sum(o * o for o in offset) / (2 * sigma**2))
         elif shape == "laplace":
             out[index] = math.exp(-sum(abs(o) for o in offset) / sigma)
+        elif shape == "side_gaussian":
+            out[index] = math.exp(-sum(o * o / side for o, side in zip(offset, size[::-1], strict=True)))
         elif shape == "laplace_l2":
             out[index] = math.exp(-math.sqrt(sum(o * o for o in offset)) / sigma)
         else:
@@ -47,6 +49,24 @@ def test_a_round_laplace_peak_has_no_slope_on_its_landmark():
     point = torch.tensor([[[2.0, 1.0]]], requires_grad=True)
     gaussian_heatmap(point, (4, 5), 2.0, shape="laplace_l2")[0, 0, 1, 2].backward()
     assert point.grad.tolist() == [[[0.0, 0.0]]]
+
+
+def test_eq_3_of_fsf_ld_to_the_letter():
+    """1 / (2 sigma^2) exp(-[(x - x_k)^2 / w + (y - y_k)^2 / h]); sigma is not in the exponent."""
+    height, width, sigma, (x, y) = 512, 256, 1.5, (100.3, 40.7)
+    landmark = torch.tensor([[[x, y]]], dtype=torch.float64, requires_grad=True)
+    options = dict(shape="side_gaussian", scale=1 / (2 * sigma**2))
+    found = gaussian_heatmap(landmark, (height, width), sigma, **options)[0, 0]
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    expected = torch.exp(-((columns - x) ** 2 / width + (rows - y) ** 2 / height)) / (2 * sigma**2)
+    torch.testing.assert_close(found, expected.double())
+    assert float(found.detach().max()) == pytest.approx(0.222, abs=1e-3)
+    small = torch.tensor([[[2.3, 1.7]]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p: gaussian_heatmap(p, (5, 6), 1.5, **options), small)
+    rows = separable_profiles(landmark, (height, width), torch.tensor(sigma), "side_gaussian")
+    torch.testing.assert_close(rows[0][0, 0, :, None] * rows[1][0, 0] * 0.5 / sigma**2, found)
+    with pytest.raises(ValueError, match="use normalize='peak'"):
+        gaussian_heatmap(landmark, (8, 8), sigma, shape="side_gaussian", normalize="sum")
 
 
 def test_sum_normalisation_integrates_to_scale():

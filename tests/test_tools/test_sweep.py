@@ -81,12 +81,45 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
             ValueError,
             "the baseline 'b' is no arm",
         ),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {'teacher': 'b'}, 'b': {}}\n",
+            ValueError,
+            "the teacher of arm 'a', 'b', is no trained arm before it",
+        ),
     ],
 )
 def test_bad_sweeps_are_named(sweep, text, error, message):
     sweep.write_text(text)
     with pytest.raises(error, match=message):
         tool.load_sweep(sweep)
+
+
+def test_one_arm_teaches_another(tmp_path):
+    tiny_config("unused", max_epochs=1).dump(tmp_path / "tiny.py")
+    (tmp_path / "sweeps").mkdir()
+    path = tmp_path / "sweeps" / "kd.py"
+    path.write_text(
+        "config = '../tiny.py'\nseeds = [0, 1]\n"
+        "lesson = dict(loss=dict(type='AttentionMapLoss'), pairs=[('backbone.up1', 'backbone.up2')])\n"
+        "arms = {\n"
+        "    'large': {'model.backbone.widths': (8, 8, 16)},\n"
+        "    'taught': {'teacher': 'large', 'model.type': 'DistilledDetector', 'model.lessons': [lesson],\n"
+        "               'custom_hooks': [dict(type='TeacherHook')]},\n"
+        "}\n"
+    )
+    work = tmp_path / "work"
+    with pytest.raises(ValueError, match=r"'taught' learns from what .*large_seed0 would hold"):
+        tool.main([str(path), "--arms", "taught", "--seeds", "0", "--work-dir", str(work)])
+    tool.main([str(path), "--work-dir", str(work)])
+    folder = tmp_path / "results" / "kd"
+    records = {p.stem: json.loads(p.read_text()) for p in folder.iterdir()}
+    assert sorted(records) == ["large_seed0", "large_seed1", "taught_seed0", "taught_seed1"]
+    for seed in (0, 1):
+        config = load_config(work / f"taught_seed{seed}" / "tiny.py")
+        assert config.model.teacher.checkpoint == str(work / f"large_seed{seed}" / "epoch_1.pth")
+    # Runs of one arm differ in the weights of their teachers only, and count as one config.
+    assert records["taught_seed0"]["config_hash"] == records["taught_seed1"]["config_hash"]
+    assert str(tmp_path) not in json.dumps(records["taught_seed0"])
 
 
 def test_unknown_arms_are_named(sweep):

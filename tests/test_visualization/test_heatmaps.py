@@ -7,7 +7,7 @@ import pytest
 
 from mmlandmark.structures import crop_matrix
 from mmlandmark.visualization import style
-from mmlandmark.visualization.heatmaps import blend_heatmap, feature_grid, heatmap_grid
+from mmlandmark.visualization.heatmaps import blend_heatmap, feature_grid, feature_rows, heatmap_grid
 
 
 def gaussian(height, width, x, y, sigma=2.0):
@@ -67,3 +67,22 @@ def test_feature_grid_survives_flat_and_broken_channels():
     assert grid.shape == (64, 3 * 64 + 4, 3)
     with pytest.raises(ValueError, match="no channel"):
         feature_grid(features[:0])
+
+
+def test_rows_of_features_show_where_they_are_strong():
+    strong = np.zeros((3, 8, 8), np.float32)
+    strong[1, 2, 5] = -4.0  # strength has no sign
+    heatmaps = np.zeros((2, 16, 16), np.float32)
+    heatmaps[1, 12, 3] = 1.0
+    rows = {
+        "teacher": [("up1", strong), ("maps", heatmaps)],
+        "student": [("up1", strong[:, :7]), ("maps", heatmaps)],
+    }
+    picture = feature_rows(rows, heatmaps=["maps"], tile=64)
+    assert picture.shape == (2 * 64 + 2, 2 * 64 + 2, 3)
+    brightness = picture.astype(int).sum(-1)
+    tiles = brightness[40:64, 8:64], brightness[16:64, 66:]
+    assert brightness[20, 44] > brightness[50, 20], "the third row and sixth column of eight"
+    assert np.unravel_index(tiles[1].argmax(), tiles[1].shape)[0] >= 48 - 16 - 4
+    with pytest.raises(ValueError, match="of one length"):
+        feature_rows(dict(rows, student=[("up1", strong)]))

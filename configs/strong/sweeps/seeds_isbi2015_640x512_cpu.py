@@ -1,5 +1,5 @@
-# The strong recipe on a CPU: single networks, what three views add, the mean of five networks, and whether more
-# epochs would help.
+# The strong recipe on a CPU: single networks, what three views add, the mean of five networks, and whether
+# more epochs would help.
 config = "../strong_unet_isbi2015_640x512_cpu.py"
 seeds = [0, 1, 2, 3, 4]
 arms = {

@@ -25,6 +25,7 @@ from mmlandmark.datasets.transforms.spatial import (
     RandomFlip,
     Resample,
     Resize,
+    TakeHalf,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "RandomNoise",
     "Resample",
     "Resize",
+    "TakeHalf",
 ]

@@ -95,6 +95,36 @@ class CenterCrop(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class TakeHalf(BaseTransform):
+    """Cut out the half of the frame that a case of ``HalfImageDataset`` is about; a right one is mirrored.
+
+    Args:
+        overlap: Fraction of the half's width that is added beyond the middle, for landmarks that lie across.
+    """
+
+    def __init__(self, overlap: float = 0.0) -> None:
+        if not 0 <= overlap <= 1:
+            raise ValueError(f"TakeHalf: overlap must lie in [0, 1], got {overlap!r}")
+        self.overlap = overlap
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Crop the frame, mirrored for a right half."""
+        size = frame_size(results, self)
+        if results.get("half") not in ("left", "right"):
+            raise ValueError(
+                f"{results.get('sample_id')}: TakeHalf needs to know which half, got "
+                f"{results.get('half')!r}: use it with HalfImageDataset"
+            )
+        if results["half"] == "right":
+            move_frame(results, flip_matrix(size))
+        width = min(size[-1], round(np.ceil(size[-1] / 2) * (1 + self.overlap)))
+        return _crop(results, [0] * len(size), (*size[:-1], width))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(overlap={self.overlap})"
+
+
+@TRANSFORMS.register_module()
 class RandomCrop(BaseTransform):
     """Cut a piece out of the frame at a random place; where the frame is smaller, it is padded centred.
 

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlandmark.models.blocks import conv_block, space_to_depth, start_as_pytorch
-from mmlandmark.models.recompute import run
+from mmlandmark.models.blocks import space_to_depth, start_as_pytorch
+from mmlandmark.models.necks.unet_decoder import INSTANCE_NORM, LEAKY_RELU, UNetLevels
 from mmlandmark.registry import MODELS
-
-INSTANCE_NORM = dict(type="IN")
-LEAKY_RELU = dict(type="LeakyReLU", negative_slope=0.01)
-
-
-class _Upsample(nn.Module):
-    """Resize features to the size of their skip connection."""
-
-    def __init__(self, mode: str, align_corners: bool | None) -> None:
-        super().__init__()
-        self.mode, self.align_corners = mode, align_corners
-
-    def forward(self, features: Tensor, size: torch.Size) -> Tensor:
-        return F.interpolate(features, size=size, mode=self.mode, align_corners=self.align_corners)
 
 
 @MODELS.register_module()
-class UNet(BaseModule):
+class UNet(UNetLevels):
     """U-Net (Ronneberger et al. 2015) without learned up-sampling.
 
     Every level is ``num_convs`` times convolution, norm, activation; levels are joined by max-pooling on
@@ -50,6 +33,8 @@ class UNet(BaseModule):
         stem_stride: s; blocks of s pixels a side become channels before the first level (space to depth), so
             that fine detail is seen at the cost of an image s times smaller. Level 0 is that small.
         out_indices: Decoder levels to return, 0 is the finest; the first is the main output.
+        bottleneck: Config of a module that the deepest features pass before the way up, such as
+            :class:`~mmlandmark.models.NonLocalBlock`; its ``in_channels`` and ``dims`` are filled in.
         with_checkpoint: Recompute levels in the backward pass instead of storing them.
         init_cfg: See MMEngine.
 
@@ -73,39 +58,34 @@ class UNet(BaseModule):
         align_corners: bool = True,
         stem_stride: int = 1,
         out_indices: Sequence[int] = (0,),
+        bottleneck: dict | None = None,
         with_checkpoint: bool = False,
         init_cfg: dict | list | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        if len(widths) < 2:
-            raise ValueError(f"UNet needs at least two widths, got {tuple(widths)}")
-        if not out_indices or not all(0 <= i < len(widths) for i in out_indices):
-            raise ValueError(f"out_indices must lie in 0..{len(widths) - 1}, got {tuple(out_indices)}")
-        self.dims, self.out_indices, self.with_checkpoint = dims, tuple(out_indices), with_checkpoint
-        self.out_channels = [widths[i] for i in out_indices]
-        norm_cfg, conv_cfg = _of_dims(norm_cfg, dims), dict(type=f"Conv{dims}d")
-
-        shared = dict(bias=conv_bias, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-
-        def level(channels_in: int, channels: int) -> nn.Sequential:
-            return nn.Sequential(
-                *[
-                    conv_block(channels_in if i == 0 else channels, channels, **shared)
-                    for i in range(num_convs)
-                ]
-            )
-
+        super().__init__(
+            widths,
+            dims,
+            num_convs,
+            conv_bias,
+            norm_cfg,
+            act_cfg,
+            upsample,
+            align_corners,
+            out_indices,
+            with_checkpoint,
+            init_cfg,
+        )
         self.stem_stride = stem_stride
-        in_channels = in_channels * stem_stride**dims
         self.pool = nn.MaxPool2d(2) if dims == 2 else nn.MaxPool3d(2)
-        mode = {("bilinear", 3): "trilinear"}.get((upsample, dims), upsample)
-        self.upsample = _Upsample(mode, None if mode == "nearest" else align_corners)
-        # down1..downN from full resolution, up1.. from the deepest: the names methods tap features by.
-        self.depth = len(widths)
+        # down1, down2... from full resolution on: the names methods tap features by.
+        before = in_channels * stem_stride**dims
         for i, width in enumerate(widths):
-            self.add_module(f"down{i + 1}", level(in_channels if i == 0 else widths[i - 1], width))
-        for i in range(len(widths) - 1, min(out_indices), -1):
-            self.add_module(f"up{len(widths) - i}", level(widths[i] + widths[i - 1], widths[i - 1]))
+            self.add_module(f"down{i + 1}", self.level(before, width))
+            before = width
+        self.bottleneck = None
+        if bottleneck is not None:
+            self.bottleneck = MODELS.build(dict(bottleneck, in_channels=before, dims=dims))
+        self.add_way_up()
         start_as_pytorch(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -115,32 +95,16 @@ class UNet(BaseModule):
             ValueError: A side of the image is no multiple of ``stem_stride``, or shorter than that times
                 ``2 ** (levels - 1)``.
         """
-        images = space_to_depth(images, self.stem_stride)
-        if min(images.shape[2:]) < 2 ** (self.depth - 1):
+        features = space_to_depth(images, self.stem_stride)
+        if min(features.shape[2:]) < 2 ** (self.depth - 1):
             raise ValueError(
-                f"an image of {tuple(images.shape[2:])} is too small for a UNet of {self.depth} levels: "
+                f"an image of {tuple(features.shape[2:])} is too small for a UNet of {self.depth} levels: "
                 f"every side needs {2 ** (self.depth - 1)} pixels behind the stem"
             )
-        skips: list[Tensor] = []
-        features = images
+        levels: list[Tensor] = []
         for i in range(self.depth):
-            features = self._run(f"down{i + 1}", features if i == 0 else self.pool(features))
-            skips.append(features)
-        levels = {self.depth - 1: skips.pop()}
-        last = min(self.out_indices)
-        for i in range(self.depth - 2, last - 1, -1):
-            skip = skips.pop()
-            features = torch.cat([self.upsample(features, skip.shape[2:]), skip], 1)
-            features = self._run(f"up{self.depth - 1 - i}", features)
-            levels[i] = features
-        return tuple(levels[i] for i in self.out_indices)
-
-    def _run(self, name: str, features: Tensor) -> Tensor:
-        return run(getattr(self, name), features, self.with_checkpoint and self.training)
-
-
-def _of_dims(norm_cfg: dict | None, dims: int) -> dict | None:
-    """Give the dimension-free norm names of a config the dimension mmcv asks for."""
-    if norm_cfg is not None and norm_cfg["type"] in ("BN", "IN"):
-        return dict(norm_cfg, type=f"{norm_cfg['type']}{dims}d")
-    return norm_cfg
+            features = self.run_level(f"down{i + 1}", features if i == 0 else self.pool(features))
+            levels.append(features)
+        if self.bottleneck is not None:
+            levels[-1] = self.bottleneck(levels[-1])
+        return self.go_up(levels)

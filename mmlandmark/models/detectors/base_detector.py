@@ -30,9 +30,13 @@ class BaseDetector(BaseModel):
             does at the test; only for reproducing published numbers, since a result then depends on its
             batch.
         init_cfg: See MMEngine.
+
+    Attributes:
+        training_parts: Names of children that only training uses. Checkpoints keep their weights apart.
     """
 
     head: BaseHeatmapHead
+    training_parts: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -114,7 +114,7 @@ class BaseHeatmapHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Return the losses of all levels, named ``loss_<type>[_level<i>]``."""
         results = {}
-        for level, (maps, weight) in enumerate(zip(self.forward(features), self.level_weights, strict=True)):
+        for level, (maps, weight) in enumerate(zip(self(features), self.level_weights, strict=True)):
             target = self.encode(samples, input_size, maps.shape[2:], maps.device)
             for name, module in self.losses.items():
                 results[f"loss_{name}" + (f"_level{level}" if level else "")] = weight * module(maps, target)

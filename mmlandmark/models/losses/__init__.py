@@ -1,5 +1,11 @@
 """Losses on heatmaps; all honour the landmark mask and state their reduction."""
 
+from mmlandmark.models.losses.distillation_loss import (
+    AttentionMapLoss,
+    AttentionTransferLoss,
+    FeatureLoss,
+    FeatureMSELoss,
+)
 from mmlandmark.models.losses.heatmap_loss import (
     AdaptiveWingLoss,
     EWCLoss,
@@ -14,8 +20,12 @@ from mmlandmark.models.losses.spatial_features import spatial_features
 
 __all__ = [
     "AdaptiveWingLoss",
+    "AttentionMapLoss",
+    "AttentionTransferLoss",
     "DiceLoss",
     "EWCLoss",
+    "FeatureLoss",
+    "FeatureMSELoss",
     "HeatmapBCELoss",
     "HeatmapL1Loss",
     "HeatmapLoss",

@@ -2,5 +2,6 @@
 
 from mmlandmark.models.necks.fpn import FPN
 from mmlandmark.models.necks.msfa import MSFA
+from mmlandmark.models.necks.unet_decoder import UNetDecoder
 
-__all__ = ["FPN", "MSFA"]
+__all__ = ["FPN", "MSFA", "UNetDecoder"]

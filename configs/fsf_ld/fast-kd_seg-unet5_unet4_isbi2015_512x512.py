@@ -1,0 +1,6 @@
+_base_ = ["./unet4_isbi2015_512x512.py"]
+
+stages = [
+    dict(name="teacher", model=_base_.seg_unet5),
+    dict(name="student", model=_base_.fast_kd, custom_hooks=[dict(type="TeacherHook")]),
+]

@@ -1,0 +1,6 @@
+_base_ = ["./unet4_hand_512x256.py"]
+
+stages = [
+    dict(name="teacher", model=_base_.unet5),
+    dict(name="student", model=_base_.fsf_ld, custom_hooks=[dict(type="TeacherHook")]),
+]

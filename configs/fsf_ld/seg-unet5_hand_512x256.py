@@ -1,0 +1,3 @@
+_base_ = ["./unet4_hand_512x256.py"]
+
+model = _base_.seg_unet5

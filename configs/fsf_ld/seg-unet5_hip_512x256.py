@@ -1,0 +1,3 @@
+_base_ = ["./unet4_hip_512x256.py"]
+
+model = _base_.seg_unet5

@@ -1,0 +1,30 @@
+# Table 6 of FSF-LD (Huang et al. 2022) on cephalograms, at a size for a few CPU cores.
+_base_ = ["../../_base_/models/fsf_ld.py"]
+
+config = "../unet4-narrow_isbi2015_160x128_cpu.py"
+seeds = [0, 1, 2]
+baseline = "unet4"
+
+widths = (16, 32, 64, 128, 256)
+branch = dict(_base_.seg_unet5["branches"]["segmentation"])
+branch["decoder"] = dict(branch["decoder"], in_channels=widths)
+unet5 = {"model.backbone.widths": widths}
+seg_unet5 = {
+    **unet5,
+    "model.type": "MultiTaskDetector",
+    "model.backbone.bottleneck": dict(type="NonLocalBlock"),
+    "model.branches": dict(segmentation=branch),
+}
+student = {"model.type": "DistilledDetector", "custom_hooks": [dict(type="TeacherHook")]}
+fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.lessons": _base_.fast_kd["lessons"]}
+fsf_ld = {**student, "model.lessons": _base_.fsf_ld["lessons"]}
+
+arms = {
+    "unet4": {},
+    "unet5": unet5,
+    "seg-unet5": seg_unet5,
+    "fast-kd_unet5": {**fast_kd, "teacher": "unet5"},
+    "fast-kd_seg-unet5": {**fast_kd, "teacher": "seg-unet5"},
+    "fsf-ld_unet5": {**fsf_ld, "teacher": "unet5"},
+    "fsf-ld_seg-unet5": {**fsf_ld, "teacher": "seg-unet5"},
+}

@@ -1,0 +1,3 @@
+_base_ = ["./unet4_isbi2015_512x512.py"]
+
+model = _base_.unet5

@@ -1,0 +1,94 @@
+"""What a detector costs: parameters and multiply-adds, module by module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from mmlandmark.models.detectors import BaseDetector
+
+
+@dataclass(frozen=True)
+class ModuleCost:
+    """One module, with all that is inside of it.
+
+    Attributes:
+        name: Its path, empty for the whole.
+        parameters: Number of learnt values.
+        macs: Multiply-adds of one image.
+        output: (C, *S) of what it returns last, or None where that is no tensor or it was not run.
+    """
+
+    name: str
+    parameters: int
+    macs: int
+    output: tuple[int, ...] | None
+
+
+def count_costs(
+    model: BaseDetector, image_shape: Sequence[int], training: bool = False, depth: int = 2
+) -> list[ModuleCost]:
+    """Return what a detector and its modules cost for one image; nothing is computed.
+
+    Multiply-adds are those of convolutions and linear layers, without their biases; norms, activations,
+    interpolation and products of features are not counted. That is how the tool of the HRNet release counts,
+    which the numbers of FSF-LD (Huang et al. 2022) were made with; they are in units of 2^30.
+
+    Args:
+        model: Any detector. It is emptied: its weights are lost.
+        image_shape: (C, *S) of the network's input, after the preprocessor.
+        training: Count what is run in training only, too: branches and supervised levels.
+        depth: How many levels of modules to list; 0 is the whole alone.
+
+    Returns:
+        The whole first, then its modules in their order.
+    """
+    macs: dict[str, int] = {}
+    outputs: dict[str, tuple[int, ...]] = {}
+
+    def listen(name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple, output: Any) -> None:
+            if isinstance(output, Tensor):
+                outputs[name] = tuple(output.shape[1:])
+            macs[name] = macs.get(name, 0) + _own_macs(module, inputs, output)
+
+        return hook
+
+    model = model.eval().to("meta")
+    handles = [module.register_forward_hook(listen(name)) for name, module in model.named_modules() if name]
+    try:
+        with torch.no_grad():
+            inputs = torch.empty(1, *image_shape, device="meta")
+            run = getattr(model, "training_maps", model.raw_maps) if training else model.raw_maps
+            run(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [
+        ModuleCost(
+            name,
+            sum(p.numel() for p in module.parameters()),
+            sum(n for key, n in macs.items() if not name or key == name or key.startswith(name + ".")),
+            outputs.get(name),
+        )
+        for name, module in model.named_modules()
+        if (not name or name.count(".") < depth) and (not name or any(True for _ in module.parameters()))
+    ]
+
+
+def _own_macs(module: nn.Module, inputs: tuple, output: Any) -> int:
+    """Return the multiply-adds of one image in a layer itself, without what is inside of it."""
+    if isinstance(module, _ConvTransposeNd):
+        return module.weight.numel() * inputs[0][0, 0].numel()
+    if isinstance(module, _ConvNd):
+        return module.weight.numel() * output[0, 0].numel()
+    if isinstance(module, nn.Linear):
+        return module.weight.numel() * (output[0].numel() // output.shape[-1])
+    if hasattr(module, "uncounted_macs"):
+        return module.uncounted_macs(*inputs)
+    return 0

@@ -1,0 +1,92 @@
+"""Images of symmetric anatomy, each half a case of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.records import describe, points_of, subset_schema
+from mmlandmark.registry import DATASETS
+from mmlandmark.structures import LandmarkSchema
+
+HALVES = ("left", "right")
+
+
+@DATASETS.register_module()
+class HalfImageDataset(LandmarkDataset):
+    """Two cases of every image: its left half, and its right half mirrored so that it looks like a left one.
+
+    FSF-LD (Huang et al. 2022, section 4.1.3) makes 420 halves with 5 landmarks of 210 radiographs with 10.
+    The pipeline needs a :class:`~mmlandmark.datasets.transforms.TakeHalf` behind ``LoadImage``. Predictions
+    are in pixels of the whole image, as always; :meth:`join` brings those of two halves together. Both halves
+    of an image are of one group, so that no fold parts them.
+
+    Args:
+        left: Names or indices of the landmarks in the left half of the image.
+        right: Of the right half, each across from that of ``left``; named like those from then on.
+        **kwargs: See :class:`LandmarkDataset`.
+
+    Raises:
+        ValueError: The lists differ in length, or share a landmark.
+    """
+
+    def __init__(self, *args: Any, left: Sequence[int | str], right: Sequence[int | str], **kwargs: Any):
+        if len(left) != len(right) or set(left) & set(right):
+            raise ValueError(
+                "HalfImageDataset: left and right must name different landmarks, and as many, got "
+                f"{left} and {right}"
+            )
+        self.left, self.right = list(left), list(right)
+        self._whole_schema: LandmarkSchema | None = None
+        super().__init__(*args, **kwargs)
+
+    def load_records(self) -> list[dict[str, Any]]:
+        """Read the images' records and make two of each."""
+        self._full_schema = self._whole_schema or self._full_schema
+        records = super().load_records()
+        whole = self._whole_schema = self._full_schema or self._infer_schema(records)
+        self._full_schema, left = subset_schema(whole, self.left)
+        _, right = subset_schema(whole, self.right)
+        halves = []
+        for record in records:
+            where, kept = describe(record), {}
+            for key in ("landmarks", "visibility", "weights"):
+                value = record.get(key)
+                if value is not None:
+                    kept[key] = points_of(value, whole, where) if key == "landmarks" else np.asarray(value)
+            readings = [points_of(r, whole, where) for r in record.get("readings") or ()]
+            for half, chosen in zip(HALVES, (left, right), strict=True):
+                own = {key: value[chosen] for key, value in kept.items() if value is not None}
+                if readings:
+                    own["readings"] = np.stack([reading[chosen] for reading in readings])
+                name, group = record["sample_id"], record.get("group")
+                halves.append(
+                    dict(
+                        record,
+                        **own,
+                        sample_id=f"{name}_{half}",
+                        half=half,
+                        group=name if group is None else group,
+                    )
+                )
+        return halves
+
+    def join(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Return the landmarks of a whole image.
+
+        Args:
+            left: (K, D) found in its left half, in pixels of the whole image.
+            right: (K, D) found in its right half, likewise.
+
+        Returns:
+            (2 K', D) in the order of the annotation; NaN for landmarks of neither half.
+        """
+        self.full_init()
+        assert self._whole_schema is not None
+        joined = np.full((len(self._whole_schema), np.shape(left)[1]), np.nan)
+        for points, names in ((left, self.left), (right, self.right)):
+            joined[subset_schema(self._whole_schema, names)[1]] = points
+        return joined

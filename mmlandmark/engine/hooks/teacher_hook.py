@@ -1,0 +1,125 @@
+"""The teacher enters before training, and is seen beside its student."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmlandmark.engine.teacher import check_teacher, load_teacher
+from mmlandmark.models.detectors import BaseDetector, DistilledDetector
+from mmlandmark.models.taps import listening
+from mmlandmark.registry import HOOKS
+
+
+@HOOKS.register_module()
+class TeacherHook(Hook):
+    """Load the teacher of a :class:`~mmlandmark.models.detectors.DistilledDetector` and show what it knows.
+
+    Before the first batch every process builds and loads the teacher, and a teacher that sees other landmarks
+    or other images than its student ends the run. At the first validation of a run the teacher is tested on
+    the same cases; its errors are logged as ``val/teacher/...`` beside those of the student. At every
+    validation the tapped features and the heatmaps of both are drawn, teacher and student in rows, the
+    annotation in the last column.
+
+    Args:
+        validate_teacher: Test the teacher too.
+        num_samples: How many cases to draw features of; 0 for none.
+    """
+
+    def __init__(self, validate_teacher: bool = True, num_samples: int = 1) -> None:
+        self.validate_teacher, self.num_samples = validate_teacher, num_samples
+        self._evaluator: Any = None
+        self._metrics: dict[str, float] = {}
+        self._drawn = 0
+
+    def before_train(self, runner: Runner) -> None:
+        """Build, load, check and attach the teacher."""
+        student = bare(runner)
+        if not isinstance(student, DistilledDetector):
+            raise ValueError(
+                f"TeacherHook is for a DistilledDetector, the model is a {type(student).__name__}"
+            )
+        teacher, config, landmarks = load_teacher(student.teacher_cfg)
+        own = getattr(runner.train_dataloader.dataset, "metainfo", {})
+        student.attach_teacher(teacher.to(next(student.parameters()).device))
+        check_teacher(student, runner.cfg, own, teacher, config, landmarks)
+        runner.logger.info(f"teacher: {student.teacher_cfg['checkpoint']}")
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Say which epoch it is, since weights of lessons follow it."""
+        bare(runner).epoch = runner.epoch
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Get ready to test the teacher, if that has not been done in this run."""
+        self._drawn, self._evaluator = 0, None
+        if self.validate_teacher and not self._metrics and bare(runner).has_teacher:
+            configs = runner.cfg.val_evaluator
+            configs = configs if isinstance(configs, list) else [configs]
+            # Files that the student's metrics write are the student's.
+            files = ("out_file", "predictions_file")
+            self._evaluator = runner.build_evaluator(
+                [{k: v for k, v in config.items() if k not in files} for config in configs]
+            )
+            self._evaluator.dataset_meta = getattr(runner.val_dataloader.dataset, "metainfo", None)
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
+    ) -> None:
+        """Let the teacher find the landmarks of the same cases; draw the first ones."""
+        student = bare(runner)
+        if not student.has_teacher:
+            return
+        if self._evaluator is not None:
+            own = dict(data_batch, data_samples=[s.clone() for s in data_batch["data_samples"]])
+            with torch.no_grad():
+                found = student.teacher.val_step(own)
+            self._evaluator.process(data_samples=found, data_batch=data_batch)
+        wanted = min(self.num_samples - self._drawn, len(data_batch["data_samples"]))
+        for index in range(wanted):
+            self._draw(runner, student, data_batch["inputs"][index], data_batch["data_samples"][index])
+        self._drawn += max(wanted, 0)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Report the teacher's metrics beside the student's."""
+        if self._evaluator is not None:
+            found = self._evaluator.evaluate(len(runner.val_dataloader.dataset))
+            counts = ("num_", "outliers_")
+            self._metrics = {k: v for k, v in found.items() if not k.rsplit("/", 1)[-1].startswith(counts)}
+            self._evaluator = None
+        for name, value in self._metrics.items():
+            runner.message_hub.update_scalar(f"val/teacher/{name}", value)
+        for name in (n for n in self._metrics if n.rsplit("/", 1)[-1] == "mre" and n in (metrics or {})):
+            runner.logger.info(f"{name}: student {metrics[name]:.4g}, teacher {self._metrics[name]:.4g}")
+
+    @torch.no_grad()
+    def _draw(self, runner: Runner, student: DistilledDetector, image: Tensor, sample: Any) -> None:
+        """Draw what both see of one case."""
+        inputs = student.data_preprocessor(dict(inputs=[image], data_samples=[sample.clone()]))["inputs"]
+        rows = {}
+        for name, model, side in (("teacher", student.teacher, 1), ("student", student, 0)):
+            paths = [pair[side] for pair in student.pairs]
+            with listening(model, paths) as found:
+                maps = heatmaps_of(model, inputs)
+            rows[name] = [(path, found[path][0]) for path in paths] + [("heatmaps", maps)]
+        target = student.head.encode([sample], inputs.shape[2:], maps.shape[1:], inputs.device)
+        for row in rows.values():
+            row.append(("annotated", target.heatmaps[0]))
+        runner.visualizer.add_feature_maps(
+            f"features_{sample.sample_id}", rows, heatmaps=("heatmaps", "annotated"), step=runner.epoch
+        )
+
+
+def bare(runner: Runner) -> Any:
+    """Return the model of a run without what several processes wrap around it."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def heatmaps_of(model: BaseDetector, inputs: Tensor) -> Tensor:
+    """Return the activated maps (R * K, *S) of the first image."""
+    return model.head.codec.activate(model.raw_maps(inputs))[0]

@@ -1,0 +1,150 @@
+"""The teacher of a distilled detector: found, loaded, and compared with its student."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from mmlandmark.engine.config import ConfigError, config_of_run, input_size, load_config
+from mmlandmark.engine.stages import PREFIX, Stage
+from mmlandmark.models.data_preprocessor import LandmarkDataPreprocessor
+from mmlandmark.models.detectors import BaseDetector
+from mmlandmark.registry import MODELS
+from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, put_training_back
+
+
+def load_teacher(teacher: dict[str, Any]) -> tuple[BaseDetector, Config | None, dict[str, Any]]:
+    """Build a teacher and load its weights.
+
+    Args:
+        teacher: ``checkpoint``: its file. ``config``: its config file, or the dict of its model; by default
+            the config that its training left beside the checkpoint.
+
+    Returns:
+        The detector in the mode of the test, the config if it is that of a run, and what its checkpoint says
+        about the landmarks.
+
+    Raises:
+        ConfigError: There is no checkpoint named, or no config found.
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: It cannot be loaded safely, or holds the weights of another model.
+    """
+    unknown = sorted(set(teacher) - {"checkpoint", "config"})
+    if unknown or not teacher.get("checkpoint"):
+        raise ConfigError(
+            f"model.teacher takes 'checkpoint' and 'config', got {sorted(teacher)}: name the checkpoint of "
+            "the teacher, in the config or with --teacher"
+        )
+    path, given = Path(teacher["checkpoint"]), teacher.get("config")
+    checkpoint = load_checkpoint(path)
+    config, model = None, given
+    if not isinstance(given, dict):
+        try:
+            config = config_of_run(path.parent) if given is None else load_config(given)
+        except ConfigError as error:
+            if given is not None:
+                raise
+            raise ConfigError(f"{error}; say with model.teacher.config what the teacher is") from error
+        model = config.model
+    detector = MODELS.build(model)
+    weights = checkpoint.get("state_dict", checkpoint)
+    check_state_dict(detector, weights, f"teacher {path}")
+    put_training_back(checkpoint, detector)
+    detector.load_state_dict(checkpoint.get("state_dict", checkpoint))
+    return detector.eval(), config, checkpoint.get("meta", {}).get("dataset_meta") or {}
+
+
+def check_teacher(
+    student: BaseDetector,
+    config: Config,
+    landmarks: dict[str, Any],
+    teacher: BaseDetector,
+    teacher_config: Config | None,
+    teacher_landmarks: dict[str, Any],
+) -> None:
+    """Refuse a teacher that sees other images or other landmarks than its student.
+
+    Args:
+        student: The model that is trained.
+        config: The run's config.
+        landmarks: Metainfo of the run's data.
+        teacher: See :func:`load_teacher`, likewise the rest.
+        teacher_config: See there.
+        teacher_landmarks: See there.
+
+    Raises:
+        ValueError: All differences, and what to do.
+    """
+    ours, theirs = _seen(student.data_preprocessor), _seen(teacher.data_preprocessor)
+    wrong = [
+        f"data_preprocessor.{k} is {theirs[k]} there, {ours[k]} here" for k in ours if ours[k] != theirs[k]
+    ]
+    if teacher_config is not None and input_size(teacher_config) != input_size(config):
+        wrong.append(f"images have {input_size(teacher_config)} there, {input_size(config)} here")
+    names, other = landmarks.get("landmark_names"), teacher_landmarks.get("landmark_names")
+    if names is not None and other is not None and list(names) != list(other):
+        where = next((i for i, (a, b) in enumerate(zip(names, other, strict=False)) if a != b), None)
+        wrong.append(
+            f"landmark {where} is {other[where]!r} there, {names[where]!r} here"
+            if where is not None
+            else f"there are {len(other)} landmarks there, {len(names)} here"
+        )
+    if wrong:
+        raise ValueError(
+            f"teacher and student do not see the same: {'; '.join(wrong)}. Train the teacher as its student "
+            "is trained, or give the student the teacher's settings"
+        )
+
+
+def use_teacher(config: Config, checkpoint: str) -> None:
+    """Let a config's student learn from a trained teacher; a stage that would have trained it is skipped.
+
+    Args:
+        config: With a :class:`~mmlandmark.models.detectors.DistilledDetector`, or stages of which one has it.
+        checkpoint: The teacher's, see :func:`load_teacher`.
+
+    Raises:
+        ConfigError: There is no student.
+    """
+    parts = config.stages if config.get("stages") else [config]
+    students = [part for part in parts if "teacher" in (part.get("model") or {})]
+    if not students:
+        raise ConfigError(f"{config.filename}: --teacher is for a model with a 'teacher'; there is none here")
+    for part in students:
+        before = str(part["model"]["teacher"].get("checkpoint", ""))
+        part["model"]["teacher"]["checkpoint"] = checkpoint
+        for stage in config.get("stages") or ():
+            if before.startswith(f"{PREFIX}{stage.get('name')}:"):
+                stage["skip"] = True
+
+
+def check_stages(stages: Sequence[Stage]) -> None:
+    """Build the models of all stages, and let students meet teachers that are still to be trained.
+
+    A mistake in the last stage is then told before the first, not hours later.
+
+    Raises:
+        ValueError: As building the model, :meth:`DistilledDetector.attach_teacher` or :func:`check_teacher`.
+    """
+    configs = {stage.name: stage.config for stage in stages}
+    for config in configs.values():
+        model = MODELS.build(config.model)
+        source = str(getattr(model, "teacher_cfg", {}).get("checkpoint", ""))
+        if source.startswith(PREFIX):
+            other = configs[source.split(":")[1]]
+            teacher = MODELS.build(other.model)
+            model.attach_teacher(teacher)
+            check_teacher(model, config, {}, teacher, other, {})
+
+
+def _seen(preprocessor: LandmarkDataPreprocessor) -> dict[str, Any]:
+    """Return what decides how an image reaches a network."""
+    mean, std = torch.broadcast_tensors(preprocessor.mean, preprocessor.std)
+    kept = dict(mean=mean.tolist(), std=std.tolist())
+    for key in kept:  # one value for all channels is the same as that value for each
+        kept[key] = kept[key][:1] if len(set(kept[key])) == 1 else kept[key]
+    return kept | {k: getattr(preprocessor, k) for k in ("channels", "bgr_255")}

@@ -1,0 +1,210 @@
+"""A plain detector that learns from a teacher as well as from the annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import ModuleList
+from torch import Tensor
+
+from mmlandmark.codecs import GivenTarget
+from mmlandmark.models.detectors.base_detector import BaseDetector
+from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
+from mmlandmark.models.losses.distillation_loss import FeatureLoss, resized
+from mmlandmark.models.losses.heatmap_loss import LandmarkLoss
+from mmlandmark.models.taps import check_taps, listening
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample
+
+Weight = float | Sequence[tuple[float, float]]
+
+
+class _Teacher:
+    """Holds the teacher where nobody who walks over a module's children finds it, nor copies it."""
+
+    def __init__(self, detector: BaseDetector) -> None:
+        self.detector = detector
+
+    def __deepcopy__(self, memo: dict) -> _Teacher:
+        return self
+
+
+class Lesson:
+    """One thing that a student learns from its teacher.
+
+    Args:
+        loss: A :class:`~mmlandmark.models.losses.FeatureLoss` compares the features of ``pairs``; any loss on
+            heatmaps takes the teacher's maps as the target of the student's (Fast-KD, Zhang et al. 2019).
+        pairs: (path in the student, path in the teacher), as in ``named_modules()``; the mean of their losses
+            counts.
+        weight: Of the loss: a number, or (epoch, weight) points with straight lines between, from which it
+            follows for any epoch.
+
+    Raises:
+        ValueError: ``pairs`` and loss do not go together, or epochs are not in order.
+    """
+
+    def __init__(
+        self, loss: FeatureLoss | LandmarkLoss, pairs: Sequence[Sequence[str]], weight: Weight
+    ) -> None:
+        name = type(loss).__name__
+        if isinstance(loss, FeatureLoss) != bool(pairs):
+            raise ValueError(
+                f"{name} compares features: give pairs of (path in the student, path in the teacher)"
+                if not pairs
+                else f"{name} compares the heatmaps that come out: leave pairs out"
+            )
+        if any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
+            raise ValueError(f"pairs must be (path in the student, path in the teacher), got {pairs!r}")
+        points = [(0.0, weight)] if isinstance(weight, int | float) else [tuple(p) for p in weight]
+        if not points or [p[0] for p in points] != sorted({p[0] for p in points}):
+            raise ValueError(
+                f"weight must be a number or (epoch, weight) with growing epochs, got {weight!r}"
+            )
+        self.loss, self.pairs, self.points = loss, [tuple(pair) for pair in pairs], points
+
+    def weight(self, epoch: float) -> float:
+        """Return the weight in an epoch, counted from 0."""
+        return float(np.interp(epoch, *zip(*self.points, strict=True)))
+
+
+@MODELS.register_module()
+class DistilledDetector(LandmarkDetector):
+    r"""A student: :class:`LandmarkDetector` with losses against a frozen teacher beside its own.
+
+    It is the detector it would be without a teacher: the same parameters under the same names, so that its
+    checkpoints fit the config that leaves the teacher out. The teacher is no part of it: not of its
+    ``state_dict``, its parameters or what several processes share, and always in the mode of the test.
+    :class:`~mmlandmark.engine.hooks.TeacherHook` builds and loads it before training; testing needs none.
+
+    With ``AttentionMapLoss`` on the three finest decoder blocks and ``weight=0.5`` the loss is that of FSF-LD
+    (Huang et al. 2022, eq. 10 to 12); with ``HeatmapMSELoss`` of weight :math:`\alpha` and a factor
+    :math:`1 - \alpha` at the head's own loss it is that of Fast-KD (Zhang et al. 2019).
+
+    Args:
+        lessons: Dicts of ``loss``, ``pairs`` and ``weight``, see :class:`Lesson`.
+        teacher: ``checkpoint`` and, unless it lies beside it, ``config`` of the teacher: read by the hook.
+        **kwargs: See :class:`LandmarkDetector`.
+
+    Raises:
+        ValueError: No lessons, or one that does not fit; a student's path that names no module.
+    """
+
+    training_parts = ("lesson_losses",)
+
+    def __init__(self, lessons: Sequence[dict], teacher: dict | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not lessons:
+            raise ValueError("DistilledDetector needs at least one lesson; without, use LandmarkDetector")
+        self.teacher_cfg, self.epoch = dict(teacher or {}), 0
+        self._teacher: _Teacher | None = None
+        losses = [MODELS.build(lesson["loss"]) for lesson in lessons]
+        self.lessons = [
+            Lesson(loss, **{"pairs": (), "weight": 1.0} | {k: v for k, v in lesson.items() if k != "loss"})
+            for loss, lesson in zip(losses, lessons, strict=True)
+        ]
+        check_taps(self, self._paths(0), "the student")
+        self.lesson_losses = ModuleList(losses)  # for what they have to learn themselves
+
+    @property
+    def teacher(self) -> BaseDetector:
+        """The teacher.
+
+        Raises:
+            RuntimeError: It has not been attached.
+        """
+        if self._teacher is None:
+            raise RuntimeError(
+                "DistilledDetector has no teacher yet: put dict(type='TeacherHook') into custom_hooks, or "
+                "call attach_teacher"
+            )
+        return self._teacher.detector
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a teacher has been attached."""
+        return self._teacher is not None
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """What the lessons tap, (path in the student, path in the teacher)."""
+        return [pair for lesson in self.lessons for pair in lesson.pairs]
+
+    @property
+    def compares_maps(self) -> bool:
+        """Whether a lesson is about the heatmaps that come out."""
+        return any(not lesson.pairs for lesson in self.lessons)
+
+    def attach_teacher(self, teacher: BaseDetector) -> None:
+        """Learn from ``teacher`` from now on; it is frozen.
+
+        Raises:
+            ValueError: It finds another number of landmarks, lacks a module that a lesson names, or its maps
+                cannot be compared with the student's.
+        """
+        own, other = self.head, teacher.head
+        if own.num_landmarks != other.num_landmarks:
+            raise ValueError(
+                f"the teacher finds {other.num_landmarks} landmarks, the student {own.num_landmarks}: a "
+                "teacher must be trained on the student's landmarks"
+            )
+        check_taps(teacher, self._paths(1), "the teacher")
+        if self.compares_maps:
+            for what, theirs, ours in (
+                ("readers", other.num_readers, own.num_readers),
+                ("codec.activation", other.codec.activation, own.codec.activation),
+            ):
+                if theirs != ours:
+                    raise ValueError(
+                        f"the heatmaps of teacher and student cannot be compared: head.{what} is {theirs!r} "
+                        f"in the teacher, {ours!r} in the student; give both the same, or pairs of features"
+                    )
+        self._teacher = _Teacher(teacher.eval().requires_grad_(False))
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
+        """Return the head's losses, and those of all lessons as ``loss_lesson<i>_<type>``."""
+        heard_always = ["head"] if self.compares_maps else []
+        with listening(self, [*self._paths(0), *heard_always]) as own:
+            losses = super().loss(inputs, data_samples)
+        weights = [lesson.weight(self.epoch) for lesson in self.lessons]
+        taught, maps = self._ask_teacher(inputs) if any(weights) else ({}, None)
+        for i, (lesson, weight) in enumerate(zip(self.lessons, weights, strict=True)):
+            name = f"loss_lesson{i}_{type(lesson.loss).__name__.removesuffix('Loss').lower()}"
+            if not weight:
+                # Several processes wait for a gradient of every parameter.
+                losses[name] = sum((0 * p.sum() for p in lesson.loss.parameters()), inputs.new_zeros(()))
+            elif lesson.pairs:
+                found = [lesson.loss(own[mine], taught[theirs]) for mine, theirs in lesson.pairs]
+                losses[name] = weight * sum(found) / len(found)
+            else:
+                target = self._as_target(maps, data_samples, inputs.shape[2:], own["head"].shape[2:])
+                losses[name] = weight * lesson.loss(own["head"], target)
+        return losses
+
+    @torch.no_grad()
+    def _ask_teacher(self, inputs: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Return the teacher's features by path, and its activated maps if a lesson is about them."""
+        teacher, maps = self.teacher, None
+        with listening(teacher, self._paths(1), stop=not self.compares_maps) as taught:
+            maps = teacher.raw_maps(inputs)
+        return taught, teacher.head.codec.activate(maps) if self.compares_maps else None
+
+    def _as_target(
+        self,
+        maps: Tensor | None,
+        samples: Sequence[LandmarkDataSample],
+        input_size: torch.Size,
+        size: torch.Size,
+    ) -> GivenTarget:
+        """Return the teacher's maps as the target of maps of ``size``; what is masked for one is for both."""
+        assert maps is not None
+        truth = self.head.encode(samples, input_size, size, maps.device)
+        return GivenTarget(
+            truth.landmarks, truth.mask, truth.weights, truth.size, truth.sigma, given=resized(maps, size)
+        )
+
+    def _paths(self, side: int) -> list[str]:
+        return list(dict.fromkeys(pair[side] for pair in self.pairs))

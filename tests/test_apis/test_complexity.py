@@ -1,0 +1,102 @@
+"""Parameters and multiply-adds, against published numbers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmlandmark.apis import count_costs
+from mmlandmark.engine import load_config, plan_stages
+from mmlandmark.engine.mmengine_cures import config_root
+from mmlandmark.registry import MODELS
+
+CONFIGS = Path(config_root()) / "fsf_ld"
+IMAGE = (3, 512, 256)
+
+
+def build(config):
+    with torch.device("meta"):  # starting 46 million weights takes longer than counting them
+        return MODELS.build(config.model)
+
+
+def total(config, training=False, image=IMAGE):
+    return count_costs(build(config), image, training, depth=0)[0]
+
+
+@pytest.mark.parametrize(
+    ("network", "landmarks", "parameters", "gibi_macs"),
+    [
+        # Tables 1 to 3 of FSF-LD (Huang et al. 2022). The cells copied there from another row are listed in
+        # configs/fsf_ld/README.md; here stands what the networks have.
+        ("unet4", 37, 1_948_069, 19.9375),
+        ("unet4", 19, 1_947_475, 19.8671875),
+        ("unet4", 5, 1_947_013, 19.8125),
+        ("unet5", 37, 31_381_285, 104.0),
+        ("unet5", 19, 31_380_115, 103.859375),
+        ("unet5", 5, 31_379_205, 103.75),
+        ("seg-unet5", 37, 46_022_154, 177.3515625),
+        ("seg-unet5", 19, 46_019_814, 177.0703125),
+        ("seg-unet5", 5, 46_017_994, 176.8515625),
+        ("hrnet-w18", 37, 9_318_595, 8_505_311_232 / 2**30),
+        ("hrnet-w18", 19, 9_318_253, 7.9187164306640625),
+        ("hrnet-w18", 5, 9_317_987, 7.91679382324218750),
+    ],
+)
+def test_the_networks_of_fsf_ld(network, landmarks, parameters, gibi_macs):
+    data = {37: "hand_512x256", 19: "isbi2015_512x512", 5: "hip_512x256"}[landmarks]
+    config = load_config(CONFIGS / f"{network}_{data}.py")
+    cost = total(config, training=True)
+    assert (cost.parameters, cost.macs / 2**30) == (parameters, gibi_macs)
+
+
+def test_a_branch_costs_nothing_in_the_test():
+    config = load_config(CONFIGS / "seg-unet5_hand_512x256.py")
+    used, trained = total(config), total(config, training=True)
+    plain = total(load_config(CONFIGS / "unet5_hand_512x256.py"))
+    assert used.macs == plain.macs + int(1.0625 * 2**30)
+    assert trained.macs > used.macs
+
+
+@pytest.mark.parametrize("data", ["hand_512x256", "isbi2015_512x512", "hip_512x256"])
+@pytest.mark.parametrize("method", ["fsf-ld", "fast-kd"])
+@pytest.mark.parametrize("teacher", ["unet5", "seg-unet5"])
+def test_a_distilled_student_costs_what_it_costs_alone(method, teacher, data):
+    config = load_config(CONFIGS / f"{method}_{teacher}_unet4_{data}.py")
+    first, second = plan_stages(config, "work_dirs/x")
+    alone = total(load_config(CONFIGS / f"unet4_{data}.py"))
+    assert total(second.config) == alone
+    assert total(first.config) == total(load_config(CONFIGS / f"{teacher}_{data}.py"))
+
+
+def test_modules_are_listed_with_all_that_is_inside():
+    config = load_config(CONFIGS / "unet4_hand_512x256.py")
+    costs = {cost.name: cost for cost in count_costs(build(config), IMAGE)}
+    parts = [costs[name] for name in ("backbone", "head")]
+    assert costs[""].macs == sum(cost.macs for cost in parts)
+    assert costs[""].parameters == sum(cost.parameters for cost in parts)
+    assert costs["backbone.up1"].output == (128, 128, 64)
+    # 3x3 convolutions of 384 -> 128 and 128 -> 128 channels at a quarter of the image.
+    assert costs["backbone.up1"].macs == 9 * (384 + 128) * 128 * 128 * 64
+
+
+def test_layers_are_counted_by_hand():
+    head = dict(
+        type="HeatmapHead",
+        num_landmarks=2,
+        codec=dict(type="GaussianHeatmapCodec", sigma=1.5),
+        loss=dict(type="EWCLoss"),
+        dims=3,
+    )
+    backbone = dict(type="UNet", in_channels=1, widths=(2, 4), dims=3, num_convs=1)
+    model = MODELS.build(dict(type="LandmarkDetector", backbone=backbone, head=head))
+    (cost,) = count_costs(model, (1, 4, 8, 8), depth=0)
+    voxels = 4 * 8 * 8
+    # down1 1 -> 2, down2 2 -> 4 at an eighth of the voxels, up1 6 -> 2, head 2 -> 2.
+    assert cost.macs == 27 * voxels * 2 + 27 * voxels // 8 * 8 + 27 * voxels * 12 + voxels * 4
+
+
+def test_counting_leaves_no_hooks():
+    model = build(load_config(CONFIGS / "unet4_hip_512x256.py"))
+    count_costs(model, IMAGE)
+    assert not any(module._forward_hooks for module in model.modules())
+    assert torch.device("meta") == next(model.parameters()).device

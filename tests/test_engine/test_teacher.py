@@ -1,0 +1,282 @@
+"""The teacher enters before the first batch, and stages around it hold what they promise."""
+
+import copy
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmlandmark import apis
+from mmlandmark.engine import (
+    ConfigError,
+    LandmarkRunner,
+    latest_checkpoint,
+    plan_stages,
+    use_teacher,
+)
+from mmlandmark.registry import MODELS
+from mmlandmark.testing import phantom_dataloader, tiny_config
+from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint
+
+ROOT = Path(__file__).parents[2]
+LESSONS = [
+    dict(
+        loss=dict(type="AttentionMapLoss"),
+        pairs=[("backbone.up1", "backbone.up2")],
+        weight=[(0, 0), (4, 0.1)],
+    ),
+    dict(
+        loss=dict(type="FeatureMSELoss", student_channels=8, teacher_channels=16),
+        pairs=[("backbone.up1", "backbone.up1")],
+    ),
+]
+EMA = dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.2, update_buffers=True)
+
+
+def teacher_model(config):
+    model = copy.deepcopy(config.model.to_dict())
+    model["backbone"]["widths"] = (8, 16, 16)
+    return model
+
+
+def student_model(config, checkpoint, teacher=()):
+    return dict(
+        config.model.to_dict(),
+        type="DistilledDetector",
+        teacher=dict(teacher, checkpoint=str(checkpoint)),
+        lessons=copy.deepcopy(LESSONS),
+    )
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    """Return the checkpoint of a teacher, in the folder of its training."""
+    folder = tmp_path_factory.mktemp("teacher")
+    config = tiny_config(folder, max_epochs=1)
+    config.model = teacher_model(config)
+    apis.train_config(config)
+    return folder / "epoch_1.pth"
+
+
+def student_config(folder, checkpoint, hook=(), teacher=(), **overrides):
+    config = tiny_config(folder, **overrides)
+    config.model = student_model(config, checkpoint, teacher)
+    config.custom_hooks = [dict(type="TeacherHook", **dict(hook)), *config.get("custom_hooks", ())]
+    return config
+
+
+def test_student_and_teacher_are_seen_side_by_side(tmp_path, taught, caplog):
+    config = student_config(tmp_path, taught, log_level="INFO", experiment_name=f"seen_{tmp_path}")
+    config.default_hooks.logger = dict(type="LoggerHook", interval=1)
+    found = apis.train_config(config)
+    assert found["teacher/mre"] > 0
+    assert "teacher/num_images" not in found
+    alone = tiny_config(tmp_path / "alone")
+    alone.model = teacher_model(alone)
+    expected = apis.test_config(alone, taught, out_dir=tmp_path / "alone")
+    assert found["teacher/mre"] == pytest.approx(expected["mre"])
+    log = next(tmp_path.glob("*/*.log")).read_text()
+    assert f"mre: student {found['mre']:.4g}, teacher {found['teacher/mre']:.4g}" in log
+    scalars = [
+        json.loads(line) for line in next(tmp_path.glob("*/vis_data/scalars.json")).read_text().splitlines()
+    ]
+    assert sum("teacher/mre" in line for line in scalars) == 2, "the teacher stands beside every validation"
+    pictures = sorted(tmp_path.glob("*/vis_data/vis_image/features_*.png"))
+    assert len(pictures) == 2
+    height, width = cv2.imread(str(pictures[0])).shape[:2]
+    assert width > height, "teacher and student in rows; two taps, heatmaps and annotation in columns"
+
+
+def test_its_checkpoint_is_the_plain_students(tmp_path, taught):
+    config = student_config(tmp_path, taught, max_epochs=1, custom_hooks=[EMA])
+    apis.train_config(config)
+    checkpoint = load_checkpoint(tmp_path / "epoch_1.pth")
+    plain = tiny_config(tmp_path / "plain")
+    check_state_dict(MODELS.build(plain.model), checkpoint["state_dict"], "student")
+    assert sorted(checkpoint["training_state_dict"]) == [
+        "lesson_losses.1.connector.bias",
+        "lesson_losses.1.connector.weight",
+    ]
+    own = apis.test_config(config, tmp_path / "epoch_1.pth")
+    as_plain = apis.test_config(plain, tmp_path / "epoch_1.pth")
+    assert own == as_plain
+    teacher = load_checkpoint(taught)["state_dict"]
+    size = sum(v.numel() for v in teacher.values())
+    written = sum(v.numel() for v in checkpoint["ema_state_dict"].values())
+    assert written < size, "the mean of weights must not hold a teacher"
+
+
+def finished(folder, taught, epochs, resume=False):
+    config = student_config(
+        folder,
+        taught,
+        max_epochs=4,
+        resume=resume,
+        custom_hooks=[EMA],
+        experiment_name=f"{folder}_{epochs}_{resume}",
+    )
+    runner = LandmarkRunner.from_cfg(config)
+    if epochs < 4:
+        runner.train_loop._max_epochs = epochs
+    runner.train()
+    return load_checkpoint(latest_checkpoint(folder))
+
+
+def test_four_epochs_equal_two_and_two(tmp_path, taught):
+    whole = finished(tmp_path / "whole", taught, 4)
+    finished(tmp_path / "parts", taught, 2)
+    parts = finished(tmp_path / "parts", taught, 4, resume=True)
+    for part in ("state_dict", "training_state_dict", "ema_state_dict"):
+        assert set(whole[part]) == set(parts[part])
+        for key, value in whole[part].items():
+            assert torch.equal(value, parts[part][key]), (part, key)
+
+
+def message(config):
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        apis.train_config(config)
+    assert latest_checkpoint(config.work_dir) is None, "no batch may have run"
+    return str(error.value)
+
+
+def test_a_wrong_teacher_is_told_before_the_first_batch(tmp_path, taught):
+    def config(name, **kwargs):
+        return student_config(tmp_path / name, kwargs.pop("checkpoint", taught), **kwargs)
+
+    assert "nowhere.pth does not exist" in message(config("a", checkpoint=tmp_path / "nowhere.pth"))
+    other = config("b")
+    other.model.head.num_landmarks = 37
+    for key in ("train", "val", "test"):
+        other[f"{key}_dataloader"] = phantom_dataloader(37, train=key == "train")
+    assert "the teacher finds 19 landmarks, the student 37" in message(other)
+    larger = config("c")
+    for key in ("train", "val", "test"):
+        larger[f"{key}_dataloader"] = phantom_dataloader(size=(96, 64), train=key == "train")
+    found = message(larger)
+    assert "images have (64, 64) there, (96, 64) here" in found
+    brighter = config("d")
+    brighter.model.data_preprocessor.mean = 0.5
+    assert "data_preprocessor.mean is [0.4" in message(brighter)
+    assert "holds the weights of another model" in message(
+        config("e", teacher=dict(config=tiny_config(tmp_path / "f").model.to_dict()))
+    )
+    lonely = tmp_path / "lonely" / "epoch_1.pth"
+    lonely.parent.mkdir()
+    lonely.write_bytes(taught.read_bytes())
+    assert "say with model.teacher.config what the teacher is" in message(config("g", checkpoint=lonely))
+    without = config("h")
+    without.model.teacher = dict()
+    assert "name the checkpoint of the teacher" in message(without)
+    plain = tiny_config(tmp_path / "i", custom_hooks=[dict(type="TeacherHook")])
+    assert "the model is a LandmarkDetector" in message(plain)
+
+
+def test_other_names_of_landmarks_are_told(tmp_path, taught):
+    checkpoint = load_checkpoint(taught)
+    checkpoint["meta"]["dataset_meta"]["landmark_names"][3] = "elsewhere"
+    changed = tmp_path / "changed.pth"
+    torch.save(checkpoint, changed)
+    config = student_config(
+        tmp_path / "run", changed, teacher=dict(config=teacher_model(tiny_config(tmp_path)))
+    )
+    assert "landmark 3 is 'elsewhere' there" in message(config)
+
+
+def two_stages(folder, epochs=3):
+    config = tiny_config(folder, max_epochs=epochs)
+    student = student_model(config, "stage:teacher:last")
+    config.stages = [
+        dict(name="teacher", model=teacher_model(config), train_cfg=dict(max_epochs=1)),
+        dict(name="student", model=student, custom_hooks=[dict(type="TeacherHook", num_samples=0), EMA]),
+    ]
+    return config
+
+
+def test_two_stages_in_one_command(tmp_path, taught):
+    config = two_stages(tmp_path, epochs=1)
+    results = apis.train_config(config)
+    assert list(results) == ["teacher", "student"]
+    before = (tmp_path / "01_teacher/epoch_1.pth").stat().st_mtime_ns
+    assert apis.train_config(config) == results
+    assert (tmp_path / "01_teacher/epoch_1.pth").stat().st_mtime_ns == before
+    # The student is tested without its teacher.
+    (tmp_path / "01_teacher").rename(tmp_path / "gone")
+    assert apis.test_config(config, tmp_path / "02_student/epoch_1.pth")["mre"] > 0
+
+    # A teacher that is there already takes the place of the first stage.
+    ready = two_stages(tmp_path / "ready", epochs=1)
+    use_teacher(ready, str(taught))
+    assert list(apis.train_config(ready)) == ["student"]
+    assert [p.name for p in (tmp_path / "ready").glob("0*")] == ["02_student"]
+    with pytest.raises(ConfigError, match="there is none here"):
+        use_teacher(tiny_config(tmp_path), "x.pth")
+
+
+def test_a_mistake_in_the_last_stage_is_told_before_the_first(tmp_path):
+    config = two_stages(tmp_path)
+    config.stages[1].model.lessons[0].pairs = [("backbone.up1", "backbone.up7")]
+    with pytest.raises(ValueError, match=r"the teacher has no module 'backbone.up7'"):
+        apis.train_config(config)
+    assert not list(tmp_path.glob("01_teacher/*"))
+    config = two_stages(tmp_path)
+    config.stages[0].model.head.num_landmarks = 5
+    with pytest.raises(ValueError, match="the teacher finds 5 landmarks, the student 19"):
+        apis.train_config(config)
+
+
+def test_killed_in_the_second_stage_it_ends_the_same(tmp_path):
+    file = tmp_path / "config.py"
+    Config(two_stages(tmp_path, epochs=3)._cfg_dict).dump(file)
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+
+    def command(folder):
+        return [sys.executable, str(ROOT / "tools/train.py"), str(file), "--work-dir", str(folder)]
+
+    def finish(folder):
+        done = subprocess.run(command(folder), env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        note = json.loads((folder / "02_student/stage.json").read_text())
+        return note["metrics"], load_checkpoint(folder / "02_student" / note["checkpoint"])
+
+    killed = tmp_path / "killed"
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(command(killed), env=environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + 180
+        while latest_checkpoint(killed / "02_student") is None and process.poll() is None:
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-2000:]
+            time.sleep(0.01)
+        assert process.poll() is None, "the run ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert latest_checkpoint(killed / "02_student").name != "epoch_3.pth"
+    (metrics, whole), (again, parts) = finish(tmp_path / "whole"), finish(killed)
+    assert metrics == again
+    for key, value in whole["state_dict"].items():
+        assert torch.equal(value, parts["state_dict"][key]), key
+
+
+def test_stages_that_are_left_out_keep_the_numbers_of_others(tmp_path):
+    config = two_stages(tmp_path)
+    config.stages[0].skip = True
+    config.stages[1].model.teacher.checkpoint = "x.pth"
+    assert [stage.folder.name for stage in plan_stages(config, tmp_path)] == ["02_student"]
+    config.stages[1].model.teacher.checkpoint = "stage:teacher:last"
+    with pytest.raises(ConfigError, match="one of the stages before it"):
+        plan_stages(config, tmp_path)
+
+
+def test_the_log_names_no_missing_weights(tmp_path, taught, caplog):
+    with caplog.at_level(logging.WARNING):
+        config = student_config(tmp_path, taught, max_epochs=1, log_level="INFO")
+        apis.train_config(config)
+        apis.test_config(config, tmp_path / "epoch_1.pth")
+    assert "missing keys" not in "".join(p.read_text() for p in tmp_path.rglob("*.log"))

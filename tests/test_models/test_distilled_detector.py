@@ -1,0 +1,221 @@
+"""A distilled student is a plain student; its teacher is no part of it."""
+
+import copy
+
+import pytest
+import torch
+
+from mmlandmark.models.taps import listening
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.utils.checkpoint import training_keys
+
+K = 3
+HEAD = dict(
+    type="HeatmapHead",
+    num_landmarks=K,
+    codec=dict(type="GaussianHeatmapCodec", sigma=1.5),
+    loss=dict(type="HeatmapMSELoss", reduction="sum"),
+)
+PLAIN = dict(type="LandmarkDetector", backbone=dict(type="UNet", widths=(4, 6, 8)), head=HEAD)
+TEACHER = dict(PLAIN, backbone=dict(type="UNet", widths=(4, 6, 8, 10)))
+PAIRS = [("backbone.up1", "backbone.up2"), ("backbone.up2", "backbone.up3")]
+FSF = dict(loss=dict(type="AttentionMapLoss"), pairs=PAIRS, weight=0.5)
+MIMICRY = dict(loss=dict(type="HeatmapMSELoss", reduction="sum"), weight=0.5)
+
+
+def batch(size=16):
+    torch.manual_seed(0)
+    points = torch.rand(2, K, 2) * (size - 1)
+    points[0, 0] = float("nan")
+    samples = [
+        LandmarkDataSample.from_landmarks(p.numpy(), sample_id=str(i), ori_shape=(size, size))
+        for i, p in enumerate(points)
+    ]
+    return torch.rand(2, 1, size, size), samples
+
+
+def student(lessons, teacher=TEACHER, **changes):
+    torch.manual_seed(1)
+    config = dict(
+        PLAIN, type="DistilledDetector", teacher=dict(checkpoint="x.pth"), lessons=lessons, **changes
+    )
+    detector = MODELS.build(copy.deepcopy(config))
+    if teacher is not None:
+        detector.attach_teacher(MODELS.build(copy.deepcopy(teacher)))
+    return detector
+
+
+def test_the_loss_of_fsf_ld_is_eq_10():
+    detector, (inputs, samples) = student([FSF]), batch()
+    losses = detector.loss(inputs, samples)
+    assert sorted(losses) == ["loss_heatmapmse", "loss_lesson0_attentionmap"]
+    with listening(detector, ["backbone.up1", "backbone.up2"]) as own:
+        detector.raw_maps(inputs)
+    with listening(detector.teacher, ["backbone.up2", "backbone.up3"]) as taught:
+        detector.teacher.raw_maps(inputs)
+    total = 0.0
+    for mine, theirs in PAIRS:
+        difference = taught[theirs].square().mean(1) - own[mine].square().mean(1)
+        total = total + difference.flatten(1).norm(dim=1).mean()
+    torch.testing.assert_close(losses["loss_lesson0_attentionmap"], 0.5 * total / 2)
+    plain = MODELS.build(copy.deepcopy(PLAIN))
+    plain.load_state_dict(detector.state_dict())
+    torch.testing.assert_close(
+        losses["loss_heatmapmse"], plain.loss(inputs, samples)["loss_heatmapmse"], rtol=0, atol=0
+    )
+
+
+def test_the_loss_of_fast_kd_is_half_and_half():
+    head = dict(HEAD, loss=dict(HEAD["loss"], loss_weight=0.5))
+    detector, (inputs, samples) = student([MIMICRY], head=head), batch()
+    losses = detector.loss(inputs, samples)
+    maps, wanted = detector.raw_maps(inputs), detector.teacher.raw_maps(inputs)
+    mask = torch.stack([s.mask for s in samples])
+    squares = (maps - wanted).square().flatten(2).sum(-1)
+    torch.testing.assert_close(losses["loss_lesson0_heatmapmse"], 0.5 * squares[mask].sum() / 2)
+    truth = detector.head.encode(samples, (16, 16), (16, 16), "cpu").heatmaps
+    squares = (maps - truth).square().flatten(2).sum(-1)
+    torch.testing.assert_close(losses["loss_heatmapmse"], 0.5 * squares[mask].sum() / 2)
+
+
+def test_it_is_the_plain_student():
+    detector, plain = student([FSF, MIMICRY]), MODELS.build(copy.deepcopy(PLAIN))
+    assert list(detector.state_dict()) == list(plain.state_dict())
+    assert [n for n, _ in detector.named_parameters()] == [n for n, _ in plain.named_parameters()]
+    assert [n for n, _ in detector.named_modules() if "teacher" in n] == []
+    plain.load_state_dict(detector.state_dict())
+    inputs, _ = batch()
+    for one, other in zip(detector.eval().predict(inputs), plain.eval().predict(inputs), strict=True):
+        assert torch.equal(one.pred_landmarks, other.pred_landmarks)
+
+
+def test_a_connector_learns_and_stays_out_of_what_is_used():
+    lesson = dict(
+        loss=dict(type="FeatureMSELoss", student_channels=6, teacher_channels=8),
+        pairs=[("backbone.up1", "backbone.up1")],
+    )
+    detector, (inputs, samples) = student([lesson]), batch()
+    assert training_keys(detector) == {f"lesson_losses.0.connector.{k}" for k in ("weight", "bias")}
+    detector.loss(inputs, samples)["loss_lesson0_featuremse"].backward()
+    assert detector.lesson_losses[0].connector.weight.grad.any()
+
+
+def test_the_teacher_stays_as_it_is():
+    bn = dict(TEACHER, backbone=dict(TEACHER["backbone"], norm_cfg=dict(type="BN")))
+    detector, (inputs, samples) = student([FSF, MIMICRY], bn), batch()
+    detector.train()
+    before = copy.deepcopy(detector.teacher.state_dict())
+    sum(detector.loss(inputs, samples).values()).backward()
+    assert not any(module.training for module in detector.teacher.modules())
+    assert not any(p.requires_grad or p.grad is not None for p in detector.teacher.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in detector.teacher.state_dict().items())
+    # A copy, as the mean of weights keeps one, has no second teacher.
+    assert copy.deepcopy(detector).teacher is detector.teacher
+
+
+def test_the_teacher_runs_no_deeper_than_its_last_tap():
+    shallow = dict(FSF, pairs=[("backbone.up1", "backbone.up1")])
+    detector, (inputs, samples) = student([shallow]), batch()
+    ran, recorded = [], []
+    for name in ("up1", "up2", "up3"):
+        module = getattr(detector.teacher.backbone, name)
+        module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+        module.register_forward_pre_hook(lambda *_: recorded.append(torch.is_grad_enabled()))
+    detector.loss(inputs, samples)
+    assert ran == ["up1"]
+    assert recorded == [False]
+
+
+def test_weights_follow_the_epoch_alone():
+    ramp = dict(FSF, weight=[(0, 0.0), (4, 0.5), (8, 0.5), (10, 0.0)])
+    detector, (inputs, samples) = student([ramp]), batch()
+    weights = []
+    for epoch in (0, 1, 4, 7, 9, 10, 50):
+        detector.epoch = epoch
+        weights.append(detector.lessons[0].weight(epoch))
+        losses = detector.loss(inputs, samples)
+        assert float(losses["loss_lesson0_attentionmap"] > 0) == float(weights[-1] > 0)
+    assert weights == [0.0, 0.125, 0.5, 0.5, 0.25, 0.0, 0.0]
+
+
+def test_without_weight_the_teacher_is_not_asked():
+    detector, (inputs, samples) = student([dict(FSF, weight=[(0, 0.0), (1, 1.0)])]), batch()
+    asked = []
+    detector.teacher.backbone.register_forward_pre_hook(lambda *_: asked.append(1))
+    detector.loss(inputs, samples)
+    assert not asked
+    detector.epoch = 1
+    detector.loss(inputs, samples)
+    assert asked
+
+
+@pytest.mark.parametrize(
+    ("teacher", "pairs", "size"),
+    [
+        (dict(type="HRNet", width=2, modules=(1, 1, 1), in_channels=1, out_indices=(0,)), "backbone", 64),
+        (dict(type="ResNet", depth=18, base_channels=2, in_channels=1, out_indices=(0,)), "backbone", 64),
+        (dict(type="UNet", widths=(2, 3, 4), stem_stride=2), "backbone.up2", 16),
+    ],
+)
+def test_any_teacher_teaches(teacher, pairs, size):
+    lessons = [dict(FSF, pairs=[("backbone.up2", pairs)]), MIMICRY]
+    detector, (inputs, samples) = student(lessons, dict(PLAIN, backbone=teacher)), batch(size)
+    losses = detector.loss(inputs, samples)
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(value) and value > 0 for value in losses.values())
+
+
+def test_a_farnet_teaches():
+    farnet = dict(
+        type="LandmarkDetector",
+        backbone=dict(type="VGG", in_channels=1, widths=(2, 2, 4, 4, 4), out_indices=(0, 1, 2, 3)),
+        neck=dict(type="MSFA", channels=4),
+        head=dict(HEAD, type="FeatureRefinementHead", image_channels=1, loss=dict(type="EWCLoss")),
+    )
+    detector, (inputs, samples) = student([MIMICRY], farnet), batch(64)
+    losses = detector.loss(inputs, samples)
+    assert losses["loss_lesson0_heatmapmse"] > 0
+
+
+def test_a_distribution_teaches_by_cross_entropy():
+    softmax = dict(HEAD, codec=dict(HEAD["codec"], activation="softmax"))
+    lesson = dict(loss=dict(type="SpatialCrossEntropyLoss"))
+    detector = student([lesson], dict(TEACHER, head=softmax), head=softmax)
+    inputs, samples = batch()
+    found = detector.loss(inputs, samples)["loss_lesson0_spatialcrossentropy"]
+    log_p = detector.raw_maps(inputs).flatten(2).log_softmax(-1)
+    q = detector.teacher.raw_maps(inputs).flatten(2).softmax(-1)
+    mask = torch.stack([s.mask for s in samples])
+    torch.testing.assert_close(found, -(q * log_p).sum(-1)[mask].mean())
+
+
+def test_mistakes_are_named():
+    with pytest.raises(
+        ValueError, match=r"the student has no module 'backbone.up9'; close to it: backbone.up"
+    ):
+        student([dict(FSF, pairs=[("backbone.up9", "backbone.up1")])])
+    with pytest.raises(
+        ValueError, match=r"the teacher has no module 'backbone.up9'; close to it: backbone.up"
+    ):
+        student([dict(FSF, pairs=[("backbone.up1", "backbone.up9")])])
+    with pytest.raises(ValueError, match="AttentionMapLoss compares features: give pairs"):
+        student([dict(loss=dict(type="AttentionMapLoss"))])
+    with pytest.raises(ValueError, match="leave pairs out"):
+        student([dict(MIMICRY, pairs=PAIRS)])
+    with pytest.raises(ValueError, match="growing epochs"):
+        student([dict(FSF, weight=[(4, 0.0), (0, 0.5)])])
+    with pytest.raises(ValueError, match=r"path in the teacher\), got"):
+        student([dict(FSF, pairs=["backbone.up1"])])
+    with pytest.raises(ValueError, match="at least one lesson"):
+        student([])
+    with pytest.raises(ValueError, match="the teacher finds 5 landmarks, the student 3"):
+        student([FSF], dict(TEACHER, head=dict(HEAD, num_landmarks=5)))
+    softmax = dict(HEAD, codec=dict(HEAD["codec"], activation="softmax"))
+    with pytest.raises(
+        ValueError, match=r"codec.activation is 'softmax' in the teacher, None in the student"
+    ):
+        student([MIMICRY], dict(TEACHER, head=softmax))
+    inputs, samples = batch()
+    with pytest.raises(RuntimeError, match="TeacherHook"):
+        student([FSF], None).loss(inputs, samples)

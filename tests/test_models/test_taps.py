@@ -1,0 +1,62 @@
+"""What modules return is heard, and nothing behind the last of them is computed."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmlandmark.models.taps import check_taps, listening
+
+
+class Chain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 3, 1)
+        self.last = nn.Identity()
+        self.seen = []
+
+    def forward(self, x):
+        for name in ("first", "second", "last"):
+            x = getattr(self, name)(x)
+            self.seen.append(name)
+        return x, x
+
+
+def test_outputs_are_heard():
+    network, image = Chain(), torch.rand(1, 1, 2, 2)
+    with listening(network, ["first", "last"]) as found:
+        output = network(image)
+    assert sorted(found) == ["first", "last"]
+    assert found["last"] is output[0]
+    assert torch.equal(found["first"], network.first(image))
+    assert found["first"].grad_fn is not None
+    assert not network.first._forward_hooks
+
+
+def test_of_several_outputs_the_first_is_kept():
+    network = nn.Sequential(Chain())
+    with listening(network, ["0"]) as found:
+        output = network(torch.rand(1, 1, 2, 2))
+    assert found["0"] is output[0]
+
+
+def test_the_pass_ends_with_the_last_tap():
+    network = Chain()
+    with listening(network, ["second"], stop=True) as found:
+        network(torch.rand(1, 1, 2, 2))
+    assert sorted(found) == ["second"]
+    assert network.seen == ["first"], "what comes behind the last tap must not run"
+    assert not network.second._forward_hooks
+
+
+def test_an_error_inside_is_not_swallowed():
+    network = Chain()
+    with pytest.raises(RuntimeError, match="channels"), listening(network, ["last"], stop=True):
+        network(torch.rand(1, 3, 2, 2))
+    assert not network.last._forward_hooks
+
+
+def test_close_names_are_listed():
+    with pytest.raises(ValueError, match=r"the student has no module 'sekond'; close to it: second"):
+        check_taps(Chain(), ["first", "sekond"], "the student")
+    with pytest.raises(ValueError, match="close to it: first, second, last"):
+        check_taps(Chain(), ["xyz"], "the student")

@@ -1,0 +1,56 @@
+"""tools/get_flops.py: what a config's detector costs."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from mmlandmark.testing import tiny_config
+
+_SPEC = importlib.util.spec_from_file_location(
+    "get_flops", Path(__file__).parents[2] / "tools" / "get_flops.py"
+)
+tool = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(tool)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "tiny.py"
+    tiny_config(tmp_path / "run").dump(path)
+    return path
+
+
+def test_it_counts_and_measures(config, tmp_path, capsys):
+    out = tmp_path / "cost.json"
+    tool.main([str(config), "--rounds", "2", "--out", str(out)])
+    printed = capsys.readouterr().out
+    assert "one image of 1 x 64 x 64" in printed
+    found = json.loads(out.read_text())
+    rows = {row["module"]: row for row in found["modules"]}
+    # 1 -> 8 -> 8, 8 -> 16 -> 16 at a quarter, 24 -> 8 -> 8; head 8 -> 19.
+    pixels = 64 * 64
+    macs = 9 * (8 + 64 + (128 + 256) // 4 + 192 + 64) * pixels + 8 * 19 * pixels
+    assert rows["total"]["macs"] == macs
+    assert rows["total"]["macs"] == rows["backbone"]["macs"] + rows["head"]["macs"]
+    assert f"{macs / 1e9:.5g}" in printed
+    assert f"{macs / 2**30:.10g}" in printed
+    assert found["latency_seconds"] > 0
+    assert found["threads"] >= 1
+
+
+def test_a_size_can_be_given(config, capsys):
+    tool.main([str(config), "--rounds", "0", "--size", "32", "64", "--depth", "1"])
+    printed = capsys.readouterr().out
+    assert "one image of 1 x 32 x 64" in printed
+    assert "latency" not in printed
+    assert "backbone.up1" not in printed
+
+
+def test_without_any_size_it_asks(tmp_path):
+    config = tiny_config(tmp_path / "run")
+    config.test_dataloader.dataset.pipeline = [dict(type="LoadImage")]
+    config.dump(tmp_path / "tiny.py")
+    with pytest.raises(ValueError, match="give --size H W"):
+        tool.main([str(tmp_path / "tiny.py")])

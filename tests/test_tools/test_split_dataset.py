@@ -1,0 +1,71 @@
+"""tools/split_dataset.py: lists of ids, by group, the same every time."""
+
+import importlib.util
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mmlandmark.datasets.records import deal_parts
+from mmlandmark.testing import tiny_config
+
+_SPEC = importlib.util.spec_from_file_location(
+    "split_dataset", Path(__file__).parents[2] / "tools" / "split_dataset.py"
+)
+tool = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(tool)
+
+
+def records(count, group=lambda i: None):
+    return [dict(sample_id=f"case{i:04d}", group=group(i)) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    # The parts of FSF-LD (Huang et al. 2022): hands, cephalograms, halves of hips.
+    [(895, (537, 179, 179)), (400, (240, 80, 80)), (420, (252, 84, 84)), (7, (4, 2, 1))],
+)
+def test_sizes_are_the_shares(count, sizes):
+    shares = dict(train=6, test1=2, test2=2)
+    parts = deal_parts(records(count), shares)
+    assert tuple(map(len, parts.values())) == sizes
+    assert sorted(i for ids in parts.values() for i in ids) == [r["sample_id"] for r in records(count)]
+    assert parts == deal_parts(list(reversed(records(count))), shares), (
+        "the order of records is of no account"
+    )
+    assert parts != deal_parts(records(count), shares, seed=1)
+
+
+def test_groups_stay_together():
+    cases = records(420, lambda i: f"person{i // 2}")
+    parts = deal_parts(cases, dict(train=6, test1=2, test2=2))
+    assert [len(ids) for ids in parts.values()] == [252, 84, 84]
+    part_of = {i: name for name, ids in parts.items() for i in ids}
+    homes = Counter((r["group"], part_of[r["sample_id"]]) for r in cases)
+    assert set(homes.values()) == {2}
+
+
+def test_too_few():
+    with pytest.raises(ValueError, match=r"too few .*: \['b', 'c'\] are empty"):
+        deal_parts(records(3, lambda i: "one"), dict(a=1, b=1, c=1))
+    with pytest.raises(ValueError, match="positive share"):
+        deal_parts(records(3), dict(a=1, b=0))
+
+
+def test_lists_are_written_once(tmp_path, capsys):
+    samples = [dict(id=f"p{i}", landmarks=[[1, 2], [3, 4]]) for i in range(10)]
+    (tmp_path / "all.json").write_text(json.dumps(dict(samples=samples)))
+    dataset = dict(type="LandmarkDataset", ann_file=str(tmp_path / "all.json"), ids="nowhere.txt")
+    config = tiny_config(tmp_path / "run")
+    config.test_dataloader = dict(batch_size=1, dataset=dataset)
+    config.dump(tmp_path / "config.py")
+    call = [str(tmp_path / "config.py"), "--parts", "train=6", "test=4", "--out", str(tmp_path / "lists")]
+    tool.main(call)
+    lists = {p.name: p.read_text().split() for p in (tmp_path / "lists").iterdir()}
+    assert {name: len(ids) for name, ids in lists.items()} == {"train.txt": 6, "test.txt": 4}
+    assert "train.txt: 6 ids" in capsys.readouterr().out
+    tool.main(call)
+    with pytest.raises(ValueError, match="lists other ids; remove it"):
+        tool.main([*call, "--seed", "5"])
+    assert {p.name: p.read_text().split() for p in (tmp_path / "lists").iterdir()} == lists

@@ -1,0 +1,58 @@
+"""Deal the cases of a config's data out to parts, by group, and write a list of ids for each.
+
+A dataset reads such a list with `ids=`. The same seed gives the same lists; lists that are there already and
+say something else are not overwritten:
+
+    python tools/split_dataset.py configs/fsf_ld/unet4_hand_512x256.py --parts train=6 test=4 --out splits
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmlandmark.utils.command_line import CfgOptions, add_config_arguments, run_tool
+from mmlandmark.utils.files import atomic_write_text
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_config_arguments(parser)
+    parser.add_argument(
+        "--parts", nargs="+", action=CfgOptions, required=True, metavar="NAME=SHARE", help="train=6 test=2"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the shuffle (default 0)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for NAME.txt")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Split."""
+    args = parse_args(argv)
+    from mmlandmark.datasets import leaf_datasets
+    from mmlandmark.datasets.records import deal_parts
+    from mmlandmark.engine import load_config
+    from mmlandmark.registry import DATASETS
+
+    config = load_config(args.config, args.cfg_options)
+    selection = dict(split=None, fold=None, num_folds=None, ids=None)
+    dataset = dict(config.test_dataloader.dataset, **selection, pipeline=[], missing_images="keep")
+    (leaf,) = leaf_datasets(DATASETS.build(dataset))
+    records = [leaf.get_data_info(i) for i in range(len(leaf))]
+    texts = {
+        args.out / f"{name}.txt": "\n".join(ids) + "\n"
+        for name, ids in deal_parts(records, args.parts, args.seed).items()
+    }
+    for path, text in texts.items():
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
+            raise ValueError(f"{path} lists other ids; remove it to replace it, or choose another --out")
+    for path, text in texts.items():
+        atomic_write_text(path, text)
+        print(f"{path}: {text.count(chr(10))} ids")
+
+
+if __name__ == "__main__":
+    run_tool(main)
