@@ -69,6 +69,7 @@ def smaller(pipeline: list[dict]) -> list[dict]:
         )
         | ({"amplitude": step["amplitude"] / SHRINK} if "amplitude" in step else {})
         for step in pipeline
+        if step["type"] != "TakeHalf"  # a phantom is no half
     ]
 
 
