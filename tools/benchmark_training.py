@@ -2,8 +2,8 @@
 
 Compared are the step as it is and with the operators in plain PyTorch; with the EWC loss a minimal loop as
 published code has it, targets drawn by NumPy, sample by sample, and the loss written out; with a backbone
-that can, the step that recomputes activations instead of storing them; with --against the config with other
-values.
+that can, the step that recomputes activations instead of storing them; with a distilled detector the step of
+its student alone and the pass of its teacher; with --against the config with other values.
 
     python tools/benchmark_training.py configs/farnet/farnet_densenet121_isbi2015_800x640.py --size 800 640
 """
@@ -24,6 +24,7 @@ from mmlandmark.utils.files import atomic_write_json
 from mmlandmark.utils.host_memory import keep_freed_memory
 
 OURS = "mmlandmark"
+STUDENT, TEACHER = "student alone", "teacher's pass"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -54,13 +55,23 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
     """Return a model, and by name steps that train it, or a rival of it, on the same images."""
     import torch
 
+    from mmlandmark.engine import plan_stages
+    from mmlandmark.models.detectors import DistilledDetector, LandmarkDetector
     from mmlandmark.models.losses import EWCLoss
     from mmlandmark.ops.backend import using_reference
     from mmlandmark.registry import MODELS
     from mmlandmark.structures import LandmarkDataSample
 
     torch.manual_seed(0)
+    stages = plan_stages(config, "work_dirs") if config.get("stages") else []
+    config = stages[-1].config if stages else config
     model = MODELS.build(config.model).to(args.device).train()
+    if isinstance(model, DistilledDetector):  # it learns from the stage before its own
+        if len(stages) < 2:
+            raise ValueError(
+                f"{args.config}: a student's step is measured with the stage that trains its teacher"
+            )
+        model.attach_teacher(MODELS.build(stages[-2].config.model).to(args.device))
     size = tuple(args.size)
     channels = config.model.get("data_preprocessor", {}).get("channels") or 3
     images = torch.rand(args.batch, channels, *size)
@@ -99,6 +110,14 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
                 model.backbone.with_checkpoint = False
 
         found["backbone recomputed"] = recomputed
+    if isinstance(model, DistilledDetector):
+        found[STUDENT] = step(model, lambda: sum(LandmarkDetector.loss(model, inputs, samples).values()))
+
+        def teach() -> None:
+            with torch.no_grad():
+                model.teacher.raw_maps(inputs)
+
+        found[TEACHER] = teach
     if args.against:
         other = copy.deepcopy(config)
         other.merge_from_dict(args.against)
@@ -163,6 +182,9 @@ def main(argv: list[str] | None = None) -> None:
         )
         for name, times in seconds.items()
     }
+    if TEACHER in seconds:
+        both = [one + other for one, other in zip(seconds[STUDENT], seconds[TEACHER], strict=True)]
+        rows[OURS]["times_student_and_teacher"] = round(median_ratio(seconds[OURS], both), 3)
     for name, row in rows.items():
         print(f"{name:<30} {row}")
     if args.out:

@@ -7,6 +7,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
+import pytest
 import torch
 
 from mmlandmark.testing import tiny_config
@@ -56,3 +57,42 @@ def test_writes_a_record(tmp_path, monkeypatch, capsys):
     }
     assert record["steps"]["mmlandmark"]["times_ours"] == 1
     assert "published recipe" in capsys.readouterr().out
+
+
+def test_a_student_is_measured_beside_itself_alone_and_its_teacher(tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "keep_freed_memory", lambda: True)
+    monkeypatch.setattr(tool, "memory_of", lambda name, argv: 0)  # measured in a process each, elsewhere
+    config = tiny_config("unused")
+    plain = config.model.to_dict()
+    lesson = dict(loss=dict(type="AttentionMapLoss"), pairs=[("backbone.up1", "backbone.up1")])
+    student = dict(
+        type="DistilledDetector",
+        teacher=dict(checkpoint="stage:teacher:last"),
+        lessons=[lesson],
+        **{k: v for k, v in plain.items() if k != "type"},
+    )
+    config.stages = [dict(name="teacher", model=plain), dict(name="student", model=student)]
+    args = Namespace(size=(64, 64), batch=1, device="cpu", against={}, config="tiny")
+    model, steps = tool.contenders(config, args)
+    steps[tool.TEACHER]()
+    assert all(p.grad is None for p in model.parameters()), "the teacher's pass trains nobody"
+    steps[tool.STUDENT]()
+    alone = {key: parameter.grad.clone() for key, parameter in model.named_parameters()}
+    again, steps = tool.contenders(config, args)  # anew, from the same start
+    steps[tool.OURS]()
+    taught = dict(again.named_parameters())
+    # A lesson on the way up changes what is learnt before it, and nothing behind it.
+    assert torch.equal(alone["head.convs.0.weight"], taught["head.convs.0.weight"].grad)
+    assert not torch.allclose(
+        alone["backbone.down1.0.conv.weight"], taught["backbone.down1.0.conv.weight"].grad
+    )
+    config.dump(tmp_path / "tiny.py")
+    out = tmp_path / "steps.json"
+    tool.main([str(tmp_path / "tiny.py"), "--size", "64", "64", "--rounds", "2", "--out", str(out)])
+    rows = json.loads(out.read_text())["steps"]
+    assert {tool.STUDENT, tool.TEACHER} < set(rows)
+    assert rows[tool.OURS]["times_student_and_teacher"] > 0
+    config.stages = config.stages[1:]
+    config.stages[0].model.teacher.checkpoint = "x.pth"
+    with pytest.raises(ValueError, match="with the stage that trains its teacher"):
+        tool.contenders(config, args)
