@@ -113,11 +113,7 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
     if isinstance(model, DistilledDetector):
         found[STUDENT] = step(model, lambda: sum(LandmarkDetector.loss(model, inputs, samples).values()))
 
-        def teach() -> None:
-            with torch.no_grad():
-                model.teacher.raw_maps(inputs)
-
-        found[TEACHER] = teach
+        found[TEACHER] = lambda: model.ask_teacher(inputs)  # as deep as the lessons need it
     if args.against:
         other = copy.deepcopy(config)
         other.merge_from_dict(args.against)

@@ -87,33 +87,37 @@ def load_sweep(path: Path) -> dict[str, Any]:
     return sweep
 
 
-def run_arm(sweep: dict[str, Any], arm: str, seed: int, work: Path, record: Path) -> None:
-    """Train one variant with one seed, going on where it was stopped, and record its test.
+def train_arm(sweep: dict[str, Any], arm: str, seed: int, work: Path) -> dict[str, Any]:
+    """Train one variant with one seed, after its teacher, or go on where that was stopped.
+
+    Returns:
+        The values of its config, the teacher's checkpoint among them.
 
     Raises:
-        ConfigError: The work folder holds a run with other values, or the arm's teacher has not been trained.
+        ConfigError: The work folder holds a run with other values.
     """
     from mmlandmark.apis import claim_folder, prepare_config
-    from mmlandmark.engine import ConfigError, latest_checkpoint
+    from mmlandmark.engine import latest_checkpoint
 
+    folder, options = work / f"{arm}_seed{seed}", dict(sweep["arms"][arm])
+    teacher = sweep["teachers"].get(arm)
+    claimed = dict(options)
+    if teacher is not None:
+        train_arm(sweep, teacher, seed, work)  # ends at once where that has been done
+        options["model.teacher.checkpoint"] = str(latest_checkpoint(work / f"{teacher}_seed{seed}"))
+        claimed["model.teacher.checkpoint"] = f"arm {teacher}"  # wherever its folder lies
+    claim_folder(folder, prepare_config(sweep["config"], options=claimed, seed=seed))
+    words = ["--work-dir", str(folder), "--seed", str(seed), "--resume", "auto"]
+    run_program("train.py", str(sweep["config"]), *words, options=options)
+    return options
+
+
+def run_arm(sweep: dict[str, Any], arm: str, seed: int, work: Path, record: Path) -> None:
+    """Train one variant with one seed, going on where it was stopped, and record its test."""
     trained = sweep["trained_as"][arm]
-    folder = work / f"{trained}_seed{seed}"
-    taught = {}
-    if trained in sweep["teachers"]:
-        teacher = work / f"{sweep['teachers'][trained]}_seed{seed}"
-        checkpoint = latest_checkpoint(teacher)
-        if checkpoint is None:
-            raise ConfigError(f"arm {trained!r} learns from what {teacher} would hold: run that arm first")
-        taught["model.teacher.checkpoint"] = str(checkpoint)
-    options = sweep["arms"][trained] | taught
-    claim_folder(folder, prepare_config(sweep["config"], options=options, seed=seed))
-    work_dir = ["--work-dir", str(folder)]
-    commands = (
-        ("train.py", trained, "--seed", str(seed), "--resume", "auto"),
-        ("test.py", arm, "--no-figures", "--record", str(record)),
-    )
-    for tool, of, *words in commands:
-        run_program(tool, str(sweep["config"]), *work_dir, *words, options=sweep["arms"][of] | taught)
+    options = train_arm(sweep, trained, seed, work) | sweep["arms"][arm]
+    words = ["--work-dir", str(work / f"{trained}_seed{seed}"), "--no-figures", "--record", str(record)]
+    run_program("test.py", str(sweep["config"]), *words, options=options)
 
 
 def run_ensemble(sweep: dict[str, Any], name: str, work: Path, record: Path) -> None:

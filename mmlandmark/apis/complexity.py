@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from mmlandmark.models.detectors import BaseDetector
+from mmlandmark.utils.checkpoint import training_keys
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class ModuleCost:
 
     Attributes:
         name: Its path, empty for the whole.
-        parameters: Number of learnt values.
+        parameters: Number of learnt values; without those that only training uses, unless it is counted.
         macs: Multiply-adds of one image.
         output: (C, *S) of what it returns last, or None where that is no tensor or it was not run.
     """
@@ -69,16 +70,22 @@ def count_costs(
     finally:
         for handle in handles:
             handle.remove()
+    left_out = set() if training else training_keys(model)
     return [
         ModuleCost(
             name,
-            sum(p.numel() for p in module.parameters()),
+            sum(p.numel() for key, p in module.named_parameters(name) if key not in left_out),
             sum(n for key, n in macs.items() if not name or key == name or key.startswith(name + ".")),
             outputs.get(name),
         )
         for name, module in model.named_modules()
-        if (not name or name.count(".") < depth) and (not name or any(True for _ in module.parameters()))
+        if not name or (name.count(".") < depth and _counted(module, name, left_out))
     ]
+
+
+def _counted(module: nn.Module, name: str, left_out: set[str]) -> bool:
+    """Whether a module has parameters that count."""
+    return any(key not in left_out for key, _ in module.named_parameters(name))
 
 
 def _own_macs(module: nn.Module, inputs: tuple, output: Any) -> int:

@@ -42,6 +42,8 @@ class HalfImageDataset(LandmarkDataset):
         self.left, self.right = list(left), list(right)
         self._whole_schema: LandmarkSchema | None = None
         super().__init__(*args, **kwargs)
+        if self._whole_schema is None and self._full_schema is not None and self.landmarks is None:
+            self._schema, _ = subset_schema(self._full_schema, self.left)  # known before anything is read
 
     def load_records(self) -> list[dict[str, Any]]:
         """Read the images' records and make two of each."""
@@ -57,7 +59,8 @@ class HalfImageDataset(LandmarkDataset):
                 value = record.get(key)
                 if value is not None:
                     kept[key] = points_of(value, whole, where) if key == "landmarks" else np.asarray(value)
-            readings = [points_of(r, whole, where) for r in record.get("readings") or ()]
+            read = record.get("readings")
+            readings = [] if read is None else [points_of(reading, whole, where) for reading in read]
             for half, chosen in zip(HALVES, (left, right), strict=True):
                 own = {key: value[chosen] for key, value in kept.items() if value is not None}
                 if readings:

@@ -134,12 +134,12 @@ class LandmarkRunner(Runner):
         revise_keys = [(r"^module\.", "")] if revise_keys is None else revise_keys
         model = self.model.module if is_model_wrapper(self.model) else self.model
         loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location)
+        put_training_back(loaded, model)
         if strict:
             weights = loaded.get("state_dict", loaded)
             check_state_dict(
                 model, {k.removeprefix("module."): v for k, v in weights.items()}, f"checkpoint {filename}"
             )
-        put_training_back(loaded, model)
         with _replaced("_load_checkpoint", lambda *_, **__: loaded):
             return super().load_checkpoint(filename, map_location, False, revise_keys)
 

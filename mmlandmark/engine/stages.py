@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from mmengine.dist import barrier, is_main_process
 from mmlandmark.engine.config import KNOWN_KEYS, ConfigError
 from mmlandmark.engine.runner import best_checkpoint, latest_checkpoint
 from mmlandmark.utils.config_hash import config_hash
-from mmlandmark.utils.files import atomic_write_json
+from mmlandmark.utils.files import atomic_write_json, read_json
 
 PREFIX = "stage:"
 
@@ -28,32 +28,53 @@ class Stage:
         name: Its name, unique in the run.
         folder: Its work folder, ``<work_dir>/<number>_<name>``.
         config: The whole config it runs with; references to earlier stages are not yet resolved.
+        inputs: The earlier stages that it refers to.
     """
 
     name: str
     folder: Path
     config: Config
+    inputs: tuple[Stage, ...] = ()
 
     @property
     def note(self) -> Path:
-        """The file that says that the stage is finished."""
+        """The file that says what was begun, and what came out of it."""
         return self.folder / "stage.json"
+
+    @property
+    def hash(self) -> str:
+        """A hash of the config, and of the stages that it builds on."""
+        own = config_hash(self.config, with_start=True)
+        if not self.inputs:
+            return own
+        text = ":".join([own, *(stage.hash for stage in self.inputs)])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def finished(self) -> dict[str, Any] | None:
         """Return what the finished stage left behind, or None.
 
         Raises:
-            ConfigError: It finished with another config than it has now.
+            ConfigError: It was run with another config than it has now, or after other stages.
         """
         if not self.note.is_file():
             return None
-        result = json.loads(self.note.read_text(encoding="utf-8"))
-        if result["config_hash"] != config_hash(self.config, with_start=True):
+        result = read_json(self.note)
+        if result["config_hash"] != self.hash:
             raise ConfigError(
-                f"stage {self.name!r} in {self.folder} was finished with another config; remove that folder "
-                "to run it again, or use another --work-dir"
+                f"stage {self.name!r} in {self.folder} was run with another config, or on what other stages "
+                "left; remove that folder to run it again, or use another --work-dir"
             )
-        return dict(result, path=str(self.folder))
+        return dict(result, path=str(self.folder)) if "checkpoint" in result else None
+
+    def begin(self) -> None:
+        """Note what is run here, so that nothing else goes on with it."""
+        if is_main_process():
+            atomic_write_json(self.note, dict(name=self.name, config_hash=self.hash))
+
+    def best_of(self) -> list[str]:
+        """Return the names of stages whose best checkpoint this one uses."""
+        parts = [reference.split(":") for reference in _references(_of_the_run(self.config))]
+        return [name for _, name, which in parts if which == "best"]
 
     def ready(self, results: dict[str, dict[str, Any]], strict: bool = True) -> Config:
         """Return the config to run: in the stage's folder, references replaced by checkpoints of ``results``.
@@ -74,9 +95,7 @@ class Stage:
 
 def last_stage(config: Config, work_dir: str | Path) -> Config:
     """Return the config of the last stage, to be tested: what it started from may be gone by then."""
-    *earlier, last = plan_stages(config, work_dir)
-    finished = {stage.name: result for stage in earlier if (result := stage.finished()) is not None}
-    return last.ready(finished, strict=False)
+    return plan_stages(config, work_dir)[-1].ready({}, strict=False)
 
 
 def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
@@ -106,7 +125,7 @@ def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
         merged = Config(copy.deepcopy(config._cfg_dict), filename=config.filename)
         merged.pop("stages")
         merged.merge_from_dict(overrides)
-        earlier = {s.name for s in stages}
+        earlier, inputs = {s.name: s for s in stages}, {}
         for reference in _references(_of_the_run(merged)):
             _, stage, which = [*reference.split(":"), "", ""][:3]
             if stage not in earlier or which not in ("last", "best"):
@@ -114,7 +133,9 @@ def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
                     f"{config.filename}: stage {name!r} uses {reference!r}; write stage:<name>:last or :best "
                     f"with one of the stages before it: {sorted(earlier)}"
                 )
-        stages.append(Stage(name, Path(work_dir) / f"{number:02d}_{name}", merged))
+            inputs[stage] = earlier[stage]
+        folder = Path(work_dir) / f"{number:02d}_{name}"
+        stages.append(Stage(name, folder, merged, tuple(inputs.values())))
     return stages
 
 
@@ -146,6 +167,7 @@ def run_stages(
             ready = stage.ready(results)
             if latest_checkpoint(stage.folder) is not None:
                 ready.resume, ready.load_from = True, None
+            stage.begin()
             metrics = run(ready)
             barrier()  # the process that writes the checkpoint may be the last to end the run
             result = _leave_behind(stage, metrics)
@@ -163,7 +185,7 @@ def _leave_behind(stage: Stage, metrics: dict[str, Any]) -> dict[str, Any]:
     best = best_checkpoint(stage.folder)
     result = dict(
         name=stage.name,
-        config_hash=config_hash(stage.config, with_start=True),
+        config_hash=stage.hash,
         # Relative to the folder, so that a run can be moved.
         checkpoint=last.name,
         best=best.name if best else None,

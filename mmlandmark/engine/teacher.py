@@ -10,10 +10,10 @@ import torch
 from mmengine.config import Config
 
 from mmlandmark.engine.config import ConfigError, config_of_run, input_size, load_config
-from mmlandmark.engine.stages import PREFIX, Stage
+from mmlandmark.engine.stages import PREFIX, Stage, plan_stages
 from mmlandmark.models.data_preprocessor import LandmarkDataPreprocessor
-from mmlandmark.models.detectors import BaseDetector
-from mmlandmark.registry import MODELS
+from mmlandmark.models.detectors import BaseDetector, DistilledDetector
+from mmlandmark.registry import HOOKS, MODELS
 from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, put_training_back
 
 
@@ -51,9 +51,8 @@ def load_teacher(teacher: dict[str, Any]) -> tuple[BaseDetector, Config | None, 
             raise ConfigError(f"{error}; say with model.teacher.config what the teacher is") from error
         model = config.model
     detector = MODELS.build(model)
-    weights = checkpoint.get("state_dict", checkpoint)
-    check_state_dict(detector, weights, f"teacher {path}")
     put_training_back(checkpoint, detector)
+    check_state_dict(detector, checkpoint.get("state_dict", checkpoint), f"teacher {path}")
     detector.load_state_dict(checkpoint.get("state_dict", checkpoint))
     return detector.eval(), config, checkpoint.get("meta", {}).get("dataset_meta") or {}
 
@@ -110,16 +109,26 @@ def use_teacher(config: Config, checkpoint: str) -> None:
     Raises:
         ConfigError: There is no student.
     """
-    parts = config.stages if config.get("stages") else [config]
-    students = [part for part in parts if "teacher" in (part.get("model") or {})]
+    nobody = f"{config.filename or 'the config'}: --teacher is for a DistilledDetector; there is none here"
+    if not config.get("stages"):
+        if not _is_student(config):
+            raise ConfigError(nobody)
+        config.merge_from_dict({"model.teacher.checkpoint": checkpoint})
+        return
+    stages = {stage.name: stage for stage in plan_stages(config, "work_dirs")}
+    students = {name for name, stage in stages.items() if _is_student(stage.config)}
     if not students:
-        raise ConfigError(f"{config.filename}: --teacher is for a model with a 'teacher'; there is none here")
-    for part in students:
-        before = str(part["model"]["teacher"].get("checkpoint", ""))
-        part["model"]["teacher"]["checkpoint"] = checkpoint
-        for stage in config.get("stages") or ():
-            if before.startswith(f"{PREFIX}{stage.get('name')}:"):
-                stage["skip"] = True
+        raise ConfigError(nobody)
+    for part in config.stages:
+        if part.get("skip") or part["name"] not in students:
+            continue
+        trained = _stage_of((stages[part["name"]].config.model.get("teacher") or {}).get("checkpoint"))
+        if trained in students:  # an assistant, who is taught on the way
+            continue
+        part.setdefault("model", {}).setdefault("teacher", {})["checkpoint"] = checkpoint
+        for other in config.stages:
+            if other["name"] == trained:
+                other["skip"] = True
 
 
 def check_stages(stages: Sequence[Stage]) -> None:
@@ -128,17 +137,55 @@ def check_stages(stages: Sequence[Stage]) -> None:
     A mistake in the last stage is then told before the first, not hours later.
 
     Raises:
+        ConfigError: A student has no ``TeacherHook``, or a stage asks for the best checkpoint of one that
+            keeps none.
+        FileNotFoundError: A teacher that is not trained here does not exist.
         ValueError: As building the model, :meth:`DistilledDetector.attach_teacher` or :func:`check_teacher`.
     """
     configs = {stage.name: stage.config for stage in stages}
-    for config in configs.values():
-        model = MODELS.build(config.model)
-        source = str(getattr(model, "teacher_cfg", {}).get("checkpoint", ""))
-        if source.startswith(PREFIX):
-            other = configs[source.split(":")[1]]
-            teacher = MODELS.build(other.model)
-            model.attach_teacher(teacher)
-            check_teacher(model, config, {}, teacher, other, {})
+    for stage in stages:
+        for name in stage.best_of():
+            if "save_best" not in (configs[name].get("default_hooks") or {}).get("checkpoint", {}):
+                raise ConfigError(
+                    f"stage {stage.name!r} starts from the best checkpoint of {name!r}, which keeps none: "
+                    "set save_best in its checkpoint hook"
+                )
+        model = MODELS.build(stage.config.model)
+        if not isinstance(model, DistilledDetector):
+            continue
+        kinds = [hook.get("type") for hook in stage.config.get("custom_hooks") or ()]
+        check_hook(f"stage {stage.name!r}", kinds)
+        source = model.teacher_cfg.get("checkpoint")
+        trained = _stage_of(source)
+        if trained is None:
+            load_teacher(model.teacher_cfg)
+            continue
+        other = configs[trained]
+        teacher = MODELS.build(other.model)
+        model.attach_teacher(teacher)
+        check_teacher(model, stage.config, {}, teacher, other, {})
+
+
+def check_hook(where: str, kinds: Sequence[Any]) -> None:
+    """Raise ConfigError unless a ``TeacherHook`` is among the hooks' types, names or classes."""
+    from mmlandmark.engine.hooks.teacher_hook import TeacherHook
+
+    classes = [HOOKS.get(kind) if isinstance(kind, str) else kind for kind in kinds]
+    if not any(isinstance(kind, type) and issubclass(kind, TeacherHook) for kind in classes):
+        raise ConfigError(
+            f"{where}: a DistilledDetector needs its teacher: put dict(type='TeacherHook') into custom_hooks"
+        )
+
+
+def _is_student(config: Config) -> bool:
+    kind = (config.get("model") or {}).get("type")
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, DistilledDetector)
+
+
+def _stage_of(source: Any) -> str | None:
+    """Return the stage that a checkpoint is to come from, or None for a file."""
+    return str(source).split(":")[1] if str(source).startswith(PREFIX) else None
 
 
 def _seen(preprocessor: LandmarkDataPreprocessor) -> dict[str, Any]:

@@ -38,6 +38,9 @@ def listening(network: nn.Module, paths: Sequence[str], stop: bool = False) -> I
 
     Yields:
         Path -> (B, C, *S), filled while the network runs.
+
+    Raises:
+        ValueError: The network ran without some of the modules, such as branches outside of training.
     """
     found: dict[str, Tensor] = {}
     wanted = set(paths)
@@ -53,6 +56,11 @@ def listening(network: nn.Module, paths: Sequence[str], stop: bool = False) -> I
     handles = [network.get_submodule(path).register_forward_hook(listen(path)) for path in wanted]
     try:
         yield found
+        silent = sorted(wanted - set(found))
+        if silent:
+            raise ValueError(
+                f"{type(network).__name__} has {silent}, but they do not run: tap modules that do"
+            )
     except _EverythingHeard:
         pass
     finally:

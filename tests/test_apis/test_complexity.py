@@ -54,7 +54,30 @@ def test_a_branch_costs_nothing_in_the_test():
     used, trained = total(config), total(config, training=True)
     plain = total(load_config(CONFIGS / "unet5_hand_512x256.py"))
     assert used.macs == plain.macs + int(1.0625 * 2**30)
+    assert used.parameters == plain.parameters + 2_102_784
     assert trained.macs > used.macs
+
+
+def test_what_lessons_learn_is_no_part_of_the_student():
+    config = load_config(CONFIGS / "fsf-ld_unet5_unet4_hip_512x256.py")
+    student = plan_stages(config, "work_dirs/x")[1].config
+    student.model.lessons = [
+        dict(
+            loss=dict(type="FeatureMSELoss", student_channels=64, teacher_channels=128),
+            pairs=[("backbone.up2", "backbone.up3")],
+        )
+    ]
+    alone = total(load_config(CONFIGS / "unet4_hip_512x256.py"))
+    assert total(student) == alone
+    assert total(student, training=True).parameters == alone.parameters + 64 * 128 + 128
+
+
+def test_levels_that_only_training_supervises():
+    config = load_config(CONFIGS / "unet4_hip_512x256.py")
+    config.model.backbone.out_indices = (0, 1)
+    config.model.head.level_weights = (1.0, 0.5)
+    used, trained = total(config), total(config, training=True)
+    assert trained.macs - used.macs == 64 * 5 * 256 * 128
 
 
 @pytest.mark.parametrize("data", ["hand_512x256", "isbi2015_512x512", "hip_512x256"])

@@ -76,6 +76,21 @@ def test_there_and_back(folder, size):
     assert np.isnan(whole[5]).all()
 
 
+def test_several_readers(folder):
+    text = json.loads((folder / "all.json").read_text())
+    points = text["samples"][0]["landmarks"]
+    text["samples"] = [dict(text["samples"][0], readings=[points, [*points[:5], [44, 12]]])]
+    (folder / "all.json").write_text(json.dumps(text))
+    record = halves(folder).get_data_info(1)
+    assert record["readings"].shape == (2, 3, 2)
+    np.testing.assert_array_equal(record["readings"][1, 2], [44, 12])
+
+
+def test_its_landmarks_are_known_before_anything_is_read(folder):
+    data = halves(folder, schema=dict(name="hips", landmarks=NAMES), lazy_init=True)
+    assert data.metainfo["num_landmarks"] == 3
+
+
 def test_folds_do_not_part_an_image(folder):
     one, other = (
         {r["sample_id"][0] for r in (d.get_data_info(i) for i in range(len(d)))}

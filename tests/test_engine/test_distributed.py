@@ -24,6 +24,17 @@ from mmlandmark.utils.checkpoint import load_checkpoint
 ROOT = Path(__file__).parents[2]
 
 
+PAIRS = [("backbone.up1", "backbone.up1")]
+LESSONS = [
+    dict(loss=dict(type="AttentionMapLoss"), pairs=PAIRS, weight=0.1),
+    dict(
+        loss=dict(type="FeatureMSELoss", student_channels=8, teacher_channels=16),
+        pairs=[("backbone.up1", "backbone.down2")],
+        weight=[(0, 0.0), (1, 1.0)],
+    ),
+]
+
+
 def torchrun(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess:
     """Run a tool in two processes without a GPU."""
     environment = dict(
@@ -57,7 +68,7 @@ class Both(NamedTuple):
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory) -> Both:
-    """Train two stages in two processes, then test in two processes."""
+    """Train a teacher and its student in two processes, then test in two processes."""
     try:
         free_port()
     except OSError as error:
@@ -72,7 +83,15 @@ def both(tmp_path_factory) -> Both:
         # Without a validation nothing makes one process wait for the other at the end of a stage.
         stages=[
             dict(name="rough", val_cfg=None, val_dataloader=None, val_evaluator=None),
-            dict(name="fine", load_from="stage:rough:last"),
+            dict(
+                name="fine",
+                load_from="stage:rough:last",
+                model=dict(
+                    type="DistilledDetector", teacher=dict(checkpoint="stage:rough:last"), lessons=LESSONS
+                ),
+                custom_hooks=[dict(type="TeacherHook")],
+                find_unused_parameters=False,  # a connector without weight gets its gradient too
+            ),
         ],
         # An odd number: a sample comes twice, in either process once.
         test_dataloader=phantom_dataloader(num_samples=5, train=False, offset=100),
@@ -102,6 +121,25 @@ def test_two_processes_train_one_model(both):
         assert not [k for k in weights if k.startswith("module.")], "loads without several processes"
     note = json.loads((both.folder / "run" / "02_fine" / "stage.json").read_text())
     assert note["metrics"]["num_images"] == 4
+    student = load_checkpoint(both.folder / "run" / "02_fine" / "epoch_1.pth")
+    assert sorted(student["training_state_dict"]) == [
+        f"lesson_losses.1.connector.{name}" for name in ("bias", "weight")
+    ]
+    assert set(student["state_dict"]) == set(
+        load_checkpoint(both.folder / "run/01_rough/epoch_1.pth")["state_dict"]
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_see_one_teacher(both, tmp_path):
+    """Its errors are those of all cases, from whichever process, and are found once."""
+    note = json.loads((both.folder / "run" / "02_fine" / "stage.json").read_text())
+    config = Config.fromfile(both.config)
+    teacher = Config(dict(config._cfg_dict, launcher="none", work_dir=str(tmp_path)))
+    teacher.pop("stages")
+    teacher.test_dataloader = teacher.val_dataloader
+    found = apis.test_config(teacher, both.folder / "run/01_rough/epoch_1.pth", out_dir=tmp_path)
+    assert note["metrics"]["teacher/mre"] == pytest.approx(found["mre"], rel=1e-5)
 
 
 @pytest.mark.slow

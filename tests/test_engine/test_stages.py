@@ -58,7 +58,7 @@ def test_finished_stages_are_skipped_and_the_next_starts_from_them(tmp_path, mon
 
 def test_a_stage_finished_with_another_config_stops_the_run(tmp_path):
     train_config(tiny_config(tmp_path, max_epochs=1, stages=[dict(name="only")]))
-    with pytest.raises(ConfigError, match="finished with another config"):
+    with pytest.raises(ConfigError, match="was run with another config"):
         train_config(tiny_config(tmp_path, max_epochs=3, stages=[dict(name="only")]))
 
 

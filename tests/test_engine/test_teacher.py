@@ -219,12 +219,59 @@ def test_two_stages_in_one_command(tmp_path, taught):
     assert [p.name for p in (tmp_path / "ready").glob("0*")] == ["02_student"]
     with pytest.raises(ConfigError, match="there is none here"):
         use_teacher(tiny_config(tmp_path), "x.pth")
+    with pytest.raises(ConfigError, match="there is none here"):
+        use_teacher(tiny_config(tmp_path, stages=[dict(name="only")]), "x.pth")
+
+
+def test_a_given_teacher_takes_the_place_of_the_first_one_only(tmp_path):
+    config = two_stages(tmp_path)
+    last = dict(config.stages[1].to_dict(), name="smaller")
+    last["model"]["teacher"]["checkpoint"] = "stage:student:last"
+    config.stages = [*config.stages, last]
+    use_teacher(config, "x.pth")
+    assert [stage.name for stage in plan_stages(config, tmp_path)] == ["student", "smaller"]
+    assert config.stages[1].model.teacher.checkpoint == "x.pth"
+    assert config.stages[2].model.teacher.checkpoint == "stage:student:last"
+
+
+def test_stages_of_another_seed_can_be_tested(tmp_path):
+    config = two_stages(tmp_path, epochs=1)
+    config.randomness = dict(seed=5)
+    apis.train_config(config)
+    config.randomness = dict(seed=0)
+    assert apis.test_config(config, apis.find_checkpoint(config, None))["mre"] > 0
+
+
+def test_a_student_of_another_teacher_is_not_taken_for_this_ones(tmp_path):
+    apis.train_config(two_stages(tmp_path, epochs=1))
+    config = two_stages(tmp_path, epochs=1)
+    config.stages[0].optim_wrapper = dict(optimizer=dict(lr=5e-4))
+    with pytest.raises(ConfigError, match=r"stage 'teacher' .* was run with another config"):
+        apis.train_config(config)
+    (tmp_path / "01_teacher").rename(tmp_path / "old")
+    with pytest.raises(ConfigError, match=r"stage 'student' .* or on what other stages left"):
+        apis.train_config(config)
 
 
 def test_a_mistake_in_the_last_stage_is_told_before_the_first(tmp_path):
     config = two_stages(tmp_path)
     config.stages[1].model.lessons[0].pairs = [("backbone.up1", "backbone.up7")]
     with pytest.raises(ValueError, match=r"the teacher has no module 'backbone.up7'"):
+        apis.train_config(config)
+    assert not list(tmp_path.glob("01_teacher/*"))
+    config = two_stages(tmp_path)
+    config.stages[1].custom_hooks = [EMA]
+    with pytest.raises(ConfigError, match="stage 'student': a DistilledDetector needs its teacher"):
+        apis.train_config(config)
+    config = two_stages(tmp_path)
+    config.stages[1].model.teacher.checkpoint = "stage:teacher:best"
+    with pytest.raises(
+        ConfigError, match="'student' starts from the best checkpoint of 'teacher', which keeps"
+    ):
+        apis.train_config(config)
+    config = two_stages(tmp_path)
+    config.stages[1].model.teacher.checkpoint = "nowhere.pth"
+    with pytest.raises(FileNotFoundError, match=r"nowhere.pth does not exist"):
         apis.train_config(config)
     assert not list(tmp_path.glob("01_teacher/*"))
     config = two_stages(tmp_path)
@@ -235,7 +282,7 @@ def test_a_mistake_in_the_last_stage_is_told_before_the_first(tmp_path):
 
 def test_killed_in_the_second_stage_it_ends_the_same(tmp_path):
     file = tmp_path / "config.py"
-    Config(two_stages(tmp_path, epochs=3)._cfg_dict).dump(file)
+    Config(two_stages(tmp_path, epochs=6)._cfg_dict).dump(file)
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
 
     def command(folder):
@@ -257,11 +304,12 @@ def test_killed_in_the_second_stage_it_ends_the_same(tmp_path):
         assert process.poll() is None, "the run ended before it could be killed"
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert latest_checkpoint(killed / "02_student").name != "epoch_3.pth"
+    assert latest_checkpoint(killed / "02_student").name != "epoch_6.pth"
     (metrics, whole), (again, parts) = finish(tmp_path / "whole"), finish(killed)
     assert metrics == again
-    for key, value in whole["state_dict"].items():
-        assert torch.equal(value, parts["state_dict"][key]), key
+    for part in ("state_dict", "training_state_dict", "ema_state_dict"):
+        for key, value in whole[part].items():
+            assert torch.equal(value, parts[part][key]), (part, key)
 
 
 def test_stages_that_are_left_out_keep_the_numbers_of_others(tmp_path):

@@ -1,10 +1,12 @@
 """A distilled student is a plain student; its teacher is no part of it."""
 
 import copy
+from contextlib import contextmanager
 
 import pytest
 import torch
 
+from mmlandmark.models.detectors import distilled_detector
 from mmlandmark.models.taps import listening
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample
@@ -22,6 +24,14 @@ TEACHER = dict(PLAIN, backbone=dict(type="UNet", widths=(4, 6, 8, 10)))
 PAIRS = [("backbone.up1", "backbone.up2"), ("backbone.up2", "backbone.up3")]
 FSF = dict(loss=dict(type="AttentionMapLoss"), pairs=PAIRS, weight=0.5)
 MIMICRY = dict(loss=dict(type="HeatmapMSELoss", reduction="sum"), weight=0.5)
+
+
+@contextmanager
+def patch_log():
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distilled_detector, "print_log", lambda text, *_: told.append(text))
+        yield told
 
 
 def batch(size=16):
@@ -216,6 +226,34 @@ def test_mistakes_are_named():
         ValueError, match=r"codec.activation is 'softmax' in the teacher, None in the student"
     ):
         student([MIMICRY], dict(TEACHER, head=softmax))
+    higher = dict(HEAD, codec=dict(HEAD["codec"], scale=100.0))
+    with pytest.raises(ValueError, match=r"codec.scale is 100.0 in the teacher, 1.0 in the student"):
+        student([MIMICRY], dict(TEACHER, head=higher))
+    student([FSF], dict(TEACHER, head=higher))  # features may be compared
     inputs, samples = batch()
-    with pytest.raises(RuntimeError, match="TeacherHook"):
-        student([FSF], None).loss(inputs, samples)
+    for weight in (0.5, [(0, 0.0), (9, 0.5)]):  # also where it would not be asked for a while
+        with pytest.raises(RuntimeError, match="TeacherHook"):
+            student([dict(FSF, weight=weight)], None).loss(inputs, samples)
+
+
+def test_wider_peaks_of_a_teacher_are_told_once():
+    wide = dict(TEACHER, head=dict(HEAD, codec=dict(HEAD["codec"], sigma=3.0)))
+    inputs, samples = batch()
+    for teacher, times in ((TEACHER, 0), (wide, 1)):
+        detector = student([MIMICRY], teacher)
+        with patch_log() as told:
+            detector.loss(inputs, samples)
+            detector.loss(inputs, samples)
+        assert len(told) == times
+
+
+def test_several_networks_teach():
+    several = dict(TEACHER, type="EnsembleDetector", members=2)
+    pairs = [("backbone.up1", "members.0.backbone.up2")]
+    detector, (inputs, samples) = student([dict(FSF, pairs=pairs), MIMICRY], several), batch()
+    losses = detector.loss(inputs, samples)
+    assert losses["loss_lesson0_attentionmap"] > 0
+    wanted = sum(member.raw_maps(inputs) for member in detector.teacher.members) / 2
+    mask = torch.stack([s.mask for s in samples])
+    squares = (detector.raw_maps(inputs) - wanted).square().flatten(2).sum(-1)
+    torch.testing.assert_close(losses["loss_lesson1_heatmapmse"], 0.5 * squares[mask].sum() / 2)

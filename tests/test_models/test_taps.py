@@ -55,6 +55,17 @@ def test_an_error_inside_is_not_swallowed():
     assert not network.last._forward_hooks
 
 
+def test_a_module_that_does_not_run_is_named():
+    network = Chain()
+    network.branch = nn.Conv2d(1, 1, 1)
+    with (
+        pytest.raises(ValueError, match=r"Chain has \['branch'\], but they do not run"),
+        listening(network, ["first", "branch"], stop=True),
+    ):
+        network(torch.rand(1, 1, 2, 2))
+    assert not network.branch._forward_hooks
+
+
 def test_close_names_are_listed():
     with pytest.raises(ValueError, match=r"the student has no module 'sekond'; close to it: second"):
         check_taps(Chain(), ["first", "sekond"], "the student")

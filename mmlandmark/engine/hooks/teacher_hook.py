@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
 from mmlandmark.engine.teacher import check_teacher, load_teacher
@@ -51,14 +51,15 @@ class TeacherHook(Hook):
         check_teacher(student, runner.cfg, own, teacher, config, landmarks)
         runner.logger.info(f"teacher: {student.teacher_cfg['checkpoint']}")
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Say which epoch it is, since weights of lessons follow it."""
-        bare(runner).epoch = runner.epoch
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Say which epoch it is, for the weights of lessons; a loop without any counts its passes."""
+        by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
+        bare(runner).epoch = runner.iter // len(runner.train_dataloader) if by_iteration else runner.epoch
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Get ready to test the teacher, if that has not been done in this run."""
         self._drawn, self._evaluator = 0, None
-        if self.validate_teacher and not self._metrics and bare(runner).has_teacher:
+        if self.validate_teacher and not self._metrics and getattr(bare(runner), "has_teacher", False):
             configs = runner.cfg.val_evaluator
             configs = configs if isinstance(configs, list) else [configs]
             # Files that the student's metrics write are the student's.
@@ -73,7 +74,7 @@ class TeacherHook(Hook):
     ) -> None:
         """Let the teacher find the landmarks of the same cases; draw the first ones."""
         student = bare(runner)
-        if not student.has_teacher:
+        if not getattr(student, "has_teacher", False):
             return
         if self._evaluator is not None:
             own = dict(data_batch, data_samples=[s.clone() for s in data_batch["data_samples"]])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmengine.model import ModuleList
 from torch import Tensor
 
@@ -75,8 +77,8 @@ class Lesson:
 class DistilledDetector(LandmarkDetector):
     r"""A student: :class:`LandmarkDetector` with losses against a frozen teacher beside its own.
 
-    It is the detector it would be without a teacher: the same parameters under the same names, so that its
-    checkpoints fit the config that leaves the teacher out. The teacher is no part of it: not of its
+    It is the detector it would be without a teacher: its checkpoints fit the config that leaves the teacher
+    out, and keep apart what only the lessons need. The teacher is no part of it: not of its
     ``state_dict``, its parameters or what several processes share, and always in the mode of the test.
     :class:`~mmlandmark.engine.hooks.TeacherHook` builds and loads it before training; testing needs none.
 
@@ -101,6 +103,7 @@ class DistilledDetector(LandmarkDetector):
             raise ValueError("DistilledDetector needs at least one lesson; without, use LandmarkDetector")
         self.teacher_cfg, self.epoch = dict(teacher or {}), 0
         self._teacher: _Teacher | None = None
+        self._widths_compared = False
         losses = [MODELS.build(lesson["loss"]) for lesson in lessons]
         self.lessons = [
             Lesson(loss, **{"pairs": (), "weight": 1.0} | {k: v for k, v in lesson.items() if k != "loss"})
@@ -153,10 +156,9 @@ class DistilledDetector(LandmarkDetector):
             )
         check_taps(teacher, self._paths(1), "the teacher")
         if self.compares_maps:
-            for what, theirs, ours in (
-                ("readers", other.num_readers, own.num_readers),
-                ("codec.activation", other.codec.activation, own.codec.activation),
-            ):
+            same = ("activation", "shape", "normalize", "scale", "one_based_grid")
+            pairs = [(f"codec.{key}", getattr(other.codec, key), getattr(own.codec, key)) for key in same]
+            for what, theirs, ours in [("num_readers", other.num_readers, own.num_readers), *pairs]:
                 if theirs != ours:
                     raise ValueError(
                         f"the heatmaps of teacher and student cannot be compared: head.{what} is {theirs!r} "
@@ -170,7 +172,8 @@ class DistilledDetector(LandmarkDetector):
         with listening(self, [*self._paths(0), *heard_always]) as own:
             losses = super().loss(inputs, data_samples)
         weights = [lesson.weight(self.epoch) for lesson in self.lessons]
-        taught, maps = self._ask_teacher(inputs) if any(weights) else ({}, None)
+        assert self.teacher is not None  # one that is missing is told at once, not when a weight grows
+        taught, maps = self.ask_teacher(inputs) if any(weights) else ({}, None)
         for i, (lesson, weight) in enumerate(zip(self.lessons, weights, strict=True)):
             name = f"loss_lesson{i}_{type(lesson.loss).__name__.removesuffix('Loss').lower()}"
             if not weight:
@@ -185,7 +188,7 @@ class DistilledDetector(LandmarkDetector):
         return losses
 
     @torch.no_grad()
-    def _ask_teacher(self, inputs: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+    def ask_teacher(self, inputs: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         """Return the teacher's features by path, and its activated maps if a lesson is about them."""
         teacher, maps = self.teacher, None
         with listening(teacher, self._paths(1), stop=not self.compares_maps) as taught:
@@ -202,9 +205,22 @@ class DistilledDetector(LandmarkDetector):
         """Return the teacher's maps as the target of maps of ``size``; what is masked for one is for both."""
         assert maps is not None
         truth = self.head.encode(samples, input_size, size, maps.device)
+        self._compare_widths(maps.shape[2:], size)
         return GivenTarget(
             truth.landmarks, truth.mask, truth.weights, truth.size, truth.sigma, given=resized(maps, size)
         )
+
+    def _compare_widths(self, taught: torch.Size, own: torch.Size) -> None:
+        """Warn once of a teacher whose peaks are wider or narrower than those the student learns as well."""
+        theirs = self.teacher.head.codec.sigma * own[-1] / taught[-1]
+        if not self._widths_compared and abs(theirs / self.head.codec.sigma - 1) > 0.01:
+            print_log(
+                f"the teacher's peaks have a sigma of {theirs:g} pixels of the student's maps, the student's "
+                f"{self.head.codec.sigma:g}: annotation and lesson pull apart unless both are the same",
+                "current",
+                logging.WARNING,
+            )
+        self._widths_compared = True
 
     def _paths(self, side: int) -> list[str]:
         return list(dict.fromkeys(pair[side] for pair in self.pairs))

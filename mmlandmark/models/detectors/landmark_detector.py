@@ -52,6 +52,10 @@ class LandmarkDetector(BaseDetector):
         """Return the raw maps (B, R * K, *S) of the head's first level."""
         return self.head(self.extract_features(inputs), all_levels=False)[0]
 
+    def training_maps(self, inputs: Tensor) -> list[Tensor]:
+        """Return all raw maps (B, R * K, *S) that training makes: those of every supervised level."""
+        return self.head(self.extract_features(inputs))
+
     def heatmaps(self, inputs: Tensor, flip_permutation: Sequence[int] | None = None) -> Tensor:
         """Return activated maps (B, R * K, *S), with a permutation averaged with the mirrored image's."""
         maps = self.head.codec.activate(self.raw_maps(inputs))

@@ -41,7 +41,7 @@ class MultiTaskDetector(LandmarkDetector):
     """A plain detector with branches that are trained beside it and serve nothing else.
 
     What is found is what :class:`LandmarkDetector` with the same backbone, neck and head finds: branches are
-    not run outside of training, and checkpoints keep them apart, so that ``state_dict`` is that of the plain
+    not run outside of training, and checkpoints keep them apart: their ``state_dict`` is that of the plain
     detector. SEG-UNet5 of FSF-LD (Huang et al. 2022, section 3.4) has one branch that segments a disc around
     every landmark.
 
@@ -84,7 +84,7 @@ class MultiTaskDetector(LandmarkDetector):
     def training_maps(self, inputs: Tensor) -> list[Tensor]:
         """Return all raw maps (B, R * K, *S) that training makes: of the landmarks, then of every branch."""
         with listening(self, self._taps) as features:
-            maps = self.head(self.extract_features(inputs))
+            maps = super().training_maps(inputs)
         for branch in self.branches.values():
             maps = [*maps, *branch.head(branch.decode(features))]
         return maps
