@@ -88,10 +88,11 @@ def make_narrow(model: Any) -> None:
     for part in [model.get("backbone"), model.get("neck")] if isinstance(model, dict) else ():
         if part is not None and part.get("type") in NARROW:
             part.update(NARROW[part.type], **({"init_cfg": None} if "init_cfg" in part else {}))
-    for part in [model.get("backbone"), *find_all(model, "decoder")]:
+    networks = [model.get("backbone"), *find_all(model, "decoder")]  # a codec's decoder is only a name
+    for part in (p for p in networks if isinstance(p, dict) and "UNet" in str(p.get("type"))):
         for key in ("widths", "in_channels"):
-            if part is not None and "UNet" in str(part.get("type")) and not isinstance(part.get(key), int):
-                part.update({key: [max(2, width // 16) for width in part[key]]} if key in part else {})
+            if isinstance(part.get(key), list | tuple):
+                part[key] = [max(2, width // 16) for width in part[key]]
 
 
 def put_phantoms(config: Config) -> Config:

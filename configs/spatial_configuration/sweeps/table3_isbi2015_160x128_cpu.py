@@ -1,4 +1,4 @@
-# Table 3 of Ham and Oh (2023) on cephalograms, at a size for a few CPU cores.
+# Table 3 of Ham and Oh (2023) on cephalograms, at a size for a few CPU cores; and two larger weights of it.
 config = "../sc_unet-narrow_isbi2015_160x128_cpu.py"
 seeds = [0, 1, 2]
 baseline = "none"
@@ -9,4 +9,6 @@ arms = {
     "cartesian": {f"{loss}.features": ["cartesian"]},
     "polar": {f"{loss}.features": ["polar"]},
     "both": {},
+    "both-gamma1e-3": {f"{loss}.gamma": 1e-3},
+    "both-gamma1e-2": {f"{loss}.gamma": 1e-2},
 }
