@@ -11,8 +11,9 @@ from mmlandmark.engine.config import (
 )
 from mmlandmark.engine.optim_wrapper import AutocastOptimWrapper
 from mmlandmark.engine.runner import LandmarkRunner, best_checkpoint, default_launcher, latest_checkpoint
+from mmlandmark.engine.stage_checks import check_stages
 from mmlandmark.engine.stages import last_stage, plan_stages, run_stages
-from mmlandmark.engine.teacher import check_stages, use_teacher
+from mmlandmark.engine.teacher import use_teacher
 
 __all__ = [
     "KNOWN_KEYS",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import torch
 from mmengine.config import Config
 
 from mmlandmark.engine.config import ConfigError, config_of_run, input_size, load_config
-from mmlandmark.engine.stages import PREFIX, Stage, plan_stages
+from mmlandmark.engine.stages import PREFIX, plan_stages
 from mmlandmark.models.data_preprocessor import LandmarkDataPreprocessor
 from mmlandmark.models.detectors import BaseDetector, DistilledDetector
-from mmlandmark.registry import HOOKS, MODELS
+from mmlandmark.registry import MODELS
 from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, put_training_back
 
 
@@ -122,7 +121,7 @@ def use_teacher(config: Config, checkpoint: str) -> None:
     for part in config.stages:
         if part.get("skip") or part["name"] not in students:
             continue
-        trained = _stage_of((stages[part["name"]].config.model.get("teacher") or {}).get("checkpoint"))
+        trained = stage_of((stages[part["name"]].config.model.get("teacher") or {}).get("checkpoint"))
         if trained in students:  # an assistant, who is taught on the way
             continue
         part.setdefault("model", {}).setdefault("teacher", {})["checkpoint"] = checkpoint
@@ -131,59 +130,13 @@ def use_teacher(config: Config, checkpoint: str) -> None:
                 other["skip"] = True
 
 
-def check_stages(stages: Sequence[Stage]) -> None:
-    """Build the models of all stages, and let students meet teachers that are still to be trained.
-
-    A mistake in the last stage is then told before the first, not hours later.
-
-    Raises:
-        ConfigError: A student has no ``TeacherHook``, or a stage asks for the best checkpoint of one that
-            keeps none.
-        FileNotFoundError: A teacher that is not trained here does not exist.
-        ValueError: As building the model, :meth:`DistilledDetector.attach_teacher` or :func:`check_teacher`.
-    """
-    configs = {stage.name: stage.config for stage in stages}
-    for stage in stages:
-        for name in stage.best_of():
-            if "save_best" not in (configs[name].get("default_hooks") or {}).get("checkpoint", {}):
-                raise ConfigError(
-                    f"stage {stage.name!r} starts from the best checkpoint of {name!r}, which keeps none: "
-                    "set save_best in its checkpoint hook"
-                )
-        model = MODELS.build(stage.config.model)
-        if not isinstance(model, DistilledDetector):
-            continue
-        kinds = [hook.get("type") for hook in stage.config.get("custom_hooks") or ()]
-        check_hook(f"stage {stage.name!r}", kinds)
-        source = model.teacher_cfg.get("checkpoint")
-        trained = _stage_of(source)
-        if trained is None:
-            load_teacher(model.teacher_cfg)
-            continue
-        other = configs[trained]
-        teacher = MODELS.build(other.model)
-        model.attach_teacher(teacher)
-        check_teacher(model, stage.config, {}, teacher, other, {})
-
-
-def check_hook(where: str, kinds: Sequence[Any]) -> None:
-    """Raise ConfigError unless a ``TeacherHook`` is among the hooks' types, names or classes."""
-    from mmlandmark.engine.hooks.teacher_hook import TeacherHook
-
-    classes = [HOOKS.get(kind) if isinstance(kind, str) else kind for kind in kinds]
-    if not any(isinstance(kind, type) and issubclass(kind, TeacherHook) for kind in classes):
-        raise ConfigError(
-            f"{where}: a DistilledDetector needs its teacher: put dict(type='TeacherHook') into custom_hooks"
-        )
-
-
 def _is_student(config: Config) -> bool:
     kind = (config.get("model") or {}).get("type")
     kind = MODELS.get(kind) if isinstance(kind, str) else kind
     return isinstance(kind, type) and issubclass(kind, DistilledDetector)
 
 
-def _stage_of(source: Any) -> str | None:
+def stage_of(source: Any) -> str | None:
     """Return the stage that a checkpoint is to come from, or None for a file."""
     return str(source).split(":")[1] if str(source).startswith(PREFIX) else None
 

@@ -168,12 +168,12 @@ class DistilledDetector(LandmarkDetector):
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Return the head's losses, and those of all lessons as ``loss_lesson<i>_<type>``."""
+        teacher = self.teacher  # one that is missing is told at once, not when a weight grows
         heard_always = ["head"] if self.compares_maps else []
         with listening(self, [*self._paths(0), *heard_always]) as own:
             losses = super().loss(inputs, data_samples)
         weights = [lesson.weight(self.epoch) for lesson in self.lessons]
-        assert self.teacher is not None  # one that is missing is told at once, not when a weight grows
-        taught, maps = self.ask_teacher(inputs) if any(weights) else ({}, None)
+        taught, maps = self._ask(teacher, inputs) if any(weights) else ({}, None)
         for i, (lesson, weight) in enumerate(zip(self.lessons, weights, strict=True)):
             name = f"loss_lesson{i}_{type(lesson.loss).__name__.removesuffix('Loss').lower()}"
             if not weight:
@@ -187,10 +187,13 @@ class DistilledDetector(LandmarkDetector):
                 losses[name] = weight * lesson.loss(own["head"], target)
         return losses
 
-    @torch.no_grad()
     def ask_teacher(self, inputs: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         """Return the teacher's features by path, and its activated maps if a lesson is about them."""
-        teacher, maps = self.teacher, None
+        return self._ask(self.teacher, inputs)
+
+    @torch.no_grad()
+    def _ask(self, teacher: BaseDetector, inputs: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        maps = None
         with listening(teacher, self._paths(1), stop=not self.compares_maps) as taught:
             maps = teacher.raw_maps(inputs)
         return taught, teacher.head.codec.activate(maps) if self.compares_maps else None
