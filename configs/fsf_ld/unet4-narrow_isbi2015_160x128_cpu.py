@@ -25,4 +25,5 @@ model = dict(
     backbone=dict(in_channels=1, widths=(8, 16, 32, 64)),
     head=dict(num_landmarks=19),
 )
+optim_wrapper = dict(dtype="float32")  # also fast on a CPU without instructions for bfloat16
 train_cfg = dict(max_epochs=24, val_interval=12)
