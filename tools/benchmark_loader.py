@@ -181,17 +181,14 @@ def describe_machine() -> dict[str, Any]:
     import cv2
     import numpy as np
 
+    from mmlandmark.utils.cpu import cpu_model
     from mmlandmark.version import __version__
 
-    processor = platform.processor() or platform.machine()
-    if os.path.isfile("/proc/cpuinfo"):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((line.split(":", 1)[1].strip() for line in lines if "model name" in line), processor)
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
     return dict(
-        processor=processor,
+        processor=cpu_model(),
         cores=os.cpu_count(),
         python=platform.python_version(),
         opencv=cv2.__version__,

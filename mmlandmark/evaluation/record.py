@@ -19,6 +19,7 @@ from mmlandmark.evaluation.comparison import PairedTest, paired_test
 from mmlandmark.evaluation.report import without_nan
 from mmlandmark.ops import backend
 from mmlandmark.utils.config_hash import config_hash
+from mmlandmark.utils.cpu import cpu_model
 from mmlandmark.utils.files import atomic_write_json, read_json
 
 
@@ -200,16 +201,7 @@ def machine() -> dict[str, Any]:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    return dict(cpu=_cpu_model(), cores=cores, gpu=gpu)
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.lower().startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return dict(cpu=cpu_model(), cores=cores, gpu=gpu)
 
 
 def _version(package: str) -> str | None:

@@ -238,6 +238,23 @@ def test_autocast_works_on_a_cpu(dtype, expected):
     assert not torch.is_autocast_enabled("cpu")
 
 
+@pytest.mark.parametrize(
+    ("supported", "dtype", "told"),
+    [(False, "bfloat16", 1), (True, "bfloat16", 0), (None, "bfloat16", 0), (False, "float32", 0)],
+)
+def test_a_cpu_that_is_slow_in_bfloat16_is_told_once(monkeypatch, supported, dtype, told):
+    monkeypatch.setattr("mmlandmark.engine.optim_wrapper.has_bfloat16", lambda: supported)
+    lines = []
+    monkeypatch.setattr("mmlandmark.engine.optim_wrapper.print_log", lambda text, *_: lines.append(text))
+    model = Watched()
+    wrapper = AutocastOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1), dtype=dtype)
+    for _ in range(2):
+        with wrapper.optim_context(model):
+            model(torch.rand(8, 4))
+    assert len(lines) == told
+    assert all("optim_wrapper.dtype=float32" in line for line in lines)
+
+
 def test_autocast_wants_no_loss_scaling():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     with pytest.raises(ValueError, match="'bfloat16' or 'float32', got 'float16'"):
