@@ -16,7 +16,8 @@ seg_unet5 = {
     "model.branches": dict(segmentation=branch),
 }
 student = {"model.type": "DistilledDetector", "custom_hooks": [dict(type="TeacherHook")]}
-fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.lessons": _base_.fast_kd["lessons"]}
+mimicry = dict(loss=dict(type="EWCLoss", reduction="sum"), weight=0.5)
+fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.lessons": [mimicry]}
 fsf_ld = {**student, "model.lessons": _base_.fsf_ld["lessons"]}
 
 arms = {
