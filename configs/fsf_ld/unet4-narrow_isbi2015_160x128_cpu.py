@@ -1,12 +1,10 @@
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/datasets/isbi2015_320x256.py",
-    "../_base_/models/fsf_ld.py",
+    "../_base_/models/fsf_ld_narrow.py",
     "../_base_/schedules/adamw_onecycle.py",
 ]
 
-# UNet4 a quarter as wide, on small images, for a few CPU cores. Its loss weighs peaks more than the ground:
-# in so few steps a plain squared error loses landmarks (docs/collapsed_channels.md).
 load = [dict(type="LoadImage", size=(320, 256), channels=1), dict(type="Resize", size=(160, 128))]
 train_pipeline = [
     *load,
@@ -21,13 +19,6 @@ train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-model = dict(
-    data_preprocessor=dict(mean=0.4, std=0.25, channels=1),
-    backbone=dict(in_channels=1, widths=(8, 16, 32, 64)),
-    head=dict(
-        num_landmarks=19, codec=dict(sigma=2), loss=dict(_delete_=True, type="EWCLoss", reduction="sum")
-    ),
-)
 # Also fast on a CPU without instructions for bfloat16.
 optim_wrapper = dict(dtype="float32", optimizer=dict(lr=4e-3))
 param_scheduler = [

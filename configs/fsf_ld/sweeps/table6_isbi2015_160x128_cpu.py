@@ -1,23 +1,19 @@
 # Table 6 of FSF-LD (Huang et al. 2022) on cephalograms, at a size for a few CPU cores.
-_base_ = ["../../_base_/models/fsf_ld.py"]
+_base_ = ["../../_base_/models/fsf_ld_narrow.py"]
 
 config = "../unet4-narrow_isbi2015_160x128_cpu.py"
 seeds = [0, 1, 2]
 baseline = "unet4"
 
-widths = (16, 32, 64, 128, 256)
-branch = dict(_base_.seg_unet5["branches"]["segmentation"])
-branch["decoder"] = dict(branch["decoder"], in_channels=widths)
-unet5 = {"model.backbone.widths": widths}
+unet5 = {"model.backbone.widths": _base_.widths}
 seg_unet5 = {
     **unet5,
-    "model.type": "MultiTaskDetector",
-    "model.backbone.bottleneck": dict(type="NonLocalBlock"),
-    "model.branches": dict(segmentation=branch),
+    "model.type": _base_.seg_unet5["type"],
+    "model.backbone.bottleneck": _base_.seg_unet5["backbone"]["bottleneck"],
+    "model.branches": _base_.seg_unet5["branches"],
 }
 student = {"model.type": "DistilledDetector", "custom_hooks": [dict(type="TeacherHook")]}
-mimicry = dict(loss=dict(type="EWCLoss", reduction="sum"), weight=0.5)
-fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.lessons": [mimicry]}
+fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.lessons": _base_.fast_kd["lessons"]}
 fsf_ld = {**student, "model.lessons": _base_.fsf_ld["lessons"]}
 
 arms = {
