@@ -66,7 +66,8 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
     stages = plan_stages(config, "work_dirs") if config.get("stages") else []
     config = stages[-1].config if stages else config
     model = MODELS.build(config.model).to(args.device).train()
-    if isinstance(model, DistilledDetector):  # it learns from the stage before its own
+    taught = isinstance(model, DistilledDetector)
+    if taught:  # it learns from the stage before its own
         if len(stages) < 2:
             raise ValueError(
                 f"{args.config}: a student's step is measured with the stage that trains its teacher"
@@ -98,7 +99,7 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
             ours()
 
     found = {OURS: ours, "operators in plain PyTorch": twins}
-    if [type(loss) for loss in model.head.losses.values()] == [EWCLoss]:
+    if [type(loss) for loss in model.head.losses.values()] == [EWCLoss] and not taught:
         found["published recipe"] = step(model, lambda: published_loss(model, inputs, points))
     if hasattr(model.backbone, "with_checkpoint"):
 
@@ -110,9 +111,8 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
                 model.backbone.with_checkpoint = False
 
         found["backbone recomputed"] = recomputed
-    if isinstance(model, DistilledDetector):
+    if taught:
         found[STUDENT] = step(model, lambda: sum(LandmarkDetector.loss(model, inputs, samples).values()))
-
         found[TEACHER] = lambda: model.ask_teacher(inputs)  # as deep as the lessons need it
     if args.against:
         other = copy.deepcopy(config)
