@@ -24,6 +24,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--parts", nargs="+", action=CfgOptions, required=True, metavar="NAME=SHARE", help="train=6 test=2"
     )
+    parser.add_argument(
+        "--among", nargs="+", type=Path, metavar="FILE", help="deal out the ids of these lists only"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the shuffle (default 0)")
     parser.add_argument("--out", type=Path, required=True, help="folder for NAME.txt")
     return parser.parse_args(argv)
@@ -33,12 +36,13 @@ def main(argv: list[str] | None = None) -> None:
     """Split."""
     args = parse_args(argv)
     from mmlandmark.datasets import leaf_datasets
-    from mmlandmark.datasets.records import deal_parts
+    from mmlandmark.datasets.records import deal_parts, read_ids
     from mmlandmark.engine import load_config
     from mmlandmark.registry import DATASETS
 
     config = load_config(args.config, args.cfg_options)
-    selection = dict(split=None, fold=None, num_folds=None, ids=None)
+    among = sorted({i for path in args.among or () for i in read_ids(path)[0]})
+    selection = dict(split=None, fold=None, num_folds=None, ids=among or None)
     dataset = dict(config.test_dataloader.dataset, **selection, pipeline=[], missing_images="keep")
     (leaf,) = leaf_datasets(DATASETS.build(dataset))
     records = [leaf.get_data_info(i) for i in range(len(leaf))]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmlandmark.datasets.records import deal_parts
+from mmlandmark.engine.mmengine_cures import config_root
 from mmlandmark.testing import tiny_config
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -65,7 +66,28 @@ def test_lists_are_written_once(tmp_path, capsys):
     lists = {p.name: p.read_text().split() for p in (tmp_path / "lists").iterdir()}
     assert {name: len(ids) for name, ids in lists.items()} == {"train.txt": 6, "test.txt": 4}
     assert "train.txt: 6 ids" in capsys.readouterr().out
+    some = tmp_path / "some.txt"
+    some.write_text("p3\np1\n\np4\n")
+    tool.main([*call[:-1], str(tmp_path / "fewer"), "--among", str(some)])
+    fewer = {p.name: p.read_text().split() for p in (tmp_path / "fewer").iterdir()}
+    assert sorted(i for ids in fewer.values() for i in ids) == ["p1", "p3", "p4"]
+    some.write_text("p77\n")
+    with pytest.raises(ValueError, match=r"ids are not in .*'p77'"):
+        tool.main([*call[:-1], str(tmp_path / "none"), "--among", str(some)])
+
     tool.main(call)
     with pytest.raises(ValueError, match="lists other ids; remove it"):
         tool.main([*call, "--seed", "5"])
     assert {p.name: p.read_text().split() for p in (tmp_path / "lists").iterdir()} == lists
+
+
+@pytest.mark.real_data
+def test_parts_of_the_hand_atlas_are_those_of_the_paper(real_data, tmp_path, monkeypatch):
+    root = real_data("hand_dha")
+    monkeypatch.setenv("HAND_ATLAS_ROOT", str(root))
+    config = Path(config_root()) / "fsf_ld/unet4_hand_512x256.py"
+    lists = [str(root / "setup/cv/set1" / name) for name in ("train.txt", "test.txt")]
+    parts = ["--parts", "train=6", "test1=2", "test2=2", "--among", *lists]
+    tool.main([str(config), *parts, "--out", str(tmp_path)])
+    sizes = {p.stem: len(p.read_text().split()) for p in tmp_path.iterdir()}
+    assert sizes == dict(train=537, test1=179, test2=179)
