@@ -15,8 +15,7 @@ seg_unet5 = {
 student = {"model.type": "DistilledDetector", "custom_hooks": [dict(type="TeacherHook")]}
 fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.lessons": _base_.fast_kd["lessons"]}
 fsf_ld = {**student, "model.lessons": _base_.fsf_ld["lessons"]}
-# The weighted error of the landmarks is larger than the paper's plain one; this much more of the lesson restores
-# about the paper's proportion.
+# Beside the weighted error of the landmarks the paper's weight of the lesson is small.
 tenfold = {**student, "model.lessons": [dict(_base_.fsf_ld["lessons"][0], weight=5.0)]}
 
 arms = {
