@@ -1,0 +1,95 @@
+"""ISBI 2015 cephalograms, on tiny copies of their layout and on real files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmlandmark.datasets.releases import Isbi2015Cephalogram
+from test_datasets.test_releases.release_files import ids, image, text
+
+
+def isbi(root, annotations="AnnotationsByMD", suffix="bmp", classes=True, flat=False):
+    for number, folder in (
+        (1, "TrainingData"),
+        (150, "TrainingData"),
+        (151, "Test1Data"),
+        (301, "Test2Data"),
+    ):
+        folder = "Test1Data" if flat and number > 150 else folder
+        image(root / "RawImage" / folder / f"{number:03d}.{suffix}")
+        for observer, shift in (("senior", 0), ("junior", 3)):
+            lines = [f"{k + shift},{2 * k} " for k in range(19)] + (["1", "2"] * 4 if classes else [])
+            text(root / annotations / f"400_{observer}" / f"{number:03d}.txt", "\n".join(lines) + "\n")
+    return str(root)
+
+
+@pytest.mark.parametrize("annotations", ["AnnotationsByMD", "."])
+@pytest.mark.parametrize("suffix", ["bmp", "png", "jpg"])
+@pytest.mark.parametrize("classes", [True, False])
+def test_isbi_layouts(tmp_path, annotations, suffix, classes):
+    dataset = Isbi2015Cephalogram(data_root=isbi(tmp_path, annotations, suffix, classes))
+    assert ids(dataset) == ["001", "150", "151", "301"]
+    record = dataset[2]
+    assert record["img_path"].endswith(f"Test1Data/151.{suffix}")
+    assert record["spacing"] == (0.1, 0.1)
+    np.testing.assert_array_equal(record["landmarks"], [[k + 1.5, 2 * k] for k in range(19)])
+    assert record.get("classes", {}).get("MW") == (2 if classes else None)
+
+
+@pytest.mark.parametrize(("annotator", "shift"), [("senior", 0), ("junior", 3), ("mean", 1.5)])
+def test_isbi_annotators(tmp_path, annotator, shift):
+    dataset = Isbi2015Cephalogram(data_root=isbi(tmp_path), annotator=annotator)
+    assert dataset[0]["landmarks"][5].tolist() == [5 + shift, 10]
+    readings = dataset[0].get("readings")
+    assert (readings is not None) == (annotator == "mean")
+    if readings is not None:
+        assert readings[:, 5].tolist() == [[5, 10], [8, 10]]
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [("train", ["001", "150"]), ("test1", ["151"]), ("test2", ["301"]), ("test", ["151", "301"])],
+)
+def test_isbi_splits_follow_the_number(tmp_path, flat, split, expected):
+    assert ids(Isbi2015Cephalogram(data_root=isbi(tmp_path, flat=flat), split=split)) == expected
+
+
+def test_isbi_annotation_of_wrong_length(tmp_path):
+    root = isbi(tmp_path)
+    text(tmp_path / "AnnotationsByMD" / "400_junior" / "150.txt", "1,2\n" * 18)
+    with pytest.raises(ValueError, match=r"400_junior/150\.txt: 18 lines, expected 19"):
+        Isbi2015Cephalogram(data_root=root)
+    assert len(Isbi2015Cephalogram(data_root=root, annotator="senior")) == 4
+    text(tmp_path / "AnnotationsByMD" / "400_junior" / "150.txt", "1,2\n" * 4 + "1;2\n" + "1,2\n" * 14)
+    with pytest.raises(ValueError, match=r"150\.txt, line 5: '1;2' is not 'x,y'"):
+        Isbi2015Cephalogram(data_root=root)
+
+
+def test_isbi_missing_parts(tmp_path):
+    root = isbi(tmp_path)
+    (tmp_path / "RawImage" / "Test2Data" / "301.bmp").unlink()
+    with pytest.raises(FileNotFoundError, match=r"Test2Data/301\.bmp"):
+        Isbi2015Cephalogram(data_root=root)
+    (tmp_path / "AnnotationsByMD" / "400_junior" / "001.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"400_junior/001\.txt"):
+        Isbi2015Cephalogram(data_root=root, split="train")
+    with pytest.raises(FileNotFoundError, match="400_senior"):
+        Isbi2015Cephalogram(data_root=str(tmp_path / "RawImage"))
+    with pytest.raises(ValueError, match="annotator must be"):
+        Isbi2015Cephalogram(data_root=root, annotator="both")
+
+
+@pytest.mark.real_data
+def test_isbi_real(real_data):
+    root = str(real_data("isbi2015_ceph"))
+    train, test = (Isbi2015Cephalogram(data_root=root, split=split) for split in ("train", "test1"))
+    assert (len(train), len(test)) == (150, 150)
+    senior, junior = (Isbi2015Cephalogram(data_root=root, annotator=who) for who in ("senior", "junior"))
+    gaps = [
+        np.linalg.norm(a["landmarks"] - b["landmarks"], axis=1) for a, b in zip(senior, junior, strict=True)
+    ]
+    assert np.mean(gaps) * 0.1 == pytest.approx(2.35, abs=0.25)
+    loaded = Isbi2015Cephalogram(data_root=root, ids=["151"], pipeline=[dict(type="LoadImage")])[0]
+    assert loaded["ori_shape"] == (2400, 1935)

@@ -1,0 +1,67 @@
+"""TPS files, on tiny copies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmlandmark.datasets.releases import TpsFile
+from test_datasets.test_releases.release_files import image, text
+
+TPS = """LM=3
+1.0 2.0
+NA NA
+-1 -1
+CURVES=1
+POINTS=2
+9 9
+8 8
+IMAGE=C:\\pictures\\a.png
+ID=0
+SCALE=0.05
+
+LM=3
+1 0
+2 0
+3 23
+IMAGE=b.png
+"""
+
+
+def tps(root, content=TPS):
+    for name in "ab":
+        image(root / f"{name}.png")
+    text(root / "all.tps", content)
+    return dict(ann_file="all.tps", data_root=str(root))
+
+
+def test_tps_counts_y_from_the_bottom(tmp_path):
+    first, second = TpsFile(**tps(tmp_path), scale_to_mm=10)
+    np.testing.assert_array_equal(first["landmarks"], [[1, 21], [np.nan] * 2, [np.nan] * 2])
+    np.testing.assert_array_equal(second["landmarks"], [[1, 23], [2, 23], [3, 0]])
+    assert (first["sample_id"], first["spacing"], second["spacing"]) == ("a", (0.5, 0.5), None)
+    assert second["source"].endswith("line 13")
+
+
+def test_tps_from_the_top(tmp_path):
+    assert TpsFile(**tps(tmp_path), y_up=False)[0]["landmarks"][0].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("LM=2\n1 2\n", "line 1: 2 lines of 2 or 3 coordinates must follow"),
+        ("LM=1\n1 two\nID=1\n", "line 2: '1 two' are not numbers"),
+        ("LM=1\n1 2\n3 4\nIMAGE=a.png\n", "line 3: '3 4' is not expected here"),
+        ("LM=x\n", "line 1: expected a number of points"),
+        ("LM=1\n1 2\n", "neither IMAGE= nor ID="),
+        ("LM=1\n1 2\nID=4\n", "y_up needs IMAGE="),
+        (
+            "LM=1\n1 2\nIMAGE=a.png\nLM=2\n1 2\n3 4\nIMAGE=b.png\n",
+            "2 landmarks, but schema 'numbered1' has 1",
+        ),
+    ],
+)
+def test_tps_bad_input(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        TpsFile(**tps(tmp_path, content))
