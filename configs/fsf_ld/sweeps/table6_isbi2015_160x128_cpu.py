@@ -15,8 +15,7 @@ seg_unet5 = {
 student = {"model.type": "DistilledDetector", "custom_hooks": [dict(type="TeacherHook")]}
 fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.lessons": _base_.fast_kd["lessons"]}
 fsf_ld = {**student, "model.lessons": _base_.fsf_ld["lessons"]}
-# Beside the weighted error of the landmarks the paper's weight of the lesson is small.
-tenfold = {**student, "model.lessons": [dict(_base_.fsf_ld["lessons"][0], weight=5.0)]}
+fivefold = {**student, "model.lessons": [dict(_base_.fsf_ld["lessons"][0], weight=0.005)]}
 
 arms = {
     "unet4": {},
@@ -26,6 +25,6 @@ arms = {
     "fast-kd_seg-unet5": {**fast_kd, "teacher": "seg-unet5"},
     "fsf-ld_unet5": {**fsf_ld, "teacher": "unet5"},
     "fsf-ld_seg-unet5": {**fsf_ld, "teacher": "seg-unet5"},
-    "fsf-ld_unet5_tenfold": {**tenfold, "teacher": "unet5"},
-    "fsf-ld_seg-unet5_tenfold": {**tenfold, "teacher": "seg-unet5"},
+    "fsf-ld_unet5_fivefold": {**fivefold, "teacher": "unet5"},
+    "fsf-ld_seg-unet5_fivefold": {**fivefold, "teacher": "seg-unet5"},
 }
