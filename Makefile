@@ -65,7 +65,8 @@ gpu-train: $(RUNTIME)  ## with a GPU: train FARNet on PACKED=folder for MINUTES=
 	@$(PYTHON) -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'gpu-train: PyTorch sees no GPU')"
 	MMLANDMARK_WITH_EXT=1 MMLANDMARK_WITH_CUDA=1 $(PYTHON) setup.py build_ext --inplace
 	PACKED_ROOT="$(PACKED)" $(RUN) tools/train.py $(GPU_CONFIG) --resume auto \
-	  --work-dir "$(or $(OUT),work_dirs/gpu)" --cfg-options default_hooks.checkpoint.budget_minutes=$(or $(MINUTES),8)
+	  --work-dir "$(or $(OUT),work_dirs/gpu)" --cfg-options default_hooks.checkpoint.budget_minutes=$(or $(MINUTES),8) \
+	  || test $$? -eq 75  # stopped in time
 	PACKED_ROOT="$(PACKED)" $(RUN) tools/test.py $(GPU_CONFIG) \
 	  --work-dir "$(or $(OUT),work_dirs/gpu)" --record "$(or $(OUT),work_dirs/gpu)/result.json"
 

@@ -226,6 +226,18 @@ def test_model_and_data_agree_on_the_landmarks(path):
                     assert {len(LandmarkSchema.load(schema))} == counts, key
 
 
+def test_hips_are_found_below_a_relative_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data/hip").mkdir(parents=True)
+    points = [[i, i] for i in range(10)]
+    samples = [dict(id="one", image="one.png", landmarks=points)]
+    Path("data/hip/all.json").write_text(json.dumps(dict(samples=samples)))
+    Path("data/hip/all.txt").write_text("one_left\none_right\n")
+    dataset = load_config(ROOT / "fsf_ld" / "unet4_hip_512x256.py").train_dataloader.dataset
+    built = DATASETS.build(dict(dataset, ids="all.txt", missing_images="keep", image_cache=None))
+    assert [built.get_data_info(i)["sample_id"] for i in range(2)] == ["one_left", "one_right"]
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
 def test_its_name_says_what_it_is(path):
     # method/<method>_<data>_<input size>[...].py

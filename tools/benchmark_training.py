@@ -72,7 +72,7 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
             raise ValueError(
                 f"{args.config}: a student's step is measured with the stage that trains its teacher"
             )
-        model.attach_teacher(MODELS.build(stages[-2].config.model).to(args.device))
+        teach(model, stages[-2].config.model, args.device)
     size = tuple(args.size)
     channels = config.model.get("data_preprocessor", {}).get("channels") or 3
     images = torch.rand(args.batch, channels, *size)
@@ -101,7 +101,7 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
     found = {OURS: ours, "operators in plain PyTorch": twins}
     if [type(loss) for loss in model.head.losses.values()] == [EWCLoss] and not taught:
         found["published recipe"] = step(model, lambda: published_loss(model, inputs, points))
-    if hasattr(model.backbone, "with_checkpoint"):
+    if hasattr(getattr(model, "backbone", None), "with_checkpoint"):
 
         def recomputed() -> None:
             model.backbone.with_checkpoint = True
@@ -118,9 +118,20 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
         other = copy.deepcopy(config)
         other.merge_from_dict(args.against)
         rival = MODELS.build(other.model).to(args.device).train()
+        if isinstance(rival, DistilledDetector):
+            teach(rival, stages[-2].config.model, args.device)
         name = " ".join(f"{key}={value}" for key, value in args.against.items())
         found[name] = step(rival, lambda: sum(rival.loss(inputs, samples).values()))
     return model, found
+
+
+def teach(student: Any, teacher: Any, device: str) -> None:
+    """Attach a teacher, in the epoch in which lessons weigh most."""
+    from mmlandmark.registry import MODELS
+
+    student.attach_teacher(MODELS.build(teacher).to(device))
+    epochs = [epoch for lesson in student.lessons for epoch, _ in lesson.points]
+    student.epoch = max(epochs, key=lambda epoch: sum(lesson.weight(epoch) for lesson in student.lessons))
 
 
 def published_loss(model: Any, inputs: Any, points: Any) -> Any:

@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from mmlandmark.apis import count_costs
-    from mmlandmark.engine import ConfigError, input_size, last_stage, load_config
+    from mmlandmark.engine import ConfigError, input_size, last_stage, load_config, test_pipeline
     from mmlandmark.evaluation.record import git_commit, machine, versions
     from mmlandmark.registry import MODELS
     from mmlandmark.utils.host_memory import keep_freed_memory
@@ -73,7 +73,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     model = MODELS.build(config.model).eval()
-    inputs = model.data_preprocessor.pad(model.data_preprocessor.normalize(torch.rand(1, 1, *size)))
+    loaded = [step["channels"] for step in test_pipeline(config) if step.get("channels")]
+    image = torch.rand(1, loaded[0] if loaded else 1, *size)
+    inputs = model.data_preprocessor.pad(model.data_preprocessor.normalize(image))
     measured: dict[str, Any] = {}
     if args.rounds:
         if args.device == "cpu":

@@ -43,8 +43,13 @@ def main(argv: list[str] | None = None) -> None:
     config = load_config(args.config, args.cfg_options)
     among = sorted({i for path in args.among or () for i in read_ids(path)[0]})
     selection = dict(split=None, fold=None, num_folds=None, ids=among or None)
-    dataset = dict(config.test_dataloader.dataset, **selection, pipeline=[], missing_images="keep")
-    (leaf,) = leaf_datasets(DATASETS.build(dataset))
+    inner = config.test_dataloader.dataset
+    while "dataset" in inner or "datasets" in inner:  # inside of wrappers
+        parts = inner.get("datasets", [inner.get("dataset")])
+        if len(parts) != 1:
+            raise ValueError(f"{args.config}: the test has {len(parts)} datasets; one can be dealt out")
+        inner = parts[0]
+    (leaf,) = leaf_datasets(DATASETS.build(dict(inner, **selection, pipeline=[], missing_images="keep")))
     records = [leaf.get_data_info(i) for i in range(len(leaf))]
     texts = {
         args.out / f"{name}.txt": "\n".join(ids) + "\n"

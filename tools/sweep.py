@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.utils.command_line import run_tool
+from mmlandmark.utils.files import read_json
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -105,7 +106,8 @@ def train_arm(sweep: dict[str, Any], arm: str, seed: int, work: Path) -> dict[st
     if teacher is not None:
         train_arm(sweep, teacher, seed, work)  # ends at once where that has been done
         options["model.teacher.checkpoint"] = str(latest_checkpoint(work / f"{teacher}_seed{seed}"))
-        claimed["model.teacher.checkpoint"] = f"arm {teacher}"  # wherever its folder lies
+        taught = read_json(work / f"{teacher}_seed{seed}" / "run.json")["config_hash"]
+        claimed["model.teacher.checkpoint"] = f"arm {teacher}, {taught}"  # wherever its folder lies
     claim_folder(folder, prepare_config(sweep["config"], options=claimed, seed=seed))
     words = ["--work-dir", str(folder), "--seed", str(seed), "--resume", "auto"]
     run_program("train.py", str(sweep["config"]), *words, options=options)
@@ -131,10 +133,12 @@ def run_ensemble(sweep: dict[str, Any], name: str, work: Path, record: Path) -> 
 
 
 def run_program(tool: str, *words: str, options: dict[str, Any]) -> None:
-    """Run a tool with ``--cfg-options``."""
+    """Run a tool with ``--cfg-options``; end with its code if that is not 0."""
     changed = [f"{key}={value!r}" for key, value in options.items()]
     command = [sys.executable, str(TOOLS / tool), *words, *(["--cfg-options", *changed] if changed else [])]
-    subprocess.run(command, check=True)
+    code = subprocess.run(command).returncode
+    if code:
+        sys.exit(code)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -43,7 +43,8 @@ def count_costs(
     Args:
         model: Any detector. It is emptied: its weights are lost.
         image_shape: (C, *S) of the network's input, after the preprocessor.
-        training: Count what is run in training only, too: branches and supervised levels.
+        training: Count what is run in training only, too: branches and supervised levels. What lessons of a
+            teacher learn themselves is counted as parameters, but not run.
         depth: How many levels of modules to list; 0 is the whole alone.
 
     Returns:
@@ -65,8 +66,7 @@ def count_costs(
     try:
         with torch.no_grad():
             inputs = torch.empty(1, *image_shape, device="meta")
-            run = getattr(model, "training_maps", model.raw_maps) if training else model.raw_maps
-            run(inputs)
+            (model.training_maps if training else model.raw_maps)(inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
-from mmlandmark.datasets.records import describe, points_of, subset_schema
+from mmlandmark.datasets.records import complete_record, name_groups, subset_schema
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkSchema
 
@@ -52,19 +52,15 @@ class HalfImageDataset(LandmarkDataset):
         whole = self._whole_schema = self._full_schema or self._infer_schema(records)
         self._full_schema, left = subset_schema(whole, self.left)
         _, right = subset_schema(whole, self.right)
+        if self.group_pattern is not None:  # of the image's id; one patient may have several
+            name_groups(records, self.group_pattern)
         halves = []
         for record in records:
-            where, kept = describe(record), {}
-            for key in ("landmarks", "visibility", "weights"):
-                value = record.get(key)
-                if value is not None:
-                    kept[key] = points_of(value, whole, where) if key == "landmarks" else np.asarray(value)
-            read = record.get("readings")
-            readings = [] if read is None else [points_of(reading, whole, where) for reading in read]
+            checked = complete_record(record, whole)
             for half, chosen in zip(HALVES, (left, right), strict=True):
-                own = {key: value[chosen] for key, value in kept.items() if value is not None}
-                if readings:
-                    own["readings"] = np.stack([reading[chosen] for reading in readings])
+                own = {k: checked[k][chosen] for k in ("landmarks", "visibility", "weights") if k in checked}
+                if "readings" in checked:
+                    own["readings"] = checked["readings"][:, chosen]
                 name, group = record["sample_id"], record.get("group")
                 halves.append(
                     dict(
@@ -90,6 +86,10 @@ class HalfImageDataset(LandmarkDataset):
         self.full_init()
         assert self._whole_schema is not None
         joined = np.full((len(self._whole_schema), np.shape(left)[1]), np.nan)
+        kept = slice(None)
+        if self.landmarks is not None:  # fewer of each half are found
+            assert self._full_schema is not None
+            kept = subset_schema(self._full_schema, self.landmarks)[1]
         for points, names in ((left, self.left), (right, self.right)):
-            joined[subset_schema(self._whole_schema, names)[1]] = points
+            joined[np.asarray(subset_schema(self._whole_schema, names)[1])[kept]] = points
         return joined

@@ -202,7 +202,8 @@ def deal_parts(
     Raises:
         ValueError: A share is not positive, or a part would be empty.
     """
-    if not shares or not all(share > 0 for share in shares.values()):
+    numbers = all(isinstance(share, int | float) and share > 0 for share in shares.values())
+    if not shares or not numbers:
         raise ValueError(f"every part needs a positive share, got {dict(shares)}")
     groups, total = _grouped(records), sum(shares.values())
     exact = {name: len(records) * share / total for name, share in shares.items()}

@@ -10,7 +10,13 @@ from mmlandmark.engine.config import (
     test_pipeline,
 )
 from mmlandmark.engine.optim_wrapper import AutocastOptimWrapper
-from mmlandmark.engine.runner import LandmarkRunner, best_checkpoint, default_launcher, latest_checkpoint
+from mmlandmark.engine.runner import (
+    LandmarkRunner,
+    UnfinishedRun,
+    best_checkpoint,
+    default_launcher,
+    latest_checkpoint,
+)
 from mmlandmark.engine.stage_checks import check_stages
 from mmlandmark.engine.stages import last_stage, plan_stages, run_stages
 from mmlandmark.engine.teacher import use_teacher
@@ -20,6 +26,7 @@ __all__ = [
     "AutocastOptimWrapper",
     "ConfigError",
     "LandmarkRunner",
+    "UnfinishedRun",
     "best_checkpoint",
     "check_stages",
     "config_of_run",

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 import torch.distributed
+from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner import runner as _mmengine_runner
 from torch import nn
 
@@ -28,7 +29,26 @@ from mmlandmark.utils.host_memory import keep_freed_memory
 
 mmengine_cures.install()
 
+
+class UnfinishedRun(RuntimeError):
+    """A run was saved and ended before its end, to be gone on with."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: the same command again goes on
+
+
 _begun: Counter[str] = Counter()  # runs of this process, by the second they began in
+
+
+class _LastValidation(Hook):
+    """Validates a run that is resumed at its end: it may have been killed before that was done."""
+
+    def before_train(self, runner: Runner) -> None:
+        self._at_end = runner.iter >= runner.max_iters
+
+    def after_train(self, runner: Runner) -> None:
+        step = runner.iter if isinstance(runner.train_loop, IterBasedTrainLoop) else runner.epoch
+        if self._at_end and runner.val_loop is not None and step >= runner.val_begin:
+            runner.val_loop.run()
 
 
 class LandmarkRunner(Runner):
@@ -39,6 +59,8 @@ class LandmarkRunner(Runner):
     fine-tuning); model and data must agree on the number of landmarks before the first batch; several
     processes work without a GPU.
     """
+
+    unfinished = False  # set by what ends a run before its end
 
     def setup_env(self, env_cfg: dict) -> None:
         """Start gloo where MMEngine would ask for CUDA, then do as MMEngine does.
@@ -60,6 +82,11 @@ class LandmarkRunner(Runner):
         _begun[self._timestamp] += 1
         if _begun[self._timestamp] > 1:
             self._timestamp += f"_{_begun[self._timestamp]}"
+
+    def dump_config(self) -> None:
+        """Leave the config in the work folder, under one name however often the run is started."""
+        name = os.path.basename(self.cfg.filename) if self.cfg.filename else "config.py"
+        self.cfg.dump(os.path.join(self.work_dir, name))
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap for several processes; without a GPU there are no device ids."""
@@ -88,9 +115,20 @@ class LandmarkRunner(Runner):
         return super().build_param_scheduler(scheduler)
 
     def train(self) -> nn.Module:
-        """Check data against the model, then train."""
+        """Check data against the model, then train.
+
+        Raises:
+            UnfinishedRun: A hook saved the run and ended it, as its time was over.
+        """
         self._check_landmarks()
-        return super().train()
+        self.register_hook(_LastValidation(), priority="VERY_HIGH")
+        model = super().train()
+        if self.unfinished:
+            raise UnfinishedRun(
+                f"no time is left for another epoch: {self.work_dir} is saved after epoch {self.epoch} of "
+                f"{self.max_epochs}; run again with --resume to go on"
+            )
+        return model
 
     def test(self) -> dict:
         """Check data against the model, then test."""

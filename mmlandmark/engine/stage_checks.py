@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mmlandmark.engine.config import ConfigError
+import torch
+from mmengine.config import Config
+
+from mmlandmark.engine.config import ConfigError, input_size
 from mmlandmark.engine.hooks.teacher_hook import TeacherHook
 from mmlandmark.engine.stages import Stage
 from mmlandmark.engine.teacher import check_teacher, load_teacher, stage_of
@@ -22,7 +25,8 @@ def check_stages(stages: Sequence[Stage]) -> None:
         ConfigError: A student has no ``TeacherHook``, or a stage asks for the best checkpoint of one that
             keeps none.
         FileNotFoundError: A teacher that is not trained here does not exist.
-        ValueError: As building the model, :meth:`DistilledDetector.attach_teacher` or :func:`check_teacher`.
+        ValueError: As building the model, :meth:`DistilledDetector.attach_teacher`,
+            :meth:`DistilledDetector.rehearse` or :func:`check_teacher`.
     """
     configs = {stage.name: stage.config for stage in stages}
     for stage in stages:
@@ -40,12 +44,19 @@ def check_stages(stages: Sequence[Stage]) -> None:
         source = model.teacher_cfg.get("checkpoint")
         trained = stage_of(source)
         if trained is None:
-            load_teacher(model.teacher_cfg)
-            continue
-        other = configs[trained]
-        teacher = MODELS.build(other.model)
+            teacher, other, landmarks = load_teacher(model.teacher_cfg)
+        else:
+            teacher, other, landmarks = MODELS.build(configs[trained].model), configs[trained], {}
         model.attach_teacher(teacher)
-        check_teacher(model, stage.config, {}, teacher, other, {})
+        check_teacher(model, stage.config, {}, teacher, other, landmarks)
+        rehearse(model, stage.config)
+
+
+def rehearse(model: DistilledDetector, config: Config) -> None:
+    """Let a student compare features with its teacher's, if it is known what an image will be."""
+    size, own = input_size(config), model.data_preprocessor
+    if size is not None and own.channels is not None:
+        model.rehearse(own.pad(torch.zeros(1, own.channels, *size)).shape[1:])
 
 
 def check_hook(where: str, kinds: Sequence[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,7 @@ def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
     if not config.get("stages"):
         raise ConfigError(f"{config.filename}: no stages in this config")
     stages: list[Stage] = []
+    skipped = {part.get("name") for part in config.stages if part.get("skip")}
     for number, overrides in enumerate(config.stages, 1):
         overrides = copy.deepcopy(overrides.to_dict() if hasattr(overrides, "to_dict") else dict(overrides))
         if overrides.pop("skip", False):
@@ -127,11 +129,12 @@ def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
         merged.merge_from_dict(overrides)
         earlier, inputs = {s.name: s for s in stages}, {}
         for reference in _references(_of_the_run(merged)):
-            _, stage, which = [*reference.split(":"), "", ""][:3]
+            stage, _, which = reference.removeprefix(PREFIX).partition(":")
             if stage not in earlier or which not in ("last", "best"):
+                left_out = f" ({stage!r} is left out)" if stage in skipped else ""
                 raise ConfigError(
                     f"{config.filename}: stage {name!r} uses {reference!r}; write stage:<name>:last or :best "
-                    f"with one of the stages before it: {sorted(earlier)}"
+                    f"with one of the stages before it: {sorted(earlier)}{left_out}"
                 )
             inputs[stage] = earlier[stage]
         folder = Path(work_dir) / f"{number:02d}_{name}"
@@ -155,14 +158,18 @@ def run_stages(
         What every finished stage left behind, by name: ``checkpoint``, ``best``, ``metrics``.
 
     Raises:
-        ConfigError: See :func:`plan_stages`; or ``only`` names no stage, or one whose inputs are missing.
+        ConfigError: See :func:`plan_stages`; or ``only`` names no stage, or one whose inputs are missing; or
+            a folder holds a stage that was run with another config.
     """
     stages = plan_stages(config, work_dir)
     if only is not None and only not in {s.name for s in stages}:
         raise ConfigError(f"no stage {only!r}; there are {[s.name for s in stages]}")
     results: dict[str, dict[str, Any]] = {}
+    names = [stage.name for stage in stages]
+    stages = stages[: names.index(only) + 1 if only is not None else None]
+    finished = {stage.name: stage.finished() for stage in stages}  # what does not fit is told at once
     for stage in stages:
-        result = stage.finished()
+        result = finished[stage.name]
         if result is None and (only is None or only == stage.name):
             ready = stage.ready(results)
             if latest_checkpoint(stage.folder) is not None:
@@ -173,8 +180,6 @@ def run_stages(
             result = _leave_behind(stage, metrics)
         if result is not None:
             results[stage.name] = result
-        if stage.name == only:
-            break
     return results
 
 
@@ -189,7 +194,7 @@ def _leave_behind(stage: Stage, metrics: dict[str, Any]) -> dict[str, Any]:
         # Relative to the folder, so that a run can be moved.
         checkpoint=last.name,
         best=best.name if best else None,
-        metrics={k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and v == v},
+        metrics={k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)},
     )
     if is_main_process():
         atomic_write_json(stage.note, result)

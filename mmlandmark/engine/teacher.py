@@ -38,7 +38,7 @@ def load_teacher(teacher: dict[str, Any]) -> tuple[BaseDetector, Config | None, 
             f"model.teacher takes 'checkpoint' and 'config', got {sorted(teacher)}: name the checkpoint of "
             "the teacher, in the config or with --teacher"
         )
-    path, given = Path(teacher["checkpoint"]), teacher.get("config")
+    path, given = Path(teacher["checkpoint"]).expanduser(), teacher.get("config")
     checkpoint = load_checkpoint(path)
     config, model = None, given
     if not isinstance(given, dict):
@@ -83,6 +83,10 @@ def check_teacher(
     ]
     if teacher_config is not None and input_size(teacher_config) != input_size(config):
         wrong.append(f"images have {input_size(teacher_config)} there, {input_size(config)} here")
+    theirs, ours = (m.data_preprocessor.size_divisor for m in (teacher, student))
+    size = input_size(config)
+    if ours % theirs and (size is None or any(side % theirs for side in size)):
+        wrong.append(f"images are padded to multiples of {theirs} there, of {ours} here (size_divisor)")
     names, other = landmarks.get("landmark_names"), teacher_landmarks.get("landmark_names")
     if names is not None and other is not None and list(names) != list(other):
         where = next((i for i, (a, b) in enumerate(zip(names, other, strict=False)) if a != b), None)
@@ -112,7 +116,7 @@ def use_teacher(config: Config, checkpoint: str) -> None:
     if not config.get("stages"):
         if not _is_student(config):
             raise ConfigError(nobody)
-        config.merge_from_dict({"model.teacher.checkpoint": checkpoint})
+        config.merge_from_dict({"model.teacher": dict(checkpoint=checkpoint, config=None)})
         return
     stages = {stage.name: stage for stage in plan_stages(config, "work_dirs")}
     students = {name for name, stage in stages.items() if _is_student(stage.config)}
@@ -124,10 +128,23 @@ def use_teacher(config: Config, checkpoint: str) -> None:
         trained = stage_of((stages[part["name"]].config.model.get("teacher") or {}).get("checkpoint"))
         if trained in students:  # an assistant, who is taught on the way
             continue
-        part.setdefault("model", {}).setdefault("teacher", {})["checkpoint"] = checkpoint
-        for other in config.stages:
-            if other["name"] == trained:
-                other["skip"] = True
+        model = dict(part.get("model") or {})
+        # Its config lies beside it.
+        model["teacher"] = dict(model.get("teacher") or {}, checkpoint=checkpoint, config=None)
+        part["model"] = model
+        if trained is not None:
+            _leave_out(config, trained)
+
+
+def _leave_out(config: Config, name: str) -> None:
+    """Leave out a stage that nothing uses any more, and those before it that served nothing else."""
+    stages = plan_stages(config, "work_dirs")
+    users = {s.name: {later.name for later in stages if s in later.inputs} for s in stages}
+    for part in config.stages:
+        if part["name"] == name and not users[name]:
+            part["skip"] = True
+            for needed in next(s for s in stages if s.name == name).inputs:
+                _leave_out(config, needed.name)
 
 
 def _is_student(config: Config) -> bool:

@@ -54,6 +54,9 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 def run_tool(main: Callable[[], Any], error_code: int = 1) -> None:
     """Run a tool; an error a user can mend is printed as one line instead of a traceback.
 
+    What has an ``exit_code`` of its own, as a run that is to be gone on with, is no error: it is told and
+    ends the tool with that code.
+
     Args:
         main: Its return value is the exit code, None is 0.
         error_code: Exit code of an error, where 1 is taken.
@@ -69,3 +72,8 @@ def run_tool(main: Callable[[], Any], error_code: int = 1) -> None:
         print(f"error: {message}", file=sys.stderr)
         print("(run again with --traceback to see where it comes from)", file=sys.stderr)
         sys.exit(error_code)
+    except RuntimeError as end:
+        if not hasattr(end, "exit_code"):
+            raise
+        print(end, file=sys.stderr)
+        sys.exit(end.exit_code)

@@ -58,6 +58,14 @@ def test_a_branch_costs_nothing_in_the_test():
     assert trained.macs > used.macs
 
 
+def test_members_of_an_ensemble_are_counted_with_their_branches():
+    config = load_config(CONFIGS / "seg-unet5_hip_512x256.py")
+    alone = count_costs(build(config), IMAGE, training=True, depth=0)[0]
+    mixed = MODELS.build(dict(type="MixedEnsemble", detectors=[config.model, config.model]))
+    both = count_costs(mixed, IMAGE, training=True, depth=0)[0]
+    assert (both.parameters, both.macs) == (2 * alone.parameters, 2 * alone.macs)
+
+
 def test_what_lessons_learn_is_no_part_of_the_student():
     config = load_config(CONFIGS / "fsf-ld_unet5_unet4_hip_512x256.py")
     student = plan_stages(config, "work_dirs/x")[1].config

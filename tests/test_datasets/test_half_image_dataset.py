@@ -100,6 +100,32 @@ def test_folds_do_not_part_an_image(folder):
     assert halves(folder, num_folds=2, fold=0).available_folds() == ["0", "1"]
 
 
+def test_images_of_one_patient_stay_together(folder):
+    text = json.loads((folder / "all.json").read_text())
+    first = text["samples"][0]
+    text["samples"] = [dict(first, id=f"pat{i // 2}_view{i % 2}") for i in range(6)]
+    (folder / "all.json").write_text(json.dumps(text))
+    parts = [halves(folder, group_pattern=r"(pat\d+)_", num_folds=3, fold=fold) for fold in range(3)]
+    people = [{d.get_data_info(i)["group"] for i in range(len(d))} for d in parts]
+    assert sorted(p for found in people for p in found) == ["pat0", "pat1", "pat2"]
+
+
+def test_some_landmarks_of_each_half_lead_back_to_the_whole(folder):
+    data = halves(folder, landmarks=[NAMES[0], NAMES[2]])
+    whole = data.join(np.array([[1, 2], [3, 4]]), np.array([[5, 6], [7, 8]]))
+    nothing = [np.nan, np.nan]
+    np.testing.assert_array_equal(whole, [[1, 2], nothing, [3, 4], [5, 6], nothing, [7, 8]])
+
+
+@pytest.mark.parametrize("count", [3, 9])
+def test_a_list_of_wrong_length_is_named(folder, count):
+    text = json.loads((folder / "all.json").read_text())
+    text["samples"][0]["visibility"] = [1] * count
+    (folder / "all.json").write_text(json.dumps(text))
+    with pytest.raises(ValueError, match=rf"all.json.*'a'.* visibility .*6 entries.*{count}"):
+        halves(folder)
+
+
 def test_halves_may_overlap():
     step = TakeHalf(overlap=0.2)
     frame = dict(sample_id="x", half="left", input_shape=(40, 60), input_from_original=np.eye(3))

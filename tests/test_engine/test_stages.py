@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from mmengine.runner import ValLoop
 
 from mmlandmark.apis import train_config
 from mmlandmark.engine import ConfigError, LandmarkRunner, plan_stages
@@ -54,6 +55,30 @@ def test_finished_stages_are_skipped_and_the_next_starts_from_them(tmp_path, mon
     monkeypatch.setattr(LandmarkRunner, "train", lambda self: seen.append((self._resume, self._load_from)))
     train_config(staged(tmp_path))
     assert seen == [(True, None)]
+
+
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_killed_while_it_validates_last_a_stage_has_its_metrics(tmp_path, monkeypatch, by_epoch):
+    def config(folder):
+        found = tiny_config(folder, stages=[dict(name="only")])
+        length = dict(max_epochs=2) if by_epoch else dict(max_iters=2)
+        found.train_cfg = dict(by_epoch=by_epoch, val_interval=2, **length)
+        found.default_hooks.checkpoint = dict(
+            type="CheckpointHook", by_epoch=by_epoch, interval=1, save_best="mre", rule="less"
+        )
+        found.param_scheduler = None
+        return found
+
+    whole = train_config(config(tmp_path / "whole"))["only"]
+    with monkeypatch.context() as patch:
+        patch.setattr(ValLoop, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train_config(config(tmp_path / "killed"))
+    assert "checkpoint" not in json.loads((tmp_path / "killed/01_only/stage.json").read_text())
+    again = train_config(config(tmp_path / "killed"))["only"]
+    assert again["metrics"] == whole["metrics"]
+    assert again["best"] == whole["best"]
+    assert again["best"] is not None
 
 
 def test_a_stage_finished_with_another_config_stops_the_run(tmp_path):

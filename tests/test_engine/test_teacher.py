@@ -96,6 +96,23 @@ def test_student_and_teacher_are_seen_side_by_side(tmp_path, taught, caplog):
     assert width > height, "teacher and student in rows; two taps, heatmaps and annotation in columns"
 
 
+def test_what_is_validated_may_look_otherwise(tmp_path, taught):
+    """Readers in the training only, metrics inside of an Evaluator, iterations instead of epochs."""
+    config = student_config(tmp_path, taught)
+    config.model.lessons = [
+        dict(loss=dict(type="AttentionMapLoss"), pairs=[("backbone.up1", "backbone.up2")])
+    ]
+    config.model.head.num_readers = 2
+    config.train_dataloader.dataset.num_readers = 2
+    config.val_evaluator = dict(type="Evaluator", metrics=[config.val_evaluator])
+    config.train_cfg = dict(by_epoch=False, max_iters=4, val_interval=2)
+    config.default_hooks.checkpoint = dict(type="CheckpointHook", by_epoch=False, interval=2)
+    config.param_scheduler = None
+    assert apis.train_config(config)["teacher/mre"] > 0
+    pictures = {p.stem.rsplit("_", 1)[-1] for p in tmp_path.glob("*/vis_data/vis_image/features_*.png")}
+    assert pictures == {"2", "4"}
+
+
 def test_its_checkpoint_is_the_plain_students(tmp_path, taught):
     config = student_config(tmp_path, taught, max_epochs=1, custom_hooks=[EMA])
     apis.train_config(config)
@@ -166,6 +183,13 @@ def test_a_wrong_teacher_is_told_before_the_first_batch(tmp_path, taught):
     brighter = config("d")
     brighter.model.data_preprocessor.mean = 0.5
     assert "data_preprocessor.mean is [0.4" in message(brighter)
+    odd = config("j")
+    for key in ("train", "val", "test"):
+        odd[f"{key}_dataloader"] = phantom_dataloader(size=(68, 64), train=key == "train")
+    divided = teacher_model(odd)
+    divided["data_preprocessor"]["size_divisor"] = 16
+    odd.model.teacher.config = divided
+    assert "padded to multiples of 16 there, of 1 here" in message(odd)
     assert "holds the weights of another model" in message(
         config("e", teacher=dict(config=tiny_config(tmp_path / "f").model.to_dict()))
     )
@@ -234,6 +258,33 @@ def test_a_given_teacher_takes_the_place_of_the_first_one_only(tmp_path):
     assert config.stages[2].model.teacher.checkpoint == "stage:student:last"
 
 
+def test_a_given_teacher_leaves_nothing_to_do_for_its_own_training(tmp_path):
+    config = two_stages(tmp_path)
+    first = dict(name="before", model=teacher_model(config))
+    config.stages = [first, dict(config.stages[0].to_dict(), load_from="stage:before:last"), config.stages[1]]
+    config.stages[2].model.teacher.config = dict(type="old")
+    use_teacher(config, "x.pth")
+    (stage,) = plan_stages(config, tmp_path)
+    assert stage.name == "student"
+    assert stage.config.model.teacher.to_dict() == dict(checkpoint="x.pth", config=None)
+    # Where the teacher is said for all stages at once, too.
+    config = two_stages(tmp_path)
+    config.model = config.stages[1].model
+    config.stages[1].pop("model")
+    config.stages[0].model["_delete_"] = True
+    use_teacher(config, "x.pth")
+    (stage,) = plan_stages(config, tmp_path)
+    assert stage.config.model.teacher.checkpoint == "x.pth"
+    # Whom another stage still needs is trained.
+    config = two_stages(tmp_path)
+    config.stages = [
+        *config.stages,
+        dict(name="last", load_from="stage:teacher:last", model=teacher_model(config)),
+    ]
+    use_teacher(config, "x.pth")
+    assert [stage.name for stage in plan_stages(config, tmp_path)] == ["teacher", "student", "last"]
+
+
 def test_stages_of_another_seed_can_be_tested(tmp_path):
     config = two_stages(tmp_path, epochs=1)
     config.randomness = dict(seed=5)
@@ -251,6 +302,7 @@ def test_a_student_of_another_teacher_is_not_taken_for_this_ones(tmp_path):
     (tmp_path / "01_teacher").rename(tmp_path / "old")
     with pytest.raises(ConfigError, match=r"stage 'student' .* or on what other stages left"):
         apis.train_config(config)
+    assert not (tmp_path / "01_teacher").exists(), "told before the teacher is trained anew"
 
 
 def test_a_mistake_in_the_last_stage_is_told_before_the_first(tmp_path):
@@ -259,6 +311,15 @@ def test_a_mistake_in_the_last_stage_is_told_before_the_first(tmp_path):
     with pytest.raises(ValueError, match=r"the teacher has no module 'backbone.up7'"):
         apis.train_config(config)
     assert not list(tmp_path.glob("01_teacher/*"))
+    for lesson, message in (
+        (dict(loss=dict(type="FeatureMSELoss", student_channels=64, teacher_channels=16)), "have 8 channels"),
+        (dict(loss=dict(type="FeatureMSELoss")), "features of 8 and 16 channels"),
+    ):
+        config = two_stages(tmp_path)
+        config.stages[1].model.lessons = [dict(lesson, pairs=[("backbone.up1", "backbone.up1")])]
+        with pytest.raises(ValueError, match=message):
+            apis.train_config(config)
+        assert not list(tmp_path.glob("01_teacher/*"))
     config = two_stages(tmp_path)
     config.stages[1].custom_hooks = [EMA]
     with pytest.raises(ConfigError, match="stage 'student': a DistilledDetector needs its teacher"):
@@ -318,7 +379,11 @@ def test_stages_that_are_left_out_keep_the_numbers_of_others(tmp_path):
     config.stages[1].model.teacher.checkpoint = "x.pth"
     assert [stage.folder.name for stage in plan_stages(config, tmp_path)] == ["02_student"]
     config.stages[1].model.teacher.checkpoint = "stage:teacher:last"
-    with pytest.raises(ConfigError, match="one of the stages before it"):
+    with pytest.raises(ConfigError, match=r"one of the stages before it: .*'teacher' is left out"):
+        plan_stages(config, tmp_path)
+    config.stages[0].skip = False
+    config.stages[1].model.teacher.checkpoint = "stage:teacher:last:x"
+    with pytest.raises(ConfigError, match="uses 'stage:teacher:last:x'; write"):
         plan_stages(config, tmp_path)
 
 
@@ -327,4 +392,6 @@ def test_the_log_names_no_missing_weights(tmp_path, taught, caplog):
         config = student_config(tmp_path, taught, max_epochs=1, log_level="INFO")
         apis.train_config(config)
         apis.test_config(config, tmp_path / "epoch_1.pth")
-    assert "missing keys" not in "".join(p.read_text() for p in tmp_path.rglob("*.log"))
+    logs = [p.read_text() for p in tmp_path.rglob("*.log")]
+    assert logs
+    assert "missing keys" not in "".join(logs)

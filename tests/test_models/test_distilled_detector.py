@@ -137,6 +137,19 @@ def test_the_teacher_runs_no_deeper_than_its_last_tap():
     assert recorded == [False]
 
 
+def test_what_does_not_run_in_the_teacher_is_told_when_rehearsed():
+    branch = dict(
+        taps=["backbone.down1", "backbone.down2"],
+        decoder=dict(type="UNetDecoder", in_channels=(4, 6)),
+        head=dict(HEAD, loss=dict(type="DiceLoss")),
+    )
+    several = dict(TEACHER, type="MultiTaskDetector", branches=dict(discs=branch))
+    detector = student([dict(FSF, pairs=[("backbone.up1", "branches.discs.decoder.up1")])], several)
+    with pytest.raises(ValueError, match=r"has \['branches.discs.decoder.up1'\], but they do not run"):
+        detector.rehearse((1, 16, 16))
+    student([FSF], several).rehearse((1, 16, 16))
+
+
 def test_weights_follow_the_epoch_alone():
     ramp = dict(FSF, weight=[(0, 0.0), (4, 0.5), (8, 0.5), (10, 0.0)])
     detector, (inputs, samples) = student([ramp]), batch()
@@ -200,6 +213,16 @@ def test_a_distribution_teaches_by_cross_entropy():
     torch.testing.assert_close(found, -(q * log_p).sum(-1)[mask].mean())
 
 
+def test_a_distribution_of_another_size_stays_one():
+    softmax = dict(HEAD, codec=dict(HEAD["codec"], activation="softmax"))
+    coarse = dict(PLAIN, head=softmax, backbone=dict(type="UNet", widths=(4, 6, 8), stem_stride=2))
+    detector = student([MIMICRY], dict(TEACHER, head=softmax), backbone=coarse["backbone"], head=softmax)
+    inputs, samples = batch()
+    maps = detector.ask_teacher(inputs)[1]
+    target = detector._as_target(maps, samples, inputs.shape[2:], torch.Size((8, 8)))
+    torch.testing.assert_close(target.heatmaps.flatten(2).sum(-1), torch.ones(2, K))
+
+
 def test_mistakes_are_named():
     with pytest.raises(
         ValueError, match=r"the student has no module 'backbone.up9'; close to it: backbone.up"
@@ -219,6 +242,14 @@ def test_mistakes_are_named():
         student([dict(FSF, pairs=["backbone.up1"])])
     with pytest.raises(ValueError, match="at least one lesson"):
         student([])
+    with pytest.raises(ValueError, match=r"lesson 1 takes loss, pairs and weight.*'wieght'"):
+        student([FSF, dict(FSF, wieght=0.1)])
+    with pytest.raises(ValueError, match=r"lesson 0 .* needs loss; got \['pairs'\]"):
+        student([dict(pairs=PAIRS)])
+    with pytest.raises(ValueError, match=r"must not be negative, got \[\(0, 1.0\), \(4, -0.5\)\]"):
+        student([dict(FSF, weight=[(0, 1.0), (4, -0.5)])])
+    with pytest.raises(ValueError, match="NonLocalBlock is no loss"):
+        student([dict(loss=dict(type="NonLocalBlock", in_channels=4))])
     with pytest.raises(ValueError, match="the teacher finds 5 landmarks, the student 3"):
         student([FSF], dict(TEACHER, head=dict(HEAD, num_landmarks=5)))
     softmax = dict(HEAD, codec=dict(HEAD["codec"], activation="softmax"))

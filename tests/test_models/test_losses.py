@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from mmlandmark.codecs import HeatmapTarget
+from mmlandmark.codecs import GivenTarget, HeatmapTarget
 from mmlandmark.registry import MODELS
 
 ALL = [
@@ -89,6 +89,19 @@ def test_spatial_cross_entropy_equals_its_definition(shape, size):
     (grad,) = torch.autograd.grad(loss, pred)
     pull = weights[(...,) + (None,) * len(size)] / weights.sum()
     torch.testing.assert_close(grad, 2.0 * pull * (p - q))
+
+
+def test_a_given_map_below_zero_is_no_part_of_a_distribution():
+    torch.manual_seed(0)
+    maps = torch.rand(1, 2, 4, 5) - 0.5
+    known = dict(
+        landmarks=torch.zeros(1, 2, 2), mask=torch.ones(1, 2, dtype=torch.bool), weights=torch.ones(1, 2)
+    )
+    target = GivenTarget(**known, size=(4, 5), sigma=1.0, given=maps)
+    pred = torch.randn(1, 2, 4, 5)
+    q = maps.clamp(min=0).flatten(2)
+    expected = -(q / q.sum(-1, keepdim=True) * pred.flatten(2).log_softmax(-1)).sum(-1).mean()
+    torch.testing.assert_close(MODELS.build(dict(type="SpatialCrossEntropyLoss"))(pred, target), expected)
 
 
 @pytest.mark.parametrize("cfg", ALL, ids=lambda c: "-".join(str(v) for v in c.values()))

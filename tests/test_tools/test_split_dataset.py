@@ -50,8 +50,9 @@ def test_groups_stay_together():
 def test_too_few():
     with pytest.raises(ValueError, match=r"too few .*: \['b', 'c'\] are empty"):
         deal_parts(records(3, lambda i: "one"), dict(a=1, b=1, c=1))
-    with pytest.raises(ValueError, match="positive share"):
-        deal_parts(records(3), dict(a=1, b=0))
+    for share in (0, "x"):
+        with pytest.raises(ValueError, match="positive share"):
+            deal_parts(records(3), dict(a=1, b=share))
 
 
 def test_lists_are_written_once(tmp_path, capsys):
@@ -66,6 +67,14 @@ def test_lists_are_written_once(tmp_path, capsys):
     lists = {p.name: p.read_text().split() for p in (tmp_path / "lists").iterdir()}
     assert {name: len(ids) for name, ids in lists.items()} == {"train.txt": 6, "test.txt": 4}
     assert "train.txt: 6 ids" in capsys.readouterr().out
+    config.test_dataloader.dataset = dict(type="ConcatDataset", datasets=[dataset])
+    config.dump(tmp_path / "wrapped.py")
+    tool.main([str(tmp_path / "wrapped.py"), *call[1:-1], str(tmp_path / "same")])
+    assert {p.name: p.read_text().split() for p in (tmp_path / "same").iterdir()} == lists
+    config.test_dataloader.dataset.datasets = [dataset, dataset]
+    config.dump(tmp_path / "two.py")
+    with pytest.raises(ValueError, match="the test has 2 datasets"):
+        tool.main([str(tmp_path / "two.py"), *call[1:]])
     some = tmp_path / "some.txt"
     some.write_text("p3\np1\n\np4\n")
     tool.main([*call[:-1], str(tmp_path / "fewer"), "--among", str(some)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,13 @@ def test_one_arm_teaches_another(tmp_path):
     # Runs of one arm differ in the weights of their teachers only, and count as one config.
     assert records["taught_seed0"]["config_hash"] == records["taught_seed1"]["config_hash"]
     assert str(tmp_path) not in json.dumps(records["taught_seed0"])
+
+    # A student of another teacher is another student.
+    path.write_text(path.read_text().replace("(8, 8, 16)", "(8, 8, 8)"))
+    shutil.rmtree(work / "large_seed0")
+    (folder / "taught_seed0.json").unlink()
+    with pytest.raises(ValueError, match="taught_seed0 holds a run with other values"):
+        tool.main([str(path), "--arms", "taught", "--seeds", "0", "--work-dir", str(work)])
 
 
 def test_unknown_arms_are_named(sweep):

@@ -120,6 +120,16 @@ def test_exit_code(returned, code):
     assert caught.value.code == code
 
 
+def test_a_run_to_be_gone_on_with_is_no_error(capsys):
+    class Later(RuntimeError):
+        exit_code = 75
+
+    assert run(Later("go on with --resume")) == 75
+    assert capsys.readouterr().err == "go on with --resume\n"
+    with pytest.raises(RuntimeError, match="ours"):
+        run_tool(lambda: (_ for _ in ()).throw(RuntimeError("ours")))
+
+
 def test_importing_it_costs_nothing():
     code = (
         "import sys; import mmlandmark.utils.command_line\n"

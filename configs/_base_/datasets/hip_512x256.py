@@ -12,7 +12,7 @@ pipeline = [
 ]
 dataset = dict(
     type="HalfImageDataset",
-    ann_file=f"{data_root}/all.json",
+    ann_file="all.json",
     data_root=data_root,
     left=[0, 1, 2, 3, 4],
     right=[5, 6, 7, 8, 9],

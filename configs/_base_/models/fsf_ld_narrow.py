@@ -1,6 +1,6 @@
 # The models of fsf_ld.py a quarter as wide, for small images on a few CPU cores, with the loss that loses no
-# landmarks in so few steps (docs/collapsed_channels.md). It is a mean over landmarks with far smaller gradients
-# than summed squares, and so is the weight of the lesson beside it.
+# landmarks in so few steps (docs/collapsed_channels.md). Its gradients are far smaller than those of summed
+# squares, and so is the weight of the lesson beside it.
 _base_ = ["./fsf_ld.py"]
 
 entropy = dict(_delete_=True, type="SpatialCrossEntropyLoss")

@@ -7,10 +7,20 @@ from typing import Any
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.registry import HOOKS
+
+
+def by_iteration(runner: Runner) -> bool:
+    """Whether the training counts iterations instead of epochs."""
+    return isinstance(runner._train_loop, IterBasedTrainLoop)  # train_loop would build one that only tests
+
+
+def training_step(runner: Runner) -> int:
+    """Return how far the training is, in the unit that it counts in."""
+    return runner.iter if by_iteration(runner) else runner.epoch
 
 
 @HOOKS.register_module()
@@ -41,7 +51,7 @@ class LandmarkVisualizationHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
     ) -> None:
         """Draw the cases of this batch that are still wanted."""
-        self._draw(runner, data_batch, outputs, "val", runner.epoch)
+        self._draw(runner, data_batch, outputs, "val", training_step(runner))
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None

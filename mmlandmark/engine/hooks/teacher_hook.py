@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch import Tensor
 
+from mmlandmark.engine.hooks.landmark_visualization_hook import by_iteration, training_step
 from mmlandmark.engine.teacher import check_teacher, load_teacher
 from mmlandmark.models.detectors import BaseDetector, DistilledDetector
 from mmlandmark.models.taps import listening
@@ -53,15 +54,16 @@ class TeacherHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Say which epoch it is, for the weights of lessons; a loop without any counts its passes."""
-        by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
-        bare(runner).epoch = runner.iter // len(runner.train_dataloader) if by_iteration else runner.epoch
+        passes = runner.iter // len(runner.train_dataloader) if by_iteration(runner) else runner.epoch
+        bare(runner).epoch = passes
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Get ready to test the teacher, if that has not been done in this run."""
         self._drawn, self._evaluator = 0, None
         if self.validate_teacher and not self._metrics and getattr(bare(runner), "has_teacher", False):
             configs = runner.cfg.val_evaluator
-            configs = configs if isinstance(configs, list) else [configs]
+            configs = configs.get("metrics", configs) if isinstance(configs, dict) else configs
+            configs = configs if isinstance(configs, list | tuple) else [configs]
             # Files that the student's metrics write are the student's.
             files = ("out_file", "predictions_file")
             self._evaluator = runner.build_evaluator(
@@ -108,11 +110,17 @@ class TeacherHook(Hook):
             with listening(model, paths) as found:
                 maps = heatmaps_of(model, inputs)
             rows[name] = [(path, found[path][0]) for path in paths] + [("heatmaps", maps)]
-        target = student.head.encode([sample], inputs.shape[2:], maps.shape[1:], inputs.device)
+        points, mask = sample.to_input(sample.gt_landmarks)[None].to(inputs.device), sample.mask[None]
+        target = student.head.codec.encode(
+            points, mask.to(inputs.device), mask.float().to(inputs.device), inputs.shape[2:], maps.shape[1:]
+        )
         for row in rows.values():
             row.append(("annotated", target.heatmaps[0]))
         runner.visualizer.add_feature_maps(
-            f"features_{sample.sample_id}", rows, heatmaps=("heatmaps", "annotated"), step=runner.epoch
+            f"features_{sample.sample_id}",
+            rows,
+            heatmaps=("heatmaps", "annotated"),
+            step=training_step(runner),
         )
 
 

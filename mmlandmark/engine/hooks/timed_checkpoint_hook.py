@@ -17,7 +17,8 @@ class TimedCheckpointHook(CheckpointHook):
     """Save after the first epoch that ends a number of minutes after the last save, and stop in time.
 
     For machines that are lent by the minute: when the budget leaves no time for another epoch, the run is
-    saved and ends as if it had been stopped; the same command with ``--resume`` goes on.
+    saved and ends with :class:`~mmlandmark.engine.UnfinishedRun`, so that nothing that builds on it begins.
+    The same command with ``--resume`` goes on.
 
     Args:
         every_minutes: Time between two checkpoints, at least.
@@ -59,11 +60,7 @@ class TimedCheckpointHook(CheckpointHook):
         if self._due:
             self._saved = time.monotonic()
         if over and not self.is_last_train_epoch(runner):
-            runner.logger.info(
-                f"the budget of {self.budget / 60:g} minutes leaves no time for another epoch: saved after "
-                f"epoch {runner.epoch + 1} of {runner.max_epochs}, run again with --resume to go on"
-            )
-            runner.train_loop.stop_training = True
+            runner.train_loop.stop_training = runner.unfinished = True
 
     def every_n_epochs(self, runner: Runner, n: int, start: int = 0) -> bool:
         """Return whether to save now: by the clock, not by the number of epochs."""

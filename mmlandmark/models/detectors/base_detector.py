@@ -68,6 +68,10 @@ class BaseDetector(BaseModel):
     def raw_maps(self, inputs: Tensor) -> Tensor:
         """Return the raw maps (B, R * K, *S) of (B, C, *S) images, reader by reader where there are R > 1."""
 
+    def training_maps(self, inputs: Tensor) -> list[Tensor]:
+        """Return all raw maps (B, R * K, *S) that training makes; those of the test by default."""
+        return [self.raw_maps(inputs)]
+
     @abstractmethod
     def detect(
         self, inputs: Tensor, flip_permutation: Sequence[int] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,13 +47,16 @@ class Lesson:
             follows for any epoch.
 
     Raises:
-        ValueError: ``pairs`` and loss do not go together, or epochs are not in order.
+        ValueError: ``loss`` is none, ``pairs`` do not go with it, epochs are not in order or a weight is
+            negative.
     """
 
     def __init__(
         self, loss: FeatureLoss | LandmarkLoss, pairs: Sequence[Sequence[str]], weight: Weight
     ) -> None:
         name = type(loss).__name__
+        if not isinstance(loss, FeatureLoss | LandmarkLoss):
+            raise ValueError(f"{name} is no loss: it compares neither features nor heatmaps")
         if isinstance(loss, FeatureLoss) != bool(pairs):
             raise ValueError(
                 f"{name} compares features: give pairs of (path in the student, path in the teacher)"
@@ -66,6 +70,8 @@ class Lesson:
             raise ValueError(
                 f"weight must be a number or (epoch, weight) with growing epochs, got {weight!r}"
             )
+        if not all(value >= 0 for _, value in points):
+            raise ValueError(f"the weight of a lesson must not be negative, got {weight!r}")
         self.loss, self.pairs, self.points = loss, [tuple(pair) for pair in pairs], points
 
     def weight(self, epoch: float) -> float:
@@ -104,9 +110,15 @@ class DistilledDetector(LandmarkDetector):
         self.teacher_cfg, self.epoch = dict(teacher or {}), 0
         self._teacher: _Teacher | None = None
         self._widths_compared = False
+        for i, lesson in enumerate(lessons):
+            unknown = sorted(set(lesson) - {"loss", "pairs", "weight"})
+            if unknown or "loss" not in lesson:
+                raise ValueError(
+                    f"lesson {i} takes loss, pairs and weight, and needs loss; got {sorted(lesson)}"
+                )
         losses = [MODELS.build(lesson["loss"]) for lesson in lessons]
         self.lessons = [
-            Lesson(loss, **{"pairs": (), "weight": 1.0} | {k: v for k, v in lesson.items() if k != "loss"})
+            Lesson(loss, lesson.get("pairs", ()), lesson.get("weight", 1.0))
             for loss, lesson in zip(losses, lessons, strict=True)
         ]
         check_taps(self, self._paths(0), "the student")
@@ -187,6 +199,28 @@ class DistilledDetector(LandmarkDetector):
                 losses[name] = weight * lesson.loss(own["head"], target)
         return losses
 
+    @torch.no_grad()
+    def rehearse(self, image_shape: Sequence[int]) -> None:
+        """Compare the features of an empty image, so that what does not fit is told early.
+
+        Args:
+            image_shape: (C, *S) of the networks' input, after the preprocessor.
+
+        Raises:
+            ValueError: A tapped module does not run, or a loss cannot compare its features.
+        """
+        inputs, training = next(self.parameters()).new_zeros(1, *image_shape), self.training
+        try:
+            self.eval()  # an empty image is nothing for batch norm to remember
+            with listening(self, self._paths(0)) as own:
+                self.training_maps(inputs)
+            taught, _ = self.ask_teacher(inputs)
+            for lesson in self.lessons:
+                for mine, theirs in lesson.pairs:
+                    lesson.loss(own[mine], taught[theirs])
+        finally:
+            self.train(training)
+
     def ask_teacher(self, inputs: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         """Return the teacher's features by path, and its activated maps if a lesson is about them."""
         return self._ask(self.teacher, inputs)
@@ -209,9 +243,12 @@ class DistilledDetector(LandmarkDetector):
         assert maps is not None
         truth = self.head.encode(samples, input_size, size, maps.device)
         self._compare_widths(maps.shape[2:], size)
-        return GivenTarget(
-            truth.landmarks, truth.mask, truth.weights, truth.size, truth.sigma, given=resized(maps, size)
-        )
+        given, codec = resized(maps, size), self.head.codec
+        if (
+            codec.activation == "softmax" or codec.normalize == "sum"
+        ):  # means over areas keep heights, not sums
+            given = given * (math.prod(maps.shape[2:]) / math.prod(size))
+        return GivenTarget(truth.landmarks, truth.mask, truth.weights, truth.size, truth.sigma, given=given)
 
     def _compare_widths(self, taught: torch.Size, own: torch.Size) -> None:
         """Warn once of a teacher whose peaks are wider or narrower than those the student learns as well."""

@@ -60,6 +60,10 @@ class EnsembleDetector(BaseDetector):
         """Return the members' mean raw maps (B, R * K, *S)."""
         return torch.stack([member.raw_maps(inputs) for member in self.members]).mean(0)
 
+    def training_maps(self, inputs: Tensor) -> list[Tensor]:
+        """Return all raw maps (B, R * K, *S) that training makes, member by member."""
+        return [maps for member in self.members for maps in member.training_maps(inputs)]
+
     def detect(
         self, inputs: Tensor, flip_permutation: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:

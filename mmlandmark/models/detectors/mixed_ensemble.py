@@ -62,6 +62,10 @@ class MixedEnsemble(BaseDetector):
         """Return the mean raw maps (B, R * K, *S), of members with one size of map."""
         return _mean([m.raw_maps(self._own(m, inputs)) for m in self.members])
 
+    def training_maps(self, inputs: Tensor) -> list[Tensor]:
+        """Return all raw maps (B, R * K, *S) that training makes, member by member."""
+        return [maps for m in self.members for maps in m.training_maps(self._own(m, inputs))]
+
     def detect(
         self, inputs: Tensor, flip_permutation: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:

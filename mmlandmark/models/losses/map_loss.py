@@ -37,7 +37,8 @@ class SpatialCrossEntropyLoss(LandmarkLoss):
         inner = logits.flatten(2).log_softmax(-1)
         profiles = target.profiles
         if profiles is None:
-            weights = target.heatmaps.flatten(2)
+            # A map that a network gives may fall below zero, where no distribution is.
+            weights = target.heatmaps.flatten(2).clamp(min=0)
             return -(weights * inner).sum(-1) / _positive(weights.sum(-1))
         # <q, log p> with q an outer product, one axis after the other: the target map is never made.
         inner = inner.view(logits.shape)
@@ -59,7 +60,8 @@ class DiceLoss(LandmarkLoss):
 
     Args:
         per_map: True: one ratio per map, averaged over annotated landmarks; False: one ratio per image
-            over all its annotated maps, averaged over the batch (FSF-LD, Huang et al. 2022, eq. 7).
+            over all its annotated maps (FSF-LD, Huang et al. 2022, eq. 7), averaged over the annotated
+            landmarks of the batch: over its images, where all have as many.
         loss_weight: Factor of the loss.
     """
 
