@@ -14,15 +14,7 @@ unet5 = dict(backbone=dict(widths=widths))
 seg_unet5 = dict(
     backbone=dict(widths=widths), branches=dict(segmentation=dict(decoder=dict(in_channels=widths)))
 )
-fsf_ld = dict(
-    lessons=[
-        dict(
-            loss=dict(type="AttentionMapLoss"),
-            pairs=[(f"backbone.up{i}", f"backbone.up{i + 1}") for i in (1, 2, 3)],
-            weight=0.001,
-        )
-    ]
-)
+fsf_ld = dict(lessons=[dict(_base_.fsf_ld["lessons"][0], weight=0.001)])
 fast_kd = dict(
     head=dict(loss=dict(loss_weight=0.5)),
     lessons=[dict(loss=dict(type="SpatialCrossEntropyLoss"), weight=0.5)],
