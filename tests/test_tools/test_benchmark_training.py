@@ -92,6 +92,12 @@ def test_a_student_is_measured_beside_itself_alone_and_its_teacher(tmp_path, mon
     rows = json.loads(out.read_text())["steps"]
     assert {tool.STUDENT, tool.TEACHER} < set(rows)
     assert rows[tool.OURS]["times_student_and_teacher"] > 0
+    # A rival of other values has the same teacher; lessons are measured when they weigh most.
+    config.stages[1].model.lessons[0].weight = [(0, 0.0), (3, 1.0), (5, 0.0)]
+    args.against = {"model.lessons.0.weight": 0.5}
+    model, steps = tool.contenders(config, args)
+    assert model.epoch == 3
+    steps["model.lessons.0.weight=0.5"]()
     config.stages = config.stages[1:]
     config.stages[0].model.teacher.checkpoint = "x.pth"
     with pytest.raises(ValueError, match="with the stage that trains its teacher"):
