@@ -242,8 +242,8 @@ def test_mistakes_are_named():
         student([dict(FSF, pairs=["backbone.up1"])])
     with pytest.raises(ValueError, match="at least one lesson"):
         student([])
-    with pytest.raises(ValueError, match=r"lesson 1 takes loss, pairs and weight.*'wieght'"):
-        student([FSF, dict(FSF, wieght=0.1)])
+    with pytest.raises(ValueError, match=r"lesson 1 takes loss, pairs and weight.*'strength'"):
+        student([FSF, dict(FSF, strength=0.1)])
     with pytest.raises(ValueError, match=r"lesson 0 .* needs loss; got \['pairs'\]"):
         student([dict(pairs=PAIRS)])
     with pytest.raises(ValueError, match=r"must not be negative, got \[\(0, 1.0\), \(4, -0.5\)\]"):
