@@ -15,7 +15,14 @@ seg_unet5 = {
 student = {"model.type": "DistilledDetector", "custom_hooks": [dict(type="TeacherHook")]}
 fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.lessons": _base_.fast_kd["lessons"]}
 fsf_ld = {**student, "model.lessons": _base_.fsf_ld["lessons"]}
-fivefold = {**student, "model.lessons": [dict(_base_.fsf_ld["lessons"][0], weight=0.005)]}
+lesson = _base_.fsf_ld["lessons"][0]
+coarser = [("down4", "up1"), ("up1", "up2"), ("up2", "up3")]
+variants = {
+    "fivefold": dict(lesson, weight=0.005),
+    "third": dict(lesson, weight=0.0003),
+    "warmup": dict(lesson, weight=[(0, 0.0), (5, 0.001)]),
+    "coarser": dict(lesson, pairs=[(f"backbone.{mine}", f"backbone.{its}") for mine, its in coarser]),
+}
 
 arms = {
     "unet4": {},
@@ -25,6 +32,9 @@ arms = {
     "fast-kd_seg-unet5": {**fast_kd, "teacher": "seg-unet5"},
     "fsf-ld_unet5": {**fsf_ld, "teacher": "unet5"},
     "fsf-ld_seg-unet5": {**fsf_ld, "teacher": "seg-unet5"},
-    "fsf-ld_unet5_fivefold": {**fivefold, "teacher": "unet5"},
-    "fsf-ld_seg-unet5_fivefold": {**fivefold, "teacher": "seg-unet5"},
+    **{
+        f"fsf-ld_{teacher}_{variant}": {**student, "model.lessons": [changed], "teacher": teacher}
+        for teacher in ("unet5", "seg-unet5")
+        for variant, changed in variants.items()
+    },
 }
