@@ -24,7 +24,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add_config_arguments(parser)
     parser.add_argument("--size", nargs="+", type=int, help="of the image (*S); that of the test by default")
-    parser.add_argument("--training", action="store_true", help="count what only training runs, too")
+    parser.add_argument("--training", action="store_true", help="count branches that only training runs, too")
+    parser.add_argument("--stage", help="of a config with stages: count this one, not the last")
     parser.add_argument("--depth", type=int, default=2, help="levels of modules in the table (default 2)")
     parser.add_argument("--rounds", type=int, default=5, help="measured predictions, 0 for none (default 5)")
     parser.add_argument("--threads", type=int, help="threads on the CPU")
@@ -59,14 +60,14 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from mmlandmark.apis import count_costs
-    from mmlandmark.engine import ConfigError, input_size, last_stage, load_config, test_pipeline
+    from mmlandmark.engine import ConfigError, input_size, load_config, stage_to_test, test_pipeline
     from mmlandmark.evaluation.record import git_commit, machine, versions
     from mmlandmark.registry import MODELS
     from mmlandmark.utils.host_memory import keep_freed_memory
 
     config = load_config(args.config, args.cfg_options)
-    if config.get("stages"):
-        config = last_stage(config, config.get("work_dir") or "work_dirs")
+    if args.stage or config.get("stages"):
+        config = stage_to_test(config, config.get("work_dir") or "work_dirs", args.stage)
     size = tuple(args.size or input_size(config) or ())
     if not size:
         raise ConfigError(f"{args.config}: the test's pipeline fixes no size; give --size H W")

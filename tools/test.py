@@ -16,6 +16,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--flip", action="store_true", help="average with the mirrored image (test-time augmentation)"
     )
+    parser.add_argument("--stage", help="of a config with stages: test this one, not the last")
     parser.add_argument("--no-figures", action="store_true", help="write numbers only")
     parser.add_argument(
         "--record", nargs="?", const="auto", metavar="JSON",
@@ -30,19 +31,30 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     from mmengine.dist import is_main_process
 
-    from mmlandmark.apis import draw_test_figures, find_checkpoint, prepare_config, record_test, test_config
-    from mmlandmark.engine import ConfigError
+    from mmlandmark.apis import (
+        check_trained_as,
+        draw_test_figures,
+        find_checkpoint,
+        prepare_config,
+        record_test,
+        test_config,
+    )
+    from mmlandmark.engine import ConfigError, stage_to_test
 
     options = dict(args.cfg_options)
-    if args.record == "auto" and (options or args.flip or args.checkpoint == "best"):
+    if args.record == "auto" and (options or args.flip or args.stage or args.checkpoint == "best"):
         raise ConfigError(
             "--record without a path is for the config as it is: name a file for a result with --flip, "
-            "--cfg-options or the best checkpoint"
+            "--stage, --cfg-options or the best checkpoint"
         )
     if args.flip:
         options["model.test_cfg"] = dict(flip=True)
     config = prepare_config(args.config, options=options, work_dir=args.work_dir, launcher=args.launcher)
+    if args.stage:
+        config = stage_to_test(config, config.work_dir, args.stage)
     checkpoint = find_checkpoint(config, args.checkpoint)
+    if args.record == "auto":
+        check_trained_as(config, checkpoint)
     out = Path(config.work_dir) / "test"
     metrics = test_config(config, checkpoint, out_dir=out)
     if not is_main_process():

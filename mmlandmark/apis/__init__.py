@@ -4,12 +4,19 @@ from mmlandmark.apis.complexity import ModuleCost, count_costs
 from mmlandmark.apis.cross_validation import check_folds, claim_folder, cross_validate, plan_folds
 from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.running import prepare_config, test_config, train_config
-from mmlandmark.apis.testing import draw_test_figures, find_checkpoint, record_predictions, record_test
+from mmlandmark.apis.testing import (
+    check_trained_as,
+    draw_test_figures,
+    find_checkpoint,
+    record_predictions,
+    record_test,
+)
 
 __all__ = [
     "ModuleCost",
     "build_ensemble",
     "check_folds",
+    "check_trained_as",
     "claim_folder",
     "count_costs",
     "cross_validate",

@@ -12,13 +12,15 @@ from mmengine.config import Config
 from mmlandmark.engine import (
     ConfigError,
     LandmarkRunner,
+    check_model,
     check_stages,
     default_launcher,
-    last_stage,
+    is_student,
     latest_checkpoint,
     load_config,
     plan_stages,
     run_stages,
+    stage_to_test,
     use_teacher,
 )
 from mmlandmark.evaluation import LandmarkMetric
@@ -87,7 +89,8 @@ def train_config(config: Config, *, resume: str | None = None, stage: str | None
         The last validation's metrics, or a dict of what every stage left behind.
 
     Raises:
-        ConfigError: ``stage`` is asked of a config without stages, or ``resume`` of one with stages.
+        ConfigError: ``stage`` is asked of a config without stages, or ``resume`` of one with stages; or as
+            :func:`~mmlandmark.engine.check_model`.
     """
     if config.get("stages"):
         if resume not in (None, "auto"):
@@ -98,6 +101,8 @@ def train_config(config: Config, *, resume: str | None = None, stage: str | None
         return run_stages(config, config.work_dir, _train_once, only=stage)
     if stage is not None:
         raise ConfigError(f"{config.filename} has no stages, so no stage {stage!r}")
+    if is_student(config):
+        check_model(config, config.filename or "the config")
     config = copy.deepcopy(config)
     if resume == "auto":
         # A run that has not begun starts as it would without --resume: from load_from, if there is one.
@@ -136,7 +141,7 @@ def test_config(
         The metrics.
     """
     if config.get("stages"):
-        config = last_stage(config, config.work_dir)
+        config = stage_to_test(config, config.work_dir)
     config = copy.deepcopy(config)
     if config.get("test_dataloader") is None or config.get("test_evaluator") is None:
         raise ConfigError(f"{config.filename}: testing needs test_dataloader and test_evaluator")
@@ -156,6 +161,8 @@ def test_config(
         )
         for evaluator in evaluators:
             evaluator.update(report_files(evaluator, out_dir))
+            if is_landmark_metric(evaluator):
+                evaluator["tested"] = str(checkpoint)
     config.setdefault("experiment_name", "test_" + _experiment_name(config))
     return LandmarkRunner.from_cfg(config).test()
 

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from mmlandmark.engine import ConfigError, best_checkpoint, last_stage, latest_checkpoint
+from mmlandmark.engine import ConfigError, best_checkpoint, config_of_run, latest_checkpoint, stage_to_test
 from mmlandmark.evaluation import per_image_mean, record_results
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.utils.checkpoint import load_checkpoint
+from mmlandmark.utils.config_hash import config_hash
 from mmlandmark.visualization import (
     LandmarkVisualizer,
     plot_cumulative_errors,
@@ -79,7 +80,7 @@ def draw_test_figures(config: Config, out_dir: str | Path) -> list[Path]:
 
 def _tested_run(config: Config) -> tuple[Config, Path]:
     """Return config and folder of the run whose checkpoint is tested: those of the last stage, if any."""
-    config = last_stage(config, config.work_dir) if config.get("stages") else config
+    config = stage_to_test(config, config.work_dir) if config.get("stages") else config
     return config, Path(config.work_dir)
 
 
@@ -118,6 +119,25 @@ def _images_only(dataset: dict) -> dict:
         return dict(dataset, dataset=_images_only(dataset["dataset"]))
     kept = {key: value for key, value in dataset.items() if key != "image_cache"}
     return dict(kept, pipeline=[dict(type="LoadImage")])
+
+
+def check_trained_as(config: Config, checkpoint: str | Path) -> None:
+    """Refuse to call a result that of a config if the weights were trained with another one.
+
+    That is told by the config which the training left beside its checkpoint; without one nothing is.
+
+    Raises:
+        ConfigError: It says other things than the tested config, folders, machine and seed aside.
+    """
+    try:
+        trained = config_of_run(Path(checkpoint).parent)
+    except ConfigError:
+        return
+    if config_hash(trained) != config_hash(_tested_run(config)[0]):
+        raise ConfigError(
+            f"{checkpoint} was not trained with {config.filename} as it is now, but with {trained.filename}: "
+            "name a file for its record"
+        )
 
 
 def record_test(

@@ -17,9 +17,9 @@ from mmlandmark.engine.runner import (
     default_launcher,
     latest_checkpoint,
 )
-from mmlandmark.engine.stage_checks import check_stages
-from mmlandmark.engine.stages import last_stage, plan_stages, run_stages
-from mmlandmark.engine.teacher import use_teacher
+from mmlandmark.engine.stage_checks import check_model, check_stages
+from mmlandmark.engine.stages import plan_stages, run_stages, stage_to_test
+from mmlandmark.engine.teacher import is_student, use_teacher
 
 __all__ = [
     "KNOWN_KEYS",
@@ -28,16 +28,18 @@ __all__ = [
     "LandmarkRunner",
     "UnfinishedRun",
     "best_checkpoint",
+    "check_model",
     "check_stages",
     "config_of_run",
     "default_launcher",
     "hooks",
     "input_size",
-    "last_stage",
+    "is_student",
     "latest_checkpoint",
     "load_config",
     "plan_stages",
     "run_stages",
     "test_pipeline",
+    "stage_to_test",
     "use_teacher",
 ]

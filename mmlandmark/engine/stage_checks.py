@@ -1,8 +1,8 @@
-"""What can be told of a run of several stages before the first one starts."""
+"""What can be told of a run before it starts, above all of one of several stages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,11 +22,9 @@ def check_stages(stages: Sequence[Stage]) -> None:
     A mistake in the last stage is then told before the first, not hours later.
 
     Raises:
-        ConfigError: A student has no ``TeacherHook``, or a stage asks for the best checkpoint of one that
-            keeps none.
-        FileNotFoundError: A teacher that is not trained here does not exist.
-        ValueError: As building the model, :meth:`DistilledDetector.attach_teacher`,
-            :meth:`DistilledDetector.rehearse` or :func:`check_teacher`.
+        ConfigError: A stage asks for the best checkpoint of one that keeps none; or as :func:`check_model`.
+        FileNotFoundError: See there.
+        ValueError: See there.
     """
     configs = {stage.name: stage.config for stage in stages}
     for stage in stages:
@@ -36,20 +34,47 @@ def check_stages(stages: Sequence[Stage]) -> None:
                     f"stage {stage.name!r} starts from the best checkpoint of {name!r}, which keeps none: "
                     "set save_best in its checkpoint hook"
                 )
-        model = MODELS.build(stage.config.model)
-        if not isinstance(model, DistilledDetector):
-            continue
-        kinds = [hook.get("type") for hook in stage.config.get("custom_hooks") or ()]
-        check_hook(f"stage {stage.name!r}", kinds)
-        source = model.teacher_cfg.get("checkpoint")
-        trained = stage_of(source)
-        if trained is None:
-            teacher, other, landmarks = load_teacher(model.teacher_cfg)
-        else:
-            teacher, other, landmarks = MODELS.build(configs[trained].model), configs[trained], {}
-        model.attach_teacher(teacher)
-        check_teacher(model, stage.config, {}, teacher, other, landmarks)
-        rehearse(model, stage.config)
+        check_model(stage.config, f"stage {stage.name!r}", configs)
+
+
+def check_model(config: Config, where: str, stages: Mapping[str, Config] | None = None) -> None:
+    """Build a run's model, and let a student meet its teacher.
+
+    Args:
+        config: Of one run.
+        where: What it is, to begin an error with.
+        stages: Configs of stages that train teachers, by their names.
+
+    Raises:
+        ConfigError: The model cannot be built, or a student has no ``TeacherHook``.
+        FileNotFoundError: A teacher that is not trained here does not exist.
+        ValueError: As :meth:`DistilledDetector.attach_teacher`, :meth:`DistilledDetector.rehearse` or
+            :func:`check_teacher`.
+    """
+    model = _built(config, where)
+    if not isinstance(model, DistilledDetector):
+        return
+    kinds = [hook.get("type") for hook in config.get("custom_hooks") or ()]
+    check_hook(where, kinds)
+    trained = stage_of(model.teacher_cfg.get("checkpoint"))
+    if trained is None:
+        teacher, other, landmarks = load_teacher(model.teacher_cfg)
+    else:
+        other, landmarks = (stages or {})[trained], {}
+        teacher = _built(other, f"stage {trained!r}")
+    model.attach_teacher(teacher)
+    check_teacher(model, config, {}, teacher, other, landmarks)
+    rehearse(model, config)
+
+
+def _built(config: Config, where: str) -> Any:
+    """Build a run's model; an error says whose."""
+    try:
+        return MODELS.build(config.model)
+    except (TypeError, ValueError, KeyError) as error:
+        replaced = "; a section of another type than that which it is merged over begins with _delete_=True"
+        hint = replaced if "unexpected keyword argument" in str(error) else ""
+        raise ConfigError(f"{where}: {error.args[0]}{hint}") from error
 
 
 def rehearse(model: DistilledDetector, config: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import hashlib
 import math
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
+from mmengine.logging import print_log
 
 from mmlandmark.engine.config import KNOWN_KEYS, ConfigError
 from mmlandmark.engine.runner import best_checkpoint, latest_checkpoint
@@ -63,7 +65,8 @@ class Stage:
         if result["config_hash"] != self.hash:
             raise ConfigError(
                 f"stage {self.name!r} in {self.folder} was run with another config, or on what other stages "
-                "left; remove that folder to run it again, or use another --work-dir"
+                "left (a teacher given with --teacher counts); remove that folder to run it again, or use "
+                "another --work-dir"
             )
         return dict(result, path=str(self.folder)) if "checkpoint" in result else None
 
@@ -94,9 +97,15 @@ class Stage:
         return config
 
 
-def last_stage(config: Config, work_dir: str | Path) -> Config:
-    """Return the config of the last stage, to be tested: what it started from may be gone by then."""
-    return plan_stages(config, work_dir)[-1].ready({}, strict=False)
+def stage_to_test(config: Config, work_dir: str | Path, name: str | None = None) -> Config:
+    """Return the config of a stage, the last one by default, to be tested.
+
+    What it started from may be gone by then.
+
+    Raises:
+        ConfigError: See :func:`plan_stages`; or no stage has that name.
+    """
+    return _named(plan_stages(config, work_dir), name).ready({}, strict=False)
 
 
 def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
@@ -108,7 +117,8 @@ def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
     nothing may refer to it.
 
     Raises:
-        ConfigError: A name is missing, repeated, or refers to a stage that does not come before.
+        ConfigError: A name is missing, repeated, or refers to a stage that does not come before; or a stage
+            has a key that no run reads.
     """
     if not config.get("stages"):
         raise ConfigError(f"{config.filename}: no stages in this config")
@@ -124,6 +134,7 @@ def plan_stages(config: Config, work_dir: str | Path) -> list[Stage]:
                 f"{config.filename}: stage {number} needs a 'name' of its own (letters, digits, _), "
                 f"got {name!r}"
             )
+        _check_keys(overrides, config, f"{config.filename}: stage {name!r}")
         merged = Config(copy.deepcopy(config._cfg_dict), filename=config.filename)
         merged.pop("stages")
         merged.merge_from_dict(overrides)
@@ -162,11 +173,8 @@ def run_stages(
             a folder holds a stage that was run with another config.
     """
     stages = plan_stages(config, work_dir)
-    if only is not None and only not in {s.name for s in stages}:
-        raise ConfigError(f"no stage {only!r}; there are {[s.name for s in stages]}")
     results: dict[str, dict[str, Any]] = {}
-    names = [stage.name for stage in stages]
-    stages = stages[: names.index(only) + 1 if only is not None else None]
+    stages = stages[: stages.index(_named(stages, only)) + 1]
     finished = {stage.name: stage.finished() for stage in stages}  # what does not fit is told at once
     for stage in stages:
         result = finished[stage.name]
@@ -178,9 +186,29 @@ def run_stages(
             metrics = run(ready)
             barrier()  # the process that writes the checkpoint may be the last to end the run
             result = _leave_behind(stage, metrics)
+        elif result is not None:
+            print_log(f"stage {stage.name!r} is finished: {stage.folder / result['checkpoint']}", "current")
         if result is not None:
             results[stage.name] = result
     return results
+
+
+def _named(stages: list[Stage], name: str | None) -> Stage:
+    """Return the stage of that name, the last one for None."""
+    found = [stage for stage in stages if name in (None, stage.name)]
+    if not found:
+        raise ConfigError(f"no stage {name!r}; there are {[s.name for s in stages]}")
+    return found[-1]
+
+
+def _check_keys(overrides: dict[str, Any], config: Config, where: str) -> None:
+    """Raise ConfigError for what a stage says and no run reads; variables of the config may be changed."""
+    for key in overrides:
+        top = key.split(".")[0]  # dotted keys are merged, too
+        if top == "stages" or top not in KNOWN_KEYS | set(config):
+            near = difflib.get_close_matches(top, KNOWN_KEYS, n=1, cutoff=0.6)
+            hint = f"; did you mean {near[0]!r}?" if near and top != "stages" else ""
+            raise ConfigError(f"{where}: no run reads its key {key!r}{hint}")
 
 
 def _leave_behind(stage: Stage, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def check_teacher(
     """
     ours, theirs = _seen(student.data_preprocessor), _seen(teacher.data_preprocessor)
     wrong = [
-        f"data_preprocessor.{k} is {theirs[k]} there, {ours[k]} here" for k in ours if ours[k] != theirs[k]
+        f"data_preprocessor.{k} is {_said(theirs[k])} there, {_said(ours[k])} here"
+        for k in ours
+        if ours[k] != theirs[k]
     ]
     if teacher_config is not None and input_size(teacher_config) != input_size(config):
         wrong.append(f"images have {input_size(teacher_config)} there, {input_size(config)} here")
@@ -114,26 +116,36 @@ def use_teacher(config: Config, checkpoint: str) -> None:
     """
     nobody = f"{config.filename or 'the config'}: --teacher is for a DistilledDetector; there is none here"
     if not config.get("stages"):
-        if not _is_student(config):
+        if not is_student(config):
             raise ConfigError(nobody)
-        config.merge_from_dict({"model.teacher": dict(checkpoint=checkpoint, config=None)})
+        config.merge_from_dict({"model.teacher": _given(checkpoint, config.model.get("teacher"))})
         return
     stages = {stage.name: stage for stage in plan_stages(config, "work_dirs")}
-    students = {name for name, stage in stages.items() if _is_student(stage.config)}
+    students = {name for name, stage in stages.items() if is_student(stage.config)}
     if not students:
         raise ConfigError(nobody)
     for part in config.stages:
         if part.get("skip") or part["name"] not in students:
             continue
-        trained = stage_of((stages[part["name"]].config.model.get("teacher") or {}).get("checkpoint"))
+        own = stages[part["name"]].config.model.get("teacher")
+        trained = stage_of((own or {}).get("checkpoint"))
         if trained in students:  # an assistant, who is taught on the way
             continue
         model = dict(part.get("model") or {})
-        # Its config lies beside it.
-        model["teacher"] = dict(model.get("teacher") or {}, checkpoint=checkpoint, config=None)
+        planned = None if trained is None else stages[trained].config.model.to_dict()
+        model["teacher"] = _given(checkpoint, own, planned)
         part["model"] = model
         if trained is not None:
             _leave_out(config, trained)
+
+
+def _given(checkpoint: str, own: dict | None, planned: dict | None = None) -> dict[str, Any]:
+    """Return the teacher that a checkpoint stands for.
+
+    Its config lies beside it; else it is the one that the student names, or the model ``planned`` for it.
+    """
+    beside = any(Path(checkpoint).expanduser().parent.glob("*.py"))
+    return dict(checkpoint=checkpoint, config=None if beside else (own or {}).get("config") or planned)
 
 
 def _leave_out(config: Config, name: str) -> None:
@@ -147,7 +159,8 @@ def _leave_out(config: Config, name: str) -> None:
                 _leave_out(config, needed.name)
 
 
-def _is_student(config: Config) -> bool:
+def is_student(config: Config) -> bool:
+    """Whether a run trains a :class:`~mmlandmark.models.detectors.DistilledDetector`."""
     kind = (config.get("model") or {}).get("type")
     kind = MODELS.get(kind) if isinstance(kind, str) else kind
     return isinstance(kind, type) and issubclass(kind, DistilledDetector)
@@ -165,3 +178,8 @@ def _seen(preprocessor: LandmarkDataPreprocessor) -> dict[str, Any]:
     for key in kept:  # one value for all channels is the same as that value for each
         kept[key] = kept[key][:1] if len(set(kept[key])) == 1 else kept[key]
     return kept | {k: getattr(preprocessor, k) for k in ("channels", "bgr_255")}
+
+
+def _said(value: Any) -> Any:
+    """Return numbers as a config says them, not as single precision keeps them."""
+    return [float(f"{number:.6g}") for number in value] if isinstance(value, list) else value

@@ -130,6 +130,7 @@ class LandmarkMetric(CaseMetric):
         show: Print the whole table to the log.
         out_file: Where to write the table: a path, or several, that end in .json, .csv or .md.
         predictions_file: JSON to keep the points and errors of every case in, for later tools.
+        tested: What is tested, in words or as a path, for the report and the predictions.
         prefix: Put before every key as ``prefix/``.
         collect_device: See :class:`CaseMetric`.
         collect_dir: See :class:`CaseMetric`.
@@ -148,6 +149,7 @@ class LandmarkMetric(CaseMetric):
         show: bool = False,
         out_file: str | Path | Sequence[str | Path] | None = None,
         predictions_file: str | Path | None = None,
+        tested: str = "",
         prefix: str | None = None,
         collect_device: str = "cpu",
         collect_dir: str | None = None,
@@ -168,7 +170,7 @@ class LandmarkMetric(CaseMetric):
         self.out_files = [out_file] if isinstance(out_file, str | Path) else list(out_file or ())
         for path in self.out_files:
             check_format(path)
-        self.predictions_file = predictions_file
+        self.predictions_file, self.tested = predictions_file, tested
         self.report: LandmarkReport | None = None
 
     def measure(self, cases: list[dict[str, Any]]) -> dict[str, float]:
@@ -185,6 +187,7 @@ class LandmarkMetric(CaseMetric):
             annotated=np.isfinite(gt).all(axis=2),
             strict=self.strict,
             scale_source=source,
+            tested=self.tested,
         )
         for case, row in zip(cases, errors, strict=True):
             case["errors"] = row
@@ -254,7 +257,10 @@ class LandmarkMetric(CaseMetric):
             keys = ("sample_id", "pred", "gt", "errors", "spacing", "ori_shape")
             rows = [{key: case[key] for key in keys} for case in cases]
             content = dict(
-                unit=self.unit, landmark_names=[row["name"] for row in report.landmarks], cases=rows
+                tested=self.tested,
+                unit=self.unit,
+                landmark_names=[row["name"] for row in report.landmarks],
+                cases=rows,
             )
             atomic_write_json(self.predictions_file, without_nan(content), indent=None)
 

@@ -34,6 +34,7 @@ class LandmarkReport:
             radius), ``images``, ``annotated``, ``predicted``, ``missing_gt``, ``missing_pred``.
         landmarks: One dict per landmark: ``name``, ``mre``, ``sd``, ``median``, ``p95``, ``annotated``,
             ``predicted``, ``sdr``.
+        tested: What was tested, such as the path of a checkpoint; empty if that is not said.
     """
 
     unit: str
@@ -42,6 +43,7 @@ class LandmarkReport:
     strict: bool
     overall: dict[str, Any]
     landmarks: tuple[dict[str, Any], ...]
+    tested: str = ""
 
     @classmethod
     def from_errors(
@@ -54,6 +56,7 @@ class LandmarkReport:
         annotated: np.ndarray | None = None,
         strict: bool = False,
         scale_source: str = "",
+        tested: str = "",
     ) -> LandmarkReport:
         """Count everything from a table of errors.
 
@@ -66,6 +69,7 @@ class LandmarkReport:
                 counts it as a success. The default takes the errors that exist.
             strict: Errors on the radius are no success.
             scale_source: Where lengths come from, in words.
+            tested: What was tested.
 
         Raises:
             ValueError: Shapes disagree, or the unit is unknown.
@@ -94,7 +98,7 @@ class LandmarkReport:
             dict(name=str(name), **_numbers(errors[:, column], annotated[:, column], radii, strict))
             for name, column in zip(names, columns, strict=True)
         ]
-        return cls(unit, scale_source, radii, bool(strict), overall, tuple(rows))
+        return cls(unit, scale_source, radii, bool(strict), overall, tuple(rows), tested)
 
     @property
     def scalars(self) -> dict[str, float]:
@@ -117,6 +121,7 @@ class LandmarkReport:
         """Return everything as plain JSON types; None stands for a number that does not exist."""
         return without_nan(
             dict(
+                tested=self.tested,
                 unit=self.unit,
                 scale_source=self.scale_source,
                 radii=list(self.radii),
@@ -184,12 +189,13 @@ class LandmarkReport:
         low, high = overall["interval"]
         places = 4 if self.unit == "normalized" else 2
         source = f" ({self.scale_source})" if self.scale_source else ""
+        tested = f" Tested: `{self.tested}`." if self.tested else ""
         return (
             f"Errors in {suffix}{source}: {overall['images']} images, {overall['predicted']} of "
             f"{overall['annotated']} annotated points predicted, {overall['missing_gt']} not annotated. "
             f"MRE {overall['mre']:.{places}f}, 95 % of image resamplings {low:.{places}f} to "
             f"{high:.{places}f}; mean over images {overall['image_mre']:.{places}f}. "
-            f"SDR in percent, error {'<' if self.strict else '<='} radius."
+            f"SDR in percent, error {'<' if self.strict else '<='} radius.{tested}"
         )
 
 

@@ -25,7 +25,9 @@ def check_taps(network: nn.Module, paths: Sequence[str], where: str) -> None:
 
 
 @contextmanager
-def listening(network: nn.Module, paths: Sequence[str], stop: bool = False) -> Iterator[dict[str, Tensor]]:
+def listening(
+    network: nn.Module, paths: Sequence[str], stop: bool = False, where: str | None = None
+) -> Iterator[dict[str, Tensor]]:
     """Record what modules of ``network`` return while it runs inside of the context.
 
     Of a module that returns several tensors the first is kept, which is the main one of backbones, necks and
@@ -35,6 +37,7 @@ def listening(network: nn.Module, paths: Sequence[str], stop: bool = False) -> I
         network: Any network.
         paths: Names as in ``network.named_modules()``.
         stop: End the pass when all paths have been heard, so that what comes behind is not computed.
+        where: Whose modules they are, to begin an error with.
 
     Yields:
         Path -> (B, C, *S), filled while the network runs.
@@ -59,7 +62,8 @@ def listening(network: nn.Module, paths: Sequence[str], stop: bool = False) -> I
         silent = sorted(wanted - set(found))
         if silent:
             raise ValueError(
-                f"{type(network).__name__} has {silent}, but they do not run: tap modules that do"
+                f"{where or type(network).__name__} has {silent}, but they do not run: tap modules that do, "
+                "those for which tools/get_flops.py lists an output"
             )
     except _EverythingHeard:
         pass

@@ -24,13 +24,13 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
         FileNotFoundError: There is no such file.
         ValueError: The file is broken, or holds objects whose loading would run code.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist")
+    path = _existing(path)
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        # torch begins with the advice to load it unsafely; what it stumbled on stands behind.
+        text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+        reason = text.splitlines()[0] if text else type(error).__name__
         raise ValueError(
             f"checkpoint {path} cannot be loaded safely (broken, or it holds more than tensors and plain "
             f"values): {reason}"
@@ -52,9 +52,7 @@ def fetch_checkpoint(source: str | Path) -> Path:
         ValueError: It cannot be downloaded, or its content has another hash.
     """
     if urlparse(str(source)).scheme not in ("http", "https"):
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(f"checkpoint {path} does not exist")
+        path = _existing(source)
         _check_hash(path, path.name)
         return path
     name = Path(urlparse(str(source)).path).name
@@ -97,6 +95,18 @@ def load_weights(source: str | Path, prefix: str = "") -> dict[str, torch.Tensor
     if not found:
         raise ValueError(f"checkpoint {source} has no weights that begin with {prefix!r}")
     return found
+
+
+def _existing(path: str | Path) -> Path:
+    """Return the path of a file; FileNotFoundError if it is none, and in a folder, what there is."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        found = sorted(file.name for file in path.glob("*.pth"))
+        there = f"name one of {', '.join(found)} in it" if found else "there is none in it"
+        raise FileNotFoundError(f"checkpoint {path} is a folder: {there}")
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path} does not exist")
+    return path
 
 
 def _hash_in(name: str) -> str | None:

@@ -154,7 +154,8 @@ def plot_differences(
             color = style.hex_color(style.BLUE) if low > 0 or high < 0 else "#888888"
             axis.plot([low, high], [row, row], color=color, linewidth=2)
             axis.plot(test.difference, row, "o", color=color)
-            words = dict(textcoords="offset points", va="center", fontsize=8)
+            paper = dict(facecolor=axis.get_facecolor(), edgecolor="none", pad=0.5)  # over the line at zero
+            words = dict(textcoords="offset points", va="center", fontsize=8, bbox=paper)
             axis.annotate(f"p = {test.t_p:.2g}", (high, row), (6, 0), **words)
         axis.set_yticks(range(len(tests)), list(tests))
         axis.set(ylim=(len(tests) - 0.4, -0.6), xlabel=f"difference of the mean error ({unit})")

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 
 from mmlandmark import apis
-from mmlandmark.apis import draw_test_figures, find_checkpoint, record_test
+from mmlandmark.apis import check_trained_as, draw_test_figures, find_checkpoint, record_test
 from mmlandmark.engine import ConfigError
 from mmlandmark.utils.config_hash import config_hash
 
@@ -103,6 +103,28 @@ def test_a_record_stands_beside_its_config(trained, tested):
     path = record_test(trained.config(), trained.folder / "epoch_2.pth", metrics, out)
     assert path == trained.path.parent / "results" / "unet_tiny_seed3.json"
     assert path.is_file()
+
+
+def test_weights_are_those_of_the_config(trained, tmp_path):
+    checkpoint = trained.folder / "epoch_2.pth"
+    check_trained_as(trained.config(work_dir="elsewhere", randomness=dict(seed=9)), checkpoint)
+    with pytest.raises(ConfigError, match=r"epoch_2.pth was not trained with .*unet_tiny.py as it is now"):
+        check_trained_as(trained.config(optim_wrapper=dict(optimizer=dict(lr=0.5))), checkpoint)
+    (tmp_path / "moved.pth").write_bytes(checkpoint.read_bytes())
+    check_trained_as(trained.config(), tmp_path / "moved.pth")  # nothing says how it was trained
+    staged = trained.config(work_dir=str(trained.folder / "staged"))
+    staged.stages = [dict(name="only", train_cfg=dict(max_epochs=1))]
+    apis.train_config(staged)
+    check_trained_as(staged, find_checkpoint(staged, None))
+    with pytest.raises(ConfigError, match="was not trained with"):
+        check_trained_as(trained.config(), find_checkpoint(staged, None))
+
+
+def test_a_report_names_what_was_tested(trained, tested):
+    checkpoint = str(trained.folder / "epoch_2.pth")
+    assert f"radius. Tested: `{checkpoint}`.\n" in (tested[0] / "report.md").read_text()
+    for name in ("report", "predictions"):
+        assert json.loads((tested[0] / f"{name}.json").read_text())["tested"] == checkpoint
 
 
 def test_the_same_test_has_the_same_hashes(trained, tested, tmp_path):

@@ -1,12 +1,13 @@
 """Stages: planned, run, skipped, resumed."""
 
 import json
+import re
 
 import pytest
 from mmengine.runner import ValLoop
 
 from mmlandmark.apis import train_config
-from mmlandmark.engine import ConfigError, LandmarkRunner, plan_stages
+from mmlandmark.engine import ConfigError, LandmarkRunner, plan_stages, stage_to_test
 from mmlandmark.testing import tiny_config
 
 
@@ -27,6 +28,28 @@ def test_plan_merges_and_checks(tmp_path):
         plan_stages(staged(tmp_path, "stage:later:last"), tmp_path)
     with pytest.raises(ConfigError, match="needs a 'name'"):
         plan_stages(tiny_config(tmp_path, stages=[dict(name="a"), dict(name="a")]), tmp_path)
+    for key, hint in (("train_cgf", "'train_cfg'"), ("modle.type", "'model'"), ("stages", "key 'stages'$")):
+        slip = tiny_config(tmp_path, stages=[{"name": "a", key: dict(max_epochs=1)}])
+        with pytest.raises(ConfigError, match=f"stage 'a': no run reads its key '{key}'") as error:
+            plan_stages(slip, tmp_path)
+        assert re.search(hint, str(error.value))
+
+
+def test_variables_of_a_config_may_be_changed_in_a_stage(tmp_path):
+    config = tiny_config(
+        tmp_path, mine=1, stages=[dict(name="a", mine=2), {"name": "b", "train_cfg.max_epochs": 7}]
+    )
+    first, second = plan_stages(config, tmp_path)
+    assert (first.config.mine, second.config.mine) == (2, 1)
+    assert second.config.train_cfg.max_epochs == 7
+
+
+def test_any_stage_can_be_tested(tmp_path):
+    config = staged(tmp_path)
+    assert stage_to_test(config, tmp_path).work_dir == str(tmp_path / "02_student")
+    assert stage_to_test(config, tmp_path, "teacher").work_dir == str(tmp_path / "01_teacher")
+    with pytest.raises(ConfigError, match=r"no stage 'x'; there are \['teacher', 'student'\]"):
+        stage_to_test(config, tmp_path, "x")
 
 
 def test_finished_stages_are_skipped_and_the_next_starts_from_them(tmp_path, monkeypatch):
@@ -47,8 +70,11 @@ def test_finished_stages_are_skipped_and_the_next_starts_from_them(tmp_path, mon
 
     trained = []
     monkeypatch.setattr(LandmarkRunner, "train", lambda self: trained.append(self.work_dir))
+    told = []
+    monkeypatch.setattr("mmlandmark.engine.stages.print_log", lambda text, *_: told.append(text))
     assert train_config(staged(tmp_path))["student"]["checkpoint"] == "epoch_2.pth"
     assert trained == []
+    assert told[1] == f"stage 'student' is finished: {tmp_path}/02_student/epoch_2.pth"
     # A stage that was not finished is run again, from its own newest checkpoint.
     (tmp_path / "02_student/stage.json").unlink()
     seen = []

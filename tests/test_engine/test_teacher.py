@@ -182,7 +182,7 @@ def test_a_wrong_teacher_is_told_before_the_first_batch(tmp_path, taught):
     assert "images have (64, 64) there, (96, 64) here" in found
     brighter = config("d")
     brighter.model.data_preprocessor.mean = 0.5
-    assert "data_preprocessor.mean is [0.4" in message(brighter)
+    assert "data_preprocessor.mean is [0.4] there, [0.5] here" in message(brighter)
     odd = config("j")
     for key in ("train", "val", "test"):
         odd[f"{key}_dataloader"] = phantom_dataloader(size=(68, 64), train=key == "train")
@@ -200,6 +200,9 @@ def test_a_wrong_teacher_is_told_before_the_first_batch(tmp_path, taught):
     without = config("h")
     without.model.teacher = dict()
     assert "name the checkpoint of the teacher" in message(without)
+    without = config("k")
+    without.custom_hooks = []
+    assert "put dict(type='TeacherHook') into custom_hooks" in message(without)
     plain = tiny_config(tmp_path / "i", custom_hooks=[dict(type="TeacherHook")])
     assert "the model is a LandmarkDetector" in message(plain)
 
@@ -263,10 +266,20 @@ def test_a_given_teacher_leaves_nothing_to_do_for_its_own_training(tmp_path):
     first = dict(name="before", model=teacher_model(config))
     config.stages = [first, dict(config.stages[0].to_dict(), load_from="stage:before:last"), config.stages[1]]
     config.stages[2].model.teacher.config = dict(type="old")
-    use_teacher(config, "x.pth")
+    given = str(tmp_path / "run" / "x.pth")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.py").touch()
+    use_teacher(config, given)
     (stage,) = plan_stages(config, tmp_path)
     assert stage.name == "student"
-    assert stage.config.model.teacher.to_dict() == dict(checkpoint="x.pth", config=None)
+    assert stage.config.model.teacher.to_dict() == dict(checkpoint=given, config=None)
+    # A checkpoint without a config beside it is what the student's config says it is, or the left out stage.
+    for own, expected in ((dict(type="own"), "own"), (None, "LandmarkDetector")):
+        config = two_stages(tmp_path)
+        config.stages[1].model.teacher.config = own
+        use_teacher(config, str(tmp_path / "x.pth"))
+        (stage,) = plan_stages(config, tmp_path)
+        assert stage.config.model.teacher.config.type == expected
     # Where the teacher is said for all stages at once, too.
     config = two_stages(tmp_path)
     config.model = config.stages[1].model
@@ -320,6 +333,14 @@ def test_a_mistake_in_the_last_stage_is_told_before_the_first(tmp_path):
         with pytest.raises(ValueError, match=message):
             apis.train_config(config)
         assert not list(tmp_path.glob("01_teacher/*"))
+    config = two_stages(tmp_path)
+    config.stages[0].model.backbone.in_channels = 3
+    with pytest.raises(ValueError, match=r"the teacher cannot take images of \(1, 64, 64\)"):
+        apis.train_config(config)
+    config = two_stages(tmp_path)
+    config.stages[0].model.backbone = dict(type="HRNet")
+    with pytest.raises(ConfigError, match=r"stage 'teacher': .*begins with _delete_=True"):
+        apis.train_config(config)
     config = two_stages(tmp_path)
     config.stages[1].custom_hooks = [EMA]
     with pytest.raises(ConfigError, match="stage 'student': a DistilledDetector needs its teacher"):

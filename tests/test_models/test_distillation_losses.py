@@ -67,6 +67,8 @@ def test_features_that_do_not_fit_are_named():
         FeatureMSELoss()(features(3, (4, 4), 0), features(7, (4, 4), 1))
     with pytest.raises(ValueError, match="have 4 channels"):
         FeatureMSELoss(student_channels=3, teacher_channels=7)(torch.rand(1, 4, 4, 4), torch.rand(1, 7, 4, 4))
+    with pytest.raises(ValueError, match=r"teacher's features have 5 channels, .* teacher_channels=7"):
+        FeatureMSELoss(student_channels=3, teacher_channels=7)(torch.rand(1, 3, 4, 4), torch.rand(1, 5, 4, 4))
     with pytest.raises(ValueError, match="both"):
         FeatureMSELoss(student_channels=3)
 

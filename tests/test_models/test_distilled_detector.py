@@ -145,7 +145,9 @@ def test_what_does_not_run_in_the_teacher_is_told_when_rehearsed():
     )
     several = dict(TEACHER, type="MultiTaskDetector", branches=dict(discs=branch))
     detector = student([dict(FSF, pairs=[("backbone.up1", "branches.discs.decoder.up1")])], several)
-    with pytest.raises(ValueError, match=r"has \['branches.discs.decoder.up1'\], but they do not run"):
+    with pytest.raises(
+        ValueError, match=r"the teacher has \['branches.discs.decoder.up1'\], but they do not run"
+    ):
         detector.rehearse((1, 16, 16))
     student([FSF], several).rehearse((1, 16, 16))
 
@@ -242,12 +244,16 @@ def test_mistakes_are_named():
         student([dict(FSF, pairs=["backbone.up1"])])
     with pytest.raises(ValueError, match="at least one lesson"):
         student([])
-    with pytest.raises(ValueError, match=r"lesson 1 takes loss, pairs and weight.*'strength'"):
+    with pytest.raises(ValueError, match="lesson 1 takes loss, pairs and weight, not strength"):
         student([FSF, dict(FSF, strength=0.1)])
-    with pytest.raises(ValueError, match=r"lesson 0 .* needs loss; got \['pairs'\]"):
+    with pytest.raises(ValueError, match=r"lesson 0 needs a loss; it has \['pairs'\]"):
         student([dict(pairs=PAIRS)])
     with pytest.raises(ValueError, match=r"must not be negative, got \[\(0, 1.0\), \(4, -0.5\)\]"):
         student([dict(FSF, weight=[(0, 1.0), (4, -0.5)])])
+    with pytest.raises(ValueError, match=r"a number or \(epoch, weight\) .*got \(0.1, 0.5\)"):
+        student([dict(FSF, weight=(0.1, 0.5))])
+    with pytest.raises(ValueError, match=r"teacher must be a dict\(checkpoint=...\), got 'x.pth'"):
+        MODELS.build(dict(PLAIN, type="DistilledDetector", lessons=[FSF], teacher="x.pth"))
     with pytest.raises(ValueError, match="NonLocalBlock is no loss"):
         student([dict(loss=dict(type="NonLocalBlock", in_channels=4))])
     with pytest.raises(ValueError, match="the teacher finds 5 landmarks, the student 3"):

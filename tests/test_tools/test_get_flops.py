@@ -48,6 +48,20 @@ def test_a_size_can_be_given(config, capsys):
     assert "backbone.up1" not in printed
 
 
+def test_any_stage_can_be_counted(tmp_path, capsys):
+    config = tiny_config(tmp_path / "run")
+    wide = dict(backbone=dict(widths=(16, 32)))
+    config.stages = [dict(name="teacher", model=wide), dict(name="student")]
+    config.dump(tmp_path / "two.py")
+    totals = []
+    for words in ([], ["--stage", "student"], ["--stage", "teacher"]):
+        tool.main([str(tmp_path / "two.py"), "--rounds", "0", "--depth", "0", *words])
+        totals.append(next(line for line in capsys.readouterr().out.splitlines() if line.startswith("total")))
+    assert totals[0] == totals[1] != totals[2]
+    with pytest.raises(ValueError, match="no stage 'x'"):
+        tool.main([str(tmp_path / "two.py"), "--stage", "x"])
+
+
 def test_without_any_size_it_asks(tmp_path):
     config = tiny_config(tmp_path / "run")
     config.test_dataloader.dataset.pipeline = [dict(type="LoadImage")]

@@ -204,6 +204,12 @@ def test_the_traceback_is_there_on_request(chain, tmp_path, monkeypatch):
         runpy.run_path(str(ROOT / "tools" / "train.py"), run_name="__main__")
 
 
+def test_results_of_other_values_are_not_recorded_as_the_configs(chain, run_here):
+    done = run_here("test.py", chain.config, "--work-dir", chain.folder / "run", "--record")
+    assert_one_line(done, "was not trained with", "name a file for its record")
+    assert not (chain.config.parent / "results").exists()
+
+
 def test_weights_of_another_model_are_one_line(chain, tmp_path, run_here):
     save_checkpoint(dict(state_dict={"fc.weight": torch.zeros(2, 2)}), tmp_path / "other.pth")
     done = run_here("test.py", chain.config, tmp_path / "other.pth", "--work-dir", tmp_path)

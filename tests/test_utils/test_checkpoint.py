@@ -54,8 +54,16 @@ def test_a_crash_while_saving_keeps_the_old_file(tmp_path, monkeypatch):
 def test_what_cannot_be_loaded_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"checkpoint .*none\.pth does not exist"):
         load_checkpoint(tmp_path / "none.pth")
+    with pytest.raises(FileNotFoundError, match="is a folder: there is none in it"):
+        load_checkpoint(tmp_path)
     path = tmp_path / "bad.pth"
     torch.save([1, 2], path)
+    with pytest.raises(FileNotFoundError, match=r"is a folder: name one of bad\.pth in it"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "last_checkpoint").write_text("work_dirs/x/epoch_1.pth")
+    with pytest.raises(ValueError, match="cannot be loaded safely") as error:
+        load_checkpoint(tmp_path / "last_checkpoint")
+    assert "weights_only" not in str(error.value), "nobody is told to load it unsafely"
     with pytest.raises(ValueError, match=r"bad\.pth holds a list, not a dict"):
         load_checkpoint(path)
     for content in (b"", b"not a checkpoint"):

@@ -14,6 +14,7 @@ unet5 = dict(backbone=dict(widths=widths))
 seg_unet5 = dict(
     backbone=dict(widths=widths), branches=dict(segmentation=dict(decoder=dict(in_channels=widths)))
 )
+hrnet_w18 = dict(backbone=dict(in_channels=1))
 fsf_ld = dict(lessons=[dict(_base_.fsf_ld["lessons"][0], weight=0.001)])
 fast_kd = dict(
     head=dict(loss=dict(loss_weight=0.5)),

@@ -65,8 +65,12 @@ class Lesson:
             )
         if any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
             raise ValueError(f"pairs must be (path in the student, path in the teacher), got {pairs!r}")
-        points = [(0.0, weight)] if isinstance(weight, int | float) else [tuple(p) for p in weight]
-        if not points or [p[0] for p in points] != sorted({p[0] for p in points}):
+        points = [(0.0, weight)] if isinstance(weight, int | float) else list(weight)
+        if (
+            not points
+            or any(not isinstance(p, Sequence) or len(p) != 2 for p in points)
+            or [p[0] for p in points] != sorted({p[0] for p in points})
+        ):
             raise ValueError(
                 f"weight must be a number or (epoch, weight) with growing epochs, got {weight!r}"
             )
@@ -107,15 +111,17 @@ class DistilledDetector(LandmarkDetector):
         super().__init__(**kwargs)
         if not lessons:
             raise ValueError("DistilledDetector needs at least one lesson; without, use LandmarkDetector")
+        if not isinstance(teacher, dict | None):
+            raise ValueError(f"teacher must be a dict(checkpoint=...), got {teacher!r}")
         self.teacher_cfg, self.epoch = dict(teacher or {}), 0
         self._teacher: _Teacher | None = None
         self._widths_compared = False
         for i, lesson in enumerate(lessons):
             unknown = sorted(set(lesson) - {"loss", "pairs", "weight"})
-            if unknown or "loss" not in lesson:
-                raise ValueError(
-                    f"lesson {i} takes loss, pairs and weight, and needs loss; got {sorted(lesson)}"
-                )
+            if unknown:
+                raise ValueError(f"lesson {i} takes loss, pairs and weight, not {', '.join(unknown)}")
+            if "loss" not in lesson:
+                raise ValueError(f"lesson {i} needs a loss; it has {sorted(lesson)}")
         losses = [MODELS.build(lesson["loss"]) for lesson in lessons]
         self.lessons = [
             Lesson(loss, lesson.get("pairs", ()), lesson.get("weight", 1.0))
@@ -182,7 +188,7 @@ class DistilledDetector(LandmarkDetector):
         """Return the head's losses, and those of all lessons as ``loss_lesson<i>_<type>``."""
         teacher = self.teacher  # one that is missing is told at once, not when a weight grows
         heard_always = ["head"] if self.compares_maps else []
-        with listening(self, [*self._paths(0), *heard_always]) as own:
+        with listening(self, [*self._paths(0), *heard_always], where="the student") as own:
             losses = super().loss(inputs, data_samples)
         weights = [lesson.weight(self.epoch) for lesson in self.lessons]
         taught, maps = self._ask(teacher, inputs) if any(weights) else ({}, None)
@@ -210,11 +216,16 @@ class DistilledDetector(LandmarkDetector):
             ValueError: A tapped module does not run, or a loss cannot compare its features.
         """
         inputs, training = next(self.parameters()).new_zeros(1, *image_shape), self.training
+        who = "student"
         try:
             self.eval()  # an empty image is nothing for batch norm to remember
-            with listening(self, self._paths(0)) as own:
-                self.training_maps(inputs)
-            taught, _ = self.ask_teacher(inputs)
+            try:
+                with listening(self, self._paths(0), where="the student") as own:
+                    self.training_maps(inputs)
+                who = "teacher"
+                taught, _ = self.ask_teacher(inputs)
+            except RuntimeError as error:
+                raise ValueError(f"the {who} cannot take images of {tuple(image_shape)}: {error}") from error
             for lesson in self.lessons:
                 for mine, theirs in lesson.pairs:
                     lesson.loss(own[mine], taught[theirs])
@@ -228,7 +239,8 @@ class DistilledDetector(LandmarkDetector):
     @torch.no_grad()
     def _ask(self, teacher: BaseDetector, inputs: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         maps = None
-        with listening(teacher, self._paths(1), stop=not self.compares_maps) as taught:
+        stop = not self.compares_maps
+        with listening(teacher, self._paths(1), stop=stop, where="the teacher") as taught:
             maps = teacher.raw_maps(inputs)
         return taught, teacher.head.codec.activate(maps) if self.compares_maps else None
 

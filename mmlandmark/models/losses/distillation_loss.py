@@ -125,6 +125,11 @@ class FeatureMSELoss(FeatureLoss):
     def compare(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the mean squared difference."""
         if student.shape[1] != teacher.shape[1]:
+            if self.connector is not None:
+                raise ValueError(
+                    f"the teacher's features have {teacher.shape[1]} channels, FeatureMSELoss was told "
+                    f"teacher_channels={student.shape[1]}"
+                )
             raise ValueError(
                 f"features of {student.shape[1]} and {teacher.shape[1]} channels cannot be compared: give "
                 f"FeatureMSELoss student_channels={student.shape[1]}, teacher_channels={teacher.shape[1]}"
