@@ -28,7 +28,7 @@ def test_plan_merges_and_checks(tmp_path):
         plan_stages(staged(tmp_path, "stage:later:last"), tmp_path)
     with pytest.raises(ConfigError, match="needs a 'name'"):
         plan_stages(tiny_config(tmp_path, stages=[dict(name="a"), dict(name="a")]), tmp_path)
-    for key, hint in (("train_cgf", "'train_cfg'"), ("modle.type", "'model'"), ("stages", "key 'stages'$")):
+    for key, hint in (("train_cgf", "'train_cfg'"), ("models.type", "'model'"), ("stages", "key 'stages'$")):
         slip = tiny_config(tmp_path, stages=[{"name": "a", key: dict(max_epochs=1)}])
         with pytest.raises(ConfigError, match=f"stage 'a': no run reads its key '{key}'") as error:
             plan_stages(slip, tmp_path)
