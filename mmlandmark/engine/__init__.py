@@ -10,6 +10,7 @@ from mmlandmark.engine.config import (
     test_pipeline,
 )
 from mmlandmark.engine.optim_wrapper import AutocastOptimWrapper
+from mmlandmark.engine.run_checks import check_model, check_stages
 from mmlandmark.engine.runner import (
     LandmarkRunner,
     UnfinishedRun,
@@ -17,7 +18,6 @@ from mmlandmark.engine.runner import (
     default_launcher,
     latest_checkpoint,
 )
-from mmlandmark.engine.stage_checks import check_model, check_stages
 from mmlandmark.engine.stages import plan_stages, run_stages, stage_to_test
 from mmlandmark.engine.teacher import is_student, use_teacher
 
@@ -39,7 +39,7 @@ __all__ = [
     "load_config",
     "plan_stages",
     "run_stages",
-    "test_pipeline",
     "stage_to_test",
+    "test_pipeline",
     "use_teacher",
 ]
