@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import inspect
 import sys
 import warnings
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmlandmark import registry
 from mmlandmark.engine import mmengine_cures
 
 # Keys a run understands; anything else at the top of a config is a variable of its author.
@@ -117,8 +120,8 @@ def _check_option(config: Config, dotted: str) -> None:
         elif isinstance(node, dict | Config):
             keys = list(node.keys())
             if part not in keys:
-                if not walked and part in KNOWN_KEYS:
-                    return  # A key of every run that this config leaves at its default.
+                if (not walked and part in KNOWN_KEYS) or _takes(node.get("type"), part):
+                    return  # It is left at its default here.
                 near = difflib.get_close_matches(
                     part, [*keys, *(KNOWN_KEYS if not walked else ())], n=3, cutoff=0.75
                 )
@@ -134,3 +137,18 @@ def _check_option(config: Config, dotted: str) -> None:
         else:
             raise ConfigError(f"--cfg-options {dotted}: {'.'.join(walked)} is {node!r} and has no keys")
         walked.append(part)
+
+
+def _takes(kind: Any, argument: str) -> bool:
+    """Whether a class, or one that is registered under that name anywhere, has an argument of a name."""
+    named = []
+    for one in vars(registry).values() if isinstance(kind, str) else ():
+        if isinstance(one, registry.Registry):
+            with contextlib.suppress(registry.NotRegisteredError):
+                named.append(one.get(kind))
+    return any(
+        argument in inspect.signature(base.__init__).parameters
+        for found in ([kind] if inspect.isclass(kind) else named)
+        for base in getattr(found, "__mro__", ())
+        if "__init__" in vars(base)
+    )

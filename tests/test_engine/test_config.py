@@ -41,6 +41,23 @@ def test_a_slip_in_a_key_is_named(tmp_path):
     )
 
 
+def test_an_argument_of_the_class_is_no_slip(tmp_path):
+    path = write(
+        tmp_path / "a.py",
+        "optim_wrapper = dict(type='AutocastOptimWrapper', optimizer=dict(type='AdamW', lr=1))\n"
+        "model = dict(backbone=dict(type='UNet'), neck=dict(type='Nobody'))",
+    )
+    options = {"optim_wrapper.dtype": "float32", "optim_wrapper.optimizer.amsgrad": True}
+    assert load_config(path, options).optim_wrapper.dtype == "float32"
+    for slip, near in (
+        ("optim_wrapper.typ", "type"),
+        ("optim_wrapper.optimizer.lrs", "lr"),
+        ("model.neck.types", "type"),
+    ):
+        with pytest.raises(ConfigError, match=f"Did you mean {near}"):
+            load_config(path, {slip: 1})
+
+
 def test_bases_of_the_package_work_from_elsewhere(tmp_path):
     path = write(
         tmp_path / "mine.py", "_base_ = 'mmlandmark::_base_/default_runtime.py'\nlog_level = 'ERROR'"
