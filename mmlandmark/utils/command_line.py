@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -62,7 +63,9 @@ def run_tool(main: Callable[[], Any], error_code: int = 1) -> None:
         error_code: Exit code of an error, where 1 is taken.
     """
     try:
-        sys.exit(main() or 0)
+        code = main() or 0
+        _leave_process_group()
+        sys.exit(code)
     except (FileNotFoundError, ValueError, KeyError, TypeError, FloatingPointError) as error:
         if "--traceback" in sys.argv:
             raise
@@ -77,3 +80,17 @@ def run_tool(main: Callable[[], Any], error_code: int = 1) -> None:
             raise
         print(end, file=sys.stderr)
         sys.exit(end.exit_code)
+
+
+def _leave_process_group() -> None:
+    """End the threads through which processes without GPUs speak.
+
+    A model that still holds them when the interpreter ends makes it abort, after all is done (pytorch issue
+    190489); a runner and its loops hold each other until they are collected.
+    """
+    distributed = sys.modules.get("torch.distributed")  # a tool that never asked for torch need not load it
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return
+    if distributed.get_backend() == "gloo":
+        gc.collect()
+        distributed.destroy_process_group()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import subprocess
 import sys
+import weakref
 
 import pytest
+import torch
 
 from mmlandmark.utils.command_line import add_config_arguments, parse_value, run_tool
 
@@ -136,3 +139,28 @@ def test_importing_it_costs_nothing():
         "assert not {'torch', 'numpy', 'cv2', 'mmengine'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_process_group_is_left_and_what_holds_it_freed(tmp_path):
+    """A model in a cycle, as a runner's, would keep gloo's threads until the interpreter aborts over them."""
+    made = []
+
+    class Runner(torch.nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(1, 1)
+            self.__dict__["loop"] = self
+
+    def main():
+        meet = f"file://{tmp_path}/meet"
+        torch.distributed.init_process_group("gloo", init_method=meet, rank=0, world_size=1)
+        made.append(weakref.ref(Runner()))
+
+    gc.disable()
+    try:
+        with pytest.raises(SystemExit) as end:
+            run_tool(main)
+    finally:
+        gc.enable()
+    assert end.value.code == 0
+    assert made[0]() is None
+    assert not torch.distributed.is_initialized()
