@@ -4,15 +4,18 @@ All contenders take turns in one process; what is compared are ratios within a t
 installed are listed as absent: pip install kornia dsntnn landmarker
 
     python tools/benchmark_ops.py --out docs/benchmarks/ops_cpu.json
+    python tools/benchmark_ops.py --level avx2 --out docs/benchmarks/ops_cpu_avx2.json
     python tools/benchmark_ops.py --render docs/benchmarks.md
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -46,6 +49,23 @@ SETTINGS = {
     "torch_huge_pages": {"THP_MEM_ALLOC_ENABLE": "1"},
     "kept_memory": {},
 }
+# Hold everybody to the instructions of a level: ours, PyTorch and what it compiles, and its libraries.
+LEVELS = {
+    name: {
+        "MMLANDMARK_CPU_LEVEL": name,
+        "ATEN_CPU_CAPABILITY": torch_name,
+        "ONEDNN_MAX_CPU_ISA": onednn_name,
+        "MKL_ENABLE_INSTRUCTIONS": mkl_name,
+    }
+    for name, torch_name, onednn_name, mkl_name in (
+        ("base", "default", "SSE41", "SSE4_2"),
+        ("avx2", "avx2", "AVX2", "AVX2"),
+        ("avx512", "avx512", "AVX512_CORE", "AVX512"),
+    )
+}
+ROOT = Path(__file__).resolve().parents[1]
+# Where the operators come from that are measured on a device; common/ holds what both share.
+SOURCES = {"cpu": ("common", "cpu"), "cuda": ("common", "cuda")}
 # Maps that a call reads and writes at the least; on a GPU the gradient of the loss reads the maps again.
 TRAFFIC = {"ewc": 2, "expectation": 1, "expectation_backward": 3, "heatmap": 1, "peak": 1}
 COPY = "copy into a given tensor"
@@ -61,6 +81,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--families", nargs="+", choices=tuple(TITLES), default=list(TITLES))
     parser.add_argument("--rounds", type=int, default=15, help="turns of every contender (default 15)")
     parser.add_argument("--threads", type=int, default=2, help="threads on the CPU (default 2)")
+    parser.add_argument(
+        "--level",
+        choices=tuple(LEVELS),
+        help="hold all contenders to these instructions of the CPU (default: what the processor has)",
+    )
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--render", type=Path, help="write the tables of this page, measure nothing")
     parser.add_argument("--setting", choices=tuple(SETTINGS), help=argparse.SUPPRESS)
@@ -147,6 +172,7 @@ def linearity(args: argparse.Namespace) -> list[dict[str, float]]:
 def run_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Measure in a process of its own for every setting."""
     results = {}
+    level = LEVELS[args.level] if args.level else {}
     for setting, variables in SETTINGS.items() if args.device == "cpu" else [("default", {})]:
         shapes = args.shapes if setting == "default" else args.shapes[:1]
         with tempfile.TemporaryDirectory() as folder:
@@ -157,9 +183,32 @@ def run_settings(args: argparse.Namespace) -> dict[str, Any]:
                 "--threads", args.threads,
             ]  # fmt: skip
             print(f"{setting} {variables or ''}", flush=True)
-            subprocess.run([str(word) for word in command], env={**os.environ, **variables}, check=True)
+            subprocess.run(
+                [str(word) for word in command], env={**os.environ, **level, **variables}, check=True
+            )
             results[setting] = json.loads(path.read_text(encoding="utf-8"))
     return results
+
+
+def sources_digest(device: str) -> str:
+    """Return a hash of what the operators of a device are compiled from, comments and line breaks aside."""
+    files = [
+        path for folder in SOURCES[device] for path in (ROOT / "csrc" / folder).rglob("*") if path.is_file()
+    ]
+    found = hashlib.sha256()
+    for path in sorted(files):
+        code = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+        found.update(f"{path.relative_to(ROOT).as_posix()}:{' '.join(code.split())};".encode())
+    return found.hexdigest()
+
+
+def instructions() -> dict[str, str]:
+    """Return which instructions of the CPU ours and PyTorch use in this process."""
+    import torch
+
+    from mmlandmark.ops import backend
+
+    return dict(backend=str(backend()), torch=torch.backends.cpu.get_cpu_capability())
 
 
 def about() -> dict[str, Any]:
@@ -167,7 +216,6 @@ def about() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     from mmlandmark.evaluation.record import git_commit, machine, versions
-    from mmlandmark.ops import backend
 
     peers = {}
     for name in ("kornia", "dsntnn", "landmarker"):
@@ -176,22 +224,61 @@ def about() -> dict[str, Any]:
         except PackageNotFoundError:
             peers[name] = "absent"
     return dict(
-        machine=machine(), versions=versions(), commit=git_commit(), backend=str(backend()), peers=peers
+        machine=machine(), versions=versions(), commit=git_commit(), peers=peers, load_before=os.getloadavg()
     )
 
 
 def render(page: Path) -> None:
-    """Write the tables between the marks of a page from the JSON files beside it."""
+    """Write the tables between the marks of a page from the JSON files in ``benchmarks`` or ``docs/benchmarks``.
+
+    A page has marks for the file of every run, or for ``ops_levels``, what comes out at every level, or both.
+    """
     text = page.read_text(encoding="utf-8")
-    for path in sorted((page.parent / "benchmarks").glob("ops_*.json")):
-        begin, end = f"<!-- {path.stem}:begin -->", f"<!-- {path.stem}:end -->"
-        if begin not in text or end not in text:
-            raise ValueError(f"{page} has no {begin} ... {end} for {path.name}")
-        tables = tables_of(json.loads(path.read_text(encoding="utf-8")))
-        head, rest = text.split(begin, 1)
-        text = f"{head}{begin}\n{tables}\n{end}{rest.split(end, 1)[1]}"
+    folder = page.parent / "benchmarks"
+    folder = folder if folder.is_dir() else page.parent / "docs" / "benchmarks"
+    results = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("ops_*.json"))
+    }
+    summarised = "<!-- ops_levels:begin -->" in text
+    if summarised:
+        text = replaced(text, "ops_levels", levels_table(results))
+    for name, result in results.items():
+        if f"<!-- {name}:begin -->" in text:
+            text = replaced(text, name, tables_of(result))
+        elif not summarised:
+            raise ValueError(f"{page} has no <!-- {name}:begin --> ... <!-- {name}:end --> for {name}.json")
     atomic_write_text(page, text)
     print(f"wrote the tables of {page}")
+
+
+def replaced(text: str, name: str, tables: str) -> str:
+    """Return a page with other tables between the marks of a name."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    head, rest = text.split(begin, 1)
+    if end not in rest:
+        raise ValueError(f"there is a {begin} without its {end}")
+    return f"{head}{begin}\n{tables}\n{end}{rest.split(end, 1)[1]}"
+
+
+def levels_table(results: dict[str, Any]) -> str:
+    """Return how many times ours the other ways take at every level of instructions, new and kept memory."""
+    runs = {
+        f"{result['settings']['default']['instructions']['torch']}, {setting.replace('_', ' ')}": (
+            result["settings"][setting]["table"]
+        )
+        for result in results.values()
+        if result["device"] == "cpu"
+        for setting in ("default", "kept_memory")
+    }
+    lines = table_head("what", *runs)
+    first = next(iter(runs.values()))
+    for family in ("ewc", "expectation", "expectation_backward"):
+        (name, rows), *_ = first[family].items()
+        for contender in rows:
+            if contender.startswith(("PyTorch", "torch.compile", "kornia", "dsntnn")):
+                times = [run[family][name][contender]["times_ours"] for run in runs.values()]
+                lines.append(f"| {TITLES[family]}: {contender} | {' | '.join(f'{t:.1f}' for t in times)} |")
+    return "\n".join(lines)
 
 
 def tables_of(result: dict[str, Any]) -> str:
@@ -201,7 +288,8 @@ def tables_of(result: dict[str, Any]) -> str:
     peers = "; ".join(f"{name} {version}" for name, version in result["peers"].items())
     lines = [
         f"{machine['gpu'] or machine['cpu']}, {result['threads']} threads, torch "
-        f"{result['versions']['torch']}, commit {commit}; medians of {result['rounds']} turns. {peers}."
+        f"{result['versions']['torch']}, commit {commit}; medians of {result['rounds']} turns. {peers}. "
+        f"PyTorch used {found_with(result)}."
     ]
     for family, shapes in found.items():
         lines += ["", f"#### {TITLES[family]}", ""]
@@ -228,6 +316,13 @@ def tables_of(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def found_with(result: dict[str, Any]) -> str:
+    """Return in words which instructions of the CPU were used, and what held them to it."""
+    used = result["settings"]["default"]["instructions"]
+    held = ", ".join(f"`{name}={value}`" for name, value in result["environment"].items())
+    return f"{used['torch']}, ours is {used['backend']}{f'; set were {held}' if held else ''}"
+
+
 def table_head(*names: str) -> list[str]:
     """Return the first two lines of a table; all columns but words are set to the right."""
     marks = ["---" if name in ("maps", "what") else "---:" for name in names]
@@ -248,11 +343,23 @@ def main(argv: list[str] | None = None) -> None:
     if args.setting:
         if args.setting == "kept_memory":
             keep_freed_memory()
-        atomic_write_json(args.out, dict(table=measure(args), linearity=linearity(args)))
+        found = dict(instructions=instructions(), table=measure(args), linearity=linearity(args))
+        atomic_write_json(args.out, found)
         return
+    if args.level and args.device != "cpu":
+        raise ValueError("--level is about instructions of the CPU; it does not go with --device cuda")
+    result = about()
     settings = run_settings(args)
-    asked = dict(device=args.device, threads=args.threads, rounds=args.rounds)
-    result = dict(about(), **asked, settings=settings)
+    result.update(
+        device=args.device,
+        threads=args.threads,
+        rounds=args.rounds,
+        level=args.level,
+        environment=LEVELS[args.level] if args.level else {},
+        sources=sources_digest(args.device),
+        load_after=os.getloadavg(),
+        settings=settings,
+    )
     if args.out:
         atomic_write_json(args.out, result)
         print(f"wrote {args.out}")

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "math.h"
+#include "weights.h"
 
 namespace mmlandmark {
 
@@ -51,7 +51,7 @@ struct HeatmapSlopes {
 
 constexpr int64_t kMostFeatures = 8;
 
-// Sums of weights e and of e * feature; with softmax e = exp(beta * h - top).
+// Sums of weights e and of e * feature; with softmax e = 2^(rate * (h - top)), see weights.h.
 struct WeightSums {
   double top, total, moments[kMostFeatures];
 };
@@ -83,11 +83,11 @@ struct Peak {
 };
 
 // Add the sums of another part of the map; both are scaled to the larger maximum.
-MML_INLINE void merge(WeightSums& sums, const WeightSums& part) {
+MML_INLINE void merge(WeightSums& sums, const WeightSums& part, double rate) {
   const double top = part.top > sums.top ? part.top : sums.top;
   // Equal first: two parts of nothing but minus infinity have no difference to take.
-  const double own = sums.top == top ? 1 : exp_of(sums.top - top);
-  const double other = part.top == top ? 1 : exp_of(part.top - top);
+  const double own = sums.top == top ? 1 : exp2_of_low((sums.top - top) * rate);
+  const double other = part.top == top ? 1 : exp2_of_low((part.top - top) * rate);
   sums.top = top;
   sums.total = sums.total * own + part.total * other;
   for (int64_t i = 0; i < kMostFeatures; ++i)

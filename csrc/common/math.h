@@ -75,8 +75,10 @@ template <class Number>
 struct Limits;
 template <>
 struct Limits<float> {
-  static constexpr float kLowestExponent = -87.0f;  // exp() of less is 0
-  static constexpr float kHighestExponent = 88.0f;
+  static constexpr float kLowestExponent = -87.0f;  // e^x of less is 0
+  static constexpr float kHighestExponent = 88.0f;  // e^x of more is that of this
+  static constexpr float kLowestPower = -126.0f;    // the same for 2^x
+  static constexpr float kHighestPower = 127.0f;
   static constexpr float kTiny = 1e-19f;       // the square is still a normal number
   static constexpr float kNegligible = 2e-8f;  // 1 + this is 1
 };
@@ -84,73 +86,99 @@ template <>
 struct Limits<double> {
   static constexpr double kLowestExponent = -708.0;
   static constexpr double kHighestExponent = 709.0;
+  static constexpr double kLowestPower = -1022.0;
+  static constexpr double kHighestPower = 1023.0;
   static constexpr double kTiny = 1e-150;
   static constexpr double kNegligible = 4e-17;
 };
 
+constexpr double kPowersPerE = 1.4426950408889634073599;  // log2(e)
+
 namespace detail {
 
-// exp of |r| <= ln(2) / 2.
+// 2^f of |f| <= 1/2: polynomials of the least relative error that are 1 at 0.
 template <class V>
-MML_INLINE V exp_fraction(V r, float) {
-  V p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  return p * r * r + r + 1.0f;
+MML_INLINE V exp2_fraction(V f, float) {
+  V p = f * 1.326914e-3f + 9.671307e-3f;
+  p = p * f + 5.550712e-2f;
+  p = p * f + 2.4022247e-1f;
+  p = p * f + 6.93147e-1f;
+  return p * f + 1.0f;
 }
 template <class V>
-MML_INLINE V exp_fraction(V r, double) {
-  V p = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0;
-  p = p * r + 1.0 / 39916800.0;
-  p = p * r + 1.0 / 3628800.0;
-  p = p * r + 1.0 / 362880.0;
-  p = p * r + 1.0 / 40320.0;
-  p = p * r + 1.0 / 5040.0;
-  p = p * r + 1.0 / 720.0;
-  p = p * r + 1.0 / 120.0;
-  p = p * r + 1.0 / 24.0;
-  p = p * r + 1.0 / 6.0;
-  p = p * r + 0.5;
-  return p * r * r + r + 1.0;
+MML_INLINE V exp2_fraction(V f, double) {
+  V p = f * 4.4549605981865186e-10 + 7.072585949269223e-09;
+  p = p * f + 1.0178062445845774e-07;
+  p = p * f + 1.321544258792169e-06;
+  p = p * f + 1.525273382983612e-05;
+  p = p * f + 0.0001540353044173605;
+  p = p * f + 0.0013333558146416936;
+  p = p * f + 0.009618129107606888;
+  p = p * f + 0.0555041086648216;
+  p = p * f + 0.24022650695910097;
+  p = p * f + 0.6931471805599453;
+  return p * f + 1.0;
 }
 
 template <class Number>
 struct ExpConstants;
 template <>
 struct ExpConstants<float> {
-  static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  static constexpr float kHigh = 0.693359375f, kLow = -2.12194440e-4f;
-  static constexpr float kPerLn2 = 1.44269504088896341f;
-  static constexpr int kBias = 127, kMantissa = 23;
+  // Adding 1.5 * 2^23 rounds to an integer; with the bias of exponents in it, the last bits of the sum are
+  // the exponent of that power of two.
+  static constexpr float kRound = 12582912.0f + 127.0f;
+  static constexpr float kHigh = 0.693359375f, kLow = -2.12194440e-4f;  // ln(2)
+  static constexpr int kMantissa = 23;
 };
 template <>
 struct ExpConstants<double> {
-  static constexpr double kRound = 6755399441055744.0;
+  static constexpr double kRound = 6755399441055744.0 + 1023.0;
   static constexpr double kHigh = 6.93145751953125e-1, kLow = 1.42860682030941723212e-6;
-  static constexpr double kPerLn2 = 1.4426950408889634073599;
-  static constexpr int kBias = 1023, kMantissa = 52;
+  static constexpr int kMantissa = 52;
 };
+
+// 2^(whole + fraction), of which `shifted` is whole + kRound.
+template <class V>
+MML_INLINE V exp2_of_parts(V shifted, V fraction) {
+  using Number = typename Element<V>::Number;
+  using Integer = typename Element<V>::Integer;
+  const Integer exponent = bit_cast<Integer>(shifted) << ExpConstants<Number>::kMantissa;
+  // A product, not a sum of integers: NaN stays NaN, whatever its bits.
+  return exp2_fraction(fraction, Number()) * bit_cast<V>(exponent);
+}
 
 }  // namespace detail
 
-// e^x within 2 units of the last place; below Limits::kLowestExponent it is 0, and NaN stays NaN.
+// 2^x of x <= Limits::kHighestPower, which is not checked; otherwise as exp2_of().
+template <class V>
+MML_INLINE V exp2_of_low(V x) {
+  using Number = typename Element<V>::Number;
+  constexpr Number kRound = detail::ExpConstants<Number>::kRound;
+  const V shifted = x + kRound;
+  const V result = detail::exp2_of_parts(shifted, V(x - (shifted - kRound)));
+  return x < V{} + Limits<Number>::kLowestPower ? V{} : result;
+}
+
+// 2^x within 2.5 units of the last place, exact at 0; NaN stays NaN, for the rest see Limits.
+template <class V>
+MML_INLINE V exp2_of(V x) {
+  // In this order of operands a minimum is one instruction, and NaN stays NaN.
+  const V high = V{} + Limits<typename Element<V>::Number>::kHighestPower;
+  return exp2_of_low(V(high < x ? high : x));
+}
+
+// e^x, as exact.
 template <class V>
 MML_INLINE V exp_of(V x) {
   using Number = typename Element<V>::Number;
-  using Integer = typename Element<V>::Integer;
   using C = detail::ExpConstants<Number>;
-  const V low = Limits<Number>::kLowestExponent + V{}, high = Limits<Number>::kHighestExponent + V{};
-  V inside = x < low ? low : x;
-  inside = inside > high ? high : inside;
-  const V shifted = inside * C::kPerLn2 + C::kRound;
+  const V high = V{} + Limits<Number>::kHighestExponent;
+  const V inside = high < x ? high : x;
+  const V shifted = inside * Number(kPowersPerE) + C::kRound;
   const V whole = shifted - C::kRound;
-  const V fraction = inside - whole * C::kHigh - whole * C::kLow;
-  const Integer exponent = bit_cast<Integer>(shifted) - bit_cast<Integer>(V{} + C::kRound) + C::kBias;
-  const V power = bit_cast<V>(Integer(exponent << C::kMantissa));
-  const V result = detail::exp_fraction(fraction, Number()) * power;
-  return x < low ? V{} : result;
+  const V rest = inside - whole * C::kHigh - whole * C::kLow;
+  const V result = detail::exp2_of_parts(shifted, V(rest * Number(kPowersPerE)));
+  return x < V{} + Limits<Number>::kLowestExponent ? V{} : result;
 }
 
 // Numbers too small to matter become 0: products of them would be denormal, and slow.

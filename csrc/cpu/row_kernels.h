@@ -47,15 +47,15 @@ struct RowKernels {
   void (*draw_disc)(T* map, const RowRange&, const Sum* center, Sum sigma, Sum height);
   void (*product_slopes)(const T* gradient, const RowRange&, const ProfileSlopes<Sum>&, HeatmapSlopes&);
 
-  void (*softmax_sums)(const T* map, const RowRange&, Sum beta, const Features<Sum>&, Sum* scratch,
+  void (*softmax_sums)(const T* map, const RowRange&, Sum rate, const Features<Sum>&, Sum* scratch,
                        WeightSums&);
-  void (*sigmoid_sums)(const T* map, const RowRange&, Sum beta, const Features<Sum>&, Sum* scratch,
+  void (*sigmoid_sums)(const T* map, const RowRange&, Sum rate, const Features<Sum>&, Sum* scratch,
                        WeightSums&);
-  // slopes = factor * weight * plane, with weight exp(beta * h - top), or s (1 - s) for the sigmoid; beta >
+  // slopes = factor * weight * plane, with weight 2^(rate * (h - top)), or s (1 - s) for the sigmoid; rate >
   // 0.
-  void (*softmax_slopes)(const T* map, const RowRange&, Sum beta, Sum top, Sum factor, const Features<Sum>&,
+  void (*softmax_slopes)(const T* map, const RowRange&, Sum rate, Sum top, Sum factor, const Features<Sum>&,
                          const FeaturePlane&, Sum* scratch, T* slopes);
-  void (*sigmoid_slopes)(const T* map, const RowRange&, Sum beta, Sum factor, const Features<Sum>&,
+  void (*sigmoid_slopes)(const T* map, const RowRange&, Sum rate, Sum factor, const Features<Sum>&,
                          const FeaturePlane&, Sum* scratch, T* slopes);
 
   void (*distance_sums)(const T* map, const RowRange&, const DistanceFrame&, DistanceSums&);

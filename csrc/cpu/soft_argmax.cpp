@@ -20,8 +20,7 @@ Features<Sum> view_of(const at::Tensor& features, int64_t dims) {
   return {elements<Sum>(features), features.size(0), features.numel() / features.size(0)};
 }
 
-// Returns expectations (B, K, d) and what the backward needs, (B, K, 2): maximum of beta * h and sum of
-// weights.
+// Returns expectations (B, K, d) and what the backward needs, (B, K, 2): maximum of h and sum of weights.
 std::tuple<at::Tensor, at::Tensor> spatial_expectation(const at::Tensor& heatmaps,
                                                        const std::optional<at::Tensor>& features, double beta,
                                                        bool sigmoid) {
@@ -38,19 +37,20 @@ std::tuple<at::Tensor, at::Tensor> spatial_expectation(const at::Tensor& heatmap
     using Sum = decltype(sum);
     const auto view = view_of<Sum>(chosen, count);
     const T* from = elements<T>(maps);
+    const Sum rate = Sum(rate_of(beta));
     blocks.each([&](int64_t block, int64_t map, const RowRange& rows) {
       std::vector<Sum> scratch(view.features ? rows.width + kPadding : 0);
       const T* values = from + blocks.layout.map_offset(map);
       if (sigmoid)
-        kernels.sigmoid_sums(values, rows, Sum(beta), view, scratch.data(), partial[block]);
+        kernels.sigmoid_sums(values, rows, rate, view, scratch.data(), partial[block]);
       else
-        kernels.softmax_sums(values, rows, Sum(beta), view, scratch.data(), partial[block]);
+        kernels.softmax_sums(values, rows, rate, view, scratch.data(), partial[block]);
     });
     Sum *to = mutable_elements<Sum>(expectation), *kept = mutable_elements<Sum>(state);
     for (int64_t map = 0; map < blocks.layout.count; ++map) {
       WeightSums all = partial[map * blocks.per_map];
       for (int64_t block = 1; block < blocks.per_map; ++block)
-        merge(all, partial[map * blocks.per_map + block]);
+        merge(all, partial[map * blocks.per_map + block], rate);
       for (int64_t i = 0; i < count; ++i) to[map * count + i] = Sum(all.moments[i] / all.total);
       kept[2 * map] = Sum(all.top);
       kept[2 * map + 1] = Sum(all.total);
@@ -77,6 +77,7 @@ at::Tensor spatial_expectation_backward(const at::Tensor& gradient, const at::Te
     const Sum *g = elements<Sum>(upstream), *e = elements<Sum>(mean), *s = elements<Sum>(kept);
     const T* from = elements<T>(maps);
     T* to = mutable_elements<T>(slopes);
+    const Sum rate = Sum(rate_of(beta));
     blocks.each([&](int64_t, int64_t map, const RowRange& rows) {
       std::vector<Sum> scratch(view.features ? rows.width + kPadding : 0);
       FeaturePlane plane{};
@@ -87,10 +88,10 @@ at::Tensor spatial_expectation_backward(const at::Tensor& gradient, const at::Te
       const T* values = from + blocks.layout.map_offset(map);
       T* out = to + map * blocks.layout.size.pixels();
       if (sigmoid)
-        kernels.sigmoid_slopes(values, rows, Sum(beta), Sum(beta / s[2 * map + 1]), view, plane,
-                               scratch.data(), out);
+        kernels.sigmoid_slopes(values, rows, rate, Sum(beta / s[2 * map + 1]), view, plane, scratch.data(),
+                               out);
       else
-        kernels.softmax_slopes(values, rows, Sum(beta), s[2 * map], Sum(beta / s[2 * map + 1]), view, plane,
+        kernels.softmax_slopes(values, rows, rate, s[2 * map], Sum(beta / s[2 * map + 1]), view, plane,
                                scratch.data(), out);
     });
   });

@@ -69,7 +69,7 @@ struct Expectation {
   double beta;
   bool sigmoid;
 };
-// partial: one WeightSums per tile. state (maps, 2): maximum of beta * h and sum of the weights.
+// partial: one WeightSums per tile. state (maps, 2): maximum of h and sum of the weights.
 void expectation(Type type, const Maps& heatmaps, const Expectation& what, WeightSums* partial, void* result,
                  void* state, cudaStream_t stream);
 void expectation_backward(Type type, const Maps& heatmaps, const Expectation& what, const void* gradient,

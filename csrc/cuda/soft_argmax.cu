@@ -39,13 +39,14 @@ struct FeatureMaps {
 };
 
 struct MergeWeights {
-  __device__ void operator()(WeightSums& sums, const WeightSums& part) const { merge(sums, part); }
+  double rate;
+  __device__ void operator()(WeightSums& sums, const WeightSums& part) const { merge(sums, part, rate); }
 };
 
 template <class T, class What>
 __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
     weights_kernel(const T* heatmaps, MapLayout layout, Tiling tiling, What features,
-                   typename SumOf<T>::Type beta, bool sigmoid, WeightSums* partial) {
+                   typename SumOf<T>::Type rate, bool sigmoid, WeightSums* partial) {
   using Sum = typename SumOf<T>::Type;
   using P = typename What::P;
   __shared__ WeightSums sums[Tiling::kThreads];
@@ -61,11 +62,11 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
       Sum highest = lowest;
 #pragma unroll
       for (int i = 0; i < P::kSize; ++i) {
-        const Sum value = beta * widened(values.values[i]);
+        const Sum value = widened(values.values[i]);
         if (i < count && value > highest) highest = value;
       }
       if (highest > top) {
-        const Sum shrink = exp_of(top - highest);
+        const Sum shrink = exp2_of_low((top - highest) * rate);
         total *= shrink;
 #pragma unroll
         for (int f = 0; f < What::kMost; ++f) moments[f] *= shrink;
@@ -76,8 +77,8 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
 #pragma unroll
     for (int i = 0; i < P::kSize; ++i) {
       if (i >= count) continue;
-      const Sum value = beta * widened(values.values[i]);
-      const Sum weight = sigmoid ? Sum(1) / (Sum(1) + exp_of(-value)) : exp_of(value - shift);
+      const Sum value = widened(values.values[i]);
+      const Sum weight = sigmoid ? sigmoid_weight(value, rate) : softmax_weight(value, rate, shift);
       const Pixel pixel = pixel_at(layout.size, line, x + i);
       total += weight;
 #pragma unroll
@@ -88,18 +89,18 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
   WeightSums own{top, total, {}};
 #pragma unroll
   for (int f = 0; f < What::kMost; ++f) own.moments[f] = moments[f];
-  const WeightSums all = over_block(own, sums, MergeWeights());
+  const WeightSums all = over_block(own, sums, MergeWeights{rate});
   if (thread_id() == 0) partial[tile.index] = all;
 }
 
 template <class Sum>
 __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
-    expectation_kernel(const WeightSums* partial, int64_t per_map, int count, bool sigmoid, Sum* result,
-                       Sum* state) {
+    expectation_kernel(const WeightSums* partial, int64_t per_map, int count, Sum rate, bool sigmoid,
+                       Sum* result, Sum* state) {
   __shared__ WeightSums sums[Tiling::kThreads];
   const int64_t map = blockIdx.x;
   const WeightSums nothing{sigmoid ? 0 : -__builtin_huge_val(), 0, {}};
-  const WeightSums all = over_tiles(partial + map * per_map, per_map, nothing, sums, MergeWeights());
+  const WeightSums all = over_tiles(partial + map * per_map, per_map, nothing, sums, MergeWeights{rate});
   if (thread_id() < count) result[map * count + thread_id()] = Sum(all.moments[thread_id()] / all.total);
   if (thread_id() != 0) return;
   state[2 * map] = Sum(all.top);
@@ -109,7 +110,7 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
 template <class T, class What>
 __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
     expectation_slopes_kernel(const T* heatmaps, MapLayout layout, Tiling tiling, What features,
-                              typename SumOf<T>::Type beta, bool sigmoid,
+                              typename SumOf<T>::Type beta, typename SumOf<T>::Type rate, bool sigmoid,
                               const typename SumOf<T>::Type* gradient, const typename SumOf<T>::Type* result,
                               const typename SumOf<T>::Type* state, T* slopes) {
   using Sum = typename SumOf<T>::Type;
@@ -133,14 +134,8 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
 #pragma unroll
     for (int i = 0; i < P::kSize; ++i) {
       if (i >= count) continue;
-      const Sum value = beta * widened(values.values[i]);
-      Sum weight;
-      if (sigmoid) {  // from |value|, which keeps s (1 - s) exact on both sides
-        const Sum e = exp_of(value < 0 ? value : -value);
-        weight = e / ((e + 1) * (e + 1));
-      } else {
-        weight = exp_of(value - top);
-      }
+      const Sum value = widened(values.values[i]);
+      const Sum weight = sigmoid ? sigmoid_slope(value, rate) : softmax_weight(value, rate, top);
       const Pixel pixel = pixel_at(layout.size, line, x + i);
       Sum plane = Sum(-offset);
 #pragma unroll
@@ -366,11 +361,11 @@ void expectation(Type type, const Maps& heatmaps, const Expectation& what, Weigh
     using Sum = typename SumOf<T>::Type;
     with_features<T>(what, heatmaps.layout.size, [&](auto features) {
       launch(weights_kernel<T, decltype(features)>, tiling.tiles(), stream,
-             static_cast<const T*>(heatmaps.data), heatmaps.layout, tiling, features, Sum(what.beta),
+             static_cast<const T*>(heatmaps.data), heatmaps.layout, tiling, features, Sum(rate_of(what.beta)),
              what.sigmoid, partial);
     });
     launch(expectation_kernel<Sum>, tiling.maps, stream, partial, tiling.per_map(), int(what.count),
-           what.sigmoid, static_cast<Sum*>(result), static_cast<Sum*>(state));
+           Sum(rate_of(what.beta)), what.sigmoid, static_cast<Sum*>(result), static_cast<Sum*>(state));
   });
 }
 
@@ -383,8 +378,8 @@ void expectation_backward(Type type, const Maps& heatmaps, const Expectation& wh
     with_features<T>(what, heatmaps.layout.size, [&](auto features) {
       launch(expectation_slopes_kernel<T, decltype(features)>, tiling.tiles(), stream,
              static_cast<const T*>(heatmaps.data), heatmaps.layout, tiling, features, Sum(what.beta),
-             what.sigmoid, static_cast<const Sum*>(gradient), static_cast<const Sum*>(result),
-             static_cast<const Sum*>(state), static_cast<T*>(slopes));
+             Sum(rate_of(what.beta)), what.sigmoid, static_cast<const Sum*>(gradient),
+             static_cast<const Sum*>(result), static_cast<const Sum*>(state), static_cast<T*>(slopes));
     });
   });
 }

@@ -1,12 +1,18 @@
 // Sums of a map's weights, their slopes, distances from a point, and the highest pixel.
 #pragma once
 
+#include "../../common/weights.h"
 #include "lanes.h"
 
 namespace mmlandmark {
 namespace {  // every level compiles its own
 
 namespace detail {
+
+// Pixels that a pass looks at before the next one comes back to them, few enough to stay in the first cache.
+constexpr int64_t kPart = 2048;
+// While a pass computes, memory brings what the first pass over the part after next will wait for.
+constexpr int64_t kAhead = 2 * kPart;
 
 // Sums of one block of rows; vectors, so that the order of additions does not depend on the machine.
 template <class Sum>
@@ -28,17 +34,27 @@ template <class T, class Sum>
 MML_INLINE Height<Sum> height_of(const T* map, const RowRange& rows) {
   using V = Lanes<Sum>;
   V top = V{} - Sum(__builtin_inf()), strange{};
-  const auto raise = [&](const V& value) {
-    top = value > top ? value : top;
-    strange += value - value;
-  };
+  const auto higher = [](const V& one, const V& other) { return one > other ? one : other; };
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const T* values = start_of(map, row, rows);
+    int64_t x = 0;
+    // Four vectors at once: a maximum would wait for the one before. Their sum may overflow, which only makes
+    // them look strange.
+    for (constexpr int64_t kNext = kLanes<Sum>; x + 4 * kNext <= rows.width; x += 4 * kNext) {
+      const V a = load_lanes(values + x), b = load_lanes(values + x + kNext),
+              c = load_lanes(values + x + 2 * kNext), d = load_lanes(values + x + 3 * kNext);
+      top = higher(higher(higher(a, b), higher(c, d)), top);
+      strange += (a + b + c + d) * Sum(0);
+    }
+    const auto raise = [&](const V& value, const V& known) {
+      top = higher(known, top);
+      strange += value * Sum(0);
+    };
     over_row<Sum>(
-        0, rows.width, [&](int64_t x) { raise(load_lanes(values + x)); },
+        x, rows.width, [&](int64_t x) { raise(load_lanes(values + x), load_lanes(values + x)); },
         [&](int64_t x, int64_t count) {
           const V value = load_some<Sum>(values + x, count);
-          raise(counting_from<V>(0) < V{} + Sum(count) ? value : top);
+          raise(value, counting_from<V>(0) < V{} + Sum(count) ? value : top);
         });
   }
   return {largest_of(top), Sum(sum_of(strange))};
@@ -58,29 +74,44 @@ MML_INLINE double row_moment(const Sum* weights, const Sum* feature, int64_t wid
 }
 
 // Weights of a row, from the map's values: V weight(V value).
+template <bool kKeep, class T, class Sum, class Weight>
+MML_INLINE void add_weights(const T* values, int64_t width, const Weight& weight, Sum* scratch,
+                            Lanes<Sum>& total, Lanes<Sum>& along) {
+  using V = Lanes<Sum>;
+  V column = counting_from<V>(0);
+  const auto add = [&](const V& w, int64_t x) {
+    total += w;
+    along += w * column;
+    column += Sum(kLanes<Sum>);
+    if (kKeep) store_lanes(scratch + x, w);
+  };
+  over_row<Sum>(
+      0, width,
+      [&](int64_t x) {
+        __builtin_prefetch(values + x + kAhead);
+        add(weight(load_lanes(values + x)), x);
+      },
+      [&](int64_t x, int64_t count) {
+        const V w = weight(load_some<Sum>(values + x, count));
+        add(counting_from<V>(0) < V{} + Sum(count) ? w : V{}, x);
+      });
+}
+
+// Weights of a row, from the map's values: V weight(V value).
 template <class T, class Sum, class Weight>
 MML_INLINE void add_row(const T* values, int64_t row, const RowRange& rows, const Features<Sum>& features,
                         const Weight& weight, Sum* scratch, WeightLanes<Sum>& lanes, double* moments) {
   using V = Lanes<Sum>;
   V total{}, along{};
-  const bool keep = features.features != nullptr;
-  const auto add = [&](const V& w, int64_t x) {
-    total += w;
-    along += w * counting_from<V>(Sum(x));
-    if (keep) store_lanes(scratch + x, w);
-  };
-  over_row<Sum>(
-      0, rows.width, [&](int64_t x) { add(weight(load_lanes(values + x)), x); },
-      [&](int64_t x, int64_t count) {
-        const V w = weight(load_some<Sum>(values + x, count));
-        const V inside = counting_from<V>(0) < V{} + Sum(count) ? w : V{};
-        add(inside, x);
-      });
+  if (features.features)
+    add_weights<true>(values, rows.width, weight, scratch, total, along);
+  else
+    add_weights<false>(values, rows.width, weight, scratch, total, along);
   lanes.total += total;
   lanes.x += along;
   lanes.y += total * Sum(row % rows.height);
   lanes.z += total * Sum(row / rows.height);
-  if (keep)
+  if (features.features)
     for (int64_t i = 0; i < features.count; ++i)
       moments[i] +=
           row_moment(scratch, features.features + i * features.stride + row * rows.width, rows.width);
@@ -101,9 +132,9 @@ struct RowPlane {
   Sum start, step;
   const Sum* values;
 
-  MML_INLINE Lanes<Sum> at(int64_t x) const {
-    if (values) return load_lanes(values + x);
-    return counting_from<Lanes<Sum>>(Sum(x)) * step + start;
+  // `column` is x and the columns after it.
+  MML_INLINE Lanes<Sum> at(int64_t x, const Lanes<Sum>& column) const {
+    return values ? load_lanes(values + x) : column * step + start;
   }
 };
 
@@ -130,11 +161,17 @@ MML_INLINE void write_slopes(const T* map, const RowRange& rows, const Features<
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const T* values = detail::start_of(map, row, rows);
     T* out = slopes + row * rows.width;
-    const auto at = row_plane(row, rows, features, plane, scratch);
+    const auto tilt = row_plane(row, rows, features, plane, scratch);
+    Lanes<Sum> column = counting_from<Lanes<Sum>>(0);
+    const auto slope = [&](const Lanes<Sum>& value, int64_t x) {
+      const Lanes<Sum> at = tilt.at(x, column);
+      column += Sum(kLanes<Sum>);
+      return Lanes<Sum>(weight(value) * at);
+    };
     over_row<Sum>(
-        0, rows.width, [&](int64_t x) { store_lanes(out + x, weight(load_lanes(values + x)) * at.at(x)); },
+        0, rows.width, [&](int64_t x) { store_lanes(out + x, slope(load_lanes(values + x), x)); },
         [&](int64_t x, int64_t count) {
-          store_some(out + x, weight(load_some<Sum>(values + x, count)) * at.at(x), count);
+          store_some(out + x, slope(load_some<Sum>(values + x, count), x), count);
         });
   }
 }
@@ -143,27 +180,25 @@ MML_INLINE void write_slopes(const T* map, const RowRange& rows, const Features<
 
 // One pass over memory.
 template <class T, class Sum>
-void softmax_sums(const T* map, const RowRange& rows, Sum beta, const Features<Sum>& features, Sum* scratch,
+void softmax_sums(const T* map, const RowRange& rows, Sum rate, const Features<Sum>& features, Sum* scratch,
                   WeightSums& sums) {
   using V = Lanes<Sum>;
   detail::WeightLanes<Sum> lanes{};
   for (int64_t i = 0; i < kMostFeatures; ++i) sums.moments[i] = 0;
-  // Some rows at a time, few enough to be in the first cache still; when they raise the maximum, what was
-  // summed before is scaled down to it.
-  const int64_t some = rows.width < 2048 ? 2048 / rows.width : 1;
+  // Some rows at a time; when they raise the maximum, what was summed before is scaled down to it.
+  const int64_t some = rows.width < detail::kPart ? detail::kPart / rows.width : 1;
   Sum top = -Sum(__builtin_inf());
   for (RowRange part = rows; part.begin < rows.end; part.begin = part.end) {
     part.end = part.begin + some < rows.end ? part.begin + some : rows.end;
-    const Sum highest = beta * detail::height_of<T, Sum>(map, part).highest;
+    const Sum highest = detail::height_of<T, Sum>(map, part).highest;
     if (highest > top) {
-      const Sum shrink = exp_of(top - highest);
+      const Sum shrink = exp2_of_low((top - highest) * rate);
       lanes.total *= shrink, lanes.x *= shrink, lanes.y *= shrink, lanes.z *= shrink;
       for (int64_t i = 0; i < kMostFeatures; ++i) sums.moments[i] *= shrink;
       top = highest;
     }
-    // Of pixels that are all minus infinity the weights are 0, not the NaN of a difference of infinities.
     const Sum shift = top == -Sum(__builtin_inf()) ? Sum(0) : top;
-    const auto weight = [&](const V& value) { return exp_of(value * beta - shift); };
+    const auto weight = [&](const V& value) { return softmax_weight(value, rate, shift); };
     for (int64_t row = part.begin; row < part.end; ++row) {
       const T* values = detail::start_of(map, row, rows);
       detail::add_row(values, row, rows, features, weight, scratch, lanes, sums.moments);
@@ -174,12 +209,12 @@ void softmax_sums(const T* map, const RowRange& rows, Sum beta, const Features<S
 }
 
 template <class T, class Sum>
-void sigmoid_sums(const T* map, const RowRange& rows, Sum beta, const Features<Sum>& features, Sum* scratch,
+void sigmoid_sums(const T* map, const RowRange& rows, Sum rate, const Features<Sum>& features, Sum* scratch,
                   WeightSums& sums) {
   using V = Lanes<Sum>;
   detail::WeightLanes<Sum> lanes{};
   for (int64_t i = 0; i < kMostFeatures; ++i) sums.moments[i] = 0;
-  const auto weight = [&](const V& value) { return Sum(1) / (exp_of(value * -beta) + Sum(1)); };
+  const auto weight = [&](const V& value) { return sigmoid_weight(value, rate); };
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const T* values = detail::start_of(map, row, rows);
     detail::add_row(values, row, rows, features, weight, scratch, lanes, sums.moments);
@@ -189,22 +224,18 @@ void sigmoid_sums(const T* map, const RowRange& rows, Sum beta, const Features<S
 }
 
 template <class T, class Sum>
-void softmax_slopes(const T* map, const RowRange& rows, Sum beta, Sum top, Sum factor,
+void softmax_slopes(const T* map, const RowRange& rows, Sum rate, Sum top, Sum factor,
                     const Features<Sum>& features, const FeaturePlane& plane, Sum* scratch, T* slopes) {
   using V = Lanes<Sum>;
-  const auto weight = [&](const V& value) { return exp_of(value * beta - top) * factor; };
+  const auto weight = [&](const V& value) { return softmax_weight(value, rate, top) * factor; };
   detail::write_slopes(map, rows, features, plane, weight, scratch, slopes);
 }
 
 template <class T, class Sum>
-void sigmoid_slopes(const T* map, const RowRange& rows, Sum beta, Sum factor, const Features<Sum>& features,
+void sigmoid_slopes(const T* map, const RowRange& rows, Sum rate, Sum factor, const Features<Sum>& features,
                     const FeaturePlane& plane, Sum* scratch, T* slopes) {
   using V = Lanes<Sum>;
-  const auto weight = [&](const V& value) {
-    // From |h|, which keeps s (1 - s) exact on both sides.
-    const V e = exp_of(value < V{} ? V(value * beta) : V(value * -beta));
-    return e / ((e + Sum(1)) * (e + Sum(1))) * factor;
-  };
+  const auto weight = [&](const V& value) { return sigmoid_slope(value, rate) * factor; };
   detail::write_slopes(map, rows, features, plane, weight, scratch, slopes);
 }
 
