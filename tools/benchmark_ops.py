@@ -229,9 +229,10 @@ def about() -> dict[str, Any]:
 
 
 def render(page: Path) -> None:
-    """Write the tables between the marks of a page from the JSON files in ``benchmarks`` or ``docs/benchmarks``.
+    """Write the tables between the marks of a page from the JSON files of the runs.
 
-    A page has marks for the file of every run, or for ``ops_levels``, what comes out at every level, or both.
+    They lie in ``benchmarks`` beside the page or in ``docs/benchmarks``. A page has marks for the file of
+    every run, or for ``ops_levels``, what comes out at every level, or both.
     """
     text = page.read_text(encoding="utf-8")
     folder = page.parent / "benchmarks"
