@@ -183,9 +183,10 @@ def run_settings(args: argparse.Namespace) -> dict[str, Any]:
                 "--threads", args.threads,
             ]  # fmt: skip
             print(f"{setting} {variables or ''}", flush=True)
-            subprocess.run(
-                [str(word) for word in command], env={**os.environ, **level, **variables}, check=True
-            )
+            # Code that torch.compile keeps from other runs may be of another level, or broken.
+            cache = {"TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "compiled")}
+            environment = {**os.environ, **cache, **level, **variables}
+            subprocess.run([str(word) for word in command], env=environment, check=True)
             results[setting] = json.loads(path.read_text(encoding="utf-8"))
     return results
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from mmlandmark.testing.op_contenders import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "benchmark_ops.py"
+RESULTS = ROOT / "docs" / "benchmarks"
 
 
 def tool() -> dict:
@@ -62,11 +64,16 @@ def test_measures_and_renders(tmp_path):
     folder.mkdir()
     command = [
         sys.executable, TOOL, "--shapes", "volume", "--families", "peak", "--rounds", "1", "--threads", "1",
-        "--out", folder / "ops_cpu.json",
+        "--level", "base", "--out", folder / "ops_cpu.json",
     ]  # fmt: skip
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
     result = json.loads((folder / "ops_cpu.json").read_text())
     assert set(result["settings"]) == {"default", "system_pages", "torch_huge_pages", "kept_memory"}
+    used = result["settings"]["default"]["instructions"]
+    assert used["torch"] in ("DEFAULT", "NO AVX")
+    assert used["backend"].startswith("reference") or "base instructions" in used["backend"]
+    assert result["environment"]["MMLANDMARK_CPU_LEVEL"] == result["level"] == "base"
+    assert result["sources"] == tool()["sources_digest"]("cpu")
     rows = result["settings"]["default"]["table"]["peak"]["volume"]
     assert rows["mmlandmark"]["times_ours"] == 1
     assert result["peers"].keys() == {"kornia", "dsntnn", "landmarker"}
@@ -78,6 +85,43 @@ def test_measures_and_renders(tmp_path):
     assert "#### Highest pixel and centroid around it" in text
     assert "| 1x33x96x128x128 | mmlandmark |" in text
     assert text.endswith("after\n")
+
+
+def test_a_level_is_one_of_the_cpu():
+    with pytest.raises(ValueError, match="--level is about instructions of the CPU"):
+        tool()["main"](["--level", "avx2", "--device", "cuda"])
+
+
+def test_results_are_those_of_the_present_operators():
+    for path in sorted(RESULTS.glob("ops_*.json")):
+        result = json.loads(path.read_text())
+        again = f"python tools/benchmark_ops.py --level {result['level']} --out docs/benchmarks/{path.name}"
+        assert result["sources"] == tool()["sources_digest"](result["device"]), (
+            f"csrc is not what {path.name} was measured with; run the benchmark again, then --render: {again}"
+        )
+
+
+@pytest.mark.parametrize("page", ["docs/benchmarks.md", "docs/operators.md", "README.md"])
+def test_pages_say_what_the_runs_found(page, tmp_path):
+    shutil.copytree(RESULTS, tmp_path / "benchmarks")
+    copy = Path(shutil.copy(ROOT / page, tmp_path))
+    tool()["main"](["--render", str(copy)])
+    assert copy.read_text() == (ROOT / page).read_text(), f"python tools/benchmark_ops.py --render {page}"
+
+
+def test_a_change_of_code_is_seen_and_one_of_comments_is_not(tmp_path):
+    digest = tool()["sources_digest"]
+    digest.__globals__["ROOT"] = tmp_path
+    for folder in ("common", "cpu/rows", "cuda"):
+        (tmp_path / "csrc" / folder).mkdir(parents=True)
+    code = tmp_path / "csrc" / "cpu" / "rows" / "loop.h"
+    code.write_text("int a;  // what\nint b;\n")
+    before = digest("cpu"), digest("cuda")
+    code.write_text("// why\nint a; int b;\n")
+    assert (digest("cpu"), digest("cuda")) == before
+    code.write_text("int a; int c;\n")
+    assert digest("cpu") != before[0]
+    assert digest("cuda") == before[1]
 
 
 def test_a_page_without_marks_is_named(tmp_path):
