@@ -11,4 +11,6 @@ arms = {
     "both": {},
     "both-gamma1e-3": {f"{loss}.gamma": 1e-3},
     "both-gamma1e-2": {f"{loss}.gamma": 1e-2},
+    # Beside a loss that weighs peaks more than the ground, and so loses no landmark.
+    "ewc": {loss: dict(_delete_=True, type="EWCLoss")},
 }
