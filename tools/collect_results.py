@@ -6,7 +6,8 @@ share a row, mean +- standard deviation. The runs of a sweep (``tools/sweep.py``
 and have a table of their own, between ``<!-- results:<sweep>:begin -->`` and ``:end``, its rows named by the
 files and in the order of the sweep. Numbers of a paper stand in ``configs/<method>/paper.json``,
 ``{"<config>": {"mre": 1.12, "sdr_2mm": 88.0, "source": "..."}}`` (for a sweep ``{"<sweep>": {"<row>":
-...}}``), and in a column of their own.
+...}}``), and in a column of their own. The tables of the paper, as they are printed, stand there too, under
+``"tables"``, and are written to ``configs/<method>/PAPER.md``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmlandmark.utils.files import atomic_write_text, read_json
+from mmlandmark.utils.files import atomic_write_text
 
 
 def marks(sweep: str = "") -> tuple[str, str]:
@@ -36,11 +37,11 @@ def updated(readme: Path, text: str, table: str, sweep: str = "") -> str:
 
 def readme_of(folder: Path) -> str:
     """Return what the README of a method should say."""
-    from mmlandmark.evaluation import read_records, results_table
+    from mmlandmark.evaluation import read_published, read_records, results_table
 
     readme, results = folder / "README.md", folder / "results"
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    paper = read_json(folder / "paper.json") if (folder / "paper.json").is_file() else {}
+    paper, _ = read_published(folder / "paper.json")
     sweeps = sorted(p.name for p in results.glob("*") if p.is_dir())
     known = {*sweeps, *(p.stem for p in folder.glob("sweeps/*.py"))}
     if marks()[0] in text or any(results.glob("*.json")):
@@ -60,6 +61,19 @@ def readme_of(folder: Path) -> str:
     return text
 
 
+def pages_of(folder: Path) -> dict[Path, str]:
+    """Return what the README of a method and the page of its paper's tables should say."""
+    from mmlandmark.evaluation import published_page, read_published
+
+    readme, paper, pages = folder / "README.md", folder / "paper.json", {}
+    marked = readme.is_file() and "<!-- results" in readme.read_text(encoding="utf-8")
+    if marked or any((folder / "results").rglob("*.json")):
+        pages[readme] = readme_of(folder)
+    if read_published(paper)[1]:
+        pages[folder / "PAPER.md"] = published_page(paper)
+    return pages
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 when a README disagrees under --check or a file is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=__doc__.split("\n\n", 1)[1])
@@ -74,24 +88,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{options.configs} is no folder")
     failed = False
     for folder in sorted(path for path in options.configs.iterdir() if path.is_dir()):
-        readme = folder / "README.md"
-        marked = readme.is_file() and "<!-- results" in readme.read_text(encoding="utf-8")
-        if not marked and not any((folder / "results").rglob("*.json")):
-            continue
         try:
-            text = readme_of(folder)
+            pages = pages_of(folder)
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True
             continue
-        if text == readme.read_text(encoding="utf-8"):
-            print(f"{readme}: up to date")
-        elif options.check:
-            print(f"{readme}: differs from results/*.json, run tools/collect_results.py", file=sys.stderr)
-            failed = True
-        else:
-            atomic_write_text(readme, text)
-            print(f"{readme}: written")
+        for page, text in pages.items():
+            if page.is_file() and text == page.read_text(encoding="utf-8"):
+                print(f"{page}: up to date")
+            elif options.check:
+                print(f"{page}: differs from the JSON files, run tools/collect_results.py", file=sys.stderr)
+                failed = True
+            else:
+                atomic_write_text(page, text)
+                print(f"{page}: written")
     return int(failed)
 
 

@@ -83,7 +83,7 @@ def test_check_fails_until_written_and_when_someone_types_a_number(method, capsy
     record(method, "big", 0, mre=1.0, sdr_2mm=90.0)
     before = (method / "README.md").read_text()
     assert call(method, "--check") == 1
-    assert "differs from results" in capsys.readouterr().err
+    assert "README.md: differs" in capsys.readouterr().err
     assert (method / "README.md").read_text() == before
     assert call(method) == 0
     assert call(method, "--check") == 0
@@ -131,6 +131,25 @@ def test_paper_has_a_column_of_its_own(method, capsys):
     (method / "paper.json").write_text(json.dumps({"bigger": {"mre": 1.12}}))
     assert call(method) == 1
     assert "bigger" in capsys.readouterr().err
+
+
+def test_tables_of_the_paper_have_a_page(method, capsys):
+    table = {"caption": "All.", "columns": ["Network", "MRE"], "rows": [["FR*", "1.16"]]}
+    record(method, "big", 0, mre=1.0)
+    paper = {"publication": "A. Author 2020", "big": {"mre": 1.12}, "tables": {"Table 1": table}}
+    (method / "paper.json").write_text(json.dumps(paper))
+    assert call(method) == 0
+    page = method / "PAPER.md"
+    assert "**Table 1.** All.\n\n| Network | MRE |\n| --- | ---: |\n| FR\\* | 1.16 |\n" in page.read_text()
+    assert "A. Author 2020" in page.read_text()
+    assert rows(method)[2][3] == "MRE 1.12"
+    page.write_text(page.read_text().replace("1.16", "1.15"))
+    assert call(method, "--check") == 1
+    assert "PAPER.md: differs" in capsys.readouterr().err
+    paper["tables"]["Table 1"]["rows"].append(["MSFA"])
+    (method / "paper.json").write_text(json.dumps(paper))
+    assert call(method) == 1
+    assert "paper.json: Table 1: row 'MSFA' has 1 cells, expected 2" in capsys.readouterr().err
 
 
 def test_spine_numbers_and_empty_folder(method):
