@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from mmlandmark.datasets.check_cases import Cases, Finding
+
 _ROUNDS = 4
+
+
+def shape_outliers(cases: Cases, shape: float, landmark: float, min_records: int) -> Iterator[Finding]:
+    """Shapes, single landmarks and mirror images that do not fit the typical shape."""
+    residuals = shape_residuals(cases.clean, min_records)
+    if residuals is None:
+        return
+    for n in mirrored_shapes(cases.clean, residuals):
+        yield cases.finding(n, "mirrored shape", "fits the typical shape much better when it is mirrored")
+    seen = np.isfinite(residuals)
+    with np.errstate(invalid="ignore"):  # records without landmarks become NaN, and compare as False
+        rms = np.sqrt(np.where(seen, residuals**2, 0).sum(axis=1) / seen.sum(axis=1))
+    median = np.nanmedian(rms)
+    deviation = 1.4826 * np.nanmedian(np.abs(rms - median))
+    far = rms > median + shape * deviation
+    for n in np.flatnonzero(far):
+        k = int(np.nanargmax(residuals[n]))
+        score = float((rms[n] - median) / deviation) if deviation > 0 else float("inf")
+        message = f"unlike the typical shape ({score:.1f} robust deviations); farthest is {cases.at(n, k)}"
+        yield cases.finding(int(n), "shape outlier", message, landmarks=(k,), score=score)
+    typical = np.nanmedian(residuals, axis=0)
+    # In a shape that fits nowhere, single landmarks say nothing.
+    for n, k in np.argwhere((residuals > landmark * typical) & ~far[:, None]):
+        times = float(residuals[n, k] / typical[k]) if typical[k] > 0 else float("inf")
+        message = f"{cases.at(n, k)} is {times:.1f} times as far from its typical place as usual"
+        yield cases.finding(int(n), "landmark outlier", message, landmarks=(int(k),), score=times)
 
 
 def shape_residuals(points: np.ndarray, min_records: int = 10) -> np.ndarray | None:

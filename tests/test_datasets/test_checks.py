@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets import LandmarkDataset, PhantomDataset
-from mmlandmark.datasets.check_report import to_markdown
+from mmlandmark.datasets.check_report import one_line, to_markdown
 from mmlandmark.datasets.checks import Thresholds, check_dataset
 from mmlandmark.datasets.releases import Isbi2015Cephalogram, SpineAasce2019
 from mmlandmark.datasets.shape_checks import align
@@ -91,6 +91,85 @@ def test_a_single_landmark_far_off_is_named(tmp_path):
     assert (finding["check"], finding["sample_id"], finding["landmarks"]) == ("landmark outlier", "t3", [7])
 
 
+def of_check(report, check):
+    return {(f["sample_id"], *f["landmarks"]) for f in report["findings"] if f["check"] == check}
+
+
+@pytest.mark.parametrize("value", [(0, 0), (-1, -1), (119, 179), (120, 180), (0, 179), (33.3, 44.4)])
+def test_placeholders_name_their_landmark_and_disturb_nothing_else(tmp_path, value):
+    points = ladder()
+    points[[2, 9, 20, 21], 7] = value
+    report = check_dataset(dict(train=dataset(tmp_path / "t", points)))
+    assert of_check(report, "placeholder") == {("t2", 7), ("t9", 7), ("t20", 7), ("t21", 7)}
+    assert set(report["summary"]) == {"placeholder"}
+    assert report["severities"] == {"error": 4, "warning": 0, "note": 0}
+    line = one_line(report["findings"][0])
+    assert line.startswith("error: ")
+    assert "a.json" in line
+    assert "landmark 7 (right3)" in line
+    assert "write null" in line
+
+
+def test_whole_pixels_that_meet_by_chance_are_no_placeholders(tmp_path):
+    points = ladder(300).round()
+    _, counts = np.unique(points[:, 0], axis=0, return_counts=True)
+    assert counts.max() > 10  # in one of about 70 pixels each
+    assert not check_dataset(dict(train=dataset(tmp_path / "t", points)))["summary"].get("placeholder")
+
+
+def test_fractions_of_the_image(tmp_path):
+    points = ladder() / (119, 179)
+    report = check_dataset(dict(train=dataset(tmp_path / "t", points)))
+    assert [(f["check"], f["sample_id"], f["severity"]) for f in report["findings"]] == [
+        ("fractions", "", "error")
+    ]
+    some = ladder()
+    some[[3, 8]] /= (119, 179)
+    report = check_dataset(dict(train=dataset(tmp_path / "s", some)))
+    assert found(report) == {("fractions", "s3"), ("fractions", "s8")}
+
+
+def test_landmarks_that_nobody_annotated(tmp_path):
+    train, test = ladder(12, 0), ladder(12, 1)
+    train[:, 3], train[2:, 5] = np.nan, np.nan
+    splits = dict(train=dataset(tmp_path / "a", train), test=dataset(tmp_path / "b", test))
+    report = check_dataset(splits)
+    assert of_check(report, "landmark never annotated") == {("", 3)}
+    assert of_check(report, "rarely annotated") == {("", 5)}
+    never = next(f for f in report["findings"] if f["check"] == "landmark never annotated")
+    assert never["severity"] == "error"
+    assert "landmark 3 (right1) is annotated in none of the 12 samples of 'train'" in never["message"]
+    empty = dataset(tmp_path / "c", np.full((5, 12, 2), np.nan))
+    report = check_dataset(dict(train=empty, test=splits["test"]))
+    assert of_check(report, "nothing annotated") == {("",)}
+
+
+def test_findings_come_worst_first(tmp_path):
+    points = ladder()
+    points[3, [4, 5]], points[8, 1], points[9, 11] = points[3, [5, 4]], (0, 0), (60, 3000)
+    report = check_dataset(dict(train=dataset(tmp_path / "t", points)))
+    severities = [f["severity"] for f in report["findings"]]
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+    assert {("placeholder", "t8"), ("far outside", "t9"), ("left-right swap", "t3")} <= found(report)
+
+
+def test_a_budget_opens_no_file_after_it_is_spent(tmp_path):
+    data = dataset(tmp_path / "t", ladder())
+    report = check_dataset(dict(train=data), budget=0.0)
+    skipped = ["sizes of images", "whether image files are equal"]
+    assert report["left_out"] == [f"{what}, for lack of time" for what in skipped]
+    assert report["splits"]["train"]["image_size"] == {"x": None, "y": None}
+    assert check_dataset(dict(train=data), budget=60.0)["left_out"] == []
+
+
+def test_parts_of_a_concatenation_are_one_split(tmp_path):
+    data = dataset(tmp_path / "t", ladder())
+    report = check_dataset({"train[0]": data, "train[1]": data})
+    assert not [check for check in report["summary"] if "leak" in check]
+    report = check_dataset(dict(val=data, test=data))
+    assert {f["severity"] for f in report["findings"] if "leak" in f["check"]} == {"warning"}
+
+
 def test_few_records_teach_nothing(tmp_path):
     points = ladder(9)
     points[3, [4, 5]] = points[3, [5, 4]]
@@ -126,7 +205,7 @@ def test_leaks_between_splits(tmp_path):
     images = {f["sample_id"] for f in report["findings"] if f["check"] == "image leak"}
     assert {"a2", "b5"} <= images
     assert "a5" not in images
-    assert {f["level"] for f in report["findings"] if "leak" in f["check"]} == {"error"}
+    assert {f["severity"] for f in report["findings"] if "leak" in f["check"]} == {"error"}
 
 
 def test_missing_and_broken_images(tmp_path):
