@@ -16,6 +16,7 @@ from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.config_hash import config_hash
+from mmlandmark.utils.files import safe_name
 from mmlandmark.visualization import (
     LandmarkVisualizer,
     plot_cumulative_errors,
@@ -107,7 +108,7 @@ def _draw_cases(config: Config, cases: list[dict], means: np.ndarray, out: Path)
         )
         sample.pred_landmarks = torch.tensor(np.array(case["pred"], dtype=np.float32))
         picture = visualizer.draw(loaded["img"], sample, image_from_original=loaded["img_from_original"])
-        written.append(save_image(picture, out / f"case_{kind}_{case['sample_id']}.png"))
+        written.append(save_image(picture, out / f"case_{kind}_{safe_name(case['sample_id'])}.png"))
     return written
 
 

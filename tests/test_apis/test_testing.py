@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmlandmark import apis
 from mmlandmark.apis import check_trained_as, draw_test_figures, find_checkpoint, record_test
 from mmlandmark.engine import ConfigError
+from mmlandmark.registry import DATASETS
 from mmlandmark.utils.config_hash import config_hash
 
 
@@ -55,6 +56,28 @@ def test_the_worst_case_is_the_worst(tested, figures):
     cases = json.loads((tested[0] / "predictions.json").read_text())["cases"]
     means = {c["sample_id"]: sum(c["errors"]) / len(c["errors"]) for c in cases}
     assert worst.name == f"case_worst_{max(means, key=means.get)}.png"
+
+
+def test_a_figure_named_after_a_case_lies_beside_the_others(trained, tested, tmp_path):
+    found = json.loads((tested[0] / "predictions.json").read_text())
+    dataset = DATASETS.build(trained.config().test_dataloader.dataset)
+    samples = []
+    for i, case in enumerate(found["cases"]):
+        image = dataset.get_data_info(i)["img"]
+        case["sample_id"] = f"x/../../evil{i}"
+        cv2.imwrite(str(tmp_path / f"{i}.png"), image)
+        samples.append(dict(id=case["sample_id"], image=f"{i}.png", landmarks=case["gt"]))
+    out = tmp_path / "deep" / "out"
+    out.mkdir(parents=True)
+    (out / "predictions.json").write_text(json.dumps(found))
+    (tmp_path / "all.json").write_text(json.dumps(dict(samples=samples)))
+    config = trained.config()
+    config.test_dataloader.dataset = dict(
+        type="LandmarkDataset", ann_file="all.json", data_root=str(tmp_path), pipeline=[]
+    )
+    figures = draw_test_figures(config, out)
+    assert {p.parent for p in figures} == {out}
+    assert not [p for p in tmp_path.rglob("*evil*") if p.parent != out]
 
 
 def test_figures_of_wrapped_data_and_missing_points(trained, tested, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from mmlandmark.datasets.records import deal_parts
 from mmlandmark.engine.mmengine_cures import config_root
 from mmlandmark.testing import tiny_config
+from mmlandmark.utils.files import safe_name
 
 _SPEC = importlib.util.spec_from_file_location(
     "split_dataset", Path(__file__).parents[2] / "tools" / "split_dataset.py"
@@ -100,3 +101,17 @@ def test_parts_of_the_hand_atlas_are_those_of_the_paper(real_data, tmp_path, mon
     tool.main([str(config), *parts, "--out", str(tmp_path)])
     sizes = {p.stem: len(p.read_text().split()) for p in tmp_path.iterdir()}
     assert sizes == dict(train=537, test1=179, test2=179)
+
+
+def test_a_list_lies_in_its_folder(tmp_path):
+    samples = [dict(id=f"p{i}", landmarks=[[1, 2]]) for i in range(4)]
+    (tmp_path / "all.json").write_text(json.dumps(dict(samples=samples)))
+    config = tiny_config(tmp_path / "run")
+    config.test_dataloader = dict(
+        batch_size=1, dataset=dict(type="LandmarkDataset", ann_file=str(tmp_path / "all.json"))
+    )
+    config.dump(tmp_path / "config.py")
+    out = tmp_path / "deep" / "lists"
+    tool.main([str(tmp_path / "config.py"), "--parts", "x/../../evil=1", "test=1", "--out", str(out)])
+    assert sorted(p.name for p in out.iterdir()) == sorted([f"{safe_name('x/../../evil')}.txt", "test.txt"])
+    assert not [p for p in tmp_path.rglob("*evil*") if out not in p.parents]
