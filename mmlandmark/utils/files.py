@@ -45,7 +45,7 @@ def atomic_write_json(path: str | Path, data: Any, indent: int | None = 2) -> No
 
 
 def read_text(path: str | Path, legacy: bool = False) -> str:
-    """Return the text of a file in UTF-8 or, with a byte order mark, UTF-16; line ends become ``\\n``.
+    """Return the text of a file in UTF-8 or, with a byte order mark, UTF-16; with line ends of Unix.
 
     Args:
         path: The file.

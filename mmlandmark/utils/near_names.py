@@ -15,8 +15,8 @@ def near_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that ``name`` seems to be a slip of, or None.
 
     Names that differ in case, blanks, ``-`` and ``_`` only are near; so are names with one wrong, missing,
-    doubled or swapped letter, or two where both names have six letters or more. Shorter words than four letters
-    are near to nothing.
+    doubled or swapped letter, or two where both names have six letters or more. Words of less than four
+    letters are near to nothing.
     """
     wanted = plain(name)
     others = {other: plain(other) for other in known}
@@ -33,7 +33,7 @@ def near_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(names: Iterable[str], known: Iterable[str]) -> str:
-    """Return ``" (did you mean 'a' for 'A'?)"`` for the names that are near a known one, or an empty string."""
+    """Return ``" (did you mean 'a' for 'A'?)"`` for names that are near a known one, else an empty string."""
     known = list(known)
     found = {name: near for name in names if (near := near_name(name, known)) is not None}
     words = ", ".join(f"{near!r} for {name!r}" for name, near in found.items())

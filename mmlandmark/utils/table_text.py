@@ -8,7 +8,7 @@ _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def markdown_text(text: object) -> str:
-    """Return text for one cell or line of Markdown: no column, tag, link, code or line break comes out of it."""
+    """Return text for one cell or line of Markdown: no column, tag, link, code or line comes of it."""
     plain = re.sub(r"[\s\x00-\x1f\x7f]+", " ", str(text))
     plain = re.sub("[&<>]", lambda match: _MARKDOWN[match[0]], plain)
     return re.sub(r"([\\|`\[\]])", r"\\\1", plain)
@@ -25,8 +25,8 @@ def markdown_code(text: object) -> str:
 def csv_text(text: object) -> str:
     """Return text for a cell of a CSV file that a spreadsheet shows and does not calculate.
 
-    What a spreadsheet would take for a formula gets an apostrophe in front. Numbers are no text: write them as
-    they are.
+    What a spreadsheet would take for a formula gets an apostrophe in front. Numbers are no text: write them
+    as they are.
     """
     plain = str(text)
     return f"'{plain}" if plain.lstrip(" ")[:1] in tuple("=+-@\t\r\n") else plain

@@ -12,14 +12,14 @@ KNOWN = ("id", "image", "landmarks", "visibility", "weights", "spacing", "group"
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("wieghts", "weights"),
-        ("gruop", "group"),
-        ("spliit", "split"),
-        ("visibilty", "visibility"),
+        ("wieghts", "weights"),  # codespell:ignore
+        ("gruop", "group"),  # codespell:ignore
+        ("spliit", "split"),  # codespell:ignore
+        ("visibilty", "visibility"),  # codespell:ignore
         ("Group", "group"),
         (" ID ", "id"),
         ("weight", "weights"),
-        ("widht", "width"),
+        ("widht", "width"),  # codespell:ignore
         ("spacing_x", "spacing"),
         *[
             (name, None)
@@ -57,6 +57,7 @@ def test_edit_distance(one, other, distance):
 def test_a_misspelt_key_is_refused_and_a_strange_one_is_not():
     refuse_misspelt(["group", "machine"], KNOWN, "here")
     with pytest.raises(
-        ValueError, match=r"a\.json, samples\[2\]: unknown key 'gruop', did you mean 'group'\?"
+        ValueError,
+        match=r"a\.json, samples\[2\]: unknown key 'gruop', did you mean 'group'\?",  # codespell:ignore
     ):
-        refuse_misspelt(["machine", "gruop"], KNOWN, "a.json, samples[2]")
+        refuse_misspelt(["machine", "gruop"], KNOWN, "a.json, samples[2]")  # codespell:ignore
