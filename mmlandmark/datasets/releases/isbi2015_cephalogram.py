@@ -13,6 +13,8 @@ from mmlandmark.datasets.records import marked
 from mmlandmark.registry import DATASETS
 
 _LANDMARKS, _CLASSES = 19, ("ANB", "SNB", "SNA", "ODI", "APDI", "FHI", "FMA", "MW")
+# One film under two numbers, in two parts of the challenge.
+_SAME_FILM = {173: 144, 283: 38}
 _SPLITS = (("train", 150, "TrainingData"), ("test1", 300, "Test1Data"), ("test2", 400, "Test2Data"))
 
 
@@ -23,7 +25,8 @@ class Isbi2015Cephalogram(LandmarkDataset):
     Images lie below ``RawImage`` as .bmp, .png or .jpg, named 001 to 400; the number decides the split
     (train to 150, test1 to 300, test2 to 400, test is both tests), wherever the file lies. Annotations
     lie in ``400_senior`` and ``400_junior``, either in ``AnnotationsByMD`` or in ``data_root`` itself,
-    with 19 lines ``x,y`` and, in the published files, eight clinical classes, kept as ``classes``.
+    with 19 lines ``x,y`` and, in the published files, eight clinical classes, kept as ``classes``. Two films
+    of the training part stand in Test1 once more, 038 as 283 and 144 as 173: either pair is one ``group``.
 
     Args:
         annotator: Ground truth: "senior", "junior", or their unrounded "mean", beside which the samples
@@ -60,6 +63,7 @@ class Isbi2015Cephalogram(LandmarkDataset):
                 sample_id=stem,
                 img_path=images.get(stem, str(image_root / place / f"{stem}.bmp")),
                 split=split,
+                group=str(_SAME_FILM.get(int(stem), stem)).zfill(len(stem)),
                 source=str(files[0]),
                 **marked([points for points, _ in readings]),
             )
