@@ -138,4 +138,43 @@ KINDS: dict[str, Kind] = {
         "Two samples show the same picture, saved in another format, quality or size.",
         "keep one of them, or give both one group",
     ),
+    "pixels not finite": Kind(
+        "error",
+        "An image has pixels that are NaN or infinite.",
+        "mend the image, or say with LoadImage(fill_value=...) what they count as",
+    ),
+    "constant image": Kind("warning", "All pixels of an image are equal.", "look at the file"),
+    "small range": Kind(
+        "warning",
+        "An image uses an eighth or less of the range from black to white, so that noise drowns it.",
+        "say what white is: LoadImage(bits=...) or LoadImage(value_range=...)",
+    ),
+    "large range": Kind(
+        "warning",
+        "The values of an image reach far beyond black and white.",
+        "say what they are: LoadImage(value_range=...), or add a NormalizeIntensity",
+    ),
+    "orientation tag": Kind(
+        "warning",
+        "The file asks viewers to turn or mirror the image; here landmarks are on the pixels as stored.",
+        "if the landmarks were marked in a viewer that turns it, store the image upright",
+    ),
+    "stretched image": Kind(
+        "warning",
+        "The pipeline changes the proportions of an image by more than 1.5.",
+        "set keep_aspect=True in LoadImage and Resize, or sizes in the proportions of the images",
+    ),
+    "mixed bit depth": Kind(
+        "note", "Images have different bit depths.", "check that white means the same in all of them"
+    ),
+    "misnamed file": Kind(
+        "note", "The suffix of an image is not that of its content, which is what counts.", "rename it"
+    ),
+    "several pages": Kind("warning", "Only the first page of a TIFF is read.", "store one image a file"),
+    "malformed spacing": Kind(
+        "note", "The spacing in the header of an image cannot be read.", "give it in the annotation"
+    ),
+    "no directions": Kind(
+        "note", "A volume has no directions of its axes, so that they stay as stored.", "set its affine"
+    ),
 }

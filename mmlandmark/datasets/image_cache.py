@@ -44,8 +44,8 @@ class ImageCache:
 
     ``mode="disk"`` keeps one npy file per image in ``folder``, which later runs find again, and maps it
     into memory to read it. The name carries path, time of change and length of the image file, the size
-    asked for, the layout, and the versions of the libraries, so that a changed image is read anew. Nothing is ever
-    deleted from the folder; it can be removed at any time.
+    asked for, the layout, and the versions of the libraries, so that a changed image is read anew. Nothing
+    is ever deleted from the folder; it can be removed at any time.
 
     Args:
         mode: "ram" or "disk".

@@ -15,6 +15,7 @@ from mmlandmark.datasets.readers.dicom import read_dicom
 from mmlandmark.datasets.readers.file_format import SUFFIXES, FileFormat, file_format, suffix_of
 from mmlandmark.datasets.readers.loaded_image import (
     LoadedImage,
+    NonFinitePixels,
     Pixels,
     Remark,
     from_array,
@@ -23,7 +24,7 @@ from mmlandmark.datasets.readers.loaded_image import (
 from mmlandmark.datasets.readers.raster import read_raster
 from mmlandmark.datasets.readers.volume import read_nifti, read_npy, read_sitk
 
-__all__ = ["LoadedImage", "Remark", "from_array", "read_image", "to_grey_if_equal"]
+__all__ = ["LoadedImage", "NonFinitePixels", "Remark", "from_array", "read_image", "to_grey_if_equal"]
 
 # What was told once, by the checksum of its kind; in memory that forked workers share.
 _TOLD = mmap.mmap(-1, 4096)

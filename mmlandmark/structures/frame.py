@@ -1,8 +1,8 @@
 """The two frames of a case: the file's own pixels or voxels, and the world in millimetres.
 
 The world is that of DICOM: patient axes, x towards the left, y towards the back, z towards the head (LPS).
-``world_from_original`` is a homogeneous (D+1, D+1) matrix that maps a stored pixel or voxel (x, y[, z]) to mm.
-A flat image has a world of two dimensions, its own plane. Spacing is derived from the matrix.
+``world_from_original`` is a homogeneous (D+1, D+1) matrix that maps a stored pixel or voxel (x, y[, z]) to
+mm. A flat image has a world of two dimensions, its own plane. Spacing is derived from the matrix.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ def swap_lps_ras(world_from_original: np.ndarray) -> np.ndarray:
 
 
 def canonical_matrix(world_from_original: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Return the matrix that orders and mirrors the axes of an array so that they come closest to the world's.
+    """Return the matrix that orders and mirrors the axes of an array to come closest to the world's.
 
-    The result leads from stored pixels to those of the reordered array: x grows to the left, y to the back and
-    z to the head, as nearly as the axes of the array allow. It moves no pixel off the grid.
+    The result leads from stored pixels to those of the reordered array: x grows to the left, y to the back
+    and z to the head, as nearly as the axes of the array allow. It moves no pixel off the grid.
 
     Args:
         world_from_original: (D+1, D+1) stored pixels to mm in LPS.

@@ -144,7 +144,9 @@ def _world(data: Any, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
 def _raw(data: Any, name: str) -> str:
     """Return an element as it is written, also if it cannot be parsed; empty if it is blank."""
     value = data.get_item(name).value
-    return str(value.decode("latin-1") if isinstance(value, bytes) else value if value is not None else "").strip()
+    return str(
+        value.decode("latin-1") if isinstance(value, bytes) else value if value is not None else ""
+    ).strip()
 
 
 def _first(levels: list[Any], group: str, name: str, count: int) -> np.ndarray | None:

@@ -65,6 +65,10 @@ def format_of_bytes(head: bytes) -> FileFormat:
     if re.search(rb"^\s*NDims\s*=", head, re.MULTILINE) or re.match(rb"\s*ObjectType\s*=\s*Image", head):
         return "metaimage"
     # Group 2 or 8 of a data set in little endian, with a type of two letters or a length of few bytes.
-    if head[:1] in (b"\x02", b"\x08") and head[1:2] == b"\0" and (head[4:6].isalpha() or head[6:8] == b"\0\0"):
+    if (
+        head[:1] in (b"\x02", b"\x08")
+        and head[1:2] == b"\0"
+        and (head[4:6].isalpha() or head[6:8] == b"\0\0")
+    ):
         return "dicom"
     return "unknown"

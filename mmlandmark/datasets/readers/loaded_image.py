@@ -27,6 +27,10 @@ class Remark(NamedTuple):
     message: str
 
 
+class NonFinitePixels(ValueError):
+    """An image has pixels that are NaN or infinite."""
+
+
 class Pixels(np.ndarray):
     """Pixels that keep their range with them, for whoever takes the array alone out of a ``LoadedImage``.
 
@@ -188,7 +192,7 @@ def _supported(array: np.ndarray, fill_value: float | None) -> np.ndarray:
     if good.all():
         return cast
     if fill_value is None:
-        raise ValueError(
+        raise NonFinitePixels(
             f"{good.size - int(good.sum())} of {good.size} pixels are NaN or infinite; mend the image, or "
             "say with LoadImage(fill_value=...) what they count as"
         )

@@ -74,8 +74,8 @@ def orientation_remark(orientation: int, tag: str) -> list[Remark]:
     if orientation == 1:
         return []
     message = (
-        f"its {tag} is {orientation}: viewers turn or mirror it, here it stays as it is stored, and landmarks "
-        "are taken as pixels of that; store the image upright if they were marked in a viewer"
+        f"its {tag} is {orientation}: viewers turn or mirror it, here it stays as it is stored, and "
+        "landmarks are taken as pixels of that; store the image upright if they were marked in a viewer"
     )
     return [Remark("orientation tag", message)]
 

@@ -203,7 +203,5 @@ def read_npy(path: Path, fill_value: float | None) -> LoadedImage:
 def npy_shape(file: BinaryIO) -> tuple[int, ...]:
     """Return the (*S) of a NumPy array."""
     version = np.lib.format.read_magic(file)
-    read = (
-        np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    )
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return spatial_shape(read(file)[0])

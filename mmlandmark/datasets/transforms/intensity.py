@@ -24,7 +24,6 @@ from mmlandmark.datasets.transforms.frame import (
 )
 from mmlandmark.registry import TRANSFORMS
 
-
 UNIT = (0.0, 1.0)
 
 

@@ -106,7 +106,7 @@ class LoadImage(BaseTransform):
                 image = from_array(np.asarray(results["img"]), fill_value=self.fill_value)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
-            return self._resize(image, where), where
+            return self.resize(image, where), where
         where, cache = f"image {str(path)!r}", results.get("image_cache")
         if cache is None:
             return self._read(path, where), where
@@ -114,7 +114,7 @@ class LoadImage(BaseTransform):
         return cache.fetch(path, variant, lambda: self._read(path, where)), where
 
     def _read(self, path: str | Path, where: str) -> LoadedImage:
-        return self._resize(read_image(path, min_size=self.size, fill_value=self.fill_value), where)
+        return self.resize(read_image(path, min_size=self.size, fill_value=self.fill_value), where)
 
     def range_of(self, image: LoadedImage) -> tuple[float, float]:
         """Return (black, white) of an image, by the options or else by its file."""
@@ -125,7 +125,8 @@ class LoadImage(BaseTransform):
             return low, high
         return low, low + (high - low) * (2.0**self.bits - 1) / (2.0**image.bits - 1)
 
-    def _resize(self, image: LoadedImage, where: str) -> LoadedImage:
+    def resize(self, image: LoadedImage, where: str) -> LoadedImage:
+        """Return an image of the size that is asked for; ``where`` names it in errors."""
         if self.size is None:
             return image
         dims = len(image.ori_shape)
