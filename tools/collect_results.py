@@ -7,7 +7,8 @@ and have a table of their own, between ``<!-- results:<sweep>:begin -->`` and ``
 files and in the order of the sweep. Numbers of a paper stand in ``configs/<method>/paper.json``,
 ``{"<config>": {"mre": 1.12, "sdr_2mm": 88.0, "source": "..."}}`` (for a sweep ``{"<sweep>": {"<row>":
 ...}}``), and in a column of their own. The tables of the paper, as they are printed, stand there too, under
-``"tables"``, and are written to ``configs/<method>/PAPER.md``.
+``"tables"``, and are written to ``configs/<method>/PAPER.md``. A result that another took the place of is
+moved to ``superseded/`` beside it, says by what and why, and is listed below the table.
 """
 
 from __future__ import annotations
@@ -37,16 +38,17 @@ def updated(readme: Path, text: str, table: str, sweep: str = "") -> str:
 
 def readme_of(folder: Path) -> str:
     """Return what the README of a method should say."""
-    from mmlandmark.evaluation import read_published, read_records, results_table
+    from mmlandmark.evaluation import read_published, read_records, read_superseded, results_table
 
     readme, results = folder / "README.md", folder / "results"
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     paper, _ = read_published(folder / "paper.json")
-    sweeps = sorted(p.name for p in results.glob("*") if p.is_dir())
+    sweeps = sorted(p.name for p in results.glob("*") if p.is_dir() and p.name != "superseded")
     known = {*sweeps, *(p.stem for p in folder.glob("sweeps/*.py"))}
     if marks()[0] in text or any(results.glob("*.json")):
         own = {name: numbers for name, numbers in paper.items() if name not in known}
-        text = updated(readme, text, results_table(read_records(results.glob("*.json")), own))
+        table = results_table(read_records(results.glob("*.json")), own, superseded=read_superseded(results))
+        text = updated(readme, text, table)
     for sweep in sweeps:
         groups, published = read_records((results / sweep).glob("*.json"), by_file=True), paper.get(sweep, {})
         order, baseline = _plan_of(folder / "sweeps" / f"{sweep}.py")
@@ -56,6 +58,7 @@ def readme_of(folder: Path) -> str:
             {name: groups[name] for name in rows},
             {n: published[n] for n in rows if n in published},
             baseline if baseline in groups else None,
+            read_superseded(results / sweep),
         )
         text = updated(readme, text, table, sweep)
     return text

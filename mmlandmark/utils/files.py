@@ -137,3 +137,12 @@ def safe_name(text: object) -> str:
         return name
     digest = hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     return f"{name}~{digest}"
+
+
+def file_hash(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content; FileNotFoundError if there is none."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()

@@ -184,3 +184,41 @@ def test_bad_records_are_named_and_nothing_is_written(method, capsys, spoil, wor
     assert call(method) == 1
     assert words in capsys.readouterr().err
     assert (readme.read_text() if readme.exists() else None) == before
+
+
+def supersede(folder, by, why="other epochs", seed=0):
+    record(folder, "old", seed, mre=3.0 + seed)
+    old = folder / "results" / f"old_seed{seed}.json"
+    (folder / "results" / "superseded").mkdir(exist_ok=True)
+    moved = dict(json.loads(old.read_text()), superseded_by=dict(record=by, why=why))
+    (folder / "results" / "superseded" / old.name).write_text(json.dumps(moved))
+    old.unlink()
+
+
+def test_superseded_results_are_listed_with_their_successor(method):
+    record(method, "new", 0, mre=1.0)
+    for seed in (0, 1):
+        supersede(method, "new_seed0.json", seed=seed)
+    assert call(method) == 0
+    text = (method / "README.md").read_text()
+    assert len(rows(method)) == 3  # they are no rows of the table
+    assert "- `old`: MRE 3.500 ± 0.707. Superseded by new: other epochs." in text
+
+
+@pytest.mark.parametrize("by", [dict(by="gone_seed0.json"), dict(by="new_seed0.json", why="")])
+def test_a_superseded_result_names_a_successor_that_is_there(method, capsys, by):
+    record(method, "new", 0, mre=1.0)
+    supersede(method, **by)
+    assert call(method) == 1
+    assert "old_seed0.json" in capsys.readouterr().err
+
+
+def test_what_the_images_are_stands_below_the_table(method):
+    record(method, "old", 0, mre=1.0)
+    record(method, "new", 0, mre=2.0)
+    path = method / "results" / "new_seed0.json"
+    images = dict(files=150, formats={"JPEG of quality 30": 150}, digest="d1")
+    path.write_text(json.dumps(dict(json.loads(path.read_text()), images=images)))
+    assert call(method) == 0
+    text = (method / "README.md").read_text()
+    assert "Images: 150 JPEG of quality 30 (digest d1). 1 older records do not say." in text
