@@ -163,7 +163,7 @@ def test_spine_numbers_and_empty_folder(method):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda m: (m / "results" / "x.json").write_text("{"), "x.json: not valid JSON"),
+        (lambda m: (m / "results" / "x.json").write_text("{"), "x.json, line 1: not valid JSON"),
         (lambda m: (m / "results" / "x.json").write_text("[]"), "x.json: expected a JSON object"),
         (lambda m: (m / "results" / "x.json").write_text('{"seed": 1}'), "x.json: no config, metrics"),
         (lambda m: record(m, "a", 1, digest="other", mre=1.0), "the config differs"),
