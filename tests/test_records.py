@@ -146,3 +146,15 @@ def test_a_recorded_config_is_still_what_the_tree_says(folder, arm):
         "what this config trains has changed since its results were recorded: undo that, or move its "
         "results to superseded/ and record new ones"
     )
+
+
+def test_every_table_says_what_the_images_are():
+    tables = 0
+    for readme in sorted(ROOT.glob("configs/*/README.md")):
+        before = ""  # the table, since the last heading or table
+        for line in readme.read_text(encoding="utf-8").splitlines():
+            if line.startswith("<!-- results") and line.endswith(":begin -->"):
+                tables += 1
+                assert "JPEG files of quality" in before, f"{readme}: {line}: say which files the images are"
+            before = "" if line.startswith(("#", "<!-- results")) else before + line
+    assert tables >= 7
