@@ -26,10 +26,12 @@ class Thresholds:
             fraction of the records form a chain, like vertebrae from top to bottom; a left-right pair has
             an order if at least this fraction agrees.
         order: A single step outside of chains has an order if at least this fraction agrees.
-        shape: A shape is an outlier if its distance from the typical shape lies this many robust standard
-            deviations above the median.
-        landmark: A landmark is an outlier if it lies this many times its median distance from where the
-            typical shape has it.
+        shape: A shape is an outlier if the logarithm of its distance from what is usual lies this many robust
+            standard deviations above the median.
+        landmark: A landmark is an outlier if it lies this many standard deviations from where the other
+            landmarks of its shape say it should be. Distances are first brought to the tails of a normal
+            distribution, and the threshold rises where there are few records.
+        position: The same for place, size and turn of a whole shape in its image.
         spacing: A spacing is an outlier if it differs from the median by more than this factor.
         min_records: With fewer records nothing is learned from them.
     """
@@ -37,8 +39,9 @@ class Thresholds:
     close: float = 2.0
     chain: float = 0.9
     order: float = 0.98
-    shape: float = 6.0
-    landmark: float = 8.0
+    shape: float = 5.0
+    landmark: float = 5.5
+    position: float = 5.5
     spacing: float = 3.0
     min_records: int = 10
 
@@ -103,7 +106,8 @@ def _findings(cases: Cases, limits: Thresholds) -> Iterator[Finding]:
     yield from record_checks.points_too_close(cases, limits.close)
     yield from layout_checks.swapped_pairs(cases, limits.chain, limits.min_records)
     yield from layout_checks.order_breaks(cases, limits.chain, limits.order, limits.min_records)
-    yield from shape_checks.shape_outliers(cases, limits.shape, limits.landmark, limits.min_records)
+    shape_limits = shape_checks.Limits(limits.shape, limits.landmark, limits.position, limits.min_records)
+    yield from shape_checks.shape_faults(cases, shape_limits)
     yield from record_checks.spacing_faults(cases, limits.spacing)
     yield from leak_checks.duplicates(cases)
     yield from leak_checks.leaks(cases)

@@ -9,6 +9,8 @@ import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding
 
+_FAR = 6.0  # robust standard deviations
+
 
 def swapped_pairs(cases: Cases, agreement: float, min_records: int) -> Iterator[Finding]:
     """Pairs of left and right landmarks that stand the other way round than in most other records."""
@@ -23,7 +25,7 @@ def order_breaks(cases: Cases, chain: float, single: float, min_records: int) ->
 
     Left, right and unpaired landmarks each form a row, in the order of the schema. A row that runs one way
     all along (vertebrae from top to bottom) is a chain, and any step back breaks it. Elsewhere a step
-    must be nearly always the same to count.
+    must be nearly always the same to count, and far from usual where it is not.
 
     Args:
         cases: What to check.
@@ -42,9 +44,10 @@ def order_breaks(cases: Cases, chain: float, single: float, min_records: int) ->
         steps = list(pairwise(row))
         for axis in range(cases.schema.dims):
             ways = {_common_way(cases, a, b, axis, chain) for a, b in steps}
-            agreement = chain if len(ways) == 1 and 0 not in ways and len(steps) > 1 else single
+            is_chain = len(ways) == 1 and 0 not in ways and len(steps) > 1
             for a, b in steps:
-                for n in _against_the_rest(cases, a, b, axis, agreement, min_records):
+                found = _against_the_rest(cases, a, b, axis, chain if is_chain else single, min_records)
+                for n in found if is_chain else _far_from_the_rest(cases, a, b, axis, found):
                     way = f"{cases.at(n, a)} to {cases.at(n, b)} goes the wrong way along {'xyz'[axis]}"
                     yield cases.finding(n, "order break", way, landmarks=(a, b))
 
@@ -71,3 +74,13 @@ def _against_the_rest(
     step = cases.clean[:, b, axis] - cases.clean[:, a, axis]
     with np.errstate(invalid="ignore"):
         return [int(n) for n in np.flatnonzero(step * way < 0)]
+
+
+def _far_from_the_rest(cases: Cases, a: int, b: int, axis: int, rows: list[int]) -> list[int]:
+    """Return those of ``rows`` whose step lies far from the usual one: small steps turn round by nature."""
+    if not rows:
+        return []
+    step = cases.clean[:, b, axis] - cases.clean[:, a, axis]
+    middle = np.nanmedian(step)
+    spread = 1.4826 * np.nanmedian(np.abs(step - middle))
+    return [n for n in rows if abs(step[n] - middle) > _FAR * spread]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from mmlandmark.datasets.check_cases import Cases, Finding
 
 _FAR = 0.05  # of the image side: what lies further outside than this is no slip of the hand
+_CLOSER = 0.1  # of the usual gap of two landmarks
+_SAME = 0.01  # pixels: two values in one place, however near they usually are
 _RARE = 3  # samples of the training part
 
 
@@ -137,14 +140,22 @@ def points_outside(cases: Cases) -> Iterator[Finding]:
 
 
 def points_too_close(cases: Cases, close: float) -> Iterator[Finding]:
-    """Two landmarks nearer than ``close`` pixels."""
+    """Two landmarks nearer than ``close`` pixels, where they are usually farther apart than that."""
     count = cases.clean.shape[1]
     first, second = np.triu_indices(count, 1)
+
+    def gaps(part: np.ndarray) -> np.ndarray:
+        return np.sqrt(sum((part[:, first, d] - part[:, second, d]) ** 2 for d in range(part.shape[2])))
+
+    some = cases.clean[:: max(1, len(cases) // 256)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # pairs that are annotated nowhere
+        usual = np.nanmedian(gaps(some), axis=0)
+    limit = np.fmin(close, _CLOSER * usual)
     for start in range(0, len(cases), 256):
-        part = cases.clean[start : start + 256]
-        gap = np.sqrt(sum((part[:, first, d] - part[:, second, d]) ** 2 for d in range(part.shape[2])))
+        gap = gaps(cases.clean[start : start + 256])
         with np.errstate(invalid="ignore"):
-            hits = np.argwhere(gap < close)
+            hits = np.argwhere((gap < limit) | (gap < _SAME))
         for row, pair in hits:
             n, a, b = start + int(row), int(first[pair]), int(second[pair])
             message = f"{cases.at(n, a)} and {cases.at(n, b)} are {gap[row, pair]:.2f} px apart"

@@ -16,7 +16,7 @@ from mmlandmark.datasets import LandmarkDataset, PhantomDataset
 from mmlandmark.datasets.check_report import one_line, to_markdown
 from mmlandmark.datasets.checks import Thresholds, check_dataset
 from mmlandmark.datasets.releases import Isbi2015Cephalogram, SpineAasce2019
-from mmlandmark.datasets.shape_checks import align
+from mmlandmark.datasets.shape_model import align
 
 TOOL = Path(__file__).parents[2] / "tools" / "check_dataset.py"
 SCHEMA = dict(
@@ -239,11 +239,11 @@ def test_alignment_undoes_a_similarity_but_no_mirroring(dims):
     turn[:, 0] *= np.sign(np.linalg.det(turn))
     moved = 3.0 * target @ turn + rng.normal(size=dims)
     moved[2] = np.nan
-    back = align(moved, target)
+    back = align(moved[None], target).shapes[0]
     assert np.isnan(back[2]).all()
     np.testing.assert_allclose(np.delete(back, 2, 0), np.delete(target, 2, 0), atol=1e-9)
     mirrored = target * ([-1] + [1] * (dims - 1))
-    assert np.abs(align(mirrored, target) - target).max() > 0.1
+    assert np.abs(align(mirrored[None], target).shapes[0] - target).max() > 0.1
 
 
 def run_tool(capsys, *arguments):
