@@ -14,10 +14,8 @@ import numpy as np
 from mmlandmark.datasets.check_kinds import KINDS, Severity
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
 from mmlandmark.structures import LandmarkSchema
-
-# Their size stands in the first bytes. Others are decoded to know it, which a check of records alone skips.
-_QUICK_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".mha", ".mhd")
 
 
 @dataclass(frozen=True)
@@ -127,11 +125,12 @@ class Cases:
         return tuple(shape)[::-1] if shape is not None and len(shape) == self.schema.dims else None
 
     def _file_shape(self, path: str) -> tuple[int, ...] | None:
-        if not self.images and not path.lower().endswith(_QUICK_SUFFIXES):
-            self.leave_out("sizes of images whose format has to be decoded to know them")
-            return None
         if self.out_of_time:
             self.leave_out("sizes of images, for lack of time")
+            return None
+        kind = file_format(path)
+        if not self.images and (kind == "webp" or (kind == "unknown" and suffix_of(path) not in SUFFIXES)):
+            self.leave_out("sizes of images whose format has to be decoded to know them")
             return None
         return image_shape(path)
 
