@@ -27,6 +27,11 @@ def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
     """
     pydicom = need("pydicom", path)
     data = pydicom.dcmread(path, force=True)
+    if "TransferSyntaxUID" not in data.file_meta:  # There was no preamble: as it was parsed, so it is.
+        implicit, little = data.original_encoding
+        uid = pydicom.uid
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        data.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
     if not any(name in data for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise ValueError("the DICOM file has no pixels")
     array, kind = data.pixel_array, str(_text(data, "PhotometricInterpretation") or "MONOCHROME2")
