@@ -1,4 +1,4 @@
-"""One picture through every format that can hold it: the same input, the same landmark, the same place in mm."""
+"""One picture through every format that can hold it: the same input, landmark and place in mm."""
 
 from __future__ import annotations
 
@@ -209,8 +209,8 @@ def test_nifti_is_rescaled_and_so_is_its_range(tmp_path):
 def test_volumes_of_frames_without_positions_have_spacing_only(tmp_path):
     volume = np.random.default_rng(0).integers(0, 255, (4, 5, 6)).astype(np.uint8)
     tags = dict(PixelSpacing=[0.2, 0.1], SliceThickness=3)
-    write_dicom(tmp_path / "a.dcm", volume, None, 8, world=np.eye(4), **tags, SharedFunctionalGroupsSequence=[],
-                PerFrameFunctionalGroupsSequence=[])  # fmt: skip
+    tags |= dict(SharedFunctionalGroupsSequence=[], PerFrameFunctionalGroupsSequence=[])
+    write_dicom(tmp_path / "a.dcm", volume, None, 8, world=np.eye(4), **tags)
     loaded = read_image(tmp_path / "a.dcm")
     np.testing.assert_array_equal(loaded.array, volume)
     assert loaded.spacing == (0.1, 0.2, 3.0)
@@ -218,7 +218,7 @@ def test_volumes_of_frames_without_positions_have_spacing_only(tmp_path):
 
 def test_uneven_frames_have_no_frame(tmp_path):
     volume = np.random.default_rng(0).integers(0, 255, (4, 5, 6)).astype(np.uint8)
-    shared, frames = frames_of(volume, np.eye(4))
+    _, frames = frames_of(volume, np.eye(4))
     frames[3].PlanePositionSequence[0].ImagePositionPatient = [0, 0, 4.5]
     write_dicom(tmp_path / "a.dcm", volume, None, 8, world=np.eye(4), PerFrameFunctionalGroupsSequence=frames)
     assert read_image(tmp_path / "a.dcm").spacing is None

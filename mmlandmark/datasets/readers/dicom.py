@@ -34,10 +34,13 @@ def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
         data.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
     if not any(name in data for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise ValueError("the DICOM file has no pixels")
-    array, kind = data.pixel_array, str(_text(data, "PhotometricInterpretation") or "MONOCHROME2")
+    samples = int(_text(data, "SamplesPerPixel") or 1)
+    kind = str(_text(data, "PhotometricInterpretation") or ("MONOCHROME2" if samples == 1 else "RGB"))
+    data.SamplesPerPixel, data.PhotometricInterpretation = samples, kind
+    array = data.pixel_array
     if kind == "PALETTE COLOR":
         array = need("pydicom.pixels", path).apply_color_lut(array, data)
-    channels = kind == "PALETTE COLOR" or int(data.get("SamplesPerPixel") or 1) > 1
+    channels = kind == "PALETTE COLOR" or samples > 1
     if kind.startswith("YBR"):
         array = need("pydicom.pixels", path).convert_color_space(array, kind, "RGB")
     bits = None

@@ -262,9 +262,7 @@ def _remap(
     return result
 
 
-def _source_part(
-    array: np.ndarray, coordinates: np.ndarray, border: Border
-) -> tuple[np.ndarray, np.ndarray]:
+def _source_part(array: np.ndarray, coordinates: np.ndarray, border: Border) -> tuple[np.ndarray, np.ndarray]:
     """Return the part of an array that some coordinates need, and the coordinates within it."""
     margin = 4  # more than cubic interpolation looks aside
     shifted, slices = np.empty_like(coordinates), []
