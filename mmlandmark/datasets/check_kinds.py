@@ -126,6 +126,11 @@ KINDS: dict[str, Kind] = {
         "The whole shape is shifted, turned or scaled unlike the others in their images.",
         "check that the image was not cropped or resized after it was annotated",
     ),
+    "image does not fit": Kind(
+        "warning",
+        "The image does not look like the others around its points.",
+        "look whether the annotation belongs to another image",
+    ),
     "spacing": Kind("warning", "The pixel spacing is missing or odd.", "check the unit (mm per pixel)"),
     "same landmarks": Kind(
         "warning",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ def check_dataset(
     *,
     images: bool = False,
     budget: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Check the records of one or several splits together.
 
@@ -62,9 +63,11 @@ def check_dataset(
     Args:
         datasets: Datasets by the name of their split, e.g. ``dict(train=..., test=...)``.
         thresholds: When something counts as a fault.
-        images: Decode images: copies in other formats, and whether points fit what the images show.
+        images: Decode images: copies in other formats, whether points fit what the images show, and the
+            pixels of a few (:func:`~mmlandmark.datasets.pixel_checks.pixel_findings`).
         budget: Seconds after which no further file is opened; None sets no limit. What was left out for
             it is listed.
+        progress: Called with the number of images read and the number of all.
 
     Returns:
         A report of plain types: ``splits`` (counts and ranges), ``landmarks`` (ranges of every landmark),
@@ -80,7 +83,10 @@ def check_dataset(
     limits = thresholds or Thresholds()
     deadline = None if budget is None else time.monotonic() + budget
     cases = Cases(datasets, images, deadline)
-    findings = sorted(_findings(cases, limits), key=_order)
+    findings = list(_findings(cases, limits))
+    if images:
+        findings += _image_findings(cases, progress)
+    findings = sorted(_without_repetition(findings), key=_order)
     affected: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for finding in findings:
         affected[finding.check].add((finding.split, finding.sample_id))
@@ -108,9 +114,36 @@ def _findings(cases: Cases, limits: Thresholds) -> Iterator[Finding]:
     yield from layout_checks.order_breaks(cases, limits.chain, limits.order, limits.min_records)
     shape_limits = shape_checks.Limits(limits.shape, limits.landmark, limits.position, limits.min_records)
     yield from shape_checks.shape_faults(cases, shape_limits)
+    yield from layout_checks.y_from_the_bottom(cases, limits.min_records)
     yield from record_checks.spacing_faults(cases, limits.spacing)
     yield from leak_checks.duplicates(cases)
     yield from leak_checks.leaks(cases)
+
+
+def _image_findings(cases: Cases, progress: Callable[[int, int], None] | None) -> Iterator[Finding]:
+    # Imported here: a check of records alone, before a run, needs none of it.
+    from mmlandmark.datasets import image_checks, pixel_checks
+
+    pictures = image_checks.Pictures(cases, progress)
+    yield from pictures.problems
+    yield from image_checks.copies(cases, pictures)
+    yield from image_checks.points_on_images(cases, pictures)
+    for split, dataset in cases.datasets.items():
+        yield from pixel_checks.pixel_findings(dataset, split=split)
+
+
+def _without_repetition(findings: list[Finding]) -> Iterator[Finding]:
+    """Yield what says something new about a sample: one kind of finding for the same landmarks."""
+    pairs = {(f.split, f.sample_id, f.landmarks) for f in findings if f.check == "left-right swap"}
+    seen: set[tuple] = set()
+    for finding in findings:
+        key = (finding.check, finding.split, finding.sample_id, finding.landmarks)
+        whole = finding.check == "y from the bottom" and not finding.sample_id
+        exact = (*key, None if whole else finding.message)
+        if exact in seen or (finding.check == "swapped landmarks" and key[1:] in pairs):
+            continue
+        seen.add(exact)
+        yield finding
 
 
 def _order(finding: Finding) -> tuple:

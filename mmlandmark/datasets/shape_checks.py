@@ -69,7 +69,7 @@ class Judge:
         self.flipped = flipped
         self.poses = _choose(flipped, plain, other)
         # A model of few shapes is rough.
-        self.threshold = limits.landmark * (1 + 3 / max(len(self.rows), 1))
+        self.threshold = limits.landmark * (1 + 8 / max(len(self.rows), 1))
         trusted = np.isfinite(self.poses.shapes).any(axis=(1, 2))
         self._score(trusted)
         # What looks wrong must not tell what is usual.
@@ -305,7 +305,7 @@ def _positions(cases: Cases, judge: Judge) -> Iterator[Finding]:
         "larger or smaller": (size, 1, 0.03),
         "turned": (angle, 1, 0.03),
     }
-    limit = judge.limits.position * (1 + 3 / max(len(rows), 1))
+    limit = judge.limits.position * (1 + 8 / max(len(rows), 1))
     for what, (values, degrees, least) in measures.items():
         values = np.maximum(values, least)
         scores = Tails.match(values, degrees, quantile=0.9).rescaled(values)

@@ -323,3 +323,56 @@ def test_isbi_has_two_images_in_both_train_and_test(real_data):
     leaked = {f["sample_id"] for f in report["findings"] if f["check"] == "image leak"}
     assert leaked == {"038", "283", "144", "173"}
     assert "point outside" not in report["summary"]
+
+
+@pytest.mark.parametrize("kind", ["ceph", "hand", "spine"])
+def test_a_file_whose_y_counts_from_the_bottom(kind):
+    from mmlandmark.testing.planted_faults import phantom_annotations, replace
+
+    right = phantom_annotations(kind, 30)
+    height = right.sizes[:, None, 1:]
+    wrong = replace(
+        right, points=np.concatenate([right.points[..., :1], height - 1 - right.points[..., 1:]], 2)
+    )
+    assert not of_check(check_dataset(dict(train=right.dataset())), "y from the bottom")
+    report = check_dataset(dict(train=right.dataset(), test=wrong.dataset()))
+    assert [
+        f["split"] for f in report["findings"] if f["check"] == "y from the bottom" and not f["sample_id"]
+    ] == ["test"]
+
+
+def test_names_tell_what_is_above(tmp_path):
+    points = ladder()
+    names = [f"{word} {n}" for n in range(6) for word in ("upper", "lower")]
+    order = [k for n in range(3) for k in (n, n + 6, n + 3, n + 9)]
+
+    def named(folder, marks):
+        data = dataset(tmp_path / folder, marks[:, order])
+        path = tmp_path / folder / "a.json"
+        path.write_text(
+            json.dumps(dict(json.loads(path.read_text()), schema=dict(name="x", landmarks=names)))
+        )
+        return LandmarkDataset("a.json", data.data_root, missing_images="keep")
+
+    report = check_dataset(dict(train=named("a", points)))
+    assert not of_check(report, "y from the bottom")
+    report = check_dataset(dict(train=named("b", points * [1, -1] + [0, 179])))
+    (finding,) = (f for f in report["findings"] if f["check"] == "y from the bottom")
+    assert "'upper 0' lies below 'lower 0'" in finding["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        (lambda p: p * [1, -1] + [0, 179], "y from the bottom"),
+        (lambda p: p[:, ::-1], "x and y exchanged"),
+        (lambda p: p * [-1, 1] + [119, 0], "mirrored shape"),
+    ],
+)
+def test_some_samples_with_other_axes(tmp_path, change, check):
+    points = ladder(40)
+    points[:, 1::2, 0] += 25 * (points[:, 1::2, 1] > 60)  # not its own mirror image
+    for n in (4, 9, 30):
+        points[n] = change(points[n])
+    report = check_dataset(dict(train=dataset(tmp_path / "t", points)))
+    assert {n for n, *_ in of_check(report, check)} == {"t4", "t9", "t30"}
