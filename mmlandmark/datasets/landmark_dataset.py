@@ -82,7 +82,8 @@ class LandmarkDataset(BaseDataset):
             parentheses if it is not the whole match; for records that bring no ``group``.
         fold_dir: Folder of published folds, below ``data_root``: ``set<fold>/train.txt`` and
             ``set<fold>/test.txt`` (or ``val.txt``) list their ids, whatever split they are of.
-        ids: Sample ids to keep, in this order: a list, or a text file with one id a line.
+        ids: Sample ids to keep, in this order: a list, or a text file with one id a line, below ``data_root``
+            or, as ``mmlandmark::<path>``, among the shipped configs.
         spacing: mm per pixel, one number or (D,), of records that bring none.
         y_up: y of the annotation counts from the centre of the bottom row upwards; the first row from the top
             is then H - 1 - y. The height H is that of the annotation or, without one, of the image.

@@ -15,6 +15,7 @@ from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.table_files import legacy_text
 from mmlandmark.datasets.values import is_number, number_of, sample_id_of
 from mmlandmark.structures import LandmarkSchema
+from mmlandmark.utils.shipped import shipped_file
 
 # A landmark further outside than this fraction of the image side is a mistake of units or of frame, not
 # an annotation at the border. Nearer ones are left to tools/check_dataset.py.
@@ -375,7 +376,7 @@ def read_ids(ids: str | Path | Sequence[str | int], root: str = "") -> tuple[lis
 
     Args:
         ids: The ids, or a file with one id a line: below ``root`` or, as a tool prints it, below the folder
-            in which the program runs.
+            in which the program runs; ``mmlandmark::<path>`` is one that is shipped with the configs.
         root: Folder of the data.
 
     Raises:
@@ -383,7 +384,8 @@ def read_ids(ids: str | Path | Sequence[str | int], root: str = "") -> tuple[lis
         ValueError: There is no id, or one is listed twice; or two files of that name say different things.
     """
     if isinstance(ids, (str, Path)):
-        path = _id_list(os.path.expandvars(os.path.expanduser(ids)), root)
+        name = os.path.expandvars(os.path.expanduser(ids))
+        path = shipped_file(str(name)) or _id_list(name, root)
         given: Sequence[Any] = [line.strip() for line in legacy_text(path).split("\n") if line.strip()]
         where = str(path)
     else:

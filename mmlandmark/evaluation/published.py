@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.utils.files import read_json
+from mmlandmark.utils.table_text import markdown_text
 
 _ABOUT = ("publication", "tables")  # keys of paper.json that name no config and no sweep
 
@@ -69,7 +70,7 @@ class PublishedTable:
             lines.append(
                 _row(
                     [
-                        _escaped(c) + "".join(f"<sup>{n}</sup>" for n in m)
+                        markdown_text(c) + "".join(f"<sup>{n}</sup>" for n in m)
                         for c, m in zip(cells, marks, strict=True)
                     ],
                     escape=False,
@@ -147,10 +148,4 @@ def _table(name: str, table: dict[str, Any], where: str) -> PublishedTable:
 
 
 def _row(cells: Sequence[str], escape: bool = True) -> str:
-    return "| " + " | ".join(_escaped(cell) if escape else cell for cell in cells) + " |"
-
-
-def _escaped(cell: str) -> str:
-    for character in ("\\", "|", "*", "_"):
-        cell = cell.replace(character, f"\\{character}")
-    return cell
+    return "| " + " | ".join(markdown_text(cell) if escape else cell for cell in cells) + " |"

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from mmlandmark.evaluation import published_page, read_published
 from mmlandmark.utils.files import read_json
@@ -175,6 +176,17 @@ def test_numbers_beside_ours_are_those_of_a_row(metrics, tables):
     assert any(
         all(_found(key, value, cells) for key, value in wanted.items()) for cells in table.rows.values()
     )
+
+
+@pytest.mark.parametrize(
+    ("paper", "name"), [(paper, name) for paper, (numbers, _) in PAPERS.items() for name in numbers]
+)
+def test_numbers_beside_ours_are_of_configs_and_arms(paper, name):
+    sweep = CONFIGS / paper / "sweeps" / f"{name}.py"
+    if sweep.is_file():
+        assert set(PAPERS[paper][0][name]) <= set(Config.fromfile(sweep).arms)
+    else:
+        assert (CONFIGS / paper / f"{name}.py").is_file()
 
 
 def _found(key, value, cells):

@@ -75,7 +75,7 @@ def test_spine_tables_must_agree(tmp_path):
 @pytest.mark.real_data
 @pytest.mark.parametrize(("split", "films", "moved"), [(None, 49, 4), ("train", 432, 17)])
 def test_corners_that_the_shipped_configs_sort(real_data, split, films, moved):
-    """As docs/datasets.md and the README of FARNet say it, of the parts that the configs train and test on."""
+    """As docs/datasets.md and the README of FARNet say it, of the parts that the configs use."""
     raw, tidy = (
         SpineAasce2019(
             data_root=str(real_data("spine_aasce2019")),
