@@ -102,8 +102,10 @@ def draw_configuration(
     Raises:
         ConfigError: See :func:`draw_features`.
         FileNotFoundError: See there.
-        ValueError: See there; or networks find different numbers of landmarks.
+        ValueError: See there; or networks find different numbers of landmarks, or one is named "annotated".
     """
+    if "annotated" in runs:
+        raise ValueError("'annotated' is the row of the annotation: give the run another name")
     views = {name: _view(source, case, options) for name, source in runs.items()}
     losses = [loss for view in views.values() for loss in view.model.head.losses.values()]
     loss = next(
@@ -113,10 +115,11 @@ def draw_configuration(
     for name, view in views.items():
         maps = view.model.raw_maps(view.inputs)
         truth = annotated_maps(view.model, view.inputs, view.sample, maps.shape[2:])[None]
-        for title, heatmaps in (("annotated", truth), (name, maps)):
+        shown = {"annotated": (truth, truth), name: (maps, view.model.head.codec.activate(maps))}
+        for title, (heatmaps, seen) in shown.items():
             if title not in rows:
-                shown = _over(view.image, view.model.head.codec.activate(heatmaps)[0].numpy())
-                rows[title] = (shown, *_embedded(loss, heatmaps, view.sample.mask[None]))
+                picture = _over(view.image, seen[0].numpy())
+                rows[title] = (picture, *_embedded(loss, heatmaps, view.sample.mask[None]))
     counts = {len(row[1]) for row in rows.values()}
     if len(counts) > 1:
         raise ValueError(f"the runs find {sorted(counts)} landmarks; compare runs that find the same")

@@ -114,6 +114,8 @@ def test_configuration_is_that_of_the_loss(runs, tmp_path, drawn):
         assert embedding.shape == (19, 2)
         np.testing.assert_allclose(correlations, embedding @ embedding.T, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(rows["configuration"][2], expected.numpy(), rtol=1e-5)
+    with pytest.raises(ValueError, match="give the run another name"):
+        draw_configuration({"annotated": runs["small"]}, tmp_path / "c.png")
     # Without the loss in any run its defaults count.
     draw_configuration({"small": runs["small"]}, tmp_path / "c.png")
     assert drawn["plotted"][1] == ["x", "y", "radius", "angle"]
