@@ -87,7 +87,8 @@ def _tested_run(config: Config) -> tuple[Config, Path]:
 
 
 def _draw_cases(config: Config, cases: list[dict], means: np.ndarray, out: Path) -> list[Path]:
-    dataset = DATASETS.build(bare_dataset(config.test_dataloader.dataset, [dict(type="LoadImage")]))
+    pipeline = [dict(type="LoadImage", fill_value=0.0)]
+    dataset = DATASETS.build(bare_dataset(config.test_dataloader.dataset, pipeline))
     order = np.argsort(means)
     picked = {
         "median": order[len(order) // 2],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from image_writers import FLAT, VOLUMES, frames_of, write_cv, write_dicom, write_nifti, write_npy, write_sitk
+from mmlandmark.datasets import image_files
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.readers.loaded_image import reorder
@@ -243,3 +246,95 @@ def test_real_brain_under_its_published_landmarks(real_data):
     values = image.get_fdata()[tuple(nearest.T)]
     np.testing.assert_allclose(loaded.array[tuple(there.T[::-1])], values, rtol=1e-5)
     assert values.std() > 0
+
+
+# ---- what single formats bring ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_png_of_few_bits_is_spread_over_eight(tmp_path, bits):
+    picture = np.random.default_rng(0).integers(0, 2**bits, (6, 8)).astype(np.uint8)
+    planes = np.unpackbits(picture[..., None], axis=2)[..., 8 - bits :]
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in planes.reshape(6, -1))
+
+    def chunk(name, content):
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    header = struct.pack(">IIBBBBB", 8, 6, bits, 0, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    np.testing.assert_allclose(load(tmp_path / "a.png", (1, 1))[1], picture / (2**bits - 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("white", [15, 200, 255, 4095, 65535])
+def test_pgm_states_its_white(tmp_path, white):
+    picture = np.random.default_rng(0).integers(0, white + 1, (6, 8))
+    head = b"P5 # a comment\n8 6\n%d\n" % white
+    (tmp_path / "a.pgm").write_bytes(head + picture.astype(">u2" if white > 255 else np.uint8).tobytes())
+    np.testing.assert_allclose(load(tmp_path / "a.pgm", (1, 1))[1], picture / white, atol=1e-6)
+
+
+def rewritten(path, **tags):
+    """Change elements of a DICOM file; None takes one out."""
+    import pydicom
+
+    data = pydicom.dcmread(path)
+    for name, value in tags.items():
+        if value is None:
+            del data[name]
+        elif name.endswith("TableDescriptor"):  # of two possible types
+            data.add_new(pydicom.datadict.tag_for_keyword(name), "US", value)
+        else:
+            setattr(data, name, value)
+    data.save_as(path)
+    return path
+
+
+def test_dicom_of_32_bits_and_of_floats(tmp_path):
+    rng = np.random.default_rng(0)
+    write_dicom(tmp_path / "a.dcm", np.zeros((6, 8), np.uint16), None, 16)
+    wide = rng.integers(0, 2**20, (6, 8))
+    content = wide.astype("<u4").tobytes()
+    rewritten(tmp_path / "a.dcm", BitsAllocated=32, BitsStored=20, HighBit=19, PixelData=content)
+    np.testing.assert_allclose(load(tmp_path / "a.dcm", (1, 1))[1], wide / (2**20 - 1), atol=1e-6)
+    floats = rng.random((6, 8)).astype(np.float32)
+    rewritten(tmp_path / "a.dcm", PixelData=None, FloatPixelData=floats.tobytes(), BitsStored=None)
+    np.testing.assert_array_equal(load(tmp_path / "a.dcm", (1, 1))[1], floats)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "YBR_FULL", "PALETTE COLOR"])
+def test_colour_dicom(tmp_path, kind):
+    write_dicom(tmp_path / "a.dcm", np.zeros((6, 8), np.uint8), None, 8)
+    colour = np.zeros((6, 8, 3), np.uint8)
+    colour[..., 0], colour[:3, :, 1], colour[..., 2] = 200, 100, 30
+    tags = dict(SamplesPerPixel=3, PlanarConfiguration=0, PhotometricInterpretation=kind)
+    tags["PixelData"] = colour.tobytes()
+    if kind == "YBR_FULL":
+        tags["PixelData"] = cv2.cvtColor(colour, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]].tobytes()
+    if kind == "PALETTE COLOR":
+        index = (colour[..., 1] == 100).astype(np.uint8)
+        tags = dict(PhotometricInterpretation=kind, PixelData=index.tobytes())
+        for name, pair in (("Red", (200, 200)), ("Green", (0, 100)), ("Blue", (30, 30))):
+            tags[f"{name}PaletteColorLookupTableDescriptor"] = [2, 0, 8]
+            tags[f"{name}PaletteColorLookupTableData"] = bytes(pair)
+    image = read_image(rewritten(tmp_path / "a.dcm", **tags))
+    np.testing.assert_allclose(image.array.astype(int), colour, atol=2)
+    assert image.value_range == (0, 255)
+
+
+@pytest.mark.parametrize("name", sorted({*FLAT, *VOLUMES}))
+def test_sizes_come_from_headers(tmp_path, name, monkeypatch):
+    def forbidden(path):
+        raise AssertionError("the pixels were decoded")
+
+    monkeypatch.setattr(image_files, "read_image", forbidden)
+    if name in FLAT:
+        writer, bits, options, _ = FLAT[name]
+        array = np.zeros((7, 9), np.uint8 if bits == 8 else np.uint16)
+        writer(tmp_path / name, array, (1.0, 1.0), **options)
+    else:
+        array, (writer, options) = np.zeros((5, 7, 9), np.uint16), VOLUMES[name]
+        writer(tmp_path / name, array, None, world=np.eye(4), **options)
+    assert image_shape(tmp_path / name) == array.shape

@@ -37,12 +37,10 @@ def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
     samples = int(_text(data, "SamplesPerPixel") or 1)
     kind = str(_text(data, "PhotometricInterpretation") or ("MONOCHROME2" if samples == 1 else "RGB"))
     data.SamplesPerPixel, data.PhotometricInterpretation = samples, kind
-    array = data.pixel_array
+    array = data.pixel_array  # RGB, also where YBR is stored
     if kind == "PALETTE COLOR":
         array = need("pydicom.pixels", path).apply_color_lut(array, data)
     channels = kind == "PALETTE COLOR" or samples > 1
-    if kind.startswith("YBR"):
-        array = need("pydicom.pixels", path).convert_color_space(array, kind, "RGB")
     bits = None
     if array.dtype.kind in "iu":
         bits = _bits_stored(data, array.dtype, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -45,11 +46,13 @@ def read_raster(
     if kind == "jpeg":
         return _read_jpeg(data, min_size)
     remarks: list[Remark] = []
-    inverted = False
+    inverted, white = False, None
     if kind == "png":
         remarks = _png_remarks(data)
     elif kind == "tiff":
         data, inverted, remarks = _plain_tiff(data)
+    elif kind == "unknown":
+        white = _pnm_white(data)
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None:
         raise ValueError(
@@ -57,7 +60,16 @@ def read_raster(
         )
     if inverted:
         array = np.iinfo(array.dtype).max - array if array.dtype.kind in "iu" else 1 - array
-    return from_array(_to_rgb(array), dims=2, fill_value=fill_value, remarks=remarks)
+    stated = {} if white is None else dict(value_range=(0.0, float(white)), bits=white.bit_length())
+    return from_array(_to_rgb(array), dims=2, fill_value=fill_value, remarks=remarks, **stated)
+
+
+def _pnm_white(data: bytes) -> int | None:
+    """Return the largest value that a PGM or PPM states, None of other formats."""
+    match = re.match(
+        rb"P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)\s", data[:4096]
+    )
+    return int(match[1]) if match and 0 < int(match[1]) < 65536 else None
 
 
 def _to_rgb(array: np.ndarray) -> np.ndarray:
