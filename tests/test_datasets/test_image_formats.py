@@ -57,6 +57,15 @@ def test_one_picture_in_every_format(tmp_path, name, seed):
             sample.to_world(sample.gt_landmarks)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.jpg"])
+def test_eight_bits_reach_the_network_bit_for_bit(tmp_path, name):
+    picture = np.random.default_rng(0).integers(0, 256, (40, 30)).astype(np.uint8)
+    write_cv(tmp_path / name, picture, None)
+    decoded = cv2.imread(str(tmp_path / name), cv2.IMREAD_GRAYSCALE)
+    found = load(tmp_path / name, (1, 1))[1]
+    np.testing.assert_array_equal(found, decoded.astype(np.float32) * np.float32(1 / 255))
+
+
 # MONOCHROME1 turns round all bits that it says it stores, so it cannot hold fewer by mistake.
 SILENT_16 = [n for n, (_, bits, options, _) in FLAT.items() if bits == 16 and "inverted" not in options]
 

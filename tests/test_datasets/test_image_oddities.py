@@ -225,6 +225,60 @@ def test_dicom_without_pixels(tmp_path):
         image_shape(path)
 
 
+# ---- MetaImage and NRRD -----------------------------------------------------------------------------
+
+
+def metaimage(path, local=True, **changes):
+    """Write a volume of 2 x 3 x 4 voxels, with entries of the header changed or left out (None)."""
+    entries = dict(
+        ObjectType="Image", NDims=3, BinaryData="True", BinaryDataByteOrderMSB="False", CompressedData="False",
+        TransformMatrix="1 0 0 0 1 0 0 0 1", Offset="1 2 3", ElementSpacing="0.5 1 2", DimSize="4 3 2",
+        ElementType="MET_UCHAR",
+    )  # fmt: skip
+    entries |= changes
+    entries["ElementDataFile"] = "LOCAL" if local else "pixels.raw"
+    text = "".join(f"{key} = {value}\n" for key, value in entries.items() if value is not None)
+    path.write_bytes(text.encode() + (bytes(range(24)) if local else b""))
+    if not local:
+        (path.parent / "pixels.raw").write_bytes(bytes(range(24)))
+    return path
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(ElementSpacing="0 0 0"),
+        dict(ElementSpacing="nan 1 1"),
+        dict(ElementSpacing="a b c"),
+        dict(TransformMatrix="0 0 0 0 0 0 0 0 0"),
+        dict(TransformMatrix="1 0 0 1 0 0 0 0 1"),
+        dict(TransformMatrix="1 0 0"),
+    ],
+)
+def test_a_malformed_frame_leaves_the_pixels_readable(tmp_path, local, changes, log):
+    path = metaimage(tmp_path / ("a.mha" if local else "a.mhd"), local, **changes)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.array, np.arange(24).reshape(2, 3, 4))
+    assert image.spacing is None
+    assert [r.check for r in image.remarks] == ["malformed spacing"]
+    assert next(iter(changes)) in log[0]
+
+
+def test_no_spacing_is_made_up(tmp_path, log):
+    assert read_image(metaimage(tmp_path / "a.mha")).spacing == (0.5, 1, 2)
+    assert read_image(metaimage(tmp_path / "a.mha", ElementSpacing=None)).spacing is None
+    sizes = metaimage(tmp_path / "a.mha", ElementSpacing=None, ElementSize="1 1 3")
+    assert read_image(sizes).spacing == (1, 1, 3)
+    for entry, spacing in (("", None), ("0.5 1 2", (0.5, 1, 2)), ("0.5 nan 2", None)):
+        line = f"spacings: {entry}\n" if entry else ""
+        header = f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nencoding: raw\n{line}\n"
+        (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(range(24)))
+        assert read_image(tmp_path / "a.nrrd").spacing == spacing
+    assert len(log) == 1
+    assert "0.5 nan 2" in log[0]
+
+
 # ---- damage -----------------------------------------------------------------------------------------
 
 

@@ -66,9 +66,8 @@ def read_raster(
 
 def _pnm_white(data: bytes) -> int | None:
     """Return the largest value that a PGM or PPM states, None of other formats."""
-    match = re.match(
-        rb"P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)\s", data[:4096]
-    )
+    gap = rb"(?:\s|#[^\n]*\n)+"
+    match = re.match(rb"P[2356]" + gap + rb"\d+" + gap + rb"\d+" + gap + rb"(\d+)\s", data[:4096])
     return int(match[1]) if match and 0 < int(match[1]) < 65536 else None
 
 

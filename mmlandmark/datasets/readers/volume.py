@@ -6,6 +6,7 @@ import gzip
 import importlib
 import re
 import struct
+import tempfile
 import zlib
 from pathlib import Path
 from types import ModuleType
@@ -43,19 +44,78 @@ def need(module: str, path: Path, extra: str = "medical") -> ModuleType:
 def read_sitk(path: Path, io: str, fill_value: float | None) -> LoadedImage:
     """Read a MetaImage or NRRD by SimpleITK's ``io``, whatever the suffix of the file."""
     sitk = need("SimpleITK", path)
-    if io == "MetaImageIO":
-        _check_metaimage_data(path)
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(io)
-    reader.SetFileName(str(path))
-    image = reader.Execute()
+    with path.open("rb") as file:
+        keys = read_metaimage_header(file)[0] if io == "MetaImageIO" else _nrrd_fields(file)
+    stated, bad = _metaimage_frame(keys) if io == "MetaImageIO" else _nrrd_frame(keys)
+    with tempfile.TemporaryDirectory(prefix="mmlandmark_") as folder:
+        source = path
+        if io == "MetaImageIO":
+            _check_metaimage_data(path)
+            source = _without_frame(path, Path(folder)) if bad else path
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO(io)
+        reader.SetFileName(str(source))
+        image = reader.Execute()
     array, dims = sitk.GetArrayFromImage(image), image.GetDimension()
-    world = None
-    if dims in (2, 3):
+    world, remarks = None, []
+    if bad:
+        remarks = [Remark("malformed spacing", f"{bad}: it counts as an image without spacing")]
+    elif dims in (2, 3) and stated:
         world = world_matrix(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
     while dims > 3 and array.shape[0] == 1:
         array, dims = array[0], dims - 1
-    return to_canonical(from_array(array, dims=dims, world_from_original=world, fill_value=fill_value))
+    found = from_array(array, dims=dims, world_from_original=world, fill_value=fill_value, remarks=remarks)
+    return to_canonical(found)
+
+
+def _numbers(text: str) -> np.ndarray:
+    """Return the numbers of a header entry; NaN for what is none."""
+    try:
+        return np.array([float(word) for word in re.split(r"[\s(),]+", text) if word])
+    except ValueError:
+        return np.array([np.nan])
+
+
+def _metaimage_frame(keys: dict[str, str]) -> tuple[bool, str]:
+    """Return whether a MetaImage states its spacing, and what is wrong with its frame."""
+    name = next((n for n in ("ElementSpacing", "ElementSize") if n in keys), None)
+    spacing = _numbers(keys[name]) if name else np.ones(1)
+    if not (np.isfinite(spacing) & (spacing != 0)).all():
+        return True, f"its {name} {keys[name or '']!r} is malformed"
+    for name in ("TransformMatrix", "Rotation", "Orientation"):
+        if name in keys:
+            matrix = _numbers(keys[name])
+            side = round(len(matrix) ** 0.5)
+            frame = np.eye(side + 1)
+            if side * side == len(matrix):
+                frame[:side, :side] = matrix.reshape(side, side)
+            if side * side != len(matrix) or not is_frame(frame):
+                return True, f"its {name} {keys[name]!r} is malformed"
+    return "ElementSpacing" in keys or "ElementSize" in keys, ""
+
+
+def _nrrd_frame(fields: dict[str, str]) -> tuple[bool, str]:
+    """Return whether a NRRD states its spacing, and what is wrong with it as far as ITK lets it pass."""
+    if "spacings" in fields:
+        spacing = _numbers(fields["spacings"])
+        # An axis of colours has none.
+        sides = [s for s, kind in zip(spacing, _nrrd_kinds(fields, len(spacing)), strict=True) if kind]
+        return True, "" if np.isfinite(sides).all() else f"its spacings {fields['spacings']!r} are malformed"
+    return "space directions" in fields, ""
+
+
+def _without_frame(path: Path, folder: Path) -> Path:
+    """Write a MetaImage into ``folder`` without the entries of its frame, which ITK would refuse."""
+    with path.open("rb") as file:
+        keys, start = read_metaimage_header(file)
+        file.seek(start)
+        frame = ("ElementSpacing", "ElementSize", "TransformMatrix", "Rotation", "Orientation", "Offset")
+        if keys["ElementDataFile"].upper() != "LOCAL":
+            keys["ElementDataFile"] = str(path.parent.resolve() / keys["ElementDataFile"])
+        header = "".join(f"{key} = {value}\n" for key, value in keys.items() if key not in frame)
+        copy = folder / f"image{'.mha' if keys['ElementDataFile'].upper() == 'LOCAL' else '.mhd'}"
+        copy.write_bytes(header.encode("latin-1") + file.read())
+    return copy
 
 
 def read_metaimage_header(file: BinaryIO) -> tuple[dict[str, str], int]:
@@ -114,7 +174,20 @@ def nrrd_shape(file: BinaryIO) -> tuple[int, ...]:
     Raises:
         KeyError: Its header does not say.
     """
-    fields = {}
+    fields = _nrrd_fields(file)
+    sizes = [int(n) for n in fields["sizes"].split()]
+    shape = [n for n, kind in zip(sizes, _nrrd_kinds(fields, len(sizes)), strict=True) if kind][::-1]
+    return spatial_shape(shape, len(shape))
+
+
+def _nrrd_kinds(fields: dict[str, str], count: int) -> list[bool]:
+    """Return which of the axes are spatial."""
+    kinds = fields.get("kinds", "").split() or ["domain"] * count
+    return [kind.lower() in ("domain", "space", "none", "???") for kind in kinds]
+
+
+def _nrrd_fields(file: BinaryIO) -> dict[str, str]:
+    fields: dict[str, str] = {}
     for _ in range(1024):
         line = file.readline(65536).decode("latin-1").strip()
         if not line:
@@ -122,11 +195,7 @@ def nrrd_shape(file: BinaryIO) -> tuple[int, ...]:
         match = re.fullmatch(r"([^#:=]+):\s+(.*)", line)
         if match:
             fields[match[1].strip().lower()] = match[2]
-    sizes = [int(n) for n in fields["sizes"].split()]
-    kinds = fields.get("kinds", "").split() or ["domain"] * len(sizes)
-    space = ("domain", "space", "none", "???")
-    shape = [n for n, kind in zip(sizes, kinds, strict=True) if kind.lower() in space][::-1]
-    return spatial_shape(shape, len(shape))
+    return fields
 
 
 # ---- NIfTI ------------------------------------------------------------------------------------------
