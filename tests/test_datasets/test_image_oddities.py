@@ -231,7 +231,7 @@ def test_dicom_without_pixels(tmp_path):
 def metaimage(path, local=True, **changes):
     """Write a volume of 2 x 3 x 4 voxels, with entries of the header changed or left out (None)."""
     entries = dict(
-        ObjectType="Image", NDims=3, BinaryData="True", BinaryDataByteOrderMSB="False", CompressedData="False",
+        ObjectType="Image", NDims=3, BinaryData="True", BinaryDataByteOrderMSB="False",
         TransformMatrix="1 0 0 0 1 0 0 0 1", Offset="1 2 3", ElementSpacing="0.5 1 2", DimSize="4 3 2",
         ElementType="MET_UCHAR",
     )  # fmt: skip
