@@ -18,11 +18,11 @@ from mmengine.config import Config, ConfigDict
 
 from mmlandmark import apis
 from mmlandmark.engine import LandmarkRunner, load_config, plan_stages
-from mmlandmark.engine.mmengine_cures import config_root
 from mmlandmark.registry import DATASETS, HOOKS, MODELS
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.testing.tiny import KINDS
 from mmlandmark.utils.checkpoint import load_checkpoint
+from mmlandmark.utils.shipped import config_root
 
 ROOT = Path(config_root())
 CONFIGS = sorted(p for p in ROOT.rglob("*.py") if not {"_base_", "sweeps"} & set(p.relative_to(ROOT).parts))

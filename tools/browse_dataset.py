@@ -88,12 +88,15 @@ def draw_strip(dataset: Any, index: int, args: argparse.Namespace) -> np.ndarray
     import numpy as np
 
     from mmlandmark.datasets import set_epoch
-    from mmlandmark.datasets.image_io import read_image
+    from mmlandmark.datasets.image_io import from_array, read_image
+    from mmlandmark.structures import apply_matrix
 
     record = dataset.get_data_info(index)
-    image = record["img"] if record.get("img") is not None else read_image(record["img_path"]).array
+    made = record.get("img") is not None
+    image = from_array(record["img"]) if made else read_image(record["img_path"], fill_value=0.0)
+    points = apply_matrix(image.img_from_original, record["landmarks"])  # a volume may be stored otherwise
     links = dataset.metainfo.get("links", ())
-    pictures = [_picture(image, record["landmarks"], record["sample_id"], links, args)]
+    pictures = [_picture(image.array, points, record["sample_id"], links, args)]
     for epoch in range(args.draws):
         set_epoch(dataset, epoch)
         packed = dataset[index]

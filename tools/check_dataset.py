@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     if not report["findings"]:
         print("  nothing was found")
     print(f"report: {folder / 'report.md'}, {folder / 'report.json'}")
-    levels = {finding["level"] for finding in report["findings"]}
+    levels = {finding["severity"] for finding in report["findings"]}
     failed = {"never": False, "error": "error" in levels, "warning": bool(levels)}[args.fail_on]
     return int(failed)
 

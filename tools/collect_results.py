@@ -6,7 +6,9 @@ share a row, mean +- standard deviation. The runs of a sweep (``tools/sweep.py``
 and have a table of their own, between ``<!-- results:<sweep>:begin -->`` and ``:end``, its rows named by the
 files and in the order of the sweep. Numbers of a paper stand in ``configs/<method>/paper.json``,
 ``{"<config>": {"mre": 1.12, "sdr_2mm": 88.0, "source": "..."}}`` (for a sweep ``{"<sweep>": {"<row>":
-...}}``), and in a column of their own.
+...}}``), and in a column of their own. The tables of the paper, as they are printed, stand there too, under
+``"tables"``, and are written to ``configs/<method>/PAPER.md``. A result that another took the place of is
+moved to ``superseded/`` beside it, says by what and why, and is listed below the table.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmlandmark.utils.files import atomic_write_text, read_json
+from mmlandmark.utils.files import atomic_write_text
 
 
 def marks(sweep: str = "") -> tuple[str, str]:
@@ -36,16 +38,17 @@ def updated(readme: Path, text: str, table: str, sweep: str = "") -> str:
 
 def readme_of(folder: Path) -> str:
     """Return what the README of a method should say."""
-    from mmlandmark.evaluation import read_records, results_table
+    from mmlandmark.evaluation import read_published, read_records, read_superseded, results_table
 
     readme, results = folder / "README.md", folder / "results"
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    paper = read_json(folder / "paper.json") if (folder / "paper.json").is_file() else {}
-    sweeps = sorted(p.name for p in results.glob("*") if p.is_dir())
+    paper, _ = read_published(folder / "paper.json")
+    sweeps = sorted(p.name for p in results.glob("*") if p.is_dir() and p.name != "superseded")
     known = {*sweeps, *(p.stem for p in folder.glob("sweeps/*.py"))}
     if marks()[0] in text or any(results.glob("*.json")):
         own = {name: numbers for name, numbers in paper.items() if name not in known}
-        text = updated(readme, text, results_table(read_records(results.glob("*.json")), own))
+        table = results_table(read_records(results.glob("*.json")), own, superseded=read_superseded(results))
+        text = updated(readme, text, table)
     for sweep in sweeps:
         groups, published = read_records((results / sweep).glob("*.json"), by_file=True), paper.get(sweep, {})
         order, baseline = _plan_of(folder / "sweeps" / f"{sweep}.py")
@@ -55,9 +58,23 @@ def readme_of(folder: Path) -> str:
             {name: groups[name] for name in rows},
             {n: published[n] for n in rows if n in published},
             baseline if baseline in groups else None,
+            read_superseded(results / sweep),
         )
         text = updated(readme, text, table, sweep)
     return text
+
+
+def pages_of(folder: Path) -> dict[Path, str]:
+    """Return what the README of a method and the page of its paper's tables should say."""
+    from mmlandmark.evaluation import published_page, read_published
+
+    readme, paper, pages = folder / "README.md", folder / "paper.json", {}
+    marked = readme.is_file() and "<!-- results" in readme.read_text(encoding="utf-8")
+    if marked or any((folder / "results").rglob("*.json")):
+        pages[readme] = readme_of(folder)
+    if read_published(paper)[1]:
+        pages[folder / "PAPER.md"] = published_page(paper)
+    return pages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,24 +91,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{options.configs} is no folder")
     failed = False
     for folder in sorted(path for path in options.configs.iterdir() if path.is_dir()):
-        readme = folder / "README.md"
-        marked = readme.is_file() and "<!-- results" in readme.read_text(encoding="utf-8")
-        if not marked and not any((folder / "results").rglob("*.json")):
-            continue
         try:
-            text = readme_of(folder)
+            pages = pages_of(folder)
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True
             continue
-        if text == readme.read_text(encoding="utf-8"):
-            print(f"{readme}: up to date")
-        elif options.check:
-            print(f"{readme}: differs from results/*.json, run tools/collect_results.py", file=sys.stderr)
-            failed = True
-        else:
-            atomic_write_text(readme, text)
-            print(f"{readme}: written")
+        for page, text in pages.items():
+            if page.is_file() and text == page.read_text(encoding="utf-8"):
+                print(f"{page}: up to date")
+            elif options.check:
+                print(f"{page}: differs from the JSON files, run tools/collect_results.py", file=sys.stderr)
+                failed = True
+            else:
+                atomic_write_text(page, text)
+                print(f"{page}: written")
     return int(failed)
 
 

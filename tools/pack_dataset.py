@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.utils.command_line import add_config_arguments, run_tool
-from mmlandmark.utils.files import atomic_path, atomic_write_json
+from mmlandmark.utils.files import atomic_path, atomic_write_json, safe_name
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -46,7 +46,7 @@ def packed(record: dict[str, Any], size: tuple[int, int], split: str) -> tuple[d
 
     name = str(record["sample_id"])
     sample: dict[str, Any] = dict(
-        id=name, image=f"{split}/{name}.jpg", split=split, landmarks=moved(record["landmarks"])
+        id=name, image=f"{split}/{safe_name(name)}.jpg", split=split, landmarks=moved(record["landmarks"])
     )
     if record.get("readings") is not None:
         sample["readings"] = [moved(points) for points in record["readings"]]

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from mmlandmark.utils.command_line import CfgOptions, add_config_arguments, run_tool
-from mmlandmark.utils.files import atomic_write_text
+from mmlandmark.utils.files import atomic_write_text, safe_name
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     (leaf,) = leaf_datasets(DATASETS.build(dict(inner, **selection, pipeline=[], missing_images="keep")))
     records = [leaf.get_data_info(i) for i in range(len(leaf))]
     texts = {
-        args.out / f"{name}.txt": "\n".join(ids) + "\n"
+        args.out / f"{safe_name(name)}.txt": "\n".join(ids) + "\n"
         for name, ids in deal_parts(records, args.parts, args.seed).items()
     }
     for path, text in texts.items():

@@ -19,5 +19,9 @@ model = dict(
     backbone=dict(widths=(16, 32, 64, 128, 256)),
     head=dict(codec=dict(sigma=3.2)),
 )
+# In bfloat16, as what is on record.
+optim_wrapper = dict(
+    _delete_=True, type="AutocastOptimWrapper", optimizer=dict(type="Adam", lr=1e-3, betas=(0.9, 0.9))
+)
 train_cfg = dict(max_epochs=30, val_interval=10)
 param_scheduler = [dict(type="MultiStepLR", milestones=[19, 26], gamma=0.1, by_epoch=True)]

@@ -3,6 +3,7 @@
 from mmlandmark.apis.complexity import ModuleCost, count_costs
 from mmlandmark.apis.cross_validation import check_folds, claim_folder, cross_validate, plan_folds
 from mmlandmark.apis.ensemble import build_ensemble
+from mmlandmark.apis.figures import draw_configuration, draw_features, draw_loss_weights
 from mmlandmark.apis.running import prepare_config, test_config, train_config
 from mmlandmark.apis.testing import (
     check_trained_as,
@@ -20,6 +21,9 @@ __all__ = [
     "claim_folder",
     "count_costs",
     "cross_validate",
+    "draw_configuration",
+    "draw_features",
+    "draw_loss_weights",
     "draw_test_figures",
     "find_checkpoint",
     "plan_folds",

@@ -22,7 +22,7 @@ from mmlandmark.engine import KNOWN_KEYS, ConfigError, plan_stages
 from mmlandmark.evaluation import CaseMetric, FoldReport, without_nan
 from mmlandmark.registry import DATASETS, METRICS
 from mmlandmark.utils.config_hash import config_hash
-from mmlandmark.utils.files import atomic_write_json, read_json
+from mmlandmark.utils.files import atomic_write_json, read_json, safe_name
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -116,7 +116,7 @@ def cross_validate(folds: dict[str, Config], work_dir: str | Path) -> FoldReport
     work_dir = Path(work_dir)
     metrics, cases = {}, {}
     for name, config in folds.items():
-        folder = work_dir / f"fold_{name}"
+        folder = work_dir / f"fold_{safe_name(name)}"
         done = claim_folder(folder, config)
         if done is None:
             print_log(f"fold {name}: {folder}", "current")

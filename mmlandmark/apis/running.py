@@ -70,7 +70,7 @@ def prepare_config(
     if amp:
         if config.get("optim_wrapper") is None:
             raise ConfigError(f"{path}: mixed precision needs an optim_wrapper in the config")
-        config.optim_wrapper.type = "AutocastOptimWrapper"
+        config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="bfloat16")
     if teacher is not None:
         use_teacher(config, teacher)
     return config

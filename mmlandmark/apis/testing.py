@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from mmlandmark.apis.provenance import bare_dataset, describe_tested
 from mmlandmark.engine import ConfigError, best_checkpoint, config_of_run, latest_checkpoint, stage_to_test
 from mmlandmark.evaluation import per_image_mean, record_results
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.config_hash import config_hash
+from mmlandmark.utils.files import safe_name
 from mmlandmark.visualization import (
     LandmarkVisualizer,
     plot_cumulative_errors,
@@ -85,7 +87,8 @@ def _tested_run(config: Config) -> tuple[Config, Path]:
 
 
 def _draw_cases(config: Config, cases: list[dict], means: np.ndarray, out: Path) -> list[Path]:
-    dataset = DATASETS.build(_images_only(config.test_dataloader.dataset))
+    pipeline = [dict(type="LoadImage", fill_value=0.0)]
+    dataset = DATASETS.build(bare_dataset(config.test_dataloader.dataset, pipeline))
     order = np.argsort(means)
     picked = {
         "median": order[len(order) // 2],
@@ -107,18 +110,8 @@ def _draw_cases(config: Config, cases: list[dict], means: np.ndarray, out: Path)
         )
         sample.pred_landmarks = torch.tensor(np.array(case["pred"], dtype=np.float32))
         picture = visualizer.draw(loaded["img"], sample, image_from_original=loaded["img_from_original"])
-        written.append(save_image(picture, out / f"case_{kind}_{case['sample_id']}.png"))
+        written.append(save_image(picture, out / f"case_{kind}_{safe_name(case['sample_id'])}.png"))
     return written
-
-
-def _images_only(dataset: dict) -> dict:
-    """Return a dataset's config without its pipeline and cache, also inside of wrappers."""
-    if "datasets" in dataset:
-        return dict(dataset, datasets=[_images_only(part) for part in dataset["datasets"]])
-    if "dataset" in dataset:
-        return dict(dataset, dataset=_images_only(dataset["dataset"]))
-    kept = {key: value for key, value in dataset.items() if key != "image_cache"}
-    return dict(kept, pipeline=[dict(type="LoadImage")])
 
 
 def check_trained_as(config: Config, checkpoint: str | Path) -> None:
@@ -166,8 +159,9 @@ def record_test(
             raise ConfigError("--record needs a path: this config did not come from a file")
         source = Path(config.filename)
         path = source.parent / "results" / f"{source.stem}_seed{seed}.json"
-    members = {"members": meta["members"], "seeds": meta["seeds"]} if "members" in meta else {}
-    record_predictions(path, config, metrics, seed, out_dir, epoch=meta.get("epoch"), **members)
+    extra = {key: meta[key] for key in ("members", "seeds", "inputs", "trained_on") if key in meta}
+    extra |= describe_tested(_tested_run(config)[0], checkpoint)
+    record_predictions(path, config, metrics, seed, out_dir, epoch=meta.get("epoch"), **extra)
     return Path(path)
 
 

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from mmlandmark.datasets.check_kinds import KINDS, Severity
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
 from mmlandmark.structures import LandmarkSchema
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault: which check found it, in which sample, and what is wrong."""
+    """One fault: which check found it, in which sample, and what is wrong.
+
+    Attributes:
+        check: Name of the kind of fault, a key of :data:`~mmlandmark.datasets.check_kinds.KINDS`.
+        sample_id: The sample, ``""`` where a whole split is meant.
+        message: What is wrong, with the names of the landmarks.
+        split: Name of the split, as given to the check.
+        source: File and line that the annotation was read from, as far as the reader says.
+        image: Path of the image, ``""`` without one.
+        severity: ``error``, ``warning`` or ``note``.
+        advice: What to do.
+        landmarks: Indices of the landmarks it is about.
+        score: How bad it is among findings of its kind; larger is worse.
+    """
 
     check: str
     sample_id: str
     message: str
     split: str = ""
     source: str = ""
-    level: Literal["error", "warning"] = "warning"
+    image: str = ""
+    severity: Severity = "warning"
+    advice: str = ""
     landmarks: tuple[int, ...] = field(default=())
+    score: float = 0.0
 
 
 class Cases:
@@ -32,15 +52,23 @@ class Cases:
 
     Args:
         datasets: Datasets by the name of their split; their schemas must agree.
+        images: Whether images may be decoded to learn their size.
+        deadline: Time (of ``time.monotonic``) after which no file is opened any more, or None.
 
     Attributes:
-        points: (N, K, D) landmarks in pixels.
+        points: (N, K, D) landmarks in pixels, as annotated.
+        clean: (N, K, D) the same, NaN where a check has found that the value stands for no place.
         sizes: (N, D) image size (width, height[, depth]) in pixels, NaN where not known.
         spacing: (N, D) mm per pixel, NaN where not known.
+        splits: N names of the splits.
         problems: Findings about images that are missing or whose header is broken.
+        left_out: What was not looked at, each as a phrase.
+        same_files: What :func:`~mmlandmark.datasets.leak_checks.same_files` found, so that it looks once.
     """
 
-    def __init__(self, datasets: Mapping[str, LandmarkDataset]) -> None:
+    def __init__(
+        self, datasets: Mapping[str, LandmarkDataset], images: bool = True, deadline: float | None = None
+    ) -> None:
         first = next(iter(datasets.values()))
         for name, dataset in datasets.items():
             if dataset.schema.landmarks != first.schema.landmarks:
@@ -48,47 +76,106 @@ class Cases:
                     f"split {name!r} has other landmarks than the first: {dataset.schema.name!r}"
                 )
         self.schema: LandmarkSchema = first.schema
+        self.datasets, self.images, self.deadline = datasets, images, deadline
         self.records: list[dict[str, Any]] = []
         self.problems: list[Finding] = []
-        sizes = []
+        self.left_out: list[str] = []
+        self.same_files: dict[Hashable, list[int]] | None = None
+        self.places: list[tuple[str, int]] = []  # the dataset of every record, and its index there
         for split, dataset in datasets.items():
             for index in range(len(dataset)):
                 # The record alone: a dataset may make its image here, which takes long.
                 record = dict(LandmarkDataset.get_data_info(dataset, index), dataset_split=split)
                 self.records.append(record)
-                sizes.append(self._size(record, dataset, index))
+                self.places.append((split, index))
+        self.splits = [record["dataset_split"] for record in self.records]
         nothing = [float("nan")] * self.schema.dims
         self.points = np.stack([r["landmarks"] for r in self.records]).astype(np.float64)
-        self.sizes = np.array([nothing if size is None else size for size in sizes], dtype=np.float64)
+        self.clean = self.points.copy()
+        sizes = [self._size(n) or nothing for n in range(len(self.records))]
+        self.sizes = np.array(sizes, dtype=np.float64)
         self.spacing = np.array([r["spacing"] or nothing for r in self.records], dtype=np.float64)
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def _size(self, record: dict[str, Any], dataset: LandmarkDataset, index: int) -> tuple[int, ...] | None:
+    @property
+    def out_of_time(self) -> bool:
+        """Whether no further file should be opened."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def training_rows(self) -> np.ndarray:
+        """Return (N,) bool: records to learn from; all, if no split is called train."""
+        chosen = np.array([is_training(split) for split in self.splits])
+        return chosen if chosen.any() else np.ones(len(self), dtype=bool)
+
+    def _size(self, n: int) -> tuple[int, ...] | None:
+        record = self.records[n]
         path, shape = record["img_path"], record.get("ori_shape")
         try:
             if path is not None and not os.path.isfile(path):
                 raise FileNotFoundError(f"image {path!r} does not exist")
             if shape is None and "slice" in record:
-                shape = dataset.get_data_info(index)["img"].shape[: self.schema.dims]
+                if self.images:
+                    shape = self.image_of(n).shape[: self.schema.dims]
             elif shape is None and path is not None:
-                shape = image_shape(path)
-        except (FileNotFoundError, ValueError) as error:
-            self.problems.append(_finding(record, "broken image", str(error), level="error"))
+                shape = self._file_shape(path)
+        except (FileNotFoundError, ValueError, ImportError) as error:
+            self.problems.append(self.finding(n, "broken image", str(error)))
         return tuple(shape)[::-1] if shape is not None and len(shape) == self.schema.dims else None
+
+    def _file_shape(self, path: str) -> tuple[int, ...] | None:
+        if self.out_of_time:
+            self.leave_out("sizes of images, for lack of time")
+            return None
+        kind = file_format(path)
+        if not self.images and (kind == "webp" or (kind == "unknown" and suffix_of(path) not in SUFFIXES)):
+            self.leave_out("sizes of images whose format has to be decoded to know them")
+            return None
+        return image_shape(path)
+
+    def leave_out(self, what: str) -> None:
+        """Remember that something was not looked at."""
+        if what not in self.left_out:
+            self.left_out.append(what)
+
+    def image_of(self, n: int) -> np.ndarray:
+        """Return the image of a record that a dataset makes itself, (*S) or (*S, C)."""
+        split, index = self.places[n]
+        return self.datasets[split].get_data_info(index)["img"]
 
     def finding(self, index: int, check: str, message: str, **more) -> Finding:
         """Return a finding about record ``index``."""
-        return _finding(self.records[index], check, message, **more)
+        record, kind = self.records[index], KINDS[check]
+        more = dict(dict(severity=kind.severity, advice=kind.advice), **more)
+        return Finding(
+            check,
+            record["sample_id"],
+            message,
+            split=record["dataset_split"],
+            source=record.get("source", "") or "",
+            image=record["img_path"] or "",
+            **more,
+        )
+
+    def whole(self, split: str, check: str, message: str, **more) -> Finding:
+        """Return a finding about all samples of a split."""
+        kind = KINDS[check]
+        more = dict(dict(severity=kind.severity, advice=kind.advice), **more)
+        source = self.datasets[split].ann_file if split in self.datasets else ""
+        return Finding(check, "", message, split=split, source=str(source or ""), **more)
+
+    def at(self, n: int, k: int) -> str:
+        """Return the name and place of landmark ``k`` of record ``n``, for messages."""
+        place = ", ".join(f"{c:.1f}" for c in self.points[n, k])
+        return f"landmark {k} ({self.schema.landmarks[k]}) at ({place})"
 
 
-def _finding(record: dict[str, Any], check: str, message: str, **more) -> Finding:
-    return Finding(
-        check,
-        record["sample_id"],
-        message,
-        split=record["dataset_split"],
-        source=record.get("source", ""),
-        **more,
-    )
+def role(split: str) -> str:
+    """Return a split's name without the numbers of its parts: those of a concatenation are one split."""
+    return re.sub(r"\[\d+\]", "", split)
+
+
+def is_training(split: str) -> bool:
+    """Whether a split is one to learn from, by its name."""
+    return any(part.startswith("train") for part in role(split).lower().split("+"))

@@ -41,6 +41,17 @@ def to_markdown(report: dict[str, Any], title: str = "Dataset check") -> str:
     return "\n".join(lines)
 
 
+def one_line(finding: dict[str, Any]) -> str:
+    """Return a finding as one sentence: severity, file, sample, what is wrong, what to do."""
+    where = [str(finding[key]) for key in ("source", "image") if finding[key]]
+    sample = f"sample {finding['sample_id']!r}" if finding["sample_id"] else "all samples"
+    place = f"{where[0]}: " if where else ""
+    return (
+        f"{finding['severity']}: {place}{sample} [{finding['split']}]: {finding['check']}: "
+        f"{finding['message']}; {finding['advice']}"
+    )
+
+
 def _findings(report: dict[str, Any]) -> list[str]:
     if not report["findings"]:
         return ["Nothing was found.", ""]
@@ -48,9 +59,10 @@ def _findings(report: dict[str, Any]) -> list[str]:
     for finding in report["findings"]:
         by_check[finding["check"]].append(finding)
     rows = [
-        [check, report["summary"][check], len(found), found[0]["level"]] for check, found in by_check.items()
+        [check, report["summary"][check], len(found), found[0]["severity"]]
+        for check, found in by_check.items()
     ]
-    lines = _table(["check", "samples", "findings", "level"], rows)
+    lines = _table(["check", "samples", "findings", "severity"], rows)
     for check, found in by_check.items():
         lines += [f"### {check.capitalize()}", ""]
         for item in found[:_SHOWN]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import mmap
 import multiprocessing
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,7 @@ _ENTRY = np.dtype(
     ]
 )
 _ALIGNMENT = 64
+_LAYOUT = 2  # of a stored image; files of another layout are left alone
 
 
 class ImageCache:
@@ -43,8 +44,8 @@ class ImageCache:
 
     ``mode="disk"`` keeps one npy file per image in ``folder``, which later runs find again, and maps it
     into memory to read it. The name carries path, time of change and length of the image file, the size
-    asked for, and the versions of the libraries, so that a changed image is read anew. Nothing is ever
-    deleted from the folder; it can be removed at any time.
+    asked for, the layout, and the versions of the libraries, so that a changed image is read anew. Nothing
+    is ever deleted from the folder; it can be removed at any time.
 
     Args:
         mode: "ram" or "disk".
@@ -110,7 +111,9 @@ def _record_dtype(dtype: str, shape: tuple[int, ...], dims: int) -> np.dtype:
         [
             ("img_from_original", "<f8", (dims + 1, dims + 1)),
             ("ori_shape", "<i8", (dims,)),
-            ("spacing", "<f8", (dims,)),
+            ("world_from_original", "<f8", (dims + 1, dims + 1)),
+            ("value_range", "<f8", (2,)),
+            ("bits", "<i8"),
             ("array", dtype, shape),
         ]
     )
@@ -123,19 +126,23 @@ def _layout(image: LoadedImage) -> tuple[str, tuple[int, ...], int]:
 def _fill(record: np.ndarray, image: LoadedImage) -> None:
     record["img_from_original"] = image.img_from_original
     record["ori_shape"] = image.ori_shape
-    record["spacing"] = np.nan if image.spacing is None else image.spacing
+    record["world_from_original"] = np.nan if image.world_from_original is None else image.world_from_original
+    record["value_range"] = image.value_range
+    record["bits"] = -1 if image.bits is None else image.bits
     record["array"] = image.array
 
 
 def _as_image(record: np.ndarray) -> LoadedImage:
     array = record["array"].view(np.ndarray)
     array.flags.writeable = False
-    spacing = tuple(record["spacing"].tolist())
+    world, bits = np.array(record["world_from_original"]), int(record["bits"])
     return LoadedImage(
         array,
         tuple(record["ori_shape"].tolist()),
         np.array(record["img_from_original"]),
-        None if math.isnan(spacing[0]) else spacing,
+        None if np.isnan(world).any() else world,
+        tuple(record["value_range"].tolist()),
+        None if bits < 0 else bits,
     )
 
 
@@ -151,6 +158,7 @@ class _DiskStore:
             state.st_mtime_ns,
             state.st_size,
             variant,
+            _LAYOUT,
             __version__,
             cv2.__version__,
         )
@@ -223,7 +231,7 @@ class _RamStore:
         if record is None:
             array = image.array.view()
             array.flags.writeable = False
-            return LoadedImage(array, image.ori_shape, image.img_from_original, image.spacing)
+            return replace(image, array=array)
         return _as_image(record)
 
     def _record(self, slot: int) -> np.ndarray:

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from mmlandmark.datasets.image_io import jpeg_shape, read_image
+from mmlandmark.datasets.image_io import read_image
+from mmlandmark.datasets.readers.dicom import dicom_shape
+from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
+from mmlandmark.datasets.readers.raster_headers import bmp_shape, jpeg_file_shape, png_shape, tiff_shape
+from mmlandmark.datasets.readers.volume import (
+    metaimage_shape,
+    nifti_shape,
+    npy_shape,
+    nrrd_shape,
+    read_metaimage_header,
+)
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "child_ignoring_case",
+    "image_shape",
+    "image_stem",
+    "image_suffix",
+    "index_images",
+    "read_metaimage_header",
+]
 
 # In the order in which they are preferred when one image lies there in several formats.
 IMAGE_SUFFIXES = (
@@ -58,87 +77,49 @@ def child_ignoring_case(folder: str | Path, *names: str) -> Path | None:
 
 
 def image_shape(path: str | Path) -> tuple[int, ...]:
-    """Return the size (*S) of an image, in array order, from its header.
+    """Return the size (*S) of an image as it is stored, in array order, from its header.
 
-    PNG, JPEG, BMP and MetaImage headers are read; any other format is decoded. The Exif orientation of a
-    JPEG is not applied. A leading axis of length one of a MetaImage (a flat volume) is dropped.
+    The format is that of the content, whatever the file is called. PNG, JPEG, BMP, TIFF, MetaImage, NRRD,
+    NIfTI, DICOM and npy headers are read; any other format is decoded. Orientation tags are not applied. A
+    leading axis of length one (a flat volume) is dropped.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The header is broken.
+        ValueError: The header is broken; the message names the file.
+        ImportError: The package that reads this format is missing.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"image {str(path)!r} does not exist")
-    reader = _HEADERS.get(path.suffix.lower())
-    if reader is None:
+    kind, suffix = file_format(path), suffix_of(path)
+    if kind == "unknown" and suffix not in SUFFIXES:
         return read_image(path).ori_shape
     try:
-        with path.open("rb") as file:
-            shape = reader(file)
-    except (struct.error, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: the header of this {path.suffix} file is broken ({error})") from error
+        if kind == "dicom":
+            shape = dicom_shape(path)
+        elif kind in _HEADERS:
+            with path.open("rb") as file:
+                shape = _HEADERS[kind](file)
+        elif kind == "unknown":
+            raise ValueError("the content is of no known format")
+        else:
+            shape = read_image(path).ori_shape
+    except ImportError:
+        raise
+    except Exception as error:  # Every library has errors of its own; all of them mean a broken header.
+        raise ValueError(f"{path}: the header of this {suffix or kind} file is broken ({error})") from error
     if not shape or min(shape) <= 0:
-        raise ValueError(f"{path}: the header of this {path.suffix} file says {shape}")
+        raise ValueError(f"{path}: the header of this {suffix or kind} file says {shape}")
     return shape
 
 
-def _png_shape(file: BinaryIO) -> tuple[int, ...]:
-    head = file.read(24)
-    if head[:8] != b"\x89PNG\r\n\x1a\n":
-        raise ValueError("not a PNG")
-    width, height = struct.unpack(">II", head[16:24])
-    return height, width
-
-
-def _bmp_shape(file: BinaryIO) -> tuple[int, ...]:
-    head = file.read(26)
-    if head[:2] != b"BM":
-        raise ValueError("not a BMP")
-    width, height = struct.unpack("<ii", head[18:26])
-    return abs(height), width  # a negative height marks rows stored from the top
-
-
-def _jpeg_shape(file: BinaryIO) -> tuple[int, ...]:
-    data = file.read(1 << 17)
-    if data[:2] != b"\xff\xd8":
-        raise ValueError("not a JPEG")
-    # Rarely, long comments or a preview picture come before the frame.
-    header = jpeg_shape(data) or jpeg_shape(data + file.read())
-    if header is None:
-        raise ValueError("no frame")
-    return header[:2]
-
-
-def read_metaimage_header(file: BinaryIO) -> tuple[dict[str, str], int]:
-    """Return the keys of a MetaImage header and the offset at which local data begins.
-
-    Raises:
-        ValueError: The file is not a MetaImage.
-    """
-    keys: dict[str, str] = {}
-    for _ in range(256):
-        line = file.readline(65536).decode("latin-1")
-        name, separator, value = line.partition("=")
-        if not separator:
-            break
-        keys[name.strip()] = value.strip()
-        if name.strip() == "ElementDataFile":
-            return keys, file.tell()
-    raise ValueError("not a MetaImage: no ElementDataFile")
-
-
-def _metaimage_shape(file: BinaryIO) -> tuple[int, ...]:
-    keys, _ = read_metaimage_header(file)
-    shape = tuple(int(n) for n in keys["DimSize"].split())[::-1]
-    return shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
-
-
 _HEADERS: dict[str, Callable[[BinaryIO], tuple[int, ...]]] = {
-    ".png": _png_shape,
-    ".bmp": _bmp_shape,
-    ".jpg": _jpeg_shape,
-    ".jpeg": _jpeg_shape,
-    ".mha": _metaimage_shape,
-    ".mhd": _metaimage_shape,
+    "png": png_shape,
+    "bmp": bmp_shape,
+    "jpeg": jpeg_file_shape,
+    "tiff": tiff_shape,
+    "metaimage": metaimage_shape,
+    "nrrd": nrrd_shape,
+    "nifti": nifti_shape,
+    "npy": npy_shape,
 }

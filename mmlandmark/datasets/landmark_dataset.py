@@ -15,17 +15,19 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmlandmark.datasets.annotation_files import read_annotations
+from mmlandmark.datasets.image_paths import ImageFinder, with_images
+from mmlandmark.datasets.landmark_order import in_order
 from mmlandmark.datasets.records import (
-    check_unique,
+    check_ids,
     complete_record,
     deal_folds,
     describe,
     fold_lists,
-    missing_files,
     name_groups,
     published_folds,
     read_ids,
     subset_schema,
+    turn_y,
 )
 from mmlandmark.registry import DATASETS, TRANSFORMS
 from mmlandmark.structures import LandmarkSchema
@@ -65,7 +67,8 @@ class LandmarkDataset(BaseDataset):
         data_root: Folder of the data; ``~`` and ``$VARIABLES`` are expanded.
         image_dir: Folder of the images, relative to ``data_root``.
         schema: Name of a shipped schema, JSON file, dict or LandmarkSchema. None takes what the file or
-            the release says, else the landmarks are only numbered.
+            the release says, else the landmarks are only numbered. Where file or release name their
+            landmarks, they are brought into the order of this schema.
         landmarks: Names or indices of the landmarks to keep, in this order; None keeps all.
         split: Keeps the records of this split; None keeps all.
         fold: Cross-validation fold, by the records' ``fold`` key, within the records of ``fold_split`` (all
@@ -79,8 +82,12 @@ class LandmarkDataset(BaseDataset):
             parentheses if it is not the whole match; for records that bring no ``group``.
         fold_dir: Folder of published folds, below ``data_root``: ``set<fold>/train.txt`` and
             ``set<fold>/test.txt`` (or ``val.txt``) list their ids, whatever split they are of.
-        ids: Sample ids to keep, in this order: a list, or a text file with one id a line.
+        ids: Sample ids to keep, in this order: a list, or a text file with one id a line, below ``data_root``
+            or, as ``mmlandmark::<path>``, among the shipped configs.
         spacing: mm per pixel, one number or (D,), of records that bring none.
+        y_up: y of the annotation counts from the centre of the bottom row upwards; the first row from the top
+            is then H - 1 - y. The height H is that of the annotation or, without one, of the image.
+        outside_root: Read images that the annotation places outside of ``data_root``.
         missing_images: What to do when an image file does not exist: "raise", "drop" the record with a
             warning, or "keep" it (for work on annotations alone).
         pipeline: Transforms, as dicts or callables.
@@ -97,7 +104,7 @@ class LandmarkDataset(BaseDataset):
         ValueError: A record does not fit; file, line or key and what to do are named.
     """
 
-    SCHEMA: str | None = None  # the schema of a release that has one
+    SCHEMA: str | None = None  # of a release that has one: load_records returns points in its order
     SPLIT_GROUPS: dict[str, tuple[str, ...]] = {}  # names that stand for several splits
 
     def __init__(
@@ -117,6 +124,8 @@ class LandmarkDataset(BaseDataset):
         group_pattern: str | None = None,
         ids: str | Sequence[str | int] | None = None,
         spacing: float | Sequence[float] | None = None,
+        y_up: bool = False,
+        outside_root: bool = False,
         missing_images: Literal["raise", "drop", "keep"] = "raise",
         pipeline: Sequence[dict | Callable] = (),
         seed: int = 0,
@@ -139,9 +148,11 @@ class LandmarkDataset(BaseDataset):
         self.fold, self.num_folds, self.fold_seed = fold, num_folds, fold_seed
         self.fold_split, self.fold_dir, self.group_pattern = fold_split, fold_dir, group_pattern
         self.spacing, self.missing_images = spacing, missing_images
+        self.y_up, self.outside_root = y_up, outside_root
         self.set_seed(seed)
         self.image_cache = _build_image_cache(image_cache)
         self._epoch = _SharedEpoch()
+        self._images: ImageFinder | None = None
         self._schema: LandmarkSchema | None = None
         self._full_schema = LandmarkSchema.load(schema) if schema is not None else None
         if self._full_schema is None and self.SCHEMA is not None:
@@ -187,8 +198,24 @@ class LandmarkDataset(BaseDataset):
         return annotations.records
 
     def image_path(self, name: str) -> str:
-        """Return the path of an image file named relative to the image folder."""
-        return os.path.join(self.data_root, self.image_dir, name)
+        """Return the path of an image that the annotation names relative to the image folder.
+
+        See :class:`~mmlandmark.datasets.image_paths.ImageFinder` for what is found.
+
+        Raises:
+            ValueError: It lies outside of ``data_root``, or several files could be meant.
+        """
+        return self.find_image(os.path.join(self.data_root, self.image_dir, name), name)
+
+    def find_image(self, path: str, name: str) -> str:
+        """Return the path of an image that should be at ``path``; see :meth:`image_path`."""
+        if self._images is None:
+            folders = (self.data_root, os.path.join(self.data_root, self.image_dir))
+            self._images = ImageFinder(folders, self.outside_root)
+        try:
+            return self._images.find(path, name)
+        except ValueError as error:
+            raise ValueError(f"{self._title()}: {error}") from None
 
     def wants_split(self, name: str) -> bool:
         """Whether records of split ``name`` are asked for."""
@@ -224,14 +251,18 @@ class LandmarkDataset(BaseDataset):
         """Return the selected records, complete and checked."""
         if self.data_root and not os.path.isdir(self.data_root):
             raise FileNotFoundError(f"{type(self).__name__}: data_root {self.data_root!r} does not exist")
-        records = self.load_records()
-        check_unique(records)
+        records = self._in_order(self.load_records())
+        check_ids(records)
         if self.group_pattern is not None:
             name_groups(records, self.group_pattern)
         records = self._select_ids(self._select_fold(self._select_split(records)))
         if not records:
             raise ValueError(f"{self._title()}: no records are left for {self._selection()}")
         records = self._check_images(records)
+        if self.y_up:
+            for record in records:
+                turn_y(record)
+            print_log(f"{self._title()}: y_up, so y of {len(records)} samples became H - 1 - y", "current")
         if self._full_schema is None:
             self._full_schema = self._infer_schema(records)
         chosen = self._narrow_schema()
@@ -242,6 +273,13 @@ class LandmarkDataset(BaseDataset):
                     if key in record:
                         record[key] = record[key].take(chosen, axis=1 if key == "readings" else 0)
         return records
+
+    def _in_order(self, records: list[dict]) -> list[dict]:
+        """Bring the points of a release into the order of the schema that is asked for."""
+        if self.SCHEMA is None or self._full_schema is None:
+            return records
+        own, wanted = LandmarkSchema.load(self.SCHEMA), self._full_schema.landmarks
+        return in_order(records, own, wanted, f"{type(self).__name__}, schema {own.name!r}")
 
     def _title(self) -> str:
         return f"{type(self).__name__}({self.ann_file or self.data_root!r})"
@@ -296,25 +334,17 @@ class LandmarkDataset(BaseDataset):
         return [by_id[i] for i in wanted]
 
     def _check_images(self, records: list[dict]) -> list[dict]:
-        if self.missing_images == "keep":
-            return records
-        lost = missing_files(records)
-        if lost and self.missing_images == "raise":
-            raise FileNotFoundError(
-                f"{len(lost)} of {len(records)} images do not exist, first {lost[0]['img_path']!r} "
-                f"({describe(lost[0])}); check data_root and image_dir, or set missing_images='drop'"
-            )
-        if lost:
-            print_log(
-                f"{self._title()}: {len(lost)} of {len(records)} images do not exist, dropped", "current"
-            )
-        gone = {id(r) for r in lost}
-        kept = [r for r in records if id(r) not in gone]
-        if not kept:
-            raise FileNotFoundError(
-                f"{self._title()}: none of {len(records)} images exists, e.g. {lost[0]['img_path']!r}"
-            )
-        return kept
+        try:
+            told, self._images = self._images and self._images.said(), None
+        except ValueError as error:
+            raise ValueError(f"{self._title()}: {error}") from None
+        if told:
+            print_log(f"{self._title()}: {told}", "current")
+        return (
+            records
+            if self.missing_images == "keep"
+            else with_images(records, self._title(), self.missing_images == "drop")
+        )
 
     @staticmethod
     def _infer_schema(records: list[dict]) -> LandmarkSchema:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmlandmark.datasets.image_files import image_shape
+from mmlandmark.datasets.table_files import legacy_text
+from mmlandmark.datasets.values import is_number, number_of, sample_id_of
 from mmlandmark.structures import LandmarkSchema
+from mmlandmark.utils.shipped import shipped_file
 
 # A landmark further outside than this fraction of the image side is a mistake of units or of frame, not
 # an annotation at the border. Nearer ones are left to tools/check_dataset.py.
@@ -31,15 +36,15 @@ def spacing_of(value: float | Sequence[float] | None, dims: int, where: str) -> 
     """
     if value is None:
         return None
-    try:
-        numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: spacing {value!r} is not a number or a list of numbers") from error
+    given = list(value) if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) else [value]
+    if not all(is_number(number) for number in given):
+        raise ValueError(f"{where}: spacing {value!r:.80} is not a number or a list of numbers")
+    numbers = np.array([number_of(number, where, "spacing") for number in given])
     if numbers.shape == (1,):
         numbers = np.repeat(numbers, dims)
     if numbers.shape != (dims,) or not (np.isfinite(numbers) & (numbers > 0)).all():
         raise ValueError(
-            f"{where}: spacing must be one or {dims} positive numbers (mm per pixel), got {value!r}; "
+            f"{where}: spacing must be one or {dims} positive numbers (mm per pixel), got {value!r:.80}; "
             "leave it out where it is not known"
         )
     return tuple(float(n) for n in numbers)
@@ -55,7 +60,11 @@ def points_of(value: Any, schema: LandmarkSchema, where: str) -> np.ndarray:
     count, dims = len(schema), schema.dims
     if value is None:
         return np.full((count, dims), np.nan, dtype=np.float32)
-    points = np.asarray(value, dtype=np.float32)
+    try:
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+            points = np.asarray(value, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: landmarks are no ({count}, {dims}) numbers: {error}") from error
     if points.ndim != 2 or points.shape[1] != dims:
         raise ValueError(
             f"{where}: landmarks must be ({count}, {dims}) for schema {schema.name!r}, got {points.shape}"
@@ -121,17 +130,28 @@ def complete_record(
     for key, dtype in (("visibility", np.int8), ("weights", np.float32)):
         if whole.get(key) is None:
             whole.pop(key, None)
-            continue
-        whole[key] = np.asarray(whole[key], dtype=dtype)
-        if whole[key].shape != (len(schema),):
-            raise ValueError(f"{where}: {key} must have {len(schema)} entries, got shape {whole[key].shape}")
-    if not set(np.unique(whole.get("visibility", 1))) <= {-1, 0, 1}:
-        raise ValueError(f"{where}: visibility must be 1 (annotated), 0 (not annotated) or -1 (absent)")
-    if "weights" in whole and not (np.isfinite(whole["weights"]) & (whole["weights"] >= 0)).all():
-        raise ValueError(f"{where}: weights must be finite and not negative")
+        else:
+            whole[key] = _per_landmark(whole[key], key, len(schema), where).astype(dtype)
     if whole.get("ori_shape") is not None:
         check_frame(whole["landmarks"], whole["ori_shape"], where)
     return whole
+
+
+def _per_landmark(value: Any, key: str, count: int, where: str) -> np.ndarray:
+    """Return ``visibility`` or ``weights`` as (K,) float64."""
+    if not isinstance(value, list | tuple | np.ndarray) or np.ndim(value) != 1 or len(value) != count:
+        shape = (
+            f"got shape {np.shape(value)}" if isinstance(value, list | np.ndarray) else f"got {value!r:.80}"
+        )
+        raise ValueError(f"{where}: {key} must have {count} entries, {shape}")
+    if key == "visibility":  # where true is 1, annotated
+        value = [int(entry) if isinstance(entry, bool | np.bool_) else entry for entry in value]
+    numbers = np.array([number_of(entry, where, key) for entry in value])
+    if key == "visibility" and not set(numbers) <= {-1, 0, 1}:
+        raise ValueError(f"{where}: visibility must be 1 (annotated), 0 (not annotated) or -1 (absent)")
+    if key == "weights" and not (np.isfinite(numbers) & (numbers >= 0)).all():
+        raise ValueError(f"{where}: weights must be finite and not negative")
+    return numbers
 
 
 def check_frame(points: np.ndarray, shape: Sequence[int], where: str) -> None:
@@ -154,10 +174,11 @@ def check_frame(points: np.ndarray, shape: Sequence[int], where: str) -> None:
         )
 
 
-def check_unique(records: Sequence[dict[str, Any]]) -> None:
-    """Raise ValueError when two records share a ``sample_id``, naming both places."""
+def check_ids(records: Sequence[dict[str, Any]]) -> None:
+    """Raise ValueError when two records share a ``sample_id``, naming both places, or one is no name."""
     first: dict[str, dict[str, Any]] = {}
     for record in records:
+        sample_id_of(record["sample_id"], str(record.get("source") or "a record"))
         other = first.setdefault(str(record["sample_id"]), record)
         if other is not record:
             raise ValueError(
@@ -287,9 +308,25 @@ def fold_lists(folder: Path, fold: str) -> dict[str, str]:
     return {**{i: f"not {fold}" for i in train}, **{i: fold for i in test}}
 
 
-def missing_files(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the records whose image file does not exist."""
-    return [r for r in records if r.get("img_path") is not None and not os.path.isfile(r["img_path"])]
+def turn_y(record: dict[str, Any]) -> None:
+    """Count y of a record's points from the top: H - 1 - y, where y = 0 is the centre of the bottom row.
+
+    Raises:
+        ValueError: The height of the image is not known: the record says none, and there is no image.
+    """
+    path = record.get("img_path")
+    if record.get("ori_shape") is None:
+        if path is None or not os.path.isfile(path):
+            raise ValueError(
+                f"{describe(record)}: y_up counts from the image's bottom, so it needs the image, or its "
+                f"width and height in the annotation; {path!r} does not exist"
+            )
+        record["ori_shape"] = image_shape(path)
+    for key in ("landmarks", "readings"):
+        if record.get(key) is not None:
+            points = np.array(record[key], dtype=np.float64)
+            points[..., 1] = record["ori_shape"][-2] - 1 - points[..., 1]
+            record[key] = points
 
 
 def subset_schema(schema: LandmarkSchema, landmarks: Sequence[int | str]) -> tuple[LandmarkSchema, list[int]]:
@@ -337,19 +374,37 @@ def subset_schema(schema: LandmarkSchema, landmarks: Sequence[int | str]) -> tup
 def read_ids(ids: str | Path | Sequence[str | int], root: str = "") -> tuple[list[str], str]:
     """Return sample ids from a list or a text file, and a name of where they come from.
 
+    Args:
+        ids: The ids, or a file with one id a line: below ``root`` or, as a tool prints it, below the folder
+            in which the program runs; ``mmlandmark::<path>`` is one that is shipped with the configs.
+        root: Folder of the data.
+
     Raises:
         FileNotFoundError: The text file does not exist.
-        ValueError: There is no id, or one is listed twice.
+        ValueError: There is no id, or one is listed twice; or two files of that name say different things.
     """
     if isinstance(ids, (str, Path)):
-        path = Path(root, os.path.expandvars(os.path.expanduser(ids)))
-        if not path.is_file():
-            raise FileNotFoundError(f"the list of ids {str(path)!r} does not exist")
-        found, where = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()], str(path)
-        found = [line for line in found if line]
+        name = os.path.expandvars(os.path.expanduser(ids))
+        path = shipped_file(str(name)) or _id_list(name, root)
+        given: Sequence[Any] = [line.strip() for line in legacy_text(path).split("\n") if line.strip()]
+        where = str(path)
     else:
-        found, where = [str(i) for i in ids], "ids"
-    doubles = sorted({i for i in found if found.count(i) > 1})
+        given, where = ids, "ids"
+    found = [sample_id_of(i, where) for i in given]
+    doubles = sorted(i for i, times in Counter(found).items() if times > 1)
     if not found or doubles:
         raise ValueError(f"{where}: " + (f"ids listed twice: {doubles[:5]}" if doubles else "no ids"))
     return found, where
+
+
+def _id_list(name: str, root: str) -> Path:
+    """Return the file of that name below the folder of the data, or else below the current one."""
+    path, here = Path(root, name), Path(name)
+    if not path.is_file() and not here.is_file():
+        tried = str(path) if path == here else f"{path}' or '{here}"
+        raise FileNotFoundError(f"the list of ids '{tried}' does not exist")
+    if path.is_file() and here.is_file() and path.read_bytes() != here.read_bytes():
+        raise ValueError(
+            f"there are two lists of ids that differ, {path} and {here.resolve()}; give a whole path"
+        )
+    return path if path.is_file() else here

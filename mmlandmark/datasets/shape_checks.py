@@ -1,93 +1,314 @@
-"""The typical shape of a dataset, and how far every record is from it."""
+"""Shapes unlike the others: misplaced and exchanged landmarks, mirror images, shapes moved as a whole."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
 import numpy as np
 
-_ROUNDS = 4
+from mmlandmark.datasets.check_cases import Cases, Finding
+from mmlandmark.datasets.shape_model import (
+    Alignment,
+    ShapeModel,
+    Tails,
+    align,
+    both_sides,
+    cross_fitted,
+    find_typical,
+    mirror_image,
+)
+
+_OTHER_SIDE = 0.5  # a mirror image fits at least this much better
+_RARE = 0.15  # of the samples: more mirror images are views from the other side
+_SUSPECTS = 5  # landmarks of a shape that are tried as the cause
+_TURNED = 0.35  # radians between two explanations for one of them to be the better
 
 
-def shape_residuals(points: np.ndarray, min_records: int = 10) -> np.ndarray | None:
-    """Return the distance of every landmark from the typical shape after a similarity alignment.
+@dataclass(frozen=True)
+class Limits:
+    """Thresholds of the checks of shapes; see :class:`~mmlandmark.datasets.checks.Thresholds`."""
 
-    The typical shape is the median of the aligned shapes, so that faults do not bend it.
+    shape: float
+    landmark: float
+    position: float
+    min_records: int
+
+
+class Judge:
+    """Tells how unusual shapes are, by what is usual in a set of shapes.
 
     Args:
         points: (N, K, D) landmarks in pixels, NaN where missing.
-        min_records: Fewer usable records tell nothing.
+        limits: When something is unusual.
 
-    Returns:
-        (N, K) distances in units of the typical shape's size (root mean square distance from its centre),
-        NaN for missing landmarks and unusable records; None if there are too few records.
+    Attributes:
+        rows: Records that are judged: with landmarks enough to be aligned.
+        sides: Whether mirror images are usual in this set.
+        mirrored: (N,) bool: fits clearly better when it is mirrored.
+        poses: How every record lies in its image, seen from the side that fits.
+        single: (N, K) how far every landmark is from where the others say it is, in standard deviations.
+        whole: (N,) how unlike the others a shape is, in standard deviations.
+        threshold: Of ``single``.
     """
-    typical = typical_shape(points, min_records)
+
+    def __init__(self, points: np.ndarray, typical: np.ndarray, limits: Limits) -> None:
+        plain, other = both_sides(points, typical)
+        self.points, self.typical, self.limits = points, typical, limits
+        self.rows = np.flatnonzero(np.isfinite(plain.residuals) & np.isfinite(plain.shapes).any(axis=(1, 2)))
+        with np.errstate(invalid="ignore"):
+            self.mirrored = other.residuals < _OTHER_SIDE * plain.residuals
+            flipped = other.residuals < plain.residuals
+        share = self.mirrored[self.rows].mean() if len(self.rows) else 0.0
+        if share > 1 - _RARE:  # what is called typical is the rare side
+            typical = self.typical = mirror_image(typical)
+            plain, other = both_sides(points, typical)
+            self.mirrored, flipped, share = ~self.mirrored, ~flipped, 1 - share
+        self.sides = bool(share > _RARE)
+        self.flipped = flipped
+        self.poses = _choose(flipped, plain, other)
+        # A model of few shapes is rough.
+        self.threshold = limits.landmark * (1 + 8 / max(len(self.rows), 1))
+        trusted = np.isfinite(self.poses.shapes).any(axis=(1, 2))
+        self._score(trusted)
+        # What looks wrong must not tell what is usual.
+        with np.errstate(invalid="ignore"):
+            wrong = (self.single > self.threshold).any(axis=1) | (self.whole > limits.shape)
+        if 2 * (trusted & ~wrong).sum() > trusted.sum():
+            self._score(trusted & ~wrong)
+
+    def _score(self, trusted: np.ndarray) -> None:
+        single, whole, self.models = cross_fitted(self.poses.shapes, self.typical, trusted)
+        self._tails = Tails.match(single[trusted], self.points.shape[2], quantile=0.95)
+        self.single = self._tails.rescaled(single)
+        logs = np.log(np.maximum(whole, 1e-6))
+        middle = float(np.nanmedian(logs[trusted]))
+        spread = 1.4826 * float(np.nanmedian(np.abs(logs[trusted] - middle)))
+        self.whole = (logs - middle) / max(spread, 0.05)
+
+    def judge(self, shapes: np.ndarray, model: ShapeModel) -> np.ndarray:
+        """Return (M, K) scores like ``single`` of other shapes (M, K, D) in pixels."""
+        plain, other = both_sides(shapes, self.typical)
+        with np.errstate(invalid="ignore"):
+            aligned = _choose(other.residuals < plain.residuals, plain, other).shapes
+        return self._tails.rescaled(model.distances(aligned)[0])
+
+
+def _choose(flipped: np.ndarray, plain: Alignment, other: Alignment) -> Alignment:
+    """Return the alignment of the mirrored shape where ``flipped``, of the shape as it is elsewhere."""
+
+    def pick(name: str) -> np.ndarray:
+        first, second = getattr(plain, name), getattr(other, name)
+        return np.where(flipped.reshape(-1, *[1] * (first.ndim - 1)), second, first)
+
+    return Alignment(*(pick(name) for name in Alignment.__dataclass_fields__))
+
+
+def shape_faults(cases: Cases, limits: Limits) -> Iterator[Finding]:
+    """Shapes, single landmarks, mirror images and positions that do not fit the others."""
+    points = cases.clean
+    enough = (np.isfinite(points).all(axis=2).sum(axis=1) > points.shape[2]).sum()
+    typical = find_typical(points) if enough >= limits.min_records else None
     if typical is None:
+        return
+    judge = Judge(points, typical, limits)
+    moved = list(_turned(cases, judge))
+    yield from moved
+    named = {(finding.split, finding.sample_id) for finding in moved}
+    yield from _outliers(cases, judge)
+    for finding in _positions(cases, judge):
+        if (finding.split, finding.sample_id) not in named:
+            yield finding
+
+
+# ---- single landmarks and whole shapes -----------------------------------------------------------
+
+
+def _outliers(cases: Cases, judge: Judge) -> Iterator[Finding]:
+    with np.errstate(invalid="ignore"):
+        worst = np.nanmax(np.where(np.isnan(judge.single), -1.0, judge.single), axis=1)
+    for n in judge.rows:
+        if worst[n] > judge.threshold:
+            yield from _explained(cases, judge, int(n))
+        elif judge.whole[n] > judge.limits.shape:
+            yield _unlike(cases, judge, int(n), judge.whole[n])
+
+
+def _explained(cases: Cases, judge: Judge, n: int) -> Iterator[Finding]:
+    """Find what has to change for the shape to fit: two landmarks exchanged, some moved, or all of it."""
+    scores = judge.single[n]
+    swap = _best_swap(cases, judge, n)
+    if swap is not None:
+        a, b, after = swap
+        message = f"{cases.at(n, a)} and {cases.at(n, b)} seem to be exchanged"
+        yield cases.finding(
+            n, "swapped landmarks", message, landmarks=(a, b), score=float(np.nanmax(scores) - after)
+        )
+        return
+    removed = _causes(judge, n)
+    if removed is None:
+        yield _unlike(cases, judge, n, max(judge.whole[n], float(np.nanmax(scores))))
+        return
+    for k, score in removed:
+        message = (
+            f"{cases.at(n, k)} is not where the other landmarks say it is ({score:.1f} standard deviations)"
+        )
+        yield cases.finding(n, "landmark outlier", message, landmarks=(k,), score=score)
+
+
+def _unlike(cases: Cases, judge: Judge, n: int, score: float) -> Finding:
+    k = int(np.nanargmax(judge.single[n]))
+    message = f"unlike the other shapes ({score:.1f} standard deviations); farthest is {cases.at(n, k)}"
+    return cases.finding(n, "shape outlier", message, landmarks=(k,), score=float(score))
+
+
+def _best_swap(cases: Cases, judge: Judge, n: int) -> tuple[int, int, float] | None:
+    """Return the pair of landmarks whose exchange makes the shape fit, and its worst score then."""
+    suspects = _worst(judge.single[n], judge.threshold)
+    pairs = list(combinations(suspects, 2))
+    pairs += [p for p in cases.schema.flip_pairs if set(p) & set(suspects) and p not in pairs]
+    pairs = [p for p in pairs if np.isfinite(judge.points[n, list(p)]).all()]
+    if not pairs:
         return None
-    return np.stack([np.linalg.norm(align(p, typical) - typical, axis=1) for p in points])
-
-
-def typical_shape(points: np.ndarray, min_records: int = 10) -> np.ndarray | None:
-    """Return the (K, D) median shape, centred and of size one, or None; see :func:`shape_residuals`."""
-    usable = points[_usable(points)]
-    if len(usable) < min_records or np.isnan(usable).all(axis=(0, 2)).any():
+    tried = np.repeat(judge.points[n][None], len(pairs), axis=0)
+    for row, (a, b) in enumerate(pairs):
+        tried[row, [a, b]] = tried[row, [b, a]]
+    worst = np.nanmax(judge.judge(tried, judge.models[n]), axis=1)
+    best = int(np.argmin(worst))
+    if worst[best] > min(judge.threshold, 0.6 * float(np.nanmax(judge.single[n]))):
         return None
-    typical = usable[np.isfinite(usable).all(axis=2).sum(axis=1).argmax()]
-    if np.isnan(typical).any():
-        # No record is complete: begin with the median of the positions.
-        typical = np.nanmedian(usable, axis=0)
-    typical = _normalised(typical)
-    for _ in range(_ROUNDS):
-        typical = _normalised(np.nanmedian([align(p, typical) for p in usable], axis=0))
-    return typical
+    a, b = sorted(pairs[best])
+    return a, b, float(worst[best])
 
 
-def mirrored_shapes(points: np.ndarray, residuals: np.ndarray) -> list[int]:
-    """Return the records that fit the typical shape at least twice as well after a mirroring.
+def _causes(judge: Judge, n: int) -> list[tuple[int, float]] | None:
+    """Return the landmarks without which the rest fits, with their scores, or None if they are many."""
+    shape, dims = judge.points[n].copy(), judge.points.shape[2]
+    present = int(np.isfinite(shape).all(axis=1).sum())
+    removed: list[tuple[int, float]] = []
+    scores = judge.single[n]
+    for _ in range(max(1, min(present // 4, present - dims - 1))):
+        suspects = _worst(scores, judge.threshold)
+        tried = np.repeat(shape[None], len(suspects), axis=0)
+        for row, k in enumerate(suspects):
+            tried[row, k] = np.nan
+        after = judge.judge(tried, judge.models[n])
+        sums = np.nansum(np.maximum(after - judge.threshold, 0), axis=1) + 1e-3 * np.nanmax(after, axis=1)
+        best = int(np.argmin(sums))
+        removed.append((int(suspects[best]), float(scores[suspects[best]])))
+        shape, scores = tried[best], after[best]
+        if np.nanmax(scores) <= judge.threshold:
+            return removed
+    return None
 
-    Args:
-        points: (N, K, D) landmarks in pixels.
-        residuals: (N, K) what :func:`shape_residuals` gave for them.
-    """
-    typical = typical_shape(points)
-    if typical is None:
-        return []
-    mirror = points * np.array([-1.0] + [1.0] * (points.shape[2] - 1))
-    found = []
-    for n in np.flatnonzero(_usable(points)):
-        other = np.linalg.norm(align(mirror[n], typical) - typical, axis=1)
-        if np.nanmean(other**2) < 0.25 * np.nanmean(residuals[n] ** 2):
-            found.append(int(n))
-    return found
+
+def _worst(scores: np.ndarray, threshold: float) -> list[int]:
+    """Return the landmarks with the highest scores, at most a few, two at least."""
+    order = np.argsort(-np.nan_to_num(scores, nan=-1.0))
+    count = int(np.clip((scores[order] > threshold).sum(), 2, _SUSPECTS))
+    return [int(k) for k in order[:count] if np.isfinite(scores[k])]
 
 
-def align(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return ``points`` moved, turned and scaled (not mirrored) to fit ``target`` in the least squares.
+# ---- how shapes lie in their images --------------------------------------------------------------
 
-    Args:
-        points: (K, D) landmarks, NaN where missing; these do not take part.
-        target: (K, D) complete shape.
-    """
-    seen = np.isfinite(points).all(axis=1)
-    dims = points.shape[1]
-    if seen.sum() <= dims:
-        return np.full_like(points, np.nan)
-    center, goal = points[seen].mean(axis=0), target[seen].mean(axis=0)
-    source, destination = points[seen] - center, target[seen] - goal
-    left, sizes, right = np.linalg.svd(source.T @ destination)
-    signs = np.ones(dims)
+
+def _turned(cases: Cases, judge: Judge) -> Iterator[Finding]:
+    """Mirror images where there should be none, and shapes that a change of axes would bring upright."""
+    usual = _mean_rotation(judge.poses.rotations[judge.rows])
+    angles = _angles(judge.poses.rotations, usual)
+    usually = float(np.median(angles[judge.rows])) if len(judge.rows) else np.pi
+    limit = max(3 * usually, 2 * _TURNED)
+    for n in judge.rows:
+        if judge.mirrored[n] and not judge.sides:
+            # Shapes that lie in any direction do not tell which axis was mirrored.
+            axes = _AXES if usually < _TURNED else {}
+            kind = _best_axes(cases, judge, n, usual, {"mirrored shape": _mirror, **axes})
+        elif judge.sides and angles[n] > limit:
+            kind = _best_axes(cases, judge, n, usual, {"": lambda points, size: points, **_AXES})
+        else:
+            continue
+        if kind == "mirrored shape":
+            message = "fits the other shapes much better when it is mirrored"
+        elif kind:
+            message = f"lies in its image like the others when {_CHANGES[kind]}"
+        else:
+            continue
+        yield cases.finding(int(n), kind, message, score=float(angles[n]))
+
+
+def _mirror(points: np.ndarray, size: np.ndarray) -> np.ndarray:
+    return mirror_image(points)
+
+
+def _from_bottom(points: np.ndarray, size: np.ndarray) -> np.ndarray:
+    return points * np.array([1.0, -1.0] + [1.0] * (points.shape[1] - 2))
+
+
+def _exchanged(points: np.ndarray, size: np.ndarray) -> np.ndarray:
+    return points[:, [1, 0, *range(2, points.shape[1])]]
+
+
+_AXES = {"y from the bottom": _from_bottom, "x and y exchanged": _exchanged}
+_CHANGES = {
+    "y from the bottom": "y is counted from the top",
+    "x and y exchanged": "x and y change places",
+}
+
+
+def _best_axes(cases: Cases, judge: Judge, n: int, usual: np.ndarray, choices: dict) -> str:
+    """Return the change of axes after which the shape is turned like the others; the first if in doubt."""
+    names = list(choices)
+    changed = np.stack([choices[name](judge.points[n], cases.sizes[n]) for name in names])
+    if judge.sides:
+        # The side was free: take for every change the one that is turned less.
+        plain, other = both_sides(changed, judge.typical)
+        poses = _choose(other.residuals < plain.residuals, plain, other)
+    else:
+        poses = align(changed, judge.typical)
+    angles = _angles(poses.rotations, usual)
+    best = int(np.argmin(angles))
+    return names[best] if angles[best] < angles[0] - _TURNED else names[0]
+
+
+def _mean_rotation(rotations: np.ndarray) -> np.ndarray:
+    """Return the (D, D) rotation nearest to the median of rotations (N, D, D)."""
+    left, _, right = np.linalg.svd(np.median(rotations, axis=0))
+    signs = np.ones(len(left))
     signs[-1] = np.sign(np.linalg.det(left @ right))
-    scale = (sizes * signs).sum() / max(float((source**2).sum()), 1e-12)
-    return (points - center) @ (left * signs) @ right * scale + goal
+    return (left * signs) @ right
 
 
-def _usable(points: np.ndarray) -> np.ndarray:
-    """(N,) bool: more than D landmarks, and not all in one place."""
-    seen = np.isfinite(points).all(axis=2, keepdims=True)
-    low = np.where(seen, points, np.inf).min(axis=1)
-    high = np.where(seen, points, -np.inf).max(axis=1)
-    return (seen.sum(axis=(1, 2)) > points.shape[2]) & (high > low).any(axis=1)
+def _angles(rotations: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Return the angles in radians between rotations (N, D, D) and one, (N,)."""
+    dims = usual.shape[0]
+    trace = np.einsum("nij,ij->n", rotations, usual)
+    return np.arccos(np.clip((trace - (dims - 2)) / 2, -1, 1))
 
 
-def _normalised(shape: np.ndarray) -> np.ndarray:
-    centred = shape - shape.mean(axis=0)
-    return centred / np.sqrt((centred**2).sum(axis=1).mean())
+def _positions(cases: Cases, judge: Judge) -> Iterator[Finding]:
+    """Shapes that lie elsewhere, larger, smaller or more turned in their images than the others."""
+    rows, poses, dims = judge.rows, judge.poses, judge.points.shape[2]
+    # Mirroring turned the centre round; it is wanted where it was.
+    centers = np.where(judge.flipped[:, None], mirror_image(poses.centers), poses.centers)[rows]
+    scales, sizes = poses.scales[rows], cases.sizes[rows]
+    known = np.isfinite(sizes).all(axis=1)
+    if known.all():
+        centers, scales = centers / sizes, scales / np.sqrt(sizes.prod(axis=1)) ** (2 / dims)
+    offset = centers - np.median(centers, axis=0)
+    spread = 1.4826 * np.median(np.abs(offset), axis=0)
+    spread = np.maximum(spread, 0.02 if known.all() else 0.1 * float(np.median(scales)))
+    size = np.abs(np.log(scales) - np.median(np.log(scales)))
+    angle = _angles(poses.rotations[rows], _mean_rotation(poses.rotations[rows]))
+    measures = {
+        "shifted": (np.sqrt(((offset / spread) ** 2).sum(axis=1)), dims, 0.3),
+        "larger or smaller": (size, 1, 0.03),
+        "turned": (angle, 1, 0.03),
+    }
+    limit = judge.limits.position * (1 + 8 / max(len(rows), 1))
+    for what, (values, degrees, least) in measures.items():
+        values = np.maximum(values, least)
+        scores = Tails.match(values, degrees, quantile=0.9).rescaled(values)
+        for row in np.flatnonzero(scores > limit):
+            message = f"the whole shape is {what} unlike the others ({scores[row]:.1f} standard deviations)"
+            yield cases.finding(int(rows[row]), "position outlier", message, score=float(scores[row]))

@@ -14,17 +14,7 @@ from mmengine.config import Config
 
 from mmlandmark import registry
 from mmlandmark.engine import mmengine_cures
-
-# Keys a run understands; anything else at the top of a config is a variable of its author.
-KNOWN_KEYS = frozenset(
-    """
-    auto_scale_lr cfg custom_hooks custom_imports data_preprocessor default_hooks default_scope env_cfg
-    experiment_name find_unused_parameters launcher load_from load_strict log_level log_processor model
-    model_wrapper_cfg optim_wrapper param_scheduler randomness resume runner_type stages sync_bn test_cfg
-    test_dataloader test_evaluator train_cfg train_dataloader val_cfg val_dataloader val_evaluator
-    vis_backends visualizer work_dir
-    """.split()  # noqa: SIM905  a list of 38 quoted words reads worse
-)
+from mmlandmark.utils.config_hash import KNOWN_KEYS
 
 
 class ConfigError(ValueError):

@@ -31,10 +31,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from pathlib import Path
 from typing import Any
 
 from mmlandmark.utils.checkpoint import check_state_dict, fetch_checkpoint, load_checkpoint
+from mmlandmark.utils.shipped import shipped_file
 
 
 def install() -> None:
@@ -104,12 +104,6 @@ def install_strict_pretrained() -> None:
     WEIGHT_INITIALIZERS.register_module("Pretrained", force=True, module=StrictPretrainedInit)
 
 
-def config_root() -> Path:
-    """Return the folder of the configs: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
-
-
 def install_config_scope() -> None:
     """Let configs of other packages start from ``_base_ = 'mmlandmark::method/name.py'``."""
     from mmengine.config import config, utils
@@ -120,13 +114,11 @@ def install_config_scope() -> None:
     original = config.Config._get_cfg_path
 
     def get_cfg_path(cfg_path: str, filename: str) -> tuple:
-        scope, marker, name = cfg_path.partition("::")
-        if marker and scope == "mmlandmark":
-            path = config_root() / name
-            if not path.is_file():
-                raise FileNotFoundError(
-                    f"{filename}: _base_ {cfg_path!r} is not among the configs in {config_root()}"
-                )
+        try:
+            path = shipped_file(cfg_path)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{filename}: _base_ {error}") from error
+        if path is not None:
             # No scope: names in these configs are found from the scope of the config that inherits them.
             return str(path), None
         return original(cfg_path, filename)

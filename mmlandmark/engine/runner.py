@@ -19,6 +19,7 @@ from mmengine.runner import runner as _mmengine_runner
 from torch import nn
 
 from mmlandmark.engine import mmengine_cures
+from mmlandmark.engine.inputs import inputs_of, trained_on
 from mmlandmark.utils.checkpoint import (
     check_state_dict,
     put_training_apart,
@@ -61,6 +62,7 @@ class LandmarkRunner(Runner):
     """
 
     unfinished = False  # set by what ends a run before its end
+    inputs: dict[str, Any] = {}  # what it is made of beside its config, for the checkpoint's meta
 
     def setup_env(self, env_cfg: dict) -> None:
         """Start gloo where MMEngine would ask for CUDA, then do as MMEngine does.
@@ -121,6 +123,7 @@ class LandmarkRunner(Runner):
             UnfinishedRun: A hook saved the run and ended it, as its time was over.
         """
         self._check_landmarks()
+        self._note_inputs()
         self.register_hook(_LastValidation(), priority="VERY_HIGH")
         model = super().train()
         if self.unfinished:
@@ -129,6 +132,12 @@ class LandmarkRunner(Runner):
                 f"{self.max_epochs}; run again with --resume to go on"
             )
         return model
+
+    def _note_inputs(self) -> None:
+        """Keep in every checkpoint what the run is made of; one that is resumed brings what it began with."""
+        if not self._resume:
+            data = trained_on(self.train_dataloader.dataset)
+            self.inputs = dict(inputs=inputs_of(self.cfg), trained_on=data)
 
     def test(self) -> dict:
         """Check data against the model, then test."""
@@ -173,6 +182,9 @@ class LandmarkRunner(Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location)
         put_training_back(loaded, model)
+        if self._resume:
+            meta = loaded.get("meta") or {}
+            self.inputs = {key: meta[key] for key in ("inputs", "trained_on") if key in meta}
         if strict:
             weights = loaded.get("state_dict", loaded)
             check_state_dict(
@@ -207,6 +219,7 @@ class LandmarkRunner(Runner):
         def atomically(checkpoint: dict, path: str, **_: Any) -> None:
             model = self.model.module if is_model_wrapper(self.model) else self.model
             put_training_apart(checkpoint, model)
+            checkpoint["meta"].update(self.inputs)
             save_checkpoint(checkpoint, path)
 
         with _replaced("save_checkpoint", atomically):

@@ -49,11 +49,28 @@ def load_teacher(teacher: dict[str, Any]) -> tuple[BaseDetector, Config | None, 
                 raise
             raise ConfigError(f"{error}; say with model.teacher.config what the teacher is") from error
         model = config.model
+    detector = _with_weights(model, checkpoint, f"teacher {path}")
+    return detector, config, checkpoint.get("meta", {}).get("dataset_meta") or {}
+
+
+def load_detector(path: str | Path) -> tuple[BaseDetector, Config]:
+    """Return the detector of a checkpoint, in the mode of the test, and the config that lies beside it.
+
+    Raises:
+        ConfigError: There is no config.
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: It cannot be loaded safely, or holds the weights of another model.
+    """
+    checkpoint, config = load_checkpoint(path), config_of_run(Path(path).parent)
+    return _with_weights(config.model, checkpoint, str(path)), config
+
+
+def _with_weights(model: dict, checkpoint: dict[str, Any], where: str) -> BaseDetector:
     detector = MODELS.build(model)
     put_training_back(checkpoint, detector)
-    check_state_dict(detector, checkpoint.get("state_dict", checkpoint), f"teacher {path}")
+    check_state_dict(detector, checkpoint.get("state_dict", checkpoint), where)
     detector.load_state_dict(checkpoint.get("state_dict", checkpoint))
-    return detector.eval(), config, checkpoint.get("meta", {}).get("dataset_meta") or {}
+    return detector.eval()
 
 
 def check_teacher(

@@ -16,7 +16,14 @@ from mmlandmark.evaluation.functional import (
 )
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
 from mmlandmark.evaluation.metrics import CaseMetric, CoordinateMetric, LandmarkMetric
-from mmlandmark.evaluation.record import compare_records, read_records, record_results, split_hash
+from mmlandmark.evaluation.published import PublishedTable, published_page, read_published
+from mmlandmark.evaluation.record import (
+    compare_records,
+    read_records,
+    read_superseded,
+    record_results,
+    split_hash,
+)
 from mmlandmark.evaluation.report import LandmarkReport, without_nan
 from mmlandmark.evaluation.tables import results_table
 
@@ -27,6 +34,7 @@ __all__ = [
     "LandmarkMetric",
     "LandmarkReport",
     "PairedTest",
+    "PublishedTable",
     "compare_records",
     "coordinate_mse",
     "cumulative_curve",
@@ -38,8 +46,11 @@ __all__ = [
     "paired_test",
     "pearson_rho",
     "per_image_mean",
+    "published_page",
+    "read_published",
     "radial_errors",
     "read_records",
+    "read_superseded",
     "record_results",
     "reference_scale",
     "results_table",

@@ -11,6 +11,7 @@ from typing import Any
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
 from mmlandmark.evaluation.report import dump_json, without_nan
 from mmlandmark.utils.files import atomic_write_text
+from mmlandmark.utils.table_text import markdown_text
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class FoldReport:
         titles = [metric_title(key, keys).removeprefix(f"{prefix} ") for key in keys]
         misses = {k: t.replace("SDR", "EDR") for k, t in zip(keys, titles, strict=True) if "SDR" in t}
         rows = [
-            [name, str(self.images[name]), *_cells(keys, misses, [values])]
+            [markdown_text(name), str(self.images[name]), *_cells(keys, misses, [values])]
             for name, values in self.folds.items()
         ]
         rows.append(["all", str(sum(self.images.values())), *_cells(keys, misses, [self.pooled])])

@@ -111,6 +111,29 @@ def read_records(files: Iterable[str | Path], by_file: bool = False) -> dict[str
     }
 
 
+def read_superseded(folder: str | Path) -> list[dict[str, Any]]:
+    """Return the records of ``folder/superseded``, each with its ``path``.
+
+    A result stays on record whichever way it went: one that another takes the place of is kept there and says
+    in ``superseded_by`` which ``record`` of ``folder`` that is, and ``why``.
+
+    Raises:
+        ValueError: A record does not say by what it is superseded, or by a record that is not there.
+    """
+    found = []
+    for path in sorted(Path(folder, "superseded").glob("*.json")):
+        record = read_json(path)
+        by = record.get("superseded_by")
+        if not isinstance(by, dict) or not by.get("record") or not by.get("why"):
+            raise ValueError(
+                f"{path}: a superseded result says superseded_by: {{'record': FILE, 'why': REASON}}"
+            )
+        if not Path(folder, by["record"]).is_file():
+            raise ValueError(f"{path}: superseded by {by['record']!r}, which is not in {folder}")
+        found.append({**record, "path": path})
+    return found
+
+
 def compare_records(first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> PairedTest:
     """Compare two methods image by image, each an image's mean over the recorded runs.
 
@@ -143,7 +166,7 @@ def _tested(record: dict[str, Any]) -> Any:
     return (record.get("split") or {}).get("hash")
 
 
-def split_hash(sample_ids: Sequence[str], landmarks: np.ndarray | None = None) -> str:
+def split_hash(sample_ids: Sequence[str], landmarks: np.ndarray | Sequence[np.ndarray] | None = None) -> str:
     """Return a hash of which cases were tested and, if given, of what counted as their truth.
 
     Args:

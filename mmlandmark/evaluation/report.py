@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from mmlandmark.evaluation.functional import mean_interval, per_image_mean, success_rate, summarize
 from mmlandmark.utils.files import atomic_write_text
+from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_text
 
 UNIT_SUFFIX = {"mm": "mm", "px": "px", "normalized": "norm"}
 FORMATS = (".md", ".csv", ".json")
@@ -133,7 +134,7 @@ class LandmarkReport:
 
     def to_markdown(self) -> str:
         """Return a table that also reads well as plain text, with a line that says what was measured."""
-        rows = [self._header(), *self._rows(digits=2 if self.unit != "normalized" else 4)]
+        rows = [self._header(), *self._rows(2 if self.unit != "normalized" else 4, markdown_text)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
         lines = [
@@ -149,7 +150,7 @@ class LandmarkReport:
     def to_csv(self) -> str:
         """Return one header line, one row for all landmarks and one for each, with full precision."""
         stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([self._header(), *self._rows(digits=None)])
+        csv.writer(stream, lineterminator="\n").writerows([self._header(), *self._rows(None, csv_text)])
         return stream.getvalue()
 
     def save(self, path: str | Path) -> None:
@@ -171,14 +172,14 @@ class LandmarkReport:
             *rates,
         ]
 
-    def _rows(self, digits: int | None) -> list[list[str]]:
+    def _rows(self, digits: int | None, escape: Callable[[object], str]) -> list[list[str]]:
         def text(value: float, places: int | None) -> str:
             if not math.isfinite(value):
                 return "-" if digits is not None else ""
             return repr(float(value)) if places is None else f"{value:.{places}f}"
 
         return [
-            [row["name"], str(row["annotated"])]
+            [escape(row["name"]), str(row["annotated"])]
             + [text(row[key], digits) for key in ("mre", "sd", "median", "p95")]
             + [text(rate, None if digits is None else 2) for rate in row["sdr"]]
             for row in [dict(self.overall, name="all"), *self.landmarks]
@@ -188,8 +189,8 @@ class LandmarkReport:
         overall, suffix = self.overall, UNIT_SUFFIX[self.unit]
         low, high = overall["interval"]
         places = 4 if self.unit == "normalized" else 2
-        source = f" ({self.scale_source})" if self.scale_source else ""
-        tested = f" Tested: `{self.tested}`." if self.tested else ""
+        source = f" ({markdown_text(self.scale_source)})" if self.scale_source else ""
+        tested = f" Tested: {markdown_code(self.tested)}." if self.tested else ""
         return (
             f"Errors in {suffix}{source}: {overall['images']} images, {overall['predicted']} of "
             f"{overall['annotated']} annotated points predicted, {overall['missing_gt']} not annotated. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
@@ -10,11 +11,16 @@ from mmlandmark.evaluation.record import compare_records
 
 
 def results_table(
-    groups: dict[str, list[dict[str, Any]]], paper: dict[str, Any], baseline: str | None = None
+    groups: dict[str, list[dict[str, Any]]],
+    paper: dict[str, Any],
+    baseline: str | None = None,
+    superseded: Sequence[dict[str, Any]] = (),
 ) -> str:
     """Return the Markdown table of all configs of a method, or of all arms of a sweep.
 
     With a baseline every other row says how it differs, image by image (see ``tools/compare_results.py``).
+    Below the table stand the machines, what the tested images are, and the results that others took the
+    place of (see :func:`read_superseded`).
     """
     if not groups:
         return "No results are recorded yet."
@@ -48,7 +54,39 @@ def results_table(
         for record in (record for group in groups.values() for record in group)
     }
     where = ", ".join(sorted(machine for machine in machines if machine)) or "an unnamed machine"
-    return f"{table}\n\nMean ± standard deviation over the seeds; SDR in percent. Tested on {where}."
+    notes = f"Mean ± standard deviation over the seeds; SDR in percent. Tested on {where}."
+    notes += _images_note([record for group in groups.values() for record in group])
+    return f"{table}\n\n{notes}{_superseded_note(superseded)}"
+
+
+def _images_note(records: Sequence[dict[str, Any]]) -> str:
+    """Return what the tested images are, as far as the records say."""
+    known = [record["images"] for record in records if record.get("images")]
+    kinds = {
+        f"{', '.join(f'{n} {kind}' for kind, n in images['formats'].items())} (digest {images['digest']})"
+        for images in known
+    }
+    if not kinds:
+        return ""
+    older = f" {len(records) - len(known)} older records do not say." if len(known) < len(records) else ""
+    return f" Images: {'; '.join(sorted(kinds))}.{older}"
+
+
+def _superseded_note(records: Sequence[dict[str, Any]]) -> str:
+    """Return a list of the results that others took the place of."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for record in records:
+        groups.setdefault((_run_name(record["path"]), record["superseded_by"]["why"]), []).append(record)
+    lines = []
+    for (name, why), group in groups.items():
+        keys = headline_metrics(key for record in group for key in record["metrics"])
+        values = ", ".join(
+            f"{metric_title(key, keys)} {_cell(key, [record['metrics'].get(key) for record in group])}"
+            for key in keys
+        )
+        by = ", ".join(dict.fromkeys(_run_name(record["superseded_by"]["record"]) for record in group))
+        lines.append(f"- `{name}`: {values}. Superseded by {by}: {why}.")
+    return "\n\nStill on record, superseded:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _seeds(record: dict[str, Any]) -> str:
@@ -80,3 +118,9 @@ def _difference_cell(group: list[dict[str, Any]], baseline: list[dict[str, Any]]
 def _paper_cell(paper: dict[str, Any], keys: Sequence[str]) -> str:
     words = [f"{metric_title(key, ())} {paper[key]:g}" for key in keys if key in paper]
     return ", ".join(words) + (f" ({paper['source']})" if words and "source" in paper else "") or "-"
+
+
+def _run_name(path: str | Path) -> str:
+    """Return the name of a record's file without its seed."""
+    stem = Path(path).stem
+    return stem.rpartition("_seed")[0] or stem

@@ -11,6 +11,13 @@ from mmlandmark.structures.coordinates import (
     scale_matrix,
     translation_matrix,
 )
+from mmlandmark.structures.frame import (
+    canonical_matrix,
+    is_frame,
+    spacing_of,
+    swap_lps_ras,
+    world_matrix,
+)
 from mmlandmark.structures.landmark_data_sample import LandmarkDataSample
 from mmlandmark.structures.landmark_schema import LandmarkSchema
 
@@ -18,12 +25,17 @@ __all__ = [
     "LandmarkDataSample",
     "LandmarkSchema",
     "apply_matrix",
+    "canonical_matrix",
     "crop_matrix",
     "flip_matrix",
     "frame_center",
     "invert_matrix",
+    "is_frame",
     "resize_matrix",
     "rotation_matrix",
     "scale_matrix",
+    "spacing_of",
+    "swap_lps_ras",
     "translation_matrix",
+    "world_matrix",
 ]

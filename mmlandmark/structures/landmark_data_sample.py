@@ -35,6 +35,9 @@ class LandmarkDataSample(BaseDataElement):
         pad_shape: (*S) of the same with the padding of the batch, which ``pred_heatmaps`` covers too.
         input_from_original: (D+1, D+1) float64 array, THE matrix.
         spacing: (D,) mm per original pixel, (x, y[, z]), or None.
+        world_from_original: (D+1, D+1) float64 array, original pixels to mm in patient axes (LPS), as the
+            image file says it, or None. ``spacing`` is what errors are measured by, and may come from the
+            annotation instead.
         flip_pairs: tuple of index pairs that a mirror swaps.
     """
 
@@ -49,6 +52,7 @@ class LandmarkDataSample(BaseDataElement):
         weights: np.ndarray | Sequence[float] | None = None,
         readings: np.ndarray | None = None,
         spacing: Sequence[float] | None = None,
+        world_from_original: np.ndarray | None = None,
         input_from_original: np.ndarray | None = None,
         input_shape: Sequence[int] | None = None,
         **meta,
@@ -99,6 +103,7 @@ class LandmarkDataSample(BaseDataElement):
                 input_shape=tuple(int(s) for s in (input_shape or ori_shape)),
                 input_from_original=matrix,
                 spacing=spacing,
+                world_from_original=world_from_original,
                 **meta,
             )
         )
@@ -124,3 +129,13 @@ class LandmarkDataSample(BaseDataElement):
     def to_original(self, points: Tensor) -> Tensor:
         """Map (K, D) pixels of the input frame back to the original image."""
         return apply_matrix(invert_matrix(self.input_from_original), points)
+
+    def to_world(self, points: Tensor) -> Tensor:
+        """Map (K, D) original pixels to mm in the frame of the file.
+
+        Raises:
+            ValueError: The file does not say where its pixels lie.
+        """
+        if self.get("world_from_original") is None:
+            raise ValueError(f"{self.sample_id}: the image file does not say where its pixels lie in mm")
+        return apply_matrix(self.world_from_original, points)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmlandmark.utils.files import load_json
+from mmlandmark.utils.near_names import did_you_mean
+
+_MEASURE_POINTS = {"angle": 3, "distance": 2}
+_WORDS = {2: "two", 3: "three"}
 _SHIPPED = Path(__file__).parent / "schemas"
 
 
@@ -14,16 +20,22 @@ _SHIPPED = Path(__file__).parent / "schemas"
 class LandmarkSchema:
     """What a dataset's landmarks are called and how they belong together.
 
+    Wherever a landmark is pointed at, its name does as well as its index; indices are what is kept.
+
     Attributes:
         name: Name of the set.
         landmarks: K names, in the order of the annotation.
         dims: 2 or 3.
-        flip_pairs: Index pairs that a left-right mirror swaps.
-        links: Index pairs to join by a line when drawing.
+        flip_pairs: Pairs of landmarks that a left-right mirror swaps.
+        links: Pairs of landmarks to join by a line when drawing.
         reference_length: ``{"pair": [i, j], "mm": 50.0}``: a length known in millimetres that gives
             images without spacing a scale, or None.
-        measures: Clinical measurements, each ``{"name", "kind": "angle"|"distance", "points"}``.
+        measures: Clinical measurements, each ``{"name", "kind": "angle"|"distance", "points"}`` with three
+            points of an angle (the vertex in the middle) or two of a distance.
         sources: Where order and names come from.
+
+    Raises:
+        ValueError: Something does not fit; the schema, the key and the landmark are named.
     """
 
     name: str
@@ -36,27 +48,62 @@ class LandmarkSchema:
     sources: str = ""
 
     def __post_init__(self) -> None:
-        count = len(self.landmarks)
-        if self.dims not in (2, 3):
-            raise ValueError(f"schema {self.name!r}: dims must be 2 or 3, got {self.dims}")
-        if len(set(self.landmarks)) != count or count == 0:
-            doubles = sorted({n for n in self.landmarks if self.landmarks.count(n) > 1})
-            raise ValueError(
-                f"schema {self.name!r}: landmark names must exist and be unique, repeated: {doubles}"
+        if not isinstance(self.name, str) or not isinstance(self.sources, str):
+            raise ValueError(f"schema {self.name!r}: 'name' and 'sources' must be text")
+        where = f"schema {self.name!r}"
+        self._set("landmarks", _names(self.landmarks, where))
+        if isinstance(self.dims, bool) or self.dims not in (2, 3):
+            raise ValueError(f"{where}: dims must be 2 or 3, got {self.dims}")
+        for key in ("flip_pairs", "links"):
+            self._set(
+                key, tuple(self._points(pair, key, 2) for pair in _entries(getattr(self, key), where, key))
             )
-        pairs = [("flip_pairs", p) for p in self.flip_pairs] + [("links", p) for p in self.links]
         if self.reference_length is not None:
-            if set(self.reference_length) != {"pair", "mm"} or not self.reference_length["mm"] > 0:
-                raise ValueError(f"schema {self.name!r}: reference_length needs 'pair' and a positive 'mm'")
-            pairs.append(("reference_length", self.reference_length["pair"]))
-        for key, pair in pairs:
-            if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= i < count for i in pair):
-                raise ValueError(
-                    f"schema {self.name!r}: {key} has {list(pair)}, which is not two of 0..{count - 1}"
-                )
+            self._set("reference_length", self._length(self.reference_length))
+        measures = _entries(self.measures, where, "measures")
+        self._set("measures", tuple(self._measure(measure) for measure in measures))
         mirrored = [i for pair in self.flip_pairs for i in pair]
         if len(set(mirrored)) != len(mirrored):
-            raise ValueError(f"schema {self.name!r}: a landmark stands in two flip_pairs")
+            raise ValueError(f"{where}: a landmark stands in two flip_pairs")
+
+    def _set(self, key: str, value: Any) -> None:
+        object.__setattr__(self, key, value)  # the way to complete a frozen dataclass
+
+    def _points(self, given: Any, key: str, count: int) -> Any:
+        """Return the indices of ``count`` different landmarks that are given by name or index."""
+        points = list(given) if isinstance(given, list | tuple) else [given]
+        names = list(self.landmarks)
+        indices = [names.index(p) if isinstance(p, str) and p in names else p for p in points]
+        unknown = [p for p in indices if isinstance(p, str)]
+        if unknown:
+            raise ValueError(
+                f"schema {self.name!r}: {key} names {unknown}{did_you_mean(unknown, names)}; "
+                f"the landmarks are {names}"
+            )
+        whole = all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < len(names) for i in indices)
+        if len(points) != count or not whole or len(set(indices)) != count:
+            raise ValueError(
+                f"schema {self.name!r}: {key} has {points}, which is not {_WORDS[count]} of "
+                f"0..{len(names) - 1} or of the landmarks' names"
+            )
+        return tuple(indices)
+
+    def _length(self, given: Any) -> dict[str, Any]:
+        where = f"schema {self.name!r}: reference_length"
+        _check_keys(given, ("pair", "mm"), f"{where} needs 'pair' and a positive 'mm'")
+        number = isinstance(given["mm"], int | float) and not isinstance(given["mm"], bool)
+        if not number or not 0 < given["mm"] < math.inf:
+            raise ValueError(f"{where} needs 'pair' and a positive 'mm', got {given['mm']!r}")
+        return dict(given, pair=list(self._points(given["pair"], "reference_length", 2)))
+
+    def _measure(self, given: Any) -> dict[str, Any]:
+        needs = "'name', 'kind' ('angle' or 'distance') and 'points'"
+        where = f"schema {self.name!r}: every one of measures needs {needs}"
+        _check_keys(given, ("name", "kind", "points"), where)
+        if given["kind"] not in _MEASURE_POINTS:
+            raise ValueError(f"{where}, got kind {given['kind']!r}")
+        key = f"measure {given['name']!r}"
+        return dict(given, points=list(self._points(given["points"], key, _MEASURE_POINTS[given["kind"]])))
 
     def __len__(self) -> int:
         return len(self.landmarks)
@@ -73,16 +120,18 @@ class LandmarkSchema:
     def from_dict(cls, data: dict[str, Any], where: str = "schema") -> LandmarkSchema:
         """Build a schema from a JSON object; unknown or missing keys are named with ``where``."""
         known = set(cls.__dataclass_fields__)
-        unknown = sorted(set(data) - known)
+        if not isinstance(data, dict):
+            raise ValueError(f"{where}: a landmark schema is an object, got {data!r:.80}")
+        unknown = sorted(set(map(str, data)) - known)
         if unknown or "name" not in data or "landmarks" not in data:
             raise ValueError(
                 f"{where}: a landmark schema needs 'name' and 'landmarks'; known keys {sorted(known)}, "
-                f"unknown {unknown}"
+                f"unknown {unknown}{did_you_mean(unknown, known)}"
             )
-        data = dict(data, landmarks=tuple(data["landmarks"]), measures=tuple(data.get("measures", ())))
-        for key in ("flip_pairs", "links"):
-            data[key] = tuple(tuple(int(i) for i in pair) for pair in data.get(key, ()))
-        return cls(**data)
+        try:
+            return cls(**data)
+        except ValueError as error:
+            raise ValueError(str(error) if where == "schema" else f"{where}: {error}") from None
 
     @classmethod
     def load(cls, name_or_path: str | Path | dict | LandmarkSchema) -> LandmarkSchema:
@@ -103,11 +152,7 @@ class LandmarkSchema:
             raise FileNotFoundError(
                 f"no landmark schema {str(name_or_path)!r}; shipped: {cls.shipped()}, or give a .json file"
             )
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: not valid JSON, line {error.lineno}: {error.msg}") from error
-        return cls.from_dict(data, str(path))
+        return cls.from_dict(load_json(path), str(path))
 
     @staticmethod
     def shipped() -> list[str]:
@@ -120,3 +165,31 @@ class LandmarkSchema:
         return cls(
             name=f"numbered{count}", landmarks=tuple(f"landmark_{i + 1}" for i in range(count)), dims=dims
         )
+
+
+def _names(given: Any, where: str) -> tuple[str, ...]:
+    """Return the names of landmarks."""
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"{where}: 'landmarks' must be a list of names, got {given!r:.80}")
+    wrong = [n for n in given if not isinstance(n, str) or not n.strip() or not n.isprintable()]
+    if wrong:
+        raise ValueError(f"{where}: names of landmarks must be printable text, got {wrong[0]!r}")
+    doubles = sorted({n for n in given if given.count(n) > 1})
+    if doubles or not given:
+        raise ValueError(f"{where}: landmark names must exist and be unique, repeated: {doubles}")
+    return tuple(given)
+
+
+def _entries(given: Any, where: str, key: str) -> Sequence[Any]:
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"{where}: {key!r} must be a list, got {given!r:.80}")
+    return given
+
+
+def _check_keys(given: Any, keys: Sequence[str], needs: str) -> None:
+    """Raise ValueError unless an object has exactly these keys."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{needs}, got {given!r:.80}")
+    unknown = [key for key in map(str, given) if key not in keys]
+    if set(given) != set(keys):
+        raise ValueError(f"{needs}; unknown {unknown}{did_you_mean(unknown, keys)}" if unknown else needs)

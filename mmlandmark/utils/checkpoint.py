@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from mmlandmark.utils.files import atomic_path
+from mmlandmark.utils.files import atomic_path, file_hash
 
 
 def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
@@ -120,13 +120,10 @@ def _check_hash(path: Path, name: str) -> None:
     wanted = _hash_in(name)
     if wanted is None:
         return
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    if not digest.hexdigest().startswith(wanted):
+    found = file_hash(path)
+    if not found.startswith(wanted):
         raise ValueError(
-            f"checkpoint {path} has SHA-256 {digest.hexdigest()[:16]}..., its name says "
+            f"checkpoint {path} has SHA-256 {found[:16]}..., its name says "
             f"{wanted}: it is broken, fetch it again"
         )
 

@@ -8,6 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+# Keys a run understands; anything else at the top of a config is a variable of its author.
+KNOWN_KEYS = frozenset(
+    """
+    auto_scale_lr cfg custom_hooks custom_imports data_preprocessor default_hooks default_scope env_cfg
+    experiment_name find_unused_parameters launcher load_from load_strict log_level log_processor model
+    model_wrapper_cfg optim_wrapper param_scheduler randomness resume runner_type stages sync_bn test_cfg
+    test_dataloader test_evaluator train_cfg train_dataloader val_cfg val_dataloader val_evaluator
+    vis_backends visualizer work_dir
+    """.split()  # noqa: SIM905  a list of 38 quoted words reads worse
+)
 # They say where and how often a run was started and what is told of it, not what was run.
 _RUN_KEYS = (
     *("work_dir", "resume", "launcher", "experiment_name"),
@@ -30,13 +40,14 @@ _MACHINE_KEYS = (
 def config_hash(config: Any, with_start: bool = False) -> str:
     """Return a hash of a resolved config, equal for runs that differ in folders, machine, log or seed only.
 
+    Variables of the config's author, which no run reads, do not count.
+
     Args:
         config: An MMEngine ``Config`` or a dict.
         with_start: Tell runs of different seeds, starting weights or weights of a teacher apart too.
     """
     content = dict(config.to_dict() if hasattr(config, "to_dict") else config)
-    for key in _RUN_KEYS:
-        content.pop(key, None)
+    content = {key: value for key, value in content.items() if key in KNOWN_KEYS and key not in _RUN_KEYS}
     if not with_start:
         content.pop("load_from", None)
         model = content.get("model")

@@ -1,10 +1,14 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, named safely, and read whatever program wrote them."""
 
 from __future__ import annotations
 
+import codecs
+import hashlib
 import json
 import os
+import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,12 +44,105 @@ def atomic_write_json(path: str | Path, data: Any, indent: int | None = 2) -> No
     atomic_write_text(path, json.dumps(data, indent=indent, allow_nan=False) + "\n")
 
 
+def read_text(path: str | Path, legacy: bool = False) -> str:
+    """Return the text of a file in UTF-8 or, with a byte order mark, UTF-16; with line ends of Unix.
+
+    Args:
+        path: The file.
+        legacy: Take a file that is no UTF-8 as Windows-1252, as spreadsheets of western Europe write it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no text; the file is named.
+    """
+    data = Path(path).read_bytes()
+    encoding = "utf-8-sig"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        if not legacy or encoding == "utf-16":
+            name = "UTF-16" if encoding == "utf-16" else "UTF-8"
+            raise ValueError(f"{path}: not a {name} text file; save it again as UTF-8") from error
+        try:
+            text = data.decode("cp1252")
+        except UnicodeDecodeError:
+            raise ValueError(
+                f"{path}: neither a UTF-8 text file nor one of Windows-1252; save it again as UTF-8"
+            ) from error
+    if "\0" in text:
+        raise ValueError(
+            f"{path}: not a text file, or UTF-16 without a byte order mark; save it again as UTF-8"
+        )
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def load_json(path: str | Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is broken, or an object in it has a key twice; file and, where known, line are named.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: not valid JSON: nested too deeply") from error
+    except ValueError as error:  # a key twice, or a number of thousands of digits
+        raise ValueError(f"{path}: not valid JSON: {error}") from error
+
+
 def read_json(path: str | Path) -> dict[str, Any]:
     """Return the JSON object in a file; ValueError naming the file if there is none."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON, line {error.lineno}: {error.msg}") from error
+    data = load_json(path)
     if not isinstance(data, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(data).__name__}")
     return data
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; Python would keep the last of two equal keys without a word."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"an object has the key {next(k for k in keys if keys.count(k) > 1)!r} twice")
+    return found
+
+
+# Names that Windows keeps for devices, whatever suffix follows.
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+_NAME_BYTES = 120
+
+
+def safe_name(text: object) -> str:
+    """Return a name for a file or folder after ``text``, such as a sample id, that lies nowhere else.
+
+    Letters, digits, ``_``, ``-``, ``.`` and blanks inside stay; anything else, as separators and control
+    characters, becomes ``_``, and the end of a long name is cut off. A name that was changed ends with ``~``
+    and a hash of ``text``, so that two texts never share a file; one that was not changed has no ``~``.
+    """
+    given = str(text)
+    name = re.sub(r"[^\w. -]|\.\.+", "_", unicodedata.normalize("NFC", given))
+    if not name.strip(" ._-") or name[0] in " .-" or name[-1] in " .":
+        name = name.strip(" .-") or "_"
+    if _RESERVED.match(name):
+        name = f"_{name}"
+    while len(name.encode("utf-8", "replace")) > _NAME_BYTES:
+        name = name[:-1]
+    if name == given:
+        return name
+    digest = hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{name}~{digest}"
+
+
+def file_hash(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content; FileNotFoundError if there is none."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()

@@ -14,6 +14,7 @@ from mmlandmark.visualization.heatmaps import (
     feature_rows,
     heatmap_grid,
 )
+from mmlandmark.visualization.loss_figures import plot_configuration, plot_loss_weights
 from mmlandmark.visualization.overlay import draw_landmarks
 from mmlandmark.visualization.style import save_image
 from mmlandmark.visualization.views import draw_views
@@ -27,9 +28,11 @@ __all__ = [
     "feature_grid",
     "feature_rows",
     "heatmap_grid",
+    "plot_configuration",
     "plot_cumulative_errors",
     "plot_differences",
     "plot_landmark_errors",
+    "plot_loss_weights",
     "plot_training",
     "read_errors",
     "read_scalars",

@@ -127,7 +127,11 @@ def feature_grid(
 
 
 def feature_rows(
-    rows: Mapping[str, Sequence[tuple[str, np.ndarray]]], *, heatmaps: Sequence[str] = (), tile: int = 224
+    rows: Mapping[str, Sequence[tuple[str, np.ndarray]]],
+    *,
+    heatmaps: Sequence[str] = (),
+    images: Sequence[str] = (),
+    tile: int = 224,
 ) -> np.ndarray:
     """Show where features of several networks are strong, a row each.
 
@@ -138,6 +142,7 @@ def feature_rows(
         rows: Name of the network -> (name of the map, (C, *S)) from left to right, as many in every row;
             volumes are seen along z by their highest value.
         heatmaps: Names of maps of which the highest channel is shown in place of the mean.
+        images: Names of maps that are no features: their first channel is shown in grey.
         tile: Longer side of a tile in pixels.
 
     Returns:
@@ -160,6 +165,8 @@ def feature_rows(
             low = np.percentile(plane, 1)
             scaled = np.sqrt(((plane - low) / max(plane.max() - low, 1e-12)).clip(0, 1)) * 255
             colors = cv2.applyColorMap(scaled.round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
+            if title in images:
+                colors = style.to_rgb(flatten(np.asarray(features, dtype=np.float32)[0]))
             fitted = _fit(np.ascontiguousarray(colors), tile)
             if tiles and fitted.shape != tiles[0].shape:  # deep maps differ by a pixel in their proportions
                 fitted = cv2.resize(fitted, tiles[0].shape[1::-1], interpolation=cv2.INTER_NEAREST)

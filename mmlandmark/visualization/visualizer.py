@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 from mmlandmark.registry import VISUALIZERS
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.structures.coordinates import apply_matrix, invert_matrix, resize_matrix
+from mmlandmark.utils.files import safe_name
 from mmlandmark.visualization.heatmaps import blend_heatmap, feature_rows
 from mmlandmark.visualization.overlay import draw_landmarks
 from mmlandmark.visualization.style import save_image
@@ -140,7 +140,7 @@ class LandmarkVisualizer(Visualizer):
         if out_file is not None:
             save_image(picture, out_file)
         else:
-            self.add_image(_file_name(name), picture, step)
+            self.add_image(safe_name(name), picture, step)
 
     @master_only
     def add_feature_maps(
@@ -162,7 +162,7 @@ class LandmarkVisualizer(Visualizer):
             row: [(title, maps.detach().cpu().float().numpy()) for title, maps in found]
             for row, found in rows.items()
         }
-        self.add_image(_file_name(name), feature_rows(arrays, heatmaps=heatmaps), step)
+        self.add_image(safe_name(name), feature_rows(arrays, heatmaps=heatmaps), step)
 
     def _names(self, gt: np.ndarray | None, pred: np.ndarray | None) -> list[str] | None:
         points = pred if gt is None else gt
@@ -170,11 +170,6 @@ class LandmarkVisualizer(Visualizer):
             return None
         names = (self.dataset_meta or {}).get("landmark_names")
         return list(names) if names is not None else [str(i) for i in range(len(points))]
-
-
-def _file_name(name: str) -> str:
-    """Return a name that a backend can make a file of; in a folder that is not there it would be lost."""
-    return re.sub(r"[^\w.-]+", "_", name)
 
 
 def _points(sample: LandmarkDataSample, key: str) -> np.ndarray | None:

@@ -7,8 +7,8 @@ import torch
 
 from mmlandmark.apis import count_costs
 from mmlandmark.engine import load_config, plan_stages
-from mmlandmark.engine.mmengine_cures import config_root
 from mmlandmark.registry import MODELS
+from mmlandmark.utils.shipped import config_root
 
 CONFIGS = Path(config_root()) / "fsf_ld"
 IMAGE = (3, 512, 256)

@@ -15,6 +15,7 @@ from mmlandmark.engine import ConfigError, plan_stages
 from mmlandmark.evaluation import FoldReport, summarize
 from mmlandmark.registry import DATASETS
 from mmlandmark.testing import tiny_config
+from mmlandmark.utils.files import safe_name
 
 
 def config_of(folder: Path, **overrides):
@@ -53,6 +54,15 @@ def test_three_folds_test_every_image_once(tmp_path):
     other = plan_folds(config_of(tmp_path, **{"optim_wrapper.optimizer.lr": 0.5}), deal=dict(num_folds=3))
     with pytest.raises(ConfigError, match=r"fold_0 holds a run with other values: remove it"):
         cross_validate(other, tmp_path / "cv")
+
+
+def test_the_name_of_a_fold_leads_nowhere_else(tmp_path):
+    (config, _) = plan_folds(config_of(tmp_path), deal=dict(num_folds=2)).values()
+    name = "x/../../evil|"
+    report = cross_validate({name: config}, tmp_path / "deep" / "cv")
+    assert (tmp_path / "deep" / "cv" / f"fold_{safe_name(name)}" / "run.json").is_file()
+    assert not [p for p in tmp_path.rglob("*evil*") if tmp_path / "deep" / "cv" not in p.parents]
+    assert r"| x/../../evil\| | 3 |" in report.to_markdown()
 
 
 def test_datasets_inside_of_wrappers_get_the_fold(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 
 import cv2
 import pytest
@@ -10,7 +12,9 @@ from mmengine.config import Config
 
 from mmlandmark import apis
 from mmlandmark.apis import check_trained_as, draw_test_figures, find_checkpoint, record_test
+from mmlandmark.apis.provenance import describe_tested
 from mmlandmark.engine import ConfigError
+from mmlandmark.registry import DATASETS
 from mmlandmark.utils.config_hash import config_hash
 
 
@@ -57,6 +61,28 @@ def test_the_worst_case_is_the_worst(tested, figures):
     assert worst.name == f"case_worst_{max(means, key=means.get)}.png"
 
 
+def test_a_figure_named_after_a_case_lies_beside_the_others(trained, tested, tmp_path):
+    found = json.loads((tested[0] / "predictions.json").read_text())
+    dataset = DATASETS.build(trained.config().test_dataloader.dataset)
+    samples = []
+    for i, case in enumerate(found["cases"]):
+        image = dataset.get_data_info(i)["img"]
+        case["sample_id"] = f"x/../../evil{i}"
+        cv2.imwrite(str(tmp_path / f"{i}.png"), image)
+        samples.append(dict(id=case["sample_id"], image=f"{i}.png", landmarks=case["gt"]))
+    out = tmp_path / "deep" / "out"
+    out.mkdir(parents=True)
+    (out / "predictions.json").write_text(json.dumps(found))
+    (tmp_path / "all.json").write_text(json.dumps(dict(samples=samples)))
+    config = trained.config()
+    config.test_dataloader.dataset = dict(
+        type="LandmarkDataset", ann_file="all.json", data_root=str(tmp_path), pipeline=[]
+    )
+    figures = draw_test_figures(config, out)
+    assert {p.parent for p in figures} == {out}
+    assert not [p for p in tmp_path.rglob("*evil*") if p.parent != out]
+
+
 def test_figures_of_wrapped_data_and_missing_points(trained, tested, tmp_path):
     out, _ = tested
     predictions = json.loads((out / "predictions.json").read_text())
@@ -96,6 +122,31 @@ def test_a_result_goes_on_record(trained, tested, tmp_path):
     assert record["config_hash"] == config_hash(config)
     assert record["split"]["images"] == 4
     assert {"commit", "versions", "machine", "date"} <= set(record)
+    weights = hashlib.sha256((trained.folder / "epoch_2.pth").read_bytes()).hexdigest()
+    assert record["weights"] == weights[:16]
+    assert record["inputs"] == {}
+    assert record["trained_on"]["images"] == 4
+    assert record["trained_on"]["hash"] != record["split"]["hash"]
+    assert not {"annotation", "images"} & set(record)  # phantoms are read from no file
+
+
+def test_a_record_names_annotation_and_images_by_content(lab, tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("elsewhere")
+    config = Config.fromfile(lab.config)
+    checkpoint = tmp_path / "some.pth"
+    checkpoint.write_bytes(b"weights")
+    found = describe_tested(config, checkpoint)
+    assert found["weights"] == hashlib.sha256(b"weights").hexdigest()[:16]
+    assert found["annotation"]["files"] == 1
+    assert (found["images"]["files"], found["images"]["formats"]) == (1, {"PNG": 1})
+    moved = tmp_path / "moved, and renamed"
+    shutil.copytree(lab.folder, moved)
+    config.test_dataloader.dataset.data_root = str(moved)
+    assert describe_tested(config, checkpoint) == found
+    points = moved / "points.json"
+    points.write_text(points.read_text() + " ")
+    assert describe_tested(config, checkpoint)["annotation"] != found["annotation"]
+    assert describe_tested(config, checkpoint)["images"] == found["images"]
 
 
 def test_a_record_stands_beside_its_config(trained, tested):

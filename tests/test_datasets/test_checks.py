@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets import LandmarkDataset, PhantomDataset
-from mmlandmark.datasets.check_report import to_markdown
+from mmlandmark.datasets.check_report import one_line, to_markdown
 from mmlandmark.datasets.checks import Thresholds, check_dataset
 from mmlandmark.datasets.releases import Isbi2015Cephalogram, SpineAasce2019
-from mmlandmark.datasets.shape_checks import align
+from mmlandmark.datasets.shape_model import align
 
 TOOL = Path(__file__).parents[2] / "tools" / "check_dataset.py"
 SCHEMA = dict(
@@ -91,6 +91,85 @@ def test_a_single_landmark_far_off_is_named(tmp_path):
     assert (finding["check"], finding["sample_id"], finding["landmarks"]) == ("landmark outlier", "t3", [7])
 
 
+def of_check(report, check):
+    return {(f["sample_id"], *f["landmarks"]) for f in report["findings"] if f["check"] == check}
+
+
+@pytest.mark.parametrize("value", [(0, 0), (-1, -1), (119, 179), (120, 180), (0, 179), (33.3, 44.4)])
+def test_placeholders_name_their_landmark_and_disturb_nothing_else(tmp_path, value):
+    points = ladder()
+    points[[2, 9, 20, 21], 7] = value
+    report = check_dataset(dict(train=dataset(tmp_path / "t", points)))
+    assert of_check(report, "placeholder") == {("t2", 7), ("t9", 7), ("t20", 7), ("t21", 7)}
+    assert set(report["summary"]) == {"placeholder"}
+    assert report["severities"] == {"error": 4, "warning": 0, "note": 0}
+    line = one_line(report["findings"][0])
+    assert line.startswith("error: ")
+    assert "a.json" in line
+    assert "landmark 7 (right3)" in line
+    assert "write null" in line
+
+
+def test_whole_pixels_that_meet_by_chance_are_no_placeholders(tmp_path):
+    points = ladder(300).round()
+    _, counts = np.unique(points[:, 0], axis=0, return_counts=True)
+    assert counts.max() > 10  # in one of about 70 pixels each
+    assert not check_dataset(dict(train=dataset(tmp_path / "t", points)))["summary"].get("placeholder")
+
+
+def test_fractions_of_the_image(tmp_path):
+    points = ladder() / (119, 179)
+    report = check_dataset(dict(train=dataset(tmp_path / "t", points)))
+    assert [(f["check"], f["sample_id"], f["severity"]) for f in report["findings"]] == [
+        ("fractions", "", "error")
+    ]
+    some = ladder()
+    some[[3, 8]] /= (119, 179)
+    report = check_dataset(dict(train=dataset(tmp_path / "s", some)))
+    assert found(report) == {("fractions", "s3"), ("fractions", "s8")}
+
+
+def test_landmarks_that_nobody_annotated(tmp_path):
+    train, test = ladder(12, 0), ladder(12, 1)
+    train[:, 3], train[2:, 5] = np.nan, np.nan
+    splits = dict(train=dataset(tmp_path / "a", train), test=dataset(tmp_path / "b", test))
+    report = check_dataset(splits)
+    assert of_check(report, "landmark never annotated") == {("", 3)}
+    assert of_check(report, "rarely annotated") == {("", 5)}
+    never = next(f for f in report["findings"] if f["check"] == "landmark never annotated")
+    assert never["severity"] == "error"
+    assert "landmark 3 (right1) is annotated in none of the 12 samples of 'train'" in never["message"]
+    empty = dataset(tmp_path / "c", np.full((5, 12, 2), np.nan))
+    report = check_dataset(dict(train=empty, test=splits["test"]))
+    assert of_check(report, "nothing annotated") == {("",)}
+
+
+def test_findings_come_worst_first(tmp_path):
+    points = ladder()
+    points[3, [4, 5]], points[8, 1], points[9, 11] = points[3, [5, 4]], (0, 0), (60, 3000)
+    report = check_dataset(dict(train=dataset(tmp_path / "t", points)))
+    severities = [f["severity"] for f in report["findings"]]
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+    assert {("placeholder", "t8"), ("far outside", "t9"), ("left-right swap", "t3")} <= found(report)
+
+
+def test_a_budget_opens_no_file_after_it_is_spent(tmp_path):
+    data = dataset(tmp_path / "t", ladder())
+    report = check_dataset(dict(train=data), budget=0.0)
+    skipped = ["sizes of images", "whether image files are equal"]
+    assert report["left_out"] == [f"{what}, for lack of time" for what in skipped]
+    assert report["splits"]["train"]["image_size"] == {"x": None, "y": None}
+    assert check_dataset(dict(train=data), budget=60.0)["left_out"] == []
+
+
+def test_parts_of_a_concatenation_are_one_split(tmp_path):
+    data = dataset(tmp_path / "t", ladder())
+    report = check_dataset({"train[0]": data, "train[1]": data})
+    assert not [check for check in report["summary"] if "leak" in check]
+    report = check_dataset(dict(val=data, test=data))
+    assert {f["severity"] for f in report["findings"] if "leak" in f["check"]} == {"warning"}
+
+
 def test_few_records_teach_nothing(tmp_path):
     points = ladder(9)
     points[3, [4, 5]] = points[3, [5, 4]]
@@ -126,7 +205,7 @@ def test_leaks_between_splits(tmp_path):
     images = {f["sample_id"] for f in report["findings"] if f["check"] == "image leak"}
     assert {"a2", "b5"} <= images
     assert "a5" not in images
-    assert {f["level"] for f in report["findings"] if "leak" in f["check"]} == {"error"}
+    assert {f["severity"] for f in report["findings"] if "leak" in f["check"]} == {"error"}
 
 
 def test_missing_and_broken_images(tmp_path):
@@ -160,11 +239,11 @@ def test_alignment_undoes_a_similarity_but_no_mirroring(dims):
     turn[:, 0] *= np.sign(np.linalg.det(turn))
     moved = 3.0 * target @ turn + rng.normal(size=dims)
     moved[2] = np.nan
-    back = align(moved, target)
+    back = align(moved[None], target).shapes[0]
     assert np.isnan(back[2]).all()
     np.testing.assert_allclose(np.delete(back, 2, 0), np.delete(target, 2, 0), atol=1e-9)
     mirrored = target * ([-1] + [1] * (dims - 1))
-    assert np.abs(align(mirrored, target) - target).max() > 0.1
+    assert np.abs(align(mirrored[None], target).shapes[0] - target).max() > 0.1
 
 
 def run_tool(capsys, *arguments):
@@ -244,3 +323,56 @@ def test_isbi_has_two_images_in_both_train_and_test(real_data):
     leaked = {f["sample_id"] for f in report["findings"] if f["check"] == "image leak"}
     assert leaked == {"038", "283", "144", "173"}
     assert "point outside" not in report["summary"]
+
+
+@pytest.mark.parametrize("kind", ["ceph", "hand", "spine"])
+def test_a_file_whose_y_counts_from_the_bottom(kind):
+    from mmlandmark.testing.planted_faults import phantom_annotations, replace
+
+    right = phantom_annotations(kind, 30)
+    height = right.sizes[:, None, 1:]
+    wrong = replace(
+        right, points=np.concatenate([right.points[..., :1], height - 1 - right.points[..., 1:]], 2)
+    )
+    assert not of_check(check_dataset(dict(train=right.dataset())), "y from the bottom")
+    report = check_dataset(dict(train=right.dataset(), test=wrong.dataset()))
+    assert [
+        f["split"] for f in report["findings"] if f["check"] == "y from the bottom" and not f["sample_id"]
+    ] == ["test"]
+
+
+def test_names_tell_what_is_above(tmp_path):
+    points = ladder()
+    names = [f"{word} {n}" for n in range(6) for word in ("upper", "lower")]
+    order = [k for n in range(3) for k in (n, n + 6, n + 3, n + 9)]
+
+    def named(folder, marks):
+        data = dataset(tmp_path / folder, marks[:, order])
+        path = tmp_path / folder / "a.json"
+        path.write_text(
+            json.dumps(dict(json.loads(path.read_text()), schema=dict(name="x", landmarks=names)))
+        )
+        return LandmarkDataset("a.json", data.data_root, missing_images="keep")
+
+    report = check_dataset(dict(train=named("a", points)))
+    assert not of_check(report, "y from the bottom")
+    report = check_dataset(dict(train=named("b", points * [1, -1] + [0, 179])))
+    (finding,) = (f for f in report["findings"] if f["check"] == "y from the bottom")
+    assert "'upper 0' lies below 'lower 0'" in finding["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        (lambda p: p * [1, -1] + [0, 179], "y from the bottom"),
+        (lambda p: p[:, ::-1], "x and y exchanged"),
+        (lambda p: p * [-1, 1] + [119, 0], "mirrored shape"),
+    ],
+)
+def test_some_samples_with_other_axes(tmp_path, change, check):
+    points = ladder(40)
+    points[:, 1::2, 0] += 25 * (points[:, 1::2, 1] > 60)  # not its own mirror image
+    for n in (4, 9, 30):
+        points[n] = change(points[n])
+    report = check_dataset(dict(train=dataset(tmp_path / "t", points)))
+    assert {n for n, *_ in of_check(report, check)} == {"t4", "t9", "t30"}

@@ -69,7 +69,7 @@ def test_cached_is_bit_identical(cache, tmp_path, kind):
 def test_volumes_floats_and_spacing(cache, tmp_path):
     path = make_image(tmp_path)
     array = np.random.default_rng(0).standard_normal((4, 5, 6)).astype(np.float32)
-    image = LoadedImage(array, (8, 10, 12), np.diag([0.5, 0.5, 0.5, 1.0]), (0.1, 0.2, 0.3))
+    image = LoadedImage(array, (8, 10, 12), np.diag([0.5, 0.5, 0.5, 1.0]), np.diag([0.1, 0.2, 0.3, 1.0]))
     assert same(cache.fetch(path, 1, lambda: image), image)
     assert same(cache.fetch(path, 1, forbidden), image)
 

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlandmark.datasets import image_io
-from mmlandmark.datasets.image_io import from_array, jpeg_shape, read_image, reduction
+from mmlandmark.datasets.image_io import from_array, read_image
+from mmlandmark.datasets.readers import volume
+from mmlandmark.datasets.readers.raster import HEADROOM, reduction
+from mmlandmark.datasets.readers.raster_headers import jpeg_shape
 from mmlandmark.structures import apply_matrix
 
 
@@ -101,7 +103,7 @@ def test_reduction_keeps_headroom():
     assert reduction((2400, 1935), (1200, 960)) == 1
     for size in ((320, 256), (100, 90), (640, 512)):
         factor = reduction((2400, 1935), size)
-        assert all(n / factor >= image_io.HEADROOM * s for n, s in zip((2400, 1935), size, strict=True))
+        assert all(n / factor >= HEADROOM * s for n, s in zip((2400, 1935), size, strict=True))
     with pytest.raises(ValueError, match="two dimensions"):
         reduction((10, 10), (2, 2, 2))
 
@@ -165,15 +167,17 @@ def test_volume_of_depth_one_is_an_image(tmp_path):
     np.testing.assert_allclose(loaded.spacing, (0.1, 0.2))
 
 
-def test_nifti_is_turned_to_ras(tmp_path):
+def test_nifti_is_turned_to_lps(tmp_path):
     nibabel = pytest.importorskip("nibabel")
     volume = np.zeros((6, 5, 4), np.uint8)  # x, y, z
     volume[1, 2, 3] = 9
-    affine = np.diag([-0.5, -0.6, 0.7, 1.0])  # left and posterior: RAS is mirrored in x and y
+    affine = np.diag([0.5, 0.6, 0.7, 1.0])  # right and anterior: LPS is mirrored in x and y
     nibabel.save(nibabel.Nifti1Image(volume, affine), tmp_path / "a.nii.gz")
     loaded = read_image(tmp_path / "a.nii.gz")
     assert loaded.ori_shape == (4, 5, 6)
     assert loaded.array[3, 5 - 1 - 2, 6 - 1 - 1] == 9
+    marked = apply_matrix(loaded.img_from_original, np.array([[1.0, 2.0, 3.0]]))
+    np.testing.assert_array_equal(marked, [[6 - 1 - 1, 5 - 1 - 2, 3]])
     np.testing.assert_allclose(loaded.spacing, (0.5, 0.6, 0.7), rtol=1e-6)
 
 
@@ -284,12 +288,12 @@ def test_files_cut_off(tmp_path, suffix, kept):
 
 def test_missing_package_names_the_extra(tmp_path, monkeypatch):
     path = tmp_path / "a.mha"
-    path.write_bytes(b"x")
+    path.write_bytes(b"ObjectType = Image\nNDims = 2\nDimSize = 1 1\nElementDataFile = LOCAL\nx")
 
     def gone(name):
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(image_io.importlib, "import_module", gone)
+    monkeypatch.setattr(volume.importlib, "import_module", gone)
     with pytest.raises(ImportError, match=r"a\.mha.*needs SimpleITK: pip install 'mmlandmark\[medical\]'"):
         read_image(path)
 

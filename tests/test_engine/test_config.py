@@ -7,9 +7,9 @@ from mmengine.config import Config
 from mmengine.optim import OneCycleLR
 
 from mmlandmark.engine import ConfigError, load_config
-from mmlandmark.engine.mmengine_cures import config_root
 from mmlandmark.engine.runner import _spanning
 from mmlandmark.registry import MODELS
+from mmlandmark.utils.shipped import config_root
 
 
 def write(path, text):

@@ -21,6 +21,7 @@ from mmlandmark.engine import AutocastOptimWrapper, load_config, mmengine_cures
 from mmlandmark.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from mmlandmark.utils.shipped import config_root
 
 ROOT = Path(__file__).parents[2]
 
@@ -289,7 +290,7 @@ def test_a_whole_config_of_this_package_is_a_base_elsewhere(tmp_path):
     name = "unet/unet_phantom-ceph_160x128_cpu.py"
     mine = tmp_path / "mine.py"
     mine.write_text(f"_base_ = 'mmlandmark::{name}'\nmodel = dict(head=dict(num_landmarks=5))\n")
-    ours, theirs = load_config(mine), load_config(mmengine_cures.config_root() / name)
+    ours, theirs = load_config(mine), load_config(config_root() / name)
     assert ours.model.head.num_landmarks == 5
     ours.model.head.num_landmarks = theirs.model.head.num_landmarks
     assert ours.to_dict() == theirs.to_dict()

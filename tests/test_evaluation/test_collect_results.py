@@ -83,7 +83,7 @@ def test_check_fails_until_written_and_when_someone_types_a_number(method, capsy
     record(method, "big", 0, mre=1.0, sdr_2mm=90.0)
     before = (method / "README.md").read_text()
     assert call(method, "--check") == 1
-    assert "differs from results" in capsys.readouterr().err
+    assert "README.md: differs" in capsys.readouterr().err
     assert (method / "README.md").read_text() == before
     assert call(method) == 0
     assert call(method, "--check") == 0
@@ -133,6 +133,25 @@ def test_paper_has_a_column_of_its_own(method, capsys):
     assert "bigger" in capsys.readouterr().err
 
 
+def test_tables_of_the_paper_have_a_page(method, capsys):
+    table = {"caption": "All.", "columns": ["Network", "MRE"], "rows": [["FR*", "1.16"]]}
+    record(method, "big", 0, mre=1.0)
+    paper = {"publication": "A. Author 2020", "big": {"mre": 1.12}, "tables": {"Table 1": table}}
+    (method / "paper.json").write_text(json.dumps(paper))
+    assert call(method) == 0
+    page = method / "PAPER.md"
+    assert "**Table 1.** All.\n\n| Network | MRE |\n| --- | ---: |\n| FR* | 1.16 |\n" in page.read_text()
+    assert "A. Author 2020" in page.read_text()
+    assert rows(method)[2][3] == "MRE 1.12"
+    page.write_text(page.read_text().replace("1.16", "1.15"))
+    assert call(method, "--check") == 1
+    assert "PAPER.md: differs" in capsys.readouterr().err
+    paper["tables"]["Table 1"]["rows"].append(["MSFA"])
+    (method / "paper.json").write_text(json.dumps(paper))
+    assert call(method) == 1
+    assert "paper.json: Table 1: row 'MSFA' has 1 cells, expected 2" in capsys.readouterr().err
+
+
 def test_spine_numbers_and_empty_folder(method):
     assert call(method) == 0
     assert "No results are recorded yet." in (method / "README.md").read_text()
@@ -144,7 +163,7 @@ def test_spine_numbers_and_empty_folder(method):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda m: (m / "results" / "x.json").write_text("{"), "x.json: not valid JSON"),
+        (lambda m: (m / "results" / "x.json").write_text("{"), "x.json, line 1: not valid JSON"),
         (lambda m: (m / "results" / "x.json").write_text("[]"), "x.json: expected a JSON object"),
         (lambda m: (m / "results" / "x.json").write_text('{"seed": 1}'), "x.json: no config, metrics"),
         (lambda m: record(m, "a", 1, digest="other", mre=1.0), "the config differs"),
@@ -165,3 +184,41 @@ def test_bad_records_are_named_and_nothing_is_written(method, capsys, spoil, wor
     assert call(method) == 1
     assert words in capsys.readouterr().err
     assert (readme.read_text() if readme.exists() else None) == before
+
+
+def supersede(folder, by, why="other epochs", seed=0):
+    record(folder, "old", seed, mre=3.0 + seed)
+    old = folder / "results" / f"old_seed{seed}.json"
+    (folder / "results" / "superseded").mkdir(exist_ok=True)
+    moved = dict(json.loads(old.read_text()), superseded_by=dict(record=by, why=why))
+    (folder / "results" / "superseded" / old.name).write_text(json.dumps(moved))
+    old.unlink()
+
+
+def test_superseded_results_are_listed_with_their_successor(method):
+    record(method, "new", 0, mre=1.0)
+    for seed in (0, 1):
+        supersede(method, "new_seed0.json", seed=seed)
+    assert call(method) == 0
+    text = (method / "README.md").read_text()
+    assert len(rows(method)) == 3  # they are no rows of the table
+    assert "- `old`: MRE 3.500 ± 0.707. Superseded by new: other epochs." in text
+
+
+@pytest.mark.parametrize("by", [dict(by="gone_seed0.json"), dict(by="new_seed0.json", why="")])
+def test_a_superseded_result_names_a_successor_that_is_there(method, capsys, by):
+    record(method, "new", 0, mre=1.0)
+    supersede(method, **by)
+    assert call(method) == 1
+    assert "old_seed0.json" in capsys.readouterr().err
+
+
+def test_what_the_images_are_stands_below_the_table(method):
+    record(method, "old", 0, mre=1.0)
+    record(method, "new", 0, mre=2.0)
+    path = method / "results" / "new_seed0.json"
+    images = dict(files=150, formats={"JPEG of quality 30": 150}, digest="d1")
+    path.write_text(json.dumps(dict(json.loads(path.read_text()), images=images)))
+    assert call(method) == 0
+    text = (method / "README.md").read_text()
+    assert "Images: 150 JPEG of quality 30 (digest d1). 1 older records do not say." in text

@@ -89,6 +89,21 @@ def test_csv_and_json_hold_the_same_numbers(report, tmp_path):
     assert data["landmarks"][2]["mre"] is None
 
 
+def test_names_of_landmarks_are_only_text():
+    names = ["a|b", '=HYPERLINK("http://x")', "<b>bold</b>\nline", "-1", "plain"]
+    hostile = LandmarkReport.from_errors(
+        np.ones((1, 5)), names, unit="px", radii=(2,), scale_source="<i>|", tested="a`|b"
+    )
+    lines = hostile.to_markdown().splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(lines) == 2 + len(table)  # a sentence and an empty line in front of one table
+    assert len(table) == 3 + len(names)
+    assert {line.replace("\\|", "").count("|") for line in table} == {8}
+    assert not any("<" in line for line in table)
+    rows = list(csv.reader(hostile.to_csv().splitlines(keepends=True)))
+    assert [row[0] for row in rows[2:]] == ["a|b", "'" + names[1], names[2], "'-1", "plain"]
+
+
 def test_refuses(report, tmp_path):
     with pytest.raises(ValueError, match=r"r\.xlsx: a report ends in"):
         report.save(tmp_path / "r.xlsx")

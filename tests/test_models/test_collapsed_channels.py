@@ -5,10 +5,10 @@ import torch
 from mmengine.config import Config
 
 from mmlandmark.codecs import HeatmapTarget
-from mmlandmark.engine.mmengine_cures import config_root
 from mmlandmark.ops import gaussian_heatmap
 from mmlandmark.registry import DATASETS, MODELS
 from mmlandmark.testing import phantom_dataloader
+from mmlandmark.utils.shipped import config_root
 
 STEPS = 120
 

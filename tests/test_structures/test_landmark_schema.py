@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -78,6 +79,31 @@ def test_load_from_every_kind_of_source(tmp_path):
         (dict(reference_length={"pair": [0, 1], "mm": 0}), "needs 'pair' and a positive 'mm'"),
         (dict(reference_length={"pair": [0, 9], "mm": 5}), r"reference_length has \[0, 9\]"),
         (dict(flips=[]), r"unknown \['flips'\]"),
+        (dict(flip_pair=[]), r"unknown \['flip_pair'\] \(did you mean 'flip_pairs' for 'flip_pair'\?\)"),
+        (dict(flip_pairs=[["a", "B"]]), r"flip_pairs names \['B'\] \(did you mean 'b' for 'B'\?\)"),
+        (dict(flip_pairs=[["a", "a"]]), r"flip_pairs has \['a', 'a'\], which is not two"),
+        (dict(flip_pairs=[["0", "1"]]), r"flip_pairs names \['0', '1'\]"),
+        (dict(flip_pairs=[[0, True]]), r"flip_pairs has \[0, True\]"),
+        (dict(flip_pairs=[[0, 1.5]]), r"flip_pairs has \[0, 1.5\]"),
+        (dict(flip_pairs=["ab"]), r"flip_pairs names \['ab'\]"),
+        (dict(flip_pairs=5), "'flip_pairs' must be a list"),
+        (dict(links=[None]), r"links has \[None\]"),
+        (dict(landmarks="abc"), "'landmarks' must be a list of names"),
+        (dict(landmarks=["a", 5]), "must be printable text, got 5"),
+        (dict(landmarks=["a", "b\nc"]), "must be printable text"),
+        (dict(landmarks=["a", " "]), "must be printable text"),
+        (dict(name=5), "'name' and 'sources' must be text"),
+        (dict(dims=True), "dims must be 2 or 3"),
+        (dict(reference_length=5), "reference_length needs 'pair'"),
+        (dict(reference_length={"pair": [0, 1], "mm": "5"}), "a positive 'mm', got '5'"),
+        (dict(reference_length={"pairs": [0, 1], "mm": 5}), "did you mean 'pair' for 'pairs'"),
+        (dict(measures=[dict(name="m", kind="angel", points=[0, 1, 2])]), "got kind 'angel'"),
+        (
+            dict(measures=[dict(name="m", kind="angle", points=[0, 1])]),
+            r"measure 'm' has \[0, 1\], which is not three",
+        ),
+        (dict(measures=[dict(name="m", kind="angle", point=[0, 1, 2])]), "did you mean 'points' for 'point'"),
+        (dict(measures=["m"]), "every one of measures needs"),
     ],
 )
 def test_inconsistent_schema_is_refused(change, message):
@@ -85,12 +111,46 @@ def test_inconsistent_schema_is_refused(change, message):
         LandmarkSchema.load({**dict(name="own", landmarks=["a", "b", "c"]), **change})
 
 
+def test_landmarks_may_be_given_by_name():
+    by_name = LandmarkSchema(
+        name="own",
+        landmarks=["mid", "left", "right", "1"],
+        flip_pairs=[["left", "right"]],
+        links=[["mid", 1], ("right", "1")],
+        reference_length=dict(pair=["left", "right"], mm=30),
+        measures=[dict(name="m", kind="angle", points=["left", "mid", "right"])],
+    )
+    assert by_name == LandmarkSchema.load(
+        dict(
+            name="own",
+            landmarks=["mid", "left", "right", "1"],
+            flip_pairs=[[1, 2]],
+            links=[[0, 1], [2, 3]],
+            reference_length=dict(pair=[1, 2], mm=30),
+            measures=[dict(name="m", kind="angle", points=[1, 0, 2])],
+        )
+    )
+    assert by_name == LandmarkSchema.load(json.loads(json.dumps(asdict(by_name))))
+
+
+def test_a_fault_in_a_file_names_the_file(tmp_path):
+    path = tmp_path / "own.json"
+    for content in (
+        dict(name="own", landmarks=["a"], links=[["a", "b"]]),
+        [1],
+        dict(name="own", landmark=["a"]),
+    ):
+        path.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=r"own\.json: "):
+            LandmarkSchema.load(path)
+
+
 def test_missing_keys_and_broken_files(tmp_path):
     with pytest.raises(ValueError, match="needs 'name' and 'landmarks'"):
         LandmarkSchema.load(dict(name="own"))
     path = tmp_path / "broken.json"
     path.write_text('{"name":\n oops}')
-    with pytest.raises(ValueError, match=r"broken\.json: not valid JSON, line 2"):
+    with pytest.raises(ValueError, match=r"broken\.json, line 2: not valid JSON"):
         LandmarkSchema.load(path)
     with pytest.raises(FileNotFoundError, match=r"shipped: \['aariz'"):
         LandmarkSchema.load("unknown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import subprocess
 import sys
@@ -96,3 +97,29 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--split" in done.stdout
+
+
+def test_volumes_stored_otherwise_are_drawn_under_their_landmarks(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    volume = np.zeros((60, 40, 20), np.uint8)  # x, y, z; x to the right and y to the front, as NIfTI likes it
+    volume[50:53, 9:12, 9:12] = 255
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii")
+    points = [[51, 10, 10], [5, 30, 10]]
+    (tmp_path / "a.json").write_text(
+        json.dumps({"samples": [{"id": "a", "image": "a.nii", "landmarks": points}]})
+    )
+    (tmp_path / "config.py").write_text(
+        'pipeline = [dict(type="LoadImage"), dict(type="PackInputs")]\n'
+        'schema = dict(name="two", landmarks=["a", "b"], dims=3)\n'
+        f'dataset = dict(type="LandmarkDataset", ann_file="a.json", data_root={str(tmp_path)!r})\n'
+        "train_dataloader = dict(dataset=dict(dataset, schema=schema, pipeline=pipeline))\n"
+    )
+    sheet = browse(str(tmp_path / "config.py"), tmp_path / "sheet.png", "--num", 1, "--draws", 1)
+    width = (sheet.shape[1] - 4) // 2
+    stored, packed = (sheet[:120, start : start + width].astype(int) for start in (0, width + 4))
+    np.testing.assert_allclose(stored, packed, atol=2)
+    ringed = np.ptp(stored, axis=2) > 60
+    bright = (stored.min(axis=2) > 200) & ~ringed
+    (y, x), (rows, columns) = np.argwhere(bright).mean(axis=0), np.nonzero(ringed)
+    near = np.hypot(rows - y, columns - x).min()
+    assert near < 15

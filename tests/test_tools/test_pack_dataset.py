@@ -69,3 +69,17 @@ def test_a_sample_of_two_splits_is_refused(source, tmp_path):
     source.write_text(text)
     with pytest.raises(ValueError, match="sample '0' is in two splits"):
         tool.main([str(source), "--size", "40", "45", "--out", str(tmp_path / "copy")])
+
+
+def test_no_id_leads_out_of_the_copy(source, tmp_path):
+    content = json.loads((tmp_path / "all.json").read_text())
+    content["samples"][0]["id"] = "x/../../../evil"
+    content["samples"][1]["id"] = "x_.._.._.._evil"
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    out = tmp_path / "deep" / "copy"
+    tool.main([str(source), "--size", "40", "45", "--out", str(out)])
+    assert not [p for p in tmp_path.rglob("*evil*") if out not in p.parents]
+    copy = LandmarkDataset("annotations.json", str(out))
+    records = [copy.get_data_info(i) for i in range(3)]
+    assert [r["sample_id"] for r in records] == ["x/../../../evil", "x_.._.._.._evil", "2"]
+    assert len({r["img_path"] for r in records}) == 3

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from mmlandmark.datasets.records import deal_parts
-from mmlandmark.engine.mmengine_cures import config_root
 from mmlandmark.testing import tiny_config
+from mmlandmark.utils.files import safe_name
+from mmlandmark.utils.shipped import config_root
 
 _SPEC = importlib.util.spec_from_file_location(
     "split_dataset", Path(__file__).parents[2] / "tools" / "split_dataset.py"
@@ -90,13 +91,58 @@ def test_lists_are_written_once(tmp_path, capsys):
     assert {p.name: p.read_text().split() for p in (tmp_path / "lists").iterdir()} == lists
 
 
+PARTS = ["--parts", "train=6", "test1=2", "test2=2"]
+
+
+def lists_in(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_the_shipped_lists_of_cephalograms_are_what_the_tool_writes(tmp_path, monkeypatch):
+    """Ids and groups decide, so that a release without images gives the lists of the real one."""
+    for observer in ("senior", "junior"):
+        folder = tmp_path / "data" / "AnnotationsByMD" / f"400_{observer}"
+        folder.mkdir(parents=True)
+        for number in range(1, 401):
+            (folder / f"{number:03d}.txt").write_text("1,2\n" * 19)
+    (tmp_path / "data" / "RawImage").mkdir()
+    monkeypatch.setenv("ISBI2015_ROOT", str(tmp_path / "data"))
+    config = config_root() / "fsf_ld/unet4_isbi2015_512x512.py"
+    tool.main([str(config), *PARTS, "--out", str(tmp_path / "lists")])
+    shipped = lists_in(config_root() / "fsf_ld/splits/isbi2015")
+    assert lists_in(tmp_path / "lists") == shipped
+    parts = {name: set(text.split()) for name, text in shipped.items()}
+    assert {name: len(ids) for name, ids in parts.items()} == {
+        "train.txt": 240,
+        "test1.txt": 80,
+        "test2.txt": 80,
+    }
+    assert set.union(*parts.values()) == {f"{number:03d}" for number in range(1, 401)}
+    for film in ({"038", "283"}, {"144", "173"}):
+        assert sum(film <= ids for ids in parts.values()) == 1, "one film lies in two parts"
+
+
 @pytest.mark.real_data
 def test_parts_of_the_hand_atlas_are_those_of_the_paper(real_data, tmp_path, monkeypatch):
     root = real_data("hand_dha")
     monkeypatch.setenv("HAND_ATLAS_ROOT", str(root))
     config = Path(config_root()) / "fsf_ld/unet4_hand_512x256.py"
     lists = [str(root / "setup/cv/set1" / name) for name in ("train.txt", "test.txt")]
-    parts = ["--parts", "train=6", "test1=2", "test2=2", "--among", *lists]
-    tool.main([str(config), *parts, "--out", str(tmp_path)])
+    tool.main([str(config), *PARTS, "--among", *lists, "--out", str(tmp_path)])
     sizes = {p.stem: len(p.read_text().split()) for p in tmp_path.iterdir()}
     assert sizes == dict(train=537, test1=179, test2=179)
+    assert lists_in(tmp_path) == lists_in(config_root() / "fsf_ld/splits/hand_atlas")
+
+
+def test_a_list_lies_in_its_folder(tmp_path):
+    samples = [dict(id=f"p{i}", landmarks=[[1, 2]]) for i in range(4)]
+    (tmp_path / "all.json").write_text(json.dumps(dict(samples=samples)))
+    config = tiny_config(tmp_path / "run")
+    config.test_dataloader = dict(
+        batch_size=1, dataset=dict(type="LandmarkDataset", ann_file=str(tmp_path / "all.json"))
+    )
+    config.dump(tmp_path / "config.py")
+    out = tmp_path / "deep" / "lists"
+    tool.main([str(tmp_path / "config.py"), "--parts", "x/../../evil=1", "test=1", "--out", str(out)])
+    assert sorted(p.name for p in out.iterdir()) == sorted([f"{safe_name('x/../../evil')}.txt", "test.txt"])
+    assert not [p for p in tmp_path.rglob("*evil*") if out not in p.parents]

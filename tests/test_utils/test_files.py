@@ -1,14 +1,25 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, under safe names; they are read whatever wrote them."""
 
 from __future__ import annotations
 
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mmlandmark.utils.files import atomic_path, atomic_write_json, atomic_write_text
+from mmlandmark.utils.files import (
+    atomic_path,
+    atomic_write_json,
+    atomic_write_text,
+    load_json,
+    read_json,
+    read_text,
+    safe_name,
+)
 
 
 def test_folders_are_made_and_files_replaced(tmp_path):
@@ -76,3 +87,84 @@ def test_permissions_are_those_of_any_new_file(tmp_path, umask):
         os.umask(before)
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ours", "plain")]
     assert modes == [0o666 & ~umask] * 2
+
+
+@pytest.mark.parametrize("name", ["001", "case_1", "v.nii", "sunhl-1th-03-Jan-2017-16 A AP", "träger", "__"])
+def test_a_safe_name_stays(name):
+    assert safe_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("../x", "x/../../evil", "/etc/passwd", "C:\\x", "..", ".", "", ".hidden", "-rf", "a\nb", "a\0b"),
+        *("CON", "nul.txt", "a.", "a ", "a|b", "a:b", "x" * 300, "日" * 100, "\ud800", "a~0123456789"),
+    ],
+)
+def test_any_other_name_is_changed_and_lies_in_its_folder(text, tmp_path):
+    name = safe_name(text)
+    assert name != text
+    path = tmp_path / f"{name}.txt"
+    atomic_write_text(path, "x")
+    assert os.listdir(tmp_path) == [path.name]
+    assert path.resolve().parent == tmp_path.resolve()
+    assert safe_name(text) == name
+
+
+@given(st.lists(st.text(max_size=150), min_size=2, max_size=5, unique=True))
+def test_safe_names_are_plain_short_and_never_shared(texts):
+    names = [safe_name(text) for text in texts]
+    assert len(set(names)) == len(texts)
+    for name in names:
+        assert Path(name).name == name
+        assert len(name.encode()) < 150
+        assert ".." not in name
+        assert all(character.isprintable() for character in name)
+        assert not set(name) & set('<>:"/\\|?*')
+    assert safe_name(names[0]) == names[0] or "~" in names[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_of_any_unicode_file(tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    path.write_bytes("Höhe\r\nµm\rz\n".encode(encoding))
+    assert read_text(path) == "Höhe\nµm\nz\n"
+
+
+def test_text_of_windows_is_read_where_that_is_wanted(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("Höhe".encode("cp1252"))
+    assert read_text(path, legacy=True) == "Höhe"
+    with pytest.raises(ValueError, match=r"a\.csv: not a UTF-8 text file"):
+        read_text(path)
+
+
+@pytest.mark.parametrize("data", [b"\x81\xff", b"a\0b", "abc".encode("utf-16-le"), b"\xff\xfea\0\xd8"])
+def test_what_is_no_text_is_refused(tmp_path, data):
+    path = tmp_path / "a.csv"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.csv: .*text file"):
+        read_text(path, legacy=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1,\n oops}', r"a\.json, line 2: not valid JSON"),
+        ("", r"a\.json, line 1: not valid JSON"),
+        ("[" * 200000, r"a\.json: not valid JSON: nested too deeply"),
+        ("1" * 5000, r"a\.json: not valid JSON: .*digit"),
+        ('{"a": 1, "a": 2}', r"a\.json: not valid JSON: an object has the key 'a' twice"),
+    ],
+)
+def test_broken_json_names_its_file(tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_json(tmp_path / "a.json")
+
+
+def test_json_that_is_no_object(tmp_path):
+    (tmp_path / "a.json").write_text("[1]")
+    assert load_json(tmp_path / "a.json") == [1]
+    with pytest.raises(ValueError, match=r"a\.json: expected a JSON object, got list"):
+        read_json(tmp_path / "a.json")

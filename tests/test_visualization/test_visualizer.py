@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmlandmark.structures import LandmarkDataSample, resize_matrix
+from mmlandmark.utils.files import safe_name
 from mmlandmark.visualization import LandmarkVisualizer, style
 
 SHAPE, INPUT = (120, 160), (60, 80)
@@ -105,4 +106,8 @@ def test_add_datasample_stores(visualizer, sample, tmp_path):
         name="stored", vis_backends=[dict(type="LocalVisBackend")], save_dir=str(tmp_path), long_side=200
     )
     stored.add_datasample("val/case 1", image, sample, step=3)
-    assert (tmp_path / "vis_data" / "vis_image" / "val_case_1_3.png").is_file()
+    stored.add_datasample("val_x/../../evil", image, sample, step=3)
+    names = [safe_name("val/case 1"), safe_name("val_x/../../evil")]
+    images = tmp_path / "vis_data" / "vis_image"
+    assert {p.name for p in images.iterdir()} == {f"{name}_3.png" for name in names}
+    assert not list(tmp_path.rglob("evil*"))

@@ -1,7 +1,7 @@
-# Parts of 6:2:2 as in FSF-LD; set HAND_ATLAS_ROOT to the folder that holds the images and setup/all.csv, and
-# write the lists with tools/split_dataset.py first. Height and width are scaled apart.
+# Parts of 6:2:2 as in FSF-LD, by lists that are shipped; set HAND_ATLAS_ROOT to the folder that holds the
+# images and setup/all.csv. Height and width are scaled apart.
 data_root = "{{$HAND_ATLAS_ROOT:data/hand_atlas}}"
-lists = "splits_6-2-2_seed0"
+lists = "mmlandmark::fsf_ld/splits/hand_atlas"
 pipeline = [
     dict(type="LoadImage", size=(512, 256), channels=1),
     dict(type="Resize", size=(512, 256)),

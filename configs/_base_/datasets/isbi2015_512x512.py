@@ -1,7 +1,7 @@
-# All 400 films in parts of 6:2:2 as in FSF-LD; set ISBI2015_ROOT to the folder that holds RawImage and
-# AnnotationsByMD, and write the lists with tools/split_dataset.py first.
+# All 400 films in parts of 6:2:2 as in FSF-LD, by lists that are shipped; set ISBI2015_ROOT to the folder
+# that holds RawImage and AnnotationsByMD.
 data_root = "{{$ISBI2015_ROOT:data/isbi2015}}"
-lists = "splits_6-2-2_seed0"
+lists = "mmlandmark::fsf_ld/splits/isbi2015"
 pipeline = [
     dict(type="LoadImage", size=(512, 512), channels=1),
     dict(type="Resize", size=(512, 512)),

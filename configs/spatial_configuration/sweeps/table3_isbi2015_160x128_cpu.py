@@ -11,4 +11,9 @@ arms = {
     "both": {},
     "both-gamma1e-3": {f"{loss}.gamma": 1e-3},
     "both-gamma1e-2": {f"{loss}.gamma": 1e-2},
+    # Beside a loss that weighs peaks more than the ground, and so loses no landmark.
+    "ewc": {loss: dict(_delete_=True, type="EWCLoss")},
+    "ewc-both": {f"{loss}.heatmap_loss": dict(type="EWCLoss")},
+    # Here the term's gradient on the heatmaps has 40 % of the length of EWC's; above 2 %.
+    "ewc-both-gamma2e-3": {f"{loss}.heatmap_loss": dict(type="EWCLoss"), f"{loss}.gamma": 2e-3},
 }

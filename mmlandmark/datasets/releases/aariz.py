@@ -8,11 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mmlandmark.datasets.annotation_files import load_json, read_rows
 from mmlandmark.datasets.image_files import child_ignoring_case, image_stem, index_images
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.landmark_order import landmark_order
 from mmlandmark.datasets.records import marked
+from mmlandmark.datasets.table_files import read_rows
+from mmlandmark.datasets.values import text_number, written_number
 from mmlandmark.registry import DATASETS
+from mmlandmark.structures import LandmarkSchema
+from mmlandmark.utils.files import load_json, read_json
 
 _SPLITS = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test",)}
 
@@ -79,27 +83,32 @@ class Aariz(LandmarkDataset):
                 **marked([self._read_points(file) for file in files]),
             )
             if stages is not None and (stages / f"{name}.json").is_file():
-                record["cvm_stage"] = load_json(stages / f"{name}.json").get("cvm_stage", {}).get("value")
+                stage = read_json(stages / f"{name}.json").get("cvm_stage")
+                record["cvm_stage"] = stage.get("value") if isinstance(stage, dict) else None
             records.append(record)
         return records
 
     def _read_points(self, path: Path) -> np.ndarray:
-        """Return the (29, 2) points; by their symbols if these are known, else in the order of the file."""
+        """Return the (29, 2) points, by their symbols where the file has some, else in its order."""
         if not path.is_file():
             raise FileNotFoundError(f"annotation {str(path)!r} does not exist")
-        names = self._full_schema.landmarks
+        names = LandmarkSchema.load(self.SCHEMA).landmarks
         try:
             marks = load_json(path)["landmarks"]
             points = [(mark["value"]["x"], mark["value"]["y"]) for mark in marks]
-            symbols = [_plain(mark.get("symbol", "")) for mark in marks]
+            symbols = [_plain(mark.get("symbol") or "") for mark in marks]
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: needs 'landmarks', each with 'value': {{'x', 'y'}}") from error
         if len(points) != len(names):
             raise ValueError(f"{path}: {len(points)} landmarks, expected {len(names)}")
-        order = [_plain(name) for name in names]
-        if sorted(symbols) == sorted(order):
-            points = [points[symbols.index(name)] for name in order]
-        return np.asarray(points, dtype=np.float64)
+        if any(symbols):
+            order = landmark_order(symbols, [_plain(name) for name in names], str(path))
+            if -1 in order:
+                lost = [name for name, index in zip(names, order, strict=True) if index < 0]
+                raise ValueError(f"{path}: no landmark has the symbol {lost[0]!r}, another one occurs twice")
+            points = [points[index] for index in order]
+        numbers = [written_number(number, str(path)) for point in points for number in point]
+        return np.asarray(numbers, dtype=np.float64).reshape(-1, 2)
 
     def _pixel_sizes(self) -> dict[str, float]:
         """Return mm per pixel by image name; empty if there is no such file."""
@@ -121,12 +130,9 @@ class Aariz(LandmarkDataset):
             )
         sizes = {}
         for line, row in rows:
-            try:
-                sizes[image_stem(row[name].strip())] = float(row[size])
-            except (ValueError, IndexError) as error:
-                raise ValueError(
-                    f"{path}, line {line}: {row} holds no pixel size in column {header[size]!r}"
-                ) from error
+            if len(row) <= max(size, name):
+                raise ValueError(f"{path}, line {line}: {row} holds no pixel size in column {header[size]!r}")
+            sizes[image_stem(row[name].strip())] = text_number(row[size], f"{path}, line {line}")
         return sizes
 
 

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.annotation_files import load_json
+from mmlandmark.datasets.annotation_files import existing_file
 from mmlandmark.datasets.image_files import read_metaimage_header
 from mmlandmark.datasets.image_io import to_grey_if_equal
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.values import written_number
 from mmlandmark.registry import DATASETS
+from mmlandmark.structures import LandmarkSchema
+from mmlandmark.utils.files import load_json
 
 
 @DATASETS.register_module()
@@ -40,11 +43,7 @@ class ClDetection2023(LandmarkDataset):
 
     def load_records(self) -> list[dict[str, Any]]:
         """Gather the points of every image, and check that the stack has a slice for each."""
-        path = Path(self.ann_file)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"annotation file {str(path)!r} does not exist; check data_root and ann_file"
-            )
+        path = existing_file(self.ann_file)
         data = load_json(path)
         if not isinstance(data, dict) or not isinstance(data.get("points"), list):
             raise ValueError(f"{path}: needs a list under 'points'")
@@ -54,12 +53,13 @@ class ClDetection2023(LandmarkDataset):
         for number, point in enumerate(data["points"]):
             where = f"{path}, points[{number}]"
             try:
-                name, (x, y, index), scale = str(point["name"]), point["point"], float(point["scale"])
-                index = round(float(index))
+                name, (x, y, index), scale = str(point["name"]), point["point"], point["scale"]
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(
-                    f"{where}: needs 'name', 'point' [x, y, image] and 'scale', got {point!r}"
+                    f"{where}: needs 'name', 'point' [x, y, image] and 'scale', got {point!r:.200}"
                 ) from error
+            x, y, index, scale = (written_number(value, where) for value in (x, y, index, scale))
+            index = round(index)
             if slices is not None and not 1 <= index <= slices:
                 raise ValueError(f"{where}: image {index} is not in {stack.name}, which has 1 to {slices}")
             record = images.setdefault(index, self._new_record(index, stack, scale, where))
@@ -67,7 +67,7 @@ class ClDetection2023(LandmarkDataset):
         return [images[index] for index in sorted(images)]
 
     def _new_record(self, index: int, stack: Path, scale: float, where: str) -> dict[str, Any]:
-        points = np.full((len(self._full_schema), 2), math.nan, dtype=np.float32)
+        points = np.full((len(LandmarkSchema.load(self.SCHEMA)), 2), math.nan, dtype=np.float32)
         return dict(
             sample_id=f"{index:03d}",
             img_path=str(stack),
@@ -80,9 +80,9 @@ class ClDetection2023(LandmarkDataset):
     def _add_point(
         self, record: dict[str, Any], name: str, point: tuple[float, float], scale: float, where: str
     ) -> None:
-        names = self._full_schema.landmarks
+        names = LandmarkSchema.load(self.SCHEMA).landmarks
         if name not in names:
-            raise ValueError(f"{where}: landmark {name!r} is not in schema {self._full_schema.name!r}")
+            raise ValueError(f"{where}: landmark {name!r} is not in schema {self.SCHEMA!r}")
         row = names.index(name)
         if not np.isnan(record["landmarks"][row]).all():
             raise ValueError(f"{where}: landmark {name!r} of image {record['sample_id']} is given twice")

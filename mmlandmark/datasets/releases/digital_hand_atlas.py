@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.datasets.annotation_files import read_csv
+from mmlandmark.datasets.annotation_files import existing_file
 from mmlandmark.datasets.image_files import index_images
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.table_files import read_csv
 from mmlandmark.registry import DATASETS
+from mmlandmark.structures import LandmarkSchema
 
 _IMAGE_FOLDERS = ("images", "JPEGimages", "jpg")
 
@@ -45,14 +47,12 @@ class DigitalHandAtlas(LandmarkDataset):
                 "DigitalHandAtlas: splits belong to folds; give fold=1, 2 or 3 with split='train' or 'test'"
             )
         root = Path(self.data_root)
-        table = root / self.ann_file if self.ann_file else self._setup() / "all.csv"
-        if not table.is_file():
-            raise FileNotFoundError(f"annotation file {str(table)!r} does not exist; check data_root")
+        table = existing_file(root / self.ann_file if self.ann_file else self._setup() / "all.csv")
         folders = [self.image_dir] if self.image_dir else _IMAGE_FOLDERS
         images: dict[str, str] = {}
         for folder in folders:
             images.update(index_images(root / folder))
-        records = read_csv(table).records
+        records, _ = read_csv(table, names=LandmarkSchema.load(self.SCHEMA).landmarks)
         for record in records:
             del record["image"]
             name = record["sample_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,9 +11,13 @@ import numpy as np
 from mmlandmark.datasets.image_files import child_ignoring_case, index_images
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.records import marked
+from mmlandmark.datasets.values import is_text_number, text_number
 from mmlandmark.registry import DATASETS
+from mmlandmark.utils.files import read_text
 
 _LANDMARKS, _CLASSES = 19, ("ANB", "SNB", "SNA", "ODI", "APDI", "FHI", "FMA", "MW")
+# One film under two numbers, in two parts of the challenge.
+_SAME_FILM = {173: 144, 283: 38}
 _SPLITS = (("train", 150, "TrainingData"), ("test1", 300, "Test1Data"), ("test2", 400, "Test2Data"))
 
 
@@ -23,7 +28,8 @@ class Isbi2015Cephalogram(LandmarkDataset):
     Images lie below ``RawImage`` as .bmp, .png or .jpg, named 001 to 400; the number decides the split
     (train to 150, test1 to 300, test2 to 400, test is both tests), wherever the file lies. Annotations
     lie in ``400_senior`` and ``400_junior``, either in ``AnnotationsByMD`` or in ``data_root`` itself,
-    with 19 lines ``x,y`` and, in the published files, eight clinical classes, kept as ``classes``.
+    with 19 lines ``x,y`` and, in the published files, eight clinical classes, kept as ``classes``. Two films
+    of the training part stand in Test1 once more, 038 as 283 and 144 as 173: either pair is one ``group``.
 
     Args:
         annotator: Ground truth: "senior", "junior", or their unrounded "mean", beside which the samples
@@ -60,6 +66,7 @@ class Isbi2015Cephalogram(LandmarkDataset):
                 sample_id=stem,
                 img_path=images.get(stem, str(image_root / place / f"{stem}.bmp")),
                 split=split,
+                group=str(_SAME_FILM.get(int(stem), stem)).zfill(len(stem)),
                 source=str(files[0]),
                 **marked([points for points, _ in readings]),
             )
@@ -81,18 +88,18 @@ def _read_annotation(path: Path) -> tuple[np.ndarray, dict[str, int]]:
     """Return the (19, 2) points and the clinical classes, if the file has them."""
     if not path.is_file():
         raise FileNotFoundError(f"annotation {str(path)!r} does not exist")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in read_text(path).split("\n")]
     lines = [line for line in lines if line]
     if len(lines) not in (_LANDMARKS, _LANDMARKS + len(_CLASSES)):
         raise ValueError(f"{path}: {len(lines)} lines, expected 19 points, or 19 points and 8 classes")
     points = np.empty((_LANDMARKS, 2))
     for number, line in enumerate(lines[:_LANDMARKS]):
-        try:
-            points[number] = [float(cell) for cell in line.split(",")]
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number + 1}: {line!r} is not 'x,y'") from error
-    try:
-        classes = {name: int(line) for name, line in zip(_CLASSES, lines[_LANDMARKS:], strict=False)}
-    except ValueError as error:
-        raise ValueError(f"{path}: lines 20 to 27 must be one integer each ({error})") from error
+        where, cells = f"{path}, line {number + 1}", line.split(",")
+        if len(cells) != 2 or not all(is_text_number(cell) and cell.strip() for cell in cells):
+            raise ValueError(f"{where}: {line!r:.80} is not 'x,y'")
+        points[number] = [text_number(cell, where) for cell in cells]
+    rest = lines[_LANDMARKS:]
+    if not all(re.fullmatch(r"[+-]?\d{1,9}", line, re.ASCII) for line in rest):
+        raise ValueError(f"{path}: lines 20 to 27 must be one integer each, got {rest}")
+    classes = {name: int(line) for name, line in zip(_CLASSES, rest, strict=False)}
     return points, classes

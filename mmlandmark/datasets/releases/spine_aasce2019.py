@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.annotation_files import read_rows
+from mmlandmark.datasets.annotation_files import existing_file
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.table_files import read_rows
+from mmlandmark.datasets.values import written_number
 from mmlandmark.registry import DATASETS
 
 _FOLDERS = {"train": "training", "test": "test"}
@@ -63,7 +65,7 @@ class SpineAasce2019(LandmarkDataset):
             )
         records = []
         for row, name in enumerate(names):
-            path = root / "data" / folder / name
+            path = Path(self.find_image(str(root / "data" / folder / name), name))
             record = dict(
                 sample_id=Path(name).stem,
                 img_path=str(path),
@@ -104,18 +106,13 @@ def _person(name: str) -> str:
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"annotation file {str(path)!r} does not exist")
-    return read_rows(path)
+    return read_rows(existing_file(path))
 
 
 def _numbers(path: Path, columns: int) -> np.ndarray:
     table = []
     for line, row in _rows(path):
-        try:
-            values = [float(cell) for cell in row]
-        except ValueError as error:
-            raise ValueError(f"{path}, line {line}: {error}") from error
+        values = [written_number(cell, f"{path}, line {line}") for cell in row]
         if len(values) != columns:
             raise ValueError(f"{path}, line {line}: {len(values)} numbers, expected {columns}")
         table.append(values)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.image_files import image_shape, image_stem
+from mmlandmark.datasets.annotation_files import existing_file
+from mmlandmark.datasets.image_files import image_stem
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.table_files import legacy_text
+from mmlandmark.datasets.values import is_text_number, text_number
 from mmlandmark.registry import DATASETS
+from mmlandmark.utils.near_names import refuse_misspelt
+
+_KEYS = ("LM", "LM3", "IMAGE", "ID", "SCALE", "CURVES", "POINTS", "OUTLINES", "COMMENT", "VARIABLES", "RADII")
 
 
 @DATASETS.register_module()
@@ -19,58 +26,55 @@ class TpsFile(LandmarkDataset):
     """Specimens of a TPS file: ``LM=K``, K lines ``x y``, then ``IMAGE=``, ``ID=`` and ``SCALE=``.
 
     The image's name without suffix is the sample id, else ``ID``. ``NA`` or two negative coordinates mark
-    a missing landmark. Curves, outlines and comments are skipped.
+    a missing landmark, ``LM=0`` a specimen without any, and an empty ``SCALE=`` one without scale. Curves,
+    outlines and comments are skipped.
 
     Args:
-        y_up: Coordinates count upwards from the centre of the bottom row, as tpsDig writes them; the image
-            must then exist. False takes them as counted from the top.
+        y_up: Coordinates count upwards from the centre of the bottom row, as tpsDig writes them, so that the
+            first row from the top is H - 1 - y; the image must then exist. False takes them as counted from
+            the top.
         scale_to_mm: Millimetres per unit of ``SCALE`` (10 if scales were set in cm).
         **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`.
     """
 
     def __init__(self, *args, y_up: bool = True, scale_to_mm: float = 1.0, **kwargs) -> None:
-        self.y_up, self.scale_to_mm = y_up, scale_to_mm
-        super().__init__(*args, **kwargs)
+        self.scale_to_mm = scale_to_mm
+        super().__init__(*args, y_up=y_up, **kwargs)
 
     def load_records(self) -> list[dict[str, Any]]:
         """Read all specimens."""
-        path = Path(self.ann_file)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"annotation file {str(path)!r} does not exist; check data_root and ann_file"
-            )
         records = []
-        for specimen in _specimens(path):
-            where, image = specimen["source"], specimen.get("IMAGE")
-            if not image and not specimen.get("ID"):
+        for specimen in _specimens(existing_file(self.ann_file)):
+            where = specimen["source"]
+            image, ident, scale = (specimen.get(key, ("", where)) for key in ("IMAGE", "ID", "SCALE"))
+            if not image[0] and not ident[0]:
                 raise ValueError(f"{where}: the specimen has neither IMAGE= nor ID=")
+            if self.y_up and not image[0]:
+                raise ValueError(
+                    f"{where}: y_up needs IMAGE=, since y is counted from the image's bottom; or set "
+                    "y_up=False"
+                )
             record = dict(
-                sample_id=image_stem(image) if image else specimen["ID"],
-                img_path=self.image_path(image) if image else None,
+                sample_id=image_stem(image[0].replace("\\", "/")) if image[0] else ident[0],
+                img_path=self.image_path(image[0]) if image[0] else None,
                 landmarks=specimen["points"],
                 source=where,
             )
-            if "SCALE" in specimen:
-                record["spacing"] = _floats(specimen["SCALE"], where)[0] * self.scale_to_mm
-            if self.y_up:
-                self._turn(record, where)
+            if scale[0]:
+                record["spacing"] = self._spacing(*scale)
             records.append(record)
         return records
 
-    def _turn(self, record: dict[str, Any], where: str) -> None:
-        if record["img_path"] is None:
-            raise ValueError(
-                f"{where}: y_up needs IMAGE=, since y is counted from the image's bottom; or set y_up=False"
-            )
-        if not Path(record["img_path"]).is_file():
-            return  # reported, or dropped, with all other missing images
-        record["ori_shape"] = image_shape(record["img_path"])
-        record["landmarks"][:, 1] = record["ori_shape"][-2] - 1 - record["landmarks"][:, 1]
+    def _spacing(self, scale: str, where: str) -> float:
+        numbers = _floats(scale, where)
+        if len(numbers) != 1 or not numbers[0] > 0:
+            raise ValueError(f"{where}: SCALE= must be one positive number, got {scale!r:.80}")
+        return numbers[0] * self.scale_to_mm
 
 
 def _specimens(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the specimens with their ``points``, ``source`` and keys."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
+    """Yield the specimens with their ``points``, ``source``, and ``(value, where)`` of their keys."""
+    lines = [line.strip() for line in legacy_text(path).split("\n")]
     specimen: dict[str, Any] | None = None
     number = 0
     while number < len(lines):
@@ -81,40 +85,43 @@ def _specimens(path: Path) -> Iterator[dict[str, Any]]:
             if specimen is not None:
                 yield specimen
             count = _count(value, where)
-            rows = [
-                _floats(line, f"{path}, line {number + i + 1}")
-                for i, line in enumerate(lines[number : number + count])
-            ]
-            if (
-                len(rows) != count
-                or any(len(row) != len(rows[0]) for row in rows)
-                or len(rows[0]) not in (2, 3)
-            ):
-                raise ValueError(f"{where}: {count} lines of 2 or 3 coordinates must follow")
-            points = np.asarray(rows, dtype=np.float64)
-            points[(points < 0).all(axis=1)] = math.nan
-            specimen = dict(points=points, source=where)
+            specimen = dict(points=_rows(lines[number : number + count], count, path, number), source=where)
             number += count
         elif key == "POINTS":  # of a curve or outline
             number += _count(value, where)
         elif separator and specimen is not None:
-            specimen[key] = PureWindowsPath(value).name if key == "IMAGE" and "\\" in value else value
+            refuse_misspelt([key], _KEYS, where)
+            if key in specimen:
+                raise ValueError(f"{where}: {key}= stands twice in one specimen")
+            specimen[key] = (value, where)
         elif separator or lines[number - 1]:
             raise ValueError(
-                f"{where}: {lines[number - 1]!r} is not expected here; a specimen begins with LM="
+                f"{where}: {lines[number - 1]!r:.80} is not expected here; a specimen begins with LM="
             )
     if specimen is not None:
         yield specimen
 
 
+def _rows(lines: list[str], count: int, path: Path, number: int) -> np.ndarray | None:
+    """Return (K, D) points, NaN where both coordinates are negative; None for LM=0."""
+    if count == 0:
+        return None
+    rows = [_floats(line, f"{path}, line {number + i + 1}") for i, line in enumerate(lines)]
+    if len(rows) != count or any(len(row) != len(rows[0]) for row in rows) or len(rows[0]) not in (2, 3):
+        raise ValueError(f"{path}, line {number}: {count} lines of 2 or 3 coordinates must follow")
+    points = np.asarray(rows, dtype=np.float64)
+    points[(points < 0).all(axis=1)] = math.nan
+    return points
+
+
 def _count(value: str, where: str) -> int:
-    if not value.isdigit() or int(value) == 0:
-        raise ValueError(f"{where}: expected a number of points, got {value!r}")
+    if not re.fullmatch(r"\d{1,9}", value, re.ASCII):
+        raise ValueError(f"{where}: expected a number of points, got {value!r:.80}")
     return int(value)
 
 
 def _floats(line: str, where: str) -> list[float]:
-    try:
-        return [math.nan if cell.upper() in ("NA", "NAN") else float(cell) for cell in line.split()]
-    except ValueError as error:
-        raise ValueError(f"{where}: {line!r} are not numbers") from error
+    cells = line.split()
+    if not all(is_text_number(cell) for cell in cells):
+        raise ValueError(f"{where}: {line!r:.80} are not numbers")
+    return [text_number(cell, where) for cell in cells]

@@ -34,6 +34,18 @@ def frame_size(results: dict[str, Any], transform: object) -> tuple[int, ...]:
     return results["input_shape"]
 
 
+def value_range(results: dict[str, Any]) -> tuple[float, float] | None:
+    """Return (black, white) in values of ``results["img"]``, or None where nobody says.
+
+    An image that was loaded as integers and is floating point by now was turned into unit pixels by a step
+    that need not know of ranges.
+    """
+    dtype = results["img"].dtype
+    if dtype.kind == "f" and results.get("loaded_dtype", dtype).kind != "f":
+        return 0.0, 1.0
+    return results.get("value_range")
+
+
 def landmarks_in_frame(results: dict[str, Any]) -> np.ndarray:
     """Return the (K, D) landmarks in pixels of the current frame."""
     return apply_matrix(results["input_from_original"], np.asarray(results["landmarks"], dtype=np.float64))

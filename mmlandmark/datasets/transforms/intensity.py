@@ -1,7 +1,7 @@
-"""Intensity: these come after ``Resample`` and turn pixels into float32, integers to [0, 1].
+"""Intensity: these come after ``Resample`` and turn pixels into float32, where black is 0 and white is 1.
 
-An integer is divided by the largest value of its dtype; floats are taken as they are. The random ones draw
-from ``results["rng"]`` only.
+What black and white are says ``results["value_range"]``, which ``LoadImage`` takes from the file or from its
+options. Nothing is clipped. The random ones draw from ``results["rng"]`` only.
 """
 
 from __future__ import annotations
@@ -15,29 +15,54 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
-from mmlandmark.datasets.transforms.frame import checked_prob, checked_range, frame_size, happens
+from mmlandmark.datasets.transforms.frame import (
+    checked_prob,
+    checked_range,
+    frame_size,
+    happens,
+    value_range,
+)
 from mmlandmark.registry import TRANSFORMS
 
+UNIT = (0.0, 1.0)
 
-def to_unit(array: np.ndarray) -> np.ndarray:
-    """Return float32 pixels; integers are divided by the largest value of their dtype.
+
+def to_unit(array: np.ndarray, ends: Sequence[float] | None = None) -> np.ndarray:
+    """Return float32 pixels, where black is 0 and white is 1.
 
     Args:
         array: (*S) or (*S, C) pixels of any integer or float dtype.
+        ends: (black, white). None takes what the array of a ``LoadedImage`` says; of any other one, 0 and
+            the largest value of an integer dtype, or 0 and 1 for floats.
     """
-    if array.dtype.kind == "f":
-        return array.astype(np.float32, copy=False)
-    return array.astype(np.float32) * np.float32(1.0 / np.iinfo(array.dtype).max)
+    ends = getattr(array, "value_range", None) if ends is None else ends
+    low, high = (0.0, _white(array.dtype)) if ends is None else ends
+    array = array.astype(np.float32, copy=False).view(np.ndarray)
+    if low != 0:
+        array = array - np.float32(low)
+    # A float that is in this unit already is handed on, not copied.
+    return array if high - low == 1 else array * np.float32(1.0 / (high - low))
 
 
-_UNIT_8BIT = to_unit(np.arange(256, dtype=np.uint8))
+def _white(dtype: np.dtype) -> float:
+    return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
 
 
-def map_values(array: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Apply a function of the single value to pixels in [0, 1]; 8 bit goes through a table of 256 values."""
-    if array.dtype != np.uint8:
-        return function(to_unit(array))
-    return _look_up(array, function(_UNIT_8BIT))
+def unit_pixels(results: dict[str, Any]) -> np.ndarray:
+    """Return the float32 pixels of results where black is 0 and white is 1, and note that they are."""
+    img = to_unit(results["img"], value_range(results))
+    results["value_range"] = UNIT
+    return img
+
+
+def map_values(results: dict[str, Any], function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Apply a function of the single value to unit pixels; 8 bit goes through a table of 256 values."""
+    img = results["img"]
+    if img.dtype != np.uint8:
+        return function(unit_pixels(results))
+    table = to_unit(np.arange(256, dtype=np.uint8), value_range(results))
+    results["value_range"] = UNIT
+    return _look_up(img, function(table))
 
 
 def _look_up(array: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -62,7 +87,7 @@ class RandomGamma(BaseTransform):
         """Change the pixels or leave them."""
         if happens(results, self.prob):
             power = np.float32(np.exp(results["rng"].uniform(*np.log(self.gamma))))
-            results["img"] = map_values(results["img"], lambda x: np.maximum(x, 0) ** power)
+            results["img"] = map_values(results, lambda x: np.maximum(x, 0) ** power)
         return results
 
 
@@ -88,7 +113,7 @@ class RandomBrightnessContrast(BaseTransform):
         """Change the pixels or leave them."""
         if happens(results, self.prob):
             offset, change = results["rng"].uniform(-1, 1, 2) * (self.brightness, self.contrast)
-            img = to_unit(results["img"])
+            img = unit_pixels(results)
             constant = offset - change * float(img.mean())
             results["img"] = img * np.float32(1 + change) + np.float32(constant)
         return results
@@ -128,7 +153,7 @@ class RandomHueSaturation(BaseTransform):
             grey = np.full((3, 3), 1 / 3)
             around = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
             matrix = grey + factor * (np.cos(turn) * (np.eye(3) - grey) + np.sin(turn) * around)
-            results["img"] = to_unit(img) @ matrix.T.astype(np.float32)
+            results["img"] = unit_pixels(results) @ matrix.T.astype(np.float32)
         return results
 
 
@@ -147,7 +172,7 @@ class RandomNoise(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Change the pixels or leave them."""
         if happens(results, self.prob):
-            rng, img = results["rng"], to_unit(results["img"])
+            rng, img = results["rng"], unit_pixels(results)
             std = rng.uniform(*self.std)
             # OpenCV draws normal numbers several times as fast as NumPy; the seed comes from our generator.
             cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
@@ -173,7 +198,7 @@ class RandomBlur(BaseTransform):
         dims = len(frame_size(results, self))
         if happens(results, self.prob):
             sigma = results["rng"].uniform(*self.sigma)
-            results["img"] = gaussian_blur(to_unit(results["img"]), sigma, dims)
+            results["img"] = gaussian_blur(unit_pixels(results), sigma, dims)
         return results
 
 
@@ -217,9 +242,10 @@ class CLAHE(BaseTransform):
         if dims != 2:
             raise ValueError(f"CLAHE works on 2D images only, this one has {dims} dimensions")
         if happens(results, self.prob):
-            img = results["img"]
-            if img.dtype not in (np.uint8, np.uint16):
-                img = np.rint(np.clip(to_unit(img), 0, 1) * 65535).astype(np.uint16)
+            img, ends = results["img"], value_range(results)
+            whole = img.dtype in (np.uint8, np.uint16) and ends in (None, (0.0, _white(img.dtype)))
+            if not whole:  # OpenCV spreads the histogram over all that the container holds.
+                img = np.rint(np.clip(to_unit(img, ends), 0, 1) * 65535).astype(np.uint16)
             # Made anew each time: OpenCV's object cannot be sent to a worker process.
             equaliser = cv2.createCLAHE(self.clip_limit, (self.grid, self.grid))
             planes = (
@@ -227,6 +253,7 @@ class CLAHE(BaseTransform):
             )
             planes = [to_unit(equaliser.apply(plane)) for plane in planes]
             results["img"] = planes[0] if img.ndim == 2 else np.stack(planes, axis=-1)
+            results["value_range"] = UNIT
         return results
 
 
@@ -275,6 +302,7 @@ class NormalizeIntensity(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Change the pixels."""
         img = results["img"]
+        results["value_range"] = UNIT
         if self.mode == "zscore":
             mean, std = float(img.mean(dtype=np.float64)), float(img.std(dtype=np.float64))
             # A constant image becomes 0 everywhere.

@@ -26,7 +26,9 @@ class LoadImage(BaseTransform):
     The image comes from the file ``img_path``, or from the array ``img`` of a record without a file. The
     array that is handed on is read-only, since a cache may share it.
 
-    Added keys: img, ori_shape, img_from_original, input_from_original, input_shape, spacing.
+    Added keys: img, ori_shape, img_from_original, input_from_original, input_shape, spacing,
+    world_from_original (stored pixels to mm, as far as the file says, or None), value_range (black and
+    white in values of img) and loaded_dtype.
 
     Args:
         size: (*S) to shrink or enlarge the image to, by areas. Give about twice the size of the network's
@@ -36,11 +38,17 @@ class LoadImage(BaseTransform):
         channels: 1 turns colour to grey, 3 turns grey to RGB, None leaves both.
         file_spacing: Take mm per pixel from the file if the record has none. Off by default, since headers
             of radiographs often carry a spacing that is not that of the anatomy.
+        value_range: (black, white) of all images, in the unit of the files, e.g. (-1000, 2000) for Hounsfield
+            units. None takes what each file says: 0 and the largest value of the bits that it says are used,
+            or else of its container.
+        bits: How many bits the values really have, for files that do not say so, e.g. 12 for 12-bit pixels
+            in 16-bit PNG. Images of no more bits than this, and of floats, are left alone.
+        fill_value: Value of pixels that are NaN or infinite; None refuses such an image.
 
     Raises:
         FileNotFoundError: The image does not exist.
-        ValueError: It is broken, has other dimensions than ``size`` or another shape than the record says;
-            or a landmark lies far outside of it.
+        ValueError: It is broken, has pixels that are not finite, other dimensions than ``size`` or another
+            shape than the record says; or a landmark lies far outside of it.
     """
 
     def __init__(
@@ -49,11 +57,22 @@ class LoadImage(BaseTransform):
         keep_aspect: bool = False,
         channels: Literal[1, 3] | None = None,
         file_spacing: bool = False,
+        value_range: Sequence[float] | None = None,
+        bits: int | None = None,
+        fill_value: float | None = None,
     ) -> None:
         self.size = None if size is None else checked_size(size)
         if channels not in (None, 1, 3):
             raise ValueError(f"LoadImage: channels must be 1, 3 or None, got {channels!r}")
         self.keep_aspect, self.channels, self.file_spacing = keep_aspect, channels, file_spacing
+        if value_range is not None and bits is not None:
+            raise ValueError("LoadImage: value_range and bits both say what white is; give one of them")
+        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+            raise ValueError(f"LoadImage: value_range must be (black, white), got {value_range!r}")
+        if bits is not None and not (bits == int(bits) and 1 <= bits <= 32):
+            raise ValueError(f"LoadImage: bits must be an integer from 1 to 32, got {bits!r}")
+        self.value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
+        self.bits, self.fill_value = bits, fill_value
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read the image."""
@@ -70,6 +89,8 @@ class LoadImage(BaseTransform):
         results["img_from_original"] = image.img_from_original
         results["input_from_original"] = image.img_from_original
         results["input_shape"] = image.array.shape[: len(image.ori_shape)]
+        results["loaded_dtype"], results["value_range"] = image.array.dtype, self.range_of(image)
+        results["world_from_original"] = image.world_from_original
         results.setdefault("spacing", None)
         if self.file_spacing and results["spacing"] is None:
             results["spacing"] = image.spacing
@@ -81,16 +102,31 @@ class LoadImage(BaseTransform):
             where = f"record {results.get('sample_id')!r}"
             if results.get("img") is None:
                 raise ValueError(f"{where} has neither an image file (img_path) nor an image (img)")
-            return self._resize(from_array(np.asarray(results["img"])), where), where
+            try:
+                image = from_array(np.asarray(results["img"]), fill_value=self.fill_value)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
+            return self.resize(image, where), where
         where, cache = f"image {str(path)!r}", results.get("image_cache")
         if cache is None:
             return self._read(path, where), where
-        return cache.fetch(path, (self.size, self.keep_aspect), lambda: self._read(path, where)), where
+        variant = (self.size, self.keep_aspect, self.fill_value)
+        return cache.fetch(path, variant, lambda: self._read(path, where)), where
 
     def _read(self, path: str | Path, where: str) -> LoadedImage:
-        return self._resize(read_image(path, min_size=self.size), where)
+        return self.resize(read_image(path, min_size=self.size, fill_value=self.fill_value), where)
 
-    def _resize(self, image: LoadedImage, where: str) -> LoadedImage:
+    def range_of(self, image: LoadedImage) -> tuple[float, float]:
+        """Return (black, white) of an image, by the options or else by its file."""
+        if self.value_range is not None:
+            return self.value_range
+        low, high = image.value_range
+        if self.bits is None or image.bits is None or image.bits <= self.bits:
+            return low, high
+        return low, low + (high - low) * (2.0**self.bits - 1) / (2.0**image.bits - 1)
+
+    def resize(self, image: LoadedImage, where: str) -> LoadedImage:
+        """Return an image of the size that is asked for; ``where`` names it in errors."""
         if self.size is None:
             return image
         dims = len(image.ori_shape)
@@ -111,12 +147,13 @@ class LoadImage(BaseTransform):
         elif self.channels == 1 and array.ndim > dims:
             shape = array.shape[:dims]
             array = cv2.cvtColor(array.reshape(shape[0], -1, 3), cv2.COLOR_RGB2GRAY).reshape(shape)
-        array = array.view()
+        array = array.view(np.ndarray)
         array.flags.writeable = False
         return array
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(size={self.size}, keep_aspect={self.keep_aspect}, "
-            f"channels={self.channels}, file_spacing={self.file_spacing})"
+            f"channels={self.channels}, file_spacing={self.file_spacing}, value_range={self.value_range}, "
+            f"bits={self.bits}, fill_value={self.fill_value})"
         )

@@ -10,7 +10,7 @@ import torch
 from mmcv.transforms import BaseTransform
 
 from mmlandmark.datasets.transforms.frame import frame_size
-from mmlandmark.datasets.transforms.intensity import to_unit
+from mmlandmark.datasets.transforms.intensity import unit_pixels
 from mmlandmark.registry import TRANSFORMS
 from mmlandmark.structures import LandmarkDataSample
 
@@ -39,8 +39,9 @@ class PackInputs(BaseTransform):
         )
         if moved or results.get("elastic") or img.shape[:dims] != size:
             raise ValueError(f"{name}: the frame was moved but no pixel yet; put Resample before PackInputs")
+        img = unit_pixels(results)
         img = img[None] if img.ndim == dims else np.moveaxis(img, -1, 0)
-        inputs = np.ascontiguousarray(to_unit(img))
+        inputs = np.ascontiguousarray(img)
         # A float image that no step touched still belongs to the cache.
         inputs = inputs if inputs.flags.writeable else inputs.copy()
         meta = {key: results[key] for key in self.meta_keys if key in results}
@@ -52,6 +53,7 @@ class PackInputs(BaseTransform):
             weights=results.get("weights"),
             readings=results.get("readings"),
             spacing=results.get("spacing"),
+            world_from_original=results.get("world_from_original"),
             input_from_original=results["input_from_original"],
             input_shape=size,
             img_path=results.get("img_path"),

@@ -19,6 +19,9 @@ Border = Literal["constant", "replicate", "reflect"]
 
 INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST, "cubic": cv2.INTER_CUBIC}
 BORDERS = {"constant": cv2.BORDER_CONSTANT, "replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT}
+# OpenCV counts the pixels of what it remaps in 16 bits.
+_REMAP_LIMIT = 32766
+_TILE = 8192
 _TORCH_INTERPOLATIONS = {"linear": "bilinear", "nearest": "nearest"}
 _TORCH_BORDERS = {"constant": "zeros", "replicate": "border", "reflect": "reflection"}
 
@@ -211,10 +214,7 @@ def sample(
     """
     dims = coordinates.shape[-1]
     if dims == 2:
-        value = (border_value,) * 4
-        return cv2.remap(
-            array, coordinates, None, INTERPOLATIONS[interpolation], None, BORDERS[border], value
-        )
+        return _remap(array, coordinates, interpolation, border, border_value)
     if interpolation not in _TORCH_INTERPOLATIONS:
         raise ValueError(f"{interpolation!r} interpolation works in 2D only; use 'linear' or 'nearest'")
     # Outside is zero for PyTorch; shifting the values makes it border_value.
@@ -231,3 +231,50 @@ def sample(
     )[0].add_(border_value)
     result = sampled[0] if array.ndim == dims else sampled.movedim(0, -1)
     return cast_like(np.ascontiguousarray(result.numpy()), array.dtype)
+
+
+def _remap(
+    array: np.ndarray,
+    coordinates: np.ndarray,
+    interpolation: Interpolation,
+    border: Border,
+    border_value: float,
+) -> np.ndarray:
+    """Sample a (H, W) or (H, W, C) array of any size; in tiles where it is larger than OpenCV can remap."""
+    size, value = coordinates.shape[:2], (border_value,) * 4
+    if max(*array.shape[:2], *size) <= _REMAP_LIMIT:
+        return cv2.remap(
+            array, coordinates, None, INTERPOLATIONS[interpolation], None, BORDERS[border], value
+        )
+    result = np.empty((*size, *array.shape[2:]), dtype=array.dtype)
+    for top in range(0, size[0], _TILE):
+        for left in range(0, size[1], _TILE):
+            tile = np.s_[top : top + _TILE, left : left + _TILE]
+            part, shifted = _source_part(array, coordinates[tile], border)
+            if max(part.shape[:2]) > _REMAP_LIMIT:
+                raise ValueError(
+                    f"a tile of {shifted.shape[1]} x {shifted.shape[0]} pixels needs {part.shape[1]} x "
+                    f"{part.shape[0]} of the image: shrink it first, with LoadImage(size=...)"
+                )
+            result[tile] = cv2.remap(
+                part, shifted, None, INTERPOLATIONS[interpolation], None, BORDERS[border], value
+            )
+    return result
+
+
+def _source_part(array: np.ndarray, coordinates: np.ndarray, border: Border) -> tuple[np.ndarray, np.ndarray]:
+    """Return the part of an array that some coordinates need, and the coordinates within it."""
+    margin = 4  # more than cubic interpolation looks aside
+    shifted, slices = np.empty_like(coordinates), []
+    for axis in (0, 1):
+        side, places = array.shape[1 - axis], coordinates[..., axis].astype(np.float64)
+        if border == "reflect":  # Mirrored places read the same as a mirrored array.
+            places = np.mod(places + 0.5, 2 * side)
+            places = np.minimum(places, 2 * side - places) - 0.5
+        else:
+            places = np.clip(places, -margin, side - 1 + margin)  # There all is border already.
+        start = int(np.clip(np.floor(places.min()) - margin, 0, side - 1))
+        stop = int(np.clip(np.ceil(places.max()) + margin + 1, start + 1, side))
+        shifted[..., axis] = places - start
+        slices.append(slice(start, stop))
+    return np.ascontiguousarray(array[slices[1], slices[0]]), shifted

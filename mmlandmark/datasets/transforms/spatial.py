@@ -22,6 +22,7 @@ from mmlandmark.datasets.transforms.frame import (
     landmarks_in_frame,
     move_frame,
     per_axis,
+    value_range,
 )
 from mmlandmark.datasets.transforms.rendering import (
     BORDERS,
@@ -345,11 +346,15 @@ class Resample(BaseTransform):
     Args:
         interpolation: "linear", "nearest" or "cubic" (2D only).
         border: What lies outside the image: "constant", "replicate" or "reflect".
-        border_value: Pixel value outside if ``border`` is "constant", in the unit of the loaded image.
+        border_value: Pixel value outside if ``border`` is "constant", in the unit of the loaded image; None
+            is black.
     """
 
     def __init__(
-        self, interpolation: Interpolation = "linear", border: Border = "constant", border_value: float = 0.0
+        self,
+        interpolation: Interpolation = "linear",
+        border: Border = "constant",
+        border_value: float | None = None,
     ) -> None:
         if interpolation not in INTERPOLATIONS:
             raise ValueError(
@@ -362,6 +367,7 @@ class Resample(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Render the frame."""
         size = frame_size(results, self)
+        black = (value_range(results) or (0.0, 1.0))[0]
         results["img"] = render(
             results["img"],
             results["img_from_original"],
@@ -370,7 +376,7 @@ class Resample(BaseTransform):
             elastic=results.pop("elastic", ()),
             interpolation=self.interpolation,
             border=self.border,
-            border_value=self.border_value,
+            border_value=black if self.border_value is None else self.border_value,
         )
         results["img_from_original"] = results["input_from_original"]
         return results

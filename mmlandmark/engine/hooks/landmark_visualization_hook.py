@@ -64,7 +64,7 @@ class LandmarkVisualizationHook(Hook):
         wanted = list(enumerate(outputs or ()))[: self.num_samples - self._drawn]
         for i, sample in wanted:
             if sample.get("img_path"):
-                loaded = read_image(sample.img_path)
+                loaded = read_image(sample.img_path, fill_value=0.0)
                 image, matrix = loaded.array, loaded.img_from_original
             else:
                 image, matrix = data_batch["inputs"][i], sample.input_from_original

@@ -12,9 +12,9 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmlandmark.engine.hooks.landmark_visualization_hook import by_iteration, training_step
+from mmlandmark.engine.inspection import annotated_maps, seen_by
 from mmlandmark.engine.teacher import check_teacher, load_teacher
-from mmlandmark.models.detectors import BaseDetector, DistilledDetector
-from mmlandmark.models.taps import listening
+from mmlandmark.models.detectors import DistilledDetector
 from mmlandmark.registry import HOOKS
 
 
@@ -106,16 +106,10 @@ class TeacherHook(Hook):
         inputs = student.data_preprocessor(dict(inputs=[image], data_samples=[sample.clone()]))["inputs"]
         rows = {}
         for name, model, side in (("teacher", student.teacher, 1), ("student", student, 0)):
-            paths = [pair[side] for pair in student.pairs]
-            with listening(model, paths) as found:
-                maps = heatmaps_of(model, inputs)
-            rows[name] = [(path, found[path][0]) for path in paths] + [("heatmaps", maps)]
-        points, mask = sample.to_input(sample.gt_landmarks)[None].to(inputs.device), sample.mask[None]
-        target = student.head.codec.encode(
-            points, mask.to(inputs.device), mask.float().to(inputs.device), inputs.shape[2:], maps.shape[1:]
-        )
+            rows[name] = seen_by(model, inputs, [pair[side] for pair in student.pairs])
+        annotated = annotated_maps(student, inputs, sample, rows["student"][-1][1].shape[1:])
         for row in rows.values():
-            row.append(("annotated", target.heatmaps[0]))
+            row.append(("annotated", annotated))
         runner.visualizer.add_feature_maps(
             f"features_{sample.sample_id}",
             rows,
@@ -127,8 +121,3 @@ class TeacherHook(Hook):
 def bare(runner: Runner) -> Any:
     """Return the model of a run without what several processes wrap around it."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
-def heatmaps_of(model: BaseDetector, inputs: Tensor) -> Tensor:
-    """Return the activated maps (R * K, *S) of the first image."""
-    return model.head.codec.activate(model.raw_maps(inputs))[0]

@@ -95,14 +95,17 @@ class SpatialConfigurationLoss(LandmarkLoss):
 
     def correlations(self, heatmaps: Tensor, mask: Tensor) -> Tensor:
         """Return c = E E^T of (B, n, *S) heatmaps, (B, n, n); zero where the (B, n) ``mask`` is False."""
+        embedding = torch.where(mask[..., None], self.embedding(heatmaps), 0)
+        return embedding @ embedding.mT
+
+    def embedding(self, heatmaps: Tensor) -> Tensor:
+        """Return the expectations E of the d maps of position under every heatmap's softmax, (B, n, d)."""
         place = (tuple(heatmaps.shape[2:]), heatmaps.device, heatmaps.dtype)
         if place not in self._maps:
             maps = spatial_features(self.features, place[0]).to(heatmaps)
             self._maps[place] = maps.split(8)  # as many as the operator takes at once
         parts = [spatial_expectation(heatmaps, maps, self.beta) for maps in self._maps[place]]
-        embedding = torch.cat(parts, -1)
-        embedding = torch.where(mask[..., None], embedding, 0)
-        return embedding @ embedding.mT
+        return torch.cat(parts, -1)
 
     @staticmethod
     def _weights(target: HeatmapTarget) -> Tensor:

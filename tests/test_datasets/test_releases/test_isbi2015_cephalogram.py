@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmlandmark.datasets.records import deal_folds
 from mmlandmark.datasets.releases import Isbi2015Cephalogram
 from test_datasets.test_releases.release_files import ids, image, text
 
@@ -54,6 +55,28 @@ def test_isbi_annotators(tmp_path, annotator, shift):
 )
 def test_isbi_splits_follow_the_number(tmp_path, flat, split, expected):
     assert ids(Isbi2015Cephalogram(data_root=isbi(tmp_path, flat=flat), split=split)) == expected
+
+
+def many(root, numbers):
+    for number in numbers:
+        for observer in ("senior", "junior"):
+            lines = [f"{k},{2 * k}" for k in range(19)]
+            text(root / "AnnotationsByMD" / f"400_{observer}" / f"{number:03d}.txt", "\n".join(lines))
+    (root / "RawImage").mkdir()
+    return dict(data_root=str(root), missing_images="keep")
+
+
+def test_one_film_under_two_numbers_is_one_group(tmp_path):
+    dataset = Isbi2015Cephalogram(**many(tmp_path, (37, 38, 144, 173, 283, 284)))
+    groups = {record["sample_id"]: record["group"] for record in dataset}
+    assert groups == {"037": "037", "038": "038", "144": "144", "173": "144", "283": "038", "284": "284"}
+
+
+def test_folds_of_the_training_part_do_not_depend_on_the_groups(tmp_path):
+    dataset = Isbi2015Cephalogram(**many(tmp_path, range(1, 151)), split="val", fold=0, num_folds=5)
+    records = [dict(sample_id=f"{number:03d}") for number in range(1, 151)]
+    deal_folds(records, 5)
+    assert ids(dataset) == [r["sample_id"] for r in records if r["fold"] == 0]
 
 
 def test_isbi_annotation_of_wrong_length(tmp_path):

@@ -73,6 +73,28 @@ def test_spine_tables_must_agree(tmp_path):
 
 
 @pytest.mark.real_data
+@pytest.mark.parametrize(("split", "films", "moved"), [(None, 49, 4), ("train", 432, 17)])
+def test_corners_that_the_shipped_configs_sort(real_data, split, films, moved):
+    """As docs/datasets.md and the README of FARNet say it, of the parts that the configs use."""
+    raw, tidy = (
+        SpineAasce2019(
+            data_root=str(real_data("spine_aasce2019")),
+            split=split,
+            num_folds=10,
+            fold=0,
+            sort_vertebra_points=sort,
+        )
+        for sort in (False, True)
+    )
+    pairs = [(a["landmarks"], b["landmarks"], a["ori_shape"]) for a, b in zip(raw, tidy, strict=True)]
+    assert len(pairs) == films
+    assert sum(int((a != b).any(axis=1).sum()) for a, b, _ in pairs) == moved
+    if split is None:
+        error = np.mean([((a - b) / shape[::-1]) ** 2 for a, b, shape in pairs])
+        assert error == pytest.approx(9.4e-6, abs=1e-7)
+
+
+@pytest.mark.real_data
 def test_spine_real(real_data):
     from scipy.io import loadmat
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import mmlandmark.datasets.transforms as T
-from mmlandmark.datasets.transforms.intensity import gaussian_blur, to_unit
+from mmlandmark.datasets.readers.loaded_image import Pixels
+from mmlandmark.datasets.transforms.intensity import gaussian_blur, to_unit, unit_pixels
 
 RANDOM = [
     T.RandomGamma((0.5, 2.0)),
@@ -218,3 +219,70 @@ def test_constant_image(mode, dtype):
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# ---- what black and white are -----------------------------------------------------------------------
+
+RANGES = {
+    "12 bits in 16": (np.uint16, (0.0, 4095.0)),
+    "Hounsfield units": (np.float32, (-1024.0, 3071.0)),
+    "8 bits": (np.uint8, (0.0, 255.0)),
+    "a part of 8 bits": (np.uint8, (50.0, 150.0)),
+}
+
+
+def make_ranged(name, seed=0):
+    """Return results as LoadImage makes them, and the same picture where black is 0 and white is 1."""
+    dtype, (low, high) = RANGES[name]
+    image = np.round(np.random.default_rng(seed).random((64, 48)) * (high - low) + low).astype(dtype)
+    results = make_results(image, seed=5)
+    results.update(value_range=(low, high), loaded_dtype=image.dtype)
+    return results, (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+
+
+@pytest.mark.parametrize("step", RANDOM, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("name", RANGES)
+def test_steps_work_in_units_of_the_range(step, name):
+    results, unit = make_ranged(name)
+    results = step(results)
+    expected = step(make_results(unit, seed=5))["img"]
+    # CLAHE counts grey levels, of which 8 bits have fewer.
+    tolerance = 0.03 if isinstance(step, T.CLAHE) and name == "8 bits" else 1e-4
+    np.testing.assert_allclose(results["img"], expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_the_range_is_taken_once(name):
+    results, unit = make_ranged(name)
+    for step in (T.RandomNoise(0.0), T.RandomBlur(0.001, prob=1.0), T.RandomBrightnessContrast(0.0, 0.0)):
+        results = step(results)
+    np.testing.assert_allclose(unit_pixels(results), unit, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_normalisation_sees_the_values_of_the_file(name):
+    results, unit = make_ranged(name)
+    low, high = results["value_range"]
+    middle = (low + high) / 2
+    found = T.NormalizeIntensity("window", middle, high)(results)
+    np.testing.assert_allclose(found["img"], np.clip(2 * unit - 1, 0, 1), atol=1e-5)
+    np.testing.assert_array_equal(unit_pixels(found), found["img"])
+
+
+def test_steps_that_know_no_ranges_still_fit():
+    """A step of one's own that made unit pixels of integers by itself is not scaled twice."""
+    results, _ = make_ranged("8 bits")
+    results["img"] = 1 - to_unit(results["img"])
+    expected = results["img"].copy()
+    np.testing.assert_array_equal(unit_pixels(results), expected)
+
+
+def test_pixels_of_a_file_keep_their_range():
+    array = Pixels.of(np.array([[0, 2048, 4095]], np.uint16), (0.0, 4095.0))
+    np.testing.assert_allclose(to_unit(array), [[0, 2048 / 4095, 1]], rtol=1e-6)
+    for view in (array[:, 1:], array.copy(), array.astype(np.float32), array.T):
+        assert view.value_range == (0.0, 4095.0)
+    computed = array * np.uint16(2)
+    assert type(computed) is np.ndarray
+    assert type(to_unit(array)) is np.ndarray
+    np.testing.assert_allclose(to_unit(array, (0, 8190)), [[0, 2048 / 8190, 0.5]], rtol=1e-6)

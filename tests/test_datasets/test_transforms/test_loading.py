@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlandmark.datasets.transforms import LoadImage
+from mmlandmark.datasets.image_cache import ImageCache
+from mmlandmark.datasets.transforms import LoadImage, PackInputs, Pad, Resample
 from mmlandmark.registry import TRANSFORMS
 from mmlandmark.structures import resize_matrix, scale_matrix
 
@@ -116,3 +117,86 @@ def test_all_transforms_are_registered_here():
 
     for name in transforms.__all__:
         assert TRANSFORMS.get(name) is getattr(transforms, name)
+
+
+# ---- range and frame --------------------------------------------------------------------------------
+
+
+def test_range_by_file_and_by_option(path):
+    assert LoadImage()(dict(img_path=path))["value_range"] == (0, 65535)
+    assert LoadImage(bits=12)(dict(img_path=path))["value_range"] == (0, 4095)
+    assert LoadImage(bits=16)(dict(img_path=path))["value_range"] == (0, 65535)
+    assert LoadImage(value_range=(-5, 7))(dict(img_path=path))["value_range"] == (-5, 7)
+    grey = dict(img_path=None, img=np.zeros((4, 5), np.uint8), sample_id="a")
+    assert LoadImage(bits=12)(dict(grey))["value_range"] == (0, 255)
+    assert LoadImage()(dict(grey, img=np.zeros((4, 5))))["value_range"] == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(bits=12, value_range=(0, 4095)), "give one of them"),
+        (dict(bits=0), "bits must be an integer from 1 to 32"),
+        (dict(bits=12.5), "bits must be an integer"),
+        (dict(value_range=(5, 5)), r"value_range must be \(black, white\)"),
+        (dict(value_range=(1, 2, 3)), r"value_range must be \(black, white\)"),
+    ],
+)
+def test_bad_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        LoadImage(**options)
+
+
+def test_padding_is_black_whatever_black_is():
+    image = np.full((10, 10), 1000.0, np.float32)
+    steps = (LoadImage(value_range=(-1024, 3071)), Pad((20, 20)), Resample(), PackInputs())
+    results = dict(img_path=None, img=image, sample_id="a", landmarks=np.zeros((1, 2), np.float32))
+    for step in steps:
+        results = step(results)
+    assert results["inputs"][0, 0, 0] == 0
+    np.testing.assert_allclose(results["inputs"][0, 10, 10], 2024 / 4095, rtol=1e-6)
+
+
+def test_world_of_the_file_reaches_the_sample_and_the_cache(tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    image = sitk.GetImageFromArray(np.zeros((4, 5, 6), np.uint8))
+    image.SetSpacing((0.2, 0.3, 0.4))
+    image.SetOrigin((1, 2, 3))
+    image.SetDirection((0, 0, 1, 1, 0, 0, 0, -1, 0))
+    path = str(tmp_path / "a.mha")
+    sitk.WriteImage(image, path)
+    record = dict(img_path=path, sample_id="a", landmarks=np.array([[1, 2, 3]], np.float32))
+    plain = PackInputs()(LoadImage()(dict(record)))["data_samples"]
+    place = image.TransformContinuousIndexToPhysicalPoint((1.0, 2.0, 3.0))
+    np.testing.assert_allclose(plain.to_world(plain.gt_landmarks)[0], place, rtol=1e-6)
+    assert plain.spacing is None  # the annotation says none, and nobody asked for the file's
+    for mode in (dict(mode="ram", max_gb=0.01), dict(mode="disk", folder=tmp_path / "cache")):
+        cache = ImageCache(**mode)
+        for _ in range(2):
+            results = LoadImage(file_spacing=True, value_range=(0, 9))(dict(record, image_cache=cache))
+            np.testing.assert_array_equal(results["world_from_original"], plain.world_from_original)
+            assert results["ori_shape"] == (4, 5, 6)
+            # z of the world is the stored axis y, y is x, x is z.
+            assert results["input_shape"] == results["img"].shape == (5, 6, 4)
+            np.testing.assert_allclose(results["spacing"], (0.2, 0.3, 0.4))
+            assert results["value_range"] == (0, 9)
+
+
+def test_cache_keeps_range_and_bits_of_the_file(tmp_path, path):
+    for mode in (dict(mode="ram", max_gb=0.01), dict(mode="disk", folder=tmp_path / "cache")):
+        cache = ImageCache(**mode)
+        for _ in range(2):
+            assert LoadImage(bits=12)(dict(img_path=path, image_cache=cache))["value_range"] == (0, 4095)
+            assert LoadImage()(dict(img_path=path, image_cache=cache))["value_range"] == (0, 65535)
+
+
+def test_cache_tells_fill_values_apart(tmp_path):
+    array = np.zeros((4, 5), np.float32)
+    array[1, 1] = np.nan
+    np.save(tmp_path / "a.npy", array)
+    cache = ImageCache("ram", max_gb=0.01)
+    for value in (0.5, 0.25, 0.5):
+        results = LoadImage(fill_value=value)(dict(img_path=str(tmp_path / "a.npy"), image_cache=cache))
+        assert results["img"][1, 1] == value
+    with pytest.raises(ValueError, match=r"a\.npy.*1 of 20 pixels"):
+        LoadImage()(dict(img_path=str(tmp_path / "a.npy"), image_cache=cache))

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from scipy.ndimage import map_coordinates
 
 import mmlandmark.datasets.transforms as T
-from mmlandmark.datasets.transforms.rendering import source_coordinates
+from mmlandmark.datasets.transforms import rendering
+from mmlandmark.datasets.transforms.rendering import sample, source_coordinates
 from mmlandmark.structures import apply_matrix, invert_matrix
 
 SHAPES = {2: (200, 180), 3: (44, 52, 48)}
@@ -251,6 +252,43 @@ def test_cubic_is_for_2d():
     assert results["img"].shape == SHAPES[2]
     with pytest.raises(ValueError, match="2D only"):
         run(make_results(3), T.RandomAffine(5), T.Resample("cubic"))
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "nearest", "cubic"])
+@pytest.mark.parametrize("border", ["constant", "replicate", "reflect"])
+@pytest.mark.parametrize("shape", [(50, 70), (50, 70, 3)])
+def test_tiles_of_a_large_image_are_those_of_one_piece(interpolation, border, shape, monkeypatch):
+    rng = np.random.default_rng(0)
+    array = rng.integers(0, 255, shape).astype(np.uint8)
+    # Far outside as well, on the grid of 1/32 px that OpenCV interpolates on, but never between two pixels.
+    places = np.round(rng.uniform(-45, 95, (60, 65, 2)) * 32).astype(np.float32) / 32
+    places[:20] = places[:20] % 40
+    places[places % 1 == 0.5] += 1 / 32
+    whole = sample(array, places, interpolation, border, 7)
+    monkeypatch.setattr(rendering, "_REMAP_LIMIT", 49)
+    monkeypatch.setattr(rendering, "_TILE", 1)  # pixels have no order here, so that larger tiles need it all
+    tiled = sample(array, places, interpolation, border, 7).astype(int)
+    # The weights of cubic interpolation are rounded so that a mirrored place may read one level off.
+    assert np.abs(tiled - whole).max() <= (interpolation == "cubic")
+
+
+@pytest.mark.parametrize("shape", [(24, 40000), (40000, 24)])
+@pytest.mark.parametrize("elastic", [True, False])
+def test_sides_beyond_16_bits(shape, elastic):
+    image = cv2.GaussianBlur(np.random.default_rng(0).random(shape, dtype=np.float32), (0, 0), 2)
+    point = np.array([[11.0, 11.0]], np.float32)
+    point[0, int(np.argmax(shape[::-1]))] = 38000.0
+    results = dict(img=image, img_path=None, sample_id="long", landmarks=point, rng=np.random.default_rng(3))
+    results = T.RandomElastic(1.4)(T.LoadImage()(results)) if elastic else T.LoadImage()(results)
+    results = T.RandomAffine(shift=3)(results)
+    places = source_coordinates(np.eye(3), results["input_from_original"], shape, results.get("elastic", ()))
+    result = T.Resample(border="replicate")(results)["img"]
+    expected = map_coordinates(image, places[..., ::-1].transpose(2, 0, 1), order=1, mode="nearest")
+    assert np.abs(result - expected).max() < 0.01
+    # The landmark lies where the deformed image shows what it marked.
+    place = apply_matrix(results["input_from_original"], results["landmarks"].astype(np.float64))[0]
+    found = [map_coordinates(places[..., axis], place[::-1, None], order=1)[0] for axis in (0, 1)]
+    np.testing.assert_allclose(found, point[0], atol=0.02)
 
 
 def test_geometry_after_resample_goes_on_from_there():

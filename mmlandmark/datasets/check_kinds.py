@@ -1,0 +1,185 @@
+"""The kinds of fault that a dataset check knows: how bad each is, what it means and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of fault.
+
+    Attributes:
+        severity: ``error``: training on it is wrong; ``warning``: a place to look at; ``note``: good to know.
+        meaning: What it is, in a sentence.
+        advice: What to do.
+    """
+
+    severity: Severity
+    meaning: str
+    advice: str
+
+
+KINDS: dict[str, Kind] = {
+    "nothing annotated": Kind(
+        "error",
+        "No sample of the training part has a single landmark, so there is nothing to learn.",
+        "check the annotation file and how its columns or keys are called",
+    ),
+    "landmark never annotated": Kind(
+        "error",
+        "A landmark is annotated in no sample of the training part, so it cannot be learned.",
+        "annotate it, or leave it out with landmarks=[...]",
+    ),
+    "rarely annotated": Kind(
+        "note",
+        "A landmark is annotated in very few samples of the training part.",
+        "annotate more of them, or leave it out with landmarks=[...]",
+    ),
+    "placeholder": Kind(
+        "error",
+        "A value stands where nobody marked anything, such as (0, 0) or (-1, -1); "
+        "it would be learned as a place.",
+        "write null (JSON) or an empty cell (CSV) instead",
+    ),
+    "fractions": Kind(
+        "error",
+        "All coordinates of a sample lie between 0 and 1: fractions of the image, not pixels.",
+        "multiply x by the width and y by the height",
+    ),
+    "far outside": Kind(
+        "error",
+        "A point lies far outside of its image: units, order of coordinates or the image are wrong.",
+        "check the units, the order of x and y, and that the annotation belongs to this image",
+    ),
+    "broken image": Kind(
+        "error",
+        "An image is missing or cannot be read.",
+        "restore the file, or take the sample out of the list",
+    ),
+    "sample leak": Kind("error", "One sample stands in several splits.", "keep it in one split only"),
+    "group leak": Kind(
+        "error",
+        "Samples of one group (patient) stand in several splits.",
+        "split by group: tools/split_dataset.py, or num_folds with groups",
+    ),
+    "image leak": Kind(
+        "error",
+        "One image file, or a copy of it with the same bytes, stands in several splits.",
+        "keep it in one split, or give both samples one group",
+    ),
+    "image copy leak": Kind(
+        "error",
+        "The same picture stands in several splits, saved in another format, quality or size.",
+        "keep it in one split, or give both samples one group",
+    ),
+    "point outside": Kind(
+        "warning", "A point lies just outside of its image.", "move it, or mark it as missing"
+    ),
+    "points too close": Kind("warning", "Two landmarks lie in one place.", "look which of them slipped"),
+    "left-right swap": Kind(
+        "warning",
+        "A left and a right landmark stand the other way round than in other samples.",
+        "exchange the two points",
+    ),
+    "swapped landmarks": Kind(
+        "warning",
+        "The shape fits much better when two landmarks change places.",
+        "exchange the two points",
+    ),
+    "order break": Kind(
+        "warning",
+        "The step from a landmark to the next goes the other way than in other samples.",
+        "look whether the two are exchanged or one is misplaced",
+    ),
+    "mirrored shape": Kind(
+        "warning",
+        "The shape is the mirror image of the others.",
+        "check whether left and right, y from the bottom, or x and y were exchanged",
+    ),
+    "y from the bottom": Kind(
+        "warning",
+        "y seems to be counted from the bottom of the image; here it counts from the top.",
+        "replace y by height - 1 - y",
+    ),
+    "x and y exchanged": Kind(
+        "warning",
+        "x and y seem to be exchanged (rows and columns).",
+        "exchange the two numbers of each point",
+    ),
+    "shape outlier": Kind(
+        "warning",
+        "A shape is unlike the others.",
+        "look at the picture: shuffled order, another image's annotation, or rare anatomy",
+    ),
+    "landmark outlier": Kind(
+        "warning",
+        "A landmark is not where the other landmarks of its sample say it should be.",
+        "look at the picture and move the point, unless anatomy is rare",
+    ),
+    "position outlier": Kind(
+        "warning",
+        "The whole shape is shifted, turned or scaled unlike the others in their images.",
+        "check that the image was not cropped or resized after it was annotated",
+    ),
+    "image does not fit": Kind(
+        "warning",
+        "The image does not look like the others around its points.",
+        "look whether the annotation belongs to another image",
+    ),
+    "spacing": Kind("warning", "The pixel spacing is missing or odd.", "check the unit (mm per pixel)"),
+    "same landmarks": Kind(
+        "warning",
+        "Two samples have the very same landmarks.",
+        "look whether an annotation was copied to another image",
+    ),
+    "same image": Kind("warning", "Two samples show the same image file.", "keep one of them"),
+    "image copy": Kind(
+        "warning",
+        "Two samples show the same picture, saved in another format, quality or size.",
+        "keep one of them, or give both one group",
+    ),
+    "pixels not finite": Kind(
+        "error",
+        "An image has pixels that are NaN or infinite.",
+        "mend the image, or say with LoadImage(fill_value=...) what they count as",
+    ),
+    "constant image": Kind("warning", "All pixels of an image are equal.", "look at the file"),
+    "small range": Kind(
+        "warning",
+        "An image uses an eighth or less of the range from black to white, so that noise drowns it.",
+        "say what white is: LoadImage(bits=...) or LoadImage(value_range=...)",
+    ),
+    "large range": Kind(
+        "warning",
+        "The values of an image reach far beyond black and white.",
+        "say what they are: LoadImage(value_range=...), or add a NormalizeIntensity",
+    ),
+    "orientation tag": Kind(
+        "warning",
+        "The file asks viewers to turn or mirror the image; here landmarks are on the pixels as stored.",
+        "if the landmarks were marked in a viewer that turns it, store the image upright",
+    ),
+    "stretched image": Kind(
+        "warning",
+        "The pipeline changes the proportions of an image by more than 1.5.",
+        "set keep_aspect=True in LoadImage and Resize, or sizes in the proportions of the images",
+    ),
+    "mixed bit depth": Kind(
+        "note", "Images have different bit depths.", "check that white means the same in all of them"
+    ),
+    "misnamed file": Kind(
+        "note", "The suffix of an image is not that of its content, which is what counts.", "rename it"
+    ),
+    "several pages": Kind("warning", "Only the first page of a TIFF is read.", "store one image a file"),
+    "malformed spacing": Kind(
+        "note", "The spacing in the header of an image cannot be read.", "give it in the annotation"
+    ),
+    "no directions": Kind(
+        "note", "A volume has no directions of its axes, so that they stay as stored.", "set its affine"
+    ),
+}

@@ -1,0 +1,256 @@
+"""Checks that look at the images: copies under other names, and whether points fit what the images show.
+
+Images are read once, at reduced size and in parallel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+
+from mmlandmark.datasets.check_cases import Cases, Finding, role
+from mmlandmark.datasets.image_io import read_image
+from mmlandmark.datasets.leak_checks import double_images, leak_findings, same_files
+from mmlandmark.datasets.shape_model import both_sides, find_typical, mirror_image
+
+Progress = Callable[[int, int], None]
+
+_SIDE = 192  # longer side of the reduced pictures
+_COARSE, _FINE = 24, 96  # sides of what is compared for copies
+_ALIKE = 0.7  # correlation of coarse pictures that are worth a closer look
+# Copies of radiographs and phantoms, down to a quality of 10 and a fifth of the size, reach 0.95 and more; the
+# most similar films of different people 0.84.
+_EQUAL = 0.9
+_MANY = 20  # pictures from which on their mean tells what all of them share
+_PATCH, _REACH = 72, 1.5  # pixels and half width (in sizes of the shape) of a picture turned to its shape
+_ENOUGH = 10  # pictures that can tell the direction of y
+_CERTAIN = 4.0  # standard errors
+_MISFIT = 3.5  # standard deviations
+
+
+class Pictures:
+    """The images of a check, grey and small.
+
+    Args:
+        cases: What is checked. Volumes and images that a dataset makes itself are left out.
+        progress: Called with the number of images read and the number of all, or None.
+
+    Attributes:
+        small: (h, w) float32 by record, within 0..1, longer side 192.
+        problems: Findings about images that cannot be read.
+    """
+
+    def __init__(self, cases: Cases, progress: Progress | None = None) -> None:
+        self.small: dict[int, np.ndarray] = {}
+        self.problems: list[Finding] = []
+        if cases.schema.dims != 2:
+            cases.leave_out("what volumes show: copies in other formats, and whether points fit them")
+            return
+        broken = {(f.split, f.sample_id) for f in cases.problems}
+        rows = [
+            n
+            for n, record in enumerate(cases.records)
+            if record["img_path"] is not None
+            and "slice" not in record
+            and (cases.splits[n], record["sample_id"]) not in broken
+        ]
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            results = pool.map(self._read, [cases.records[n]["img_path"] for n in rows])
+            for done, (n, result) in enumerate(zip(rows, results, strict=True)):
+                if isinstance(result, str):
+                    self.problems.append(cases.finding(n, "broken image", result))
+                else:
+                    self.small[n] = result
+                if progress is not None:
+                    progress(done + 1, len(rows))
+
+    @staticmethod
+    def _read(path: str) -> np.ndarray | str:
+        try:
+            image = read_image(path, min_size=(_SIDE // 2, _SIDE // 2), fill_value=0)
+        except (FileNotFoundError, ValueError, ImportError) as error:
+            return str(error)
+        array = image.array.astype(np.float32)
+        array = array.mean(axis=2) if array.ndim == 3 else array
+        height, width = array.shape[:2]
+        factor = min(1.0, _SIDE / max(height, width))
+        size = (max(round(width * factor), 1), max(round(height * factor), 1))
+        array = cv2.resize(array, size, interpolation=cv2.INTER_AREA)
+        low, high = np.percentile(array, (0.5, 99.5))
+        return ((array - low) / max(float(high - low), 1e-6)).clip(0, 1).astype(np.float32)
+
+
+# ---- copies -----------------------------------------------------------------------------------------
+
+
+def copies(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
+    """The same picture in several files whose bytes differ: another format, quality or size."""
+    pairs = _copied_pairs(pictures)
+    known = [set(members) for members in same_files(cases).values()]
+    for group in _joined(pairs):
+        if any(set(group) <= members for members in known):
+            continue  # the files are equal, which is reported as such
+        yield from double_images(cases, "image copy", group)
+        if len({role(cases.splits[n]) for n in group}) > 1:
+            yield from leak_findings(cases, "image copy leak", "a copy of the same picture", group)
+
+
+def _copied_pairs(pictures: Pictures) -> list[tuple[int, int]]:
+    rows = list(pictures.small)
+    if len(rows) < 2:
+        return []
+    small = list(pictures.small.values())
+    coarse = _without_common([cv2.resize(p, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA) for p in small])
+    proportions = np.array([p.shape[1] / p.shape[0] for p in small])
+    candidates: list[tuple[int, int]] = []
+    for start in range(0, len(rows), 512):
+        alike = coarse[start : start + 512] @ coarse.T > _ALIKE
+        ratio = proportions[start : start + 512, None] / proportions
+        alike &= (ratio > 0.97) & (ratio < 1.03)
+        found = np.argwhere(alike)
+        candidates += [(start + int(a), int(b)) for a, b in found if start + a < b]
+    details: dict[int, np.ndarray] = {}
+    pairs = []
+    for a, b in candidates:
+        for row in (a, b):
+            if row not in details:
+                details[row] = _detail(pictures.small[rows[row]])
+        if float((details[a] * details[b]).sum()) > _EQUAL:
+            pairs.append((rows[a], rows[b]))
+    return pairs
+
+
+def _without_common(pictures: list[np.ndarray]) -> np.ndarray:
+    """Return (N, P) unit vectors of what pictures do not share with all others: one pose looks alike."""
+    vectors = np.stack([p.ravel() for p in pictures]).astype(np.float32)
+    vectors = _unit(vectors)
+    return _unit(vectors - vectors.mean(axis=0)) if len(vectors) >= _MANY else vectors
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    vectors = vectors - vectors.mean(axis=1, keepdims=True)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+
+
+def _detail(picture: np.ndarray) -> np.ndarray:
+    """Return the fine structure of a picture as a unit array: copies share it, other patients do not."""
+    fine = cv2.resize(picture, (_FINE, _FINE), interpolation=cv2.INTER_AREA)
+    detail = fine - cv2.GaussianBlur(fine, (0, 0), 3)
+    return _unit(detail.reshape(1, -1)).reshape(detail.shape)
+
+
+def _joined(pairs: list[tuple[int, int]]) -> list[list[int]]:
+    """Return groups of records that are linked by pairs."""
+    groups: dict[int, set[int]] = {}
+    for a, b in pairs:
+        together = groups.get(a, {a}) | groups.get(b, {b})
+        for member in together:
+            groups[member] = together
+    return [sorted(group) for group in {id(g): g for g in groups.values()}.values()]
+
+
+# ---- do points fit what the images show? ------------------------------------------------------------
+
+
+def points_on_images(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
+    """Points that fit the images better when y is flipped, and single images that do not fit their points.
+
+    Every image is turned, shifted and scaled so that its shape lies on the typical one. The images of right
+    annotations then look alike.
+    """
+    rows = [n for n in pictures.small if np.isfinite(cases.clean[n]).all(axis=1).sum() > cases.schema.dims]
+    rows = [n for n in rows if np.isfinite(cases.sizes[n]).all()]
+    if len(rows) < _ENOUGH:
+        return
+    points, sizes = cases.clean[rows], cases.sizes[rows]
+    images = [pictures.small[n] for n in rows]
+    given = _agreement(images, points, sizes)
+    upside_down = points.copy()
+    upside_down[..., 1] = sizes[:, None, 1] - 1 - points[..., 1]
+    flipped = _agreement(images, upside_down, sizes)
+    if given is None or flipped is None:
+        return
+    for split in dict.fromkeys(cases.splits):
+        members = np.array([cases.splits[n] == split for n in rows])
+        gain = (flipped - given)[members]
+        gain = gain[np.isfinite(gain)]
+        if len(gain) < _ENOUGH:
+            continue
+        certainty = float(gain.mean() / max(gain.std() / np.sqrt(len(gain)), 1e-6))
+        if certainty > _CERTAIN and gain.mean() > 0.01:
+            message = (
+                f"flipped in y, the points of {len(gain)} samples fit their images better "
+                f"({certainty:.1f} standard errors)"
+            )
+            yield cases.whole(split, "y from the bottom", message, score=certainty)
+            return
+    yield from _misfits(cases, rows, given)
+
+
+def _misfits(cases: Cases, rows: list[int], agreement: np.ndarray) -> Iterator[Finding]:
+    middle = np.nanmedian(agreement)
+    below = middle - agreement[agreement < middle]
+    if len(below) < _ENOUGH:
+        return
+    scores = (middle - agreement) / max(1.4826 * float(np.median(below)), 0.02)
+    for row in np.flatnonzero(scores > _MISFIT):
+        message = (
+            f"around its points it does not look like the others ({scores[row]:.1f} standard deviations)"
+        )
+        yield cases.finding(rows[row], "image does not fit", message, score=float(scores[row]))
+
+
+def _agreement(images: list[np.ndarray], points: np.ndarray, sizes: np.ndarray) -> np.ndarray | None:
+    """Return (N,) how well every image, laid on the typical shape, correlates with the mean of the others."""
+    typical = find_typical(points)
+    if typical is None:
+        return None
+    plain, other = both_sides(points, typical)
+    with np.errstate(invalid="ignore"):
+        sides = other.residuals < plain.residuals
+    grid = np.linspace(-_REACH, _REACH, _PATCH)
+    places = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
+    patches = np.empty((len(images), _PATCH * _PATCH), np.float32)
+    for n, image in enumerate(images):
+        pose, flip = (other, True) if sides[n] else (plain, False)
+        original = places @ pose.rotations[n].T * pose.scales[n] + pose.centers[n]
+        original = mirror_image(original) if flip else original
+        place = (original + 0.5) * (np.array(image.shape[::-1]) / sizes[n]) - 0.5
+        x, y = (place[:, i].reshape(_PATCH, _PATCH).astype(np.float32) for i in (0, 1))
+        outside = dict(borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan"))
+        patch = cv2.remap(image, x, y, cv2.INTER_LINEAR, **outside)
+        patches[n] = _structure(patch).ravel()
+    return _with_the_others(patches)
+
+
+def _structure(patch: np.ndarray) -> np.ndarray:
+    """Return a patch without its slow changes of brightness and contrast; NaN stays outside of the image."""
+    inside = np.isfinite(patch).astype(np.float32)
+    weight = np.maximum(cv2.GaussianBlur(inside, (0, 0), 4), 1e-3)
+
+    def smooth(values: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(np.nan_to_num(values), (0, 0), 4) / weight
+
+    detail = patch - smooth(patch)
+    return detail / (np.sqrt(smooth(detail**2)) + 0.02)
+
+
+def _with_the_others(patches: np.ndarray) -> np.ndarray:
+    """Return (N,) correlations of patches (N, P) with the mean of the others, NaN outside, as Fisher's z."""
+    inside = np.isfinite(patches)
+    values = np.nan_to_num(patches)
+    total, count = values.sum(axis=0), inside.sum(axis=0)
+    result = np.full(len(patches), np.nan)
+    for n in range(len(patches)):
+        rest = count - inside[n]
+        used = inside[n] & (rest > len(patches) // 3)
+        if used.sum() > 0.05 * used.size:
+            mean = (total - values[n])[used] / rest[used]
+            own = values[n][used]
+            if own.std() > 0 and mean.std() > 0:
+                result[n] = np.arctanh(np.clip(np.corrcoef(own, mean)[0, 1], -0.99, 0.99))
+    return result

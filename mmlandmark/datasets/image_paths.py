@@ -1,0 +1,150 @@
+"""From the name of an image in an annotation file to the file on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from mmengine.logging import print_log
+
+from mmlandmark.datasets.image_files import image_stem, image_suffix
+from mmlandmark.datasets.records import describe
+
+
+class ImageFinder:
+    """Finds the images that an annotation file names, and nothing outside of the data's folders.
+
+    A name that leads nowhere is looked for as another machine may have meant it: with the separators of
+    Windows; by its last folders, if it begins with a drive or share of Windows; in other case; and with
+    another image suffix, if there is one such file. Symbolic links inside the folders are followed, since
+    whoever owns the data put them there; ``..`` and whole paths that lead out are not.
+
+    Args:
+        folders: Where images may lie; empty is the current one.
+        outside_root: Whether they may lie anywhere.
+    """
+
+    def __init__(self, folders: Sequence[str], outside_root: bool = False) -> None:
+        self.roots = [os.path.abspath(folder or ".") for folder in folders]
+        self.outside_root = outside_root
+        self.replaced: dict[str, set[str]] = defaultdict(set)  # path -> names that stand for it
+        self._listings: dict[str, list[str]] = {}
+
+    def find(self, path: str, name: str) -> str:
+        """Return where an image is or, if there is none, where it should be.
+
+        Args:
+            path: Where the annotation seems to say that it is: a folder joined with ``name``.
+            name: As the annotation says it.
+
+        Raises:
+            ValueError: It lies outside of the data's folders, or several files could be meant.
+        """
+        if "\0" in name:
+            raise ValueError(f"image {name!r:.80} is no name of a file")
+        plain = self._checked(path, name)
+        if os.path.isfile(plain):
+            return plain
+        candidates = [plain]
+        if "\\" in name or PureWindowsPath(name).drive:
+            parts = PureWindowsPath(name).parts
+            whole = bool(PureWindowsPath(name).anchor)
+            tails = [parts[start:] for start in range(1, len(parts))] if whole else [parts]
+            folder = path[: len(path) - len(name)]
+            candidates = [self._checked(os.path.join(folder, *tail), name) for tail in tails] or [plain]
+        for candidate in candidates:
+            found = candidate if os.path.isfile(candidate) else self._alike(candidate)
+            if found is not None:
+                self.replaced[found].add(name)
+                return found
+        return candidates[-1]
+
+    def said(self) -> str | None:
+        """Return what is to be told about names that were not found as they stand, or None.
+
+        Raises:
+            ValueError: One file was found for several names.
+        """
+        for path, names in self.replaced.items():
+            if len(names) > 1:
+                raise ValueError(
+                    f"images {sorted(names)[:3]} do not exist; only {path!r} is like all of them"
+                )
+        if not self.replaced:
+            return None
+        path, names = next(iter(self.replaced.items()))
+        count = len(self.replaced)
+        return (
+            f"{count} image{'s are' if count > 1 else ' is'} found under another name than the annotations "
+            f"say, e.g. {path!r} for {next(iter(names))!r}"
+        )
+
+    def _checked(self, path: str, name: str) -> str:
+        """Return a path that leads where it seems to; refuse one that leads out."""
+        if ".." in Path(path).parts:
+            path = os.path.normpath(path)
+        if not self.outside_root and not self._inside(path):
+            raise ValueError(
+                f"image {name!r} lies outside of the folder of the data, {self.roots[0]!r}; "
+                "set outside_root=True in the dataset if that is meant"
+            )
+        return path
+
+    def _inside(self, path: str) -> bool:
+        path = os.path.abspath(path)
+        if any(_is_below(path, root) for root in self.roots):
+            return True
+        # The folder of the data may be a link, and the name say where that leads.
+        return any(_is_below(os.path.realpath(path), os.path.realpath(root)) for root in self.roots)
+
+    def _alike(self, path: str) -> str | None:
+        """Return the file that is called like ``path`` in other case or with another image suffix."""
+        folder, name = os.path.split(path)
+        if not os.path.isdir(folder or "."):
+            return None
+        if folder not in self._listings:
+            self._listings[folder] = sorted(os.listdir(folder or "."))
+        stem = image_stem(name).lower() if image_suffix(name) else name.lower()
+        same = [n for n in self._listings[folder] if n.lower() == name.lower()]
+        alike = same or [
+            n for n in self._listings[folder] if image_suffix(n) and image_stem(n).lower() == stem
+        ]
+        alike = [n for n in alike if os.path.isfile(os.path.join(folder, n))]
+        if len(alike) > 1:
+            raise ValueError(f"image {path!r} does not exist, and {alike} could all be meant; rename one")
+        return os.path.join(folder, alike[0]) if alike else None
+
+
+def _is_below(path: str, root: str) -> bool:
+    return os.path.commonpath([path, root]) == root
+
+
+def with_images(records: list[dict[str, Any]], title: str, drop: bool) -> list[dict[str, Any]]:
+    """Return the records whose image exists; those that name none count as such.
+
+    Args:
+        records: With ``img_path``.
+        title: Name of the dataset, for messages.
+        drop: Leave the others out, and say so.
+
+    Raises:
+        FileNotFoundError: An image is missing and ``drop`` is not set, or no image exists at all.
+    """
+    lost = [r for r in records if r.get("img_path") is not None and not os.path.isfile(r["img_path"])]
+    if lost and not drop:
+        raise FileNotFoundError(
+            f"{len(lost)} of {len(records)} images do not exist, first {lost[0]['img_path']!r} "
+            f"({describe(lost[0])}); check data_root and image_dir, or set missing_images='drop'"
+        )
+    if lost:
+        print_log(f"{title}: {len(lost)} of {len(records)} images do not exist, dropped", "current")
+    gone = {id(r) for r in lost}
+    kept = [r for r in records if id(r) not in gone]
+    if not kept:
+        raise FileNotFoundError(
+            f"{title}: none of {len(records)} images exists, e.g. {lost[0]['img_path']!r}"
+        )
+    return kept

@@ -1,0 +1,144 @@
+"""Checks of how landmarks stand to each other: left and right, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise, permutations
+
+import numpy as np
+
+from mmlandmark.datasets.check_cases import Cases, Finding
+from mmlandmark.datasets.phantom import SCHEMAS, sample_scene
+
+_FAR = 6.0  # robust standard deviations
+_ABOVE_BELOW = (("upper", "lower"), ("top", "bottom"), ("superior", "inferior"), ("cranial", "caudal"))
+_GAP = 0.05  # of the height of the shape: what lies closer may be the other way round by nature
+_PHANTOMS = 12
+
+
+def swapped_pairs(cases: Cases, agreement: float, min_records: int) -> Iterator[Finding]:
+    """Pairs of left and right landmarks that stand the other way round than in most other records."""
+    for a, b in cases.schema.flip_pairs:
+        for n in _against_the_rest(cases, a, b, 0, agreement, min_records):
+            message = f"{cases.at(n, a)} and {cases.at(n, b)} are swapped"
+            yield cases.finding(n, "left-right swap", message, landmarks=(a, b))
+
+
+def order_breaks(cases: Cases, chain: float, single: float, min_records: int) -> Iterator[Finding]:
+    """Steps from a landmark to the next that go the wrong way along an axis.
+
+    Left, right and unpaired landmarks each form a row, in the order of the schema. A row that runs one way
+    all along (vertebrae from top to bottom) is a chain, and any step back breaks it. Elsewhere a step
+    must be nearly always the same to count, and far from usual where it is not.
+
+    Args:
+        cases: What to check.
+        chain: Fraction of the records that must agree in every step of a chain.
+        single: The same of a step outside of chains.
+        min_records: Fewer teach nothing.
+    """
+    pairs = cases.schema.flip_pairs
+    paired = {i for pair in pairs for i in pair}
+    rows = [
+        [p[0] for p in pairs],
+        [p[1] for p in pairs],
+        [i for i in range(len(cases.schema)) if i not in paired],
+    ]
+    for row in rows:
+        steps = list(pairwise(row))
+        for axis in range(cases.schema.dims):
+            ways = {_common_way(cases, a, b, axis, chain) for a, b in steps}
+            is_chain = len(ways) == 1 and 0 not in ways and len(steps) > 1
+            for a, b in steps:
+                found = _against_the_rest(cases, a, b, axis, chain if is_chain else single, min_records)
+                for n in found if is_chain else _far_from_the_rest(cases, a, b, axis, found):
+                    way = f"{cases.at(n, a)} to {cases.at(n, b)} goes the wrong way along {'xyz'[axis]}"
+                    yield cases.finding(n, "order break", way, landmarks=(a, b))
+
+
+def _common_way(cases: Cases, a: int, b: int, axis: int, agreement: float) -> int:
+    """Return 1 or -1, the way most records go from landmark a to b along an axis, or 0 if they differ."""
+    step = cases.clean[:, b, axis] - cases.clean[:, a, axis]
+    step = step[np.isfinite(step)]
+    if len(step) == 0:
+        return 0
+    for way in (1, -1):
+        # A step of zero breaks no order.
+        if (step * way >= 0).mean() >= agreement and (step * way > 0).mean() > 0.5:
+            return way
+    return 0
+
+
+def _against_the_rest(
+    cases: Cases, a: int, b: int, axis: int, agreement: float, min_records: int
+) -> list[int]:
+    if len(cases) < min_records:
+        return []
+    way = _common_way(cases, a, b, axis, agreement)
+    step = cases.clean[:, b, axis] - cases.clean[:, a, axis]
+    with np.errstate(invalid="ignore"):
+        return [int(n) for n in np.flatnonzero(step * way < 0)]
+
+
+def _far_from_the_rest(cases: Cases, a: int, b: int, axis: int, rows: list[int]) -> list[int]:
+    """Return those of ``rows`` whose step lies far from the usual one: small steps turn round by nature."""
+    if not rows:
+        return []
+    step = cases.clean[:, b, axis] - cases.clean[:, a, axis]
+    middle = np.nanmedian(step)
+    spread = 1.4826 * np.nanmedian(np.abs(step - middle))
+    return [n for n in rows if abs(step[n] - middle) > _FAR * spread]
+
+
+# ---- the direction of y -----------------------------------------------------------------------------
+
+
+def y_from_the_bottom(cases: Cases, min_records: int) -> Iterator[Finding]:
+    """Splits whose landmarks stand upside down, by their names or by the usual layout of their schema."""
+    for split in dict.fromkeys(cases.splits):
+        rows = np.array([s == split for s in cases.splits])
+        points = cases.clean[rows & np.isfinite(cases.clean).any(axis=(1, 2))]
+        if len(points) < min_records:
+            continue
+        reason = _upside_down_by_name(cases, points) or _upside_down_by_schema(cases, points)
+        if reason:
+            yield cases.whole(split, "y from the bottom", reason)
+
+
+def _upside_down_by_name(cases: Cases, points: np.ndarray) -> str:
+    """Return why names like "upper lip" and "lower lip" say that y points up, "" where they do not."""
+    names = [name.lower() for name in cases.schema.landmarks]
+    height = np.nanmedian(np.nanmax(points[..., 1], axis=1) - np.nanmin(points[..., 1], axis=1))
+    reversed_pairs, all_pairs = [], 0
+    for a, b in permutations(range(len(names)), 2):
+        if not any(up in names[a] and names[a].replace(up, down) == names[b] for up, down in _ABOVE_BELOW):
+            continue
+        step = points[:, b, 1] - points[:, a, 1]
+        step = step[np.isfinite(step)]
+        if len(step) and abs(np.median(step)) > _GAP * height:
+            all_pairs += 1
+            if np.median(step) < 0:
+                reversed_pairs.append((a, b))
+    if 2 * len(reversed_pairs) <= all_pairs:
+        return ""
+    a, b = (cases.schema.landmarks[i] for i in reversed_pairs[0])
+    return f"{a!r} lies below {b!r} in most of {len(points)} samples"
+
+
+def _upside_down_by_schema(cases: Cases, points: np.ndarray) -> str:
+    """Return that landmarks stand upside down against the phantoms of their schema, "" where they do not."""
+    kind = next((kind for kind, name in SCHEMAS.items() if name == cases.schema.name), None)
+    if kind is None:
+        return ""
+    usual = np.median([sample_scene(kind, 0, index).landmarks for index in range(_PHANTOMS)], axis=0)
+    found = np.nanmedian(points, axis=0)
+    seen = np.isfinite(found).all(axis=1)
+    if seen.sum() < 4:
+        return ""
+    along = [float(np.corrcoef(found[seen, axis], usual[seen, axis])[0, 1]) for axis in (0, 1)]
+    # Where x is turned round as well, the images lie on their heads, and so do the points.
+    if along[1] > -0.5 or along[0] < -0.5:
+        return ""
+    return (
+        f"most of {len(points)} samples stand upside down against the usual layout of {cases.schema.name!r}"
+    )

@@ -1,0 +1,194 @@
+"""DICOM: pixels in the range that the header states, and the frame of volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.datasets.readers.loaded_image import (
+    LoadedImage,
+    Remark,
+    from_array,
+    range_of_bits,
+    spatial_shape,
+    to_canonical,
+)
+from mmlandmark.datasets.readers.volume import need
+from mmlandmark.structures import is_frame, world_matrix
+
+
+def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
+    """Read the image or the frames of one DICOM file, with or without the preamble.
+
+    Values are in the unit of the rescale slope and intercept. White is the largest value of BitsStored, and
+    MONOCHROME1 is turned round within these bits.
+    """
+    pydicom = need("pydicom", path)
+    data = pydicom.dcmread(path, force=True)
+    if "TransferSyntaxUID" not in data.file_meta:  # There was no preamble: as it was parsed, so it is.
+        implicit, little = data.original_encoding
+        uid = pydicom.uid
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        data.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+    if not any(name in data for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise ValueError("the DICOM file has no pixels")
+    samples = int(_text(data, "SamplesPerPixel") or 1)
+    kind = str(_text(data, "PhotometricInterpretation") or ("MONOCHROME2" if samples == 1 else "RGB"))
+    data.SamplesPerPixel, data.PhotometricInterpretation = samples, kind
+    array = data.pixel_array  # RGB, also where YBR is stored
+    if kind == "PALETTE COLOR":
+        array = need("pydicom.pixels", path).apply_color_lut(array, data)
+    channels = kind == "PALETTE COLOR" or samples > 1
+    bits = None
+    if array.dtype.kind in "iu":
+        bits = _bits_stored(data, array.dtype, kind)
+        if kind == "MONOCHROME1":
+            low, high = (-(2**bits), 2**bits - 1) if array.dtype.kind == "i" else (0, 2**bits - 1)
+            array = (low + high - array.astype(np.int64)).astype(array.dtype)
+    slope, intercept = _number(data, "RescaleSlope", 1.0), _number(data, "RescaleIntercept", 0.0)
+    if slope == 0:
+        raise ValueError("its RescaleSlope is 0, which leaves nothing of the image")
+    if (slope, intercept) != (1.0, 0.0):
+        array = array.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    dims = array.ndim - int(channels)
+    world, remarks = _world(data, dims)
+    image = from_array(
+        array,
+        dims=dims,
+        world_from_original=world,
+        value_range=None if bits is None else range_of_bits(bits, slope, intercept),
+        bits=bits if slope > 0 else None,
+        fill_value=fill_value,
+        remarks=remarks,
+    )
+    return to_canonical(image)
+
+
+def dicom_shape(path: Path) -> tuple[int, ...]:
+    """Return the (*S) of a DICOM file from its header."""
+    pydicom = need("pydicom", path)
+    data = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+    try:
+        shape = [int(data.Rows), int(data.Columns)]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: the DICOM header has no rows and columns ({error})") from error
+    frames = int(data.get("NumberOfFrames") or 1)
+    return spatial_shape([frames, *shape] if frames > 1 else shape, 3 if frames > 1 else 2)
+
+
+def _bits_stored(data: Any, dtype: np.dtype, kind: str) -> int:
+    """Return how many bits the largest value has, without the sign."""
+    allocated = 8 * dtype.itemsize
+    stored = int(data.get("BitsStored") or allocated)
+    if kind == "PALETTE COLOR" or not 1 <= stored <= allocated:
+        stored = allocated  # A table has colours of its own width.
+    return stored - (dtype.kind == "i")
+
+
+def _text(data: Any, name: str) -> Any:
+    """Return the value of an element as far as it can be parsed, None if it is blank or malformed."""
+    try:
+        value = data.get(name)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return None if value is None or str(value).strip() == "" else value
+
+
+def _number(data: Any, name: str, default: float) -> float:
+    """Return a number of the header, the default if it is absent or blank.
+
+    Raises:
+        ValueError: There is something else, and the pixels depend on it.
+    """
+    if name not in data:
+        return default
+    try:
+        value = data.get(name)
+        if value is None or str(value).strip() == "":
+            return default
+        number = float(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"its {name} is no number ({error})") from error
+    if not np.isfinite(number):
+        raise ValueError(f"its {name} is {number}")
+    return number
+
+
+def _numbers(data: Any, name: str, count: int) -> np.ndarray | None:
+    """Return ``count`` finite numbers of the header, or None if it has none or they are malformed."""
+    value = _text(data, name)
+    try:
+        found = np.array([float(v) for v in np.atleast_1d(value)]) if value is not None else np.empty(0)
+    except (ValueError, TypeError):
+        return None
+    return found if len(found) == count and np.isfinite(found).all() else None
+
+
+def _world(data: Any, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
+    """Return the (D+1, D+1) matrix to mm, or None where the file does not say, and what it says wrongly."""
+    frames = list(data.get("PerFrameFunctionalGroupsSequence") or ())
+    shared = list(data.get("SharedFunctionalGroupsSequence") or ())
+    levels = [data, *shared, *frames[:1]]
+    # Projection radiographs often carry the detector's spacing only.
+    pixel = None
+    for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        pixel = pixel if pixel is not None else _first(levels, "PixelMeasuresSequence", name, 2)
+    if pixel is None or not (pixel > 0).all():
+        named = next((n for n in ("PixelSpacing", "ImagerPixelSpacing") if n in data and _raw(data, n)), None)
+        if named is None:
+            return None, []
+        message = f"its {named} {_raw(data, named)!r} is malformed: it counts as an image without spacing"
+        return None, [Remark("malformed spacing", message)]
+    columns_rows = [float(pixel[1]), float(pixel[0])]
+    if dims == 2:
+        return world_matrix(columns_rows), []
+    return _volume_world(levels, frames, columns_rows), []
+
+
+def _raw(data: Any, name: str) -> str:
+    """Return an element as it is written, also if it cannot be parsed; empty if it is blank."""
+    value = data.get_item(name).value
+    return str(
+        value.decode("latin-1") if isinstance(value, bytes) else value if value is not None else ""
+    ).strip()
+
+
+def _first(levels: list[Any], group: str, name: str, count: int) -> np.ndarray | None:
+    """Return numbers from the data set itself or a functional group of several frames."""
+    for level in levels:
+        for holder in (level, *(level.get(group) or ())):
+            found = _numbers(holder, name, count)
+            if found is not None:
+                return found
+    return None
+
+
+def _volume_world(levels: list[Any], frames: list[Any], columns_rows: list[float]) -> np.ndarray | None:
+    cosines = _first(levels, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
+    origin = _first(levels, "PlanePositionSequence", "ImagePositionPatient", 3)
+    depth = None
+    for name in ("SpacingBetweenSlices", "SliceThickness"):
+        depth = depth if depth is not None else _first(levels, "PixelMeasuresSequence", name, 1)
+    step = None if depth is None or depth[0] <= 0 else float(depth[0])
+    if cosines is None:
+        return None if step is None else world_matrix([*columns_rows, step])
+    x, y = cosines[:3], cosines[3:]
+    z = np.cross(x, y)
+    places = [_first([frame], "PlanePositionSequence", "ImagePositionPatient", 3) for frame in frames]
+    if len(places) > 1 and all(place is not None for place in places):
+        steps = np.diff(np.stack(places), axis=0)
+        mean = steps.mean(axis=0)
+        if np.abs(steps - mean).max() > 0.01 * np.linalg.norm(mean):
+            return None  # Frames that are not evenly spaced have no matrix.
+        step = float(np.linalg.norm(mean))
+        z = mean / step if step > 0 else z
+    if step is None or step <= 0:
+        return None
+    direction = np.stack([x, y, z], axis=1)
+    matrix = np.eye(4)
+    matrix[:3, :3] = direction
+    if not is_frame(matrix):
+        return None
+    return world_matrix([*columns_rows, step], origin, direction)

@@ -1,0 +1,239 @@
+"""An image as it came from its file: pixels, frame, and what black and white are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from mmlandmark.structures import canonical_matrix, spacing_of, world_matrix
+
+# What OpenCV can warp. Other dtypes become the smallest of these that holds their values for certain.
+_DTYPES = {"b": {1: np.uint8}, "i": {1: np.int16, 2: np.int16}, "u": {1: np.uint8, 2: np.uint16}}
+
+
+class Remark(NamedTuple):
+    """What a file says and its reader does not follow, or cannot.
+
+    Attributes:
+        check: What it is about, in a few words: "orientation tag", "misnamed file", ...
+        message: What was found and what was done.
+    """
+
+    check: str
+    message: str
+
+
+class NonFinitePixels(ValueError):
+    """An image has pixels that are NaN or infinite."""
+
+
+class Pixels(np.ndarray):
+    """Pixels that keep their range with them, for whoever takes the array alone out of a ``LoadedImage``.
+
+    Views and copies keep it; a computed array is a plain one, since its values are others.
+
+    Attributes:
+        value_range: (black, white) in values of the array.
+    """
+
+    value_range: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, array: np.ndarray, value_range: tuple[float, float]) -> Pixels:
+        """Return a view of ``array`` that knows its range."""
+        pixels = array.view(cls)
+        pixels.value_range = value_range
+        return pixels
+
+    def __array_finalize__(self, source: np.ndarray | None) -> None:
+        self.value_range = getattr(source, "value_range", None)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        plain = [x.view(np.ndarray) if isinstance(x, Pixels) else x for x in inputs]
+        return getattr(ufunc, method)(*plain, **kwargs)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedImage:
+    """An image as it came from its file.
+
+    Attributes:
+        array: (*S) or (*S, C) pixels; uint8, uint16, int16 or float32; colour is RGB. A volume with known
+            directions has its axes ordered and mirrored towards LPS.
+        ori_shape: (*S) of the image in the file, which ``array`` may be a reduction or a reordering of.
+        img_from_original: (D+1, D+1) maps original pixels, as stored, to pixels of ``array``.
+        world_from_original: (D+1, D+1) maps original pixels to mm, as far as the file says, or None.
+        value_range: (black, white) in values of ``array``.
+        bits: How many bits the largest value has, by which ``value_range`` is known; None for floats.
+        remarks: What the reader did not follow.
+    """
+
+    array: np.ndarray
+    ori_shape: tuple[int, ...]
+    img_from_original: np.ndarray
+    world_from_original: np.ndarray | None = None
+    value_range: tuple[float, float] = (0.0, 1.0)
+    bits: int | None = None
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def spacing(self) -> tuple[float, ...] | None:
+        """(D,) mm per original pixel, (x, y[, z]), as far as the file says, or None."""
+        return None if self.world_from_original is None else spacing_of(self.world_from_original)
+
+
+def white_bits(dtype: np.dtype) -> int | None:
+    """Return how many bits the largest value of an integer dtype has, without the sign; None for floats."""
+    if dtype.kind == "b":
+        return 8  # True becomes 255
+    return {"u": 8 * dtype.itemsize, "i": 8 * dtype.itemsize - 1}.get(dtype.kind)
+
+
+def range_of_bits(bits: int | None, slope: float = 1.0, intercept: float = 0.0) -> tuple[float, float]:
+    """Return (black, white) of values rescaled by ``slope`` and ``intercept``.
+
+    Black is a stored 0; white is the largest stored value of so many ``bits``, or 1 where they are None.
+    """
+    ends = (intercept, intercept + slope * (1.0 if bits is None else 2.0**bits - 1))
+    return min(ends), max(ends)
+
+
+def guess_dims(shape: Sequence[int]) -> int:
+    """Return how many axes of an array are spatial: a last one of 1, 3 or 4 of three or more is colour."""
+    return len(shape) - 1 if len(shape) > 2 and shape[-1] in (1, 3, 4) else len(shape)
+
+
+def spatial_shape(shape: Sequence[int], dims: int | None = None) -> tuple[int, ...]:
+    """Return the (*S) of an array of ``shape``; a volume of depth one is an image.
+
+    Raises:
+        ValueError: That many axes are none of an image.
+    """
+    dims = guess_dims(shape) if dims is None else dims
+    if dims == 3 and len(shape) >= 3 and shape[0] == 1:
+        shape, dims = shape[1:], 2
+    if dims not in (2, 3) or len(shape) - dims not in (0, 1):
+        raise ValueError(f"an image of 2 or 3 dimensions is needed, the shape is {tuple(shape)}")
+    return tuple(int(n) for n in shape[:dims])
+
+
+def from_array(
+    array: np.ndarray,
+    spacing: Sequence[float] | None = None,
+    dims: int | None = None,
+    *,
+    world_from_original: np.ndarray | None = None,
+    value_range: tuple[float, float] | None = None,
+    bits: int | None = None,
+    fill_value: float | None = None,
+    remarks: Sequence[Remark] = (),
+) -> LoadedImage:
+    """Return an array as an image in a supported shape and dtype; equal colour channels become grey.
+
+    Args:
+        array: (*S) or (*S, C) pixels of any numeric dtype.
+        spacing: (D,) mm per pixel, (x, y[, z]); dropped if it is not positive.
+        dims: 2 or 3; None takes a last axis of 1, 3 or 4 of three or more as channels.
+        world_from_original: (D+1, D+1) pixels to mm, in place of ``spacing``.
+        value_range: (black, white); None takes 0 and the largest value of the dtype, for floats 0 and 1.
+        bits: How many bits the largest value has, if not as many as the dtype can hold.
+        fill_value: Replaces NaN and infinite pixels; None refuses an image that has any.
+        remarks: What the reader did not follow.
+
+    Raises:
+        ValueError: The shape or dtype is none of an image; or pixels are not finite.
+    """
+    dims = guess_dims(array.shape) if dims is None else dims
+    shape = spatial_shape(array.shape, dims)
+    if spacing is not None and world_from_original is None and _positive(spacing):
+        world_from_original = world_matrix([float(s) for s in spacing])
+    if len(shape) < dims:
+        array = array[0]
+        if world_from_original is not None:  # An image has a world of its own, the plane.
+            world_from_original = world_matrix(spacing_of(world_from_original)[:2])
+    if array.ndim > len(shape):
+        if array.shape[-1] not in (1, 3, 4):
+            raise ValueError(f"1, 3 or 4 channels are needed, the shape is {array.shape}")
+        # A fourth channel is opacity, which no radiograph needs.
+        array = array[..., 0] if array.shape[-1] == 1 else to_grey_if_equal(array[..., :3])
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"pixels must be numbers, their dtype is {array.dtype}")
+    if bits is None and value_range is None:
+        bits = white_bits(array.dtype)
+    return LoadedImage(
+        np.ascontiguousarray(_supported(array, fill_value)),
+        shape,
+        np.eye(len(shape) + 1),
+        world_from_original,
+        range_of_bits(bits) if value_range is None else value_range,
+        bits,
+        tuple(remarks),
+    )
+
+
+def _positive(spacing: Sequence[float]) -> bool:
+    return all(np.isfinite(s) and s > 0 for s in spacing)
+
+
+def _supported(array: np.ndarray, fill_value: float | None) -> np.ndarray:
+    """Return pixels in a dtype that OpenCV can warp, all of them finite."""
+    if array.dtype.kind == "b":
+        return array * np.uint8(255)
+    dtype = _DTYPES.get(array.dtype.kind, {}).get(array.dtype.itemsize, np.float32)
+    with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite, and is told as that.
+        cast = array.astype(dtype, copy=False)
+    if array.dtype.kind != "f":
+        return cast
+    good = np.isfinite(cast)
+    if good.all():
+        return cast
+    if fill_value is None:
+        raise NonFinitePixels(
+            f"{good.size - int(good.sum())} of {good.size} pixels are NaN or infinite; mend the image, or "
+            "say with LoadImage(fill_value=...) what they count as"
+        )
+    return np.where(good, cast, np.float32(fill_value))
+
+
+def to_grey_if_equal(array: np.ndarray) -> np.ndarray:
+    """Return channel 0 of an (*S, 3) image whose channels are all equal, else the image as it is."""
+    some = array[:: max(1, len(array) // 8)]
+    if any(not np.array_equal(some[..., 0], some[..., c]) for c in (1, 2)):
+        return array  # A few lines tell most colour images apart, before all pixels are compared.
+    # OpenCV takes channels apart several times faster than comparing strided views would be.
+    first, second, third = cv2.split(np.ascontiguousarray(array).reshape(len(array), -1, 3))
+    equal = np.array_equal(first, second) and np.array_equal(first, third)
+    return first.reshape(array.shape[:-1]) if equal else array
+
+
+def to_canonical(image: LoadedImage) -> LoadedImage:
+    """Return a volume with its axes ordered and mirrored towards LPS; the matrix says how.
+
+    An image, or a volume of unknown directions, stays as it is stored.
+    """
+    dims = len(image.ori_shape)
+    if dims == 2 or image.world_from_original is None:
+        return image
+    matrix = canonical_matrix(image.world_from_original, image.ori_shape)
+    array = reorder(image.array, matrix, dims)
+    return replace(image, array=array, img_from_original=matrix @ image.img_from_original)
+
+
+def reorder(array: np.ndarray, matrix: np.ndarray, dims: int) -> np.ndarray:
+    """Return an array with its axes exchanged and mirrored as a matrix says.
+
+    Args:
+        array: (*S) or (*S, C) pixels.
+        matrix: (D+1, D+1) from :func:`~mmlandmark.structures.canonical_matrix`.
+        dims: D.
+    """
+    old = np.abs(matrix[:dims, :dims]).argmax(axis=1)  # (x, y[, z]) of the array that is wanted
+    signs = matrix[range(dims), old]
+    axes = [dims - 1 - int(old[dims - 1 - axis]) for axis in range(dims)]
+    array = array.transpose(*axes, *range(dims, array.ndim))
+    backwards = [axis for axis in range(dims) if signs[dims - 1 - axis] < 0]
+    return np.ascontiguousarray(np.flip(array, backwards))

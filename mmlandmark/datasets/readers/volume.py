@@ -1,0 +1,276 @@
+"""MetaImage, NRRD, NIfTI and npy: pixels, frame, and headers without the pixels."""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import re
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+from types import ModuleType
+from typing import BinaryIO
+
+import numpy as np
+
+from mmlandmark.datasets.readers.loaded_image import (
+    LoadedImage,
+    Remark,
+    from_array,
+    range_of_bits,
+    spatial_shape,
+    to_canonical,
+    white_bits,
+)
+from mmlandmark.structures import is_frame, swap_lps_ras, world_matrix
+
+_UNITS = {"meter": 1000.0, "micron": 0.001}  # in mm; an unknown unit counts as mm
+
+
+def need(module: str, path: Path, extra: str = "medical") -> ModuleType:
+    """Return an optional package; ImportError names the file that needs it and the pip extra."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"reading {str(path)!r} needs {module.split('.')[0]}: pip install 'mmlandmark[{extra}]'"
+        ) from error
+
+
+# ---- MetaImage and NRRD -----------------------------------------------------------------------------
+
+
+def read_sitk(path: Path, io: str, fill_value: float | None) -> LoadedImage:
+    """Read a MetaImage or NRRD by SimpleITK's ``io``, whatever the suffix of the file."""
+    sitk = need("SimpleITK", path)
+    with path.open("rb") as file:
+        keys = read_metaimage_header(file)[0] if io == "MetaImageIO" else _nrrd_fields(file)
+    stated, bad = _metaimage_frame(keys) if io == "MetaImageIO" else _nrrd_frame(keys)
+    with tempfile.TemporaryDirectory(prefix="mmlandmark_") as folder:
+        source = path
+        if io == "MetaImageIO":
+            _check_metaimage_data(path)
+            source = _without_frame(path, Path(folder)) if bad else path
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO(io)
+        reader.SetFileName(str(source))
+        image = reader.Execute()
+    array, dims = sitk.GetArrayFromImage(image), image.GetDimension()
+    world, remarks = None, []
+    if bad:
+        remarks = [Remark("malformed spacing", f"{bad}: it counts as an image without spacing")]
+    elif dims in (2, 3) and stated:
+        world = world_matrix(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    while dims > 3 and array.shape[0] == 1:
+        array, dims = array[0], dims - 1
+    found = from_array(array, dims=dims, world_from_original=world, fill_value=fill_value, remarks=remarks)
+    return to_canonical(found)
+
+
+def _numbers(text: str) -> np.ndarray:
+    """Return the numbers of a header entry; NaN for what is none."""
+    try:
+        return np.array([float(word) for word in re.split(r"[\s(),]+", text) if word])
+    except ValueError:
+        return np.array([np.nan])
+
+
+def _metaimage_frame(keys: dict[str, str]) -> tuple[bool, str]:
+    """Return whether a MetaImage states its spacing, and what is wrong with its frame."""
+    name = next((n for n in ("ElementSpacing", "ElementSize") if n in keys), None)
+    spacing = _numbers(keys[name]) if name else np.ones(1)
+    if not (np.isfinite(spacing) & (spacing != 0)).all():
+        return True, f"its {name} {keys[name or '']!r} is malformed"
+    for name in ("TransformMatrix", "Rotation", "Orientation"):
+        if name in keys:
+            matrix = _numbers(keys[name])
+            side = round(len(matrix) ** 0.5)
+            frame = np.eye(side + 1)
+            if side * side == len(matrix):
+                frame[:side, :side] = matrix.reshape(side, side)
+            if side * side != len(matrix) or not is_frame(frame):
+                return True, f"its {name} {keys[name]!r} is malformed"
+    return "ElementSpacing" in keys or "ElementSize" in keys, ""
+
+
+def _nrrd_frame(fields: dict[str, str]) -> tuple[bool, str]:
+    """Return whether a NRRD states its spacing, and what is wrong with it as far as ITK lets it pass."""
+    if "spacings" in fields:
+        spacing = _numbers(fields["spacings"])
+        # An axis of colours has none.
+        sides = [s for s, kind in zip(spacing, _nrrd_kinds(fields, len(spacing)), strict=True) if kind]
+        return True, "" if np.isfinite(sides).all() else f"its spacings {fields['spacings']!r} are malformed"
+    return "space directions" in fields, ""
+
+
+def _without_frame(path: Path, folder: Path) -> Path:
+    """Write a MetaImage into ``folder`` without the entries of its frame, which ITK would refuse."""
+    with path.open("rb") as file:
+        keys, start = read_metaimage_header(file)
+        file.seek(start)
+        frame = ("ElementSpacing", "ElementSize", "TransformMatrix", "Rotation", "Orientation", "Offset")
+        if keys["ElementDataFile"].upper() != "LOCAL":
+            keys["ElementDataFile"] = str(path.parent.resolve() / keys["ElementDataFile"])
+        header = "".join(f"{key} = {value}\n" for key, value in keys.items() if key not in frame)
+        copy = folder / f"image{'.mha' if keys['ElementDataFile'].upper() == 'LOCAL' else '.mhd'}"
+        copy.write_bytes(header.encode("latin-1") + file.read())
+    return copy
+
+
+def read_metaimage_header(file: BinaryIO) -> tuple[dict[str, str], int]:
+    """Return the keys of a MetaImage header and the offset at which local data begins.
+
+    Raises:
+        ValueError: The file is not a MetaImage.
+    """
+    keys: dict[str, str] = {}
+    for _ in range(256):
+        line = file.readline(65536).decode("latin-1")
+        name, separator, value = line.partition("=")
+        if not separator:
+            break
+        keys[name.strip()] = value.strip()
+        if name.strip() == "ElementDataFile":
+            return keys, file.tell()
+    raise ValueError("not a MetaImage: no ElementDataFile")
+
+
+def _check_metaimage_data(path: Path) -> None:
+    """Raise ValueError if compressed pixels do not unpack: ITK prints a line, and hands on what it has."""
+    with path.open("rb") as file:
+        keys, start = read_metaimage_header(file)
+    if keys.get("CompressedData", "").lower() not in ("true", "1"):
+        return
+    name = keys["ElementDataFile"]
+    local = name.upper() == "LOCAL"
+    data = path if local else path.parent / name
+    if not data.is_file():
+        return  # a list or pattern of files, or one that ITK misses itself
+    stream = zlib.decompressobj(wbits=47)  # zlib or gzip, as the data says
+    try:
+        with data.open("rb") as file:
+            file.seek(start if local else 0)
+            while not stream.eof and (block := file.read(1 << 20)):
+                stream.decompress(block)
+    except zlib.error as error:
+        raise ValueError(f"its compressed pixels are damaged ({error})") from error
+    if not stream.eof:
+        raise ValueError("its compressed pixels are cut off")
+
+
+def metaimage_shape(file: BinaryIO) -> tuple[int, ...]:
+    """Return the (*S) of a MetaImage."""
+    keys, _ = read_metaimage_header(file)
+    shape = [int(n) for n in keys["DimSize"].split()][::-1]
+    while len(shape) > 3 and shape[0] == 1:
+        shape = shape[1:]
+    return spatial_shape(shape, len(shape))
+
+
+def nrrd_shape(file: BinaryIO) -> tuple[int, ...]:
+    """Return the (*S) of a NRRD.
+
+    Raises:
+        KeyError: Its header does not say.
+    """
+    fields = _nrrd_fields(file)
+    sizes = [int(n) for n in fields["sizes"].split()]
+    shape = [n for n, kind in zip(sizes, _nrrd_kinds(fields, len(sizes)), strict=True) if kind][::-1]
+    return spatial_shape(shape, len(shape))
+
+
+def _nrrd_kinds(fields: dict[str, str], count: int) -> list[bool]:
+    """Return which of the axes are spatial."""
+    kinds = fields.get("kinds", "").split() or ["domain"] * count
+    return [kind.lower() in ("domain", "space", "none", "???") for kind in kinds]
+
+
+def _nrrd_fields(file: BinaryIO) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for _ in range(1024):
+        line = file.readline(65536).decode("latin-1").strip()
+        if not line:
+            break
+        match = re.fullmatch(r"([^#:=]+):\s+(.*)", line)
+        if match:
+            fields[match[1].strip().lower()] = match[2]
+    return fields
+
+
+# ---- NIfTI ------------------------------------------------------------------------------------------
+
+
+def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
+    """Read a NIfTI-1 or NIfTI-2 file, plain or gzipped."""
+    nibabel = need("nibabel", path)
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)  # in full, so that its checksum is compared
+    two = 540 in (struct.unpack("<i", data[:4])[0], struct.unpack(">i", data[:4])[0])
+    image = (nibabel.Nifti2Image if two else nibabel.Nifti1Image).from_bytes(data)
+    array = np.asanyarray(image.dataobj)
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3):
+        raise ValueError(f"one volume of three dimensions is needed, the shape is {array.shape}")
+    dims, bits = array.ndim, white_bits(image.get_data_dtype())
+    world, remarks = _nifti_world(image, dims)
+    found = from_array(
+        array.transpose(),
+        dims=dims,
+        world_from_original=world,
+        value_range=None if bits is None else range_of_bits(bits, image.dataobj.slope, image.dataobj.inter),
+        bits=bits,
+        fill_value=fill_value,
+        remarks=remarks,
+    )
+    return found if remarks else to_canonical(found)
+
+
+def _nifti_world(image, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
+    """Return the (D+1, D+1) matrix to mm in LPS, or one of spacing alone if the file has no directions."""
+    header = image.header
+    scale = _UNITS.get(header.get_xyzt_units()[0], 1.0)
+    spacing = np.abs(np.array([*header.get_zooms(), 1.0, 1.0][:dims], dtype=np.float64)) * scale
+    known = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
+    affine = None if image.affine is None else np.diag([scale, scale, scale, 1.0]) @ image.affine
+    if dims == 3 and known and affine is not None and is_frame(affine):
+        return swap_lps_ras(affine), []
+    plain = world_matrix(spacing) if (spacing > 0).all() and np.isfinite(spacing).all() else None
+    if dims == 2:
+        return plain, []
+    what = "is not invertible" if known else "is not stated (qform_code and sform_code are 0)"
+    return plain, [Remark("no directions", f"its orientation {what}: axes stay as they are stored")]
+
+
+def nifti_shape(file: BinaryIO) -> tuple[int, ...]:
+    """Return the (*S) of a NIfTI file in the order in which it is stored."""
+    head = file.read(2)
+    head += file.read(4096)
+    if head[:2] == b"\x1f\x8b":
+        head = zlib.decompressobj(wbits=31).decompress(head, 4096)
+    order = "<" if struct.unpack("<i", head[:4])[0] in (348, 540) else ">"
+    if struct.unpack(order + "i", head[:4])[0] == 540:
+        dim = struct.unpack(order + "8q", head[16:80])
+    else:
+        dim = struct.unpack(order + "8h", head[40:56])
+    shape = list(dim[1 : dim[0] + 1])
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return spatial_shape(shape[::-1], len(shape))
+
+
+# ---- npy --------------------------------------------------------------------------------------------
+
+
+def read_npy(path: Path, fill_value: float | None) -> LoadedImage:
+    """Read a NumPy array."""
+    return from_array(np.load(path, allow_pickle=False), fill_value=fill_value)
+
+
+def npy_shape(file: BinaryIO) -> tuple[int, ...]:
+    """Return the (*S) of a NumPy array."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return spatial_shape(read(file)[0])

@@ -1,0 +1,181 @@
+"""Values in annotation files: what is a number, a point, a name, and what only looks like one."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+MISSING = {"", "nan", "na", "n/a", "null", "none", "-"}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d+,\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+# Records carry these names for the dataset and its pipeline; files write some of them otherwise.
+_RESERVED = {
+    "sample_id": "write 'id'",
+    "img_path": "write 'image'",
+    "img": "write 'image'",
+    "ori_shape": "write 'width' and 'height'",
+    **dict.fromkeys(
+        (
+            *("source", "flip_pairs", "rng", "image_cache", "img_from_original", "input_from_original"),
+            *("input_shape", "pad_shape", "inputs", "data_samples", "half", "slice", "stack_path"),
+        ),
+        "give it another name",
+    ),
+}
+_PLAIN_NUMBERS = (int, float, np.integer, np.floating)
+# Line ends, other control characters, halves of characters: a list of ids has one id a line.
+_NOT_IN_IDS = {"Cc", "Zl", "Zp", "Cs"}
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a number; ``true`` and ``"1"`` are none."""
+    return isinstance(value, _PLAIN_NUMBERS) and not isinstance(value, bool)
+
+
+def number_of(value: Any, where: str, what: str) -> float:
+    """Return a number of JSON as a float; NaN stays.
+
+    Raises:
+        ValueError: It is text, true or false, something else, or too large.
+    """
+    if not is_number(value):
+        hint = "; write it without quotes" if isinstance(value, str) else ""
+        raise ValueError(f"{where}: {what} must be a number, got {value!r:.80}{hint}")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{where}: {what} {str(value)[:20]}... is too large for a number") from error
+
+
+def is_text_number(cell: str) -> bool:
+    """Whether a cell of a table holds a number (with point or comma) or says that there is none."""
+    cell = cell.strip()
+    return cell.lower() in MISSING or bool(_NUMBER.fullmatch(cell) or has_decimal_comma(cell))
+
+
+def has_decimal_comma(cell: str) -> bool:
+    """Whether a cell of a table is a number with a decimal comma."""
+    return _DECIMAL_COMMA.fullmatch(cell.strip()) is not None
+
+
+def text_number(cell: str, where: str, decimal_comma: bool = False) -> float:
+    """Return the number in a cell of a table, NaN if it says that there is none.
+
+    Args:
+        cell: The text.
+        where: File and line, for messages.
+        decimal_comma: Read ``1,5`` too.
+
+    Raises:
+        ValueError: It is no number, or too large for one.
+    """
+    text = cell.strip()
+    if text.lower() in MISSING:
+        return math.nan
+    if decimal_comma and has_decimal_comma(text):
+        text = text.replace(",", ".")
+    if not _NUMBER.fullmatch(text):
+        hint = ""
+        if has_decimal_comma(text):
+            hint = "; decimal commas are read in tables separated by ; or tab"
+        elif text.startswith("="):
+            hint = "; it is a formula: save its value"
+        elif text.startswith("#"):
+            hint = "; it is the error of a formula"
+        raise ValueError(f"{where}: {cell!r:.80} is not a number{hint}")
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{where}: {cell!r:.80} is too large for a number")
+    return value
+
+
+def written_number(value: Any, where: str) -> float:
+    """Return a finite number of a release, whose files write some of them in quotes.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    number = text_number(value, where) if isinstance(value, str) else number_of(value, where, "a value")
+    if not math.isfinite(number):
+        raise ValueError(f"{where}: {value!r:.80} is not a finite number")
+    return number
+
+
+def points_of_json(value: Sequence[Any], where: str) -> np.ndarray:
+    """Return (K, D) float64 points given as lists of numbers, NaN where a point or a number is null.
+
+    Raises:
+        ValueError: A point is none; it is named by its index.
+    """
+    dims = 0
+    for index, point in enumerate(value):
+        if point is None:
+            continue
+        if not isinstance(point, list | tuple) or not point:
+            raise ValueError(
+                f"{where}: landmark {index} is {point!r:.80}, expected a list of 2 or 3 numbers, or null"
+            )
+        dims = dims or len(point)
+        if len(point) != dims:
+            raise ValueError(f"{where}: landmark {index} is {point!r:.80}, expected {dims} numbers or null")
+    rows = np.full((len(value), dims or 2), math.nan)
+    for index, point in enumerate(value):
+        for axis, number in enumerate(point or ()):
+            if number is not None:
+                rows[index, axis] = number_of(number, where, f"landmark {index}, {'xyz?'[min(axis, 3)]},")
+    return rows
+
+
+def sample_id_of(value: Any, where: str) -> str:
+    """Return the id of a sample as text.
+
+    Raises:
+        ValueError: It is neither text nor a whole number, or could not stand on a line of its own.
+    """
+    text = label_of(value, where, "id")
+    wrong = [c for c in text if unicodedata.category(c) in _NOT_IN_IDS]
+    if wrong or text != text.strip() or not text:
+        raise ValueError(
+            f"{where}: the id {text!r:.80} is empty, begins or ends with a blank, or holds a line end or "
+            "another control character; lists of ids have one id a line"
+        )
+    return text
+
+
+def label_of(value: Any, where: str, what: str) -> str:
+    """Return the name of something, such as a group, as text.
+
+    Raises:
+        ValueError: It is neither text nor a number.
+    """
+    if not isinstance(value, str) and not (is_number(value) and math.isfinite(value)):
+        raise ValueError(f"{where}: {what} must be text or a number, got {value!r:.80}")
+    return str(value)
+
+
+def size_of(width: Any, height: Any, where: str) -> tuple[int, int] | None:
+    """Return (H, W) of an image from its width and height, None if neither is given.
+
+    Raises:
+        ValueError: Only one of them is given, or one is not a whole number.
+    """
+    if width is None and height is None:
+        return None
+    if width is None or height is None:
+        raise ValueError(f"{where}: 'width' and 'height' are given together or not at all")
+    sides = [number_of(side, where, what) for side, what in ((height, "height"), (width, "width"))]
+    if not all(math.isfinite(side) and side == int(side) for side in sides):
+        raise ValueError(f"{where}: width and height must be whole pixels, got {width!r} and {height!r}")
+    return int(sides[0]), int(sides[1])
+
+
+def refuse_reserved(keys: Iterable[str], where: str) -> None:
+    """Raise ValueError if a key of a file is one that the dataset itself uses inside of records."""
+    for key in keys:
+        if key in _RESERVED:
+            raise ValueError(f"{where}: {key!r} cannot be kept under this name; {_RESERVED[key]}")

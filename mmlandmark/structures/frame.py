@@ -1,0 +1,105 @@
+"""The two frames of a case: the file's own pixels or voxels, and the world in millimetres.
+
+The world is that of DICOM: patient axes, x towards the left, y towards the back, z towards the head (LPS).
+``world_from_original`` is a homogeneous (D+1, D+1) matrix that maps a stored pixel or voxel (x, y[, z]) to
+mm. A flat image has a world of two dimensions, its own plane. Spacing is derived from the matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import numpy as np
+
+
+def world_matrix(
+    spacing: Sequence[float] | np.ndarray,
+    origin: Sequence[float] | np.ndarray | None = None,
+    direction: Sequence | np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the (D+1, D+1) matrix that maps pixels to mm.
+
+    Args:
+        spacing: (D,) mm per pixel, (x, y[, z]).
+        origin: (D,) mm, where the centre of the first pixel lies; 0 by default.
+        direction: (D, D), or its D * D entries row by row; column i is the unit vector along which pixel
+            coordinate i grows. The identity by default.
+
+    Raises:
+        ValueError: A size does not fit, a number is not finite, a spacing is not positive, or the directions
+            lie in one plane.
+
+    Example:
+        >>> world_matrix((0.5, 2.0), origin=(10, 20)).tolist()
+        [[0.5, 0.0, 10.0], [0.0, 2.0, 20.0], [0.0, 0.0, 1.0]]
+    """
+    steps = np.asarray(spacing, dtype=np.float64)
+    dims = len(steps)
+    axes = np.eye(dims) if direction is None else np.asarray(direction, dtype=np.float64).reshape(dims, dims)
+    matrix = np.eye(dims + 1)
+    matrix[:dims, :dims] = axes * steps
+    matrix[:dims, dims] = 0.0 if origin is None else origin
+    if not (steps > 0).all() or not is_frame(matrix):
+        raise ValueError(
+            f"no frame: spacing {steps.tolist()}, direction {axes.tolist()}, "
+            f"origin {matrix[:dims, dims].tolist()}"
+        )
+    return matrix
+
+
+def is_frame(matrix: np.ndarray) -> bool:
+    """Whether a (D+1, D+1) matrix is finite and loses no dimension."""
+    linear = matrix[:-1, :-1]
+    if not np.isfinite(matrix).all():
+        return False
+    steps = np.linalg.norm(linear, axis=0)
+    return bool((steps > 0).all() and abs(np.linalg.det(linear / np.where(steps > 0, steps, 1))) > 1e-4)
+
+
+def spacing_of(world_from_original: np.ndarray) -> tuple[float, ...]:
+    """Return the (D,) mm per pixel, (x, y[, z]), of a (D+1, D+1) matrix.
+
+    Example:
+        >>> spacing_of(world_matrix((0.5, 2.0), direction=[[0, -1], [1, 0]]))
+        (0.5, 2.0)
+    """
+    return tuple(np.linalg.norm(np.asarray(world_from_original)[:-1, :-1], axis=0).tolist())
+
+
+def swap_lps_ras(world_from_original: np.ndarray) -> np.ndarray:
+    """Return a (4, 4) matrix to LPS as one to RAS (right, anterior, superior: NIfTI's world), or back."""
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ world_from_original
+
+
+def canonical_matrix(world_from_original: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Return the matrix that orders and mirrors the axes of an array to come closest to the world's.
+
+    The result leads from stored pixels to those of the reordered array: x grows to the left, y to the back
+    and z to the head, as nearly as the axes of the array allow. It moves no pixel off the grid.
+
+    Args:
+        world_from_original: (D+1, D+1) stored pixels to mm in LPS.
+        size: (*S) of the stored array.
+
+    Returns:
+        (D+1, D+1) with one entry of 1 or -1 in each of its first D rows and columns, and an offset.
+
+    Example:
+        >>> canonical_matrix(world_matrix((1, 1), direction=[[0, -1], [1, 0]]), (4, 8)).astype(int).tolist()
+        [[0, -1, 3], [1, 0, 0], [0, 0, 1]]
+    """
+    dims = len(size)
+    axes = world_from_original[:dims, :dims] / spacing_of(world_from_original)
+    best, order = -1.0, tuple(range(dims))
+    for candidate in permutations(range(dims)):  # candidate[i] is the stored axis that becomes axis i
+        score = float(np.abs(axes[range(dims), candidate]).sum())
+        if score > best + 1e-6:  # Of equally good orders the first, which is nearest to the stored one.
+            best, order = score, candidate
+    matrix = np.zeros((dims + 1, dims + 1))
+    matrix[dims, dims] = 1.0
+    for new, old in enumerate(order):
+        backwards = axes[new, old] < 0
+        matrix[new, old] = -1.0 if backwards else 1.0
+        matrix[new, dims] = size[dims - 1 - old] - 1 if backwards else 0.0
+    return matrix

@@ -1,0 +1,322 @@
+"""Clean annotations, known faults planted into them, and how many of these a check finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.phantom import DEFAULT_SIZES, SCHEMAS, sample_scene
+from mmlandmark.structures import LandmarkSchema
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Annotations of a set of images without the images.
+
+    Attributes:
+        name: Of the family of shapes.
+        schema: Landmarks and their pairs.
+        points: (N, K, 2) pixels, NaN where missing.
+        sizes: (N, 2) width and height in pixels.
+        spacing: (N,) mm per pixel.
+        faulty: N kinds of fault, ``""`` for a clean record.
+        wrong: N tuples of the landmarks that are wrong, empty where the whole shape is.
+    """
+
+    name: str
+    schema: LandmarkSchema
+    points: np.ndarray
+    sizes: np.ndarray
+    spacing: np.ndarray
+    faulty: tuple[str, ...] = ()
+    wrong: tuple[tuple[int, ...], ...] = field(default=())
+
+    def dataset(self) -> LandmarkDataset:
+        """Return a dataset of these records, without image files."""
+        return _ArrayDataset(self)
+
+
+class _ArrayDataset(LandmarkDataset):
+    def __init__(self, annotations: Annotations) -> None:
+        self._annotations = annotations
+        super().__init__(schema=annotations.schema, missing_images="keep", serialize_data=False)
+
+    def load_records(self) -> list[dict[str, Any]]:
+        given = self._annotations
+        return [
+            dict(
+                sample_id=str(n),
+                img_path=None,
+                landmarks=points,
+                spacing=float(given.spacing[n]),
+                ori_shape=tuple(int(side) for side in given.sizes[n][::-1]),
+            )
+            for n, points in enumerate(given.points)
+        ]
+
+
+def phantom_annotations(kind: str, count: int = 200, seed: int = 0) -> Annotations:
+    """Return the landmarks of ``count`` phantoms; nothing is rendered."""
+    scenes = [sample_scene(kind, seed, index) for index in range(count)]
+    sizes = np.tile(np.array(DEFAULT_SIZES[kind][::-1], dtype=float), (count, 1))
+    points = np.stack([scene.landmarks for scene in scenes]).astype(np.float64)
+    spacing = np.array([scene.spacing[0] for scene in scenes])
+    return _clean(f"{kind} phantoms", LandmarkSchema.load(SCHEMAS[kind]), points, sizes, spacing)
+
+
+# Vein junctions of an insect's wing, root at the left; and marks of an ultrasound view that may be seen from
+# either side. In units of their size.
+_WING = [(-1.9, 0.1), (-1.8, -0.15), (-1.2, -0.5), (-0.2, -0.75), (0.9, -0.6), (1.9, -0.1), (1.8, 0.25),
+         (1.0, 0.62), (-0.2, 0.85), (-0.5, 0.2), (0.2, -0.12), (0.35, 0.3), (-0.9, -0.1),
+         (0.9, 0.05)]  # fmt: skip
+_VIEW = [(-1.3, 0.0), (-0.4, -0.7), (0.5, -0.75), (1.2, 0.1), (0.1, 0.8), (-0.5, 0.3)]
+
+
+def wing_annotations(count: int = 200, seed: int = 0) -> Annotations:
+    """Return 14 landmarks of wings that lie in every direction, left and right ones."""
+    return _family("wings", _WING, count, seed, bend=0.05, noise=0.012, turn=np.pi, grow=0.25, mirrored=0.5)
+
+
+def ultrasound_annotations(count: int = 200, seed: int = 0) -> Annotations:
+    """Return 6 landmarks that vary much, in views that are turned, scaled and sometimes mirrored."""
+    return _family("ultrasound", _VIEW, count, seed, bend=0.1, noise=0.03, turn=0.5, grow=0.3, mirrored=0.3)
+
+
+def _family(
+    name: str, mean: Sequence, count: int, seed: int, *, bend: float, noise: float, turn: float,
+    grow: float, mirrored: float,
+) -> Annotations:  # fmt: skip
+    """Return shapes that vary by a few smooth modes, then by pose, in images of 640 x 480."""
+    rng = np.random.default_rng([seed, len(name)])
+    mean = np.array(mean, dtype=float)
+    # Smooth in space: neighbours move together.
+    gap = np.linalg.norm(mean[:, None] - mean[None], axis=-1)
+    smooth = np.linalg.cholesky(np.exp(-((gap / 1.2) ** 2)) + 1e-6 * np.eye(len(mean)))
+    points = np.empty((count, len(mean), 2))
+    for n in range(count):
+        shape = mean * (1 + rng.normal(0, 0.08, 2)) + bend * smooth @ rng.normal(size=mean.shape)
+        shape = shape + rng.normal(0, noise, mean.shape)
+        if rng.random() < mirrored:
+            shape = shape * [-1, 1]
+        angle = rng.uniform(-turn, turn)
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turned = shape @ rotation.T
+        reach = np.abs(turned).max(axis=0)
+        scale = min(75 * np.exp(rng.normal(0, grow)), *((320, 240) / (reach + 0.05)))
+        room = np.array([320, 240]) - scale * reach
+        points[n] = scale * turned + (319.5, 239.5) + (rng.normal(0, 25, 2)).clip(-room, room)
+    sizes = np.tile([640.0, 480.0], (count, 1))
+    schema = LandmarkSchema.numbered(len(mean))
+    return _clean(name, schema, points, sizes, np.full(count, 0.2))
+
+
+def from_datasets(name: str, *datasets: LandmarkDataset) -> Annotations:
+    """Return the annotations of datasets, taken as clean.
+
+    Images that are not there count as large enough for all points of the datasets.
+    """
+    from mmlandmark.datasets.check_cases import Cases
+
+    cases = Cases({str(n): dataset for n, dataset in enumerate(datasets)})
+    reach = np.ceil(np.nanmax(cases.points, axis=(0, 1)) * 1.05 + 20)
+    sizes = np.where(np.isnan(cases.sizes), reach, cases.sizes)
+    return _clean(name, cases.schema, cases.points, sizes, np.ones(len(cases)))
+
+
+def _clean(
+    name: str, schema: LandmarkSchema, points: np.ndarray, sizes: np.ndarray, spacing: np.ndarray
+) -> Annotations:
+    count = len(points)
+    return Annotations(name, schema, points, sizes, spacing, ("",) * count, ((),) * count)
+
+
+# ---- faults: each changes one record (K, 2) of an image (W, H) and names the landmarks that became
+
+Fault = Callable[[np.random.Generator, np.ndarray, np.ndarray, Any], tuple[np.ndarray, tuple[int, ...]]]
+
+
+def _swap(rng, points, size, given):
+    a, b = rng.choice(len(points), 2, replace=False)
+    points[[a, b]] = points[[b, a]]
+    return points, (int(a), int(b))
+
+
+def _swap_sides(rng, points, size, given):
+    a, b = given.schema.flip_pairs[rng.integers(len(given.schema.flip_pairs))]
+    points[[a, b]] = points[[b, a]]
+    return points, (a, b)
+
+
+def _moved(fraction: float) -> Fault:
+    def move(rng, points, size, given):
+        k = int(rng.integers(len(points)))
+        angle = rng.uniform(0, 2 * np.pi)
+        points[k] += fraction * _radius(points) * np.array([np.cos(angle), np.sin(angle)])
+        return points.clip(0, size - 1), (k,)
+
+    return move
+
+
+def _placeholder(value: Sequence[float] | None) -> Fault:
+    def put(rng, points, size, given):
+        k = int(rng.integers(len(points)))
+        points[k] = points[k] / size if value is None else value
+        return points, (k,)
+
+    return put
+
+
+def _whole(change: Callable) -> Fault:
+    def apply(rng, points, size, given):
+        return change(rng, points, size), ()
+
+    return apply
+
+
+def _rescaled(rng, points, size):
+    middle = points.mean(axis=0)
+    return (points - middle) * rng.choice([0.5, 1.5]) + middle
+
+
+def _shifted(rng, points, size):
+    angle = rng.uniform(0, 2 * np.pi)
+    return points + 0.5 * _radius(points) * np.array([np.cos(angle), np.sin(angle)])
+
+
+# Each changes the points of one record; :func:`plant` adds those that need two records, or the spacing.
+FAULTS: dict[str, Fault] = {
+    "two landmarks exchanged": _swap,
+    "left and right exchanged": _swap_sides,
+    "moved by 5 % of the size": _moved(0.1),
+    "moved by 15 %": _moved(0.3),
+    "moved by 40 %": _moved(0.8),
+    "(0, 0)": _placeholder((0.0, 0.0)),
+    "(-1, -1)": _placeholder((-1.0, -1.0)),
+    "fraction of the image": _placeholder(None),
+    "all as fractions": _whole(lambda rng, points, size: points / size),
+    "mirrored": _whole(lambda rng, points, size: points * [-1, 1] + [size[0] - 1, 0]),
+    "y from the bottom": _whole(lambda rng, points, size: points * [1, -1] + [0, size[1] - 1]),
+    "x and y exchanged": _whole(lambda rng, points, size: points[:, ::-1].copy()),
+    "shuffled order": _whole(lambda rng, points, size: rng.permutation(points)),
+    "whole shape shifted": _whole(_shifted),
+    "whole shape scaled": _whole(_rescaled),
+}
+OTHER_FAULTS = ("annotation of another image", "copied annotation", "spacing in cm")
+
+
+def _radius(points: np.ndarray) -> float:
+    """Return the root mean square distance from the centre: about half the size of a shape."""
+    return float(np.sqrt(np.nanvar(points, axis=0).sum()))
+
+
+def plant(clean: Annotations, fraction: float = 0.15, seed: int = 0) -> Annotations:
+    """Return annotations with one fault in every chosen record, all kinds equally often.
+
+    Args:
+        clean: Where to plant them.
+        fraction: Share of the records that become faulty.
+        seed: Of which records, and of the faults.
+    """
+    rng = np.random.default_rng(seed)
+    complete = np.flatnonzero(np.isfinite(clean.points).all(axis=(1, 2)))
+    chosen = rng.permutation(complete)[: round(fraction * len(clean.points))]
+    kinds = [
+        k for k in (*FAULTS, *OTHER_FAULTS) if k != "left and right exchanged" or clean.schema.flip_pairs
+    ]
+    points, spacing = clean.points.copy(), clean.spacing.copy()
+    faulty, wrong = list(clean.faulty), list(clean.wrong)
+    offset = int(rng.integers(len(kinds)))
+    for number, n in enumerate(chosen):
+        kind = kinds[(offset + number) % len(kinds)]
+        faulty[n] = kind
+        if kind in FAULTS:
+            moved, wrong[n] = FAULTS[kind](rng, points[n].copy(), clean.sizes[n], clean)
+            # What lies further outside than this is refused when a dataset is read.
+            points[n] = moved.clip(-0.4 * clean.sizes[n], 1.4 * clean.sizes[n])
+        elif kind == "spacing in cm":
+            spacing[n] /= 10
+        else:
+            # The later of two equal annotations is the one that is reported.
+            others = np.setdiff1d(complete, chosen)
+            other = int(rng.choice(others[others < n] if (others < n).any() else others))
+            points[n] = clean.points[other]
+            if kind == "annotation of another image":  # seen nowhere else, as where two files changed names
+                points[n] = points[n] + rng.normal(0, 0.6, points[n].shape)
+    return replace(clean, points=points, spacing=spacing, faulty=tuple(faulty), wrong=tuple(wrong))
+
+
+@dataclass
+class Tally:
+    """How planted faults and what was found agree.
+
+    Attributes:
+        found: By kind of fault, [records found, records planted, records whose landmark was named].
+        false_alarms: Clean records with a finding, among those with planted ones beside them.
+        clean: Clean records looked at.
+    """
+
+    found: dict[str, list[int]] = field(default_factory=dict)
+    false_alarms: int = 0
+    clean: int = 0
+
+    @property
+    def recall(self) -> float:
+        """Share of the faulty records that have a finding."""
+        return sum(f[0] for f in self.found.values()) / max(sum(f[1] for f in self.found.values()), 1)
+
+    @property
+    def precision(self) -> float:
+        """Share of the records with a finding that are faulty."""
+        hits = sum(f[0] for f in self.found.values())
+        return hits / max(hits + self.false_alarms, 1)
+
+    def add(self, given: Annotations, findings: Sequence[dict[str, Any]]) -> None:
+        """Count the findings of a check of ``given``; notes are none."""
+        named: dict[str, set[int]] = {}
+        for finding in findings:
+            if finding["severity"] != "note":
+                named.setdefault(finding["sample_id"], set()).update(finding["landmarks"])
+        for n, (kind, wrong) in enumerate(zip(given.faulty, given.wrong, strict=True)):
+            hit = str(n) in named
+            if not kind:
+                self.clean += 1
+                self.false_alarms += hit
+                continue
+            counts = self.found.setdefault(kind, [0, 0, 0])
+            counts[0] += hit
+            counts[1] += 1
+            counts[2] += hit and bool(set(wrong) & named[str(n)])
+
+
+def measure(
+    clean: Annotations, seeds: Sequence[int] = (0, 1, 2), fraction: float = 0.15, **thresholds: float
+) -> Tally:
+    """Plant faults into ``clean`` once for every seed, check, and count.
+
+    Args:
+        clean: Annotations without faults.
+        seeds: Of :func:`plant`.
+        fraction: Of :func:`plant`.
+        thresholds: Of :class:`~mmlandmark.datasets.checks.Thresholds`, where they are not the defaults.
+    """
+    from mmlandmark.datasets.checks import Thresholds, check_dataset
+
+    tally = Tally()
+    for seed in seeds:
+        given = plant(clean, fraction, seed)
+        report = check_dataset(dict(all=given.dataset()), Thresholds(**thresholds))
+        tally.add(given, report["findings"])
+    return tally
+
+
+def alarms(clean: Annotations, **thresholds: float) -> float:
+    """Return the samples with a finding among 100 of ``clean``."""
+    from mmlandmark.datasets.checks import Thresholds, check_dataset
+
+    report = check_dataset(dict(all=clean.dataset()), Thresholds(**thresholds))
+    samples = {f["sample_id"] for f in report["findings"] if f["severity"] != "note"} - {""}
+    return 100 * len(samples) / len(clean.points)

@@ -1,0 +1,28 @@
+"""Files that come with the package, found wherever it is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_SCOPE = "mmlandmark::"
+
+
+def config_root() -> Path:
+    """Return the folder of the configs: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+
+
+def shipped_file(name: str) -> Path | None:
+    """Return the file among the configs that ``mmlandmark::<path>`` stands for; None for any other name.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if not name.startswith(_SCOPE):
+        return None
+    root = config_root().resolve()
+    path = (root / name.removeprefix(_SCOPE)).resolve()
+    if not path.is_file() or root not in path.parents:
+        raise FileNotFoundError(f"{name!r} is not among the configs in {root}")
+    return path

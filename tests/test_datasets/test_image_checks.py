@@ -1,0 +1,115 @@
+"""What images tell: copies under other names, points that fit better upside down, the wrong image."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.checks import check_dataset
+from mmlandmark.datasets.phantom import render_phantom
+from mmlandmark.datasets.releases import Isbi2015Cephalogram
+
+
+@pytest.fixture(scope="module")
+def hands():
+    """Images and points of 24 phantoms."""
+    return [render_phantom("hand", 0, index, (160, 112))[:2] for index in range(24)]
+
+
+def dataset(folder, cases, suffixes=(".png",), schema="hand_atlas", **more):
+    """A dataset of (image, points); ``more`` holds one list per key."""
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = []
+    for n, (image, points) in enumerate(cases):
+        name = f"{folder.name}{n}{suffixes[n % len(suffixes)]}"
+        assert cv2.imwrite(str(folder / name), image)
+        samples.append(dict(image=name, landmarks=points.tolist(), **{k: v[n] for k, v in more.items()}))
+    (folder / "a.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
+    return LandmarkDataset("a.json", str(folder))
+
+
+def of_check(report, check):
+    return {f["sample_id"] for f in report["findings"] if f["check"] == check}
+
+
+def test_clean_images_are_quiet(hands, tmp_path):
+    read = []
+    report = check_dataset(
+        dict(train=dataset(tmp_path / "t", hands)), images=True, progress=lambda *n: read.append(n)
+    )
+    assert report["findings"] == []
+    assert read[-1] == (24, 24)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image,  # another format alone
+        lambda image: cv2.resize(image, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA),
+        lambda image: cv2.resize(image, None, fx=2, fy=2),
+        lambda image: (0.7 * image + 20).astype(np.uint8),
+        lambda image: cv2.imdecode(cv2.imencode(".jpg", image, [1, 15])[1], 0),
+    ],
+)
+def test_copies_with_other_bytes_are_leaks(hands, tmp_path, change):
+    copied = (change(hands[3][0]), hands[20][1])
+    train = dataset(tmp_path / "a", hands[:14])
+    test = dataset(tmp_path / "b", [*hands[14:19], copied, *hands[19:]], suffixes=(".bmp",))
+    report = check_dataset(dict(train=train, test=test), images=True)
+    assert of_check(report, "image copy leak") == {"a3", "b5"}
+    assert {f["severity"] for f in report["findings"] if f["check"] == "image copy leak"} == {"error"}
+    assert not of_check(report, "image leak")
+    assert not of_check(check_dataset(dict(train=train, test=test)), "image copy leak")  # reads no pixels
+
+
+def test_copies_in_one_split_are_a_warning(hands, tmp_path):
+    report = check_dataset(
+        dict(
+            train=dataset(
+                tmp_path / "a", [*hands, (hands[3][0], hands[4][1])], suffixes=(".png",) * 24 + (".bmp",)
+            )
+        ),
+        images=True,
+    )
+    assert of_check(report, "image copy") == {"a24"}
+    assert "a3" in next(f["message"] for f in report["findings"] if f["check"] == "image copy")
+
+
+def test_y_from_the_bottom_shows_on_the_images(hands, tmp_path):
+    flipped = [(image, points * [1, -1] + [0, 159]) for image, points in hands]
+    data = dataset(tmp_path / "t", flipped)
+    assert of_check(check_dataset(dict(train=data), images=True), "y from the bottom") == {""}
+    nameless = dataset(tmp_path / "n", flipped, schema=dict(name="x", landmarks=[f"p{k}" for k in range(37)]))
+    assert not of_check(check_dataset(dict(train=nameless)), "y from the bottom")
+    report = check_dataset(dict(train=nameless), images=True)
+    assert of_check(report, "y from the bottom") == {""}
+    (finding,) = report["findings"]
+    assert finding["severity"] == "warning"
+    assert "fit their images better" in finding["message"]
+
+
+def test_broken_pixels_and_odd_ranges_are_found(hands, tmp_path):
+    data = dataset(tmp_path / "t", [(image.astype(np.uint16) * 16, points) for image, points in hands])
+    whole = (tmp_path / "t" / "t2.png").read_bytes()
+    (tmp_path / "t" / "t2.png").write_bytes(whole[: len(whole) // 2])
+    report = check_dataset(dict(train=data), images=True)
+    assert of_check(report, "broken image") == {"t2"}
+    assert of_check(report, "small range")
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_films_that_isbi_has_twice(real_data):
+    root = str(real_data("isbi2015_ceph"))
+    splits = {s: Isbi2015Cephalogram(data_root=root, split=s) for s in ("train", "test1")}
+    report = check_dataset(splits, images=True)
+    assert of_check(report, "image leak") == {"038", "283", "144", "173"}
+    copies = of_check(report, "image copy leak")
+    assert {"088", "297", "103", "201"} <= copies
+    assert len(copies) == 36
+    assert not {"154", "211", "223", "265"} & copies  # alike, of two patients
+    assert not of_check(report, "y from the bottom") | of_check(report, "image does not fit")

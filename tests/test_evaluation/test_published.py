@@ -1,0 +1,234 @@
+"""paper.json: every table of every publication, as it is printed."""
+
+# ruff: noqa: RUF001  publications print the multiplication sign and Greek letters
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmlandmark.evaluation import published_page, read_published
+from mmlandmark.utils.files import read_json
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+PAPERS = {folder.parent.name: read_published(folder) for folder in CONFIGS.glob("*/paper.json")}
+
+WIDEST = "SDR (%), r = 4 mm"
+# Of every table: rows, columns, and cells read off the page, (row, column) -> text.
+PRINTED = {
+    ("farnet", "Table 1"): (6, 6, {("ResNet-152", "MRE"): "1.29", ("DenseNet-121", "4mm"): "98.48"}),
+    ("farnet", "Table 2"): (8, 6, {("MSFA+FR*", "2mm"): "86.91", ("MSFA+FR+AW", "MRE"): "1.15"}),
+    ("farnet", "Table 3"): (
+        8,
+        12,
+        {
+            ("Ibragimov et al.[20]", "Test2 data MRE"): "-",
+            ("Zhong et al.[38]", "Input size"): "968 × 968",
+            ("FARNet(Our)", "Test2 data 2mm"): "77.00",
+            ("FARNet(Our)", "Test2 data MRE"): "1.42",
+        },
+    ),
+    ("farnet", "Table 4"): (
+        6,
+        6,
+        {("FARNet(Our)", "MRE ± Std(mm)"): "0.62 ± 0.55", ("FARNet(Our)", "10 mm(%)"): "100"},
+    ),
+    ("farnet", "Table 5"): (
+        4,
+        3,
+        {("BoostNet[33]", "MSE(fraction of image)"): "0.0046", ("SVR[27]", "ρ"): "0.93"},
+    ),
+    ("fsf_ld", "Table 1"): (
+        4,
+        13,
+        {
+            ("HRNet", "Test2, MRE (mm)"): "4.1372",
+            ("UNet4", "FLOPs(G)"): "19.9375",
+            ("SEG-UNet5", "Total Parameters"): "46,022,154",
+        },
+    ),
+    ("fsf_ld", "Table 2"): (4, 13, {("HRNet", f"Test1, {WIDEST}"): "48.2", ("UNet5", "GFLOPs"): "103.78125"}),
+    ("fsf_ld", "Table 3"): (
+        4,
+        13,
+        {("HRNet", "Test2, MRE (mm)"): "72.8118", ("SEG-UNet5", "Test2, SDR (%), r = 2 mm"): "74.0"},
+    ),
+    ("fsf_ld", "Table 4"): (
+        6,
+        12,
+        {
+            ("UNet5 / FSF-LD(ours)", "Test1, MRE (mm)"): "2.5480",
+            ("SEG-UNet5 / FSF-LD(ours)", f"Test2, {WIDEST}"): "98.1",
+        },
+    ),
+    ("fsf_ld", "Table 5"): (
+        6,
+        12,
+        {
+            ("- / UNet-4", "Test1, MRE (mm)"): "2.1110",
+            ("SEG-UNet5 / Fast-KD [12]", f"Test1, {WIDEST}"): "90.6",
+        },
+    ),
+    ("fsf_ld", "Table 6"): (
+        6,
+        12,
+        {
+            ("- / UNet-4", "Test1, MRE (mm)"): "3.5213",
+            ("UNet5 / Fast-KD [12]", "Test1, MRE (mm)"): "2.2899",
+            ("SEG-UNet5 / FSF-LD(ours)", "Test2, MRE (mm)"): "1.9798",
+        },
+    ),
+    ("spatial_configuration", "Table 1"): (4, 2, {("Number of images", "Digital Hand Atlas"): "895"}),
+    ("spatial_configuration", "Table 2"): (6, 6, {("Kang et al. [37]", "EDR (%), >10 mm"): "0.02%"}),
+    ("spatial_configuration", "Table 3"): (4, 6, {("U-Net", "PE (mm), SD"): "±0.85"}),
+    ("spatial_configuration", "Table 4"): (
+        5,
+        6,
+        {("20", "PE (mm), Mean"): "0.65", ("1", "EDR (%), >2 mm"): "3.74%"},
+    ),
+    ("spatial_configuration", "Table 5"): (
+        8,
+        6,
+        {("1 × 10⁰", "EDR (%), >4 mm"): "4.85%", ("1 × 10⁻¹⁰", "PE (mm), Mean"): "0.67"},
+    ),
+}
+
+
+def test_every_table_is_there():
+    assert {(paper, name) for paper, (_, tables) in PAPERS.items() for name in tables} == set(PRINTED)
+
+
+@pytest.mark.parametrize("key", PRINTED, ids=" ".join)
+def test_cells_are_as_printed(key):
+    paper, name = key
+    table, (rows, columns, cells) = PAPERS[paper][1][name], PRINTED[key]
+    assert (len(table.rows), len(table.columns)) == (rows, columns)
+    assert {place: table.cell(*place) for place in cells} == cells
+    assert all(
+        isinstance(cell, str) and cell == cell.strip() != "" for row in table.rows.values() for cell in row
+    )
+    with pytest.raises(KeyError, match="has no cell 'nobody'"):
+        table.cell("nobody", table.columns[0])
+
+
+@pytest.mark.parametrize("key", PRINTED, ids=" ".join)
+def test_rates_grow_with_the_radius(key):
+    """A rate of success at a larger radius is no smaller: a digit that was typed wrong would often show."""
+    table = PAPERS[key[0]][1][key[1]]
+    for name, cells in table.rows.items():
+        groups: dict[str, list[tuple[float, float]]] = {}
+        for column, cell in zip(table.columns, cells, strict=True):
+            radius = re.search(r"(>?)\s*([\d.]+) ?mm", column)
+            if radius and re.fullmatch(r"[\d.]+%?", cell):
+                rate = float(cell.rstrip("%"))
+                part = column[: radius.start(1)].replace("r = ", "")
+                groups.setdefault(part, []).append((float(radius[2]), 100 - rate if radius[1] else rate))
+        for rates in groups.values():
+            assert [r for _, r in sorted(rates)] == sorted(r for _, r in rates), name
+
+
+# Slips that a look at one table does not show: what else the publication says of the same thing.
+def test_slips_are_marked():
+    marked = {
+        (paper, name, slip.row, column)
+        for paper, (_, tables) in PAPERS.items()
+        for name, table in tables.items()
+        for slip in table.slips
+        for column in slip.columns
+    }
+    fsf_ld = PAPERS["fsf_ld"][1]
+    # The same network on the same films, in two tables.
+    for first, second in (("Table 1", "Table 4"), ("Table 2", "Table 5"), ("Table 3", "Table 6")):
+        for row in ("HRNet", "UNet4"):
+            other = "- / " + row.replace("UNet4", "UNet-4")
+            for column in fsf_ld[second].columns[2:]:
+                if fsf_ld[first].cell(row, column) != fsf_ld[second].cell(other, column):
+                    assert {("fsf_ld", first, row, column), ("fsf_ld", second, other, column)} <= marked
+    for name in ("Table 2", "Table 3"):  # other numbers of landmarks, the same counts
+        for row in ("UNet4", "UNet5", "SEG-UNet5"):
+            assert fsf_ld[name].cell(row, "Total Parameters") == fsf_ld["Table 1"].cell(
+                row, "Total Parameters"
+            )
+            assert ("fsf_ld", name, row, "Total Parameters") in marked
+    assert fsf_ld["Table 3"].cell("UNet5", "GFLOPs") == fsf_ld["Table 2"].cell("UNet5", "GFLOPs")
+    assert ("fsf_ld", "Table 3", "UNet5", "GFLOPs") in marked
+    assert fsf_ld["Table 2"].rows["SEG-UNet5"][6:10] == fsf_ld["Table 1"].rows["SEG-UNet5"][6:10]
+    assert ("fsf_ld", "Table 2", "SEG-UNet5", "Test2, SDR (%), r = 2 mm") in marked
+    assert ("spatial_configuration", "Table 5", "1 × 10⁻³", "PE (mm), Mean") in marked
+
+
+def numbers_beside_ours():
+    for paper, (numbers, tables) in PAPERS.items():
+        for name, values in numbers.items():
+            for row, metrics in values.items() if "source" not in values else [(name, values)]:
+                yield pytest.param(metrics, tables, id=f"{paper} {name} {row}")
+
+
+@pytest.mark.parametrize(("metrics", "tables"), list(numbers_beside_ours()))
+def test_numbers_beside_ours_are_those_of_a_row(metrics, tables):
+    """They stand in one row of the table they name: an MRE perhaps rounded, a rate perhaps as its rest."""
+    table = tables[re.match(r"Table \d+", metrics["source"])[0]]
+    wanted = {key: value for key, value in metrics.items() if key != "source"}
+    assert any(
+        all(_found(key, value, cells) for key, value in wanted.items()) for cells in table.rows.values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("paper", "name"), [(paper, name) for paper, (numbers, _) in PAPERS.items() for name in numbers]
+)
+def test_numbers_beside_ours_are_of_configs_and_arms(paper, name):
+    sweep = CONFIGS / paper / "sweeps" / f"{name}.py"
+    if sweep.is_file():
+        assert set(PAPERS[paper][0][name]) <= set(Config.fromfile(sweep).arms)
+    else:
+        assert (CONFIGS / paper / f"{name}.py").is_file()
+
+
+def _found(key, value, cells):
+    numbers = [float(c.rstrip("%")) for c in cells if re.fullmatch(r"[\d.]+%?", c)]
+    if key.startswith("sdr") and any(c.endswith("%") for c in cells):
+        numbers = [100 - n for n in numbers]
+    digits = len(str(value).partition(".")[2])
+    return any(abs(round(n, digits) - value) < 1e-9 for n in numbers)
+
+
+@pytest.mark.parametrize("folder", [p.parent for p in CONFIGS.glob("*/paper.json")], ids=lambda f: f.name)
+def test_pages_are_those_of_the_files(folder):
+    assert (folder / "PAPER.md").read_text(encoding="utf-8") == published_page(folder / "paper.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(caption=""), r"Table 1 lacks \['caption'\]"),
+        (dict(footnote="x"), r"unknown keys \['footnote'\]"),
+        (dict(columns=["A", "A"]), "two columns share a name"),
+        (dict(rows=[["x", "1"], ["x", "2"]]), "two rows are named 'x'"),
+        (dict(rows=[["x"]]), "row 'x' has 1 cells, expected 2"),
+        (dict(slips=[dict(row="y", columns=["A"], note="")]), "a slip is of row 'y'"),
+        (dict(slips=[dict(row="x", columns=["C"], note="")]), r"columns \['C'\], which it does not have"),
+    ],
+)
+def test_bad_tables_are_named(tmp_path, change, words):
+    table = dict(caption="All.", columns=["A", "B"], rows=[["x", "1"]]) | change
+    path = tmp_path / "paper.json"
+    path.write_text(json.dumps(dict(publication="P", tables={"Table 1": table})))
+    with pytest.raises(ValueError, match=words):
+        read_published(path)
+
+
+def test_a_page_marks_slips_and_says_whose_tables(tmp_path):
+    assert read_published(tmp_path / "none.json") == ({}, {})
+    slip = dict(row="x", columns=["B"], note="Is 2.")
+    table = dict(caption="All.", columns=["A", "B"], rows=[["x", "1"]], slips=[slip])
+    path = tmp_path / "paper.json"
+    path.write_text(json.dumps(dict(tables={"Table 1": table})))
+    with pytest.raises(ValueError, match="'publication' must say"):
+        published_page(path)
+    path.write_text(json.dumps(dict(read_json(path), publication="P")))
+    assert "| x | 1<sup>1</sup> |\n\n1. x: Is 2." in published_page(path)

@@ -1,0 +1,131 @@
+"""Every arm of every shipped sweep takes an optimiser step, on two phantoms and with a narrow network."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mmlandmark.apis import prepare_config
+from mmlandmark.engine import LandmarkRunner, latest_checkpoint, load_config, plan_stages
+from mmlandmark.utils.command_line import parse_value
+from test_configs import find_all, put_phantoms
+
+ROOT = Path(__file__).parents[2]
+_SPEC = importlib.util.spec_from_file_location("sweep", ROOT / "tools" / "sweep.py")
+tool = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(tool)
+SWEEPS = {
+    f"{path.parents[1].name}/{path.stem}": tool.load_sweep(path)
+    for path in sorted((ROOT / "configs").glob("*/sweeps/*.py"))
+}
+
+
+def without_numbers(value: Any) -> Any:
+    """Return a value in which all numbers are the same: arms that differ in them only take the same step."""
+    if isinstance(value, dict):
+        return {key: without_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_numbers(inner) for inner in value]
+    return 0 if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def arms_that_differ() -> dict[str, tuple[str, str]]:
+    """Return one arm of all that differ in numbers only, by sweep and name."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, sweep in SWEEPS.items():
+        for arm, options in sweep["arms"].items():
+            if sweep["trained_as"][arm] == arm:
+                base = sweep["config"].relative_to(ROOT)
+                found.setdefault(
+                    repr((base, without_numbers(options), sweep["teachers"].get(arm))), (name, arm)
+                )
+    return {" ".join(place): place for place in found.values()}
+
+
+class Steps(Hook):
+    """Watch which weights are taught in the first step, and whether it moves them."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.before = {k: v.detach().clone() for k, v in runner.model.named_parameters()}
+        self.taught = set()
+        for name, weight in runner.model.named_parameters():
+            weight.register_post_accumulate_grad_hook(lambda _, name=name: self.taught.add(name))
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.loss = outputs["loss"].item()
+        weights = dict(runner.model.named_parameters())
+        self.moved = {k for k, v in self.before.items() if not torch.equal(v, weights[k])}
+        self.finite = all(bool(torch.isfinite(v).all()) for v in weights.values())
+        self.steps = runner.optim_wrapper._inner_count
+
+
+def take_a_step(name: str, arm: str, folder: Path, teacher: Path | None = None) -> Steps:
+    """Train an arm for one step, as the tool would, and leave its checkpoint in ``folder``."""
+    sweep = SWEEPS[name]
+    # As they go through the command line.
+    options = {key: parse_value(repr(value)) for key, value in sweep["arms"][arm].items()}
+    if teacher is not None:
+        options["model.teacher.checkpoint"] = str(latest_checkpoint(teacher))
+    config = put_phantoms(prepare_config(sweep["config"], options=options, work_dir=str(folder), seed=0))
+    config.launcher, config.log_level = "none", "WARNING"
+    config.val_dataloader = config.val_evaluator = config.val_cfg = None
+    config.test_dataloader = config.test_evaluator = config.test_cfg = None
+    runner, steps = LandmarkRunner.from_cfg(config), Steps()
+    runner.register_hook(steps, priority="LOWEST")
+    runner.train()
+    return steps
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory):
+    """Return the folder of a sweep's teacher, trained for one step when it is first asked for."""
+    folders: dict[tuple[str, str], Path] = {}
+
+    def folder_of(name: str, arm: str) -> Path:
+        if (name, arm) not in folders:
+            folders[name, arm] = tmp_path_factory.mktemp("teacher")
+            take_a_step(name, arm, folders[name, arm])
+        return folders[name, arm]
+
+    return folder_of
+
+
+@pytest.mark.parametrize("place", arms_that_differ().values(), ids=arms_that_differ())
+def test_it_takes_a_step(place, tmp_path, teachers, monkeypatch):
+    # What takes most of so short a run: layout of the config's text, machine facts.
+    monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, True))
+    monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
+    name, arm = place
+    taught_by = SWEEPS[name]["teachers"].get(arm)
+    steps = take_a_step(name, arm, tmp_path, teachers(name, taught_by) if taught_by else None)
+    assert steps.steps == 1
+    assert steps.loss > 0
+    assert steps.finite
+    assert steps.taught == set(steps.before), "weights that nothing teaches"
+    assert steps.moved
+
+
+@pytest.mark.parametrize("data", ["isbi2015_512x512", "hand_512x256", "hip_512x256"])
+def test_arms_of_fsf_ld_are_its_configs(data):
+    """The networks and lessons of the sweeps are those of the configs, which are trained in stages."""
+    (sweep,) = (sweep for name, sweep in SWEEPS.items() if name.startswith("fsf_ld/") and name.endswith(data))
+    names = {"hrnet": "hrnet-w18", "unet4": "unet4", "unet5": "unet5", "seg-unet5": "seg-unet5"}
+    for arm, teacher in sweep["teachers"].items():
+        names[arm] = f"{arm}_unet4"
+        assert arm.endswith(f"_{teacher}")
+    for arm, leaf in names.items():
+        config = load_config(ROOT / "configs" / "fsf_ld" / f"{leaf}_{data}.py")
+        if config.get("stages"):
+            config = plan_stages(config, "work_dirs/x")[-1].config
+        own = load_config(sweep["config"], sweep["arms"][arm])
+        for model in (config.model, own.model):
+            model.pop("teacher", None)
+        assert own.model.to_dict() == config.model.to_dict(), arm
+        assert own.train_dataloader == config.train_dataloader
+        second = load_config(sweep["config"], sweep["arms"][f"{arm}_test2"])
+        assert find_all(second.test_dataloader, "ids")[0].endswith("/test2.txt")

@@ -1,0 +1,27 @@
+"""Files that come with the package."""
+
+import pytest
+
+from mmlandmark.datasets.records import read_ids
+from mmlandmark.utils.shipped import config_root, shipped_file
+
+
+def test_files_are_found_among_the_configs():
+    name = "fsf_ld/splits/isbi2015/test2.txt"
+    assert shipped_file(f"mmlandmark::{name}") == config_root().resolve() / name
+    assert shipped_file(name) is None
+    assert shipped_file("other::x.txt") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["mmlandmark::fsf_ld/none.txt", "mmlandmark::../setup.py", "mmlandmark::fsf_ld"]
+)
+def test_nothing_else_is(name):
+    with pytest.raises(FileNotFoundError, match="is not among the configs in"):
+        shipped_file(name)
+
+
+def test_ids_of_a_shipped_list_need_no_data_root(tmp_path):
+    ids, where = read_ids("mmlandmark::fsf_ld/splits/isbi2015/test1.txt", str(tmp_path))
+    assert len(ids) == 80
+    assert where.endswith("test1.txt")

@@ -1,0 +1,45 @@
+"""Names in tables stay names."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("subspinale (A)", "subspinale (A)"),
+        ("hand_0", "hand_0"),
+        ("a|b", r"a\|b"),
+        ("a\\|b", r"a\\\|b"),
+        ("<img src=x onerror=alert(1)>", "&lt;img src=x onerror=alert(1)&gt;"),
+        ("one\ntwo\r\n| three", r"one two \| three"),
+        ("N`", r"N\`"),
+        ("[click](http://x)", r"\[click\](http://x)"),
+    ],
+)
+def test_markdown(text, shown):
+    assert markdown_text(text) == shown
+    assert "\n" not in markdown_text(text)
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a|b", "`a|b`"), ("a`b", "`` a`b ``"), ("a\nb", "`a b`")])
+def test_markdown_code(text, shown):
+    assert markdown_code(text) == shown
+
+
+@pytest.mark.parametrize("text", ['=HYPERLINK("http://x","y")', "+1", "-2+3", "@SUM(A1)", "\t=1", "  =1"])
+def test_a_formula_becomes_text(text):
+    assert csv_text(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["sella", "a-b", "x=y", "", "1.5"])
+def test_other_text_stays(text):
+    stream = io.StringIO()
+    csv.writer(stream).writerow([csv_text(text), 0])
+    assert next(csv.reader([stream.getvalue()])) == [text, "0"]
