@@ -1,4 +1,5 @@
-// The exponentials behind plain C functions, for ctypes: of numbers, and of vectors of as many bytes as asked for.
+// The exponentials behind plain C functions, for ctypes: of numbers, and of vectors of as many bytes as asked
+// for.
 #include "../../../csrc/cpu/rows/lanes.h"
 
 using namespace mmlandmark;
