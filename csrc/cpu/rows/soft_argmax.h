@@ -73,7 +73,7 @@ MML_INLINE double row_moment(const Sum* weights, const Sum* feature, int64_t wid
   return sum_of(sum);
 }
 
-// Weights of a row, from the map's values: V weight(V value).
+// Sums of a row's weights and of weight * column; kKeep leaves the weights in scratch.
 template <bool kKeep, class T, class Sum, class Weight>
 MML_INLINE void add_weights(const T* values, int64_t width, const Weight& weight, Sum* scratch,
                             Lanes<Sum>& total, Lanes<Sum>& along) {
