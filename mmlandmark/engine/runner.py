@@ -19,6 +19,8 @@ from mmengine.runner import runner as _mmengine_runner
 from torch import nn
 
 from mmlandmark.engine import mmengine_cures
+from mmlandmark.engine.compilation import compile_networks
+from mmlandmark.engine.data_checks import check_checkpoint, check_data
 from mmlandmark.engine.inputs import inputs_of, trained_on
 from mmlandmark.utils.checkpoint import (
     check_state_dict,
@@ -103,9 +105,9 @@ class LandmarkRunner(Runner):
     @classmethod
     def build_dataloader(cls, dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
         """Build a loader whose dataset draws from the run's seed."""
-        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        from mmlandmark.datasets import set_seed
+        from mmlandmark.datasets import set_seed, without_end
 
+        loader = Runner.build_dataloader(without_end(dataloader), seed, diff_rank_seed)
         set_seed(loader.dataset, seed or 0)
         return loader
 
@@ -122,7 +124,7 @@ class LandmarkRunner(Runner):
         Raises:
             UnfinishedRun: A hook saved the run and ended it, as its time was over.
         """
-        self._check_landmarks()
+        check_data(self, "train")
         self._note_inputs()
         self.register_hook(_LastValidation(), priority="VERY_HIGH")
         model = super().train()
@@ -141,33 +143,17 @@ class LandmarkRunner(Runner):
 
     def test(self) -> dict:
         """Check data against the model, then test."""
-        self._check_landmarks()
+        check_data(self, "test")
         return super().test()
 
     def val(self) -> dict:
         """Check data against the model, then validate."""
-        self._check_landmarks()
+        check_data(self, "val")
         return super().val()
 
-    def _check_landmarks(self) -> None:
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        expected = getattr(getattr(model, "head", None), "num_landmarks", None)
-        for key in ("_train_dataloader", "_val_dataloader", "_test_dataloader"):
-            config = getattr(self, key, None)
-            if config is None or expected is None:
-                continue
-            if isinstance(config, dict):
-                loader = self.build_dataloader(config, seed=self.seed)
-                setattr(self, key, loader)
-            else:
-                loader = config
-            found = getattr(loader.dataset, "metainfo", {}).get("num_landmarks")
-            if found is not None and found != expected:
-                raise ValueError(
-                    f"{key[1:]}: the dataset has {found} landmarks, model.head.num_landmarks is {expected}"
-                )
-            if len(loader.dataset) == 0:
-                raise ValueError(f"{key[1:]}: the dataset is empty")
+    def _maybe_compile(self, target: str) -> None:
+        """Compile the networks, whichever step MMEngine means."""
+        compile_networks(self)
 
     def load_checkpoint(
         self,
@@ -190,6 +176,7 @@ class LandmarkRunner(Runner):
             check_state_dict(
                 model, {k.removeprefix("module."): v for k, v in weights.items()}, f"checkpoint {filename}"
             )
+        check_checkpoint(self, loaded, filename)
         with _replaced("_load_checkpoint", lambda *_, **__: loaded):
             return super().load_checkpoint(filename, map_location, False, revise_keys)
 
