@@ -11,6 +11,7 @@ nothing to compare     The same of validation and test.
 place                  A landmark far outside of its image stops the run, one just outside is a warning; as
                        far as sizes can be had from the headers within :data:`SECONDS`.
 placeholders           Points on corners, at (-1, -1), within 0..1, or one value for many: a warning.
+pixels                 What a few images show, see :func:`~mmlandmark.datasets.pixel_checks.pixel_findings`.
 leaks                  An image, a group or a sample of training that is in validation or test too stops the
                        run, unless the config says ``allow_leaks = True``.
 unit                   Errors in a unit that cannot be had stop the run.
@@ -31,6 +32,7 @@ from mmengine.runner import Runner
 
 from mmlandmark.datasets import leak_checks, record_checks
 from mmlandmark.datasets.check_cases import Finding, role
+from mmlandmark.datasets.pixel_checks import pixel_findings
 from mmlandmark.datasets.records import check_frame, describe
 from mmlandmark.datasets.split_records import SplitRecords, read_splits
 from mmlandmark.evaluation.metrics import CaseMetric, LandmarkMetric
@@ -99,7 +101,7 @@ def check_data(runner: Runner, doing: str) -> dict[str, SplitData]:
             outside = _check_places(runner, splits[name])
             (_check_lessons if name == "train" else _check_truth)(runner, splits[name], outside)
     if known:
-        _say_findings(runner, known, used)
+        _say_findings(runner, known, splits, used)
     if doing == "train" and "train" in known and not runner.cfg.get("allow_leaks", False):
         _check_leaks(runner, known)
     return splits
@@ -233,14 +235,25 @@ def _check_places(runner: Runner, part: SplitData) -> np.ndarray:
     return outside
 
 
-def _say_findings(runner: Runner, known: Mapping[str, SplitRecords], used: Sequence[str]) -> None:
-    """Warn of points that stand for no place, and of those outside: how many, and the first."""
+def _say_findings(
+    runner: Runner, known: Mapping[str, SplitRecords], splits: Mapping[str, SplitData], used: Sequence[str]
+) -> None:
+    """Warn of points that stand for no place, of those outside, and of odd pixels: the first, and how many.
+
+    Raises:
+        ValueError: An image that was looked at cannot be used.
+    """
     cases = next(iter(known.values())).cases
     found: dict[tuple[str, str], list[Finding]] = {}
     for check in (record_checks.placeholders, record_checks.fractions, record_checks.points_outside):
         for finding in check(cases):
             if role(finding.split) in used:
                 found.setdefault((role(finding.split), finding.check), []).append(finding)
+    for name in (name for name in used if name in known):
+        for finding in pixel_findings(splits[name].loader.dataset, split=name):
+            if finding.severity == "error":
+                raise ValueError(f"{name}: sample {finding.sample_id!r}: {finding.message}. {finding.advice}")
+            found.setdefault((name, finding.check), []).append(finding)
     for (name, _), findings in found.items():
         first = findings[0]
         where = f"sample {first.sample_id!r}: " if first.sample_id else ""
@@ -332,7 +345,7 @@ def _check_leaks(runner: Runner, known: Mapping[str, SplitRecords]) -> None:
         raise ValueError(
             f"{len(found)} training samples are in the data to measure by as well, first {name!r}: "
             f"{message}. What was trained on tells nothing when it is tested: take it out of one of them "
-            "(give patients a 'group' before you split), or say allow_leaks = True in the config if that is meant"
+            "(give patients a 'group' before you split), or set allow_leaks = True if it is meant"
         )
     if doubtful:
         runner.logger.warning(

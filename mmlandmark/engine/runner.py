@@ -18,10 +18,11 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner import runner as _mmengine_runner
 from torch import nn
 
-from mmlandmark.engine import mmengine_cures
+from mmlandmark.engine import console, mmengine_cures
 from mmlandmark.engine.compilation import compile_networks
-from mmlandmark.engine.data_checks import check_checkpoint, check_data
+from mmlandmark.engine.data_checks import check_checkpoint
 from mmlandmark.engine.inputs import inputs_of, trained_on
+from mmlandmark.engine.optim_wrapper import precision_of
 from mmlandmark.utils.checkpoint import (
     check_state_dict,
     put_training_apart,
@@ -87,6 +88,13 @@ class LandmarkRunner(Runner):
         if _begun[self._timestamp] > 1:
             self._timestamp += f"_{_begun[self._timestamp]}"
 
+    def build_logger(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the log, of which the terminal shows a few lines unless ``env_cfg.verbose`` is set."""
+        logger = super().build_logger(*args, **kwargs)
+        if not (self.cfg.get("env_cfg") or {}).get("verbose", False):
+            console.quieten(logger)
+        return logger
+
     def dump_config(self) -> None:
         """Leave the config in the work folder, under one name however often the run is started."""
         name = os.path.basename(self.cfg.filename) if self.cfg.filename else "config.py"
@@ -124,7 +132,7 @@ class LandmarkRunner(Runner):
         Raises:
             UnfinishedRun: A hook saved the run and ended it, as its time was over.
         """
-        check_data(self, "train")
+        console.begin(self, "train")
         self._note_inputs()
         self.register_hook(_LastValidation(), priority="VERY_HIGH")
         model = super().train()
@@ -143,12 +151,12 @@ class LandmarkRunner(Runner):
 
     def test(self) -> dict:
         """Check data against the model, then test."""
-        check_data(self, "test")
+        console.begin(self, "test")
         return super().test()
 
     def val(self) -> dict:
         """Check data against the model, then validate."""
-        check_data(self, "val")
+        console.begin(self, "val")
         return super().val()
 
     def _maybe_compile(self, target: str) -> None:
@@ -166,7 +174,7 @@ class LandmarkRunner(Runner):
         strict = self.cfg.get("load_strict", True) if strict is None else strict
         revise_keys = [(r"^module\.", "")] if revise_keys is None else revise_keys
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location)
+        loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location, logger="current")
         put_training_back(loaded, model)
         if self._resume:
             meta = loaded.get("meta") or {}
@@ -206,7 +214,7 @@ class LandmarkRunner(Runner):
         def atomically(checkpoint: dict, path: str, **_: Any) -> None:
             model = self.model.module if is_model_wrapper(self.model) else self.model
             put_training_apart(checkpoint, model)
-            checkpoint["meta"].update(self.inputs)
+            checkpoint["meta"].update(self.inputs, precision=precision_of(self.optim_wrapper))
             save_checkpoint(checkpoint, path)
 
         with _replaced("save_checkpoint", atomically):
