@@ -96,6 +96,7 @@ def train_config(config: Config, *, resume: str | None = None, stage: str | None
         ConfigError: ``stage`` is asked of a config without stages, or ``resume`` of one with stages; or as
             :func:`~mmlandmark.engine.check_model`.
     """
+    _need_model(config)
     if config.get("stages"):
         if resume not in (None, "auto"):
             raise ConfigError(
@@ -144,6 +145,7 @@ def test_config(
     Returns:
         The metrics.
     """
+    _need_model(config)
     if config.get("stages"):
         config = stage_to_test(config, config.work_dir)
     config = copy.deepcopy(config)
@@ -169,6 +171,14 @@ def test_config(
                 evaluator["tested"] = str(checkpoint)
     config.setdefault("experiment_name", "test_" + _experiment_name(config))
     return LandmarkRunner.from_cfg(config).test()
+
+
+def _need_model(config: Config) -> None:
+    if not isinstance(config.get("model"), dict) and not config.get("stages"):
+        raise ConfigError(
+            f"{config.filename or 'the config'}: there is no model in it, so it is no config of a run; it "
+            f"begins with {', '.join(map(repr, list(config)[:4])) or 'nothing'}"
+        )
 
 
 def report_files(evaluator: dict[str, Any], out_dir: str | Path) -> dict[str, Any]:
