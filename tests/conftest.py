@@ -47,7 +47,7 @@ def write_samples(tmp_path):
         folder.mkdir(exist_ok=True)
         for n, sample in enumerate(samples):
             sample = samples[n] = dict(dict(image=f"{name}_{n}.png"), **sample)
-            if not (folder / sample["image"]).exists():
+            if sample["image"].endswith(".png") and not (folder / sample["image"]).exists():
                 cv2.imwrite(str(folder / sample["image"]), rng.integers(0, 255, (40, 32), dtype=np.uint8))
         content = dict(samples=samples)
         if names is not None:

@@ -55,11 +55,12 @@ def _compared(
     for key in section:
         if key in known or key in _OF_CONFIGS:
             continue
+        wrong = f"{where} ({name}) got an unexpected keyword argument {key!r}"
         near = near_name(str(key), known)
         if near is not None:
-            yield f"{where} ({name}) takes no argument {key!r}; did you mean {near!r}?"
+            yield f"{wrong}; did you mean {near!r}?"
         elif complete:
-            yield f"{where} ({name}) takes no argument {key!r}; it takes {', '.join(sorted(known)) or 'none'}"
+            yield f"{wrong}; it takes {', '.join(sorted(known)) or 'none'}"
 
 
 def _arguments(kind: Any) -> tuple[str, frozenset[str], bool]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from mmengine.logging import print_log
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import OptimWrapper, optimizer
 from torch import nn
 
 from mmlandmark.registry import OPTIM_WRAPPERS
@@ -69,11 +69,28 @@ class AutocastOptimWrapper(OptimWrapper):
             yield
 
 
+@OPTIM_WRAPPERS.register_module()
+class AmpOptimWrapper(optimizer.AmpOptimWrapper):
+    """MMEngine's mixed precision with loss scaling, which says what to use where there is no GPU.
+
+    Raises:
+        ValueError: There is no device for it.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        try:
+            super().__init__(*args, **kwargs)
+        except AssertionError as error:
+            raise ValueError(
+                f"AmpOptimWrapper: {error}; AutocastOptimWrapper trains in bfloat16 on any device"
+            ) from error
+
+
 def precision_of(optim_wrapper: OptimWrapper) -> str:
     """Return the number type that a run's network trains in: ``float32``, ``bfloat16`` or ``float16``."""
     if isinstance(optim_wrapper, AutocastOptimWrapper):
         return optim_wrapper.precision()
-    if isinstance(optim_wrapper, AmpOptimWrapper):
+    if isinstance(optim_wrapper, optimizer.AmpOptimWrapper):
         kind = optim_wrapper.cast_dtype
         return "float16" if kind is None else str(kind).removeprefix("torch.")
     return "float32"

@@ -240,6 +240,22 @@ def test_a_broken_image_is_found_before_the_first_batch(write_samples, tmp_path)
     assert "train_1.png" in refused(run_on(data)[0])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_pixels_that_are_not_finite_stop_the_run(write_samples, tmp_path, split, value):
+    fine = write_samples([dict(landmarks=[[8, 9]])] * 2, "a", "fine")
+    (tmp_path / "broken").mkdir()
+    for n in range(2):
+        pixels = np.random.default_rng(n).random((40, 32), dtype=np.float32)
+        pixels[3, 4] = value if n else 0.5
+        np.save(tmp_path / "broken" / f"{n}.npy", pixels)
+    broken = write_samples([dict(landmarks=[[8, 9]], image=f"{n}.npy") for n in range(2)], "a", "broken")
+    parts = dict(train=fine, val=fine) | {split: broken}
+    message = refused(run_on(**parts, allow_leaks=True)[0])
+    for words in (f"{split}: sample '1'", "1.npy", "finite"):
+        assert words in message
+
+
 @pytest.mark.parametrize(
     ("place", "words"),
     [((0, 0), "a corner of the image"), ((-1, -1), "a corner of the image"), ((31, 39), "corner")],
@@ -323,7 +339,9 @@ def test_spacing_that_only_the_pipeline_knows_is_enough(write_samples):
 
 
 def test_a_run_is_refused_before_its_first_batch(tmp_path, monkeypatch):
-    config = tiny_config(tmp_path, val_dataloader=phantom_dataloader(train=False))  # the training's patients
+    config = tiny_config(
+        tmp_path, val_dataloader=phantom_dataloader(train=False, offset=0)
+    )  # the training's patients
     monkeypatch.setattr(torch.Tensor, "backward", lambda *_: pytest.fail("a batch was trained on"))
     with pytest.raises(ValueError, match="measure by as well"):
         train_config(config)

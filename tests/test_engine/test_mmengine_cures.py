@@ -292,6 +292,13 @@ def test_a_gpu_computes_in_bfloat16_whatever_the_processor_is(monkeypatch):
     assert wrapper.precision() == "float32"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here AmpOptimWrapper works")
+def test_loss_scaling_without_a_gpu_says_what_to_use():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    with pytest.raises(ValueError, match="AutocastOptimWrapper trains in bfloat16 on any device"):
+        OPTIM_WRAPPERS.build(dict(type="AmpOptimWrapper", optimizer=optimizer))
+
+
 def test_autocast_wants_no_loss_scaling():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     with pytest.raises(ValueError, match=r"'bfloat16', 'float32'.*got 'float16'"):
