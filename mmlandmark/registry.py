@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
+import re
 from importlib.metadata import entry_points
 from typing import Any
 
 from mmengine import registry as _root
 from mmengine.registry import Registry as _Registry
+
+from mmlandmark.utils.near_names import near_name
 
 SCOPE = "mmlandmark"
 
@@ -58,6 +62,21 @@ class NotRegisteredError(KeyError):
         return str(self.args[0])  # KeyError would show the message quoted, with every quote escaped
 
 
+class UnknownArgumentError(TypeError):
+    """A class was given an argument that it does not take; the message names the nearest."""
+
+
+def _unknown_argument(kind: type, owner: str, argument: str) -> str:
+    """Say what a class takes, of which a base called ``owner`` refused an argument."""
+    inits = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
+    parameters = [p for init in inits for p in inspect.signature(init).parameters.values()]
+    known = {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} - {"self"}
+    near = near_name(argument, known)
+    hint = f"did you mean {near!r}?" if near else f"it takes {', '.join(sorted(known)) or 'none'}"
+    of = "" if owner == kind.__name__ else f" ({owner} refused it)"
+    return f"{kind.__name__} got an unexpected keyword argument {argument!r}{of}; {hint}"
+
+
 class Registry(_Registry):
     """An MMEngine registry whose misses help: nearest names, and import errors swallowed on the way."""
 
@@ -87,6 +106,25 @@ class Registry(_Registry):
         raise NotRegisteredError(
             f"{key!r} is not in the {SCOPE} registry of {self.name!r}.{reason}{self._hint(key)}"
         )
+
+    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        """Build what a config describes.
+
+        Raises:
+            NotRegisteredError: See :meth:`get`.
+            UnknownArgumentError: A class, this one or one inside of it, was given what it does not take.
+        """
+        try:
+            return super().build(cfg, *args, **kwargs)
+        except UnknownArgumentError:
+            raise
+        except TypeError as error:
+            slip = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+            kind = cfg.get("type") if isinstance(cfg, dict) else None
+            kind = self.get(kind) if isinstance(kind, str) else kind
+            if slip is None or not isinstance(kind, type):
+                raise
+            raise UnknownArgumentError(_unknown_argument(kind, slip[1], slip[2])) from error
 
     def _hint(self, key: str) -> str:
         names = set(self._module_dict)

@@ -29,3 +29,31 @@ def real_data():
         return path
 
     return folder
+
+
+@pytest.fixture
+def write_samples(tmp_path):
+    """Return a function that writes samples and their 40 x 32 noise images, and reads them as a data set."""
+    import json
+
+    import cv2
+    import numpy as np
+
+    from mmlandmark.datasets import LandmarkDataset
+
+    def written(samples, names=None, name="data", **kwargs):
+        rng = np.random.default_rng(sum(map(ord, name)))
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        for n, sample in enumerate(samples):
+            sample = samples[n] = dict(dict(image=f"{name}_{n}.png"), **sample)
+            if sample["image"].endswith(".png") and not (folder / sample["image"]).exists():
+                cv2.imwrite(str(folder / sample["image"]), rng.integers(0, 255, (40, 32), dtype=np.uint8))
+        content = dict(samples=samples)
+        if names is not None:
+            content["schema"] = dict(name="test", landmarks=list(names))
+        (folder / "a.json").write_text(json.dumps(content))
+        pipeline = [dict(type="LoadImage"), dict(type="PackInputs")]
+        return LandmarkDataset("a.json", str(folder), pipeline=pipeline, serialize_data=False, **kwargs)
+
+    return written

@@ -1,8 +1,14 @@
 """encode then decode is the identity, at every size and in both dimensions."""
 
+import contextlib
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mmlandmark.codecs.heatmap_codec import DECODERS
+from mmlandmark.ops.backend import using_reference
 from mmlandmark.registry import CODECS
 
 
@@ -67,3 +73,36 @@ def test_score_of_a_softmax_is_a_probability():
 def test_bad_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         CODECS.get("HeatmapCodec")(**kwargs)
+
+
+CODECS_TO_BREAK = [
+    *[dict(decoder=name) for name in DECODERS],
+    dict(activation="softmax"),
+    dict(activation="sigmoid", decoder="dark"),
+    dict(normalize="sum", decoder="soft_argmax"),
+]
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("config", CODECS_TO_BREAK, ids=lambda config: "-".join(config.values()))
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_map_that_is_not_finite_is_no_point(config, dims, native, data):
+    size = (9, 8, 7)[-dims:]
+    codec = CODECS.build(dict(type="HeatmapCodec", sigma=1.5, **config))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    raw = torch.rand(2, 3, *size, generator=generator, dtype=torch.float32)
+    broken = torch.tensor(data.draw(st.lists(st.booleans(), min_size=6, max_size=6))).view(2, 3)
+    for b, k in broken.nonzero():
+        count = data.draw(st.integers(1, raw[b, k].numel()))
+        where = torch.randperm(raw[b, k].numel(), generator=generator)[:count]
+        raw[b, k].view(-1)[where] = float(data.draw(st.sampled_from(["nan", "inf", "-inf"])))
+    with contextlib.nullcontext() if native else using_reference():
+        points, scores = codec.decode(codec.activate(raw), size)
+        fine = codec.decode(codec.activate(torch.where(broken.view(2, 3, *[1] * dims), 0.5, raw)), size)
+    assert torch.equal(points.isnan().all(-1), broken)
+    assert torch.equal(points.isfinite().all(-1), ~broken)
+    assert (scores[broken] == 0).all()
+    torch.testing.assert_close(points[~broken], fine[0][~broken], rtol=0, atol=0)  # the others are as ever
+    torch.testing.assert_close(scores[~broken], fine[1][~broken], rtol=0, atol=0)

@@ -7,7 +7,6 @@ python tools/browse_dataset.py my_config.py --split val --draws 1
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     """Write the sheet; return the exit code."""
     args = parse_args(argv)
     from mmlandmark.visualization import save_image
+    from mmlandmark.visualization.sheets import contact_sheet
 
     dataset = build_dataset(args)
     count = min(args.num, len(dataset))
@@ -129,35 +129,9 @@ def _picture(
 
 
 def _side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
+    from mmlandmark.visualization.sheets import contact_sheet
+
     return contact_sheet(pictures, len(pictures), gap=4)
-
-
-def contact_sheet(pictures: list[np.ndarray], columns: int, gap: int = 12) -> np.ndarray:
-    """Lay pictures out in rows of ``columns``, each column as wide as its widest picture.
-
-    Args:
-        pictures: (H, W, 3) uint8 each, of any sizes.
-        columns: Pictures in a row.
-        gap: Pixels between them.
-
-    Returns:
-        (H', W', 3) uint8 on the paper of all pictures.
-    """
-    import numpy as np
-
-    from mmlandmark.visualization.style import PAPER
-
-    columns = min(columns, len(pictures))
-    rows = math.ceil(len(pictures) / columns)
-    heights = [max(p.shape[0] for p in pictures[row * columns : (row + 1) * columns]) for row in range(rows)]
-    widths = [max(p.shape[1] for p in pictures[column::columns]) for column in range(columns)]
-    tops = np.cumsum([0, *(height + gap for height in heights)])
-    lefts = np.cumsum([0, *(width + gap for width in widths)])
-    sheet = np.full((tops[-1] - gap, lefts[-1] - gap, 3), PAPER, dtype=np.uint8)
-    for number, picture in enumerate(pictures):
-        top, left = tops[number // columns], lefts[number % columns]
-        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return sheet
 
 
 if __name__ == "__main__":

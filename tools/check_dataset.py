@@ -1,15 +1,17 @@
-"""Look for faults in the annotations of a dataset and write a report (Markdown and JSON).
+"""Look for faults in the annotations of a dataset and write a report (HTML, Markdown and JSON).
 
 python tools/check_dataset.py configs/unet/unet_isbi2015_320x256_cpu.py
 python tools/check_dataset.py --type SpineAasce2019 --data-root data/spine
 python tools/check_dataset.py --type Isbi2015Cephalogram --data-root data/isbi --splits train test1
-python tools/check_dataset.py --ann-file train.csv --image-dir images --out work_dirs/check
+python tools/check_dataset.py --ann-file train.csv --image-dir images --fail-on warning
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +43,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="more arguments of the dataset, or of the thresholds",
     )
     parser.add_argument(
-        "--out", default="work_dirs/check_dataset", help="folder of report.md and report.json"
+        "--out", help="folder of the report; work_dirs/check/<name of the config or data> by default"
     )
+    parser.add_argument(
+        "--no-images",
+        action="store_true",
+        help="look at records alone: no copies in other formats, no pixels, no pictures",
+    )
+    parser.add_argument("--pictures", type=int, default=24, help="findings to draw; default 24")
     parser.add_argument(
         "--fail-on",
         choices=("never", "error", "warning"),
-        default="never",
-        help="exit with 1 on findings of this level (2: the check itself failed)",
+        default="error",
+        help="exit with 1 on findings of this severity or worse; default error (2: the check itself failed)",
     )
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     args = parser.parse_args(argv)
@@ -59,28 +67,34 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Check, write the report and print its summary; return the exit code."""
     args = parse_args(argv)
-    report, title = run_checks(args)
-    from mmlandmark.datasets.check_report import to_markdown
+    from mmlandmark.datasets.check_report import summarised, to_html, to_markdown, verdict
     from mmlandmark.utils.files import atomic_write_json, atomic_write_text
 
-    folder = Path(args.out)
-    atomic_write_text(folder / "report.md", to_markdown(report, title))
+    datasets, limits, title = read_datasets(args)
+    report = run_checks(datasets, limits, images=not args.no_images)
+    folder = Path(args.out or Path("work_dirs/check") / default_name(args))
+    shown = {}
+    if not args.no_images:
+        from mmlandmark.visualization.check_pictures import draw_check_pictures
+
+        drawn = draw_check_pictures(datasets, report, folder, args.pictures)
+        shown = dict(pictures=drawn.samples, sheets=drawn.sheets)
     atomic_write_json(folder / "report.json", report)
-    samples = sum(split["samples"] for split in report["splits"].values())
-    print(f"{title}: {samples} samples, {len(report['landmarks'])} landmarks")
-    for check, count in report["summary"].items():
-        print(f"  {check}: {count} samples")
+    atomic_write_text(folder / "report.md", to_markdown(report, title, **shown))
+    atomic_write_text(folder / "report.html", to_html(report, title, **shown, folder=folder))
+    print(f"{title}: {verdict(report)}")
+    for row in summarised(report):
+        print(f"  {row['severity']}: {row['check']}: {row['samples']} samples")
     if not report["findings"]:
         print("  nothing was found")
-    print(f"report: {folder / 'report.md'}, {folder / 'report.json'}")
-    levels = {finding["severity"] for finding in report["findings"]}
-    failed = {"never": False, "error": "error" in levels, "warning": bool(levels)}[args.fail_on]
-    return int(failed)
+    print(f"report: {folder / 'report.html'} (also report.md, report.json)")
+    worst = {"never": (), "error": ("error",), "warning": ("error", "warning")}[args.fail_on]
+    return int(any(finding["severity"] in worst for finding in report["findings"]))
 
 
-def run_checks(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    """Build the datasets that ``args`` names and check them; return the report and a title."""
-    from mmlandmark.datasets.checks import Thresholds, check_dataset
+def read_datasets(args: argparse.Namespace) -> tuple[dict[str, Any], Any, str]:
+    """Return the datasets that ``args`` names, the thresholds and a title."""
+    from mmlandmark.datasets.checks import Thresholds
 
     options = dict(args.options)
     limits = Thresholds(**{k: options.pop(k) for k in list(options) if k in Thresholds.__dataclass_fields__})
@@ -97,7 +111,34 @@ def run_checks(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             {split: dict(config, split=split) for split in args.splits} if args.splits else {"all": config}
         )
         title = f"{args.type} {args.data_root or args.ann_file}"
-    return check_dataset({name: build(config) for name, config in configs.items()}, limits), title
+    return {name: build(config) for name, config in configs.items()}, limits, title
+
+
+def default_name(args: argparse.Namespace) -> str:
+    """Return a folder name for the report that other data do not share."""
+    from mmlandmark.utils.files import safe_name
+
+    if args.config is not None:
+        return safe_name(Path(args.config).stem)
+    parts = [args.type, Path(args.data_root).resolve().name if args.data_root else "", args.ann_file or ""]
+    return safe_name("_".join(part for part in parts if part))
+
+
+def run_checks(datasets: dict[str, Any], limits: Any, images: bool) -> dict[str, Any]:
+    """Check datasets; images that are read are counted on stderr."""
+    from mmlandmark.datasets.checks import check_dataset
+
+    begun = told = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told > 3:
+            told = now
+            rest = (now - begun) / done * (total - done)
+            print(f"  {done} of {total} images read, {rest:.0f} s left", file=sys.stderr, flush=True)
+
+    return check_dataset(datasets, limits, images=images, progress=progress)
 
 
 def dataset_configs(config: Any) -> dict[str, dict]:
@@ -108,7 +149,7 @@ def dataset_configs(config: Any) -> dict[str, dict]:
         leaves = [] if dataset is None else _leaves(dataset)
         for number, leaf in enumerate(leaves):
             name = loader.split("_")[0] + (f"[{number}]" if len(leaves) > 1 else "")
-            same = next((other for other, known in found.items() if known == leaf), None)
+            same = next((other for other, known in found.items() if _records(known) == _records(leaf)), None)
             if same is not None:
                 found[f"{same}+{name}"] = found.pop(same)
             else:
@@ -122,9 +163,13 @@ def _leaves(config: Any) -> list[dict]:
     inner = list(config.get("datasets", ())) + ([config["dataset"]] if "dataset" in config else [])
     if inner:
         return [leaf for part in inner for leaf in _leaves(part)]
-    # What does not touch the records must not tell two datasets apart. The seed of a phantom does.
-    drop = ("pipeline", "image_cache", "test_mode", "lazy_init")
+    drop = ("image_cache", "test_mode", "lazy_init")
     return [{k: v for k, v in config.items() if k not in drop}]
+
+
+def _records(config: dict) -> dict:
+    """Return what decides the records; two pipelines do not make two datasets. The seed of a phantom does."""
+    return {k: v for k, v in config.items() if k != "pipeline"}
 
 
 def build(config: dict) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmlandmark.utils.command_line import add_config_arguments, run_tool
+from mmlandmark.utils.command_line import add_config_arguments, add_verbose_argument, run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -21,6 +21,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config_arguments(parser)
+    add_verbose_argument(parser)
     parser.add_argument("--folds", nargs="+", metavar="NAME", help="only these folds; all by default")
     parser.add_argument("--num-folds", type=int, metavar="K", help="deal out folds 0 to K - 1 at random")
     parser.add_argument("--fold-seed", type=int, default=0, metavar="N", help="seed of --num-folds")
@@ -66,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         work_dir=args.work_dir or str(Path("work_dirs") / f"{source.stem}_cv"),
         launcher=args.launcher,
         seed=args.seed,
+        verbose=args.verbose,
     )
     deal = None
     if args.num_folds is not None:

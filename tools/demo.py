@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 from mmlandmark.utils.command_line import run_tool
-from mmlandmark.utils.cpu import has_bfloat16
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,9 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         config, trained_on = "unet_isbi2015_320x256_cpu", "150 cephalograms of the ISBI 2015 training part"
         environment = {"ISBI2015_ROOT": str(args.data.resolve())}
     path = ROOT / "configs" / "unet" / f"{config}.py"
-    # On some processors three times as fast as bfloat16, and as good.
-    precision = ("--cfg-options", "optim_wrapper.dtype=float32") if has_bfloat16() is False else ()
-    call("train.py", path, "--work-dir", out, "--seed", "0", "--resume", *precision, **environment)
+    call("train.py", path, "--work-dir", out, "--seed", "0", "--resume", **environment)
     call("test.py", path, "--work-dir", out, **environment)
 
     cases = json.loads((out / "test" / "predictions.json").read_text(encoding="utf-8"))["cases"]

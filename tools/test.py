@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmlandmark.utils.command_line import add_config_arguments, run_tool
+from mmlandmark.utils.command_line import add_config_arguments, add_verbose_argument, run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
+    add_verbose_argument(parser)
     parser.add_argument("checkpoint", nargs="?", help="weights: a path, last (the default) or best")
     parser.add_argument(
         "--flip", action="store_true", help="average with the mirrored image (test-time augmentation)"
@@ -49,7 +50,13 @@ def main(argv: list[str] | None = None) -> None:
         )
     if args.flip:
         options["model.test_cfg"] = dict(flip=True)
-    config = prepare_config(args.config, options=options, work_dir=args.work_dir, launcher=args.launcher)
+    config = prepare_config(
+        args.config,
+        options=options,
+        work_dir=args.work_dir,
+        launcher=args.launcher,
+        verbose=args.verbose,
+    )
     if args.stage:
         config = stage_to_test(config, config.work_dir, args.stage)
     checkpoint = find_checkpoint(config, args.checkpoint)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from mmlandmark.utils.command_line import add_config_arguments, run_tool
+from mmlandmark.utils.command_line import add_config_arguments, add_verbose_argument, run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
+    add_verbose_argument(parser)
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -43,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         deterministic=args.deterministic,
         amp=args.amp,
         teacher=args.teacher,
+        verbose=args.verbose,
     )
     train_config(config, resume=args.resume, stage=args.stage)
 

@@ -11,7 +11,9 @@ from mmengine.config import Config
 
 from mmlandmark.apis.testing import find_checkpoint
 from mmlandmark.engine import ConfigError, config_of_run, load_config, test_pipeline
+from mmlandmark.engine.data_checks import checkpoint_landmarks
 from mmlandmark.registry import MODELS
+from mmlandmark.structures import name_difference, names_of
 from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, save_checkpoint
 
 
@@ -68,19 +70,27 @@ def build_ensemble(
         test_cfg=dict(members[0].get("test_cfg") or {}),
     )
     model = MODELS.build(whole.model)
-    state, seeds = {}, []
+    state, seeds, landmarks = {}, [], {}
     for index, config in enumerate(configs):
         path = find_checkpoint(config, which)
         checkpoint = load_checkpoint(path)
         check_state_dict(model.members[index], checkpoint["state_dict"], str(path))
         state.update({f"members.{index}.{k}": v for k, v in checkpoint["state_dict"].items()})
         seeds.append(checkpoint.get("meta", {}).get("seed"))
+        theirs = checkpoint_landmarks(checkpoint)
+        difference = name_difference(names_of(landmarks), names_of(theirs))
+        if difference is not None:
+            raise ValueError(f"{folders[0]} (there) and {path} (here) find other landmarks: {difference}")
+        landmarks = landmarks or theirs
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     whole.work_dir = str(out)
     whole.dump(str(out / f"{out.name}.py"))
     save_checkpoint(
-        dict(state_dict=state, meta=dict(seed=None, members=[str(f) for f in folders], seeds=seeds)),
+        dict(
+            state_dict=state,
+            meta=dict(seed=None, members=[str(f) for f in folders], seeds=seeds, dataset_meta=landmarks),
+        ),
         out / "ensemble.pth",
     )
     return load_config(out / f"{out.name}.py"), out / "ensemble.pth"

@@ -39,6 +39,7 @@ def prepare_config(
     deterministic: bool = False,
     amp: bool = False,
     teacher: str | None = None,
+    verbose: bool = False,
 ) -> Config:
     """Load a config and apply what the command line says.
 
@@ -51,6 +52,7 @@ def prepare_config(
         deterministic: Use deterministic algorithms, where slower ones exist.
         amp: Train in bfloat16 autocast.
         teacher: Checkpoint of the teacher of a distilled detector; a stage that would train it is skipped.
+        verbose: Show all of the log on the terminal.
 
     Raises:
         FileNotFoundError: See :func:`~mmlandmark.engine.load_config`.
@@ -60,6 +62,8 @@ def prepare_config(
     config = load_config(path, options)
     config.work_dir = work_dir or config.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
     config.launcher = launcher or default_launcher()
+    if verbose:
+        config.env_cfg = dict(config.get("env_cfg") or {}, verbose=True)
     randomness = dict(config.get("randomness") or {})
     if seed is not None:
         randomness["seed"] = seed
@@ -70,7 +74,7 @@ def prepare_config(
     if amp:
         if config.get("optim_wrapper") is None:
             raise ConfigError(f"{path}: mixed precision needs an optim_wrapper in the config")
-        config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="bfloat16")
+        config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="auto")
     if teacher is not None:
         use_teacher(config, teacher)
     return config
@@ -92,6 +96,7 @@ def train_config(config: Config, *, resume: str | None = None, stage: str | None
         ConfigError: ``stage`` is asked of a config without stages, or ``resume`` of one with stages; or as
             :func:`~mmlandmark.engine.check_model`.
     """
+    _need_model(config)
     if config.get("stages"):
         if resume not in (None, "auto"):
             raise ConfigError(
@@ -140,6 +145,7 @@ def test_config(
     Returns:
         The metrics.
     """
+    _need_model(config)
     if config.get("stages"):
         config = stage_to_test(config, config.work_dir)
     config = copy.deepcopy(config)
@@ -165,6 +171,14 @@ def test_config(
                 evaluator["tested"] = str(checkpoint)
     config.setdefault("experiment_name", "test_" + _experiment_name(config))
     return LandmarkRunner.from_cfg(config).test()
+
+
+def _need_model(config: Config) -> None:
+    if not isinstance(config.get("model"), dict) and not config.get("stages"):
+        raise ConfigError(
+            f"{config.filename or 'the config'}: there is no model in it, so it is no config of a run; it "
+            f"begins with {', '.join(map(repr, list(config)[:4])) or 'nothing'}"
+        )
 
 
 def report_files(evaluator: dict[str, Any], out_dir: str | Path) -> dict[str, Any]:

@@ -159,7 +159,9 @@ def record_test(
             raise ConfigError("--record needs a path: this config did not come from a file")
         source = Path(config.filename)
         path = source.parent / "results" / f"{source.stem}_seed{seed}.json"
-    extra = {key: meta[key] for key in ("members", "seeds", "inputs", "trained_on") if key in meta}
+    extra = {
+        key: meta[key] for key in ("members", "seeds", "inputs", "trained_on", "precision") if key in meta
+    }
     extra |= describe_tested(_tested_run(config)[0], checkpoint)
     record_predictions(path, config, metrics, seed, out_dir, epoch=meta.get("epoch"), **extra)
     return Path(path)

@@ -107,16 +107,20 @@ class HeatmapCodec:
         )
 
     def activate(self, outputs: Tensor) -> Tensor:
-        """Return (B, K, *S) float maps from the model's raw output."""
+        """Return (B, K, *S) float maps from the model's raw output; NaN where a map of it is not finite."""
         outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-        if self.activation == "sigmoid":
-            return outputs.sigmoid()
-        if self.activation == "softmax":
-            return outputs.flatten(2).softmax(-1).view(outputs.shape)
-        return outputs
+        if self.activation is None:
+            return outputs
+        flat = outputs.flatten(2)
+        maps = flat.sigmoid() if self.activation == "sigmoid" else flat.softmax(-1)
+        # An infinite output would pass for a certain one. Zero times a finite sum changes nothing.
+        return (maps + 0 * flat.detach().sum(-1, keepdim=True)).view(outputs.shape)
 
     def decode(self, heatmaps: Tensor, input_size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Find every landmark in activated maps.
+
+        A map that is not finite, because of a pixel, a weight or an overflow, shows nothing: its point is
+        NaN, which metrics count as not predicted, and its score 0.
 
         Args:
             heatmaps: (B, K, *S), see :meth:`activate`.
@@ -141,6 +145,9 @@ class HeatmapCodec:
             points = soft_argmax(heatmaps, self.beta)
         elif self.decoder == "blob_centroid":
             points = blob_centroid(heatmaps, self.threshold)
+        # One pass: a sum is finite only if all that is added is.
+        whole = torch.isfinite(heatmaps.flatten(2).sum(-1, dtype=points.dtype))
+        points, scores = torch.where(whole[..., None], points, torch.nan), torch.where(whole, scores, 0)
         matrix = invert_matrix(resize_matrix(input_size, heatmaps.shape[2:]))
         return apply_matrix(matrix, points), scores
 

@@ -5,16 +5,23 @@ from mmlandmark.datasets.dataset_wrappers import RepeatDataset, leaf_datasets, s
 from mmlandmark.datasets.half_image_dataset import HalfImageDataset
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.phantom import PhantomDataset
+from mmlandmark.datasets.samplers import DefaultSampler, EndlessDataset, InfiniteSampler, without_end
+from mmlandmark.datasets.split_records import SplitRecords
 
 __all__ = [
+    "DefaultSampler",
+    "EndlessDataset",
     "HalfImageDataset",
+    "InfiniteSampler",
     "LandmarkDataset",
     "PhantomDataset",
     "RepeatDataset",
+    "SplitRecords",
     "leaf_datasets",
     "phantom",
     "releases",
     "set_epoch",
     "set_seed",
     "transforms",
+    "without_end",
 ]

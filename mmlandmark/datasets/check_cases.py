@@ -15,7 +15,7 @@ from mmlandmark.datasets.check_kinds import KINDS, Severity
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
-from mmlandmark.structures import LandmarkSchema
+from mmlandmark.structures import LandmarkSchema, name_difference
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,9 @@ class Cases:
     ) -> None:
         first = next(iter(datasets.values()))
         for name, dataset in datasets.items():
-            if dataset.schema.landmarks != first.schema.landmarks:
-                raise ValueError(
-                    f"split {name!r} has other landmarks than the first: {dataset.schema.name!r}"
-                )
+            difference = name_difference(first.schema.landmarks, dataset.schema.landmarks)
+            if difference is not None:
+                raise ValueError(f"split {name!r} has other landmarks than the first (there): {difference}")
         self.schema: LandmarkSchema = first.schema
         self.datasets, self.images, self.deadline = datasets, images, deadline
         self.records: list[dict[str, Any]] = []

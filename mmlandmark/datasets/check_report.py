@@ -1,44 +1,92 @@
-"""The report of a dataset check as Markdown."""
+"""The report of a dataset check, as Markdown and as one HTML file."""
 
 from __future__ import annotations
 
+import base64
+import html
 from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-_SHOWN = 20  # findings of a kind in the Markdown; the JSON has all
+import cv2
+import numpy as np
+
+from mmlandmark.datasets.check_kinds import KINDS, SEVERITIES
+from mmlandmark.utils.table_text import markdown_code, markdown_text
+
+_SHOWN = 20  # findings of a kind in the report; the JSON has all
+
+Pictures = Mapping[tuple[str, str], str]
 
 
-def to_markdown(report: dict[str, Any], title: str = "Dataset check") -> str:
-    """Return what :func:`~mmlandmark.datasets.checks.check_dataset` found as a Markdown page."""
-    lines = [f"# {title}", "", f"Schema `{report['schema']}`, {len(report['landmarks'])} landmarks.", ""]
-    lines += ["## Splits", ""]
-    axes = [a for a in "xyz" if any(a in split["coordinates"] for split in report["splits"].values())]
-    header = ["split", "samples", "groups", "missing landmarks", "without any"]
-    header += (
-        [f"image {a} (px)" for a in axes]
-        + [f"landmarks {a} (px)" for a in axes]
-        + [f"mm/px {a}" for a in axes]
-    )
-    rows = [
-        [name, s["samples"], s["groups"] or "-", s["missing_landmarks"], s["samples_without_landmarks"]]
-        + [_range(s[key][a]) for key in ("image_size", "coordinates", "spacing") for a in axes]
-        for name, s in report["splits"].items()
+def to_markdown(
+    report: dict[str, Any],
+    title: str = "Dataset check",
+    pictures: Pictures | None = None,
+    sheets: Mapping[str, str] | None = None,
+) -> str:
+    """Return what :func:`~mmlandmark.datasets.checks.check_dataset` found as a Markdown page.
+
+    Args:
+        report: What was found.
+        title: Heading of the page.
+        pictures: Path of a picture by (split, sample id), relative to the page.
+        sheets: Path of a picture by split: where points sit on a few of its images.
+    """
+    lines = [f"# {markdown_text(title)}", "", f"**{markdown_text(verdict(report))}**", ""]
+    lines += [_NEXT, ""] if report["findings"] else []
+    rows = [[f["severity"], f["check"], f["samples"], f["meaning"], f["advice"]] for f in summarised(report)]
+    if rows:
+        lines += _table(["severity", "finding", "samples", "what it means", "what to do"], rows)
+    if report.get("left_out"):
+        lines += ["Not looked at: " + markdown_text("; ".join(report["left_out"])) + ".", ""]
+    if sheets:
+        lines += ["## Where the points sit", "", _LOOK, ""]
+        lines += [f"![points of {markdown_text(split)}]({path})\n" for split, path in sheets.items()]
+    lines += ["## Findings", "", *_findings(report, pictures or {}), "## Splits", "", *_splits(report)]
+    return "\n".join([*lines, "## Landmarks", "", *_table(*_landmark_rows(report))])
+
+
+_NEXT = (
+    "Errors make training, or what is measured afterwards, wrong: mend them first. Warnings are places to "
+)
+_NEXT += "look at; rules are learned from the data, and rare anatomy is rare. Notes are good to know."
+_LOOK = (
+    "Do they lie on the anatomy? If they are upside down or beside it, y may count from the bottom, x and y "
+)
+_LOOK += "may be exchanged, or the images may have been resized after they were annotated."
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """Return the result in one sentence."""
+    samples = ", ".join(f"{split['samples']} in {name}" for name, split in report["splits"].items())
+    looked = f"{samples}; schema {report['schema']}, {len(report['landmarks'])} landmarks"
+    counts = [
+        f"{count} {severity}{'s' if count != 1 else ''}"
+        for severity, count in report["severities"].items()
+        if count
     ]
-    lines += _table(header, rows)
-    bare = {name: s["without_spacing"] for name, s in report["splits"].items() if s["without_spacing"]}
-    if bare:
-        counts = ", ".join(f"{count} in {name}" for name, count in bare.items())
-        lines += [
-            f"Samples without spacing: {counts}. Their errors are in pixels, or need a reference length.",
-            "",
-        ]
-    lines += ["## Findings", "", *_findings(report), "## Landmarks", ""]
-    rows = [
-        [k, m["name"], m["annotated"], *(_range(m[a]) for a in axes)]
-        for k, m in enumerate(report["landmarks"])
+    found = ", ".join(counts) if counts else "Nothing was found"
+    return f"{found} ({looked})."
+
+
+def summarised(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return one row for every kind of finding and severity, worst first."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for finding in report["findings"]:
+        groups[finding["severity"], finding["check"]].append(finding)
+    return [
+        dict(
+            severity=severity,
+            check=check,
+            samples=len({(f["split"], f["sample_id"]) for f in found if f["sample_id"]}) or "all",
+            meaning=KINDS[check].meaning,
+            advice=found[0]["advice"],
+            findings=found,
+        )
+        for (severity, check), found in sorted(groups.items(), key=lambda g: SEVERITIES.index(g[0][0]))
     ]
-    lines += _table(["index", "name", "annotated", *(f"{a} (px)" for a in axes)], rows)
-    return "\n".join(lines)
 
 
 def one_line(finding: dict[str, Any]) -> str:
@@ -52,26 +100,67 @@ def one_line(finding: dict[str, Any]) -> str:
     )
 
 
-def _findings(report: dict[str, Any]) -> list[str]:
+def _findings(report: dict[str, Any], pictures: Pictures) -> list[str]:
     if not report["findings"]:
         return ["Nothing was found.", ""]
-    by_check: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for finding in report["findings"]:
-        by_check[finding["check"]].append(finding)
-    rows = [
-        [check, report["summary"][check], len(found), found[0]["severity"]]
-        for check, found in by_check.items()
-    ]
-    lines = _table(["check", "samples", "findings", "severity"], rows)
-    for check, found in by_check.items():
-        lines += [f"### {check.capitalize()}", ""]
+    lines = []
+    for row in summarised(report):
+        found = row["findings"]
+        lines += [f"### {row['check'].capitalize()}", ""]
+        lines += [f"{row['severity'].capitalize()}. {row['meaning']} What to do: {row['advice']}.", ""]
         for item in found[:_SHOWN]:
-            source = f" ({item['source']})" if item["source"] else ""
-            lines.append(f"- `{item['sample_id']}` [{item['split']}]{source}: {item['message']}")
+            source = f" ({markdown_text(item['source'])})" if item["source"] else ""
+            sample = markdown_code(item["sample_id"]) if item["sample_id"] else "all samples"
+            lines.append(
+                f"- {sample} [{markdown_text(item['split'])}]{source}: {markdown_text(item['message'])}"
+            )
         if len(found) > _SHOWN:
             lines.append(f"- and {len(found) - _SHOWN} more, see the JSON file")
-        lines.append("")
+        shown = dict.fromkeys(
+            pictures[item["split"], item["sample_id"]]
+            for item in found
+            if (item["split"], item["sample_id"]) in pictures
+        )
+        lines += ["", *(f'<img src="{html.escape(path)}" width="300">' for path in shown), ""]
     return lines
+
+
+def _splits(report: dict[str, Any]) -> list[str]:
+    lines = _table(*_split_rows(report))
+    bare = {name: s["without_spacing"] for name, s in report["splits"].items() if s["without_spacing"]}
+    if bare:
+        counts = markdown_text(", ".join(f"{count} in {name}" for name, count in bare.items()))
+        lines += [
+            f"Samples without spacing: {counts}. Their errors are in pixels, or need a reference length.",
+            "",
+        ]
+    return lines
+
+
+def _axes(report: dict[str, Any]) -> list[str]:
+    return [a for a in "xyz" if any(a in split["coordinates"] for split in report["splits"].values())]
+
+
+def _split_rows(report: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    axes = _axes(report)
+    header = ["split", "samples", "groups", "missing landmarks", "without any"]
+    for what in ("image {} (px)", "landmarks {} (px)", "mm/px {}"):
+        header += [what.format(axis) for axis in axes]
+    rows = [
+        [name, s["samples"], s["groups"] or "-", s["missing_landmarks"], s["samples_without_landmarks"]]
+        + [_range(s[key][a]) for key in ("image_size", "coordinates", "spacing") for a in axes]
+        for name, s in report["splits"].items()
+    ]
+    return header, rows
+
+
+def _landmark_rows(report: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    axes = _axes(report)
+    rows = [
+        [k, m["name"], m["annotated"], *(_range(m[a]) for a in axes)]
+        for k, m in enumerate(report["landmarks"])
+    ]
+    return ["index", "name", "annotated", *(f"{a} (px)" for a in axes)], rows
 
 
 def _range(values: list[float] | None) -> str:
@@ -83,4 +172,89 @@ def _range(values: list[float] | None) -> str:
 
 def _table(header: list[str], rows: list[list[Any]]) -> list[str]:
     lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in lines] + [""]
+    return ["| " + " | ".join(markdown_text(cell) for cell in row) + " |" for row in lines] + [""]
+
+
+# ---- HTML -------------------------------------------------------------------------------------------
+
+
+def to_html(
+    report: dict[str, Any],
+    title: str = "Dataset check",
+    pictures: Pictures | None = None,
+    sheets: Mapping[str, str] | None = None,
+    folder: str | Path = ".",
+) -> str:
+    """Return the same as one HTML file that holds its pictures.
+
+    Args:
+        report: What was found.
+        title: Heading of the page.
+        pictures: As in :func:`to_markdown`.
+        sheets: As in :func:`to_markdown`.
+        folder: Folder that the paths of the pictures are relative to.
+    """
+    folder, text = Path(folder), html.escape
+    body = [f"<h1>{text(title)}</h1><p class=verdict>{text(verdict(report))}</p>"]
+    if report["findings"]:
+        body.append(f"<p>{text(_NEXT)}</p>")
+        rows = [
+            [f["severity"], f["check"], f["samples"], f["meaning"], f["advice"]] for f in summarised(report)
+        ]
+        body.append(_html_table(["severity", "finding", "samples", "what it means", "what to do"], rows))
+    if report.get("left_out"):
+        body.append(f"<p>Not looked at: {text('; '.join(report['left_out']))}.</p>")
+    if sheets:
+        body.append(f"<h2>Where the points sit</h2><p>{text(_LOOK)}</p>")
+        body += [f"<h3>{text(split)}</h3>{_image(folder / path)}" for split, path in sheets.items()]
+    body.append("<h2>Findings</h2>" + ("" if report["findings"] else "<p>Nothing was found.</p>"))
+    body += [_html_kind(row, pictures or {}, folder) for row in summarised(report)]
+    body.append("<h2>Splits</h2>" + _html_table(*_split_rows(report)))
+    body.append("<h2>Landmarks</h2>" + _html_table(*_landmark_rows(report)))
+    return f"<!doctype html><meta charset=utf-8><title>{text(title)}</title>{_STYLE}{''.join(body)}\n"
+
+
+_STYLE = """<style>
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
+table { border-collapse: collapse } td, th { border: 1px solid #ccc; padding: .3em .6em; text-align: left }
+.verdict { font-size: 1.2em; font-weight: bold } img { max-width: 100%; margin: .3em }
+.error { color: #a40000; font-weight: bold } .warning { color: #9a6700; font-weight: bold }
+.note { color: #555 }
+</style>"""
+
+
+def _html_kind(row: dict[str, Any], pictures: Pictures, folder: Path) -> str:
+    text, found = html.escape, row["findings"]
+    head = f"<h3>{text(row['check'].capitalize())}</h3>"
+    head += f"<p><span class={row['severity']}>{row['severity']}</span>: "
+    head += f"{text(row['meaning'])} What to do: {text(row['advice'])}.</p>"
+    shown = dict.fromkeys(
+        pictures[f["split"], f["sample_id"]] for f in found if (f["split"], f["sample_id"]) in pictures
+    )
+    items = []
+    for f in found[:_SHOWN]:
+        sample = f"<code>{text(f['sample_id'])}</code>" if f["sample_id"] else "all samples"
+        source = f" ({text(f['source'])})" if f["source"] else ""
+        items.append(f"<li>{sample} [{text(f['split'])}]{source}: {text(f['message'])}</li>")
+    if len(found) > _SHOWN:
+        items.append(f"<li>and {len(found) - _SHOWN} more, see the JSON file</li>")
+    return head + "".join(_image(folder / path, 300) for path in shown) + f"<ul>{''.join(items)}</ul>"
+
+
+def _html_table(header: list[str], rows: list[list[Any]]) -> str:
+    lines = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in header) + "</tr>"]
+    for row in rows:
+        cells = (
+            f"<td{f' class={cell}' if cell in SEVERITIES else ''}>{html.escape(str(cell))}</td>"
+            for cell in row
+        )
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _image(path: Path, width: int | None = None) -> str:
+    # As JPEG: radiographs are ten times as large as PNG, and a report is sent around.
+    picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    data = base64.b64encode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]).decode("ascii")
+    size = f" width={width}" if width else ""
+    return f'<img{size} src="data:image/jpeg;base64,{data}">'

@@ -47,10 +47,13 @@ class RepeatDataset(Dataset):
         """Return sample ``idx % len(dataset)`` in repetition ``idx // len(dataset)``."""
         if not -len(self) <= idx < len(self):
             raise IndexError(f"index {idx} is out of range for {len(self)} samples")
-        round_, inner = divmod(idx % len(self), len(self.dataset))
-        token = repetition.set((*repetition.get(), round_))
+        return self.in_pass(*divmod(idx % len(self), len(self.dataset)))
+
+    def in_pass(self, number: int, idx: int) -> Any:
+        """Return sample ``idx`` of the dataset as it is drawn in a pass, counted from 0."""
+        token = repetition.set((*repetition.get(), number))
         try:
-            return self.dataset[inner]
+            return self.dataset[idx]
         finally:
             repetition.reset(token)
 

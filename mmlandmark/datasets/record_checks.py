@@ -44,7 +44,9 @@ def fractions(cases: Cases) -> Iterator[Finding]:
         inside = np.where(np.isnan(points), True, (points >= 0) & (points <= 1)).all(axis=(1, 2))
     seen = np.isfinite(points).all(axis=2).sum(axis=1)
     # One point may lie there, and a row of (0, 0) is a row of placeholders.
-    varied = np.array([len(np.unique(p[np.isfinite(p).all(axis=1)], axis=0)) > 1 for p in points])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # samples without a landmark
+        varied = (np.nanmax(points, axis=1) > np.nanmin(points, axis=1)).any(axis=1)
     sizes = np.nanmin(np.where(np.isnan(cases.sizes), np.inf, cases.sizes), axis=1)
     found = inside & varied & (seen > 1) & (sizes > 4)
     if np.isinf(sizes[found]).any() and not found.all():

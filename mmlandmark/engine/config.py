@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from mmlandmark import registry
 from mmlandmark.engine import mmengine_cures
+from mmlandmark.engine.config_arguments import wrong_arguments
 from mmlandmark.utils.config_hash import KNOWN_KEYS
 
 
@@ -42,6 +43,11 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         config = Config.fromfile(str(path))
     except FileNotFoundError:
         raise
+    except AttributeError as error:
+        raise ConfigError(
+            f"{path}: a config is a set of sections (model, train_dataloader, ...), which this file is not "
+            f"({error})"
+        ) from error
     except Exception as error:
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
     _check_keys(config, str(path))
@@ -50,7 +56,24 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
             _check_option(config, key)
         config.merge_from_dict(dict(options))
     config.setdefault("default_scope", "mmlandmark")
+    check_arguments(config, str(path))
     return config
+
+
+def check_arguments(config: Config, where: str) -> None:
+    """Refuse a section with an argument that its class does not take.
+
+    Args:
+        config: A whole config; its stages are whole only when they are planned.
+        where: What it is, to begin an error with.
+
+    Raises:
+        ConfigError: Section, class and the nearest argument are named.
+    """
+    content = {key: value for key, value in config.items() if key in KNOWN_KEYS and key != "stages"}
+    wrong = next(wrong_arguments(content), None)
+    if wrong is not None:
+        raise ConfigError(f"{where}: {wrong}")
 
 
 def config_of_run(folder: str | Path, options: dict[str, Any] | None = None) -> Config:

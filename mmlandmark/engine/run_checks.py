@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmlandmark.engine.config import ConfigError, input_size
+from mmlandmark.engine.config import ConfigError, check_arguments, input_size
 from mmlandmark.engine.hooks.teacher_hook import TeacherHook
 from mmlandmark.engine.stages import Stage
 from mmlandmark.engine.teacher import check_teacher, load_teacher, stage_of
@@ -34,6 +34,7 @@ def check_stages(stages: Sequence[Stage]) -> None:
                     f"stage {stage.name!r} starts from the best checkpoint of {name!r}, which keeps none: "
                     "set save_best in its checkpoint hook"
                 )
+        check_arguments(stage.config, f"stage {stage.name!r}")
         check_model(stage.config, f"stage {stage.name!r}", configs)
 
 

@@ -18,8 +18,11 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner import runner as _mmengine_runner
 from torch import nn
 
-from mmlandmark.engine import mmengine_cures
+from mmlandmark.engine import console, mmengine_cures
+from mmlandmark.engine.compilation import compile_networks
+from mmlandmark.engine.data_checks import check_checkpoint
 from mmlandmark.engine.inputs import inputs_of, trained_on
+from mmlandmark.engine.optim_wrapper import precision_of
 from mmlandmark.utils.checkpoint import (
     check_state_dict,
     put_training_apart,
@@ -85,6 +88,13 @@ class LandmarkRunner(Runner):
         if _begun[self._timestamp] > 1:
             self._timestamp += f"_{_begun[self._timestamp]}"
 
+    def build_logger(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the log, of which the terminal shows a few lines unless ``env_cfg.verbose`` is set."""
+        logger = super().build_logger(*args, **kwargs)
+        if not (self.cfg.get("env_cfg") or {}).get("verbose", False):
+            console.quieten(logger)
+        return logger
+
     def dump_config(self) -> None:
         """Leave the config in the work folder, under one name however often the run is started."""
         name = os.path.basename(self.cfg.filename) if self.cfg.filename else "config.py"
@@ -103,9 +113,9 @@ class LandmarkRunner(Runner):
     @classmethod
     def build_dataloader(cls, dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
         """Build a loader whose dataset draws from the run's seed."""
-        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        from mmlandmark.datasets import set_seed
+        from mmlandmark.datasets import set_seed, without_end
 
+        loader = Runner.build_dataloader(without_end(dataloader), seed, diff_rank_seed)
         set_seed(loader.dataset, seed or 0)
         return loader
 
@@ -122,7 +132,7 @@ class LandmarkRunner(Runner):
         Raises:
             UnfinishedRun: A hook saved the run and ended it, as its time was over.
         """
-        self._check_landmarks()
+        console.begin(self, "train")
         self._note_inputs()
         self.register_hook(_LastValidation(), priority="VERY_HIGH")
         model = super().train()
@@ -141,33 +151,17 @@ class LandmarkRunner(Runner):
 
     def test(self) -> dict:
         """Check data against the model, then test."""
-        self._check_landmarks()
+        console.begin(self, "test")
         return super().test()
 
     def val(self) -> dict:
         """Check data against the model, then validate."""
-        self._check_landmarks()
+        console.begin(self, "val")
         return super().val()
 
-    def _check_landmarks(self) -> None:
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        expected = getattr(getattr(model, "head", None), "num_landmarks", None)
-        for key in ("_train_dataloader", "_val_dataloader", "_test_dataloader"):
-            config = getattr(self, key, None)
-            if config is None or expected is None:
-                continue
-            if isinstance(config, dict):
-                loader = self.build_dataloader(config, seed=self.seed)
-                setattr(self, key, loader)
-            else:
-                loader = config
-            found = getattr(loader.dataset, "metainfo", {}).get("num_landmarks")
-            if found is not None and found != expected:
-                raise ValueError(
-                    f"{key[1:]}: the dataset has {found} landmarks, model.head.num_landmarks is {expected}"
-                )
-            if len(loader.dataset) == 0:
-                raise ValueError(f"{key[1:]}: the dataset is empty")
+    def _maybe_compile(self, target: str) -> None:
+        """Compile the networks, whichever step MMEngine means."""
+        compile_networks(self)
 
     def load_checkpoint(
         self,
@@ -180,7 +174,7 @@ class LandmarkRunner(Runner):
         strict = self.cfg.get("load_strict", True) if strict is None else strict
         revise_keys = [(r"^module\.", "")] if revise_keys is None else revise_keys
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location)
+        loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location, logger="current")
         put_training_back(loaded, model)
         if self._resume:
             meta = loaded.get("meta") or {}
@@ -190,6 +184,7 @@ class LandmarkRunner(Runner):
             check_state_dict(
                 model, {k.removeprefix("module."): v for k, v in weights.items()}, f"checkpoint {filename}"
             )
+        check_checkpoint(self, loaded, filename)
         with _replaced("_load_checkpoint", lambda *_, **__: loaded):
             return super().load_checkpoint(filename, map_location, False, revise_keys)
 
@@ -219,7 +214,7 @@ class LandmarkRunner(Runner):
         def atomically(checkpoint: dict, path: str, **_: Any) -> None:
             model = self.model.module if is_model_wrapper(self.model) else self.model
             put_training_apart(checkpoint, model)
-            checkpoint["meta"].update(self.inputs)
+            checkpoint["meta"].update(self.inputs, precision=precision_of(self.optim_wrapper))
             save_checkpoint(checkpoint, path)
 
         with _replaced("save_checkpoint", atomically):

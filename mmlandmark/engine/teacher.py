@@ -13,6 +13,7 @@ from mmlandmark.engine.stages import PREFIX, plan_stages
 from mmlandmark.models.data_preprocessor import LandmarkDataPreprocessor
 from mmlandmark.models.detectors import BaseDetector, DistilledDetector
 from mmlandmark.registry import MODELS
+from mmlandmark.structures import name_difference, names_of
 from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, put_training_back
 
 
@@ -106,14 +107,9 @@ def check_teacher(
     size = input_size(config)
     if ours % theirs and (size is None or any(side % theirs for side in size)):
         wrong.append(f"images are padded to multiples of {theirs} there, of {ours} here (size_divisor)")
-    names, other = landmarks.get("landmark_names"), teacher_landmarks.get("landmark_names")
-    if names is not None and other is not None and list(names) != list(other):
-        where = next((i for i, (a, b) in enumerate(zip(names, other, strict=False)) if a != b), None)
-        wrong.append(
-            f"landmark {where} is {other[where]!r} there, {names[where]!r} here"
-            if where is not None
-            else f"there are {len(other)} landmarks there, {len(names)} here"
-        )
+    difference = name_difference(names_of(teacher_landmarks), names_of(landmarks))
+    if difference is not None:
+        wrong.append(difference)
     if wrong:
         raise ValueError(
             f"teacher and student do not see the same: {'; '.join(wrong)}. Train the teacher as its student "

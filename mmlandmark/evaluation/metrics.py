@@ -199,15 +199,31 @@ class LandmarkMetric(CaseMetric):
             values.update({f"mre_{row['name']}": row["mre"] for row in self.report.landmarks})
         return values
 
+    def check_scale(self, cases: list[dict[str, Any]]) -> None:
+        """Find out whether errors can be had in the unit, before there is anything to measure.
+
+        Args:
+            cases: Each with ``sample_id``, ``gt`` (K, D) in pixels, NaN where missing, and ``spacing``.
+
+        Raises:
+            ValueError: A case has neither spacing nor reference length; it is named.
+        """
+        for case in cases:
+            self._check_spacing(case)
+        self._scale(cases, _stack(cases, "gt"))
+
     def _case(self, sample: dict) -> dict[str, Any]:
         case = super()._case(sample)
+        self._check_spacing(case)
+        return case
+
+    def _check_spacing(self, case: dict[str, Any]) -> None:
         if self.unit == "mm" and self.reference is None and case["spacing"] is None:
             raise ValueError(
                 f"{case['sample_id']}: no spacing, so no millimetres. Give the dataset the spacing (mm per "
                 "pixel), or LandmarkMetric a known length, reference=dict(pair=(i, j), mm=...); "
                 "or set unit='px'"
             )
-        return case
 
     def _names(self, count: int) -> list[str]:
         names = (self.dataset_meta or {}).get("landmark_names")

@@ -19,6 +19,7 @@ from mmlandmark.structures.frame import (
     world_matrix,
 )
 from mmlandmark.structures.landmark_data_sample import LandmarkDataSample
+from mmlandmark.structures.landmark_names import name_difference, names_of, only_numbered
 from mmlandmark.structures.landmark_schema import LandmarkSchema
 
 __all__ = [
@@ -31,6 +32,9 @@ __all__ = [
     "frame_center",
     "invert_matrix",
     "is_frame",
+    "name_difference",
+    "names_of",
+    "only_numbered",
     "resize_matrix",
     "rotation_matrix",
     "scale_matrix",

@@ -17,9 +17,12 @@ def phantom_dataloader(
     batch_size: int = 2,
     train: bool = True,
     num_workers: int = 0,
-    offset: int = 0,
+    offset: int | None = None,
 ) -> dict[str, Any]:
-    """Return the config of a loader of small phantoms with 19, 37 or 68 landmarks."""
+    """Return the config of a loader of small phantoms with 19, 37 or 68 landmarks.
+
+    Without an ``offset`` those to train on are the first patients, the others begin with number 100.
+    """
     pipeline: list[dict] = [dict(type="LoadImage")]
     if train:
         pipeline.append(dict(type="RandomAffine", rotation=5, scale=0.05, shift=2))
@@ -34,7 +37,7 @@ def phantom_dataloader(
             kind=KINDS[num_landmarks],
             num_samples=num_samples,
             size=size,
-            offset=offset,
+            offset=(0 if train else 100) if offset is None else offset,
             pipeline=pipeline,
             test_mode=not train,
             serialize_data=False,  # it collects garbage, which takes longer than all the rest

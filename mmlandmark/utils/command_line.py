@@ -52,6 +52,11 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
 
 
+def add_verbose_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--verbose`` to a tool that runs something."""
+    parser.add_argument("--verbose", action="store_true", help="show all of the log on the terminal")
+
+
 def run_tool(main: Callable[[], Any], error_code: int = 1) -> None:
     """Run a tool; an error a user can mend is printed as one line instead of a traceback.
 

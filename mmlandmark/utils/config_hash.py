@@ -11,16 +11,16 @@ from typing import Any
 # Keys a run understands; anything else at the top of a config is a variable of its author.
 KNOWN_KEYS = frozenset(
     """
-    auto_scale_lr cfg custom_hooks custom_imports data_preprocessor default_hooks default_scope env_cfg
-    experiment_name find_unused_parameters launcher load_from load_strict log_level log_processor model
-    model_wrapper_cfg optim_wrapper param_scheduler randomness resume runner_type stages sync_bn test_cfg
-    test_dataloader test_evaluator train_cfg train_dataloader val_cfg val_dataloader val_evaluator
-    vis_backends visualizer work_dir
+    allow_leaks auto_scale_lr cfg compile custom_hooks custom_imports data_preprocessor default_hooks
+    default_scope env_cfg experiment_name find_unused_parameters launcher load_from load_strict log_level
+    log_processor model model_wrapper_cfg optim_wrapper param_scheduler randomness resume runner_type stages
+    sync_bn test_cfg test_dataloader test_evaluator train_cfg train_dataloader val_cfg val_dataloader
+    val_evaluator vis_backends visualizer work_dir
     """.split()  # noqa: SIM905  a list of 38 quoted words reads worse
 )
 # They say where and how often a run was started and what is told of it, not what was run.
 _RUN_KEYS = (
-    *("work_dir", "resume", "launcher", "experiment_name"),
+    *("work_dir", "resume", "launcher", "experiment_name", "allow_leaks"),
     *(
         "default_hooks",
         "visualizer",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,10 @@ from mmlandmark.visualization import style
 
 _FONT = 0  # cv2.FONT_HERSHEY_SIMPLEX
 _SUBPIXEL = 4  # OpenCV draws in 1/16 pixel
+_FEW = 30  # landmarks that are always all labelled
+_COVERED = 0.05  # of a picture, that the labels of more than a few may cover
+_WORST = 12  # errors that are labelled where not all can be
+_SHARED = 0.15  # of its box, that a label among many may share with others
 
 
 def draw_landmarks(
@@ -26,10 +30,13 @@ def draw_landmarks(
     caption: str | None = None,
     long_side: int | None = None,
     scale: float = 1.0,
+    highlight: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Draw ground truth (blue rings), predictions (orange crosses) and errors (yellow lines) on an image.
 
-    Markers, lines and text grow with the image, so a radiograph of 2400 pixels reads like one of 240.
+    Markers, lines and text grow with the image, so a radiograph of 2400 pixels reads like one of 240. Where
+    many landmarks stand close together, markers shrink, and labels are given to the largest errors only, or,
+    without errors, as numbers (positions in the schema) as far as there is room.
     Missing points (NaN) are left out; points outside the image are cut off.
 
     Args:
@@ -44,6 +51,7 @@ def draw_landmarks(
         caption: Text for a band below the image, which also explains the marks.
         long_side: Length in pixels to resize the longer side to, or None to keep the size.
         scale: Factor on the size of markers and text.
+        highlight: Indices of landmarks to ring in red; with ``names`` only these are labelled.
 
     Returns:
         (H', W', 3) uint8 RGB: the size of ``image`` unless ``long_side`` or ``caption`` is given.
@@ -66,6 +74,7 @@ def draw_landmarks(
     canvas, matrix = _canvas(style.to_rgb(image), long_side)
     gt, pred = (None if points is None else apply_matrix(matrix, points) for points in (gt, pred))
     pen = Pen(canvas, scale)
+    pen.make_room(shown if shown is None else apply_matrix(matrix, shown))
     _draw_links(pen, gt, pred, links)
     if gt is not None and pred is not None:
         for start, end in zip(gt, pred, strict=True):
@@ -73,10 +82,16 @@ def draw_landmarks(
     for points, draw in ((gt, pen.ring), (pred, pen.cross)):
         for point in () if points is None else points:
             draw(point)
-    if names is not None or errors is not None:
-        _draw_labels(pen, gt, pred, _texts(count, names, errors, unit))
+    note = ""
+    if shown is not None:
+        for k in highlight or ():
+            pen.ring((gt if gt is not None else pred)[k], style.VERMILLION, grow=1.5)
+        if names is not None or errors is not None:
+            note = _label(pen, gt, pred, names, errors, unit, highlight)
     if caption is not None:
-        canvas = np.concatenate([canvas, _band(pen, caption, gt is not None, pred is not None)])
+        keys = [("annotated", Pen.ring)] * (gt is not None) + [("predicted", Pen.cross)] * (pred is not None)
+        keys += [("in question", Pen.question)] * bool(highlight)
+        canvas = np.concatenate([canvas, _band(pen, f"{caption} {note}".strip(), keys)])
     return canvas
 
 
@@ -93,6 +108,14 @@ class Pen:
         self.rim = round(0.0009 * side) if self.width > 1 else 0  # It would fill a thin ring.
         self.font = max(0.00048 * side, 0.38)
         self.stroke = max(round(0.0009 * side), 1)
+
+    def make_room(self, points: np.ndarray | None) -> None:
+        """Shrink the marks of many landmarks that stand close together, (K, 2) on the canvas."""
+        usual = np.nan if points is None or len(points) <= _FEW else _usual_gap(points)
+        if np.isfinite(usual):
+            self.radius = float(np.clip(0.4 * usual, 2.0, self.radius))
+            if self.radius < 4:
+                self.width, self.rim = 1, 0
 
     def _strokes(self, color: tuple[int, int, int], width: int) -> tuple:
         rim = ((style.BLACK, width + 2 * self.rim),) if self.rim else ()
@@ -115,12 +138,14 @@ class Pen:
             args = (self._place(start), self._place(end), stroke, width, self.cv2.LINE_AA, _SUBPIXEL)
             self.cv2.line(self.canvas, *args)
 
-    def ring(self, center: np.ndarray) -> None:
+    def ring(
+        self, center: np.ndarray, color: tuple[int, int, int] = style.GT_COLOR, grow: float = 1.0
+    ) -> None:
         """Draw the mark of an annotated point (2,); nothing if it is missing."""
         if not np.isfinite(center).all():
             return
-        radius = round(self.radius * (1 << _SUBPIXEL))
-        for stroke, width in self._strokes(style.GT_COLOR, self.width):
+        radius = round(grow * self.radius * (1 << _SUBPIXEL))
+        for stroke, width in self._strokes(color, self.width):
             args = (self._place(center), radius, stroke, width, self.cv2.LINE_AA, _SUBPIXEL)
             self.cv2.circle(self.canvas, *args)
 
@@ -133,6 +158,10 @@ class Pen:
                 arm = 0.8 * self.radius * np.array([1, slope])
                 args = (self._place(center - arm), self._place(center + arm), stroke, width)
                 self.cv2.line(self.canvas, *args, self.cv2.LINE_AA, _SUBPIXEL)
+
+    def question(self, center: np.ndarray) -> None:
+        """Draw the mark of a point that is in question."""
+        self.ring(center, style.VERMILLION)
 
     def text_size(self, text: str) -> tuple[int, int]:
         """Return width and height of a line of text in pixels."""
@@ -188,25 +217,99 @@ def _texts(count: int, names: Sequence[str] | None, errors: np.ndarray | None, u
     parts = [[] if names is None else [str(name)] for name in names or [""] * count]
     for part, error in zip(parts, errors if errors is not None else (), strict=False):
         if np.isfinite(error):
-            part.append(f"{error:.1f} {unit}")
+            part.append(f"{error:.1f} {unit}".strip())
     return [": ".join(part) for part in parts]
 
 
-def _draw_labels(pen: Pen, gt: np.ndarray | None, pred: np.ndarray | None, texts: list[str]) -> None:
-    """Write every text beside its point, where it covers as little as possible of marks and other texts."""
+def _usual_gap(points: np.ndarray) -> float:
+    """Return the median distance of (K, 2) points from their nearest neighbour, NaN if there is none."""
+    points = points[np.isfinite(points).all(axis=1)]
+    if len(points) < 2:
+        return float("nan")
+    gap = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    np.fill_diagonal(gap, np.inf)
+    return float(np.median(gap.min(axis=1)))
+
+
+def _label(
+    pen: Pen,
+    gt: np.ndarray | None,
+    pred: np.ndarray | None,
+    names: Sequence[str] | None,
+    errors: np.ndarray | None,
+    unit: str,
+    highlight: Sequence[int] | None,
+) -> str:
+    """Write labels beside the points, as many as can be read; return what the caption should say of them."""
+    anchors = pred if gt is None else gt if pred is None else np.where(np.isnan(gt), pred, gt)
+    assert anchors is not None
+    texts = _texts(len(anchors), names, errors, unit)
+    if highlight is not None:
+        chosen = set(highlight)
+        limit = np.array(pen.canvas.shape[1::-1]) - 1.0
+        # What is in question may lie outside: its label then stands at the border.
+        kept = [None if points is None else points.clip(0, limit) for points in (gt, pred)]
+        _draw_labels(pen, *kept, [text if k in chosen else "" for k, text in enumerate(texts)])
+        return ""
+    line, area = pen.text_size("Ag")[1], float(np.prod(pen.canvas.shape[:2]))
+    covered = sum(float(np.prod(pen.text_size(text))) for text in texts)
+    few = len(texts) <= _FEW or (covered < _COVERED * area and _usual_gap(anchors) > 1.2 * line)
+    if few:
+        numbers = [str(k) for k in range(len(texts))]
+        _, shortened = _draw_labels(pen, gt, pred, texts, _texts(len(anchors), numbers, errors, ""))
+        return "(numbers: positions in the schema)" if shortened else ""
+    if errors is not None and np.isfinite(errors).any():
+        room = int(np.clip(_COVERED * area / max(covered / len(texts), 1.0), 3, _WORST))
+        worst = np.argsort(-np.nan_to_num(np.asarray(errors, dtype=float), nan=-1.0))[:room]
+        kept = {int(k) for k in worst}
+        _draw_labels(pen, gt, pred, [text if k in kept else "" for k, text in enumerate(texts)])
+        return f"(labels: the {len(kept)} largest errors of {len(texts)})"
+    written, _ = _draw_labels(pen, gt, pred, [str(k) for k in range(len(texts))], crowded=True)
+    return f"(numbers: positions in the schema, {written} of {len(texts)})"
+
+
+def _draw_labels(
+    pen: Pen,
+    gt: np.ndarray | None,
+    pred: np.ndarray | None,
+    texts: list[str],
+    short: list[str] | None = None,
+    crowded: bool = False,
+) -> tuple[int, int]:
+    """Write texts beside their points, where they cover as little as possible of marks and other texts.
+
+    A text that finds no free place gives way to its ``short`` form; with ``crowded``, it is left out.
+    Returns how many were written, and how many of them in short.
+    """
+    written = shortened = 0
     marks = np.concatenate([points for points in (gt, pred) if points is not None])
     marks = marks[np.isfinite(marks).all(1)]
     anchors = pred if gt is None else gt if pred is None else np.where(np.isnan(gt), pred, gt)
     taken = np.concatenate([marks - pen.radius, marks + pen.radius], axis=1)
     limit = np.array(pen.canvas.shape[1::-1])
-    for anchor, text in zip(anchors, texts, strict=True):
+    for k, (anchor, text) in enumerate(zip(anchors, texts, strict=True)):
         if not text or not np.isfinite(anchor).all() or (anchor < 0).any() or (anchor > limit).any():
             continue
-        boxes = _candidate_boxes(anchor, pen.text_size(text), 1.5 * pen.radius)
-        cost = [_overlap(box, taken) + 4 * _outside(box, limit) for box in boxes]
-        box = boxes[int(np.argmin(cost))]
+        box, cost = _best_box(pen, anchor, text, taken, limit)
+        if cost > _SHARED and short is not None:
+            text, shortened = short[k], shortened + 1
+            box, cost = _best_box(pen, anchor, text, taken, limit)
+        if cost > _SHARED and crowded:
+            continue
         pen.text(text, box[0], box[1])
+        written += 1
         taken = np.concatenate([taken, box[None]])
+    return written, shortened
+
+
+def _best_box(
+    pen: Pen, anchor: np.ndarray, text: str, taken: np.ndarray, limit: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Return the best box for a text beside a point, and the share of it that covers something."""
+    boxes = _candidate_boxes(anchor, pen.text_size(text), 1.5 * pen.radius)
+    cost = [_overlap(box, taken) + 4 * _outside(box, limit) for box in boxes]
+    best = int(np.argmin(cost))
+    return boxes[best], cost[best] / max(float((boxes[best][2:] - boxes[best][:2]).prod()), 1e-9)
 
 
 def _candidate_boxes(anchor: np.ndarray, size: tuple[int, int], gap: float) -> np.ndarray:
@@ -230,10 +333,9 @@ def _outside(box: np.ndarray, limit: np.ndarray) -> float:
     return float((box[2:] - box[:2]).prod() - inside)
 
 
-def _band(pen: Pen, caption: str, has_gt: bool, has_pred: bool) -> np.ndarray:
+def _band(pen: Pen, caption: str, entries: list[tuple[str, Callable]]) -> np.ndarray:
     """Return a dark band that explains the marks drawn and holds the caption, as wide as the image."""
     width = pen.canvas.shape[1]
-    entries = [("annotated", Pen.ring)] * has_gt + [("predicted", Pen.cross)] * has_pred
     line = pen.text_size("Ag")[1]
     height = round(1.6 * line)
     words = _wrap(pen, caption, width - line)

@@ -205,12 +205,12 @@ def test_a_slip_in_the_config_is_named(lab, old, new, message):
     [
         ({"train_cfg.max_epoch": 3}, ConfigError, "no key 'max_epoch'. Did you mean max_epochs"),
         ({"model_.head": 3}, ConfigError, "no key 'model_'. Did you mean model"),
-        ({"model.backbone.channels": 3}, TypeError, "UNet.* unexpected keyword argument 'channels'"),
-        ({"model.head.codec.radius": 3}, TypeError, "Codec.* unexpected keyword argument 'radius'"),
-        ({"train_dataloader.dataset.folder": "x"}, TypeError, "LandmarkDataset.* unexpected .* 'folder'"),
+        ({"model.backbone.channels": 3}, ConfigError, "UNet.* unexpected keyword argument 'channels'"),
+        ({"model.head.codec.radius": 3}, ConfigError, "Codec.* unexpected keyword argument 'radius'"),
+        ({"train_dataloader.dataset.folder": "x"}, ConfigError, "LandmarkDataset.* unexpected .* 'folder'"),
         (
             {"val_evaluator.threshold": 2},
-            TypeError,
+            ConfigError,
             "LandmarkMetric.* unexpected keyword argument 'threshold'",
         ),
         ({"model.test_cfg": dict(flop=True)}, ValueError, r"test_cfg has unknown keys \['flop'\]"),

@@ -13,6 +13,7 @@ from mmlandmark import apis
 from mmlandmark.apis import prepare_config, train_config
 from mmlandmark.engine import ConfigError, LandmarkRunner, latest_checkpoint
 from mmlandmark.engine.hooks import EpochSeedHook
+from mmlandmark.registry import DATASETS
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
 
@@ -296,7 +297,8 @@ def test_several_metrics_at_once(trained, tmp_path):
 
 def test_flip_is_an_average_of_both_images(trained, tmp_path):
     # Two landmarks of a side view that swap: enough to see that the pairs of the schema are used.
-    paired = dict(name="paired", landmarks=[f"point_{i}" for i in range(19)], flip_pairs=[[0, 1]])
+    names = DATASETS.build(trained.config().test_dataloader.dataset).metainfo["landmark_names"]
+    paired = dict(name="paired", landmarks=names, flip_pairs=[[0, 1]])
 
     def predictions(name, **overrides):
         config = trained.config(work_dir=str(tmp_path / name), **overrides)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets import LandmarkDataset, PhantomDataset
-from mmlandmark.datasets.check_report import one_line, to_markdown
+from mmlandmark.datasets.check_report import one_line, to_html, to_markdown
 from mmlandmark.datasets.checks import Thresholds, check_dataset
 from mmlandmark.datasets.releases import Isbi2015Cephalogram, SpineAasce2019
 from mmlandmark.datasets.shape_model import align
@@ -269,6 +269,44 @@ def test_tool_writes_both_reports(tmp_path, capsys):
     assert run_tool(capsys, *arguments, "--fail-on", "error")[0] == 0
     options = ["--options", "chain=0.999", "shape=1000.0", "landmark=1000.0"]
     assert "nothing was found" in run_tool(capsys, *arguments, *options)[1].out
+
+
+def test_tool_draws_what_it_found_and_fails_on_errors(tmp_path, capsys, monkeypatch):
+    points = ladder()
+    points[3, [4, 5]], points[8, 2] = points[3, [5, 4]], (0, 0)
+    dataset(tmp_path / "t", points)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--ann-file", "a.json", "--data-root", "t"]
+    code, output = run_tool(capsys, *arguments)
+    assert code == 1
+    assert "1 error, 1 warning (30 in all; schema ladder, 12 landmarks)" in output.out
+    folder = tmp_path / "work_dirs" / "check" / "LandmarkDataset_t_a.json"
+    report = (folder / "report.md").read_text()
+    assert "landmark 2 (left1) at (0.0, 0.0) is a corner of the image" in report
+    for picture in ("pictures/all_t3.png", "pictures/all_t8.png", "pictures/points_of_all.png"):
+        assert picture in report
+        assert cv2.imread(str(folder / picture)).shape[1] > 100
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 3
+    assert "write null (JSON)" in page
+    assert run_tool(capsys, *arguments, "--fail-on", "never")[0] == 0
+    code, output = run_tool(capsys, *arguments, "--no-images", "--out", "other")
+    assert code == 1
+    assert not (tmp_path / "other" / "pictures").exists()
+
+
+def test_names_in_a_report_are_text(tmp_path):
+    report = check_dataset(dict(train=dataset(tmp_path / "t", ladder())))
+    finding = dict(
+        check="spacing", sample_id="<b>x|y", message="[a](b) <script>", split="a|b", source="", image="",
+        severity="warning", advice="x", landmarks=[], score=0.0,
+    )  # fmt: skip
+    report.update(findings=[finding], severities=dict(error=0, warning=1, note=0))
+    page, text = to_html(report, "<title>"), to_markdown(report, "<title>")
+    assert "<script>" not in page + text
+    assert "<b>" not in page
+    assert "&lt;title&gt;" in page
+    assert "&lt;title&gt;" in text
 
 
 def test_tool_reads_the_datasets_of_a_config(tmp_path, capsys):

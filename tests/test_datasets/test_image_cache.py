@@ -45,6 +45,7 @@ def same(a: LoadedImage, b: LoadedImage) -> bool:
         and a.ori_shape == b.ori_shape
         and np.array_equal(a.img_from_original, b.img_from_original)
         and a.spacing == b.spacing
+        and (a.value_range, a.bits) == (b.value_range, b.bits)
     )
 
 

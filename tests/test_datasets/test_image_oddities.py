@@ -225,6 +225,14 @@ def test_dicom_without_pixels(tmp_path):
         image_shape(path)
 
 
+def test_half_of_a_nifti_pair_is_no_volume(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    pair = nibabel.Nifti1Pair(np.zeros((9, 9, 9), np.uint8), np.eye(4))
+    nibabel.save(pair, tmp_path / "a.img")
+    with pytest.raises(ValueError, match=r"a\.hdr.*pair.*store both as one \.nii"):
+        read_image(tmp_path / "a.hdr")
+
+
 # ---- MetaImage and NRRD -----------------------------------------------------------------------------
 
 

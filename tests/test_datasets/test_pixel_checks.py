@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlandmark.datasets import LandmarkDataset, PhantomDataset, RepeatDataset
+from mmlandmark.datasets import LandmarkDataset, PhantomDataset, RepeatDataset, pixel_checks
 from mmlandmark.datasets.check_kinds import KINDS
 from mmlandmark.datasets.pixel_checks import pixel_findings
 
@@ -120,6 +120,12 @@ def test_remarks_of_the_reader(tmp_path):
     jpeg = cv2.imencode(".jpg", picture())[1].tobytes()
     found = pixel_findings(build(tmp_path, {"a.png": jpeg}))
     assert checks(found) == ["misnamed file"]
+
+
+def test_large_images_are_fewer(tmp_path, monkeypatch):
+    images = {f"{i:02}.png": np.full((4, 4), i, np.uint8) for i in range(8)}
+    monkeypatch.setattr(pixel_checks, "MAX_PIXELS", 3 * 16 - 1)
+    assert [f.sample_id for f in pixel_findings(build(tmp_path, images))] == ["00.png", "01.png", "02.png"]
 
 
 def test_only_a_few_are_read(tmp_path):

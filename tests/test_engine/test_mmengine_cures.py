@@ -18,6 +18,7 @@ from torch import nn
 
 from mmlandmark.apis import train_config
 from mmlandmark.engine import AutocastOptimWrapper, load_config, mmengine_cures
+from mmlandmark.models.heads import HeatmapHead
 from mmlandmark.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
@@ -253,12 +254,54 @@ def test_a_cpu_that_is_slow_in_bfloat16_is_told_once(monkeypatch, supported, dty
         with wrapper.optim_context(model):
             model(torch.rand(8, 4))
     assert len(lines) == told
-    assert all("optim_wrapper.dtype=float32" in line for line in lines)
+    assert all("optim_wrapper.dtype=auto" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("supported", "expected"), [(False, "float32"), (True, "bfloat16"), (None, "bfloat16")]
+)
+def test_training_takes_what_the_processor_is_made_for(tmp_path, monkeypatch, capsys, supported, expected):
+    monkeypatch.setattr("mmlandmark.engine.optim_wrapper.has_bfloat16", lambda: supported)
+    config = tiny_config(tmp_path, max_epochs=1, log_level="INFO")
+    config.optim_wrapper.type = "AutocastOptimWrapper"
+    seen = []
+    monkeypatch.setattr(
+        "mmlandmark.models.heads.HeatmapHead.forward", _noting(HeatmapHead.forward, seen.append)
+    )
+    train_config(config)
+    assert load_checkpoint(tmp_path / "epoch_1.pth")["meta"]["precision"] == expected
+    assert seen[0] == getattr(torch, expected)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  device")]
+    assert f", {expected}" in line
+    assert ("no instructions for bfloat16" in line) == (supported is False)
+
+
+def _noting(forward, note):
+    def noted(self, features, *args, **kwargs):
+        maps = forward(self, features, *args, **kwargs)
+        note(maps[0].dtype)
+        return maps
+
+    return noted
+
+
+def test_a_gpu_computes_in_bfloat16_whatever_the_processor_is(monkeypatch):
+    monkeypatch.setattr("mmlandmark.engine.optim_wrapper.has_bfloat16", lambda: False)
+    wrapper = AutocastOptimWrapper(optimizer=torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1))
+    assert wrapper.precision("cuda") == "bfloat16"
+    assert wrapper.precision() == "float32"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here AmpOptimWrapper works")
+def test_loss_scaling_without_a_gpu_says_what_to_use():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    with pytest.raises(ValueError, match="AutocastOptimWrapper trains in bfloat16 on any device"):
+        OPTIM_WRAPPERS.build(dict(type="AmpOptimWrapper", optimizer=optimizer))
 
 
 def test_autocast_wants_no_loss_scaling():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    with pytest.raises(ValueError, match="'bfloat16' or 'float32', got 'float16'"):
+    with pytest.raises(ValueError, match=r"'bfloat16', 'float32'.*got 'float16'"):
         AutocastOptimWrapper(optimizer=optimizer, dtype="float16")
 
 
@@ -273,7 +316,7 @@ def test_a_run_in_autocast_trains(tmp_path, monkeypatch):
 
     monkeypatch.setattr(nn.Conv2d, "forward", forward)
     config = tiny_config(tmp_path, max_epochs=1)
-    config.optim_wrapper.type = "AutocastOptimWrapper"
+    config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="bfloat16")
     train_config(config)
     assert (True, torch.bfloat16) in seen
     assert (True, torch.float32) not in seen

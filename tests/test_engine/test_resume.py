@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint
 from mmlandmark.testing import phantom_dataloader, tiny_config
@@ -57,6 +58,52 @@ def test_four_epochs_equal_two_and_two(tmp_path, hooks, workers):
     torch.testing.assert_close(
         logs[0]["train/loss"]["__history_buffer__"], logs[1]["train/loss"]["__history_buffer__"]
     )
+
+
+ROTATIONS: dict[str, list[float]] = {}
+
+
+class KeepRotations(Hook):
+    """Note how every sample was turned, in the order in which they came, and what a network would draw."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        for sample in data_batch["data_samples"]:
+            ROTATIONS.setdefault(sample.sample_id, []).append(float(sample.input_from_original[0, 1]))
+        ROTATIONS.setdefault("torch", []).append(float(torch.rand(())))
+
+
+def run_iterations(folder, iterations, sampler, workers, resume=False):
+    """Train for some of 8 iterations; 4 samples in batches of 2 make 4 passes."""
+    loader = phantom_dataloader(num_workers=workers)
+    loader["sampler"] = dict(type=sampler, shuffle=True)
+    config = tiny_config(
+        folder, resume=resume, train_dataloader=loader, custom_hooks=[dict(type=KeepRotations)]
+    )
+    config.experiment_name = f"{folder}_{iterations}_{resume}"
+    config.train_cfg = dict(by_epoch=False, max_iters=8, val_interval=8)
+    config.param_scheduler = []
+    config.log_processor = dict(by_epoch=False)
+    config.default_hooks.checkpoint = dict(type="CheckpointHook", interval=2, by_epoch=False)
+    ROTATIONS.clear()
+    runner = LandmarkRunner.from_cfg(config)
+    runner.train_loop._max_iters = iterations
+    runner.train()
+    return load_checkpoint(latest_checkpoint(folder)), copy.deepcopy(ROTATIONS)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("sampler", ["InfiniteSampler", "DefaultSampler"])
+def test_iterations_draw_anew_in_every_pass_and_resume_to_the_same(tmp_path, monkeypatch, sampler, workers):
+    monkeypatch.setattr("mmengine.runner.loops.time.sleep", lambda seconds: None)  # 2 s between two passes
+    whole, turns = run_iterations(tmp_path / "whole", 8, sampler, workers)
+    assert {name: len(set(values)) for name, values in turns.items()} == {
+        **{f"ceph_0_{n:06d}": 4 for n in range(4)},
+        "torch": 8,
+    }
+    _, first = run_iterations(tmp_path / "parts", 4, sampler, workers)
+    parts, second = run_iterations(tmp_path / "parts", 8, sampler, workers, resume=True)
+    assert {name: first[name] + second[name] for name in turns} == turns
+    assert_same(whole, parts)
 
 
 def test_worker_count_changes_nothing(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmlandmark.evaluation import LandmarkMetric
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample
 
@@ -91,3 +92,42 @@ def test_channels_last_reaches_every_member():
 def test_too_few_members():
     with pytest.raises(ValueError, match="at least 1 member, got 0"):
         ensemble(members=0)
+
+
+ALONE = dict(type="LandmarkDetector", **DETECTOR)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ALONE,
+        dict(ALONE, test_cfg=dict(flip=True)),
+        dict(ALONE, test_cfg=dict(views=[dict(), dict(rotation=10)])),
+        dict(ALONE, head=dict(DETECTOR["head"], num_readers=2)),
+        dict(type="EnsembleDetector", members=2, **DETECTOR),
+        dict(type="MixedEnsemble", detectors=[ALONE, ALONE]),
+        dict(type="MixedEnsemble", detectors=[ALONE, ALONE], average="heatmaps"),
+    ],
+    ids=["alone", "flip", "views", "readers", "ensemble", "points", "heatmaps"],
+)
+def test_a_weight_that_is_not_a_number_is_no_prediction(config):
+    torch.manual_seed(0)
+    model = MODELS.build(config).eval()
+    with torch.no_grad():
+        # The last convolution's bias of one landmark, of the last member where there are several.
+        last = [value for name, value in model.named_parameters() if name.endswith("convs.0.bias")][-1]
+        last[1] = torch.nan
+    found = samples(3)
+    for sample in found:
+        sample.set_metainfo(dict(flip_pairs=((0, 2),)))
+    with torch.no_grad():
+        found = model(torch.rand(3, 1, 32, 40), found, "predict")
+    metric = LandmarkMetric(unit="px")
+    metric.process(None, [sample.to_dict() for sample in found])
+    values = metric.evaluate(3)
+    for sample in found:
+        assert sample.pred_landmarks.isnan().all(1).tolist() == [False, True, False]
+        assert sample.pred_scores[1] == 0
+        assert (sample.pred_scores[[0, 2]] > 0).all()
+    assert values["num_missing_pred"] == 3
+    assert values["num_annotated"] == 9

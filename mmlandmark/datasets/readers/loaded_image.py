@@ -67,7 +67,8 @@ class LoadedImage:
         ori_shape: (*S) of the image in the file, which ``array`` may be a reduction or a reordering of.
         img_from_original: (D+1, D+1) maps original pixels, as stored, to pixels of ``array``.
         world_from_original: (D+1, D+1) maps original pixels to mm, as far as the file says, or None.
-        value_range: (black, white) in values of ``array``.
+        value_range: (black, white) in values of ``array``; None takes 0 and the largest value of an integer
+            dtype, for floats 0 and 1.
         bits: How many bits the largest value has, by which ``value_range`` is known; None for floats.
         remarks: What the reader did not follow.
     """
@@ -76,9 +77,15 @@ class LoadedImage:
     ori_shape: tuple[int, ...]
     img_from_original: np.ndarray
     world_from_original: np.ndarray | None = None
-    value_range: tuple[float, float] = (0.0, 1.0)
+    value_range: tuple[float, float] = None  # type: ignore[assignment]
     bits: int | None = None
     remarks: tuple[Remark, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.value_range is None:
+            bits = white_bits(self.array.dtype) if self.bits is None else self.bits
+            object.__setattr__(self, "value_range", range_of_bits(bits))
+            object.__setattr__(self, "bits", bits)
 
     @property
     def spacing(self) -> tuple[float, ...] | None:

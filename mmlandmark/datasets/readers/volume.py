@@ -207,6 +207,8 @@ def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
     data = path.read_bytes()
     if data[:2] == b"\x1f\x8b":
         data = gzip.decompress(data)  # in full, so that its checksum is compared
+    if data[344:348] == b"ni1\0" or data[4:8] == b"ni2\0":
+        raise ValueError("it is the header of a pair .hdr and .img: store both as one .nii")
     two = 540 in (struct.unpack("<i", data[:4])[0], struct.unpack(">i", data[:4])[0])
     image = (nibabel.Nifti2Image if two else nibabel.Nifti1Image).from_bytes(data)
     array = np.asanyarray(image.dataobj)

@@ -116,6 +116,8 @@ class BaseDetector(BaseModel):
         """Fill ``pred_landmarks`` (original pixels) and ``pred_scores`` into every sample.
 
         With several readers these are their mean and the lowest peak, and ``pred_readings`` is filled too.
+        A landmark that a view, a member of an ensemble or a reader does not find is not predicted: its point
+        is NaN and its score 0.
         """
         if data_samples is None:
             size = tuple(inputs.shape[2:])
@@ -130,7 +132,8 @@ class BaseDetector(BaseModel):
             own = points[i].cpu()
             readings = sample.to_original(own) if "input_from_original" in sample else own
             sample.pred_landmarks = readings.mean(0)
-            sample.pred_scores = scores[i].amin(0).cpu()
+            found = torch.isfinite(sample.pred_landmarks).all(-1)
+            sample.pred_scores = torch.where(found, scores[i].amin(0).cpu(), 0)
             if readers > 1:
                 sample.pred_readings = readings
             if self.test_cfg["keep_heatmaps"]:

@@ -1,0 +1,67 @@
+"""Samplers that tell the data which pass over it they are in, so that every pass draws anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.dataset import sampler
+
+from mmlandmark.datasets.dataset_wrappers import RepeatDataset, set_epoch
+from mmlandmark.registry import DATA_SAMPLERS, DATASETS
+
+
+@DATA_SAMPLERS.register_module()
+class DefaultSampler(sampler.DefaultSampler):
+    """MMEngine's sampler, of which a loop that counts iterations gets other random draws in every pass.
+
+    Such a loop has no epochs; all it does between two passes is to tell the sampler.
+    """
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the pass for the order of the samples, and for what is drawn for each."""
+        super().set_epoch(epoch)
+        set_epoch(self.dataset, epoch)
+
+
+@DATA_SAMPLERS.register_module()
+class InfiniteSampler(sampler.InfiniteSampler):
+    """MMEngine's sampler without end, whose indices count on from pass to pass.
+
+    A worker may load the next pass already while the network is in the last; so the index itself carries the
+    pass, and :class:`EndlessDataset` reads it.
+    """
+
+    def _infinite_indices(self) -> Iterator[int]:
+        for position, index in enumerate(super()._infinite_indices()):
+            yield index + position // self.size * self.size
+
+
+@DATASETS.register_module()
+class EndlessDataset(RepeatDataset):
+    """A dataset that is passed over for ever, each time with other random draws.
+
+    Its length is that of one pass, for the sampler; indices may be larger.
+
+    Args:
+        dataset: Dataset, wrapper, or the config of one.
+        lazy_init: Read nothing before it is needed.
+    """
+
+    def __init__(self, dataset: Any, lazy_init: bool = False) -> None:
+        super().__init__(dataset, times=1, lazy_init=lazy_init)
+
+    def __getitem__(self, idx: int) -> Any:
+        """Return sample ``idx % len(dataset)`` in pass ``idx // len(dataset)``."""
+        return self.in_pass(*divmod(idx, len(self)))
+
+
+def without_end(loader: Any) -> Any:
+    """Return a loader's config whose dataset goes with a sampler that never ends."""
+    if not isinstance(loader, dict) or not isinstance(loader.get("sampler"), dict):
+        return loader
+    kind = loader["sampler"].get("type")
+    kind = DATA_SAMPLERS.get(kind) if isinstance(kind, str) else kind
+    if not isinstance(kind, type) or not issubclass(kind, InfiniteSampler):
+        return loader
+    return dict(loader, dataset=dict(type=EndlessDataset, dataset=loader["dataset"]))

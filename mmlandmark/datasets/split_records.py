@@ -1,0 +1,111 @@
+"""The records of a run's splits as arrays: what can be known before any image is loaded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Subset
+
+from mmlandmark.datasets.check_cases import Cases, role
+from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+
+
+@dataclass(frozen=True)
+class SplitRecords:
+    """The rows of one split in the cases of all.
+
+    Attributes:
+        cases: Records of all splits, N of this one.
+        rows: (N,) indices of this split in ``cases``.
+        annotated: (N, K) bool: annotated and not absent, so that a metric looks at it.
+        counts: (N, K) bool: besides, of a weight above 0, so that a loss looks at it.
+        read: (N, K) bool: as ``counts``, but marked by at least one reader where several are on record.
+    """
+
+    cases: Cases
+    rows: np.ndarray
+    annotated: np.ndarray
+    counts: np.ndarray
+    read: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """N records as the data set reads them."""
+        return [self.cases.records[row] for row in self.rows]
+
+    @property
+    def points(self) -> np.ndarray:
+        """(N, K, D) landmarks in original pixels, NaN where missing."""
+        return self.cases.points[self.rows]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(N, D) size of the images (width, height[, depth]), NaN where it is not known without decoding."""
+        return self.cases.sizes[self.rows]
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """(N, D) mm per pixel, NaN where not known."""
+        return self.cases.spacing[self.rows]
+
+
+def read_splits(datasets: Mapping[str, Any], seconds: float) -> dict[str, SplitRecords]:
+    """Read the records of several splits of one set of landmarks; no image is decoded.
+
+    Args:
+        datasets: Data sets, or wrappers around them, by the name of their split. A split with a data set of
+            another kind than :class:`LandmarkDataset` inside is left out.
+        seconds: Time after which no image file is opened any more.
+    """
+    parts: dict[str, LandmarkDataset] = {}
+    for name, dataset in datasets.items():
+        leaves = landmark_datasets(dataset)
+        if leaves:
+            parts.update({f"{name}[{i}]" if len(leaves) > 1 else name: leaf for i, leaf in enumerate(leaves)})
+    if not parts:
+        return {}
+    cases = Cases(parts, images=False, deadline=time.monotonic() + seconds)
+    splits = {}
+    for name in dict.fromkeys(role(part) for part in parts):
+        rows = np.array([n for n, split in enumerate(cases.splits) if role(split) == name])
+        splits[name] = SplitRecords(cases, rows, *_looked_at(cases, rows))
+    return splits
+
+
+def landmark_datasets(dataset: Any) -> list[LandmarkDataset]:
+    """Return the data sets that a wrapper yields the samples of, once each; empty if one is of another kind.
+
+    A ``torch.utils.data.Subset`` counts with its part only.
+    """
+    if isinstance(dataset, LandmarkDataset):
+        return [dataset]
+    if isinstance(dataset, Subset) and isinstance(dataset.dataset, LandmarkDataset):
+        return [dataset.dataset.get_subset(list(dataset.indices))]
+    inner = list(getattr(dataset, "datasets", ()))
+    if not inner and not isinstance(dataset, Subset) and getattr(dataset, "dataset", None) is not None:
+        inner = [dataset.dataset]
+    found = [landmark_datasets(part) for part in inner]
+    return [leaf for part in found for leaf in part] if all(found) else []
+
+
+def _looked_at(cases: Cases, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (N, K) ``annotated``, ``counts`` and ``read`` of some rows."""
+    points = cases.points[rows]
+    annotated, weighed = np.isfinite(points).all(2), np.ones(points.shape[:2], dtype=bool)
+    read = annotated.copy()
+    for n, record in enumerate(cases.records[row] for row in rows):
+        if record.get("visibility") is not None:
+            annotated[n] &= np.asarray(record["visibility"]) > 0
+        if record.get("weights") is not None:
+            weighed[n] = np.asarray(record["weights"]) > 0
+        read[n] = annotated[n]
+        if record.get("readings") is not None:
+            read[n] = np.isfinite(record["readings"]).all(2).any(0)
+    return annotated, annotated & weighed, read & weighed

@@ -1,0 +1,49 @@
+"""``compile`` in a config: what of a detector torch.compile is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmlandmark.engine.config import ConfigError
+from mmlandmark.models.detectors import DistilledDetector, MultiTaskDetector
+
+
+def compile_networks(runner: Runner) -> None:
+    """Compile a detector's networks in place, as the config's ``compile`` says.
+
+    MMEngine compiles the whole training step, with the samples' matrices and names in it, which torch.compile
+    cannot follow. Here every part that computes on tensors is compiled by itself: backbone, neck and head, of
+    every member. Names of weights stay what they are, so checkpoints fit without ``compile``.
+
+    Args:
+        runner: Its config's ``compile`` is True, or a dict of arguments of :meth:`torch.nn.Module.compile`
+            (``backend``, ``mode``); nothing happens where it is absent or False.
+
+    Raises:
+        ConfigError: It is neither, or the model listens to modules inside of its networks.
+    """
+    options = runner.cfg.get("compile", None)
+    if options is None or options is False:
+        return
+    if options is not True and not isinstance(options, dict):
+        raise ConfigError(
+            f"compile must be True, False or a dict of arguments of torch.compile, got {options!r}"
+        )
+    model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if isinstance(model, DistilledDetector | MultiTaskDetector):
+        raise ConfigError(
+            f"compile does not go with {type(model).__name__}: it listens to modules inside of its network, "
+            "which a compiled network does not call one by one; leave compile out"
+        )
+    networks = [
+        part
+        for detector in getattr(model, "members", None) or [model]
+        for name, part in detector.named_children()
+        if name != "data_preprocessor"
+    ]
+    for part in networks:
+        part.compile(**({} if options is True else options))
+    runner.logger.info(f"compiled with torch.compile: {len(networks)} networks; the first steps take longer")

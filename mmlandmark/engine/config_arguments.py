@@ -1,0 +1,130 @@
+"""Whether the sections of a config say what the classes they name understand."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+from torch.utils.data import DataLoader
+
+from mmlandmark import registry
+from mmlandmark.utils.near_names import near_name
+
+# Whoever builds these takes out some keys for itself first, so that only slips of known keys are told.
+_OPEN = ("optim_wrapper", "param_scheduler", "default_hooks", "custom_hooks", "visualizer", "vis_backends")
+_OF_CONFIGS = {"type", "_scope_", "_delete_"}
+
+
+def wrong_arguments(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the sections of a config: the place, the class and the nearest argument.
+
+    A key is wrong if the class that the section's ``type`` names does not take it. Where a class hands
+    further arguments on, and in sections that their builder takes keys out of, it is so only if it is near
+    one that the class takes.
+
+    Args:
+        config: A whole config.
+    """
+    for key, section in config.items():
+        known = _untyped(key, section)
+        if known is not None:
+            yield from _compared(key, section, *known)
+        yield from _walk(key, section)
+
+
+def _walk(where: str, node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        if isinstance(node.get("type"), str) or inspect.isclass(node.get("type")):
+            names, known, complete = _arguments(node["type"])
+            if known:
+                complete = complete and where.split(".")[0].split("[")[0] not in _OPEN
+                yield from _compared(where, node, names, known, complete)
+        for key, value in node.items():
+            yield from _walk(f"{where}.{key}", value)
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from _walk(f"{where}[{index}]", value)
+
+
+def _compared(
+    where: str, section: Mapping, name: str, known: frozenset[str], complete: bool
+) -> Iterator[str]:
+    for key in section:
+        if key in known or key in _OF_CONFIGS:
+            continue
+        wrong = f"{where} ({name}) got an unexpected keyword argument {key!r}"
+        near = near_name(str(key), known)
+        if near is not None:
+            yield f"{wrong}; did you mean {near!r}?"
+        elif complete:
+            yield f"{wrong}; it takes {', '.join(sorted(known)) or 'none'}"
+
+
+def _arguments(kind: Any) -> tuple[str, frozenset[str], bool]:
+    """Return the name of what a ``type`` stands for, the arguments it takes, and whether these are all."""
+    found = [kind] if inspect.isclass(kind) else _registered(kind)
+    known: set[str] = set()
+    complete = bool(found)
+    for one in found:
+        own, whole = arguments_of(one)
+        known |= own
+        complete = complete and whole
+    name = getattr(kind, "__name__", str(kind))
+    return name, frozenset(known), complete
+
+
+def arguments_of(kind: Any) -> tuple[set[str], bool]:
+    """Return the names of what a class or function takes, and whether these are all.
+
+    Through ``**kwargs`` the classes above are asked; that they are all is certain only without it, since
+    further arguments may go elsewhere.
+    """
+    inits = [vars(base)["__init__"] for base in getattr(kind, "__mro__", ()) if "__init__" in vars(base)]
+    known: set[str] = set()
+    for number, step in enumerate(inits if inspect.isclass(kind) else [kind]):
+        if step is object.__init__:
+            return known, number == 0
+        parameters = inspect.signature(step).parameters.values()
+        known |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} - {"self"}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return known, number == 0
+    return known, False
+
+
+def _registered(name: str) -> list[Any]:
+    """Return what is registered under a name, wherever, or lies at a dotted path."""
+    if "." in name:
+        with contextlib.suppress(registry.NotRegisteredError):
+            return [registry.MODELS.get(name)]
+        return []
+    found = []
+    for one in vars(registry).values():
+        if isinstance(one, registry.Registry):
+            one.import_from_location()
+            upper = {} if one.parent is None else one.parent.module_dict
+            found.append(one.module_dict.get(name, upper.get(name)))
+    return [one for one in found if inspect.isclass(one) or inspect.isfunction(one)]
+
+
+def _untyped(key: str, section: Any) -> tuple[str, frozenset[str], bool] | None:
+    """Return what a section without ``type`` stands for, likewise."""
+    if not isinstance(section, Mapping) or "type" in section:
+        return None
+    if key.endswith("_dataloader"):
+        more = {"dataset", "num_batch_per_epoch", "disable_subprocess_warning"}
+        return "DataLoader", frozenset(inspect.signature(DataLoader.__init__).parameters) | more, False
+    if key == "train_cfg":
+        loop = EpochBasedTrainLoop if section.get("by_epoch", True) else IterBasedTrainLoop
+        return loop.__name__, frozenset(arguments_of(loop)[0] | {"by_epoch"}), True
+    loops = {"val_cfg": ValLoop, "test_cfg": TestLoop, "log_processor": LogProcessor}
+    if key in loops:
+        return loops[key].__name__, frozenset(arguments_of(loops[key])[0]), True
+    if key == "randomness":
+        return "the runner", frozenset(inspect.signature(Runner.set_randomness).parameters) - {"self"}, True
+    if key == "env_cfg":
+        known = "cudnn_benchmark mp_cfg dist_cfg resource_limit keep_freed_memory verbose"
+        return "the runner", frozenset(known.split()), False
+    return None

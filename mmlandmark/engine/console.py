@@ -1,0 +1,237 @@
+"""What a run says on the terminal: a few lines for people. Everything goes to the log file."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from mmlandmark.engine.data_checks import SplitData, check_data
+from mmlandmark.engine.optim_wrapper import AutocastOptimWrapper, precision_of
+from mmlandmark.evaluation.metrics import LandmarkMetric
+
+QUIET_SECONDS = 10.0  # epochs without a validation are told at most this often
+_OF_MMENGINE = ("will be deprecated in future",)  # notices about MMEngine's own code, of no use to a user
+
+
+class ConsoleFilter(logging.Filter):
+    """Let through what is said for people, and every warning and error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the terminal shows a record."""
+        if record.levelno >= logging.WARNING:
+            return not any(text in record.getMessage() for text in _OF_MMENGINE)
+        return getattr(record, "console", False)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """The message alone; a warning or an error begins with that word."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        text = record.getMessage()
+        return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
+
+
+def quieten(logger: logging.Logger) -> None:
+    """Let a logger's terminal show a few lines; its files are left as they are."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            handler.addFilter(ConsoleFilter())
+            handler.setFormatter(ConsoleFormatter())
+
+
+def say(logger: logging.Logger, text: str) -> None:
+    """Log a line that the terminal shows too."""
+    logger.info(text, extra=dict(console=True))
+
+
+def begin(runner: Runner, doing: str) -> None:
+    """Check a run's data, and let it tell how it goes.
+
+    Args:
+        runner: As it is before its loops are built.
+        doing: ``train``, ``val`` or ``test``.
+
+    Raises:
+        FileNotFoundError: See :func:`~mmlandmark.engine.data_checks.check_data`.
+        ValueError: Likewise.
+    """
+    splits = check_data(runner, doing)
+    runner._hooks[:] = [hook for hook in runner._hooks if not isinstance(hook, ConsoleHook)]
+    runner.register_hook(ConsoleHook(splits), priority="LOWEST")
+
+
+class ConsoleHook(Hook):
+    """Say what is trained, on what, for how long and where; then one line per validation.
+
+    Epochs without one are told every :data:`QUIET_SECONDS`.
+
+    Args:
+        splits: The run's data, see :func:`~mmlandmark.engine.data_checks.check_data`.
+    """
+
+    def __init__(self, splits: Mapping[str, SplitData]) -> None:
+        self.splits = dict(splits)
+        self._best: float | None = None
+        self._begun = self._told = time.monotonic()
+        self._first = 0
+
+    def before_train(self, runner: Runner) -> None:
+        """Say what is about to be trained."""
+        self._begun = self._told = time.monotonic()
+        self._first = runner.iter
+        self._head(runner, "train", ("train", "val"))
+        loader, loop = runner.train_dataloader, runner.train_loop
+        batch = f"batches of {_batch_size(loader)}" + f" on each of {get_world_size()}" * (
+            get_world_size() > 1
+        )
+        plan = (
+            f"{runner.max_iters} steps"
+            if isinstance(loop, IterBasedTrainLoop)
+            else f"{runner.max_epochs} epochs of {len(loader)} steps"
+        )
+        start = f", goes on after {self._position(runner)}" if runner.iter else ""
+        say(runner.logger, f"  plan    {plan}, {batch}{start}")
+        say(runner.logger, f"  folder  {_short(runner.work_dir)} (everything else is in the log there)")
+
+    def before_test(self, runner: Runner) -> None:
+        """Say what is about to be tested."""
+        self._head(runner, "test", ("test",))
+        say(runner.logger, f"  folder  {_short(runner.work_dir)} (everything else is in the log there)")
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Tell of an epoch that no validation follows."""
+        loop, done = runner.train_loop, runner.epoch + 1
+        if isinstance(loop, IterBasedTrainLoop):
+            return
+        last = done == loop.max_epochs
+        validated = done >= loop.val_begin and (done % loop.val_interval == 0 or last)
+        if not (validated and runner.val_loop is not None):
+            self._maybe_tell(runner, f"epoch {done}/{loop.max_epochs}", at_once=last)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Tell of a loop without epochs from time to time."""
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            self._maybe_tell(runner, f"step {runner.iter + 1}/{runner.max_iters}")
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Tell of a validation, in the line of its epoch."""
+        if runner._train_loop is None or isinstance(runner._train_loop, dict):
+            return
+        self._tell(runner, self._position(runner), self._measured(runner, metrics or {}))
+
+    def after_train(self, runner: Runner) -> None:
+        """Say how long it took."""
+        say(runner.logger, f"trained in {_time(time.monotonic() - self._begun)}: {_short(runner.work_dir)}")
+
+    def _head(self, runner: Runner, what: str, names: tuple[str, ...]) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        count = sum(p.numel() for p in model.parameters())
+        parts = [
+            type(getattr(model, k)).__name__ for k in ("backbone", "neck", "head") if getattr(model, k, None)
+        ]
+        kind = f"{type(model).__name__} ({', '.join(parts)})"
+        title = os.path.splitext(os.path.basename(runner.cfg.filename or ""))[0]
+        log = runner.logger
+        say(log, f"{what} {title}".rstrip())
+        size = f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count:,}"
+        say(log, f"  model   {kind}, {size} parameters")
+        say(log, f"  data    {self._data(names)}")
+        wrapper = runner.optim_wrapper if what == "train" else None
+        precision = "float32" if wrapper is None else precision_of(wrapper)
+        chosen = isinstance(wrapper, AutocastOptimWrapper) and wrapper.asked == "auto"
+        why = (
+            " (this processor has no instructions for bfloat16)" if chosen and precision == "float32" else ""
+        )
+        say(log, f"  device  {_device(model)}, {precision}{why}")
+
+    def _data(self, names: tuple[str, ...]) -> str:
+        said, landmarks, units = [], "", []
+        for name in names:
+            part = self.splits.get(name)
+            if part is None:
+                continue
+            lacking = 0 if part.split is None else int((~part.split.annotated.any(1)).sum())
+            text = f"{name} {len(part.loader.dataset)}"
+            said.append(text + (f" ({lacking} without annotation)" if lacking else ""))
+            if part.metainfo.get("num_landmarks"):
+                dims = part.metainfo.get("dims", 2)
+                landmarks = f"; {part.metainfo['num_landmarks']} landmarks in {dims}D"
+            units += [metric.unit for metric in part.metrics if isinstance(metric, LandmarkMetric)]
+        unit = f"; errors in {', '.join(dict.fromkeys(units))}" if units else ""
+        return ", ".join(said) + landmarks + unit
+
+    def _position(self, runner: Runner) -> str:
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            return f"step {runner.iter}/{runner.max_iters}"
+        return f"epoch {runner.epoch}/{runner.max_epochs}"
+
+    def _measured(self, runner: Runner, metrics: Mapping[str, float]) -> str:
+        units = {
+            (f"{m.prefix}/" if m.prefix else "") + "mre": "" if m.unit == "normalized" else f" {m.unit}"
+            for m in runner.val_evaluator.metrics
+            if isinstance(m, LandmarkMetric)
+        }
+        found = [(key, metrics[key]) for key in units if key in metrics]
+        if not found:
+            return "   ".join(f"{key} {float(value):.4g}" for key, value in list(metrics.items())[:3])
+        first = float(found[0][1])
+        self._best = first if self._best is None or first < self._best else self._best
+        texts = [f"{k.replace('mre', 'MRE')} {float(v):.4g}{units[k]}" for k, v in found]
+        return "   ".join(texts) + f" (best {self._best:.4g})"
+
+    def _maybe_tell(self, runner: Runner, position: str, at_once: bool = False) -> None:
+        if at_once or time.monotonic() - self._told >= QUIET_SECONDS:
+            self._tell(runner, position, "")
+
+    def _tell(self, runner: Runner, position: str, measured: str) -> None:
+        self._told = time.monotonic()
+        scalars = runner.message_hub.log_scalars
+        loss, rate = scalars.get("train/loss"), scalars.get("train/lr")
+        parts = [position]
+        if loss is not None:
+            parts.append(f"loss {loss.mean(len(runner.train_dataloader) or 1):.4g}")
+        parts += [measured] if measured else []
+        if rate is not None:
+            parts.append(f"lr {rate.current():.2g}")
+        # A hook after an epoch or a step comes before the loop has counted it.
+        done, left = runner.iter - self._first, runner.max_iters - runner.iter
+        if done > 0 and left > 0:
+            parts.append(f"ETA {_time((self._told - self._begun) / done * left)}")
+        say(runner.logger, "   ".join(parts))
+
+
+def _device(model: torch.nn.Module) -> str:
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if device.type == "cuda":
+        many = f" x {get_world_size()}" if get_world_size() > 1 else ""
+        return torch.cuda.get_device_name(device) + many
+    processes = f"{get_world_size()} processes of " if get_world_size() > 1 else ""
+    threads = torch.get_num_threads()
+    return f"{device.type.upper()}, {processes}{threads} thread{'s' if threads > 1 else ''}"
+
+
+def _batch_size(loader: Any) -> int:
+    return loader.batch_size or getattr(loader.batch_sampler, "batch_size", 1)
+
+
+def _short(path: str) -> str:
+    """Return a path as seen from here, where it lies below."""
+    near = os.path.relpath(path)
+    return path if near.startswith("..") else near
+
+
+def _time(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))

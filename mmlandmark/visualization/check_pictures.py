@@ -1,0 +1,137 @@
+"""Pictures for the report of a dataset check: the worst findings, and where the points sit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.datasets.image_io import read_image
+from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.structures.coordinates import apply_matrix
+from mmlandmark.utils.files import safe_name
+from mmlandmark.visualization.overlay import draw_landmarks
+from mmlandmark.visualization.sheets import contact_sheet
+from mmlandmark.visualization.style import save_image
+from mmlandmark.visualization.views import flatten
+
+_SIDE = 400
+_PER_KIND = 4
+_SHEET = 6  # images of a split
+_FEW = 30  # landmarks whose numbers are written on the sheet
+
+
+@dataclass
+class CheckPictures:
+    """Where the pictures of a report lie, relative to it.
+
+    Attributes:
+        samples: Path by (split, sample id).
+        sheets: Path by split: a few of its images with all their points.
+    """
+
+    samples: dict[tuple[str, str], str] = field(default_factory=dict)
+    sheets: dict[str, str] = field(default_factory=dict)
+
+
+def draw_check_pictures(
+    datasets: Mapping[str, LandmarkDataset], report: dict[str, Any], folder: str | Path, limit: int = 24
+) -> CheckPictures:
+    """Draw the worst samples of every kind of finding, and a sheet of every split.
+
+    Args:
+        datasets: What was checked, by the name of the split.
+        report: What :func:`~mmlandmark.datasets.checks.check_dataset` returned.
+        folder: Folder of the report; the pictures go to ``pictures`` in it.
+        limit: Most samples to draw.
+    """
+    folder, drawn = Path(folder), CheckPictures()
+    for split, dataset in datasets.items():
+        sheet = _sheet(split, dataset)
+        if sheet is not None:
+            drawn.sheets[split] = _save(sheet, folder, f"points of {split}")
+    wanted = _worst(report["findings"], limit)
+    for split, dataset in datasets.items():
+        places = {sample for name, sample in wanted if name == split}
+        for index in range(len(dataset)) if places else ():
+            sample = LandmarkDataset.get_data_info(dataset, index)["sample_id"]
+            if sample not in places:
+                continue
+            checks = ", ".join(
+                dict.fromkeys(
+                    f["check"] for f in report["findings"] if (f["split"], f["sample_id"]) == (split, sample)
+                )
+            )
+            picture = _draw(dataset, index, f"{sample} ({split}): {checks}", wanted[split, sample])
+            if picture is not None:
+                drawn.samples[split, sample] = _save(picture, folder, f"{split} {sample}")
+    return drawn
+
+
+def _worst(findings: list[dict[str, Any]], limit: int) -> dict[tuple[str, str], list[int]]:
+    """Return the samples to draw with all landmarks in question; the first of every kind come first."""
+    ranks: dict[str, int] = {}
+    ranked = []
+    for finding in findings:
+        if finding["sample_id"] and finding["check"] != "broken image":
+            ranks[finding["check"]] = rank = ranks.get(finding["check"], -1) + 1
+            ranked.append((rank, (finding["split"], finding["sample_id"])))
+    first = [place for rank, place in sorted(ranked, key=lambda item: item[0]) if rank < _PER_KIND]
+    chosen = list(dict.fromkeys(first))[:limit]
+    questioned: dict[tuple[str, str], list[int]] = {place: [] for place in chosen}
+    for finding in findings:
+        place = (finding["split"], finding["sample_id"])
+        if place in questioned:
+            questioned[place] += [k for k in finding["landmarks"] if k not in questioned[place]]
+    return questioned
+
+
+def _save(picture: np.ndarray, folder: Path, name: str) -> str:
+    path = save_image(picture, folder / "pictures" / f"{safe_name(name).replace(' ', '_')}.png")
+    return path.relative_to(folder).as_posix()
+
+
+def _sheet(split: str, dataset: LandmarkDataset) -> np.ndarray | None:
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(_SHEET, len(dataset))).round().astype(int))
+    pictures = []
+    for index in chosen:
+        sample = LandmarkDataset.get_data_info(dataset, int(index))["sample_id"]
+        picture = _draw(dataset, int(index), f"{sample} ({split})", None)
+        if picture is not None:
+            pictures.append(picture)
+    return contact_sheet(pictures, 3) if pictures else None
+
+
+def _draw(
+    dataset: LandmarkDataset, index: int, caption: str, questioned: list[int] | None
+) -> np.ndarray | None:
+    """Return a picture of a sample, or None without an image that can be read."""
+    record = LandmarkDataset.get_data_info(dataset, index)
+    try:
+        if record["img_path"] is None or "slice" in record:
+            image, matrix = dataset.get_data_info(index).get("img"), np.eye(dataset.schema.dims + 1)
+        else:
+            size = (_SIDE, _SIDE) if dataset.schema.dims == 2 else None
+            loaded = read_image(record["img_path"], min_size=size, fill_value=0)
+            image, matrix = loaded.array, loaded.img_from_original
+    except (FileNotFoundError, ValueError, ImportError):
+        return None  # a finding of its own
+    if image is None:
+        return None
+    points = apply_matrix(matrix, record["landmarks"].astype(np.float64))
+    if dataset.schema.dims == 3:
+        image, points = flatten(image), points[:, :2]
+    numbers = [str(k) for k in range(len(points))]
+    names = numbers if questioned is None else list(dataset.schema.landmarks)
+    return draw_landmarks(
+        image,
+        points,
+        names=names if questioned is not None or len(names) <= _FEW else None,
+        links=dataset.schema.links if questioned is not None else (),
+        highlight=questioned,
+        caption=caption,
+        long_side=_SIDE,
+    )

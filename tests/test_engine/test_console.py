@@ -1,0 +1,119 @@
+"""The terminal shows the gist of a run, the log file everything."""
+
+import logging
+import re
+
+import pytest
+
+from mmlandmark.apis import test_config, train_config
+from mmlandmark.engine import LandmarkRunner, console
+from mmlandmark.testing import phantom_dataloader, tiny_config
+
+test_config.__test__ = False
+
+
+def config_of(folder, epochs=4, **overrides):
+    config = tiny_config(folder, max_epochs=epochs, log_level="INFO", **overrides)
+    config.train_cfg.val_interval = 2
+    config.default_hooks.logger = dict(type="LoggerHook", interval=1)
+    return config
+
+
+def lines_of(capsys):
+    return [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+
+
+def test_a_training_is_told_in_a_few_lines(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(console, "QUIET_SECONDS", 1e9)
+    config = config_of(tmp_path)
+    config.train_dataloader.dataset.num_samples = 5
+    train_config(config)
+    lines = lines_of(capsys)
+    assert lines[0] == "train"
+    assert re.fullmatch(r"  model   LandmarkDetector \(UNet, HeatmapHead\), [\d,]+ parameters", lines[1])
+    assert lines[2] == "  data    train 5, val 4; 19 landmarks in 2D; errors in px"
+    assert lines[3] == "  device  CPU, 1 thread, float32"
+    assert lines[4] == "  plan    4 epochs of 3 steps, batches of 2"
+    assert lines[5] == f"  folder  {tmp_path} (everything else is in the log there)"
+    number = r"[\d.e-]+"
+    first = rf"epoch 2/4   loss {number}   MRE {number} px \(best {number}\)   lr {number}   ETA 0:\d\d:\d\d"
+    assert re.fullmatch(first, lines[6])
+    assert re.fullmatch(
+        rf"epoch 4/4   loss {number}   MRE {number} px \(best {number}\)   lr {number}", lines[7]
+    )
+    assert re.fullmatch(rf"trained in 0:\d\d:\d\d: {tmp_path}", lines[8])
+    assert len(lines) == 9
+    log = next(tmp_path.glob("*/*.log")).read_text()
+    for part in ("System environment", "Hooks will be executed", "Epoch(train)", "Epoch(val)", lines[6]):
+        assert part in log
+
+
+def test_a_test_and_a_resumed_training_say_what_they_are(tmp_path, capsys):
+    train_config(config_of(tmp_path, 1))
+    lines_of(capsys)
+    train_config(config_of(tmp_path, 2), resume="auto")
+    lines = lines_of(capsys)
+    assert "  plan    2 epochs of 2 steps, batches of 2, goes on after epoch 1/2" in lines
+    test_config(config_of(tmp_path), tmp_path / "epoch_2.pth")
+    lines = lines_of(capsys)
+    assert lines[0] == "test"
+    assert "  data    test 4; 19 landmarks in 2D; errors in px" in lines
+    assert len(lines) == 5
+
+
+def test_verbose_shows_all(tmp_path, capsys):
+    train_config(config_of(tmp_path, 1, **{"env_cfg.verbose": True}))
+    lines = lines_of(capsys)
+    assert len(lines) > 100
+    assert any("Hooks will be executed" in line for line in lines)
+
+
+def test_warnings_and_errors_are_always_shown(tmp_path, capsys):
+    runner = LandmarkRunner.from_cfg(config_of(tmp_path))
+    lines_of(capsys)
+    runner.logger.info("a detail")
+    runner.logger.warning("odd")
+    runner.logger.error("wrong")
+    console.say(runner.logger, "gist")
+    assert lines_of(capsys) == ["warning: odd", "error: wrong", "gist"]
+
+
+def test_epochs_without_validation_are_told_from_time_to_time(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(console, "QUIET_SECONDS", 0)
+    config = config_of(tmp_path, 3)
+    for key in ("val_dataloader", "val_evaluator", "val_cfg"):
+        config[key] = None
+    train_config(config)
+    told = [line.split("   ")[0] for line in lines_of(capsys) if line.startswith("epoch")]
+    assert told == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+
+
+def test_a_loop_by_iterations_tells_its_steps(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(console, "QUIET_SECONDS", 1e9)
+    loader = phantom_dataloader()
+    loader["sampler"] = dict(type="InfiniteSampler")
+    config = config_of(tmp_path, train_dataloader=loader)
+    config.train_cfg = dict(by_epoch=False, max_iters=4, val_interval=2)
+    config.default_hooks.checkpoint = dict(type="CheckpointHook", by_epoch=False, interval=4)
+    config.log_processor, config.param_scheduler = dict(by_epoch=False), []
+    train_config(config)
+    lines = lines_of(capsys)
+    assert "  plan    4 steps, batches of 2" in lines
+    assert [line.split("   ")[0] for line in lines if line.startswith("step")] == ["step 2/4", "step 4/4"]
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+def test_notices_about_code_of_others_stay_in_the_file(level):
+    record = logging.LogRecord("x", level, "", 0, '"FileClient" will be deprecated in future.', (), None)
+    assert not console.ConsoleFilter().filter(record)
+
+
+def test_samples_without_annotation_are_counted(tmp_path, capsys):
+    config = config_of(tmp_path, 1)
+    config.train_dataloader.dataset.num_samples = 3
+    runner = LandmarkRunner.from_cfg(config)
+    runner._train_dataloader = runner.build_dataloader(runner._train_dataloader, seed=0)
+    dataset = runner._train_dataloader.dataset
+    dataset.data_list[1]["landmarks"][:] = float("nan")
+    runner.train()
+    assert "  data    train 3 (1 without annotation), val 4;" in "\n".join(lines_of(capsys))
