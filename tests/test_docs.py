@@ -27,6 +27,7 @@ from mmlandmark.engine import load_config, plan_stages
 from mmlandmark.evaluation import LandmarkReport
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkSchema
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -223,7 +224,10 @@ def test_examples_of_configs_load(page, tmp_path):
 
 
 def test_json_example_of_the_datasets_page_can_be_read(tmp_path):
-    (text,) = blocks(ROOT / "docs" / "datasets.md", "json")
+    text, schema = blocks(ROOT / "docs" / "datasets.md", "json")
+    found = LandmarkSchema.from_dict(json.loads(schema))
+    assert set(json.loads(schema)) == set(LandmarkSchema.__dataclass_fields__)
+    assert found.links[2] == (0, 3)
     path = tmp_path / "annotations.json"
     path.write_text(text)
     (record,) = read_annotations(str(path)).records

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.utils.command_line import run_tool
-from mmlandmark.utils.files import read_json
+from mmlandmark.utils.files import read_json, safe_name
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -63,6 +63,11 @@ def load_sweep(path: Path) -> dict[str, Any]:
     if baseline is not None and baseline not in sweep["arms"]:
         raise ValueError(f"{path}: the baseline {baseline!r} is no arm; arms are {sorted(sweep['arms'])}")
     sweep["ensembles"] = found.get("ensembles", {})
+    for name in (*sweep["arms"], *sweep["ensembles"]):
+        if safe_name(name) != name:
+            raise ValueError(
+                f"{path}: {name!r} names files, so it must be a plain name, as {safe_name(name)!r}"
+            )
     for arm, options in sweep["arms"].items():
         if not isinstance(options, dict):
             raise ValueError(f"{path}: arm {arm!r} must be a dict of config values, got {options!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def read_json(path: Path, names: Sequence[str] | None = None) -> Annotations:
     own = schema.landmarks if schema is not None else names
     records = [_json_record(s, f"{path}, samples[{i}]", own) for i, s in enumerate(data["samples"])]
     if schema is not None and names is not None:
-        records = in_order(records, schema, names, f"{path}, schema {schema.name!r}")
+        records = in_order(records, schema.landmarks, names, f"{path}, schema {schema.name!r}")
     if data.get("spacing") is not None:
         for record in records:
             record.setdefault("spacing", data["spacing"])
@@ -105,7 +106,7 @@ def _own_schema(path: Path, given: Any) -> LandmarkSchema | None:
         raise ValueError(f"{path}: 'schema' must be an object or the name of one, got {given!r:.80}")
     beside = path.parent / given
     try:
-        return LandmarkSchema.load(beside if beside.is_file() else given)
+        return LandmarkSchema.load(beside if os.path.isfile(beside) else given)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: {error}") from error
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from mmlandmark.datasets.image_io import LoadedImage
-from mmlandmark.utils.files import atomic_path
+from mmlandmark.utils.files import atomic_path, safe_name
 from mmlandmark.version import __version__
 
 _ENTRY = np.dtype(
@@ -162,7 +162,9 @@ class _DiskStore:
             __version__,
             cv2.__version__,
         )
-        return self.folder / f"{Path(path).stem}-{hashlib.sha1(repr(name).encode()).hexdigest()}.npy"
+        return (
+            self.folder / f"{safe_name(Path(path).stem)}-{hashlib.sha1(repr(name).encode()).hexdigest()}.npy"
+        )
 
     def fetch(self, path: str, variant: str, read: Callable[[], LoadedImage]) -> LoadedImage:
         if not os.path.isfile(path):

@@ -13,6 +13,8 @@ from mmengine.logging import print_log
 from mmlandmark.datasets.image_files import image_stem, image_suffix
 from mmlandmark.datasets.records import describe
 
+_LONGEST = 255  # bytes that a file system allows a name
+
 
 class ImageFinder:
     """Finds the images that an annotation file names, and nothing outside of the data's folders.
@@ -43,7 +45,7 @@ class ImageFinder:
         Raises:
             ValueError: It lies outside of the data's folders, or several files could be meant.
         """
-        if "\0" in name:
+        if "\0" in name or max(map(len, os.fsencode(name).split(b"/"))) > _LONGEST:
             raise ValueError(f"image {name!r:.80} is no name of a file")
         plain = self._checked(path, name)
         if os.path.isfile(plain):

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from mmlandmark.datasets.records import (
     published_folds,
     read_ids,
     subset_schema,
-    turn_y,
+    turned_y,
 )
 from mmlandmark.registry import DATASETS, TRANSFORMS
 from mmlandmark.structures import LandmarkSchema
@@ -66,9 +67,8 @@ class LandmarkDataset(BaseDataset):
         ann_file: JSON or CSV file, relative to ``data_root``.
         data_root: Folder of the data; ``~`` and ``$VARIABLES`` are expanded.
         image_dir: Folder of the images, relative to ``data_root``.
-        schema: Name of a shipped schema, JSON file, dict or LandmarkSchema. None takes what the file or
-            the release says, else the landmarks are only numbered. Where file or release name their
-            landmarks, they are brought into the order of this schema.
+        schema: Name of a shipped schema, JSON file, dict or LandmarkSchema, into whose order landmarks are
+            brought that have names. None takes what file or release say, else landmarks are only numbered.
         landmarks: Names or indices of the landmarks to keep, in this order; None keeps all.
         split: Keeps the records of this split; None keeps all.
         fold: Cross-validation fold, by the records' ``fold`` key, within the records of ``fold_split`` (all
@@ -82,11 +82,11 @@ class LandmarkDataset(BaseDataset):
             parentheses if it is not the whole match; for records that bring no ``group``.
         fold_dir: Folder of published folds, below ``data_root``: ``set<fold>/train.txt`` and
             ``set<fold>/test.txt`` (or ``val.txt``) list their ids, whatever split they are of.
-        ids: Sample ids to keep, in this order: a list, or a text file with one id a line, below ``data_root``
-            or, as ``mmlandmark::<path>``, among the shipped configs.
+        ids: Sample ids to keep, in this order: a list, or a text file with one id a line, below
+            ``data_root``, else the current folder, or, as ``mmlandmark::<path>``, among the shipped configs.
         spacing: mm per pixel, one number or (D,), of records that bring none.
-        y_up: y of the annotation counts from the centre of the bottom row upwards; the first row from the top
-            is then H - 1 - y. The height H is that of the annotation or, without one, of the image.
+        y_up: y counts from the centre of the bottom row upwards: H - 1 - y is what counts from the top. H is
+            the height in the annotation or, without one, that of the image.
         outside_root: Read images that the annotation places outside of ``data_root``.
         missing_images: What to do when an image file does not exist: "raise", "drop" the record with a
             warning, or "keep" it (for work on annotations alone).
@@ -172,6 +172,11 @@ class LandmarkDataset(BaseDataset):
             lazy_init=lazy_init,
         )
 
+    @cached_property
+    def release_names(self) -> tuple[str, ...]:
+        """The landmarks of :attr:`SCHEMA`, in the order in which :meth:`load_records` returns them."""
+        return LandmarkSchema.load(self.SCHEMA).landmarks if self.SCHEMA is not None else ()
+
     # ---- what a release overrides -------------------------------------------------------------------
 
     def load_records(self) -> list[dict[str, Any]]:
@@ -207,15 +212,15 @@ class LandmarkDataset(BaseDataset):
         """
         return self.find_image(os.path.join(self.data_root, self.image_dir, name), name)
 
-    def find_image(self, path: str, name: str) -> str:
-        """Return the path of an image that should be at ``path``; see :meth:`image_path`."""
+    def find_image(self, path: str, name: str, where: str = "") -> str:
+        """Return the path of an image that ``where`` puts at ``path``; see :meth:`image_path`."""
         if self._images is None:
             folders = (self.data_root, os.path.join(self.data_root, self.image_dir))
             self._images = ImageFinder(folders, self.outside_root)
         try:
             return self._images.find(path, name)
         except ValueError as error:
-            raise ValueError(f"{self._title()}: {error}") from None
+            raise ValueError(f"{where or self._title()}: {error}") from None
 
     def wants_split(self, name: str) -> bool:
         """Whether records of split ``name`` are asked for."""
@@ -260,8 +265,7 @@ class LandmarkDataset(BaseDataset):
             raise ValueError(f"{self._title()}: no records are left for {self._selection()}")
         records = self._check_images(records)
         if self.y_up:
-            for record in records:
-                turn_y(record)
+            records = [turned_y(record) for record in records]
             print_log(f"{self._title()}: y_up, so y of {len(records)} samples became H - 1 - y", "current")
         if self._full_schema is None:
             self._full_schema = self._infer_schema(records)
@@ -278,8 +282,8 @@ class LandmarkDataset(BaseDataset):
         """Bring the points of a release into the order of the schema that is asked for."""
         if self.SCHEMA is None or self._full_schema is None:
             return records
-        own, wanted = LandmarkSchema.load(self.SCHEMA), self._full_schema.landmarks
-        return in_order(records, own, wanted, f"{type(self).__name__}, schema {own.name!r}")
+        names, where = self.release_names, f"{type(self).__name__}, schema {self.SCHEMA!r}"
+        return in_order(records, names, self._full_schema.landmarks, where)
 
     def _title(self) -> str:
         return f"{type(self).__name__}({self.ann_file or self.data_root!r})"
@@ -311,7 +315,8 @@ class LandmarkDataset(BaseDataset):
             lost = sorted(parts.keys() - {str(r["sample_id"]) for r in records})
             if lost:
                 raise ValueError(
-                    f"{folder}: {len(lost)} ids of fold {self.fold} are not in {self._title()}: {lost[:5]}"
+                    f"{folder}, train.txt, test.txt or val.txt of set{self.fold}: {len(lost)} ids of fold "
+                    f"{self.fold} are not in {self._title()}: {lost[:5]}"
                 )
             for record in records:
                 record["fold"] = parts.get(str(record["sample_id"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.structures import LandmarkSchema
+from mmlandmark.datasets.values import entries_of
 from mmlandmark.utils.near_names import did_you_mean
 
 
@@ -50,13 +50,13 @@ def reorder(record: dict[str, Any], order: Sequence[int], count: int) -> dict[st
         if record.get(key) is None:
             continue
         given = record[key]
-        values = list(np.swapaxes(given, 0, 1)) if key == "readings" else _entries(given)
+        values = list(np.swapaxes(given, 0, 1)) if key == "readings" else entries_of(given)
         if len(values) != count:
             raise ValueError(
                 f"{record.get('source')}: {key} has {len(values)} entries, but the file names {count} "
                 "landmarks"
             )
-        missing = np.full_like(values[0], fill) if key in ("landmarks", "readings") else fill
+        missing = np.full(np.shape(values[0]), fill) if key in ("landmarks", "readings") else fill
         moved = [values[i] if i >= 0 else missing for i in order]
         if key == "readings":
             changed[key] = np.stack(moved, axis=1)
@@ -66,18 +66,14 @@ def reorder(record: dict[str, Any], order: Sequence[int], count: int) -> dict[st
 
 
 def in_order(
-    records: list[dict[str, Any]], own: LandmarkSchema, wanted: Sequence[str], where: str
+    records: list[dict[str, Any]], own: Sequence[str], wanted: Sequence[str], where: str
 ) -> list[dict[str, Any]]:
-    """Return records that follow a schema of their own in the order of other names.
+    """Return records that follow names of their own in the order of other names.
 
     Raises:
-        ValueError: The own schema has landmarks that are not wanted, or a record does not fit it.
+        ValueError: The own names are not all wanted, or a record does not fit them.
     """
-    if own.landmarks == tuple(wanted):
+    if tuple(own) == tuple(wanted):
         return records
-    order = landmark_order(own.landmarks, wanted, where)
+    order = landmark_order(own, wanted, where)
     return [reorder(record, order, len(own)) for record in records]
-
-
-def _entries(given: Any) -> list[Any]:
-    return list(given) if isinstance(given, list | tuple | np.ndarray) and np.ndim(given) else [given]

@@ -13,7 +13,7 @@ import numpy as np
 
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.table_files import legacy_text
-from mmlandmark.datasets.values import is_number, number_of, sample_id_of
+from mmlandmark.datasets.values import entries_of, is_number, number_of, sample_id_of
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.utils.shipped import shipped_file
 
@@ -36,7 +36,7 @@ def spacing_of(value: float | Sequence[float] | None, dims: int, where: str) -> 
     """
     if value is None:
         return None
-    given = list(value) if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) else [value]
+    given = entries_of(value)
     if not all(is_number(number) for number in given):
         raise ValueError(f"{where}: spacing {value!r:.80} is not a number or a list of numbers")
     numbers = np.array([number_of(number, where, "spacing") for number in given])
@@ -139,11 +139,10 @@ def complete_record(
 
 def _per_landmark(value: Any, key: str, count: int, where: str) -> np.ndarray:
     """Return ``visibility`` or ``weights`` as (K,) float64."""
-    if not isinstance(value, list | tuple | np.ndarray) or np.ndim(value) != 1 or len(value) != count:
-        shape = (
-            f"got shape {np.shape(value)}" if isinstance(value, list | np.ndarray) else f"got {value!r:.80}"
-        )
-        raise ValueError(f"{where}: {key} must have {count} entries, {shape}")
+    if not isinstance(value, list | tuple | np.ndarray):
+        raise ValueError(f"{where}: {key} must have {count} entries, got {value!r:.80}")
+    if len(entries_of(value)) != count:
+        raise ValueError(f"{where}: {key} must have {count} entries, got {len(entries_of(value))}")
     if key == "visibility":  # where true is 1, annotated
         value = [int(entry) if isinstance(entry, bool | np.bool_) else entry for entry in value]
     numbers = np.array([number_of(entry, where, key) for entry in value])
@@ -308,8 +307,8 @@ def fold_lists(folder: Path, fold: str) -> dict[str, str]:
     return {**{i: f"not {fold}" for i in train}, **{i: fold for i in test}}
 
 
-def turn_y(record: dict[str, Any]) -> None:
-    """Count y of a record's points from the top: H - 1 - y, where y = 0 is the centre of the bottom row.
+def turned_y(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record whose y counts from the top: H - 1 - y, where y = 0 was the centre of the bottom row.
 
     Raises:
         ValueError: The height of the image is not known: the record says none, and there is no image.
@@ -321,12 +320,14 @@ def turn_y(record: dict[str, Any]) -> None:
                 f"{describe(record)}: y_up counts from the image's bottom, so it needs the image, or its "
                 f"width and height in the annotation; {path!r} does not exist"
             )
-        record["ori_shape"] = image_shape(path)
+        record = dict(record, ori_shape=image_shape(path))
+    turned = dict(record)
     for key in ("landmarks", "readings"):
         if record.get(key) is not None:
             points = np.array(record[key], dtype=np.float64)
             points[..., 1] = record["ori_shape"][-2] - 1 - points[..., 1]
-            record[key] = points
+            turned[key] = points
+    return turned
 
 
 def subset_schema(schema: LandmarkSchema, landmarks: Sequence[int | str]) -> tuple[LandmarkSchema, list[int]]:

@@ -24,7 +24,7 @@ from mmlandmark.datasets.values import (
     text_number,
 )
 from mmlandmark.utils.files import read_text
-from mmlandmark.utils.near_names import near_name, plain, refuse_misspelt
+from mmlandmark.utils.near_names import plain, refuse_misspelt
 
 _AXES = "xyz"
 _IMAGE_COLUMNS = ("image", "img_path", "file", "filename", "file_name", "path")
@@ -118,7 +118,7 @@ def read_csv(
 def _read_bare(path: Path, rows: _Rows, dims: int, comma: bool) -> list[dict[str, Any]]:
     """Return the records of a table without header."""
     line, first = rows[0]
-    if near_name(first[0], (*_IMAGE_COLUMNS, *_ID_COLUMNS)) is not None:
+    if plain(first[0]) in (*_IMAGE_COLUMNS, *_ID_COLUMNS):
         raise ValueError(
             f"{path}, line {line}: {first[0]!r} looks like a header, but the cells after it are numbers; "
             "call the columns like 'sella_x', 'sella_y' or 'x0', 'y0', or leave the header out"

@@ -28,8 +28,8 @@ _RESERVED = {
     ),
 }
 _PLAIN_NUMBERS = (int, float, np.integer, np.floating)
-# Line ends, other control characters, halves of characters: a list of ids has one id a line.
-_NOT_IN_IDS = {"Cc", "Zl", "Zp", "Cs"}
+# Line ends, other control and invisible characters, halves of characters: a list of ids has one id a line.
+_NOT_IN_IDS = {"Cc", "Cf", "Zl", "Zp", "Cs"}
 
 
 def is_number(value: Any) -> bool:
@@ -50,6 +50,13 @@ def number_of(value: Any, where: str, what: str) -> float:
         return float(value)
     except OverflowError as error:
         raise ValueError(f"{where}: {what} {str(value)[:20]}... is too large for a number") from error
+
+
+def entries_of(value: Any) -> list[Any]:
+    """Return the entries of a list, tuple or array as a list; anything else is the only one of its own."""
+    if isinstance(value, np.ndarray):
+        return list(np.atleast_1d(value))
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def is_text_number(cell: str) -> bool:
@@ -142,7 +149,7 @@ def sample_id_of(value: Any, where: str) -> str:
     if wrong or text != text.strip() or not text:
         raise ValueError(
             f"{where}: the id {text!r:.80} is empty, begins or ends with a blank, or holds a line end or "
-            "another control character; lists of ids have one id a line"
+            "another invisible character; lists of ids have one id a line"
         )
     return text
 
@@ -153,7 +160,8 @@ def label_of(value: Any, where: str, what: str) -> str:
     Raises:
         ValueError: It is neither text nor a number.
     """
-    if not isinstance(value, str) and not (is_number(value) and math.isfinite(value)):
+    whole = isinstance(value, int | np.integer)
+    if not isinstance(value, str) and not (is_number(value) and (whole or math.isfinite(value))):
         raise ValueError(f"{where}: {what} must be text or a number, got {value!r:.80}")
     return str(value)
 

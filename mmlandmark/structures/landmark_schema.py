@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,7 +149,7 @@ class LandmarkSchema:
         path = Path(name_or_path)
         if path.suffix != ".json":
             path = _SHIPPED / f"{name_or_path}.json"
-        if not path.is_file():
+        if not os.path.isfile(path):  # False as well for what is no path
             raise FileNotFoundError(
                 f"no landmark schema {str(name_or_path)!r}; shipped: {cls.shipped()}, or give a .json file"
             )

@@ -16,14 +16,19 @@ def near_name(name: str, known: Iterable[str]) -> str | None:
 
     Names that differ in case, blanks, ``-`` and ``_`` only are near; so are names with one wrong, missing,
     doubled or swapped letter, or two where both names have six letters or more. Words of less than four
-    letters are near to nothing.
+    letters are near to nothing, and names with other digits are other names.
     """
     wanted = plain(name)
     others = {other: plain(other) for other in known}
     for other, text in others.items():
         if text == wanted:
             return other
-    distances = {other: edit_distance(wanted, text) for other, text in others.items()}
+    digits = re.sub(r"\D", "", wanted)
+    distances = {
+        other: edit_distance(wanted, text)
+        for other, text in others.items()
+        if re.sub(r"\D", "", text) == digits
+    }
     near = [
         (distance, others[other][:1] != wanted[:1], other)  # slips seldom hit the first letter
         for other, distance in distances.items()

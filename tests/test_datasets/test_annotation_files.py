@@ -150,7 +150,12 @@ def test_broken_csv_names_the_line(tmp_path, text, message):
     [
         ([], "needs a list under 'samples'"),
         (dict(images=[], annotations=[], categories=[]), "CocoKeypoints"),
-        (dict(samples=[], spacings=1), r"unknown keys \['spacings'\]"),
+        (
+            dict(samples=[], spacings=1),
+            r"unknown keys \['spacings'\] \(did you mean 'spacing' for 'spacings'\?\)",
+        ),
+        (dict(samples=[], schema=5), "'schema' must be an object or the name of one"),
+        (dict(samples=[], schema=dict(name="x")), r"a\.json, schema: a landmark schema needs"),
         (dict(samples=[dict(landmarks=[])]), r"samples\[0\]: a sample is an object"),
         (dict(samples=[dict(id="a")]), r"samples\[0\]: 'landmarks' is missing"),
         (dict(samples=[dict(id="a", readings=3)]), r"samples\[0\]: 'readings' must be a list"),
@@ -162,6 +167,59 @@ def test_broken_csv_names_the_line(tmp_path, text, message):
 def test_broken_json_names_the_key(tmp_path, data, message):
     with pytest.raises(ValueError, match=message):
         read_annotations(json_file(tmp_path, data), names=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(wieghts=[1]), "unknown key 'wieghts', did you mean 'weights'"),  # codespell:ignore
+        (dict(gruop="p"), "unknown key 'gruop', did you mean 'group'"),  # codespell:ignore
+        (dict(spliit="train"), "unknown key 'spliit', did you mean 'split'"),  # codespell:ignore
+        (dict(visibilty=[1]), "unknown key 'visibilty', did you mean 'visibility'"),  # codespell:ignore
+        (dict(Fold=1), "unknown key 'Fold', did you mean 'fold'"),
+        (dict(img_path="x"), "'img_path' cannot be kept under this name; write 'image'"),
+        (dict(source="x"), "'source' cannot be kept under this name"),
+        (dict(id=None, image=None), "neither id nor image is given"),
+        (dict(id=True), "id must be text or a number, got True"),
+        (dict(id=["x"]), "id must be text or a number"),
+        (dict(id="a\nb"), ".* holds a line end"),
+        (dict(image=5), "'image' must be the name of a file, or null, got 5"),
+        (dict(landmarks=[[True, 2], [3, 4]]), "landmark 0, x, must be a number, got True"),
+        (dict(landmarks=[["1", 2], [3, 4]]), ".* must be a number, got '1'; write it without quotes"),
+        (dict(landmarks=[1, 2]), "landmark 0 is 1, expected a list of 2 or 3 numbers"),
+        (dict(landmarks=[[[1, 2], 3], [3, 4]]), "landmark 0, x, must be a number"),
+        (dict(landmarks=[[10**400, 2], [3, 4]]), ".* is too large for a number"),
+        (dict(landmarks="none"), "'landmarks' must be a list of points"),
+        (dict(landmarks=True), "'landmarks' must be a list of points"),
+        (dict(landmarks=[None]), "1 landmarks, but there are 2 names"),
+        (
+            dict(landmarks=dict(A=[1, 2])),
+            r"landmarks \['A'\] are not in the schema \(did you mean 'a' for 'A'\?\)",
+        ),
+        (dict(group=["p"]), "group must be text or a number"),
+        (dict(split=dict()), "split must be text or a number"),
+        (dict(fold=False), "fold must be text or a number"),
+        (dict(width=30), "'width' and 'height' are given together"),
+        (dict(width="30", height=20), "width must be a number, got '30'"),
+        (dict(width=30.5, height=20), "width and height must be whole pixels"),
+    ],
+)
+def test_a_sample_with_a_wrong_key_or_value_is_named(tmp_path, change, message):
+    good = dict(id="x", image="x.png", landmarks=[[1, 2], [3, 4]], group="p", machine="own")
+    (record,) = read_annotations(json_file(tmp_path, dict(samples=[good])), names=("a", "b")).records
+    assert record["machine"] == "own"
+    samples = [good, {**good, **change}]
+    with pytest.raises(ValueError, match=r"a\.json, samples\[1\]: " + message):
+        read_annotations(json_file(tmp_path, dict(samples=samples)), names=("a", "b"))
+
+
+def test_json_in_utf_16_and_with_a_key_twice(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(json.dumps(dict(samples=[dict(id="ä", landmarks=[[1, 2]])])).encode("utf-16"))
+    assert read_annotations(path).records[0]["sample_id"] == "ä"
+    path.write_text('{"samples": [{"id": "a", "landmarks": {"a": [1, 2], "a": [3, 4]}}]}')
+    with pytest.raises(ValueError, match=r"a\.json: not valid JSON: an object has the key 'a' twice"):
+        read_annotations(path, names=["a"])
 
 
 def test_json_syntax_error_names_the_line(tmp_path):

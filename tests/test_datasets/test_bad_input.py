@@ -53,6 +53,15 @@ def test_the_unchanged_data_is_good(tmp_path):
         (dict(visibility=[1, 3]), "visibility must be 1"),
         (dict(weights=[1, -1]), "weights must be finite and not negative"),
         (dict(width=0), "image size"),
+        (dict(spacing=True), "spacing True is not a number"),
+        (dict(spacing="0.1"), "spacing '0.1' is not a number"),
+        (dict(spacing=[0.1, None]), "spacing .* is not a number"),
+        (dict(visibility=[1.5, 1]), "visibility must be 1"),
+        (dict(visibility="11"), "visibility must have 2 entries, got '11'"),
+        (dict(visibility=["1", 1]), "visibility must be a number, got '1'"),
+        (dict(weights=[True, 1]), "weights must be a number, got True"),
+        (dict(weights=5), "weights must have 2 entries, got 5"),
+        (dict(landmarks=[[1e300, 2], [3, 4]]), r"landmark 0 \(landmark_1\) is infinite"),
     ],
 )
 def test_a_bad_record_is_named(tmp_path, change, message):
@@ -75,6 +84,10 @@ def test_missing_image(tmp_path):
         FileNotFoundError, match=r"1 of 3 images do not exist, first .*gone\.png.*samples\[1\]"
     ):
         build(tmp_path, dict(image="gone.png"))
+
+
+def test_true_and_false_are_visibilities(tmp_path):
+    assert build(tmp_path, dict(visibility=[True, False])).get_data_info(1)["visibility"].tolist() == [1, 0]
 
 
 def test_all_images_missing(tmp_path):

@@ -333,3 +333,56 @@ def test_whole_path_to_the_network(root):
     assert sample.spacing == (0.5, 0.5)
     # (4, 5) in a frame of half the size: (x + 0.5) / 2 - 0.5.
     np.testing.assert_allclose(sample.to_input(sample.gt_landmarks)[2], [1.75, 2.25], rtol=1e-6)
+
+
+def test_y_that_counts_from_the_bottom(root):
+    plain, turned = build(root), build(root, y_up=True)
+    for a, b in zip(plain, turned, strict=True):
+        np.testing.assert_array_equal(b["landmarks"][:, 0], a["landmarks"][:, 0])
+        np.testing.assert_array_equal(b["landmarks"][:, 1], 20 - 1 - a["landmarks"][:, 1])
+
+
+def test_y_that_counts_from_the_bottom_in_a_table(root):
+    (root / "all.csv").write_text("image,a_x,a_y\ncase1.png,3,0\ncase2.png,,\n")
+    dataset = LandmarkDataset("all.csv", str(root), "images", y_up=True)
+    assert dataset[0]["landmarks"].tolist() == [[3, 19]]  # the bottom row of 20
+    assert dataset[0]["ori_shape"] == (20, 30)
+    assert np.isnan(dataset[1]["landmarks"]).all()
+
+
+def test_readings_that_count_from_the_bottom(root):
+    samples = [dict(id="case1", image="case1.png", readings=[[[1, 0]], [[1, 2]]])]
+    (root / "two.json").write_text(json.dumps(dict(samples=samples)))
+    record = LandmarkDataset("two.json", str(root), "images", y_up=True)[0]
+    assert record["readings"].tolist() == [[[1, 19]], [[1, 17]]]
+    assert record["landmarks"].tolist() == [[1, 18]]
+
+
+def test_y_up_needs_the_height_and_says_what_it_does(root, monkeypatch):
+    said = []
+    monkeypatch.setattr("mmlandmark.datasets.landmark_dataset.print_log", lambda text, *_: said.append(text))
+    assert len(build(root, y_up=True)) == 6
+    assert len(said) == 1
+    assert "y_up, so y of 6 samples became H - 1 - y" in said[0]
+    (root / "bare.json").write_text(
+        json.dumps(dict(samples=[dict(id="x", image="x.png", landmarks=[[1, 2]])]))
+    )
+    with pytest.raises(ValueError, match=r"bare\.json, samples\[0\].*y_up counts from the image's bottom"):
+        LandmarkDataset("bare.json", str(root), missing_images="keep", y_up=True)
+
+
+def test_a_list_of_ids_is_found_where_a_tool_printed_it(root, tmp_path, monkeypatch):
+    (tmp_path / "here" / "splits").mkdir(parents=True)
+    (tmp_path / "here" / "splits" / "train.txt").write_text("case3\ncase1\n")
+    monkeypatch.chdir(tmp_path / "here")
+    assert [r["sample_id"] for r in build(root, ids="splits/train.txt")] == ["case3", "case1"]
+    (root / "splits").mkdir()
+    (root / "splits" / "train.txt").write_text("case3\ncase1\n")
+    assert len(build(root, ids="splits/train.txt")) == 2
+    (root / "splits" / "train.txt").write_text("case0\n")
+    with pytest.raises(
+        ValueError, match=r"two lists of ids that differ, .*splits/train\.txt and .*here/splits"
+    ):
+        build(root, ids="splits/train.txt")
+    with pytest.raises(FileNotFoundError, match=r"list of ids .*splits/test\.txt' does not exist"):
+        build(root, ids="splits/test.txt")

@@ -73,6 +73,11 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
         ("config = '../none.py'\nseeds = [0]\narms = {}\n", FileNotFoundError, r"none\.py does not exist"),
         ("config = '../tiny.py'\nseeds = [0]\narms = {'a': 3}\n", ValueError, "arm 'a' must be a dict"),
         (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'x/../../a': {}}\n",
+            ValueError,
+            "must be a plain name",
+        ),
+        (
             "config = '../tiny.py'\nseeds = [0]\narms = {'a': {}, 'b': {'trained_as': 'c'}}\n",
             ValueError,
             "arm 'b' is trained as 'c', which is no arm",

@@ -23,7 +23,19 @@ KNOWN = ("id", "image", "landmarks", "visibility", "weights", "spacing", "group"
         ("spacing_x", "spacing"),
         *[
             (name, None)
-            for name in ("age", "sex", "ide", "machine", "image_2", "site", "old", "patient", "comment")
+            for name in (
+                "image1",
+                "group2",
+                "age",
+                "sex",
+                "ide",
+                "machine",
+                "image_2",
+                "site",
+                "old",
+                "patient",
+                "comment",
+            )
         ],
     ],
 )

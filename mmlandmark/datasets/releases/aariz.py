@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,6 @@ from mmlandmark.datasets.records import marked
 from mmlandmark.datasets.table_files import read_rows
 from mmlandmark.datasets.values import text_number, written_number
 from mmlandmark.registry import DATASETS
-from mmlandmark.structures import LandmarkSchema
 from mmlandmark.utils.files import load_json, read_json
 
 _SPLITS = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test",)}
@@ -92,7 +92,7 @@ class Aariz(LandmarkDataset):
         """Return the (29, 2) points, by their symbols where the file has some, else in its order."""
         if not path.is_file():
             raise FileNotFoundError(f"annotation {str(path)!r} does not exist")
-        names = LandmarkSchema.load(self.SCHEMA).landmarks
+        names = self.release_names
         try:
             marks = load_json(path)["landmarks"]
             points = [(mark["value"]["x"], mark["value"]["y"]) for mark in marks]
@@ -132,7 +132,11 @@ class Aariz(LandmarkDataset):
         for line, row in rows:
             if len(row) <= max(size, name):
                 raise ValueError(f"{path}, line {line}: {row} holds no pixel size in column {header[size]!r}")
-            sizes[image_stem(row[name].strip())] = text_number(row[size], f"{path}, line {line}")
+            number = text_number(row[size], f"{path}, line {line}")
+            if number <= 0:
+                raise ValueError(f"{path}, line {line}: a pixel size must be positive, got {row[size]!r}")
+            if not math.isnan(number):
+                sizes[image_stem(row[name].strip())] = number
         return sizes
 
 

@@ -14,7 +14,6 @@ from mmlandmark.datasets.image_io import to_grey_if_equal
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.values import written_number
 from mmlandmark.registry import DATASETS
-from mmlandmark.structures import LandmarkSchema
 from mmlandmark.utils.files import load_json
 
 
@@ -67,7 +66,7 @@ class ClDetection2023(LandmarkDataset):
         return [images[index] for index in sorted(images)]
 
     def _new_record(self, index: int, stack: Path, scale: float, where: str) -> dict[str, Any]:
-        points = np.full((len(LandmarkSchema.load(self.SCHEMA)), 2), math.nan, dtype=np.float32)
+        points = np.full((len(self.release_names), 2), math.nan, dtype=np.float32)
         return dict(
             sample_id=f"{index:03d}",
             img_path=str(stack),
@@ -80,7 +79,7 @@ class ClDetection2023(LandmarkDataset):
     def _add_point(
         self, record: dict[str, Any], name: str, point: tuple[float, float], scale: float, where: str
     ) -> None:
-        names = LandmarkSchema.load(self.SCHEMA).landmarks
+        names = self.release_names
         if name not in names:
             raise ValueError(f"{where}: landmark {name!r} is not in schema {self.SCHEMA!r}")
         row = names.index(name)
@@ -112,9 +111,9 @@ def open_stack(path: str | Path) -> np.memmap:
         try:
             keys, offset = read_metaimage_header(file)
             shape = tuple(int(n) for n in keys["DimSize"].split())[::-1]
+            channels = int(keys.get("ElementNumberOfChannels", "1"))
         except (KeyError, ValueError) as error:
             raise ValueError(f"{path}: the header of this stack is broken ({error})") from error
-    channels = int(keys.get("ElementNumberOfChannels", "1"))
     if keys.get("CompressedData", "False").lower() == "true":
         raise ValueError(
             f"{path}: the stack is compressed, so that every sample would unpack all of it; write it again "

@@ -73,7 +73,7 @@ class CocoKeypoints(LandmarkDataset):
                 f"{category.get('name')!r} and are left out{_told(others)}; keep_unannotated=True keeps them",
                 "current",
             )
-        return in_order(records, own, self._full_schema.landmarks, f"{path}, category {own.name!r}")
+        return in_order(records, own.landmarks, self._full_schema.landmarks, f"{path}, category {own.name!r}")
 
     def _marks(
         self, data: dict[str, Any], category: dict, count: int, path: Path

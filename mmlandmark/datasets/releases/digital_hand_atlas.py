@@ -10,7 +10,6 @@ from mmlandmark.datasets.image_files import index_images
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.table_files import read_csv
 from mmlandmark.registry import DATASETS
-from mmlandmark.structures import LandmarkSchema
 
 _IMAGE_FOLDERS = ("images", "JPEGimages", "jpg")
 
@@ -52,7 +51,7 @@ class DigitalHandAtlas(LandmarkDataset):
         images: dict[str, str] = {}
         for folder in folders:
             images.update(index_images(root / folder))
-        records, _ = read_csv(table, names=LandmarkSchema.load(self.SCHEMA).landmarks)
+        records, _ = read_csv(table, names=self.release_names)
         for record in records:
             del record["image"]
             name = record["sample_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from mmlandmark.datasets.annotation_files import existing_file
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.table_files import read_rows
-from mmlandmark.datasets.values import written_number
+from mmlandmark.datasets.values import sample_id_of, written_number
 from mmlandmark.registry import DATASETS
 
 _FOLDERS = {"train": "training", "test": "test"}
@@ -65,17 +66,19 @@ class SpineAasce2019(LandmarkDataset):
             )
         records = []
         for row, name in enumerate(names):
-            path = Path(self.find_image(str(root / "data" / folder / name), name))
+            where = f"{labels / 'filenames.csv'}, row {row + 1}"
+            ident = sample_id_of(Path(name).stem, where)
+            path = Path(self.find_image(str(root / "data" / folder / name), name, where))
             record = dict(
-                sample_id=Path(name).stem,
+                sample_id=ident,
                 img_path=str(path),
                 landmarks=None,
                 angles=tuple(float(a) for a in angles[row]),
                 group=_person(name),
                 split=split,
-                source=f"{labels / 'landmarks.csv'}, line {row + 1}",
+                source=f"{labels}, row {row + 1} of filenames.csv and landmarks.csv",
             )
-            if path.is_file():
+            if os.path.isfile(path):
                 height, width = record["ori_shape"] = image_shape(path)
                 record["landmarks"] = points[row].reshape(2, 68).T * np.array([width, height])
                 if self.sort_vertebra_points:

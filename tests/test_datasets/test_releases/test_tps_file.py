@@ -54,6 +54,22 @@ def test_tps_from_the_top(tmp_path):
         ("LM=1\n1 two\nID=1\n", "line 2: '1 two' are not numbers"),
         ("LM=1\n1 2\n3 4\nIMAGE=a.png\n", "line 3: '3 4' is not expected here"),
         ("LM=x\n", "line 1: expected a number of points"),
+        ("LM=\n", "line 1: expected a number of points"),
+        ("LM=-1\n", "line 1: expected a number of points"),
+        ("LM=1.0\n1 2\n", "line 1: expected a number of points"),
+        ("LM=²\n", "line 1: expected a number of points"),
+        ("LM=999999999\n1 2\nIMAGE=a.png\n", "line 3: 'IMAGE=a.png' are not numbers"),
+        ("LM=2\n1 2\nIMAGE=a.png\n", "line 3: 'IMAGE=a.png' are not numbers"),
+        ("LM=1\n1 inf\nIMAGE=a.png\n", "line 2: '1 inf' are not numbers"),
+        ("LM=1\n1 1e999\nIMAGE=a.png\n", "line 2: '1e999' is too large"),
+        ("LM=1\n1,5 2,5\nIMAGE=a.png\n", "line 2: '1,5' is not a number"),
+        ("LM=1\n1 2\nIMAGE=a.png\nSCALE=x\n", "line 4: 'x' are not numbers"),
+        ("LM=1\n1 2\nIMAGE=a.png\nSCALE=1 2\n", "line 4: SCALE= must be one positive number"),
+        ("LM=1\n1 2\nIMAGE=a.png\nSCALE=-1\n", "line 4: SCALE= must be one positive number"),
+        ("LM=1\n1 2\nIMAGE=a.png\nSCALE=nan\n", "line 4: SCALE= must be one positive number"),
+        ("LM=1\n1 2\nIMAGE=a.png\nIMAGE=b.png\n", "line 4: IMAGE= stands twice"),
+        ("LM=1\n1 2\nIMGAE=a.png\n", "line 3: unknown key 'IMGAE', did you mean 'IMAGE'"),
+        ("LM=1\n1 2\nSACLE=0.1\n", "line 3: unknown key 'SACLE', did you mean 'SCALE'"),
         ("LM=1\n1 2\n", "neither IMAGE= nor ID="),
         ("LM=1\n1 2\nID=4\n", "y_up needs IMAGE="),
         (
@@ -65,3 +81,24 @@ def test_tps_from_the_top(tmp_path):
 def test_tps_bad_input(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
         TpsFile(**tps(tmp_path, content))
+
+
+def test_tps_without_scale_or_landmarks(tmp_path):
+    content = "LM=0\nIMAGE=a.png\nSCALE=\nLM=1\n1 2\nIMAGE=b.png\nSCALE= 0.5\nCOMMENT=a|b\n"
+    first, second = TpsFile(**tps(tmp_path, content))
+    assert np.isnan(first["landmarks"]).all()
+    assert (first["spacing"], second["spacing"]) == (None, (0.5, 0.5))
+    assert second["landmarks"].tolist() == [[1, 21]]
+
+
+def test_tps_of_old_programs(tmp_path):
+    (tmp_path / "a.tps").write_bytes("LM=1\r\n1 2\r\nIMAGE=ä.png\r\n".encode("cp1252"))
+    image(tmp_path / "ä.png")
+    assert TpsFile("a.tps", str(tmp_path))[0]["sample_id"] == "ä"
+
+
+def test_tps_y_is_not_left_as_it_is_where_the_image_is_missing(tmp_path):
+    arguments = dict(tps(tmp_path, "LM=1\n1 2\nIMAGE=gone.png\n"), missing_images="keep")
+    with pytest.raises(ValueError, match=r"all\.tps, line 1: .*y_up counts from the image's bottom"):
+        TpsFile(**arguments)
+    assert TpsFile(**arguments, y_up=False).get_data_info(0)["landmarks"].tolist() == [[1, 2]]

@@ -1,0 +1,156 @@
+"""Tables as scripts and spreadsheets write them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.table_files import read_csv, read_rows, stem_of
+
+POINTS = [[10.5, 20.25], [30.0, 40.0]]
+PLAIN = "image,a_x,a_y,b_x,b_y,note\n001.png,10.5,20.25,30,40,x\n"
+
+
+def read(tmp_path, text, encoding="utf-8", **kwargs):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode(encoding) if isinstance(text, str) else text)
+    return read_csv(path, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN,
+        PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("\n", "\r"),
+        "sep=,\n" + PLAIN,
+        "sep=;\n" + PLAIN.replace(",", ";"),
+        '"sep=;"\r\n' + PLAIN.replace(",", ";"),
+        PLAIN.replace(",", ";").replace(".5", ",5").replace(".25", ",25"),
+        PLAIN.replace(",", "\t").replace(".5", ",5").replace(".25", ",25"),
+        PLAIN.replace(",", ";"),
+        '"image","a_x","a_y","b_x","b_y","note"\n"001.png","10.5","20.25","30","40","x"\n',
+        'image;a_x;a_y;b_x;b_y;note\n"001.png";"10,5";"20,25";"30";"40";"one; two, ""three"""\n',
+        "image,a_x,a_y,b_x,b_y,note,,,\n001.png,10.5,20.25,30,40,x,,,\n",
+        "image,a_x,a_y,b_x,b_y,note\n001.png,10.5,20.25,30,40,x,,,\n,,,\n\n",
+        ",image,a_x,a_y,b_x,b_y\n0,001.png,10.5,20.25,30,40\n",
+        "Image , a_x, a_y, b_x, b_y\n001.png, 10.5, 20.25, 30, 40\n",
+        "File Name,a-x,a-y,b x,b y\n001.png,1.05e1,+20.25,30.,40\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_one_table_in_many_forms(tmp_path, text, encoding):
+    records, names = read(tmp_path, text, encoding)
+    assert len(records) == 1
+    assert records[0]["sample_id"] == "001"
+    assert records[0]["landmarks"].tolist() == POINTS
+    assert names == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "001;10,5;20,25;30;40\n",
+        "001\t10.5\t20.25\t30\t40\n",
+        "001,10.5,20.25,30,40,\n",
+        "sep=;\n001;10,5;20,25;30;40;",
+    ],
+)
+def test_one_table_without_header(tmp_path, text):
+    ((record,), names) = read(tmp_path, text)
+    assert (record["sample_id"], record["landmarks"].tolist(), names) == ("001", POINTS, None)
+
+
+def test_ids_that_resemble_a_column_are_ids(tmp_path):
+    records, _ = read(tmp_path, "image1,1,2\nimage2,3,4\nfiles,5,6\n")
+    assert [r["sample_id"] for r in records] == ["image1", "image2", "files"]
+
+
+def test_text_of_windows(tmp_path, caplog):
+    text = "image;träger_x;träger_y;Größe\nmüller.png;1,5;2;groß\n"
+    ((record,), names) = read(tmp_path, text, "cp1252")
+    assert (record["sample_id"], names, record["Größe"]) == ("müller", ["träger"], "groß")
+
+
+def test_a_landmark_without_any_annotation_stays_where_there_is_no_header(tmp_path):
+    ((record,), _) = read(tmp_path, "001,10.5,20.25,,\n")
+    assert record["landmarks"].shape == (2, 2)
+    assert np.isnan(record["landmarks"][1]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sep=|\na|1|2\n", r"line 1: 'sep=\|': cells are separated by"),
+        ("image;a_x;a_y\nq;1,5;2\nw;1.5;2\n", r"line 2: '1,5' has a comma, but '1.5' in line 3 has a point"),
+        ("q;1.234,5;2\n", "no columns of coordinates|not a number"),
+        ("image;a_x;a_y\nq;1.234,5;2\n", r"line 2: '1.234,5' is not a number"),
+        ('image,a_x,a_y\nq,"1,5",2\n', r"line 2: '1,5' is not a number; decimal commas are read in tables"),
+        ("image,a_x,a_y\nq,=B1+1,2\n", r"line 2: '=B1\+1' is not a number; it is a formula"),
+        ("image,a_x,a_y\nq,#REF!,2\n", "line 2: '#REF!' is not a number; it is the error of a formula"),
+        ("image,a_x,a_y\nq,inf,2\n", "line 2: 'inf' is not a number"),
+        ("image,a_x,a_y\nq,1e999,2\n", "line 2: '1e999' is too large"),
+        ("image,a_x,a_y\nq,1_000,2\n", "line 2: '1_000' is not a number"),
+        ("image,a_x,a_y\nq,0x10,2\n", "line 2: '0x10' is not a number"),
+        ("image,a_x,a_y\nq,\u0661,2\n", "line 2: .* is not a number"),
+        ("image,a_x,a_y\nq,true,2\n", "line 2: 'true' is not a number"),
+        ('image,a_x,a_y\nq,1,"2\nw,3,4\n', "line 3: .*do all quotes close"),
+        ("image,1,2\n001,3,4\n", r"line 1: 'image' looks like a header"),
+        ("001.png,1.5,2.5,3.5,4..5\n", r"line 1: '4..5' is not a number, and the line is no header either"),
+        ("image,a_x,a_y,gruop\nq,1,2,p\n", "line 1: .* did you mean 'group'"),  # codespell:ignore
+        ("image,a_x,a_y,spliit\nq,1,2,p\n", "did you mean 'split'"),  # codespell:ignore
+        ("image,a_x,a_y,Spacingg\nq,1,2,p\n", "did you mean 'spacing'"),
+        ("image,nasion_x,nasion_y,nasionX\nq,1,2,p\n", "did you mean 'nasion_x'"),
+        ("image,a_x,a_y,weights\nq,1,2,1\n", r"a table cannot hold \['weights'\]; write a JSON file"),
+        ("image,a_x,a_y,source\nq,1,2,1\n", "'source' cannot be kept under this name; give it another name"),
+        ("image,Image,a_x,a_y\nq,w,1,2\n", r"columns named twice: \['image', 'Image'\]"),
+        ("image,a_x,a_y,\nq,1,2,left\n", "line 2: 4 cells, but the header has 3"),
+        ("image,,a_x,a_y\nq,left,1,2\n", "column 2 has no name"),
+        ("image,a_x,a_y,width,height\nq,1,2,30,\n", "'width' and 'height' are given together"),
+        ("image,a_x,a_y,width,height\nq,1,2,30,1.5\n", "must be whole pixels"),
+        (
+            'id,a_x,a_y\n"q\nw",1,2\n',
+            r"line 3: the id 'q\\nw' is empty, begins or ends with a blank, or holds a line end",
+        ),
+        ("image,a_x,a_y\n,1,2\n", "line 2: neither id nor image is given"),
+        ("a\0b,1,2\n", "not a text file"),
+        (b"\x81\x8d\xff,1,2\n", "neither a UTF-8 text file nor one of Windows-1252"),
+    ],
+)
+def test_what_cannot_be_read_is_told(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message) as error:
+        read(tmp_path, text)
+    assert "a.csv" in str(error.value)
+
+
+def test_a_column_like_no_other_is_kept(tmp_path):
+    ((record,), _) = read(tmp_path, "image,a_x,a_y,aX,age\nq,1,2,p,40\n")
+    assert (record["aX"], record["age"]) == ("p", 40)
+    assert read_rows(tmp_path / "a.csv")[1] == (2, ["q", "1", "2", "p", "40"])
+
+
+def test_a_misspelt_column_of_the_schema_is_told(tmp_path):
+    text = "image,sella_x,sella_y,nasionx,nasiony\nq,1,2,3,4\n"
+    with pytest.raises(ValueError, match="unknown column 'nasionx', did you mean 'nasion_x'"):
+        read(tmp_path, text, names=["sella", "nasion"])
+    with pytest.raises(ValueError, match=r"landmarks \['Sella'\] .*did you mean 'sella' for 'Sella'"):
+        read(tmp_path, "image,Sella_x,Sella_y\nq,1,2\n", names=["sella", "nasion"])
+
+
+def test_names_of_files_lose_folders_of_any_system():
+    assert [stem_of(n) for n in ("a/001.png", "a\\001.png", "C:\\x\\001.png", "v.nii.gz")] == ["001"] * 3 + [
+        "v.nii"
+    ]
+
+
+def test_a_table_of_a_spreadsheet_becomes_a_dataset(tmp_path):
+    text = "sep=;\r\nimage;a_x;a_y;spacing;group;width;height;age\r\n001.png;10,5;2;0,1;7;60;50;42\r\n"
+    (tmp_path / "a.csv").write_bytes(text.encode("utf-16"))
+    record = LandmarkDataset("a.csv", str(tmp_path), missing_images="keep").get_data_info(0)
+    assert (record["spacing"], record["group"], record["ori_shape"], record["age"]) == (
+        (0.1, 0.1),
+        "7",
+        (50, 60),
+        42,
+    )
