@@ -233,7 +233,9 @@ def test_uneven_frames_have_no_frame(tmp_path):
     _, frames = frames_of(volume, np.eye(4))
     frames[3].PlanePositionSequence[0].ImagePositionPatient = [0, 0, 4.5]
     write_dicom(tmp_path / "a.dcm", volume, None, 8, world=np.eye(4), PerFrameFunctionalGroupsSequence=frames)
-    assert read_image(tmp_path / "a.dcm").spacing is None
+    image = read_image(tmp_path / "a.dcm")
+    assert image.spacing is None
+    assert [r.check for r in image.remarks] == ["malformed spacing"]
 
 
 @pytest.mark.real_data

@@ -209,6 +209,12 @@ def test_what_pixels_depend_on_is_refused(tmp_path, tag, value, message):
         read_image(path)
 
 
+def test_bits_beyond_those_stored_are_no_pixels(tmp_path):
+    path, array = tmp_path / "a.dcm", np.array([[0, 100, 4095, 4096 + 904]], np.uint16)  # an overlay's bit
+    write_dicom(path, array, None, 12)
+    np.testing.assert_array_equal(read_image(path).array, [[0, 100, 4095, 904]])
+
+
 def test_dicom_without_pixels(tmp_path):
     import pydicom
 

@@ -144,7 +144,11 @@ def _world(data: Any, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
     columns_rows = [float(pixel[1]), float(pixel[0])]
     if dims == 2:
         return world_matrix(columns_rows), []
-    return _volume_world(levels, frames, columns_rows), []
+    world = _volume_world(levels, frames, columns_rows)
+    if world is None and frames:
+        message = "its frames have no one direction or distance: it counts as a volume without spacing"
+        return None, [Remark("malformed spacing", message)]
+    return world, []
 
 
 def _raw(data: Any, name: str) -> str:
