@@ -64,15 +64,22 @@ class ShapeModel:
         count, landmarks, dims = aligned.shape
         z = (aligned.reshape(count, -1) - self.middle) / self.scale
         seen = np.isfinite(aligned).all(axis=2)
-        pull = (_completed(z, self.precision) @ self.precision).reshape(count, landmarks, dims)
-        single = np.full((count, landmarks), np.nan)
-        for k in range(landmarks):
-            own = slice(k * dims, (k + 1) * dims)
-            spread = np.linalg.inv(self.precision[own, own])
-            single[:, k] = np.sqrt(np.einsum("ni,ij,nj->n", pull[:, k], spread, pull[:, k]))
-        single[~seen] = np.nan
-        whole = np.einsum("ni,ni->n", np.nan_to_num(z), pull.reshape(count, -1))
-        return single, np.sqrt(whole.clip(0) / np.maximum(seen.sum(axis=1) * dims, 1))
+        single, whole = np.full((count, landmarks), np.nan), np.full(count, np.nan)
+        for rows in _alike(seen):
+            here = seen[rows[0]]
+            if not here.any():
+                continue
+            known = np.repeat(here, dims)
+            precision = _marginal(self.precision, known)
+            values = z[np.ix_(rows, known)]
+            pull = values @ precision
+            number = int(here.sum())
+            own = precision.reshape(number, dims, number, dims)[np.arange(number), :, np.arange(number)]
+            towards = pull.reshape(len(rows), number, dims)
+            squares = np.einsum("nki,kij,nkj->nk", towards, np.linalg.inv(own), towards)
+            single[np.ix_(rows, here)] = np.sqrt(squares.clip(0))
+            whole[rows] = np.sqrt(np.einsum("ni,ni->n", values, pull).clip(0) / (number * dims))
+        return single, whole
 
 
 def _wrapped(z: np.ndarray) -> np.ndarray:
@@ -82,18 +89,21 @@ def _wrapped(z: np.ndarray) -> np.ndarray:
     return np.where(size < 1.5, z, np.where(size < 4.0, bent, np.where(np.isnan(z), np.nan, 0.0)))
 
 
-def _completed(z: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """Return (N, P) values whose missing ones are what the others make likely."""
-    missing = np.isnan(z)
-    full = np.nan_to_num(z)
-    patterns: dict[bytes, list[int]] = {}
-    for n in np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1)):
-        patterns.setdefault(missing[n].tobytes(), []).append(int(n))
-    for rows in patterns.values():
-        gone = missing[rows[0]]
-        others = precision[np.ix_(gone, ~gone)] @ full[np.ix_(rows, ~gone)].T
-        full[np.ix_(rows, gone)] = -np.linalg.solve(precision[np.ix_(gone, gone)], others).T
-    return full
+def _alike(seen: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of (N, K) bool that are equal, group by group."""
+    _, group = np.unique(seen, axis=0, return_inverse=True)
+    group = group.ravel()
+    order = np.argsort(group, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+
+
+def _marginal(precision: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the precision of the known coordinates alone, whatever the others are."""
+    if known.all():
+        return precision
+    across = precision[np.ix_(known, ~known)]
+    others = np.linalg.solve(precision[np.ix_(~known, ~known)], across.T)
+    return precision[np.ix_(known, known)] - across @ others
 
 
 # ---- alignment -----------------------------------------------------------------------------------

@@ -1,0 +1,29 @@
+"""tools/measure_checks.py writes a table of what is found among planted faults."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).parents[2] / "tools" / "measure_checks.py"
+
+
+def test_table(tmp_path, capsys):
+    assert runpy.run_path(str(TOOL))["main"](["--count", "40", "--seeds", "1", "--out", str(tmp_path)]) == 0
+    table = (tmp_path / "table.md").read_text()
+    assert table in capsys.readouterr().out
+    rows = {
+        line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in table.splitlines()
+    }
+    assert rows["records"] == ["40"] * 5
+    assert rows[""][3:] == ["wings", "ultrasound"]
+    assert all(0.5 <= float(cell) <= 1 for cell in rows["precision"] + rows["recall, all kinds"])
+
+
+def test_real_data_need_a_folder(tmp_path, monkeypatch):
+    for name in ("ISBI2015_ROOT", "HAND_ATLAS_ROOT", "SPINE_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match="ISBI2015_ROOT"):
+        runpy.run_path(str(TOOL))["real_families"]()
