@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmlandmark import registry
 from mmlandmark.engine import mmengine_cures
 from mmlandmark.engine.config_arguments import wrong_arguments
+from mmlandmark.engine.console import hushed
 from mmlandmark.utils.config_hash import KNOWN_KEYS
 
 
@@ -40,7 +41,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     if str(path.parent.resolve()) not in sys.path:
         sys.path.insert(0, str(path.parent.resolve()))  # for modules a config imports from beside itself
     try:
-        config = Config.fromfile(str(path))
+        with hushed():
+            config = Config.fromfile(str(path))
     except FileNotFoundError:
         raise
     except AttributeError as error:

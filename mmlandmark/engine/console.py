@@ -6,12 +6,14 @@ import datetime
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
@@ -48,6 +50,20 @@ def quieten(logger: logging.Logger) -> None:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             handler.addFilter(ConsoleFilter())
             handler.setFormatter(ConsoleFormatter())
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keep what MMEngine tells before there is a run, of every environment variable, from the terminal."""
+    logger, gist = MMLogger.get_current_instance(), ConsoleFilter()
+    handlers = logger.handlers if logger.instance_name == "mmengine" else []  # a run's own is left as it is
+    for handler in handlers:
+        handler.addFilter(gist)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(gist)
 
 
 def say(logger: logging.Logger, text: str) -> None:

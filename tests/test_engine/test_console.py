@@ -4,9 +4,10 @@ import logging
 import re
 
 import pytest
+from mmengine.logging import MMLogger
 
 from mmlandmark.apis import test_config, train_config
-from mmlandmark.engine import LandmarkRunner, console
+from mmlandmark.engine import LandmarkRunner, console, load_config
 from mmlandmark.testing import phantom_dataloader, tiny_config
 
 test_config.__test__ = False
@@ -117,3 +118,14 @@ def test_samples_without_annotation_are_counted(tmp_path, capsys):
     dataset.data_list[1]["landmarks"][:] = float("nan")
     runner.train()
     assert "  data    train 3 (1 without annotation), val 4;" in "\n".join(lines_of(capsys))
+
+
+def test_environment_variables_of_a_config_are_no_news(tmp_path, monkeypatch, capsys):
+    logger = MMLogger("mmengine")  # as it is before there is a run
+    monkeypatch.setattr(MMLogger, "get_current_instance", classmethod(lambda cls: logger))
+    monkeypatch.setenv("SIZE_OF_MINE", "7")
+    (tmp_path / "mine.py").write_text("size = '{{$SIZE_OF_MINE:3}}'\n")
+    assert load_config(tmp_path / "mine.py").size == "7"
+    assert lines_of(capsys) == []
+    logger.info("of somebody else")  # as loud as before
+    assert "of somebody else" in lines_of(capsys)[0]
