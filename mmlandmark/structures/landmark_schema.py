@@ -101,7 +101,7 @@ class LandmarkSchema:
         needs = "'name', 'kind' ('angle' or 'distance') and 'points'"
         where = f"schema {self.name!r}: every one of measures needs {needs}"
         _check_keys(given, ("name", "kind", "points"), where)
-        if given["kind"] not in _MEASURE_POINTS:
+        if not isinstance(given["kind"], str) or given["kind"] not in _MEASURE_POINTS:
             raise ValueError(f"{where}, got kind {given['kind']!r}")
         key = f"measure {given['name']!r}"
         return dict(given, points=list(self._points(given["points"], key, _MEASURE_POINTS[given["kind"]])))

@@ -104,6 +104,8 @@ def test_load_from_every_kind_of_source(tmp_path):
         ),
         (dict(measures=[dict(name="m", kind="angle", point=[0, 1, 2])]), "did you mean 'points' for 'point'"),
         (dict(measures=["m"]), "every one of measures needs"),
+        (dict(measures=[dict(name="m", kind=["angle"], points=[0, 1, 2])]), r"got kind \['angle'\]"),
+        (dict(links=[[0, [1]]]), r"links has \[0, \[1\]\]"),
     ],
 )
 def test_inconsistent_schema_is_refused(change, message):
