@@ -104,7 +104,7 @@ KINDS: dict[str, Kind] = {
     "y from the bottom": Kind(
         "warning",
         "y seems to be counted from the bottom of the image; here it counts from the top.",
-        "replace y by height - 1 - y",
+        "switch y_up of the dataset; where only some samples are meant, replace y by height - 1 - y",
     ),
     "x and y exchanged": Kind(
         "warning",
