@@ -75,7 +75,10 @@ def check_arguments(config: Config, where: str) -> None:
     content = {key: value for key, value in config.items() if key in KNOWN_KEYS and key != "stages"}
     wrong = next(wrong_arguments(content), None)
     if wrong is not None:
-        raise ConfigError(f"{where}: {wrong}")
+        raise ConfigError(
+            f"{where}: {wrong} (a section of another type than the one it is merged over begins with "
+            "_delete_=True)"
+        )
 
 
 def config_of_run(folder: str | Path, options: dict[str, Any] | None = None) -> Config:

@@ -74,6 +74,16 @@ def test_the_section_the_class_and_the_nearest_argument_are_named(tmp_path, old,
         load_config(file)
 
 
+def test_a_section_of_another_type_hears_how_to_replace_what_it_inherits(tmp_path):
+    tiny_config(tmp_path).dump(tmp_path / "base.py")
+    mine = tmp_path / "mine.py"
+    mine.write_text("_base_ = 'base.py'\nmodel = dict(backbone=dict(type='HRNet'))\n")
+    with pytest.raises(ConfigError, match=r"\(HRNet\) got .* 'widths'.*begins with _delete_=True"):
+        load_config(mine)
+    mine.write_text("_base_ = 'base.py'\nmodel = dict(backbone=dict(_delete_=True, type='HRNet'))\n")
+    load_config(mine)
+
+
 def test_shipped_configs_have_none():
     for path in sorted(CONFIGS.glob("*/*.py")):
         load_config(path)
