@@ -325,6 +325,10 @@ def turned_y(record: dict[str, Any]) -> dict[str, Any]:
     for key in ("landmarks", "readings"):
         if record.get(key) is not None:
             points = np.array(record[key], dtype=np.float64)
+            if points.shape[-1] not in (2, 3):
+                raise ValueError(
+                    f"{describe(record)}: points of {points.shape[-1:]} coordinates have no y to turn"
+                )
             points[..., 1] = record["ori_shape"][-2] - 1 - points[..., 1]
             turned[key] = points
     return turned

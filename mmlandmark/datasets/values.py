@@ -123,7 +123,7 @@ def points_of_json(value: Sequence[Any], where: str) -> np.ndarray:
     for index, point in enumerate(value):
         if point is None:
             continue
-        if not isinstance(point, list | tuple) or not point:
+        if not isinstance(point, list | tuple) or (not dims and len(point) not in (2, 3)):
             raise ValueError(
                 f"{where}: landmark {index} is {point!r:.80}, expected a list of 2 or 3 numbers, or null"
             )

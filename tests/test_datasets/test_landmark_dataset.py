@@ -13,6 +13,7 @@ from mmengine.dataset import ConcatDataset
 from torch.utils.data import DataLoader, Subset
 
 from mmlandmark.datasets import LandmarkDataset, RepeatDataset, leaf_datasets, set_epoch, set_seed
+from mmlandmark.datasets.records import turned_y
 from mmlandmark.registry import DATASETS
 
 NAMES = ("sella", "left", "right")
@@ -386,3 +387,8 @@ def test_a_list_of_ids_is_found_where_a_tool_printed_it(root, tmp_path, monkeypa
         build(root, ids="splits/train.txt")
     with pytest.raises(FileNotFoundError, match=r"list of ids .*splits/test\.txt' does not exist"):
         build(root, ids="splits/test.txt")
+
+
+def test_points_without_y_cannot_be_turned():
+    with pytest.raises(ValueError, match=r"sample 'a': points of \(1,\) coordinates have no y to turn"):
+        turned_y(dict(sample_id="a", landmarks=[[1.0]], ori_shape=(2, 2)))
