@@ -260,7 +260,7 @@ def _say_findings(
         more = f" (and {len(findings) - 1} more: tools/check_dataset.py)" if len(findings) > 1 else ""
         runner.logger.warning(f"{name}: {where}{first.message}{more}")
     for what in cases.left_out:
-        runner.logger.info(f"the data were not checked for {what}")
+        runner.logger.info(f"not checked before the run: {what}", extra=dict(console=True))
 
 
 def _check_lessons(runner: Runner, part: SplitData, outside: np.ndarray) -> None:

@@ -14,7 +14,12 @@ HistoryBuffer is not a plain type  after loading.
 Checkpoints are written in place   ``LandmarkRunner.save_checkpoint`` writes beside and renames.
 An old checkpoint is removed       :class:`mmlandmark.engine.hooks.CheckpointHook` removes it afterwards.
 before the new one is written
-``AmpOptimWrapper`` asks for CUDA  ``AutocastOptimWrapper`` is bfloat16 autocast on any device.
+``AmpOptimWrapper`` asks for CUDA  ``AutocastOptimWrapper`` is bfloat16 autocast on any device; the other says
+by an assertion                    so, see :mod:`mmlandmark.engine.optim_wrapper`.
+``compile`` compiles samples too   :func:`mmlandmark.engine.compilation.compile_networks` takes the networks.
+A loop by iterations repeats one   Samplers tell the data the pass, :mod:`mmlandmark.datasets.samplers`, and
+draw per sample for the whole run  ``EpochSeedHook`` seeds every iteration.
+300 lines before a run begins      :mod:`mmlandmark.engine.console` shows the gist; the log file has all.
 torchrun on a CPU calls CUDA       ``LandmarkRunner.setup_env`` starts gloo first, and ``wrap_model`` passes
                                    ``device_ids=None``.
 ``_base_ = 'mmlandmark::...'``     :func:`install_config_scope` adds the package to the list of known ones
