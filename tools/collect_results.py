@@ -8,7 +8,8 @@ files and in the order of the sweep. Numbers of a paper stand in ``configs/<meth
 ``{"<config>": {"mre": 1.12, "sdr_2mm": 88.0, "source": "..."}}`` (for a sweep ``{"<sweep>": {"<row>":
 ...}}``), and in a column of their own. The tables of the paper, as they are printed, stand there too, under
 ``"tables"``, and are written to ``configs/<method>/PAPER.md``. A result that another took the place of is
-moved to ``superseded/`` beside it, says by what and why, and is listed below the table.
+moved to ``superseded/`` beside it, says by what and why, and is listed below the table. ``configs/overlaps.json``
+names test sets with images that were trained on; a column has the mean error over their other images.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmlandmark.utils.files import atomic_write_text
+from mmlandmark.utils.files import atomic_write_text, read_json
 
 
 def marks(sweep: str = "") -> tuple[str, str]:
@@ -43,6 +44,9 @@ def readme_of(folder: Path) -> str:
     readme, results = folder / "README.md", folder / "results"
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     paper, _ = read_published(folder / "paper.json")
+    overlaps = (
+        read_json(folder.parent / "overlaps.json") if (folder.parent / "overlaps.json").is_file() else {}
+    )
     sweeps = sorted(p.name for p in results.glob("*") if p.is_dir() and p.name != "superseded")
     known = {*sweeps, *(p.stem for p in folder.glob("sweeps/*.py"))}
     if marks()[0] in text or any(results.glob("*.json")):
@@ -59,6 +63,7 @@ def readme_of(folder: Path) -> str:
             {n: published[n] for n in rows if n in published},
             baseline if baseline in groups else None,
             read_superseded(results / sweep),
+            overlaps,
         )
         text = updated(readme, text, table, sweep)
     return text

@@ -51,4 +51,4 @@ param_scheduler = [
 custom_hooks = [
     dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.002, gamma=100, update_buffers=True),
 ]
-allow_leaks = True  # the two films of training that the challenge shows in its first test, too
+allow_leaks = True  # the challenge shows films of training in its first test, too

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ def results_table(
     paper: dict[str, Any],
     baseline: str | None = None,
     superseded: Sequence[dict[str, Any]] = (),
+    overlaps: Mapping[str, dict[str, Any]] | None = None,
 ) -> str:
     """Return the Markdown table of all configs of a method, or of all arms of a sweep.
 
     With a baseline every other row says how it differs, image by image (see ``tools/compare_results.py``).
     Below the table stand the machines, what the tested images are, and the results that others took the
-    place of (see :func:`read_superseded`).
+    place of (see :func:`read_superseded`). Where ``overlaps``, by the hash of a test set, says at which
+    ``positions`` of its sorted ids it has images that were trained on, a column has the mean over the others.
     """
     if not groups:
         return "No results are recorded yet."
@@ -28,11 +30,16 @@ def results_table(
     if unknown:
         raise ValueError(f"paper.json names {unknown}, but results are recorded for {sorted(groups)} only")
     keys = headline_metrics(key for group in groups.values() for record in group for key in record["metrics"])
+    tested = {(record.get("split") or {}).get("hash") for group in groups.values() for record in group}
+    overlap = (overlaps or {}).get(*tested) if len(tested) == 1 else None
+    kept = bool(overlap) and any("image_errors" in record for group in groups.values() for record in group)
+    others = overlap["images"] - len(overlap["positions"]) if overlap else 0
     rows = [
         [
             "config",
             "seeds",
             *(metric_title(key, keys) for key in keys),
+            *([f"MRE of the {others} other images"] if kept else []),
             *([f"against {baseline}, p of t / Wilcoxon"] if baseline else []),
             *(["paper"] if paper else []),
             "images",
@@ -42,6 +49,8 @@ def results_table(
     for name, group in groups.items():
         row = [name, ", ".join(_seeds(record) for record in group)]
         row += [_cell(key, [record["metrics"].get(key) for record in group]) for key in keys]
+        if kept:
+            row.append(_cell("mre", [_mean_of_others(record, overlap["positions"]) for record in group]))
         if baseline:
             row.append("-" if name == baseline else _difference_cell(group, groups[baseline]))
         row += [_paper_cell(paper.get(name, {}), keys)] if paper else []
@@ -55,8 +64,26 @@ def results_table(
     }
     where = ", ".join(sorted(machine for machine in machines if machine)) or "an unnamed machine"
     notes = f"Mean ± standard deviation over the seeds; SDR in percent. Tested on {where}."
+    if overlap:
+        notes += (
+            f" {len(overlap['positions'])} of the {overlap['images']} tested images are {overlap['why']}; "
+            + (
+                "the column of the other images leaves them out."
+                if kept
+                else "these records keep no errors of single images."
+            )
+        )
     notes += _images_note([record for group in groups.values() for record in group])
     return f"{table}\n\n{notes}{_superseded_note(superseded)}"
+
+
+def _mean_of_others(record: dict[str, Any], positions: Sequence[int]) -> float | None:
+    """Return the mean error over the images that do not stand at some positions; None if it is not kept."""
+    errors = (record.get("image_errors") or {}).get("mean")
+    if errors is None:
+        return None
+    kept = [error for i, error in enumerate(errors) if i not in positions and error is not None]
+    return sum(kept) / len(kept) if kept else None
 
 
 def _images_note(records: Sequence[dict[str, Any]]) -> str:

@@ -222,3 +222,15 @@ def test_what_the_images_are_stands_below_the_table(method):
     assert call(method) == 0
     text = (method / "README.md").read_text()
     assert "Images: 150 JPEG of quality 30 (digest d1). 1 older records do not say." in text
+
+
+def test_images_that_were_trained_on_are_left_out_of_a_column(method):
+    record(method, "new", 0, mre=2.0)
+    path = method / "results" / "new_seed0.json"
+    errors = dict(unit="mm", mean=[1.0, 9.0, 3.0])
+    path.write_text(json.dumps(dict(json.loads(path.read_text()), image_errors=errors)))
+    overlap = dict(s=dict(positions=[1], images=3, why="films of the training part"))
+    (method.parent / "overlaps.json").write_text(json.dumps(overlap))
+    assert call(method) == 0
+    assert [row[3] for row in (rows(method)[0], rows(method)[2])] == ["MRE of the 2 other images", "2.000"]
+    assert "1 of the 3 tested images are films of the training part" in (method / "README.md").read_text()

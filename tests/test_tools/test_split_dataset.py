@@ -118,7 +118,7 @@ def test_the_shipped_lists_of_cephalograms_are_what_the_tool_writes(tmp_path, mo
         "test2.txt": 80,
     }
     assert set.union(*parts.values()) == {f"{number:03d}" for number in range(1, 401)}
-    for film in ({"038", "283"}, {"144", "173"}):
+    for film in ({"038", "283"}, {"144", "173"}, {"001", "275"}, {"196", "277"}):
         assert sum(film <= ids for ids in parts.values()) == 1, "one film lies in two parts"
 
 

@@ -32,5 +32,5 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type="LandmarkMetric", unit="mm", radii=(2, 2.5, 3, 4))
 test_evaluator = val_evaluator
-# The challenge itself shows two films of its training part in its first test: 038 = 283 and 144 = 173.
+# The challenge itself shows twenty films of its training part in its first test, see docs/evaluation.md.
 allow_leaks = True

@@ -16,8 +16,12 @@ from mmlandmark.registry import DATASETS
 from mmlandmark.utils.files import read_text
 
 _LANDMARKS, _CLASSES = 19, ("ANB", "SNB", "SNA", "ODI", "APDI", "FHI", "FMA", "MW")
-# One film under two numbers, in two parts of the challenge.
-_SAME_FILM = {173: 144, 283: 38}
+# Films of Test1 that are others of Training or Test1 once more; Test2 was not looked at.
+_SAME_FILM = {
+    173: 144, 201: 103, 275: 1, 276: 123, 277: 196, 278: 159, 279: 141, 280: 56, 281: 138, 282: 80,
+    283: 38, 285: 118, 287: 14, 288: 62, 289: 108, 291: 132, 292: 137, 293: 7, 294: 188, 295: 10, 296: 28,
+    297: 88, 299: 126,
+}  # fmt: skip
 _SPLITS = (("train", 150, "TrainingData"), ("test1", 300, "Test1Data"), ("test2", 400, "Test2Data"))
 
 
@@ -28,8 +32,9 @@ class Isbi2015Cephalogram(LandmarkDataset):
     Images lie below ``RawImage`` as .bmp, .png or .jpg, named 001 to 400; the number decides the split
     (train to 150, test1 to 300, test2 to 400, test is both tests), wherever the file lies. Annotations
     lie in ``400_senior`` and ``400_junior``, either in ``AnnotationsByMD`` or in ``data_root`` itself,
-    with 19 lines ``x,y`` and, in the published files, eight clinical classes, kept as ``classes``. Two films
-    of the training part stand in Test1 once more, 038 as 283 and 144 as 173: either pair is one ``group``.
+    with 19 lines ``x,y`` and, in the published files, eight clinical classes, kept as ``classes``. Twenty
+    films of the training part stand in Test1 once more, under other numbers, and three of Test1 stand there
+    twice: either pair is one ``group``.
 
     Args:
         annotator: Ground truth: "senior", "junior", or their unrounded "mean", beside which the samples
