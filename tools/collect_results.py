@@ -8,8 +8,9 @@ files and in the order of the sweep. Numbers of a paper stand in ``configs/<meth
 ``{"<config>": {"mre": 1.12, "sdr_2mm": 88.0, "source": "..."}}`` (for a sweep ``{"<sweep>": {"<row>":
 ...}}``), and in a column of their own. The tables of the paper, as they are printed, stand there too, under
 ``"tables"``, and are written to ``configs/<method>/PAPER.md``. A result that another took the place of is
-moved to ``superseded/`` beside it, says by what and why, and is listed below the table. ``configs/overlaps.json``
-names test sets with images that were trained on; a column has the mean error over their other images.
+moved to ``superseded/`` beside it, says by what and why, and is listed below the table.
+``configs/overlaps.json`` names test sets with images that were trained on; a column has the mean error over
+their other images.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def readme_of(folder: Path) -> str:
     known = {*sweeps, *(p.stem for p in folder.glob("sweeps/*.py"))}
     if marks()[0] in text or any(results.glob("*.json")):
         own = {name: numbers for name, numbers in paper.items() if name not in known}
-        table = results_table(read_records(results.glob("*.json")), own, superseded=read_superseded(results))
+        kept = read_superseded(results)
+        table = results_table(read_records(results.glob("*.json")), own, superseded=kept, overlaps=overlaps)
         text = updated(readme, text, table)
     for sweep in sweeps:
         groups, published = read_records((results / sweep).glob("*.json"), by_file=True), paper.get(sweep, {})
