@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmlandmark.utils.command_line import CfgOptions, run_tool
+from mmlandmark.utils.command_line import CfgOptions, add_trust_argument, run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -26,6 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--cfg-options", nargs="+", action=CfgOptions, default={}, metavar="KEY=VALUE",
         help="override values in the configs of all runs",
     )  # fmt: skip
+    add_trust_argument(parser)
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     return parser.parse_args(argv)
 

@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         record_test,
         test_config,
     )
-    from mmlandmark.engine import ConfigError, stage_to_test
+    from mmlandmark.engine import ConfigError, folder_of_test, stage_to_test
 
     options = dict(args.cfg_options)
     if args.record == "auto" and (options or args.flip or args.stage or args.checkpoint == "best"):
@@ -62,11 +62,13 @@ def main(argv: list[str] | None = None) -> None:
     checkpoint = find_checkpoint(config, args.checkpoint)
     if args.record == "auto":
         check_trained_as(config, checkpoint)
-    out = Path(config.work_dir) / "test"
+    tested = stage_to_test(config, config.work_dir) if config.get("stages") else config
+    out = Path(config.work_dir) / folder_of_test(tested, checkpoint).name
     metrics = test_config(config, checkpoint, out_dir=out)
     if not is_main_process():
         return
     print((out / "report.md").read_text(encoding="utf-8"))
+    print(f"results are in {out}")
     if args.record:
         path = None if args.record == "auto" else args.record
         print(f"recorded {record_test(config, checkpoint, metrics, out, path)}")

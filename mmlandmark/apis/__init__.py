@@ -1,7 +1,7 @@
 """What a program calls: train, test and combine what configs say."""
 
 from mmlandmark.apis.complexity import ModuleCost, count_costs
-from mmlandmark.apis.cross_validation import check_folds, claim_folder, cross_validate, plan_folds
+from mmlandmark.apis.cross_validation import check_folds, cross_validate, plan_folds
 from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.figures import draw_configuration, draw_features, draw_loss_weights
 from mmlandmark.apis.running import prepare_config, test_config, train_config
@@ -12,6 +12,7 @@ from mmlandmark.apis.testing import (
     record_predictions,
     record_test,
 )
+from mmlandmark.engine import claim_folder
 
 __all__ = [
     "ModuleCost",

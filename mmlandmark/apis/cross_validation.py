@@ -18,11 +18,10 @@ from mmengine.logging import print_log
 from mmlandmark.apis.running import is_landmark_metric, report_files, test_config, train_config
 from mmlandmark.apis.testing import find_checkpoint
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.engine import KNOWN_KEYS, ConfigError, plan_stages
-from mmlandmark.evaluation import CaseMetric, FoldReport, without_nan
+from mmlandmark.engine import KNOWN_KEYS, ConfigError, claim_folder, plan_stages
+from mmlandmark.evaluation import CaseMetric, FoldReport
 from mmlandmark.registry import DATASETS, METRICS
-from mmlandmark.utils.config_hash import config_hash
-from mmlandmark.utils.files import atomic_write_json, read_json, safe_name
+from mmlandmark.utils.files import safe_name
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -132,34 +131,6 @@ def cross_validate(folds: dict[str, Config], work_dir: str | Path) -> FoldReport
         cases[name] = _cases(folder)
     pooled, sources = _pooled(next(iter(folds.values())), list(chain(*cases.values())), work_dir / "pooled")
     return FoldReport(metrics, {name: len(part) for name, part in cases.items()}, pooled, sources)
-
-
-def claim_folder(
-    folder: str | Path, config: Config, metrics: dict[str, float] | None = None
-) -> dict[str, float] | None:
-    """Note in a folder which run it holds, and what came out of it.
-
-    Args:
-        folder: Work folder of one run.
-        config: What it runs: data, model, schedule, seed and starting weights count.
-        metrics: What came out, when it has ended.
-
-    Returns:
-        What came out of the run, if it ended before.
-
-    Raises:
-        ConfigError: The folder holds a run with other values.
-    """
-    note, now = Path(folder) / "run.json", config_hash(config, with_start=True)
-    if note.is_file():
-        found = read_json(note)
-        if found.get("config_hash") != now:
-            raise ConfigError(f"{folder} holds a run with other values: remove it to run it again")
-        if metrics is None and found.get("metrics") is not None:
-            return {key: float("nan") if v is None else v for key, v in found["metrics"].items()}
-    if is_main_process():
-        atomic_write_json(note, without_nan(dict(config_hash=now, metrics=metrics)))
-    return metrics
 
 
 def _runs(config: Config) -> list[Config]:

@@ -10,8 +10,10 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.apis.testing import find_checkpoint
-from mmlandmark.engine import ConfigError, config_of_run, load_config, test_pipeline
+from mmlandmark.engine import ConfigError, config_of_run, test_pipeline
+from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.data_checks import checkpoint_landmarks
+from mmlandmark.engine.run_folder import write_config
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import name_difference, names_of
 from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, save_checkpoint
@@ -86,6 +88,7 @@ def build_ensemble(
     out.mkdir(parents=True, exist_ok=True)
     whole.work_dir = str(out)
     whole.dump(str(out / f"{out.name}.py"))
+    write_config(out, config_to_data(whole))
     save_checkpoint(
         dict(
             state_dict=state,
@@ -93,4 +96,5 @@ def build_ensemble(
         ),
         out / "ensemble.pth",
     )
-    return load_config(out / f"{out.name}.py"), out / "ensemble.pth"
+    whole = Config(config_to_data(whole), filename=str(out / f"{out.name}.py"))
+    return whole, out / "ensemble.pth"

@@ -11,7 +11,8 @@ import torch
 from mmengine.config import Config
 
 from mmlandmark.apis.provenance import bare_dataset, describe_tested
-from mmlandmark.engine import ConfigError, best_checkpoint, config_of_run, latest_checkpoint, stage_to_test
+from mmlandmark.engine import ConfigError, best_checkpoint, latest_checkpoint, stage_to_test
+from mmlandmark.engine.config_data import read_config_of_run
 from mmlandmark.evaluation import per_image_mean, record_results
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkDataSample
@@ -121,14 +122,12 @@ def check_trained_as(config: Config, checkpoint: str | Path) -> None:
 
     Raises:
         ConfigError: It says other things than the tested config, folders, machine and seed aside.
+        ValueError: It cannot be read as data.
     """
-    try:
-        trained = config_of_run(Path(checkpoint).parent)
-    except ConfigError:
-        return
-    if config_hash(trained) != config_hash(_tested_run(config)[0]):
+    trained = read_config_of_run(Path(checkpoint).parent)
+    if trained is not None and config_hash(trained[0]) != config_hash(_tested_run(config)[0]):
         raise ConfigError(
-            f"{checkpoint} was not trained with {config.filename} as it is now, but with {trained.filename}: "
+            f"{checkpoint} was not trained with {config.filename} as it is now, but with {trained[1]}: "
             "name a file for its record"
         )
 

@@ -15,7 +15,9 @@ from mmengine.config import Config
 from mmlandmark import registry
 from mmlandmark.engine import mmengine_cures
 from mmlandmark.engine.config_arguments import wrong_arguments
+from mmlandmark.engine.config_data import read_config_of_run
 from mmlandmark.engine.console import hushed
+from mmlandmark.engine.trust import SUFFIXES, check_names, read_data_config
 from mmlandmark.utils.config_hash import KNOWN_KEYS
 
 
@@ -38,11 +40,14 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"config {path} does not exist")
-    if str(path.parent.resolve()) not in sys.path:
-        sys.path.insert(0, str(path.parent.resolve()))  # for modules a config imports from beside itself
     try:
-        with hushed():
-            config = Config.fromfile(str(path))
+        if path.suffix in SUFFIXES:
+            config = Config(read_data_config(path), filename=str(path))
+        else:
+            if str(path.parent.resolve()) not in sys.path:  # for modules a config imports from beside itself
+                sys.path.append(str(path.parent.resolve()))
+            with hushed():
+                config = Config.fromfile(str(path))
     except FileNotFoundError:
         raise
     except AttributeError as error:
@@ -50,15 +55,21 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
             f"{path}: a config is a set of sections (model, train_dataloader, ...), which this file is not "
             f"({error})"
         ) from error
+    except ValueError as error:
+        raise ConfigError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except Exception as error:
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
-    _check_keys(config, str(path))
+    return _with_options(config, str(path), options)
+
+
+def _with_options(config: Config, source: str, options: dict[str, Any] | None) -> Config:
+    _check_keys(config, source)
     if options:
         for key in options:
             _check_option(config, key)
         config.merge_from_dict(dict(options))
     config.setdefault("default_scope", "mmlandmark")
-    check_arguments(config, str(path))
+    check_arguments(config, source)
     return config
 
 
@@ -82,18 +93,22 @@ def check_arguments(config: Config, where: str) -> None:
 
 
 def config_of_run(folder: str | Path, options: dict[str, Any] | None = None) -> Config:
-    """Return the config that a training run left in its work folder.
+    """Return the config that a training run left in its work folder, read as data; no code in it is run.
 
     Raises:
-        ConfigError: The folder holds no config, or not one.
+        ConfigError: The folder holds no config, or not one; or it cannot be read as data, or names classes of
+            a package that is not trusted, see :mod:`mmlandmark.engine.trust`.
     """
-    folder = Path(folder)
-    found = sorted(folder.glob("*.py")) if folder.is_dir() else []
-    if len(found) != 1:
-        raise ConfigError(
-            f"{folder}: expected the work folder of one training run, found {len(found)} configs"
-        )
-    return load_config(found[0], options)
+    try:
+        found = read_config_of_run(folder)
+        if found is not None:
+            check_names(found[0], str(found[1]))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if found is None:
+        count = len(list(Path(folder).glob("*.py"))) if Path(folder).is_dir() else 0
+        raise ConfigError(f"{folder}: expected the work folder of one training run, found {count} configs")
+    return _with_options(Config(found[0], filename=str(found[1])), str(found[1]), options)
 
 
 def test_pipeline(config: Config) -> list[dict]:

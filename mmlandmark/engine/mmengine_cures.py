@@ -11,6 +11,14 @@ files; the onedl fork always)      addresses by ones that only read tensors and 
 passes over weights of others
 Resume fails: the message hub's    ``SafeCheckpointHook`` turns them into plain values before saving and back
 HistoryBuffer is not a plain type  after loading.
+Resume executes the config in a    ``LandmarkRunner.resume`` reads a checkpoint as data, see
+checkpoint, believes its paths     :mod:`mmlandmark.engine.training_state`; the hook knows names of its own
+and removes what they name         folder only.
+A resumed schedule keeps the end   :mod:`mmlandmark.engine.resuming`: the rates are those of the config as it
+of the old run                     is now.
+``OneCycleLR`` divides by zero in  :class:`mmlandmark.engine.schedules.OneCycleLR`.
+short runs
+YAML configs may run code          :mod:`mmlandmark.engine.trust` reads them.
 Checkpoints are written in place   ``LandmarkRunner.save_checkpoint`` writes beside and renames.
 An old checkpoint is removed       :class:`mmlandmark.engine.hooks.CheckpointHook` removes it afterwards.
 before the new one is written

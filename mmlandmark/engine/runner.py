@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.distributed
+from mmengine.device import get_device
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -20,11 +21,23 @@ from torch import nn
 
 from mmlandmark.engine import console, mmengine_cures
 from mmlandmark.engine.compilation import compile_networks
+from mmlandmark.engine.config import ConfigError
+from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.data_checks import check_checkpoint
 from mmlandmark.engine.inputs import inputs_of, trained_on
 from mmlandmark.engine.optim_wrapper import precision_of
+from mmlandmark.engine.resuming import changes_since, check_resumable, restore_optimizer, restore_schedules
+from mmlandmark.engine.run_folder import (
+    RunLock,
+    clean_temporaries,
+    latest_checkpoint,
+    numbered_checkpoints,
+    write_config,
+)
+from mmlandmark.engine.training_state import TrainingState, read_training_state
 from mmlandmark.utils.checkpoint import (
     check_state_dict,
+    is_whole,
     put_training_apart,
     put_training_back,
     save_checkpoint,
@@ -43,15 +56,23 @@ class UnfinishedRun(RuntimeError):
 _begun: Counter[str] = Counter()  # runs of this process, by the second they began in
 
 
-class _LastValidation(Hook):
-    """Validates a run that is resumed at its end: it may have been killed before that was done."""
+class _Begin(Hook):
+    """Leaves the config of a run that begins, and validates if it was killed before it could.
 
-    def before_train(self, runner: Runner) -> None:
-        self._at_end = runner.iter >= runner.max_iters
+    What follows a validation, the best checkpoint and schedules that follow a metric, then is as it would be
+    without the kill.
+    """
 
-    def after_train(self, runner: Runner) -> None:
-        step = runner.iter if isinstance(runner.train_loop, IterBasedTrainLoop) else runner.epoch
-        if self._at_end and runner.val_loop is not None and step >= runner.val_begin:
+    def before_train(self, runner: LandmarkRunner) -> None:
+        if is_main_process():
+            runner._write_config()
+        loop, state = runner.train_loop, runner.resumed
+        if state is None or state.validated or runner.val_loop is None:
+            return
+        by_iteration = isinstance(loop, IterBasedTrainLoop)
+        step, length = (loop.iter, loop.max_iters) if by_iteration else (loop.epoch, loop.max_epochs)
+        loop._decide_current_val_interval()
+        if step >= max(loop.val_begin, 1) and (step % loop.val_interval == 0 or step == length):
             runner.val_loop.run()
 
 
@@ -66,6 +87,7 @@ class LandmarkRunner(Runner):
 
     unfinished = False  # set by what ends a run before its end
     inputs: dict[str, Any] = {}  # what it is made of beside its config, for the checkpoint's meta
+    resumed: TrainingState | None = None  # what the checkpoint said that this run goes on from
 
     def setup_env(self, env_cfg: dict) -> None:
         """Start gloo where MMEngine would ask for CUDA, then do as MMEngine does.
@@ -96,7 +118,13 @@ class LandmarkRunner(Runner):
         return logger
 
     def dump_config(self) -> None:
-        """Leave the config in the work folder, under one name however often the run is started."""
+        """Leave a test's config in its folder; a training leaves its own once it is clear that it begins."""
+        self._resolved = config_to_data(self.cfg)
+        if self._train_loop is None:
+            self._write_config()
+
+    def _write_config(self) -> None:
+        """Write the config, under one name however often the run is started."""
         name = os.path.basename(self.cfg.filename) if self.cfg.filename else "config.py"
         self.cfg.dump(os.path.join(self.work_dir, name))
 
@@ -130,12 +158,21 @@ class LandmarkRunner(Runner):
         """Check data against the model, then train.
 
         Raises:
+            ConfigError: Another run writes to the folder, or the mixed precision needs a GPU.
             UnfinishedRun: A hook saved the run and ended it, as its time was over.
         """
         console.begin(self, "train")
         self._note_inputs()
-        self.register_hook(_LastValidation(), priority="VERY_HIGH")
-        model = super().train()
+        _check_precision(self.optim_wrapper)
+        self.register_hook(_Begin(), priority="LOWEST")
+        with RunLock(self.work_dir) if is_main_process() else nullcontext():
+            if is_main_process() and (removed := clean_temporaries(self.work_dir)):
+                self.logger.info(f"removed what a kill left half-written: {', '.join(removed)}")
+            try:
+                model = super().train()
+            except KeyboardInterrupt as stop:
+                stop.args = stop.args or (self._how_to_go_on(),)
+                raise
         if self.unfinished:
             raise UnfinishedRun(
                 f"no time is left for another epoch: {self.work_dir} is saved after epoch {self.epoch} of "
@@ -148,6 +185,12 @@ class LandmarkRunner(Runner):
         if not self._resume:
             data = trained_on(self.train_dataloader.dataset)
             self.inputs = dict(inputs=inputs_of(self.cfg), trained_on=data)
+
+    def _how_to_go_on(self) -> str:
+        latest = latest_checkpoint(self.work_dir)
+        if latest is None:
+            return f"stopped before the first checkpoint of {self.work_dir}: start again"
+        return f"stopped: {self.work_dir} goes on from {latest.name} with --resume"
 
     def test(self) -> dict:
         """Check data against the model, then test."""
@@ -172,21 +215,32 @@ class LandmarkRunner(Runner):
     ) -> dict:
         """Load weights and refuse those of another model, unless the config says ``load_strict=False``."""
         strict = self.cfg.get("load_strict", True) if strict is None else strict
-        revise_keys = [(r"^module\.", "")] if revise_keys is None else revise_keys
+        revise_keys = [("(?!)", "")] if revise_keys is None else revise_keys  # loading puts names right
         model = self.model.module if is_model_wrapper(self.model) else self.model
         loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location, logger="current")
         put_training_back(loaded, model)
-        if self._resume:
-            meta = loaded.get("meta") or {}
-            self.inputs = {key: meta[key] for key in ("inputs", "trained_on") if key in meta}
         if strict:
-            weights = loaded.get("state_dict", loaded)
-            check_state_dict(
-                model, {k.removeprefix("module."): v for k, v in weights.items()}, f"checkpoint {filename}"
-            )
-        check_checkpoint(self, loaded, filename)
+            check_state_dict(model, loaded.get("state_dict", loaded), f"checkpoint {filename}")
+        try:
+            check_checkpoint(self, loaded, filename)
+        except (AttributeError, TypeError) as error:
+            raise ValueError(
+                f"checkpoint {filename} is broken: its landmarks cannot be read: {error}"
+            ) from error
         with _replaced("_load_checkpoint", lambda *_, **__: loaded):
             return super().load_checkpoint(filename, map_location, False, revise_keys)
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks; one that cannot read what a checkpoint says ends in one sentence."""
+        if fn_name != "after_load_checkpoint":
+            super().call_hook(fn_name, **kwargs)
+            return
+        try:
+            super().call_hook(fn_name, **kwargs)
+        except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"checkpoint {self._load_from}: a hook cannot read its state in it: {error}"
+            ) from error
 
     def _init_model_weights(self) -> None:
         """Start the weights, unless a checkpoint of this run has them: ``init_cfg`` is not asked then."""
@@ -194,31 +248,109 @@ class LandmarkRunner(Runner):
             super()._init_model_weights()
 
     def load_or_resume(self) -> None:
-        """Resume from the newest whole checkpoint, or load the starting weights."""
+        """Resume from the newest checkpoint, or load the starting weights.
+
+        Raises:
+            ValueError: The newest checkpoint is broken; a whole one beside it is named.
+        """
+        newest = None
         if self._resume and self._load_from is None:
-            latest = latest_checkpoint(self.work_dir)
-            if latest is None:
+            newest = latest_checkpoint(self.work_dir)
+            if newest is None:
                 self._resume = False
                 self.logger.info(f"nothing to resume in {self.work_dir}: starting anew")
             else:
-                self._load_from = str(latest)
-        super().load_or_resume()
+                self._load_from = str(newest)
+        try:
+            super().load_or_resume()
+        except ValueError as error:
+            if newest is None or is_whole(newest):
+                raise
+            others = sorted(numbered_checkpoints(self.work_dir).items(), reverse=True)
+            whole = next((path.name for _, path in others if path != newest and is_whole(path)), None)
+            way = (
+                f"{whole} beside it is whole: remove {newest.name}, and --resume goes on from {whole}"
+                if whole
+                else "there is no other in the folder: start again without --resume"
+            )
+            raise ValueError(f"{error}; {way}") from error
 
-    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = "default",
+    ) -> None:
+        """Go on from a checkpoint, by the rule of :mod:`mmlandmark.engine.resuming`.
+
+        A checkpoint is data: MMEngine executes the config in it, and believes the paths. What the config
+        says otherwise now is logged.
+
+        Raises:
+            ValueError: See :func:`~mmlandmark.engine.training_state.read_training_state` and the functions of
+                :mod:`mmlandmark.engine.resuming`.
+        """
+        checkpoint = self.load_checkpoint(
+            filename, get_device() if map_location == "default" else map_location
+        )
+        state = read_training_state(checkpoint, str(filename))
+        check_resumable(self, state)
+        loop = self.train_loop
+        loop._epoch, loop._iter = state.epoch, state.iter
+        if not isinstance(loop, IterBasedTrainLoop):  # an epoch begins anew, whatever its length is now
+            loop._iter = state.epoch * len(self.train_dataloader)
+        for name, history in state.scalars.items():
+            self.message_hub.log_scalars[name] = history
+            self.message_hub._resumed_keys[name] = True
+        self.message_hub.update_info_dict(state.info)
+        if resume_optimizer:
+            restore_optimizer(self, state)
+        if resume_param_scheduler:
+            restore_schedules(self, state)
+        self.inputs = {
+            key: checkpoint["meta"][key] for key in ("inputs", "trained_on") if key in checkpoint["meta"]
+        }
+        self.resumed, self._has_loaded = state, True
+        self.logger.info(f"resumed epoch: {self.epoch}, iter: {self.iter}")
+        changed = changes_since(self, state)
+        if changed:
+            more = f"; and {len(changed) - 12} more" if len(changed) > 12 else ""
+            self.logger.warning(f"resumed with another config: {'; '.join(changed[:12])}{more}")
+
+    def save_checkpoint(
+        self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any
+    ) -> None:
         """Save as MMEngine does, but so that a crash never leaves half a file.
 
         What only training uses stands apart in ``training_state_dict``: ``state_dict`` is the model as it is
-        used, and fits a config without those parts.
+        used, and fits a config without those parts. The resolved config is kept as data.
         """
 
         def atomically(checkpoint: dict, path: str, **_: Any) -> None:
             model = self.model.module if is_model_wrapper(self.model) else self.model
             put_training_apart(checkpoint, model)
+            write_config(self.work_dir, self._resolved)  # the checkpoints here are of this config from now on
             checkpoint["meta"].update(self.inputs, precision=precision_of(self.optim_wrapper))
             save_checkpoint(checkpoint, path)
 
+        meta = dict(
+            meta or {},
+            resolved_config=json.dumps(self._resolved),
+            iterations_per_epoch=len(self.train_dataloader),
+        )
         with _replaced("save_checkpoint", atomically):
-            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+            super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
+
+
+def _check_precision(config: Any) -> None:
+    """Refuse float16 with scaled losses where there is no GPU, which MMEngine finds out in the middle."""
+    kind = config.get("type") if isinstance(config, dict) else None
+    if str(getattr(kind, "__name__", kind)).endswith("AmpOptimWrapper") and get_device() == "cpu":
+        raise ConfigError(
+            "optim_wrapper: AmpOptimWrapper trains in float16, which needs a GPU; on a CPU use "
+            "AutocastOptimWrapper (bfloat16) or OptimWrapper (float32)"
+        )
 
 
 @contextmanager
@@ -242,32 +374,6 @@ def _spanning(config: dict, max_epochs: int, max_iters: int) -> dict:
     elif kind.startswith(("CosineAnnealing", "Poly", "CosineRestart")):
         config.setdefault("end", length)
     return config
-
-
-def latest_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return the newest whole checkpoint of a run, or None.
-
-    The note ``last_checkpoint`` names it; of a run killed between checkpoint and note it is a file that is
-    younger than the note. Without a note it is the highest number.
-    """
-    folder = Path(work_dir)
-    note = folder / "last_checkpoint"
-    name = Path(note.read_text(encoding="utf-8").strip()).name if note.is_file() else ""
-    numbered = {
-        int(m[1]): p
-        for p in folder.glob("*.pth")
-        if (m := re.fullmatch(r"(?:epoch|iter)_(\d+)\.pth", p.name))
-    }
-    noted = folder / name if name and (folder / name).is_file() else None
-    if noted is not None:
-        written = note.stat().st_mtime_ns
-        numbered = {number: p for number, p in numbered.items() if p.stat().st_mtime_ns > written}
-    return numbered[max(numbered)] if numbered else noted
-
-
-def best_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return what ``CheckpointHook(save_best=...)`` kept in a run's folder, or None."""
-    return max(Path(work_dir).glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def default_launcher() -> str:

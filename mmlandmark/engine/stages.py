@@ -16,7 +16,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
 from mmlandmark.engine.config import KNOWN_KEYS, ConfigError
-from mmlandmark.engine.runner import best_checkpoint, latest_checkpoint
+from mmlandmark.engine.run_folder import best_checkpoint, latest_checkpoint
 from mmlandmark.utils.config_hash import config_hash
 from mmlandmark.utils.files import atomic_write_json, read_json
 

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 
 from mmlandmark.engine.config import ConfigError, config_of_run, input_size, load_config
+from mmlandmark.engine.config_data import CONFIG_FILE
 from mmlandmark.engine.stages import PREFIX, plan_stages
 from mmlandmark.models.data_preprocessor import LandmarkDataPreprocessor
 from mmlandmark.models.detectors import BaseDetector, DistilledDetector
@@ -157,7 +158,8 @@ def _given(checkpoint: str, own: dict | None, planned: dict | None = None) -> di
 
     Its config lies beside it; else it is the one that the student names, or the model ``planned`` for it.
     """
-    beside = any(Path(checkpoint).expanduser().parent.glob("*.py"))
+    folder = Path(checkpoint).expanduser().parent
+    beside = (folder / CONFIG_FILE).is_file() or any(folder.glob("*.py"))
     return dict(checkpoint=checkpoint, config=None if beside else (own or {}).get("config") or planned)
 
 

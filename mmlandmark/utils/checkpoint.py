@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 from urllib.parse import urlparse
 
 import torch
 
 from mmlandmark.utils.files import atomic_path, file_hash
+from mmlandmark.utils.whole_files import HashingFile, check_whole
 
 
 def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
-    """Load a checkpoint of tensors and plain values.
+    """Load a checkpoint of tensors and plain values, after a look whether the file is whole.
+
+    Names of weights lose the prefixes that ``torch.compile`` and wrappers for several processes give them.
 
     Args:
         path: Local file.
@@ -22,22 +27,102 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is broken, or holds objects whose loading would run code.
+        ValueError: The file is broken, holds objects whose loading would run code, or weights that are not
+            finite numbers.
     """
     path = _existing(path)
+    check_whole(path)
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
-        # torch begins with the advice to load it unsafely; what it stumbled on stands behind.
-        text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
-        reason = text.splitlines()[0] if text else type(error).__name__
+        # What torch says begins with the advice to load it unsafely.
         raise ValueError(
             f"checkpoint {path} cannot be loaded safely (broken, or it holds more than tensors and plain "
-            f"values): {reason}"
-        ) from error
+            f"values): {_reason(error)}"
+        ) from None
+    return checked_content(checkpoint, f"checkpoint {path}")
+
+
+def is_whole(path: str | Path) -> bool:
+    """Whether :func:`load_checkpoint` reads a file."""
+    try:
+        load_checkpoint(path)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
+
+
+def checked_content(checkpoint: Any, where: str) -> dict:
+    """Return what a checkpoint holds, its weights under the names of the plain model.
+
+    Args:
+        checkpoint: As it was read.
+        where: To begin an error with.
+
+    Raises:
+        ValueError: It is no checkpoint, or holds weights that are not finite numbers.
+    """
     if not isinstance(checkpoint, dict):
-        raise ValueError(f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dict")
+        raise ValueError(f"{where} holds a {type(checkpoint).__name__}, not a dict")
+    for key in ("state_dict", "training_state_dict"):
+        if key in checkpoint:
+            checkpoint[key] = _weights(checkpoint[key], f"{where}: {key}")
+    if "state_dict" not in checkpoint and all(isinstance(v, torch.Tensor) for v in checkpoint.values()):
+        checkpoint = _weights(checkpoint, where)
     return checkpoint
+
+
+def holds_its_values(value: Any) -> bool:
+    """Whether a value is a tensor whose storage is as large as its shape says, as any that was trained."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout is torch.strided
+        and not value.is_quantized
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
+
+
+def is_plain_tensor(value: Any) -> bool:
+    """Whether a value is a tensor that holds its values, and somewhere where they can be read."""
+    return holds_its_values(value) and value.device.type != "meta"
+
+
+def _reason(error: Exception) -> str:
+    """Return why torch refused a file, without its advice."""
+    found = re.search(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)", str(error))
+    return f"it holds objects of {found[1]}" if found else type(error).__name__
+
+
+def _weights(state: Any, where: str) -> dict[str, torch.Tensor]:
+    """Return named weights under the names of the plain model.
+
+    Raises:
+        ValueError: They are no weights, not finite, or larger than what the file holds of them.
+    """
+    if not isinstance(state, dict):
+        raise ValueError(f"{where} is a {type(state).__name__}, not named weights")
+    strange = [k for k, v in state.items() if not (isinstance(k, str) and isinstance(v, torch.Tensor))]
+    if strange:
+        raise ValueError(f"{where}[{str(strange[0])[:60]!r}] is no tensor with a name")
+    strange = [k for k, v in state.items() if not is_plain_tensor(v)]
+    if strange:
+        raise ValueError(f"{where}[{strange[0][:60]!r}] does not hold as many values as its shape says")
+    bad = [k for k, v in state.items() if not bool(torch.isfinite(v).all())]
+    if bad:
+        raise ValueError(
+            f"{where} holds {len(bad)} weights that are NaN or infinite: {', '.join(bad[:3])}; "
+            "the training that wrote them had diverged, take an earlier checkpoint"
+        )
+    wrapped = bool(state) and all(_plain_name(key).startswith("module.") for key in state)
+    for key in list(state):  # in place: an OrderedDict keeps its metadata, which loading uses
+        value = state.pop(key)
+        state[_plain_name(key).removeprefix("module." if wrapped else "")] = value
+    return state
+
+
+def _plain_name(key: str) -> str:
+    """Return the name of a weight without what ``torch.compile`` puts in front of the parts it compiled."""
+    return key.replace("_orig_mod.", "")
 
 
 def fetch_checkpoint(source: str | Path) -> Path:
@@ -129,9 +214,36 @@ def _check_hash(path: Path, name: str) -> None:
 
 
 def save_checkpoint(checkpoint: dict, path: str | Path) -> None:
-    """Write a checkpoint; a crash leaves the file that was there before."""
-    with atomic_path(path) as temporary:
-        torch.save(checkpoint, temporary)
+    """Write a checkpoint with a hash of its content; a crash leaves the file that was there before.
+
+    Raises:
+        OSError: It cannot be written; path, size and what is free are named.
+    """
+    try:
+        with atomic_path(path) as temporary, HashingFile(temporary) as file:
+            torch.save(checkpoint, cast(IO[bytes], file))  # torch writes, and does no more
+    except OSError as error:
+        raise _unsaved(error, checkpoint, Path(path)) from error
+
+
+def _unsaved(error: OSError, checkpoint: dict, path: Path) -> OSError:
+    """Return an error that says what did not fit where."""
+    size = sum(t.numel() * t.element_size() for t in _tensors(checkpoint)) / 2**20
+    free = shutil.disk_usage(path.parent).free / 2**20 if path.parent.is_dir() else 0.0
+    reason = error.strerror or str(error)
+    return OSError(
+        error.errno,
+        f"checkpoint {path} cannot be written: {reason} (it takes {size:.0f} MiB, {free:.0f} MiB are free); "
+        "the checkpoint before is whole, make room and go on with --resume",
+    )
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(part)
 
 
 def training_keys(model: torch.nn.Module) -> set[str]:
@@ -177,13 +289,19 @@ def check_state_dict(model: torch.nn.Module, state_dict: dict, source: str) -> N
         for k, v in own.items()
         if k in state_dict and tuple(state_dict[k].shape) != tuple(v.shape)
     ]
-    if missing or unexpected or shapes:
+    types = [
+        f"{k} {state_dict[k].dtype} instead of {v.dtype}"
+        for k, v in own.items()
+        if k in state_dict and state_dict[k].is_floating_point() != v.is_floating_point()
+    ]
+    if missing or unexpected or shapes or types:
         parts = [
             f"{len(found)} {label} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
             for label, found in (
                 ("missing", missing),
                 ("unexpected", unexpected),
                 ("of another shape", shapes),
+                ("of another type", types),
             )
             if found
         ]

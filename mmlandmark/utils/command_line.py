@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import ast
 import gc
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +23,26 @@ class CfgOptions(argparse.Action):
                 parser.error(f"--cfg-options takes key=value, got {pair!r}")
             options[key] = parse_value(text)
         setattr(namespace, self.dest, options)
+
+
+class Trust(argparse.Action):
+    """Trust packages that configs in JSON and YAML, and those of runs, may name."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:  # noqa: D102
+        known = [part for part in os.environ.get("MMLANDMARK_TRUST", "").split(",") if part]
+        os.environ["MMLANDMARK_TRUST"] = ",".join([*known, *values])
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), *values])
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust``."""
+    parser.add_argument(
+        "--trust",
+        nargs="+",
+        action=Trust,
+        metavar="PACKAGE",
+        help="let configs in JSON or YAML, and those that runs left, import these packages",
+    )
 
 
 def parse_value(text: str) -> Any:
@@ -49,6 +71,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--launcher", choices=("none", "pytorch", "slurm", "mpi"), help="how several processes were started"
     )
+    add_trust_argument(parser)
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
 
 
@@ -57,34 +80,72 @@ def add_verbose_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verbose", action="store_true", help="show all of the log on the terminal")
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM."""
+
+    exit_code = 143
+
+
 def run_tool(main: Callable[[], Any], error_code: int = 1) -> None:
     """Run a tool; an error a user can mend is printed as one line instead of a traceback.
 
     What has an ``exit_code`` of its own, as a run that is to be gone on with, is no error: it is told and
-    ends the tool with that code.
+    ends the tool with that code. Ctrl-C and SIGTERM end it at once, with the codes 130 and 143: what was
+    saved before is whole.
 
     Args:
         main: Its return value is the exit code, None is 0.
         error_code: Exit code of an error, where 1 is taken.
     """
+    before = signal.signal(signal.SIGTERM, _terminate(os.getpid()))
     try:
         code = main() or 0
         _leave_process_group()
-        sys.exit(code)
-    except (FileNotFoundError, ValueError, KeyError, TypeError, FloatingPointError) as error:
+    except KeyboardInterrupt as stop:
+        _end(str(stop) or "stopped", getattr(stop, "exit_code", 130))
+    except BrokenPipeError:  # whoever read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except (OSError, ValueError, KeyError, TypeError, FloatingPointError) as error:
         if "--traceback" in sys.argv:
             raise
-        message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        if "Original Traceback" in message:  # of a data loader's worker; its last line is the error
-            message = message.strip().splitlines()[-1]
-        print(f"error: {message}", file=sys.stderr)
-        print("(run again with --traceback to see where it comes from)", file=sys.stderr)
-        sys.exit(error_code)
+        _end(
+            f"error: {_sentence(error)}\n(run again with --traceback to see where it comes from)", error_code
+        )
     except RuntimeError as end:
         if not hasattr(end, "exit_code"):
             raise
-        print(end, file=sys.stderr)
-        sys.exit(end.exit_code)
+        _end(str(end), end.exit_code)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    sys.exit(code)
+
+
+def _end(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says, without what only a program wants to know."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if "Original Traceback" in message:  # of a data loader's worker; its last line is the error
+        message = message.strip().splitlines()[-1]
+    return message
+
+
+def _terminate(owner: int) -> Callable[[int, Any], None]:
+    """Return what to do on SIGTERM: the tool's process ends as on Ctrl-C, one that it forked ends at once."""
+
+    def handle(number: int, _: Any) -> None:
+        if os.getpid() == owner:
+            raise Terminated
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    return handle
 
 
 def _leave_process_group() -> None:

@@ -123,8 +123,9 @@ def test_what_does_not_go_together_is_named(runs, tmp_path):
         build_ensemble([empty], tmp_path / "out")
     other = tmp_path / "other"
     shutil.copytree(runs[0], other)
-    text = (other / "tiny.py").read_text()
-    (other / "tiny.py").write_text(text + "\ntest_dataloader['dataset']['pipeline'] = []\n")
+    changed = json.loads((other / "config.json").read_text())
+    changed["test_dataloader"]["dataset"]["pipeline"] = []
+    (other / "config.json").write_text(json.dumps(changed))
     with pytest.raises(ConfigError, match="different pipelines"):
         build_ensemble([runs[0], other], tmp_path / "out")
     fewer = tiny_config("unused").model

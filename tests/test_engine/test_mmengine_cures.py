@@ -194,7 +194,7 @@ def test_a_crash_while_saving_keeps_the_checkpoint_before(tmp_path, monkeypatch)
         if checkpoint["meta"]["epoch"] == 1:
             return original(checkpoint, path, *arguments, **options)
         content.append((tmp_path / "epoch_1.pth").read_bytes())
-        Path(path).write_bytes(b"half")
+        path.write(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", save)

@@ -41,7 +41,7 @@ def test_a_crash_while_saving_keeps_the_old_file(tmp_path, monkeypatch):
     save_checkpoint({"epoch": 1}, path)
 
     def half(content, target):
-        Path(target).write_bytes(b"half")
+        target.write(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(module.torch, "save", half)
@@ -107,3 +107,64 @@ def test_weights_of_another_model_are_refused():
         ValueError, match=r"7 missing \(0\.weight, 0\.bias, 1\.weight, \.\.\.\); 1 unexpected"
     ):
         check_state_dict(model, {"other": torch.zeros(1)}, "here")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    weights = {"a": torch.zeros(2), "b.weight": torch.tensor([0.0, value]), "c": torch.tensor(value)}
+    save_checkpoint({"state_dict": weights}, tmp_path / "a.pth")
+    with pytest.raises(
+        ValueError, match=r"a\.pth: state_dict holds 2 weights that are NaN or infinite: b\.weight, c"
+    ):
+        load_checkpoint(tmp_path / "a.pth")
+    save_checkpoint(weights, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"holds 2 weights that are NaN or infinite"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("name", ["module.{}", "_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.{}"])
+def test_prefixes_of_wrappers_are_taken_off(tmp_path, name):
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    state = {name.format(k): v for k, v in model.state_dict().items()}
+    save_checkpoint({"state_dict": state}, tmp_path / "a.pth")
+    check_state_dict(model, load_checkpoint(tmp_path / "a.pth")["state_dict"], "here")
+
+
+def test_a_part_that_was_compiled_keeps_its_place(tmp_path):
+    save_checkpoint(
+        {"state_dict": {"backbone._orig_mod.conv": torch.zeros(1), "module.a": torch.zeros(1)}},
+        tmp_path / "a",
+    )
+    assert set(load_checkpoint(tmp_path / "a")["state_dict"]) == {"backbone.conv", "module.a"}
+
+
+def test_a_refused_pickle_is_not_recommended(tmp_path):
+    path = tmp_path / "evil.pth"
+    for zipped in (True, False):
+        torch.save(dict(extra=Evil(tmp_path / "x")), path, _use_new_zipfile_serialization=zipped)
+        with pytest.raises(ValueError, match="cannot be loaded safely") as error:
+            load_checkpoint(path)
+        for advice in ("weights_only", "add_safe_globals", "trust", "\n"):
+            assert advice not in str(error.value)
+        assert error.value.__cause__ is None
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    class Full(module.HashingFile):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "HashingFile", Full)
+    with pytest.raises(
+        OSError, match=r"big\.pth cannot be written: No space left on device .*takes 4 MiB"
+    ) as error:
+        save_checkpoint({"a": torch.zeros(2**20)}, tmp_path / "big.pth")
+    assert "inline_container" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_has_no_weights_under_state_dict_is_refused(tmp_path):
+    for state in ([1], {"a": 1}, {3: torch.zeros(1)}, {"a": torch.zeros(1).expand(10**9)}):
+        save_checkpoint({"state_dict": state}, tmp_path / "a.pth")
+        with pytest.raises(ValueError, match=r"a\.pth: state_dict"):
+            load_checkpoint(tmp_path / "a.pth")

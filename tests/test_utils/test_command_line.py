@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
+import signal
 import subprocess
 import sys
+import time
 import weakref
 
 import pytest
@@ -164,3 +167,76 @@ def test_the_process_group_is_left_and_what_holds_it_freed(tmp_path):
     assert end.value.code == 0
     assert made[0]() is None
     assert not torch.distributed.is_initialized()
+
+
+def test_what_the_operating_system_refuses_is_one_line(tmp_path, capsys):
+    assert run(PermissionError(13, "Permission denied", "/x/a.pth")) == 1
+    assert capsys.readouterr().err.splitlines()[0] == "error: /x/a.pth: Permission denied"
+    assert run(OSError(28, "checkpoint a.pth cannot be written: No space left on device")) == 1
+    assert "error: checkpoint a.pth cannot be written: No space left" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line(capsys):
+    assert run(KeyboardInterrupt("stopped: x goes on from epoch_1.pth with --resume")) == 130
+    assert capsys.readouterr().err == "stopped: x goes on from epoch_1.pth with --resume\n"
+    assert run(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def test_a_reader_that_leaves_is_no_error():
+    code = (
+        "from mmlandmark.utils.command_line import run_tool\n"
+        "run_tool(lambda: [print('x' * 1000, flush=True) for _ in range(10000)] and None)"
+    )
+    done = subprocess.run(
+        f"{sys.executable} -c \"{code}\" | head -1; exit ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def test_sigterm_ends_a_tool_and_what_it_started(tmp_path):
+    code = (
+        "import multiprocessing, pathlib, sys, time\n"
+        "from mmlandmark.utils.command_line import run_tool\n"
+        "def child(folder):\n"
+        "    pathlib.Path(folder, 'child').write_text(str(multiprocessing.current_process().pid))\n"
+        "    time.sleep(60)\n"
+        "def main():\n"
+        "    forked = multiprocessing.get_context('fork')\n"
+        "    process = forked.Process(target=child, args=sys.argv[1:], daemon=True)\n"
+        "    process.start()\n"
+        "    try:\n"
+        "        time.sleep(60)\n"
+        "    finally:\n"
+        "        pathlib.Path(sys.argv[1], 'tidied').touch()\n"
+        "run_tool(main)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "child").is_file() or not (tmp_path / "child").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert said == "stopped\n"
+    assert (tmp_path / "tidied").exists()
+    child = int((tmp_path / "child").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_sigterm_is_handled_by_a_tool_only():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        run_tool(lambda: None)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_packages_are_trusted_by_name(monkeypatch):
+    monkeypatch.setenv("MMLANDMARK_TRUST", "first")
+    arguments = parser().parse_args(["c.py", "--trust", "second", "third"])
+    assert arguments.trust == ["second", "third"]
+    assert os.environ["MMLANDMARK_TRUST"] == "first,second,third"

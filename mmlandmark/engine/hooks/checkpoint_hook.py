@@ -1,24 +1,79 @@
-"""The old checkpoint goes when the new one is there."""
+"""Checkpoints of a run: the newest, and the best by its score."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from mmengine import hooks
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from mmlandmark.engine.run_folder import BEST_NOTE, note_best, remove_superseded
+from mmlandmark.engine.training_state import Best, best_key
 from mmlandmark.registry import HOOKS
 
 
 @HOOKS.register_module()
 class CheckpointHook(hooks.CheckpointHook):
-    """MMEngine's hook, of which a run that is killed while it saves always keeps a whole checkpoint.
+    """MMEngine's hook, made to survive a kill anywhere, and to touch nothing outside the run's folder.
 
-    MMEngine removes what is more than ``max_keep_ckpts`` before it writes the next one: with one to keep,
-    nothing is left of a run that is killed in between.
+    MMEngine removes what is more than ``max_keep_ckpts``, and the best checkpoint so far, before it writes
+    the next one, and believes the paths in a resumed checkpoint. Here the old file goes last, and a
+    checkpoint names files of its own folder only. The best one is noted with its score in ``best.json``
+    and in every checkpoint; what the checkpoint says decides when a run is resumed.
+
+    Args:
+        kwargs: See :class:`mmengine.hooks.CheckpointHook`; ``out_dir`` is the run's folder.
+
+    Raises:
+        ValueError: ``out_dir`` is given, or ``filename_tmpl`` is no name of a ``.pth`` file.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.out_dir is not None:
+            raise ValueError(
+                "CheckpointHook: checkpoints lie in the run's folder; use --work-dir, not out_dir"
+            )
+        name = self.filename_tmpl
+        if Path(name).name != name or "\\" in name or not name.endswith(".pth"):
+            raise ValueError(
+                f"CheckpointHook: filename_tmpl must be a name like 'epoch_{{}}.pth', got {name!r}"
+            )
+        self.best: dict[str, Best] = {}
+        self._behind_validation = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Take over what a resumed run says of its checkpoints, as far as they are in its folder."""
+        super().before_train(runner)
+        folder, state = Path(self.out_dir), getattr(runner, "resumed", None)
+        self.best, kept = {}, []
+        if state is not None:
+            for metric, best in state.best.items():
+                if (folder / best.file).is_file():
+                    self.best[metric] = best
+                else:
+                    runner.logger.warning(f"the best checkpoint so far, {best.file}, is not in {folder}")
+            kept = [n for n in state.kept if (folder / self.filename_tmpl.format(n)).is_file()]
+            source = Path(state.source)
+            if source.parent.resolve() == folder.resolve() and source.name == self._name(runner):
+                self.last_ckpt = str(source)
+        if self.max_keep_ckpts > 0:
+            self.keep_ckpt_ids = deque(kept)
+            runner.message_hub.update_info("keep_ckpt_ids", kept)
+        self._publish_best(runner)
+        # A run that starts anew has no best yet, whatever another left here.
+        if is_main_process() and (self.save_best is not None or (folder / BEST_NOTE).is_file()):
+            remove_superseded(folder, self.best)
+            note_best(folder, self.best)
+
+    def _name(self, runner: Runner) -> str:
+        """Return the name of the checkpoint of where the run is."""
+        return self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         old: list[int] = []
@@ -29,9 +84,65 @@ class CheckpointHook(hooks.CheckpointHook):
                 old, kept = kept[:-limit], kept[-limit:]
                 self.keep_ckpt_ids = deque(kept)
                 runner.message_hub.update_info("keep_ckpt_ids", kept)
-            super()._save_checkpoint_with_step(runner, step, meta)
+            super()._save_checkpoint_with_step(runner, step, dict(meta, validated=self._behind_validation))
         finally:
             self.max_keep_ckpts = limit
         if is_main_process():
             for number in old:
                 Path(self.out_dir, self.filename_tmpl.format(number)).unlink(missing_ok=True)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        """Save the best by each metric, then note it, then the run's newest, then remove the one before."""
+        if not self.save_best:
+            return
+        if "auto" in self.key_indicators:
+            self._init_rule(self.rules, [next(iter(metrics))])
+        step = runner.epoch if self.by_epoch else runner.iter
+        for metric in self.key_indicators:
+            if metric not in metrics:
+                raise ValueError(
+                    f"save_best is {metric!r}, which no metric reports; there are "
+                    f"{', '.join(sorted(metrics))}"
+                )
+            score, before = metrics[metric], self.best.get(best_key(metric))
+            if score is None or not math.isfinite(score):
+                continue
+            if before is None or self.is_better_than[metric](score, before.score):
+                name = f"best_{best_key(metric)}_{self._name(runner)}"
+                self.best[best_key(metric)] = Best(float(score), step, name)
+                self._replace_best(runner, before, name)
+                runner.logger.info(f"best checkpoint: {name}, {metric} {score:0.4f}")
+
+    def _replace_best(self, runner: Runner, before: Best | None, name: str) -> None:
+        self._publish_best(runner)
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=False,
+            save_param_scheduler=False,
+            meta=dict(meta, validated=True),
+            by_epoch=False,
+        )
+        if is_main_process():
+            note_best(self.out_dir, self.best, before.file if before and before.file != name else None)
+        if self.last_ckpt is not None:
+            self._behind_validation = True
+            try:
+                self._save_checkpoint_with_step(runner, runner.epoch if self.by_epoch else runner.iter, meta)
+            finally:
+                self._behind_validation = False
+        if is_main_process():
+            remove_superseded(self.out_dir, self.best)
+
+    def _publish_best(self, runner: Runner) -> None:
+        """Say what is best where checkpoints, and MMEngine's ``published_keys``, look for it."""
+        runner.message_hub.update_info("best", {metric: asdict(best) for metric, best in self.best.items()})
+        if self.save_best is None:
+            return
+        paths = {m: str(Path(self.out_dir, self.best[k].file)) for m in self.key_indicators
+                 if (k := best_key(m)) in self.best}  # fmt: skip
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = next(iter(paths.values()), None)
+        else:
+            self.best_ckpt_path_dict = paths

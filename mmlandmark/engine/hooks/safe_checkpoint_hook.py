@@ -12,6 +12,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
 from mmlandmark.registry import HOOKS
+from mmlandmark.utils.checkpoint import holds_its_values
 
 _HISTORY = "__history_buffer__"
 
@@ -36,12 +37,29 @@ class SafeCheckpointHook(Hook):
             checkpoint[key] = to_plain(checkpoint[key], key)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Turn written histories back into buffers."""
-        scalars = checkpoint.get("message_hub", {}).get("log_scalars", {})
-        for name, value in scalars.items():
+        """Turn written histories back into buffers.
+
+        Raises:
+            ValueError: One is broken.
+        """
+        hub = checkpoint.get("message_hub")
+        scalars = hub.get("log_scalars") if isinstance(hub, Mapping) else None
+        for name, value in scalars.items() if isinstance(scalars, Mapping) else ():
             if isinstance(value, dict) and _HISTORY in value:
-                history, counts = (value[k].cpu().numpy() for k in (_HISTORY, "counts"))
-                scalars[name] = HistoryBuffer(history, counts, max_length=value["max_length"])
+                scalars[name] = _history(str(name), value)
+
+
+def _history(name: str, value: dict[str, Any]) -> HistoryBuffer:
+    history, counts, length = value[_HISTORY], value.get("counts"), value.get("max_length")
+    if (
+        not all(holds_its_values(part) and part.ndim == 1 for part in (history, counts))
+        or history.shape != counts.shape
+        or isinstance(length, bool)
+        or not isinstance(length, int)
+        or not 0 < length < 2**31
+    ):
+        raise ValueError(f"message_hub.log_scalars[{name[:60]!r}] is no history of numbers")
+    return HistoryBuffer(history.cpu().numpy(), counts.cpu().numpy(), max_length=length)
 
 
 def to_plain(value: Any, where: str = "") -> Any:

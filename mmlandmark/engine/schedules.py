@@ -1,0 +1,32 @@
+"""Learning-rate schedules that MMEngine's fail in short runs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from mmengine import optim
+
+from mmlandmark.registry import PARAM_SCHEDULERS
+
+
+@PARAM_SCHEDULERS.register_module()
+class OneCycleLR(optim.OneCycleLR):
+    """MMEngine's one-cycle schedule, for runs of any length.
+
+    A phase may have no length at all: with ``pct_start=0.2`` and five steps the rate is to rise over one
+    step, from the first to the first. MMEngine divides by that length; here such a phase is left out, and the
+    run begins at the peak. A run of one step takes it at the peak, where MMEngine's is at the end already.
+    """
+
+    def _get_value(self) -> list[float]:
+        phases = self._schedule_phases
+        if self.total_steps == 1:
+            return [group[f"max_{self.param_name}"] for group in self.optimizer.param_groups]
+        ends = [0.0, *(phase["end_step"] for phase in phases)]
+        self._schedule_phases = [
+            p for p, (start, end) in zip(phases, pairwise(ends), strict=True) if end != start
+        ]
+        try:
+            return super()._get_value()
+        finally:
+            self._schedule_phases = phases

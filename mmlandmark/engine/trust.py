@@ -1,0 +1,162 @@
+"""Configs that are data: JSON, YAML, and what runs leave behind. They name classes, and run no code.
+
+A name in such a config is one that is registered. A dotted path makes Python import a module, which is code:
+it must lie below a package that the user trusts by name, in the environment variable ``MMLANDMARK_TRUST``
+(``--trust`` of the tools).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mmengine.config import Config
+
+from mmlandmark import registry
+from mmlandmark.utils.shipped import config_root
+
+VARIABLE = "MMLANDMARK_TRUST"
+SUFFIXES = (".json", ".yaml", ".yml")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+_SCOPES = frozenset({"mmlandmark", "mmengine"})
+_FILES = frozenset(
+    """
+    bmp csv dcm gif gz jpeg jpg json md nii npy png pt pth tif tiff tps tsv txt yaml yml
+    """.split()  # noqa: SIM905  a list of quoted words reads worse
+)
+
+
+def _trusted() -> set[str]:
+    return {part.strip() for part in os.environ.get(VARIABLE, "").split(",") if part.strip()}
+
+
+def check_names(data: Any, source: str) -> None:
+    """Refuse what would make Python import something that the user did not say to trust.
+
+    Args:
+        data: A config, or a part of one, in plain types.
+        source: Its file, for errors.
+
+    Raises:
+        ValueError: A dotted path, a scope or an entry of ``custom_imports``; key and package are named.
+    """
+    for path, value in _strings(data):
+        key = next((part for part in reversed(path) if not part.isdigit()), "")
+        if key in ("default_scope", "_scope_"):
+            allowed = value in _SCOPES or _is_trusted(value)
+        elif "custom_imports" in path:
+            allowed = key != "imports" or _is_trusted(value)
+        else:
+            allowed = not _DOTTED.fullmatch(value) or _is_harmless(value, key)
+        if not allowed:
+            package = value.split(".")[0]
+            raise ValueError(
+                f"{source}: {'.'.join(path)} names {value!r}, and importing it runs code of the package "
+                f"{package!r}: if you trust that package, say --trust {package} or set {VARIABLE}={package}"
+            )
+
+
+def _strings(value: Any, path: tuple[str, ...] = ()) -> Any:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _strings(part, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield from _strings(part, (*path, str(index)))
+    elif isinstance(value, str):
+        yield path, value
+
+
+def _is_trusted(dotted: str) -> bool:
+    return any(dotted == package or dotted.startswith(f"{package}.") for package in _trusted())
+
+
+def _is_harmless(dotted: str, key: str) -> bool:
+    """Whether a string with dots is of a registered or trusted class, or no name of Python at all."""
+    if _is_trusted(dotted) or dotted in _registered():
+        return True
+    first, last = dotted.split(".")[0], dotted.rsplit(".", 1)[1]
+    if key == "type" or key.endswith(("_type", "constructor")):
+        return False
+    if last.lower() in _FILES:
+        return True
+    try:
+        return importlib.util.find_spec(first) is None
+    except (ImportError, ValueError, AttributeError):
+        return False
+
+
+@functools.lru_cache(maxsize=1)
+def _registered() -> frozenset[str]:
+    """Return the names under which registered classes are found, with their scope or their module."""
+    with contextlib.suppress(registry.NotRegisteredError):
+        registry.MODELS.get("LandmarkDetector")  # asking imports all rooms
+    names = set()
+    for one in vars(registry).values():
+        for part in (one, getattr(one, "parent", None)) if isinstance(one, registry.Registry) else ():
+            if part is None:
+                continue
+            for name, kind in part.module_dict.items():
+                names |= {f"{part.scope}.{name}", f"{kind.__module__}.{kind.__qualname__}"}
+    return frozenset(names)
+
+
+def read_data_config(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a config in JSON or YAML, with its bases; ``{{$NAME:default}}`` is an environment variable.
+
+    Args:
+        path: The file. Its bases are files of these kinds, too, or shipped ones (``mmlandmark::...``).
+        above: The files that it is a base of.
+
+    Raises:
+        FileNotFoundError: A file does not exist.
+        ValueError: It cannot be read as data, or names what :func:`check_names` refuses.
+    """
+    path = Path(path)
+    if path.resolve() in above:
+        raise ValueError(f"{path}: it is a base of itself")
+    text = re.sub(r"\{\{\s*\$(\w+)\s*:\s*(\S*?)\s*\}\}", _variable, path.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: not valid {path.suffix[1:].upper()}: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise ValueError(f"{path}: a config is an object with named keys, got {type(found).__name__}")
+    check_names(found, str(path))
+    bases = found.pop("_base_", [])
+    whole: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        whole.update(_base(path, str(base), (*above, path.resolve())))
+    return Config._merge_a_into_b(found, whole) if whole else found
+
+
+def _base(path: Path, base: str, above: tuple[Path, ...]) -> dict[str, Any]:
+    scope, marker, name = base.partition("::")
+    if marker and scope == "mmlandmark":
+        shipped = (config_root() / name).resolve()
+        if config_root().resolve() not in shipped.parents or not shipped.is_file():
+            raise ValueError(f"{path}: _base_ {base!r} is not among the shipped configs")
+        return Config.fromfile(str(shipped)).to_dict()
+    found = path.parent / base
+    if found.suffix not in SUFFIXES:
+        raise ValueError(
+            f"{path}: _base_ {base!r} is no JSON or YAML: a config that is data runs no Python; start "
+            "from it in a Python config of your own"
+        )
+    if not found.is_file():
+        raise FileNotFoundError(f"{path}: its _base_ {found} does not exist")
+    return read_data_config(found, above)
+
+
+def _variable(match: re.Match[str]) -> str:
+    value = os.environ.get(match[1], match[2])
+    return json.dumps(value)[1:-1]

@@ -1,0 +1,125 @@
+"""Whether a checkpoint file is as it was written, to the bit.
+
+A file of :func:`torch.save` is a zip archive with a checksum for every entry, which :func:`torch.load` does
+not look at. Our own files say a SHA-256 of everything before it in the archive's comment, at their very end;
+other programs pass over it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+
+_MARK = b"mmlandmark-sha256:"
+_COMMENT = len(_MARK) + 64
+_LONGEST = 2**16 + 22  # the last record of an archive with its comment
+_END = b"PK\x05\x06"  # how the last record of an archive begins; its last two bytes are the comment's length
+
+
+class HashingFile:
+    """A binary file that writes, when it is closed, a hash of its content into the comment of its archive.
+
+    Args:
+        path: File to write.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._file = Path(path).open("wb")  # noqa: SIM115  closed on leaving
+        self._digest, self._tail = hashlib.sha256(), b""
+
+    def write(self, data: Any) -> int:
+        """Write bytes."""
+        data = bytes(data)
+        # Held back: the last two bytes of an archive are the length of its comment.
+        whole = self._tail + data
+        self._tail = whole[-2:]
+        self._digest.update(whole[:-2])
+        self._file.write(whole[:-2])
+        return len(data)
+
+    def flush(self) -> None:
+        """Hand to the operating system what was written."""
+        self._file.flush()
+
+    def __enter__(self) -> HashingFile:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        try:
+            if kind is None:
+                if self._tail != b"\0\0":
+                    raise ValueError("not an archive without a comment")
+                length = struct.pack("<H", _COMMENT)
+                self._digest.update(length)
+                self._file.write(length + _MARK + self._digest.hexdigest().encode())
+        finally:
+            self._file.close()
+
+
+def check_whole(path: Path) -> None:
+    """Refuse a checkpoint file that is damaged, as far as that can be told.
+
+    A file of ours is compared with its hash. Of another archive the checksums of the entries are compared,
+    which leaves its directory unprotected. Files in torch's format of before 2020 have no checksums; that is
+    logged.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    damaged_end = f"checkpoint {path} cannot be loaded safely: the file is damaged at its end"
+    with path.open("rb") as file:
+        start = file.read(4)
+        size = file.seek(0, 2)
+        file.seek(max(size - _LONGEST, 0))
+        tail = file.read()
+        if (found := tail.rfind(_MARK)) >= 0:
+            if found != len(tail) - _COMMENT:
+                raise ValueError(damaged_end)
+            if _hash_until(file, size - _COMMENT) == tail[-64:]:
+                return
+            raise ValueError(
+                f"checkpoint {path} cannot be loaded safely: the file is damaged, its SHA-256 is not that of "
+                "what was written"
+            )
+    if start != b"PK\x03\x04":
+        if start[:1] == b"\x80":
+            print_log(
+                f"checkpoint {path} is in torch's format of before 2020, which has no checksums: damage "
+                "to it cannot be told; load and save it once to have it protected",
+                "current",
+                logging.WARNING,
+            )
+        return
+    end = tail.rfind(_END)
+    if (
+        end < 0
+        or end + 22 > len(tail)
+        or struct.unpack("<H", tail[end + 20 : end + 22])[0] != len(tail) - end - 22
+    ):
+        raise ValueError(damaged_end)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # a damaged directory leads zipfile anywhere
+        raise ValueError(
+            f"checkpoint {path} cannot be loaded safely: the file is damaged: {error}"
+        ) from error
+    if damaged is not None:
+        raise ValueError(
+            f"checkpoint {path} cannot be loaded safely: the file is damaged (checksum of {damaged})"
+        )
+
+
+def _hash_until(file: Any, end: int) -> bytes:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while end > 0 and (part := file.read(min(1 << 20, end))):
+        digest.update(part)
+        end -= len(part)
+    return digest.hexdigest().encode()

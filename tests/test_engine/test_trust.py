@@ -1,0 +1,184 @@
+"""Configs that are data run no code, unless the user trusts a package."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from mmlandmark.engine import ConfigError, config_of_run, load_config
+from mmlandmark.engine.config_data import config_to_data, differences, read_dumped_config
+from mmlandmark.engine.trust import check_names
+from mmlandmark.models.detectors import LandmarkDetector
+from mmlandmark.testing import tiny_config
+
+
+@pytest.fixture
+def evil(tmp_path, monkeypatch):
+    """Put a package on the path that leaves a trace when it is imported."""
+    monkeypatch.delenv("MMLANDMARK_TRUST", raising=False)
+    trace = tmp_path / "was_run"
+    (tmp_path / "packages" / "evil_package").mkdir(parents=True)
+    code = f"import pathlib\npathlib.Path({str(trace)!r}).touch()\n"
+    code += "from torch import nn\nclass Layer(nn.Module): pass\n"
+    for name in ("__init__", "registry", "parts"):
+        (tmp_path / "packages" / "evil_package" / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path / "packages"))
+    yield trace
+    for name in [name for name in sys.modules if name.startswith("evil_package")]:
+        del sys.modules[name]
+
+
+HOSTILE = [
+    dict(model=dict(type="subprocess.Popen", args=["touch", "x"])),
+    dict(model=dict(type="LandmarkDetector", backbone=dict(type="evil_package.Layer"))),
+    dict(custom_hooks=[dict(type="EMAHook", ema_type="evil_package.Layer")]),
+    dict(optim_wrapper=dict(constructor="evil_package.parts.Layer")),
+    dict(train_dataloader=dict(collate_fn="evil_package.Layer")),
+    dict(train_dataloader=dict(collate_fn=dict(type="os.system"))),
+    dict(custom_imports=dict(imports=["evil_package"], allow_failed_imports=True)),
+    dict(custom_imports=dict(imports="evil_package")),
+    dict(default_scope="evil_package"),
+    dict(model=dict(type="LandmarkDetector", _scope_="evil_package")),
+    dict(model=dict(type="mmlandmark.utils.files.atomic_write_text")),
+    dict(anything=["evil_package.parts"]),
+]
+
+
+def write(folder, data, kind):
+    import yaml
+
+    path = folder / f"config.{kind}"
+    path.write_text(json.dumps(data) if kind == "json" else yaml.safe_dump(data))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["json", "yaml"])
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_a_name_outside_of_the_house_is_refused(evil, tmp_path, number, kind):
+    path = write(tmp_path, HOSTILE[number], kind)
+    with pytest.raises(
+        ConfigError, match=rf"config\.{kind}: .* --trust \w+ or set MMLANDMARK_TRUST="
+    ) as error:
+        load_config(path)
+    assert "\n" not in str(error.value)
+    assert not evil.exists()
+    if kind == "json":
+        with pytest.raises(ConfigError, match="--trust"):
+            config_of_run(tmp_path)
+        assert not evil.exists()
+
+
+def test_a_package_that_is_trusted_may_be_named(evil, tmp_path, monkeypatch):
+    path = write(
+        tmp_path, dict(model=dict(type="evil_package.Layer"), custom=dict(type="evil_package_2.x")), "json"
+    )
+    monkeypatch.setenv("MMLANDMARK_TRUST", "other,evil_package")
+    with pytest.raises(ConfigError, match=r"custom\.type names 'evil_package_2.x'"):
+        load_config(path)
+    monkeypatch.setenv("MMLANDMARK_TRUST", "evil_package,evil_package_2")
+    assert load_config(path).model.type == "evil_package.Layer"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!python/object/apply:os.system ['touch x']",
+        "model: !!python/object/apply:subprocess.Popen [[touch, x]]",
+        "model: !!python/name:os.system",
+        "- 1",
+        "a: [",
+    ],
+)
+def test_yaml_is_data(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"a\.yaml: ") as error:
+        load_config(tmp_path / "a.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_bases_of_data_are_data(evil, tmp_path, monkeypatch):
+    (tmp_path / "base.py").write_text(f"import pathlib\npathlib.Path({str(evil)!r}).touch()\n")
+    for base in ("base.py", "mmlandmark::../setup.py", "mmlandmark::nowhere.py"):
+        with pytest.raises(ConfigError, match="_base_"):
+            load_config(write(tmp_path, {"_base_": base}, "json"))
+    assert not evil.exists()
+    (tmp_path / "base.json").write_text('{"train_cfg": {"max_epochs": 3, "by_epoch": true}}')
+    monkeypatch.setenv("LONG", "5")
+    path = tmp_path / "a.json"
+    path.write_text(
+        '{"_base_": "base.json", "train_cfg": {"max_epochs": {{$LONG:4}}}, "work_dir": "{{$GONE:x}}"}'
+    )
+    config = load_config(path)
+    assert config.train_cfg == dict(max_epochs=5, by_epoch=True)
+    assert config.work_dir == "x"
+    shipped = write(tmp_path, {"_base_": ["mmlandmark::_base_/models/unet6.py"]}, "yaml")
+    assert load_config(shipped).model.type == "LandmarkDetector"
+    path.write_text('{"_base_": "a.json"}')
+    with pytest.raises(ConfigError, match="base of itself"):
+        load_config(path)
+
+
+def test_names_of_the_house_and_of_files_are_harmless(tmp_path):
+    full = f"{LandmarkDetector.__module__}.LandmarkDetector"
+    for harmless in (
+        dict(model=dict(type=full)),
+        dict(model=dict(type="mmengine.EMAHook")),
+        dict(ann_file="test.json", image="email.png", taps=["backbone.down1", "head.convs"]),
+        dict(text="see os.path for more"),
+    ):
+        check_names(harmless, "here")
+    check_names(config_to_data(tiny_config(tmp_path)), "here")
+
+
+def test_modules_beside_a_config_come_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('imported from beside a config')")
+    (tmp_path / "a.py").write_text("train_cfg = dict()")
+    load_config(tmp_path / "a.py")
+    assert sys.path[-1] == str(tmp_path)
+    before = list(sys.path)
+    (tmp_path / "data").mkdir()
+    load_config(write(tmp_path / "data", dict(train_cfg={}), "json"))
+    assert sys.path == before
+
+
+def test_what_a_run_of_an_earlier_version_left_is_read_as_text(tmp_path):
+    config = tiny_config(tmp_path, variable=(1, -2.5), odd={"a b": None, 3: [True]})
+    config.dump(tmp_path / "config.py")
+    found = config_of_run(tmp_path)
+    assert differences(config_to_data(config), config_to_data(found)) == []
+    assert found.variable == (1, -2.5)
+    trace = tmp_path / "was_run"
+    for line in (
+        f"__import__('pathlib').Path({str(trace)!r}).touch()",
+        f"x = __import__('pathlib').Path({str(trace)!r}).touch()",
+        "import os",
+        "x = [y for y in (1, 2)]",
+        "x = dict(**{'a': 1})",
+        "x = {**{}}",
+        "x = f'{1}'",
+        "(",
+    ):
+        (tmp_path / "config.py").write_text(f"model = dict(type='LandmarkDetector')\n{line}\n")
+        with pytest.raises(ConfigError, match=r"config\.py.*(is a program|no config that)"):
+            config_of_run(tmp_path)
+        assert not trace.exists()
+
+
+def test_a_key_cannot_leave_its_quotes(tmp_path):
+    # MMEngine writes keys unquoted into its text: what is written from data must not be executed again.
+    trace = tmp_path / "was_run"
+    key = f"a': __import__('pathlib').Path({str(trace)!r}).touch(), 'b"
+    config = tiny_config(tmp_path, odd={key: 1})
+    (tmp_path / "config.py").write_text(config.pretty_text)
+    with pytest.raises(ConfigError):
+        config_of_run(tmp_path)
+    assert not trace.exists()
+
+
+def test_a_long_difference_is_cut():
+    (line,) = differences(dict(a="x" * 500, b=1, work_dir=1), dict(a="y" * 500, b=1, work_dir=2))
+    assert len(line) < 150
+    assert read_dumped_config("a = inf\nb = -inf", "x") == dict(a=float("inf"), b=float("-inf"))
