@@ -63,6 +63,17 @@ def check_names(data: Any, source: str) -> None:
             )
 
 
+def _check_programs(data: Any, source: str) -> None:
+    """Refuse a Python config that data names, as that of a teacher: reading it would run it."""
+    for path, value in _strings(data):
+        is_data = Path(value).suffix in SUFFIXES or value.startswith("mmlandmark::")
+        if path[-1] == "config" and not is_data:
+            raise ValueError(
+                f"{source}: {'.'.join(path)} names {value!r}, which is a program and no data: name a JSON or "
+                "YAML config, or leave it out where one lies beside the checkpoint"
+            )
+
+
 def _strings(value: Any, path: tuple[str, ...] = ()) -> Any:
     if isinstance(value, dict):
         for key, part in value.items():
@@ -132,6 +143,7 @@ def read_data_config(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise ValueError(f"{path}: a config is an object with named keys, got {type(found).__name__}")
     check_names(found, str(path))
+    _check_programs(found, str(path))
     bases = found.pop("_base_", [])
     whole: dict[str, Any] = {}
     for base in [bases] if isinstance(bases, str) else bases:

@@ -31,7 +31,7 @@ def results_table(
         raise ValueError(f"paper.json names {unknown}, but results are recorded for {sorted(groups)} only")
     keys = headline_metrics(key for group in groups.values() for record in group for key in record["metrics"])
     tested = {(record.get("split") or {}).get("hash") for group in groups.values() for record in group}
-    overlap = (overlaps or {}).get(*tested) if len(tested) == 1 else None
+    overlap = (overlaps or {}).get(str(tested.pop()), {}) if len(tested) == 1 else {}
     kept = bool(overlap) and any("image_errors" in record for group in groups.values() for record in group)
     others = overlap["images"] - len(overlap["positions"]) if overlap else 0
     rows = [

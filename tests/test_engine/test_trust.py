@@ -70,6 +70,15 @@ def test_a_name_outside_of_the_house_is_refused(evil, tmp_path, number, kind):
         assert not evil.exists()
 
 
+@pytest.mark.parametrize("kind", ["json", "yaml"])
+@pytest.mark.parametrize("name", ["/elsewhere/evil.py", "program"])
+def test_data_names_no_program_as_the_config_of_a_teacher(tmp_path, name, kind):
+    model = dict(teacher=dict(checkpoint="a.pth", config=name))
+    for data in (dict(model=model), dict(stages=[dict(name="a", model=model)])):
+        with pytest.raises(ConfigError, match=r"model\.teacher\.config names .* is a program and no data"):
+            load_config(write(tmp_path, data, kind))
+
+
 def test_a_package_that_is_trusted_may_be_named(evil, tmp_path, monkeypatch):
     path = write(
         tmp_path, dict(model=dict(type="evil_package.Layer"), custom=dict(type="evil_package_2.x")), "json"
