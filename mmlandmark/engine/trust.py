@@ -33,6 +33,15 @@ _FILES = frozenset(
 )
 
 
+class _DataLoader(yaml.SafeLoader):
+    """Plain values only, and tuples, which MMEngine writes by a name of Python's."""
+
+
+_DataLoader.add_constructor(
+    "tag:yaml.org,2002:python/tuple", lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
+)
+
+
 def _trusted() -> set[str]:
     return {part.strip() for part in os.environ.get(VARIABLE, "").split(",") if part.strip()}
 
@@ -135,7 +144,7 @@ def read_data_config(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str
         raise ValueError(f"{path}: it is a base of itself")
     text = re.sub(r"\{\{\s*\$(\w+)\s*:\s*(\S*?)\s*\}\}", _variable, path.read_text(encoding="utf-8"))
     try:
-        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        found = json.loads(text) if path.suffix == ".json" else yaml.load(text, _DataLoader)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise ValueError(
             f"{path}: not valid {path.suffix[1:].upper()}: {' '.join(str(error).split())}"

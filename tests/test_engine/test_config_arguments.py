@@ -140,7 +140,7 @@ def test_a_file_that_is_no_config_says_so(tmp_path):
     with pytest.raises(ConfigError, match=r"annotations\.json: there is no model in it.*'samples'"):
         train_config(load_config(annotations))
     annotations.write_text("[1, 2]")
-    with pytest.raises(ConfigError, match=r"annotations\.json: a config is a set of sections"):
+    with pytest.raises(ConfigError, match=r"annotations\.json: a config is an object with named keys"):
         load_config(annotations)
 
 
