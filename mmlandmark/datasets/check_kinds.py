@@ -99,7 +99,9 @@ KINDS: dict[str, Kind] = {
     "mirrored shape": Kind(
         "warning",
         "The shape is the mirror image of the others.",
-        "check whether left and right, y from the bottom, or x and y were exchanged",
+        "look at the picture: if the points lie on the anatomy, two landmarks, or left and right, are "
+        "exchanged; if they lie beside it, y counts from the bottom, x and y are exchanged, or the image "
+        "was mirrored",
     ),
     "y from the bottom": Kind(
         "warning",

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding, role
-from mmlandmark.datasets.image_io import read_image
+from mmlandmark.datasets.image_io import LoadedImage, NonFinitePixels, read_image
 from mmlandmark.datasets.leak_checks import double_images, leak_findings, same_files
+from mmlandmark.datasets.pixel_checks import load_step
 from mmlandmark.datasets.shape_model import both_sides, find_typical, mirror_image
 
 Progress = Callable[[int, int], None]
@@ -42,7 +43,7 @@ class Pictures:
 
     Attributes:
         small: (h, w) float32 by record, within 0..1, longer side 192.
-        problems: Findings about images that cannot be read.
+        problems: Findings about images that cannot be read, or have pixels that are not finite.
     """
 
     def __init__(self, cases: Cases, progress: Progress | None = None) -> None:
@@ -59,22 +60,31 @@ class Pictures:
             and "slice" not in record
             and (cases.splits[n], record["sample_id"]) not in broken
         ]
+        fills = {split: load_step(dataset).fill_value for split, dataset in cases.datasets.items()}
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            results = pool.map(self._read, [cases.records[n]["img_path"] for n in rows])
-            for done, (n, result) in enumerate(zip(rows, results, strict=True)):
-                if isinstance(result, str):
-                    self.problems.append(cases.finding(n, "broken image", result))
-                else:
-                    self.small[n] = result
+            paths = [cases.records[n]["img_path"] for n in rows]
+            results = pool.map(self._read, paths, [fills[cases.places[n][0]] for n in rows])
+            for done, (n, (picture, check, message)) in enumerate(zip(rows, results, strict=True)):
+                if check:
+                    self.problems.append(cases.finding(n, check, message))
+                if picture is not None:
+                    self.small[n] = picture
                 if progress is not None:
                     progress(done + 1, len(rows))
 
-    @staticmethod
-    def _read(path: str) -> np.ndarray | str:
+    @classmethod
+    def _read(cls, path: str, fill_value: float | None) -> tuple[np.ndarray | None, str, str]:
+        """Return the small picture of a file, None if it cannot be read, and kind and text of a finding."""
+        size = (_SIDE // 2, _SIDE // 2)
         try:
-            image = read_image(path, min_size=(_SIDE // 2, _SIDE // 2), fill_value=0)
+            return cls._reduced(read_image(path, size, fill_value)), "", ""
         except (FileNotFoundError, ValueError, ImportError) as error:
-            return str(error)
+            if isinstance(error, NonFinitePixels) or isinstance(error.__cause__, NonFinitePixels):
+                return cls._reduced(read_image(path, size, fill_value=0)), "pixels not finite", str(error)
+            return None, "broken image", str(error)
+
+    @staticmethod
+    def _reduced(image: LoadedImage) -> np.ndarray:
         array = image.array.astype(np.float32)
         array = array.mean(axis=2) if array.ndim == 3 else array
         height, width = array.shape[:2]

@@ -97,10 +97,16 @@ def _finding(record: dict[str, Any], split: str, check: str, message: str, **mor
     )
 
 
+def load_step(dataset: LandmarkDataset) -> LoadImage:
+    """Return the step of a dataset's pipeline that loads images, or one with the defaults."""
+    steps = dataset.pipeline.transforms
+    return next((step for step in steps if isinstance(step, LoadImage)), LoadImage())
+
+
 def _read(dataset: LandmarkDataset, index: int, split: str) -> _Case | Finding:
     record = dataset.get_data_info(index)
     steps = tuple(dataset.pipeline.transforms)
-    load = next((step for step in steps if isinstance(step, LoadImage)), LoadImage())
+    load = load_step(dataset)
     try:
         if record.get("img_path") is None:
             image = from_array(np.asarray(record["img"]), fill_value=load.fill_value)

@@ -12,6 +12,7 @@ from mmlandmark.datasets.check_cases import Cases, Finding
 _FAR = 0.05  # of the image side: what lies further outside than this is no slip of the hand
 _CLOSER = 0.1  # of the usual gap of two landmarks
 _SAME = 0.01  # pixels: two values in one place, however near they usually are
+_COARSE = 4.0  # pixels between one rounded fraction and the next
 _RARE = 3  # samples of the training part
 
 
@@ -56,11 +57,25 @@ def fractions(cases: Cases) -> Iterator[Finding]:
         total = cases.splits.count(split)
         if len(members) == total and total > 1:
             message = f"the coordinates of all {total} samples lie between 0 and 1"
-            yield cases.whole(split, "fractions", message)
+            yield cases.whole(split, "fractions", message + _coarse(cases, members))
         else:
             for n in members:
-                yield cases.finding(int(n), "fractions", "all coordinates lie between 0 and 1")
+                message = "all coordinates lie between 0 and 1" + _coarse(cases, np.array([n]))
+                yield cases.finding(int(n), "fractions", message)
     cases.clean[found] = np.nan
+
+
+def _coarse(cases: Cases, rows: np.ndarray) -> str:
+    """Return a clause if the fractions of records are rounded so much that pixels cannot be had from them."""
+    values = cases.points[rows][np.isfinite(cases.points[rows])]
+    digits = next((d for d in range(5) if np.abs(values - values.round(d)).max() < 1e-6), None)
+    side = np.nan_to_num(cases.sizes[rows]).max()
+    if digits is None or 10.0**-digits * side < _COARSE:
+        return ""
+    return (
+        f", in steps of {10.0**-digits:g}, which are {10.0**-digits * side:.0f} px: annotate anew, rounding "
+        "has lost the places"
+    )
 
 
 def placeholders(cases: Cases) -> Iterator[Finding]:

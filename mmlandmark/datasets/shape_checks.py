@@ -22,6 +22,7 @@ from mmlandmark.datasets.shape_model import (
 
 _OTHER_SIDE = 0.5  # a mirror image fits at least this much better
 _RARE = 0.15  # of the samples: more mirror images are views from the other side
+_FEW = 12  # landmarks of which the exchange of any two is tried where a shape is mirrored
 _SUSPECTS = 5  # landmarks of a shape that are tried as the cause
 _TURNED = 0.35  # radians between two explanations for one of them to be the better
 
@@ -91,8 +92,12 @@ class Judge:
         """Return (M, K) scores like ``single`` of other shapes (M, K, D) in pixels."""
         plain, other = both_sides(shapes, self.typical)
         with np.errstate(invalid="ignore"):
-            aligned = _choose(other.residuals < plain.residuals, plain, other).shapes
-        return self._tails.rescaled(model.distances(aligned)[0])
+            aligned = _choose(other.residuals < plain.residuals, plain, other)
+        return self.distances(aligned, model)
+
+    def distances(self, aligned: Alignment, model: ShapeModel) -> np.ndarray:
+        """Return (M, K) scores like ``single`` of M shapes that are aligned already."""
+        return self._tails.rescaled(model.distances(aligned.shapes)[0])
 
 
 def _choose(flipped: np.ndarray, plain: Alignment, other: Alignment) -> Alignment:
@@ -228,13 +233,37 @@ def _turned(cases: Cases, judge: Judge) -> Iterator[Finding]:
             kind = _best_axes(cases, judge, n, usual, {"": lambda points, size: points, **_AXES})
         else:
             continue
+        named: tuple[int, ...] = ()
         if kind == "mirrored shape":
             message = "fits the other shapes much better when it is mirrored"
         elif kind:
             message = f"lies in its image like the others when {_CHANGES[kind]}"
         else:
             continue
-        yield cases.finding(int(n), kind, message, score=float(angles[n]))
+        if judge.mirrored[n] and not judge.sides:
+            for a, b in _exchanges_that_mirror(judge, int(n), usual):
+                message += f", or when {cases.at(n, a)} and {cases.at(n, b)} change places"
+                named = (*named, a, b)
+        yield cases.finding(int(n), kind, message, landmarks=named, score=float(angles[n]))
+
+
+def _exchanges_that_mirror(judge: Judge, n: int, usual: np.ndarray) -> list[tuple[int, int]]:
+    """Return the pairs of landmarks whose exchange makes the shape fit as mirroring does.
+
+    There are some where a shape of few points is nearly symmetric. Of several pairs, only those count after
+    whose exchange the shape is turned like the others.
+    """
+    present = np.flatnonzero(np.isfinite(judge.points[n]).all(axis=1))
+    pairs = list(combinations(present.tolist(), 2)) if len(present) <= _FEW else []
+    if not pairs:
+        return []
+    tried = np.repeat(judge.points[n][None], len(pairs), axis=0)
+    for row, (a, b) in enumerate(pairs):
+        tried[row, [a, b]] = tried[row, [b, a]]
+    poses = align(tried, judge.typical)
+    worst = np.nanmax(judge.distances(poses, judge.models[n]), axis=1)
+    turned = np.where(worst <= judge.threshold, _angles(poses.rotations, usual), np.inf)
+    return [pairs[row] for row in np.flatnonzero(turned < turned.min() + _TURNED)]
 
 
 def _mirror(points: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from mmlandmark.visualization.views import flatten
 _SIDE = 400
 _PER_KIND = 4
 _SHEET = 6  # images of a split
-_FEW = 30  # landmarks whose numbers are written on the sheet
+_FEW = 30  # landmarks whose numbers are written where none is in question
 
 
 @dataclass
@@ -125,13 +125,13 @@ def _draw(
     if dataset.schema.dims == 3:
         image, points = flatten(image), points[:, :2]
     numbers = [str(k) for k in range(len(points))]
-    names = numbers if questioned is None else list(dataset.schema.landmarks)
+    names = list(dataset.schema.landmarks) if questioned else numbers  # of a whole shape: which is which
     return draw_landmarks(
         image,
         points,
-        names=names if questioned is not None or len(names) <= _FEW else None,
+        names=names if questioned or len(names) <= _FEW else None,
         links=dataset.schema.links if questioned is not None else (),
-        highlight=questioned,
+        highlight=questioned or None,
         caption=caption,
         long_side=_SIDE,
     )

@@ -17,6 +17,8 @@ from mmlandmark.datasets.check_report import one_line, to_html, to_markdown
 from mmlandmark.datasets.checks import Thresholds, check_dataset
 from mmlandmark.datasets.releases import Isbi2015Cephalogram, SpineAasce2019
 from mmlandmark.datasets.shape_model import align
+from mmlandmark.structures import LandmarkSchema
+from mmlandmark.testing.planted_faults import Annotations
 
 TOOL = Path(__file__).parents[2] / "tools" / "check_dataset.py"
 SCHEMA = dict(
@@ -127,6 +129,40 @@ def test_fractions_of_the_image(tmp_path):
     some[[3, 8]] /= (119, 179)
     report = check_dataset(dict(train=dataset(tmp_path / "s", some)))
     assert found(report) == {("fractions", "s3"), ("fractions", "s8")}
+    assert not any("in steps" in f["message"] for f in report["findings"])
+
+
+def test_fractions_that_are_too_coarse_to_become_pixels(tmp_path):
+    points = ladder()
+    points[3] = (points[3] / (119, 179)).round(1)
+    points[8] = (points[8] / (119, 179)).round(3)
+    report = check_dataset(dict(train=dataset(tmp_path / "t", points)))
+    messages = {f["sample_id"]: f["message"] for f in report["findings"] if f["check"] == "fractions"}
+    assert "in steps of 0.1, which are 18 px: annotate anew" in messages["t3"]
+    assert messages["t8"] == "all coordinates lie between 0 and 1"
+
+
+@pytest.mark.parametrize(("most", "check"), [(0.3, "y from the bottom"), (1.5, "mirrored shape")])
+def test_an_exchange_that_looks_like_a_mirror_image_is_named(most, check):
+    rng = np.random.default_rng(0)
+    points = np.empty((40, 5, 2))
+    for n, turn in enumerate(rng.uniform(-most, most, 40)):
+        cross = np.array([[130, 0], [-130, 0], [0, 90], [0, -90], [0, 0]]) + rng.normal(0, 1.5, (5, 2))
+        points[n] = cross @ [[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]] + (320, 240)
+    points[7, [2, 3]] = points[7, [3, 2]]
+    data = Annotations(
+        "crosses", LandmarkSchema.numbered(5), points, np.tile([640.0, 480.0], (40, 1)), np.ones(40)
+    ).dataset()
+    (finding,) = check_dataset(dict(train=data))["findings"]
+    assert (finding["check"], finding["sample_id"], finding["landmarks"]) == (check, "7", [2, 3])
+    assert ", or when landmark 2" in finding["message"]
+    assert finding["message"].endswith("change places")
+
+
+def test_a_mirror_image_that_no_exchange_explains_names_no_landmark(tmp_path):
+    points = ladder()
+    points[3] = points[3] * [-1, 1] + [119, 0]
+    assert of_check(check_dataset(dict(train=dataset(tmp_path / "t", points))), "mirrored shape") == {("t3",)}
 
 
 def test_landmarks_that_nobody_annotated(tmp_path):

@@ -101,6 +101,26 @@ def test_broken_pixels_and_odd_ranges_are_found(hands, tmp_path):
     assert of_check(report, "small range")
 
 
+def test_every_image_is_looked_at_for_pixels_that_are_not_finite(hands, tmp_path):
+    folder, samples = tmp_path / "t", []
+    folder.mkdir()
+    for n, (image, points) in enumerate(hands):
+        picture = image.astype(np.float32) / 255
+        picture[:2, :3] = np.nan if n == 5 else 0  # the sixth is none of the few that tell range and depth
+        np.save(folder / f"{n}.npy", picture)
+        samples.append(dict(image=f"{n}.npy", landmarks=points.tolist()))
+    (folder / "a.json").write_text(json.dumps(dict(schema="hand_atlas", samples=samples)))
+    report = check_dataset(dict(train=LandmarkDataset("a.json", str(folder))), images=True)
+    (finding,) = report["findings"]
+    assert (finding["severity"], finding["check"], finding["sample_id"]) == (
+        *("error", "pixels not finite"),
+        "5",
+    )
+    assert "6 of 17920 pixels" in finding["message"]
+    filled = LandmarkDataset("a.json", str(folder), pipeline=[dict(type="LoadImage", fill_value=0.0)])
+    assert check_dataset(dict(train=filled), images=True)["findings"] == []
+
+
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_films_that_isbi_has_twice(real_data):

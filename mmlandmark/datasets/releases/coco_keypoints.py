@@ -68,11 +68,14 @@ class CocoKeypoints(LandmarkDataset):
         ]
         left = len(data["images"]) - len(records)
         if left:
-            print_log(
-                f"{path}: {left} of {len(data['images'])} images have no keypoints of category "
-                f"{category.get('name')!r} and are left out{_told(others)}; keep_unannotated=True keeps them",
-                "current",
+            what = f"images have no keypoints of category {category.get('name')!r}"
+            cure = "keep_unannotated=True keeps them"
+            if not records:
+                raise ValueError(f"{path}: all {left} {what}{_told(others)}; {cure}, all landmarks missing")
+            message = (
+                f"{path}: {left} of {len(data['images'])} {what} and are left out{_told(others)}; {cure}"
             )
+            print_log(message, "current")
         return in_order(records, own.landmarks, self._full_schema.landmarks, f"{path}, category {own.name!r}")
 
     def _marks(

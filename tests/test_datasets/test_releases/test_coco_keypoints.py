@@ -97,7 +97,7 @@ def note(**keys):
             dict(categories=[dict(id=1, name="k", keypoints=["a", "b"], skeleton=[["a", "c"]])]),
             r"coco\.json, category 'k': schema 'k': links names \['c'\]",
         ),
-        (dict(annotations=[]), "no records are left"),
+        (dict(annotations=[]), "all 3 images have no keypoints of category .*keep_unannotated=True"),
     ],
 )
 def test_coco_bad_input(tmp_path, change, message):
