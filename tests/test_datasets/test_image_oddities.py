@@ -293,6 +293,80 @@ def test_no_spacing_is_made_up(tmp_path, log):
     assert "0.5 nan 2" in log[0]
 
 
+def header_of(folder, name, kind):
+    """Write a volume of 2 x 3 x 4 voxels whose header takes its pixels from ``name``."""
+    if kind == "nhdr":
+        path, entry = folder / "a.nhdr", f"data file: {name}"
+        text = f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nencoding: raw\n{entry}\n"
+        path.write_text(text)
+        return path
+    path = metaimage(folder / "a.mhd")
+    path.write_text(path.read_bytes().decode("latin-1").split("LOCAL")[0] + name + "\n")
+    return path
+
+
+def pixel_files(folder):
+    """Write the pixels of :func:`header_of` whole, and in two files."""
+    folder.mkdir(exist_ok=True)
+    for name, data in (("all.raw", range(24)), ("s0.raw", range(12)), ("s1.raw", range(12, 24))):
+        (folder / name).write_bytes(bytes(data))
+
+
+LISTS = {"mhd": "LIST\n", "nhdr": "LIST 2\n"}
+
+
+@pytest.mark.parametrize("kind", ["mhd", "nhdr"])
+@pytest.mark.parametrize("name", ["all.raw", "./all.raw", "s%d.raw 0 1 1", "LISTs0.raw\ns1.raw"])
+@pytest.mark.parametrize("below", ["", "below/"])
+def test_pixels_beside_their_header_or_below(tmp_path, kind, name, below):
+    pytest.importorskip("SimpleITK")
+    pixel_files(tmp_path / below)
+    name = name.replace("s0.raw", below + "s0.raw").replace("s1.raw", below + "s1.raw")
+    name = name.replace("LIST", LISTS[kind]) if name.startswith("LIST") else below + name.replace(below, "")
+    if kind == "nhdr" and "%" in name:
+        name += " 2"
+    image = read_image(header_of(tmp_path, name, kind))
+    np.testing.assert_array_equal(image.array, np.arange(24).reshape(2, 3, 4))
+
+
+@pytest.mark.parametrize("kind", ["mhd", "nhdr"])
+@pytest.mark.parametrize(
+    "name",
+    ["../all.raw", "{folder}/all.raw", "below/../../all.raw", "../s%d.raw 0 1 1", "{folder}/s%d.raw 0 1 1",
+     "LIST../s0.raw\n../s1.raw", "LISTs0.raw\n../s1.raw", "LIST{folder}/s0.raw\n{folder}/s1.raw",
+     "..\\all.raw", "C:\\all.raw", "%c%c/all.raw 46 46 1", "%n%s%d 0 1 1"],
+)  # fmt: skip
+def test_pixels_outside_of_the_header_s_folder_are_refused(tmp_path, kind, name):
+    pytest.importorskip("SimpleITK")
+    pixel_files(tmp_path)
+    pixel_files(tmp_path / "case")
+    name = name.replace("{folder}", str(tmp_path))
+    name = name.replace("LIST", LISTS[kind]) if name.startswith("LIST") else name
+    path = header_of(tmp_path / "case", name, kind)
+    message = "its header takes the pixels from"
+    with pytest.raises(ValueError, match=rf"a\.{kind}.*{message}.*(outside of its folder|% is for one number)"):
+        read_image(path)
+    assert image_shape(path) == (2, 3, 4)  # the header alone is read
+
+
+def test_no_line_of_a_header_hides_another_file(tmp_path):
+    pytest.importorskip("SimpleITK")
+    pixel_files(tmp_path)
+    pixel_files(tmp_path / "case")
+    path = header_of(tmp_path / "case", "all.raw", "mhd")
+    text = path.read_text()
+    for more in ("ElementDataFile: ../all.raw\n", "Comment = " + "x" * 70000 + "\n"):
+        path.write_text(text.replace("ElementDataFile", more + "ElementDataFile"))
+        with pytest.raises(ValueError, match=r"a\.mhd.*(outside of its folder|more than 65,535 characters)"):
+            read_image(path)
+    path = header_of(tmp_path / "case", "../all.raw", "nhdr")
+    text = path.read_text()
+    for more in ("# \n" * 1100, "#" + "x" * 65534 + "\n", "  \n", "datafile: all.raw\n"):
+        path.write_text(text.replace("data file", more + "data file"))
+        with pytest.raises(ValueError, match=r"a\.nhdr.*cannot be read"):
+            read_image(path)
+
+
 # ---- damage -----------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import re
 import struct
 import tempfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from types import ModuleType
 from typing import BinaryIO
 
@@ -42,10 +42,15 @@ def need(module: str, path: Path, extra: str = "medical") -> ModuleType:
 
 
 def read_sitk(path: Path, io: str, fill_value: float | None) -> LoadedImage:
-    """Read a MetaImage or NRRD by SimpleITK's ``io``, whatever the suffix of the file."""
+    """Read a MetaImage or NRRD by SimpleITK's ``io``, whatever the suffix of the file.
+
+    Raises:
+        ValueError: Its header names a file of pixels outside of its folder, or its pixels are damaged.
+    """
     sitk = need("SimpleITK", path)
     with path.open("rb") as file:
         keys = read_metaimage_header(file)[0] if io == "MetaImageIO" else _nrrd_fields(file)
+        _check_data_files(keys.get("ElementDataFile", keys.get("data file", "LOCAL")), file)
     stated, bad = _metaimage_frame(keys) if io == "MetaImageIO" else _nrrd_frame(keys)
     with tempfile.TemporaryDirectory(prefix="mmlandmark_") as folder:
         source = path
@@ -66,6 +71,31 @@ def read_sitk(path: Path, io: str, fill_value: float | None) -> LoadedImage:
         array, dims = array[0], dims - 1
     found = from_array(array, dims=dims, world_from_original=world, fill_value=fill_value, remarks=remarks)
     return to_canonical(found)
+
+
+def _check_data_files(entry: str, rest: BinaryIO) -> None:
+    """Refuse files of pixels outside of the header's folder, which SimpleITK would open.
+
+    Args:
+        entry: What the header says where the pixels are: ``LOCAL``, a name, a pattern with the numbers it runs
+            over, or ``LIST``.
+        rest: The header, where the lines behind the entry begin: the names of a list.
+
+    Raises:
+        ValueError: A name is absolute or has ``..``, or a pattern could become such a name.
+    """
+    names = [entry]
+    if entry.startswith("LIST"):
+        names += [line.decode("latin-1").strip() for line in rest]
+    for name in names:
+        if PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:  # takes / and \\ and C:
+            raise ValueError(
+                f"its header takes the pixels from {name!r}, outside of its folder, which is not followed: move "
+                "that file beside the header and name it there, or store both as one .mha or .nrrd"
+            )
+        # The rest of printf could write any name, and more.
+        if name.count("%") > 1 or "%" in re.sub(r"%0?\d{0,2}[diu]", "", name):
+            raise ValueError(f"its header takes the pixels from {name!r}: % is for one number, such as %03d")
 
 
 def _numbers(text: str) -> np.ndarray:
@@ -126,11 +156,11 @@ def read_metaimage_header(file: BinaryIO) -> tuple[dict[str, str], int]:
     """
     keys: dict[str, str] = {}
     for _ in range(256):
-        line = file.readline(65536).decode("latin-1")
-        name, separator, value = line.partition("=")
-        if not separator:
+        line = _header_line(file)
+        name, *value = re.split("[=:]", line, maxsplit=1)  # MetaIO takes both
+        if not value:
             break
-        keys[name.strip()] = value.strip()
+        keys[name.strip()] = value[0].strip()
         if name.strip() == "ElementDataFile":
             return keys, file.tell()
     raise ValueError("not a MetaImage: no ElementDataFile")
@@ -187,15 +217,31 @@ def _nrrd_kinds(fields: dict[str, str], count: int) -> list[bool]:
 
 
 def _nrrd_fields(file: BinaryIO) -> dict[str, str]:
+    """Return the fields of a NRRD header; the file is then where its data, or the names of a list, begin.
+
+    Raises:
+        ValueError: The header does not end.
+    """
     fields: dict[str, str] = {}
     for _ in range(1024):
-        line = file.readline(65536).decode("latin-1").strip()
+        line = _header_line(file).strip("\r\n")
         if not line:
-            break
-        match = re.fullmatch(r"([^#:=]+):\s+(.*)", line)
+            return fields
+        match = re.fullmatch(r"([^#:=]+):\s+(.*)", line.strip())
         if match:
-            fields[match[1].strip().lower()] = match[2]
-    return fields
+            name = match[1].strip().lower()
+            fields["data file" if name == "datafile" else name] = match[2]
+            if fields.get("data file", "").startswith("LIST"):
+                return fields
+    raise ValueError("not a NRRD: its header has more than 1024 lines")
+
+
+def _header_line(file: BinaryIO) -> str:
+    """Return the next line of a header; ValueError if it does not end, or is none."""
+    line = file.readline(65536)
+    if len(line) == 65536:
+        raise ValueError("a line of its header has more than 65,535 characters")
+    return line.decode("latin-1")
 
 
 # ---- NIfTI ------------------------------------------------------------------------------------------
