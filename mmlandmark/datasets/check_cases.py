@@ -15,7 +15,7 @@ from mmlandmark.datasets.check_kinds import KINDS, Severity
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
-from mmlandmark.structures import LandmarkSchema, name_difference
+from mmlandmark.structures import LandmarkSchema, name_difference, names_cure
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,10 @@ class Cases:
         for name, dataset in datasets.items():
             difference = name_difference(first.schema.landmarks, dataset.schema.landmarks)
             if difference is not None:
-                raise ValueError(f"split {name!r} has other landmarks than the first (there): {difference}")
+                raise ValueError(
+                    f"split {name!r} has other landmarks than the first (there): {difference}. "
+                    f"{names_cure(first.schema.landmarks, dataset.schema.landmarks, f'split {name!r}')}"
+                )
         self.schema: LandmarkSchema = first.schema
         self.datasets, self.images, self.deadline = datasets, images, deadline
         self.records: list[dict[str, Any]] = []

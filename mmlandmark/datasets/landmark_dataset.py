@@ -301,7 +301,8 @@ class LandmarkDataset(BaseDataset):
         kept = [r for r in records if r.get("split") is not None and self.wants_split(str(r["split"]))]
         if not kept:
             split = self.split if self.fold is None else self.fold_split
-            raise ValueError(f"{self._title()}: split {split!r} is empty; splits found: {found or 'none'}")
+            cure = "splits found: " + str(found) if found else "its samples name no split; split=None takes all"
+            raise ValueError(f"{self._title()}: split {split!r} is empty; {cure}")
         return kept
 
     def _select_fold(self, records: list[dict]) -> list[dict]:

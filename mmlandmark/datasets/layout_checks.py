@@ -94,7 +94,12 @@ def _far_from_the_rest(cases: Cases, a: int, b: int, axis: int, rows: list[int])
 
 
 def y_from_the_bottom(cases: Cases, min_records: int) -> Iterator[Finding]:
-    """Splits whose landmarks stand upside down, by their names or by the usual layout of their schema."""
+    """Splits whose landmarks stand upside down, by their names or by the usual layout of their schema.
+
+    Volumes are left out: their y goes to the back.
+    """
+    if cases.schema.dims != 2:
+        return
     for split in dict.fromkeys(cases.splits):
         rows = np.array([s == split for s in cases.splits])
         points = cases.clean[rows & np.isfinite(cases.clean).any(axis=(1, 2))]

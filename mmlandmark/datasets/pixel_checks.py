@@ -198,7 +198,7 @@ def _stretch_findings(case: _Case) -> Iterator[Finding]:
 
 
 def _mixed_depth(cases: list[_Case]) -> Iterator[Finding]:
-    depths = Counter(case.image.bits for case in cases)
+    depths = Counter(_depth(case) for case in cases)
     if len(depths) < 2:
         return
     words = [
@@ -206,5 +206,11 @@ def _mixed_depth(cases: list[_Case]) -> Iterator[Finding]:
         for bits, count in depths.most_common()
     ]
     rarest = depths.most_common()[-1][0]
-    odd = next(case for case in cases if case.image.bits == rarest)
+    odd = next(case for case in cases if _depth(case) == rarest)
     yield odd.finding("mixed bit depth", ", ".join(words))
+
+
+def _depth(case: _Case) -> int | None:
+    """Return the bits of an image, as the pipeline understands them."""
+    bits, said = case.image.bits, case.load.bits
+    return bits if bits is None or said is None else min(bits, said)

@@ -3,6 +3,7 @@
 One rule each, and the same for training, validation and test:
 
 =====================  ======================================================================================
+dimensions             Images meet a network for images, volumes one for volumes.
 names                  All data sets, and the checkpoint that is loaded, have the same landmarks in the same
                        order, by name; where one side has only numbers, their count is compared.
 nothing to learn       No landmark of any training sample counts, or no batch comes: the run stops. A landmark
@@ -29,6 +30,7 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.evaluator import Evaluator
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from mmlandmark.datasets import leak_checks, record_checks
 from mmlandmark.datasets.check_cases import Finding, role
@@ -37,7 +39,7 @@ from mmlandmark.datasets.records import check_frame, describe
 from mmlandmark.datasets.split_records import SplitRecords, read_splits
 from mmlandmark.evaluation.metrics import CaseMetric, LandmarkMetric
 from mmlandmark.registry import METRICS
-from mmlandmark.structures import name_difference, names_of
+from mmlandmark.structures import name_difference, names_cure, names_of
 
 SECONDS = 5.0  # after which no further image file is opened
 SPLITS = ("train", "val", "test")
@@ -130,7 +132,7 @@ def check_checkpoint(runner: Runner, checkpoint: Mapping[str, Any], source: str)
         if difference is not None:
             raise ValueError(
                 f"checkpoint {source} (there) was trained for other landmarks than the {name} data (here): "
-                f"{difference}. {_cure(theirs, ours, name)}"
+                f"{difference}. {names_cure(theirs, ours, f'{name}_dataloader')}"
             )
 
 
@@ -180,6 +182,26 @@ def _check_counts(runner: Runner, splits: Mapping[str, SplitData]) -> None:
                 f"{name}_dataloader: the dataset has {found} landmarks, model.head.num_landmarks is "
                 f"{expected}"
             )
+    _check_dims(model, splits)
+
+
+def _check_dims(model: Any, splits: Mapping[str, SplitData]) -> None:
+    """Raise ValueError if volumes meet a network for images, or images one for volumes."""
+    parts = (getattr(model, "backbone", None), getattr(model, "head", None))
+    networks = [part for part in parts if isinstance(part, nn.Module)]
+    found = {
+        type(conv).__name__: 3 if isinstance(conv, nn.Conv3d) else 2
+        for network in networks
+        for conv in network.modules()
+        if isinstance(conv, nn.Conv2d | nn.Conv3d)
+    }
+    for name, part in splits.items():
+        dims = part.metainfo.get("dims")
+        if dims in (2, 3) and found and set(found.values()) != {dims}:
+            raise ValueError(
+                f"{name}_dataloader: landmarks are {dims}D, the network has layers of {', '.join(sorted(found))}; "
+                f"set model.backbone.dims={dims} and model.head.dims={dims}"
+            )
 
 
 def _check_names(splits: Mapping[str, SplitData]) -> None:
@@ -190,14 +212,8 @@ def _check_names(splits: Mapping[str, SplitData]) -> None:
             if difference is not None:
                 raise ValueError(
                     f"the {first} data (there) and the {second} data (here) differ: {difference}. "
-                    f"{_cure(there, here, second)}"
+                    f"{names_cure(there, here, f'{second}_dataloader')}"
                 )
-
-
-def _cure(there: Sequence[str] | None, here: Sequence[str] | None, split: str) -> str:
-    if there is not None and here is not None and set(there) <= set(here):
-        return f"Give the data set of {split}_dataloader landmarks={list(there)}"
-    return "Use data sets of the same landmarks, or rename them where they only are called differently"
 
 
 def _check_batches(part: SplitData) -> None:
@@ -252,13 +268,14 @@ def _say_findings(
     for name in (name for name in used if name in known):
         for finding in pixel_findings(splits[name].loader.dataset, split=name):
             if finding.severity == "error":
-                raise ValueError(f"{name}: sample {finding.sample_id!r}: {finding.message}. {finding.advice}")
+                raise ValueError(f"{name}: sample {finding.sample_id!r}: {finding.message}: {finding.advice}")
             found.setdefault((name, finding.check), []).append(finding)
     for (name, _), findings in found.items():
         first = findings[0]
         where = f"sample {first.sample_id!r}: " if first.sample_id else ""
         more = f" (and {len(findings) - 1} more: tools/check_dataset.py)" if len(findings) > 1 else ""
-        runner.logger.warning(f"{name}: {where}{first.message}{more}")
+        advice = f"; {first.advice}" if first.advice else ""
+        runner.logger.warning(f"{name}: {where}{first.message}{advice}{more}")
     for what in cases.left_out:
         runner.logger.info(f"not checked before the run: {what}", extra=dict(console=True))
 

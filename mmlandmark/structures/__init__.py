@@ -19,7 +19,7 @@ from mmlandmark.structures.frame import (
     world_matrix,
 )
 from mmlandmark.structures.landmark_data_sample import LandmarkDataSample
-from mmlandmark.structures.landmark_names import name_difference, names_of, only_numbered
+from mmlandmark.structures.landmark_names import name_difference, names_cure, names_of, only_numbered
 from mmlandmark.structures.landmark_schema import LandmarkSchema
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "invert_matrix",
     "is_frame",
     "name_difference",
+    "names_cure",
     "names_of",
     "only_numbered",
     "resize_matrix",

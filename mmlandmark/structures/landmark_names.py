@@ -62,6 +62,23 @@ def name_difference(there: Sequence[str] | None, here: Sequence[str] | None) -> 
     return f"{len(there)} landmarks there, {len(here)} here: " + ", ".join(parts)
 
 
+def names_cure(there: Sequence[str] | None, here: Sequence[str] | None, where: str) -> str:
+    """Return the sentence that says what to do about a :func:`name_difference`.
+
+    Args:
+        there: Names of one side.
+        here: Of the other, which is to be mended.
+        where: What the other side is called, such as ``val_dataloader``.
+
+    Example:
+        >>> names_cure(["a", "b"], ["b", "a"], "test_dataloader")
+        "Give the data set of test_dataloader landmarks=['a', 'b']"
+    """
+    if there is not None and here is not None and set(there) <= set(here):
+        return f"Give the data set of {where} landmarks={list(there)}"
+    return "Use data sets of the same landmarks, or rename them where they only are called differently"
+
+
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(map(repr, names[:3]))
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -222,8 +222,18 @@ def save_checkpoint(checkpoint: dict, path: str | Path) -> None:
     try:
         with atomic_path(path) as temporary, HashingFile(temporary) as file:
             torch.save(checkpoint, cast(IO[bytes], file))  # torch writes, and does no more
-    except OSError as error:
-        raise _unsaved(error, checkpoint, Path(path)) from error
+    except (OSError, RuntimeError) as error:
+        reason = _os_error(error)
+        if reason is None:
+            raise
+        raise _unsaved(reason, checkpoint, Path(path)) from error
+
+
+def _os_error(error: BaseException | None) -> OSError | None:
+    """Return the OSError behind an error: torch complains of a wrong position when a write has failed."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _unsaved(error: OSError, checkpoint: dict, path: Path) -> OSError:

@@ -86,6 +86,18 @@ def test_missing_image(tmp_path):
         build(tmp_path, dict(image="gone.png"))
 
 
+def test_a_file_without_splits_says_how_to_take_it_whole(tmp_path):
+    build(tmp_path)
+    path = tmp_path / "a.json"
+    content = json.loads(path.read_text())
+    for sample in content["samples"]:
+        sample.pop("split", None)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"split 'train' is empty; its samples name no split; split=None takes"):
+        LandmarkDataset("a.json", str(tmp_path), split="train")
+    assert len(LandmarkDataset("a.json", str(tmp_path), split=None)) == 3
+
+
 def test_true_and_false_are_visibilities(tmp_path):
     assert build(tmp_path, dict(visibility=[True, False])).get_data_info(1)["visibility"].tolist() == [1, 0]
 

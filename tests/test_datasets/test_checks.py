@@ -256,6 +256,10 @@ def test_splits_must_have_one_schema(tmp_path):
     part = LandmarkDataset("a.json", str(tmp_path / "t"), landmarks=[0, 1])
     with pytest.raises(ValueError, match="split 'test' has other landmarks"):
         check_dataset(dict(train=data, test=part))
+    names = list(data.schema.landmarks)
+    turned = LandmarkDataset("a.json", str(tmp_path / "t"), landmarks=names[::-1])
+    with pytest.raises(ValueError, match=r"another order.*Give the data set of split 'test' landmarks=\["):
+        check_dataset(dict(train=data, test=turned))
     with pytest.raises(ValueError, match="no dataset"):
         check_dataset({})
 
@@ -397,6 +401,18 @@ def test_isbi_has_two_images_in_both_train_and_test(real_data):
     leaked = {f["sample_id"] for f in report["findings"] if f["check"] == "image leak"}
     assert leaked == {"038", "283", "144", "173"}
     assert "point outside" not in report["summary"]
+
+
+def test_y_of_a_volume_goes_to_the_back(tmp_path):
+    rng = np.random.default_rng(0)
+    points = np.array([[20, 22, 8], [20, 18, 32]]) + rng.normal(0, 0.5, (12, 2, 3))  # the top is in front
+    samples = [dict(image=f"{n}.npy", landmarks=p.tolist()) for n, p in enumerate(points)]
+    for n in range(12):
+        np.save(tmp_path / f"{n}.npy", rng.integers(0, 255, (40, 40, 40)).astype(np.uint8))
+    schema = dict(name="v", landmarks=["top", "bottom"], dims=3)
+    (tmp_path / "a.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
+    report = check_dataset(dict(train=LandmarkDataset("a.json", str(tmp_path))))
+    assert report["findings"] == []
 
 
 @pytest.mark.parametrize("kind", ["ceph", "hand", "spine"])

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from image_writers import write_dicom
 from mmlandmark.datasets import LandmarkDataset, PhantomDataset, RepeatDataset, pixel_checks
 from mmlandmark.datasets.check_kinds import KINDS
 from mmlandmark.datasets.pixel_checks import pixel_findings
@@ -114,6 +115,20 @@ def test_mixed_depth(tmp_path):
     assert checks(found) == ["mixed bit depth"]
     assert found[0].sample_id == "2.png"
     assert found[0].message == "8 bits in 2 of 3 images read, 16 bits in 1 of 3 images read"
+
+
+def test_depths_that_the_pipeline_makes_alike_are_not_mixed(tmp_path):
+    twelve = picture(top=4095, dtype=np.uint16)
+    assert cv2.imwrite(str(tmp_path / "0.png"), twelve)
+    write_dicom(tmp_path / "1.dcm", twelve, None, 12)
+    samples = [dict(id=name, image=name, landmarks=[[3, 4]]) for name in ("0.png", "1.dcm")]
+    (tmp_path / "annotations.json").write_text(json.dumps(dict(samples=samples)))
+    for bits, expected in ((12, []), (None, ["small range", "mixed bit depth"])):
+        pipeline = [dict(type="LoadImage", bits=bits)]
+        dataset = LandmarkDataset(
+            str(tmp_path / "annotations.json"), image_dir=str(tmp_path), pipeline=pipeline
+        )
+        assert checks(pixel_findings(dataset)) == expected
 
 
 def test_remarks_of_the_reader(tmp_path):

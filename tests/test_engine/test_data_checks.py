@@ -5,6 +5,7 @@ import logging
 import shutil
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,7 @@ from mmlandmark.datasets import PhantomDataset
 from mmlandmark.engine import LandmarkRunner
 from mmlandmark.engine.data_checks import check_checkpoint, check_data
 from mmlandmark.evaluation import LandmarkMetric
+from mmlandmark.registry import MODELS
 from mmlandmark.structures import only_numbered
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
@@ -268,6 +270,33 @@ def test_training_tells_of_placeholders(write_samples, place, words):
     assert refused(runner) is None
     (line,) = [line for line in log.warnings if words in line]
     assert line.startswith("train: sample 'train_3': landmark 1 (b)")
+
+
+def test_a_warning_of_pixels_says_what_to_do(write_samples, tmp_path):
+    data = write_samples([dict(landmarks=PLACES)] * 2, None, "train")
+    for path in tmp_path.rglob("*.png"):
+        array = np.random.default_rng(0).integers(0, 4096, (40, 32)).astype(np.uint16)
+        assert cv2.imwrite(str(path), array)
+    runner, log = run_on(data)
+    assert refused(runner) is None
+    (line,) = log.warnings
+    assert line.startswith("train: sample 'train_0': its values go from ")
+    assert "1/16 of the range is used; set LoadImage(bits=12)" in line
+    assert line.endswith("(and 1 more: tools/check_dataset.py)")
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_volumes_need_a_network_for_volumes(dims):
+    data = PhantomDataset("spine", num_samples=2)  # 2D
+    runner, _ = run_on(data)
+    unet = dict(type="UNet", dims=dims, in_channels=1, widths=(2, 4))
+    runner.model.backbone = MODELS.build(unet)
+    message = refused(runner)
+    if dims == 2:
+        assert message is None
+    else:
+        assert "train_dataloader: landmarks are 2D, the network has layers of Conv3d" in message
+        assert "set model.backbone.dims=2 and model.head.dims=2" in message
 
 
 def test_training_tells_of_fractions(write_samples):

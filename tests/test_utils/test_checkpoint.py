@@ -149,10 +149,16 @@ def test_a_refused_pickle_is_not_recommended(tmp_path):
         assert error.value.__cause__ is None
 
 
-def test_a_full_disk_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize("room", [0, 2**16, 2**21])
+def test_a_full_disk_is_named(tmp_path, monkeypatch, room):
     class Full(module.HashingFile):
+        written = 0
+
         def write(self, data):
-            raise OSError(28, "No space left on device")
+            self.written += len(data)
+            if self.written > room:  # torch then finds a wrong position and says that instead
+                raise OSError(28, "No space left on device")
+            return super().write(data)
 
     monkeypatch.setattr(module, "HashingFile", Full)
     with pytest.raises(
@@ -161,6 +167,15 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
         save_checkpoint({"a": torch.zeros(2**20)}, tmp_path / "big.pth")
     assert "inline_container" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_fault_of_the_disk_is_told_as_it_is(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("of its own")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(RuntimeError, match="of its own"):
+        save_checkpoint({"a": torch.zeros(2)}, tmp_path / "a.pth")
 
 
 def test_what_has_no_weights_under_state_dict_is_refused(tmp_path):
