@@ -131,8 +131,8 @@ def _splits(report: dict[str, Any]) -> list[str]:
     if bare:
         counts = markdown_text(", ".join(f"{count} in {name}" for name, count in bare.items()))
         lines += [
-            f"Samples without spacing: {counts}. Their errors are in pixels, or need a reference length, or the "
-            "file's spacing by `LoadImage(file_spacing=True)`.",
+            f"Samples without spacing: {counts}. Their errors are in pixels, or need a reference length, or "
+            "the file's spacing by `LoadImage(file_spacing=True)`.",
             "",
         ]
     return lines

@@ -301,7 +301,9 @@ class LandmarkDataset(BaseDataset):
         kept = [r for r in records if r.get("split") is not None and self.wants_split(str(r["split"]))]
         if not kept:
             split = self.split if self.fold is None else self.fold_split
-            cure = "splits found: " + str(found) if found else "its samples name no split; split=None takes all"
+            cure = f"splits found: {found}"
+            if not found:
+                cure = "its samples name no split; split=None takes all of them"
             raise ValueError(f"{self._title()}: split {split!r} is empty; {cure}")
         return kept
 

@@ -199,8 +199,8 @@ def _check_dims(model: Any, splits: Mapping[str, SplitData]) -> None:
         dims = part.metainfo.get("dims")
         if dims in (2, 3) and found and set(found.values()) != {dims}:
             raise ValueError(
-                f"{name}_dataloader: landmarks are {dims}D, the network has layers of {', '.join(sorted(found))}; "
-                f"set model.backbone.dims={dims} and model.head.dims={dims}"
+                f"{name}_dataloader: landmarks are {dims}D, the network has layers of "
+                f"{', '.join(sorted(found))}; set model.backbone.dims={dims} and model.head.dims={dims}"
             )
 
 

@@ -77,8 +77,8 @@ def _check_data_files(entry: str, rest: BinaryIO) -> None:
     """Refuse files of pixels outside of the header's folder, which SimpleITK would open.
 
     Args:
-        entry: What the header says where the pixels are: ``LOCAL``, a name, a pattern with the numbers it runs
-            over, or ``LIST``.
+        entry: What the header says where the pixels are: ``LOCAL``, a name, a pattern with the numbers it
+            runs over, or ``LIST``.
         rest: The header, where the lines behind the entry begin: the names of a list.
 
     Raises:
@@ -90,8 +90,8 @@ def _check_data_files(entry: str, rest: BinaryIO) -> None:
     for name in names:
         if PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:  # takes / and \\ and C:
             raise ValueError(
-                f"its header takes the pixels from {name!r}, outside of its folder, which is not followed: move "
-                "that file beside the header and name it there, or store both as one .mha or .nrrd"
+                f"its header takes the pixels from {name!r}, outside of its folder, which is not followed: "
+                "move that file beside the header and name it there, or store both as one .mha or .nrrd"
             )
         # The rest of printf could write any name, and more.
         if name.count("%") > 1 or "%" in re.sub(r"%0?\d{0,2}[diu]", "", name):
