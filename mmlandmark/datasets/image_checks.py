@@ -6,6 +6,7 @@ Images are read once, at reduced size and in parallel.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,13 +41,15 @@ class Pictures:
     Args:
         cases: What is checked. Volumes and images that a dataset makes itself are left out.
         progress: Called with the number of images read and the number of all, or None.
+        seconds: After which no further image is read; None reads all.
 
     Attributes:
         small: (h, w) float32 by record, within 0..1, longer side 192.
         problems: Findings about images that cannot be read, or have pixels that are not finite.
     """
 
-    def __init__(self, cases: Cases, progress: Progress | None = None) -> None:
+    def __init__(self, cases: Cases, progress: Progress | None = None, seconds: float | None = None) -> None:
+        end = None if seconds is None else time.monotonic() + seconds
         self.small: dict[int, np.ndarray] = {}
         self.problems: list[Finding] = []
         if cases.schema.dims != 2:
@@ -71,6 +74,12 @@ class Pictures:
                     self.small[n] = picture
                 if progress is not None:
                     progress(done + 1, len(rows))
+                if end is not None and time.monotonic() > end and done + 1 < len(rows):
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    cases.leave_out(
+                        f"copies among {len(rows) - done - 1} of {len(rows)} images, for lack of time"
+                    )
+                    break
 
     @classmethod
     def _read(cls, path: str, fill_value: float | None) -> tuple[np.ndarray | None, str, str]:

@@ -13,8 +13,8 @@ place                  A landmark far outside of its image stops the run, one ju
                        far as sizes can be had from the headers within :data:`SECONDS`.
 placeholders           Points on corners, at (-1, -1), within 0..1, or one value for many: a warning.
 pixels                 What a few images show, see :func:`~mmlandmark.datasets.pixel_checks.pixel_findings`.
-leaks                  An image, a group or a sample of training that is in validation or test too stops the
-                       run, unless the config says ``allow_leaks = True``.
+leaks                  An image, a copy of it in another format, a group or a sample of training that is in
+                       validation or test too stops the run, unless the config says ``allow_leaks = True``.
 unit                   Errors in a unit that cannot be had stop the run.
 =====================  ======================================================================================
 """
@@ -34,6 +34,7 @@ from torch import nn
 
 from mmlandmark.datasets import leak_checks, record_checks
 from mmlandmark.datasets.check_cases import Finding, role
+from mmlandmark.datasets.image_checks import Pictures, copies
 from mmlandmark.datasets.pixel_checks import pixel_findings
 from mmlandmark.datasets.records import check_frame, describe
 from mmlandmark.datasets.split_records import SplitRecords, read_splits
@@ -349,7 +350,9 @@ def _check_leaks(runner: Runner, known: Mapping[str, SplitRecords]) -> None:
     images = {n for members in leak_checks.same_files(cases).values() for n in members}
     rows = {(cases.splits[n], record["sample_id"]): n for n, record in enumerate(cases.records)}
     doubtful: list[str] = []
-    for finding in leak_checks.leaks(cases):
+    looked_at = Pictures(cases, seconds=SECONDS)
+    copied = (finding for finding in copies(cases, looked_at) if finding.check == "image copy leak")
+    for finding in (*leak_checks.leaks(cases), *copied):
         n = rows[finding.split, finding.sample_id]
         if n not in train or finding.severity != "error":
             continue

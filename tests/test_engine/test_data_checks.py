@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from mmlandmark.apis import build_ensemble, test_config, train_config
 from mmlandmark.datasets import PhantomDataset
+from mmlandmark.datasets.phantom import render_phantom
 from mmlandmark.engine import LandmarkRunner
 from mmlandmark.engine.data_checks import check_checkpoint, check_data
 from mmlandmark.evaluation import LandmarkMetric
@@ -323,6 +324,20 @@ def test_a_leak_stops_training_unless_it_is_allowed(write_samples, tmp_path):
     assert refused(run_on(test=test)[0], "test") is None  # a test has no training to leak from
     patient = write_samples([dict(landmarks=PLACES, group="p1")], "abc", "patient")
     assert "group 'p1'" in refused(run_on(train, patient)[0])
+
+
+def test_a_copy_in_another_format_is_a_leak(write_samples, tmp_path):
+    train = write_samples([dict(landmarks=PLACES)] * 3, "abc", "train")
+    test = write_samples([dict(landmarks=PLACES)] * 2, "abc", "test")
+    for n in range(3):
+        cv2.imwrite(str(tmp_path / "train" / f"train_{n}.png"), render_phantom("ceph", 0, n, (200, 160))[0])
+    cv2.imwrite(str(tmp_path / "test" / "test_0.png"), render_phantom("ceph", 0, 9, (200, 160))[0])
+    assert refused(run_on(train, test=test)[0]) is None
+    picture = cv2.imread(str(tmp_path / "train" / "train_2.png"))
+    jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 40])[1]
+    (tmp_path / "test" / "test_1.png").write_bytes(jpeg.tobytes())
+    message = refused(run_on(train, test=test)[0])
+    assert "first 'train_2': a copy of the same picture" in message
 
 
 def test_equal_ids_of_different_images_are_a_warning_only(write_samples):
