@@ -315,8 +315,9 @@ def _named_record(ident: str | None, image: str | None, where: str) -> dict[str,
 
 
 def stem_of(image: str) -> str:
-    """Return the file name of an image without folders, of any system, and without its last suffix."""
-    return Path(image.replace("\\", "/")).stem
+    """Return the file name of an image without folders, of any system, and suffix; ``.nii.gz`` is one."""
+    path = Path(image.replace("\\", "/"))
+    return Path(path.stem).stem if path.name.lower().endswith(".nii.gz") else path.stem
 
 
 def _point_column(name: str) -> tuple[str, int] | None:

@@ -139,9 +139,8 @@ def test_a_misspelt_column_of_the_schema_is_told(tmp_path):
 
 
 def test_names_of_files_lose_folders_of_any_system():
-    assert [stem_of(n) for n in ("a/001.png", "a\\001.png", "C:\\x\\001.png", "v.nii.gz")] == ["001"] * 3 + [
-        "v.nii"
-    ]
+    names = ("a/001.png", "a\\001.png", "C:\\x\\001.png", "v.nii.gz", "v.1.nii")
+    assert [stem_of(name) for name in names] == ["001"] * 3 + ["v", "v.1"]
 
 
 def test_a_table_of_a_spreadsheet_becomes_a_dataset(tmp_path):
