@@ -119,12 +119,24 @@ class Registry(_Registry):
         except UnknownArgumentError:
             raise
         except TypeError as error:
-            slip = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-            kind = cfg.get("type") if isinstance(cfg, dict) else None
-            kind = self.get(kind) if isinstance(kind, str) else kind
-            if slip is None or not isinstance(kind, type):
+            told = self.explained(cfg, error)
+            if told is error:
                 raise
-            raise UnknownArgumentError(_unknown_argument(kind, slip[1], slip[2])) from error
+            raise told from error
+
+    def explained(self, cfg: Any, error: TypeError) -> TypeError:
+        """Return an error that names the nearest argument, for one met while ``cfg`` was built elsewhere.
+
+        Args:
+            cfg: What was to be built.
+            error: What was raised; it comes back as it is unless it is about an unknown argument.
+        """
+        slip = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+        kind = cfg.get("type") if isinstance(cfg, dict) else None
+        kind = self.get(kind) if isinstance(kind, str) else kind
+        if slip is None or not isinstance(kind, type) or isinstance(error, UnknownArgumentError):
+            return error
+        return UnknownArgumentError(_unknown_argument(kind, slip[1], slip[2]))
 
     def _hint(self, key: str) -> str:
         names = set(self._module_dict)

@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     atomic_write_text(folder / "report.html", to_html(report, title, **shown, folder=folder))
     print(f"{title}: {verdict(report)}")
     for row in summarised(report):
-        print(f"  {row['severity']}: {row['check']}: {row['samples']} samples")
+        print(f"  {row['severity']}: {row['check']}: {row['samples']} samples; {row['advice']}")
     if not report["findings"]:
         print("  nothing was found")
     print(f"report: {folder / 'report.html'} (also report.md, report.json)")

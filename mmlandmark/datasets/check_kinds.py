@@ -59,7 +59,7 @@ KINDS: dict[str, Kind] = {
     "broken image": Kind(
         "error",
         "An image is missing or cannot be read.",
-        "restore the file, or take the sample out of the list",
+        "check data_root and image_dir, restore the file, or take the sample out of the list",
     ),
     "sample leak": Kind("error", "One sample stands in several splits.", "keep it in one split only"),
     "group leak": Kind(
@@ -106,7 +106,8 @@ KINDS: dict[str, Kind] = {
     "y from the bottom": Kind(
         "warning",
         "y seems to be counted from the bottom of the image; here it counts from the top.",
-        "switch y_up of the dataset; where only some samples are meant, replace y by height - 1 - y",
+        "set y_up=True of the dataset (without a config: --options y_up=True), or False where it is on; "
+        "where only some samples are meant, replace y by height - 1 - y",
     ),
     "x and y exchanged": Kind(
         "warning",

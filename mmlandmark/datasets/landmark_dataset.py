@@ -267,8 +267,7 @@ class LandmarkDataset(BaseDataset):
         if self.y_up:
             records = [turned_y(record) for record in records]
             print_log(f"{self._title()}: y_up, so y of {len(records)} samples became H - 1 - y", "current")
-        if self._full_schema is None:
-            self._full_schema = self._infer_schema(records)
+        self._full_schema = self._full_schema or self._infer_schema(records)
         chosen = self._narrow_schema()
         records = [complete_record(record, self._full_schema, self.spacing) for record in records]
         if self.landmarks is not None:
@@ -301,9 +300,8 @@ class LandmarkDataset(BaseDataset):
         kept = [r for r in records if r.get("split") is not None and self.wants_split(str(r["split"]))]
         if not kept:
             split = self.split if self.fold is None else self.fold_split
-            cure = f"splits found: {found}"
-            if not found:
-                cure = "its samples name no split; split=None takes all of them"
+            cure = "its samples name no split; split=None takes all, ids= a list (tools/split_dataset.py)"
+            cure = f"splits found: {found}" if found else cure
             raise ValueError(f"{self._title()}: split {split!r} is empty; {cure}")
         return kept
 

@@ -24,7 +24,7 @@ from mmlandmark.datasets.values import (
     text_number,
 )
 from mmlandmark.utils.files import read_text
-from mmlandmark.utils.near_names import plain, refuse_misspelt
+from mmlandmark.utils.near_names import did_you_mean, plain, refuse_misspelt
 
 _AXES = "xyz"
 _IMAGE_COLUMNS = ("image", "img_path", "file", "filename", "file_name", "path")
@@ -218,9 +218,16 @@ class _Table:
             if (n, a) not in self.points.values()
         ]
         if lost:
-            raise ValueError(f"{self.where}: columns missing for {lost[:5]}")
+            others = [f"{self.header[i]!r}" for i in self.known.values()][:8]
+            raise ValueError(
+                f"{self.where}: columns missing for {lost[:5]}; taken for no coordinates: "
+                f"{', '.join(others) or 'none'}"
+            )
         if self.image is None and self.ident is None:
-            raise ValueError(f"{self.where}: needs a column 'image' or 'id'; columns are {self.header[:8]}")
+            near = did_you_mean(self.header, [*_IMAGE_COLUMNS, *_ID_COLUMNS])
+            raise ValueError(
+                f"{self.where}: needs a column 'image' or 'id'; columns are {self.header[:8]}{near}"
+            )
         json_only = [name for name in _JSON_ONLY if name in self.known]
         if json_only:
             raise ValueError(f"{self.where}: a table cannot hold {json_only}; write a JSON file")

@@ -174,7 +174,7 @@ class ConsoleHook(Hook):
         say(log, f"  device  {_device(model)}, {precision}{why}")
 
     def _data(self, names: tuple[str, ...]) -> str:
-        said, landmarks, units = [], "", []
+        said, landmarks, units, scales = [], "", [], []
         for name in names:
             part = self.splits.get(name)
             if part is None:
@@ -185,9 +185,12 @@ class ConsoleHook(Hook):
             if part.metainfo.get("num_landmarks"):
                 dims = part.metainfo.get("dims", 2)
                 landmarks = f"; {part.metainfo['num_landmarks']} landmarks in {dims}D"
-            units += [metric.unit for metric in part.metrics if isinstance(metric, LandmarkMetric)]
+            metrics = [metric for metric in part.metrics if isinstance(metric, LandmarkMetric)]
+            units += [metric.unit for metric in metrics]
+            if part.split is not None and any(m.unit == "mm" and m.reference is None for m in metrics):
+                scales += [scale for scale in part.split.spacing.ravel() if scale > 0]
         unit = f"; errors in {', '.join(dict.fromkeys(units))}" if units else ""
-        return ", ".join(said) + landmarks + unit
+        return ", ".join(said) + landmarks + unit + _scale(scales)
 
     def _position(self, runner: Runner) -> str:
         if isinstance(runner.train_loop, IterBasedTrainLoop):
@@ -237,6 +240,14 @@ def _device(model: torch.nn.Module) -> str:
     processes = f"{get_world_size()} processes of " if get_world_size() > 1 else ""
     threads = torch.get_num_threads()
     return f"{device.type.upper()}, {processes}{threads} thread{'s' if threads > 1 else ''}"
+
+
+def _scale(scales: list[float]) -> str:
+    """Say what a pixel measures: a scale in another unit is seen here, or never."""
+    if not scales:
+        return ""
+    ends = dict.fromkeys(f"{scale:.4g}" for scale in (min(scales), max(scales)))
+    return f" ({' to '.join(ends)} mm per pixel)"
 
 
 def _batch_size(loader: Any) -> int:

@@ -35,6 +35,7 @@ from mmlandmark.engine.run_folder import (
     write_config,
 )
 from mmlandmark.engine.training_state import TrainingState, read_training_state
+from mmlandmark.registry import DATASETS
 from mmlandmark.utils.checkpoint import (
     check_state_dict,
     is_whole,
@@ -143,7 +144,13 @@ class LandmarkRunner(Runner):
         """Build a loader whose dataset draws from the run's seed."""
         from mmlandmark.datasets import set_seed, without_end
 
-        loader = Runner.build_dataloader(without_end(dataloader), seed, diff_rank_seed)
+        try:
+            loader = Runner.build_dataloader(without_end(dataloader), seed, diff_rank_seed)
+        except TypeError as error:  # MMEngine builds the dataset by its own registry, which explains nothing
+            told = DATASETS.explained(dataloader.get("dataset"), error)
+            if told is error:
+                raise
+            raise told from error
         set_seed(loader.dataset, seed or 0)
         return loader
 

@@ -134,6 +134,11 @@ def test_json_schema_beside_the_file(tmp_path):
         ("id,a_x,b_x,b_y\nq,1,2,3\n", r"line 1: columns missing for \['a_y'\]"),
         ("id,a_x,a_y,a_x\nq,1,2,3\n", r"line 1: columns named twice: \['a_x'\]"),
         ("a_x,a_y,note\n1,2,q\n", r"needs a column 'image' or 'id'"),
+        ("fiel,a_x,a_y\n1.png,1,2\n", r"needs a column 'image' or 'id'.*did you mean 'file' for 'fiel'"),
+        (
+            "id,p1x,p1y,p2xx,p2y\nq,1,2,3,4\n",
+            r"line 1: columns missing for \['2_x'\]; taken for no coordinates: 'id', 'p2xx'",
+        ),
         ("id,image\n1,2\n", r"line 1: no columns of coordinates"),
         ("id,c_x,c_y\nq,1,2\n", r"landmarks \['c'\] are not in the schema"),
         ("q,1,2,3\n", r"line 1: 3 numbers after the first cell"),

@@ -129,3 +129,29 @@ def test_environment_variables_of_a_config_are_no_news(tmp_path, monkeypatch, ca
     assert lines_of(capsys) == []
     logger.info("of somebody else")  # as loud as before
     assert "of somebody else" in lines_of(capsys)[0]
+
+
+def test_millimetres_are_told_with_the_size_of_a_pixel(tmp_path, capsys):
+    config = config_of(tmp_path, 1)
+    for loader in (config.train_dataloader, config.val_dataloader):
+        loader.dataset.spacing = 0.0021
+    config.val_evaluator.unit = "mm"
+    train_config(config)
+    said = "  data    train 4, val 4; 19 landmarks in 2D; errors in mm (0.0021 mm per pixel)"
+    assert said in lines_of(capsys)
+
+
+@pytest.mark.parametrize(
+    ("scales", "said"),
+    [([], ""), ([0.1, 0.1], " (0.1 mm per pixel)"), ([0.2, 0.1, 0.15], " (0.1 to 0.2 mm per pixel)")],
+)
+def test_the_size_of_a_pixel(scales, said):
+    assert console._scale(scales) == said
+
+
+def test_an_argument_of_a_base_class_is_named(tmp_path):
+    config = config_of(tmp_path)
+    config.train_dataloader.dataset = dict(type="TpsFile", ann_file="a.tps", id="train.txt")
+    runner = LandmarkRunner.from_cfg(config)
+    with pytest.raises(TypeError, match=r"TpsFile got an unexpected keyword argument 'id' .*takes .*, ids, "):
+        runner.build_dataloader(config.train_dataloader, seed=0)

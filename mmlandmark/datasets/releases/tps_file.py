@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 
 from mmlandmark.datasets.annotation_files import existing_file
 from mmlandmark.datasets.image_files import image_stem
@@ -63,6 +64,11 @@ class TpsFile(LandmarkDataset):
             if scale[0]:
                 record["spacing"] = self._spacing(*scale)
             records.append(record)
+        scales = sorted({record["spacing"] for record in records if "spacing" in record})
+        if scales:
+            said = " to ".join(f"{scale:g}" for scale in dict.fromkeys((scales[0], scales[-1])))
+            unit = "scale_to_mm=10 if scales were set in cm" if self.scale_to_mm == 1 else "by scale_to_mm"
+            print_log(f"{self._title()}: SCALE= gives {said} mm per pixel ({unit})", "current")
         return records
 
     def _spacing(self, scale: str, where: str) -> float:
@@ -106,6 +112,12 @@ def _rows(lines: list[str], count: int, path: Path, number: int) -> np.ndarray |
     """Return (K, D) points, NaN where both coordinates are negative; None for LM=0."""
     if count == 0:
         return None
+    short = next((i for i, line in enumerate(lines) if "=" in line), None)
+    if short is not None:
+        raise ValueError(
+            f"{path}, line {number}: LM={count} needs {count} lines of coordinates, but line "
+            f"{number + short + 1} is {lines[short]!r:.80}"
+        )
     rows = [_floats(line, f"{path}, line {number + i + 1}") for i, line in enumerate(lines)]
     if len(rows) != count or any(len(row) != len(rows[0]) for row in rows) or len(rows[0]) not in (2, 3):
         raise ValueError(f"{path}, line {number}: {count} lines of 2 or 3 coordinates must follow")

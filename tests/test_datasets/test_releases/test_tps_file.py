@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmlandmark.datasets.releases import TpsFile
+from mmlandmark.datasets.releases import TpsFile, tps_file
 from test_datasets.test_releases.release_files import image, text
 
 TPS = """LM=3
@@ -43,6 +43,21 @@ def test_tps_counts_y_from_the_bottom(tmp_path):
     assert second["source"].endswith("line 13")
 
 
+@pytest.mark.parametrize(
+    ("scale_to_mm", "said"),
+    [
+        (1, "0.05 mm per pixel (scale_to_mm=10 if scales were set in cm)"),
+        (10, "0.5 mm per pixel (by scale_to_mm)"),
+    ],
+)
+def test_the_unit_of_scale_is_told(tmp_path, monkeypatch, scale_to_mm, said):
+    told = []
+    monkeypatch.setattr(tps_file, "print_log", lambda text, *_: told.append(text))
+    TpsFile(**tps(tmp_path), scale_to_mm=scale_to_mm)
+    assert len(told) == 1
+    assert told[0].endswith(f"SCALE= gives {said}")
+
+
 def test_tps_from_the_top(tmp_path):
     assert TpsFile(**tps(tmp_path), y_up=False)[0]["landmarks"][0].tolist() == [1, 2]
 
@@ -58,8 +73,14 @@ def test_tps_from_the_top(tmp_path):
         ("LM=-1\n", "line 1: expected a number of points"),
         ("LM=1.0\n1 2\n", "line 1: expected a number of points"),
         ("LM=²\n", "line 1: expected a number of points"),
-        ("LM=999999999\n1 2\nIMAGE=a.png\n", "line 3: 'IMAGE=a.png' are not numbers"),
-        ("LM=2\n1 2\nIMAGE=a.png\n", "line 3: 'IMAGE=a.png' are not numbers"),
+        (
+            "LM=999999999\n1 2\nIMAGE=a.png\n",
+            "line 1: LM=999999999 needs 999999999 lines of coordinates, but line 3 is 'IMAGE=a.png'",
+        ),
+        (
+            "LM=2\n1 2\nIMAGE=a.png\n",
+            "line 1: LM=2 needs 2 lines of coordinates, but line 3 is 'IMAGE=a.png'",
+        ),
         ("LM=1\n1 inf\nIMAGE=a.png\n", "line 2: '1 inf' are not numbers"),
         ("LM=1\n1 1e999\nIMAGE=a.png\n", "line 2: '1e999' is too large"),
         ("LM=1\n1,5 2,5\nIMAGE=a.png\n", "line 2: '1,5' is not a number"),
