@@ -134,7 +134,7 @@ def test_json_schema_beside_the_file(tmp_path):
         ("id,a_x,b_x,b_y\nq,1,2,3\n", r"line 1: columns missing for \['a_y'\]"),
         ("id,a_x,a_y,a_x\nq,1,2,3\n", r"line 1: columns named twice: \['a_x'\]"),
         ("a_x,a_y,note\n1,2,q\n", r"needs a column 'image' or 'id'"),
-        ("fiel,a_x,a_y\n1.png,1,2\n", r"needs a column 'image' or 'id'.*did you mean 'file' for 'fiel'"),
+        ("filee,a_x,a_y\n1.png,1,2\n", r"needs a column 'image' or 'id'.*did you mean 'file' for 'filee'"),
         (
             "id,p1x,p1y,p2xx,p2y\nq,1,2,3,4\n",
             r"line 1: columns missing for \['2_x'\]; taken for no coordinates: 'id', 'p2xx'",

@@ -133,12 +133,10 @@ def test_environment_variables_of_a_config_are_no_news(tmp_path, monkeypatch, ca
 
 def test_millimetres_are_told_with_the_size_of_a_pixel(tmp_path, capsys):
     config = config_of(tmp_path, 1)
-    for loader in (config.train_dataloader, config.val_dataloader):
-        loader.dataset.spacing = 0.0021
     config.val_evaluator.unit = "mm"
     train_config(config)
-    said = "  data    train 4, val 4; 19 landmarks in 2D; errors in mm (0.0021 mm per pixel)"
-    assert said in lines_of(capsys)
+    known = r".*; errors in mm \([\d.]+ to [\d.]+ mm per pixel\)"  # phantoms differ in scale
+    assert sum(bool(re.fullmatch(known, line)) for line in lines_of(capsys)) == 1
 
 
 @pytest.mark.parametrize(
