@@ -93,7 +93,8 @@ def test_a_file_without_splits_says_how_to_take_it_whole(tmp_path):
     for sample in content["samples"]:
         sample.pop("split", None)
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"split 'train' is empty; its samples name no split; split=None .*, ids= a list"):
+    message = r"split .train. is empty; its samples name no split; split=None .*, ids= a list"
+    with pytest.raises(ValueError, match=message):
         LandmarkDataset("a.json", str(tmp_path), split="train")
     assert len(LandmarkDataset("a.json", str(tmp_path), split=None)) == 3
 
