@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from mmlandmark.datasets.image_files import image_stem, image_suffix
 from mmlandmark.datasets.landmark_order import landmark_order
 from mmlandmark.datasets.values import (
     MISSING,
@@ -323,8 +324,8 @@ def _named_record(ident: str | None, image: str | None, where: str) -> dict[str,
 
 def stem_of(image: str) -> str:
     """Return the file name of an image without folders, of any system, and suffix; ``.nii.gz`` is one."""
-    path = Path(image.replace("\\", "/"))
-    return Path(path.stem).stem if path.name.lower().endswith(".nii.gz") else path.stem
+    name = image.replace("\\", "/")
+    return image_stem(name) if image_suffix(name) else Path(name).stem
 
 
 def _point_column(name: str) -> tuple[str, int] | None:
