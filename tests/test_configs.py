@@ -100,7 +100,7 @@ def put_phantoms(config: Config) -> Config:
     make_narrow(config.model)
     (count,) = {int(k) for k in find_all(config.model.to_dict(), "num_landmarks")}
     kind = KINDS[min(k for k in KINDS if k >= count)]
-    readers = max((int(r) for r in find_all(config.model.to_dict(), "num_readers")), default=1)
+    annotators = max((int(r) for r in find_all(config.model.to_dict(), "num_annotators")), default=1)
     for number, key in enumerate(("train_dataloader", "val_dataloader", "test_dataloader")):
         loader = config.get(key)
         if loader is None:
@@ -118,7 +118,7 @@ def put_phantoms(config: Config) -> Config:
                     num_samples=2,
                     offset=2 * number,
                     size=(96, 80),
-                    num_readers=readers,
+                    num_annotators=annotators,
                     pipeline=pipeline,
                     serialize_data=False,
                 )

@@ -41,7 +41,7 @@ PAGES = [
     )
 ]
 PAGES += [*sorted((ROOT / "configs").glob("*/README.md")), *sorted((ROOT / "docs").glob("*.md"))]
-READERS_OWN = "configs/mine/"  # files that a page tells its reader to write
+ANNOTATORS_OWN = "configs/mine/"  # files that a page tells its annotator to write
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -87,7 +87,7 @@ def check_tool(script: str, arguments: list[str]) -> None:
     if parse is not None:
         parse(arguments)  # SystemExit where a value does not fit
     for word in arguments:
-        if word.startswith("configs/") and not word.startswith(READERS_OWN):
+        if word.startswith("configs/") and not word.startswith(ANNOTATORS_OWN):
             assert (ROOT / word).exists(), f"there is no {word}"
 
 
@@ -164,7 +164,7 @@ def test_paths_mentioned_exist(page):
         name, following = found[0].rstrip("."), found.string[found.end() : found.end() + 1]
         if following in ("<", "*", "{"):  # a pattern: its folder must exist
             name = name.rpartition("/")[0]
-        if not name.startswith(READERS_OWN):
+        if not name.startswith(ANNOTATORS_OWN):
             assert (ROOT / name).exists(), f"there is no {name}"
 
 
@@ -248,7 +248,7 @@ def test_the_example_of_the_readme_trains_and_tests(tmp_path):
     rng = np.random.default_rng(0)
     for sample in json.loads(annotations)["samples"]:
         cv2.imwrite(str(images / sample["image"]), rng.integers(255, size=(500, 520), dtype=np.uint8))
-    mine = [words for words in commands(readme) if any(READERS_OWN in word for word in words)]
+    mine = [words for words in commands(readme) if any(ANNOTATORS_OWN in word for word in words)]
     assert [Path(words[1]).stem for words in mine] == ["check_dataset", "browse_dataset", "train", "test"]
     for _, tool, *arguments in mine:
         short = ["--cfg-options", "train_cfg.max_epochs=1", "train_cfg.val_interval=1"] * ("train." in tool)

@@ -113,7 +113,7 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
         found["backbone recomputed"] = recomputed
     if taught:
         found[STUDENT] = step(model, lambda: sum(LandmarkDetector.loss(model, inputs, samples).values()))
-        found[TEACHER] = lambda: model.ask_teacher(inputs)  # as deep as the lessons need it
+        found[TEACHER] = lambda: model.ask_teacher(inputs)  # as deep as the terms need it
     if args.against:
         other = copy.deepcopy(config)
         other.merge_from_dict(args.against)
@@ -126,12 +126,12 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
 
 
 def teach(student: Any, teacher: Any, device: str) -> None:
-    """Attach a teacher, in the epoch in which lessons weigh most."""
+    """Attach a teacher, in the epoch in which terms weigh most."""
     from mmlandmark.registry import MODELS
 
     student.attach_teacher(MODELS.build(teacher).to(device))
-    epochs = [epoch for lesson in student.lessons for epoch, _ in lesson.points]
-    student.epoch = max(epochs, key=lambda epoch: sum(lesson.weight(epoch) for lesson in student.lessons))
+    epochs = [epoch for term in student.terms for epoch, _ in term.points]
+    student.epoch = max(epochs, key=lambda epoch: sum(term.weight(epoch) for term in student.terms))
 
 
 def published_loss(model: Any, inputs: Any, points: Any) -> Any:

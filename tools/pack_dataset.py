@@ -48,8 +48,8 @@ def packed(record: dict[str, Any], size: tuple[int, int], split: str) -> tuple[d
     sample: dict[str, Any] = dict(
         id=name, image=f"{split}/{safe_name(name)}.jpg", split=split, landmarks=moved(record["landmarks"])
     )
-    if record.get("readings") is not None:
-        sample["readings"] = [moved(points) for points in record["readings"]]
+    if record.get("by_annotator") is not None:
+        sample["by_annotator"] = [moved(points) for points in record["by_annotator"]]
     if record.get("spacing") is not None:
         scale = np.diag(matrix)[:2]
         spacing = np.broadcast_to(np.asarray(record["spacing"], dtype=np.float64), (2,)) / scale

@@ -22,7 +22,7 @@ test_dataloader = val_dataloader
 
 model = dict(
     head=dict(
-        num_readers=2,
+        num_annotators=2,
         codec=dict(sigma=5, activation="softmax", decoder="local_centroid", window=12),
         loss=dict(_delete_=True, type="SpatialCrossEntropyLoss"),
     ),

@@ -13,7 +13,7 @@ model = dict(
         _delete_=True,
         type="HeatmapHead",
         num_landmarks=19,
-        num_readers=2,
+        num_annotators=2,
         codec=dict(type="GaussianHeatmapCodec", sigma=5, activation="softmax", window=12),
         loss=dict(type="SpatialCrossEntropyLoss"),
     ),

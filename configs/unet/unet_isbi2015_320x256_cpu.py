@@ -5,12 +5,12 @@ _base_ = [
     "../_base_/schedules/adamw_onecycle.py",
 ]
 
-# Three small U-Nets, each of which learns what either of the two readers marks; see configs/unet/README.md.
+# Three small U-Nets, which learn both annotators apart; see configs/unet/README.md.
 model = dict(
     type="EnsembleDetector",
     members=3,
     backbone=dict(widths=(24, 48, 96, 192, 256, 256)),
-    head=dict(num_readers=2, codec=dict(window=5)),
+    head=dict(num_annotators=2, codec=dict(window=5)),
 )
 train_cfg = dict(max_epochs=16, val_interval=8)
 optim_wrapper = dict(optimizer=dict(lr=4e-3, weight_decay=0.05))

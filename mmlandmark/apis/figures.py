@@ -187,7 +187,7 @@ def _embedded(
 ) -> tuple[np.ndarray, np.ndarray]:
     if heatmaps.shape[1] != mask.shape[1]:
         raise ValueError(
-            f"there are {heatmaps.shape[1]} maps for {mask.shape[1]} landmarks: several readers?"
+            f"there are {heatmaps.shape[1]} maps for {mask.shape[1]} landmarks: several annotators?"
         )
     embedding = loss.embedding(heatmaps)[0].numpy()
     return embedding, loss.correlations(heatmaps, mask)[0].numpy()

@@ -25,7 +25,18 @@ from mmlandmark.utils.files import load_json
 from mmlandmark.utils.near_names import did_you_mean, refuse_misspelt
 
 _SAMPLE_KEYS = {
-    *("id", "image", "landmarks", "readings", "visibility", "weights", "spacing", "group", "split", "fold"),
+    *(
+        "id",
+        "image",
+        "landmarks",
+        "by_annotator",
+        "visibility",
+        "weights",
+        "spacing",
+        "group",
+        "split",
+        "fold",
+    ),
     *("width", "height"),
 }
 _FILE_KEYS = {"schema", "spacing", "samples", "info"}
@@ -117,11 +128,11 @@ def _json_record(sample: Any, where: str, names: Sequence[str] | None) -> dict[s
     extra = {k: v for k, v in sample.items() if k not in _SAMPLE_KEYS}
     refuse_reserved(extra, where)
     refuse_misspelt(extra, _SAMPLE_KEYS, where)
-    readings, image = sample.get("readings"), sample.get("image")
-    if "landmarks" not in sample and readings is None:
+    by_annotator, image = sample.get("by_annotator"), sample.get("image")
+    if "landmarks" not in sample and by_annotator is None:
         raise ValueError(f"{where}: 'landmarks' is missing; write null if the image is not annotated")
-    if readings is not None and not (isinstance(readings, list) and readings):
-        raise ValueError(f"{where}: 'readings' must be a list with the landmarks of every reader")
+    if by_annotator is not None and not (isinstance(by_annotator, list) and by_annotator):
+        raise ValueError(f"{where}: 'by_annotator' must be a list with the landmarks of every annotator")
     if image is not None and not (isinstance(image, str) and image):
         raise ValueError(f"{where}: 'image' must be the name of a file, or null, got {image!r:.80}")
     ident = sample.get("id")
@@ -130,10 +141,10 @@ def _json_record(sample: Any, where: str, names: Sequence[str] | None) -> dict[s
     name = sample_id_of(stem_of(image) if ident is None else ident, where)
     record = dict(extra, sample_id=name, image=image, source=where)
     record["landmarks"] = _json_points(sample.get("landmarks"), where, names)
-    if readings is not None:
-        points = [_json_points(r, f"{where}, readings[{i}]", names) for i, r in enumerate(readings)]
+    if by_annotator is not None:
+        points = [_json_points(r, f"{where}, by_annotator[{i}]", names) for i, r in enumerate(by_annotator)]
         if any(p is None or p.shape != points[0].shape for p in points):
-            raise ValueError(f"{where}: every reader in 'readings' needs the same number of landmarks")
+            raise ValueError(f"{where}: every annotator in 'by_annotator' needs the same number of landmarks")
         given = record["landmarks"]
         record.update(marked(points))
         record["landmarks"] = record["landmarks"] if given is None else given

@@ -59,8 +59,8 @@ class HalfImageDataset(LandmarkDataset):
             checked = complete_record(record, whole)
             for half, chosen in zip(HALVES, (left, right), strict=True):
                 own = {k: checked[k][chosen] for k in ("landmarks", "visibility", "weights") if k in checked}
-                if "readings" in checked:
-                    own["readings"] = checked["readings"][:, chosen]
+                if "by_annotator" in checked:
+                    own["by_annotator"] = checked["by_annotator"][:, chosen]
                 name, group = record["sample_id"], record.get("group")
                 halves.append(
                     dict(

@@ -183,8 +183,8 @@ class LandmarkDataset(BaseDataset):
         """Read the annotations and return one record per image.
 
         A record is a dict with ``sample_id``, ``img_path`` (str or None) and ``landmarks`` ((K, D) in
-        original pixels, NaN where missing, or None), and optionally ``readings`` ((R, K, D), what each of R
-        readers marked), ``visibility``, ``weights``, ``spacing``, ``group``, ``split``, ``fold``,
+        original pixels, NaN where missing, or None), and optionally ``by_annotator`` ((R, K, D), by
+        each annotator), ``visibility``, ``weights``, ``spacing``, ``group``, ``split``, ``fold``,
         ``ori_shape``, ``source`` (file and line, for messages) and anything else. Splits, folds, ids and
         checks are taken care of afterwards.
         """
@@ -272,9 +272,9 @@ class LandmarkDataset(BaseDataset):
         records = [complete_record(record, self._full_schema, self.spacing) for record in records]
         if self.landmarks is not None:
             for record in records:
-                for key in ("landmarks", "visibility", "weights", "readings"):
+                for key in ("landmarks", "visibility", "weights", "by_annotator"):
                     if key in record:
-                        record[key] = record[key].take(chosen, axis=1 if key == "readings" else 0)
+                        record[key] = record[key].take(chosen, axis=1 if key == "by_annotator" else 0)
         return records
 
     def _in_order(self, records: list[dict]) -> list[dict]:

@@ -37,7 +37,7 @@ def reorder(record: dict[str, Any], order: Sequence[int], count: int) -> dict[st
     """Return a record with everything that belongs to landmarks in another order; -1 is a missing one.
 
     Args:
-        record: ``landmarks`` (K, D) or None, and optionally ``readings`` (R, K, D), ``visibility`` and
+        record: ``landmarks`` (K, D) or None, and optionally ``by_annotator`` (R, K, D), ``visibility`` and
             ``weights`` (K,), in the order of a file.
         order: See :func:`landmark_order`.
         count: K, the number of landmarks that the file names.
@@ -46,19 +46,19 @@ def reorder(record: dict[str, Any], order: Sequence[int], count: int) -> dict[st
         ValueError: A field has not one entry per landmark; the record is named.
     """
     changed = dict(record)
-    for key, fill in (("landmarks", np.nan), ("readings", np.nan), ("visibility", 0), ("weights", 1)):
+    for key, fill in (("landmarks", np.nan), ("by_annotator", np.nan), ("visibility", 0), ("weights", 1)):
         if record.get(key) is None:
             continue
         given = record[key]
-        values = list(np.swapaxes(given, 0, 1)) if key == "readings" else entries_of(given)
+        values = list(np.swapaxes(given, 0, 1)) if key == "by_annotator" else entries_of(given)
         if len(values) != count:
             raise ValueError(
                 f"{record.get('source')}: {key} has {len(values)} entries, but the file names {count} "
                 "landmarks"
             )
-        missing = np.full(np.shape(values[0]), fill) if key in ("landmarks", "readings") else fill
+        missing = np.full(np.shape(values[0]), fill) if key in ("landmarks", "by_annotator") else fill
         moved = [values[i] if i >= 0 else missing for i in order]
-        if key == "readings":
+        if key == "by_annotator":
             changed[key] = np.stack(moved, axis=1)
         else:
             changed[key] = np.stack(moved) if key == "landmarks" else moved

@@ -90,13 +90,15 @@ def points_of(value: Any, schema: LandmarkSchema, where: str) -> np.ndarray:
 
 
 def marked(readings: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the record fields of what one or several readers marked, each (K, D).
+    """Return the record fields of what one or several annotators marked, each (K, D).
 
-    One reader's points are the landmarks. Of several the landmarks are the unrounded mean, missing where
-    any reader marked nothing: readers differ by habit, and a mean over some of them is another place.
+    One annotator's points are the landmarks. Of several the landmarks are the unrounded mean, missing where
+    any annotator marked nothing: annotators differ by habit, and a mean over some of them is another place.
     """
     points = np.stack(readings).astype(np.float64)
-    return dict(landmarks=points[0]) if len(points) == 1 else dict(landmarks=points.mean(0), readings=points)
+    return (
+        dict(landmarks=points[0]) if len(points) == 1 else dict(landmarks=points.mean(0), by_annotator=points)
+    )
 
 
 def complete_record(
@@ -113,7 +115,7 @@ def complete_record(
         ValueError: A field does not fit; the record's source and id are named.
     """
     where = describe(record)
-    readings, points = record.get("readings"), record.get("landmarks")
+    readings, points = record.get("by_annotator"), record.get("landmarks")
     points = points_of(points, schema, where)
     spacing = record.get("spacing")
     whole = dict(
@@ -124,9 +126,9 @@ def complete_record(
         spacing=spacing_of(default_spacing if spacing is None else spacing, schema.dims, where),
         group=None if record.get("group") is None else str(record["group"]),
     )
-    whole.pop("readings", None)
+    whole.pop("by_annotator", None)
     if readings is not None:
-        whole["readings"] = np.stack([points_of(reading, schema, where) for reading in readings])
+        whole["by_annotator"] = np.stack([points_of(reading, schema, where) for reading in readings])
     for key, dtype in (("visibility", np.int8), ("weights", np.float32)):
         if whole.get(key) is None:
             whole.pop(key, None)
@@ -322,7 +324,7 @@ def turned_y(record: dict[str, Any]) -> dict[str, Any]:
             )
         record = dict(record, ori_shape=image_shape(path))
     turned = dict(record)
-    for key in ("landmarks", "readings"):
+    for key in ("landmarks", "by_annotator"):
         if record.get(key) is not None:
             points = np.array(record[key], dtype=np.float64)
             if points.shape[-1] not in (2, 3):

@@ -23,7 +23,7 @@ class SplitRecords:
         rows: (N,) indices of this split in ``cases``.
         annotated: (N, K) bool: annotated and not absent, so that a metric looks at it.
         counts: (N, K) bool: besides, of a weight above 0, so that a loss looks at it.
-        read: (N, K) bool: as ``counts``, but marked by at least one reader where several are on record.
+        read: (N, K) bool: as ``counts``, but marked by at least one annotator where several are on record.
     """
 
     cases: Cases
@@ -106,6 +106,6 @@ def _looked_at(cases: Cases, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
         if record.get("weights") is not None:
             weighed[n] = np.asarray(record["weights"]) > 0
         read[n] = annotated[n]
-        if record.get("readings") is not None:
-            read[n] = np.isfinite(record["readings"]).all(2).any(0)
+        if record.get("by_annotator") is not None:
+            read[n] = np.isfinite(record["by_annotator"]).all(2).any(0)
     return annotated, annotated & weighed, read & weighed

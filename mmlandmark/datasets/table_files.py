@@ -33,7 +33,7 @@ _ID_COLUMNS = ("id", "sample_id", "image_id", "name")
 _PLAIN_COLUMNS = ("group", "split", "fold")
 _SIZE_COLUMNS = ("width", "height")
 _SPACING_COLUMNS = ("spacing", *(f"spacing_{axis}" for axis in _AXES))
-_JSON_ONLY = ("landmarks", "readings", "visibility", "weights")
+_JSON_ONLY = ("landmarks", "by_annotator", "visibility", "weights")
 _KNOWN_COLUMNS = (
     *_IMAGE_COLUMNS,
     *_ID_COLUMNS,

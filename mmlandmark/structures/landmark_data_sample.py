@@ -19,12 +19,12 @@ class LandmarkDataSample(BaseDataElement):
         gt_landmarks: (K, D) float32, original pixels, (x, y[, z]); NaN where nothing is annotated.
         gt_visibility: (K,) int8; 1 annotated, 0 not annotated, -1 known to be absent.
         gt_weights: (K,) float32, weight of every landmark in the loss.
-        gt_readings: (R, K, D) float32, original pixels: what each of R readers (observers) marked, where
-            several did; NaN where a reader marked nothing. ``gt_landmarks`` is their consensus.
+        gt_by_annotator: (R, K, D) float32, original pixels: what each of R annotators marked, where
+            several did; NaN where an annotator marked nothing. ``gt_landmarks`` is their consensus.
         pred_landmarks: (K, D) float32, original pixels.
         pred_scores: (K,) float32, height of the decoded peak.
-        pred_readings: (R, K, D) float32, original pixels: where each reader would mark the landmarks; of a
-            head that learnt several readers. How far they lie apart says how ambiguous a landmark is.
+        pred_by_annotator: (R, K, D) float32, original pixels: where each annotator would mark them, of a head
+            that learnt several. How far they lie apart says how ambiguous a landmark is.
         pred_heatmaps: (K, *S) float32, only on request.
 
     Meta fields:
@@ -50,7 +50,7 @@ class LandmarkDataSample(BaseDataElement):
         ori_shape: Sequence[int],
         visibility: np.ndarray | Sequence[int] | None = None,
         weights: np.ndarray | Sequence[float] | None = None,
-        readings: np.ndarray | None = None,
+        by_annotator: np.ndarray | None = None,
         spacing: Sequence[float] | None = None,
         world_from_original: np.ndarray | None = None,
         input_from_original: np.ndarray | None = None,
@@ -108,12 +108,12 @@ class LandmarkDataSample(BaseDataElement):
             )
         )
         sample.gt_landmarks, sample.gt_visibility, sample.gt_weights = points, seen, weight
-        if readings is not None:
-            sample.gt_readings = torch.as_tensor(np.asarray(readings, dtype=np.float32))
-            if sample.gt_readings.ndim != 3 or sample.gt_readings.shape[1:] != points.shape:
+        if by_annotator is not None:
+            sample.gt_by_annotator = torch.as_tensor(np.asarray(by_annotator, dtype=np.float32))
+            if sample.gt_by_annotator.ndim != 3 or sample.gt_by_annotator.shape[1:] != points.shape:
                 raise ValueError(
-                    f"{sample_id}: readings must be (R, {len(points)}, {dims}), got "
-                    f"{tuple(sample.gt_readings.shape)}"
+                    f"{sample_id}: by_annotator must be (R, {len(points)}, {dims}), got "
+                    f"{tuple(sample.gt_by_annotator.shape)}"
                 )
         return sample
 

@@ -66,10 +66,10 @@ def test_members_of_an_ensemble_are_counted_with_their_branches():
     assert (both.parameters, both.macs) == (2 * alone.parameters, 2 * alone.macs)
 
 
-def test_what_lessons_learn_is_no_part_of_the_student():
+def test_what_terms_learn_is_no_part_of_the_student():
     config = load_config(CONFIGS / "fsf-ld_unet5_unet4_hip_512x256.py")
     student = plan_stages(config, "work_dirs/x")[1].config
-    student.model.lessons = [
+    student.model.terms = [
         dict(
             loss=dict(type="FeatureMSELoss", student_channels=64, teacher_channels=128),
             pairs=[("backbone.up2", "backbone.up3")],

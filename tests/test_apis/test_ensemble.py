@@ -68,11 +68,11 @@ def test_the_mean_map_is_decoded(runs, tmp_path):
     torch.testing.assert_close(found, model.head.predict(maps, (64, 64))[0])
 
 
-def test_members_with_and_without_readers_and_mirrored():
+def test_members_with_and_without_annotators_and_mirrored():
     torch.manual_seed(0)
     member = tiny_config("unused").model
     twice = tiny_config("unused").model
-    twice.head.num_readers = 2
+    twice.head.num_annotators = 2
     model = MODELS.build(dict(type="MixedEnsemble", detectors=[member, twice])).eval()
     permutation = list(range(19))
     permutation[0], permutation[1] = 1, 0
@@ -86,19 +86,20 @@ def test_members_with_and_without_readers_and_mirrored():
     torch.testing.assert_close(one, mirrored, atol=1e-3, rtol=0)
 
 
-def test_members_with_the_same_readers_keep_them_apart():
+def test_members_with_the_same_annotators_keep_them_apart():
     torch.manual_seed(0)
     member = tiny_config("unused").model
-    member.head.num_readers = 2
+    member.head.num_annotators = 2
     model = MODELS.build(dict(type="MixedEnsemble", detectors=[member, member])).eval()
     image = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
         found = model(image, mode="predict")[0]
         alone = [
-            m(m.data_preprocessor.normalize(image), mode="predict")[0].pred_readings for m in model.members
+            m(m.data_preprocessor.normalize(image), mode="predict")[0].pred_by_annotator
+            for m in model.members
         ]
-    torch.testing.assert_close(found.pred_readings, torch.stack(alone).mean(0), atol=1e-3, rtol=0)
-    assert not torch.equal(found.pred_readings[0], found.pred_readings[1])
+    torch.testing.assert_close(found.pred_by_annotator, torch.stack(alone).mean(0), atol=1e-3, rtol=0)
+    assert not torch.equal(found.pred_by_annotator[0], found.pred_by_annotator[1])
 
 
 def test_members_pad_as_they_learnt_it():

@@ -110,9 +110,9 @@ def _own_files(root: Path) -> list[Case]:
     case("json_y_up", "all.json", json.dumps(data), build(LandmarkDataset, "all.json", y_up=True))
     other = dict(SCHEMA, landmarks=["right", "left", "sella"])
     case("json_other_schema", "all.json", json.dumps(data), build(LandmarkDataset, "all.json", schema=other))
-    readings = [dict(id="a", readings=[[[1, 2], [3, 4]], dict(x=[1, 2], y=[3, 5])])]
-    two = dict(schema=dict(name="two", landmarks=["x", "y"]), samples=readings)
-    case("json_readings", "all.json", json.dumps(two), build(LandmarkDataset, "all.json"))
+    samples = [dict(id="a", by_annotator=[[[1, 2], [3, 4]], dict(x=[1, 2], y=[3, 5])])]
+    two = dict(schema=dict(name="two", landmarks=["x", "y"]), samples=samples)
+    case("json_by_annotator", "all.json", json.dumps(two), build(LandmarkDataset, "all.json"))
     case("csv", "all.csv", TABLE, build(LandmarkDataset, "all.csv"))
     excel = "sep=;\n" + TABLE.replace(",", ";").replace(".5", ",5").replace("0.1", "0,1")
     case("csv_excel", "all.csv", excel, build(LandmarkDataset, "all.csv"))

@@ -97,16 +97,16 @@ def test_json_points_by_name_or_in_order(tmp_path):
     assert z["landmarks"] is None
 
 
-def test_json_readings_of_several_readers(tmp_path):
+def test_json_by_several_annotators(tmp_path):
     data = dict(
         schema=dict(name="two", landmarks=["a", "b"]),
         samples=[
-            dict(id="x", readings=[[[1, 2], [3, 4]], dict(a=[2, 5])]),
-            dict(id="y", readings=[[[1, 2], [3, 4]]], landmarks=[[7, 8], None]),
+            dict(id="x", by_annotator=[[[1, 2], [3, 4]], dict(a=[2, 5])]),
+            dict(id="y", by_annotator=[[[1, 2], [3, 4]]], landmarks=[[7, 8], None]),
         ],
     )
     x, y = read_annotations(json_file(tmp_path, data)).records
-    np.testing.assert_array_equal(x["readings"], [[[1, 2], [3, 4]], [[2, 5], [NAN, NAN]]])
+    np.testing.assert_array_equal(x["by_annotator"], [[[1, 2], [3, 4]], [[2, 5], [NAN, NAN]]])
     np.testing.assert_array_equal(x["landmarks"], [[1.5, 3.5], [NAN, NAN]])
     np.testing.assert_array_equal(y["landmarks"], [[7, 8], [NAN, NAN]])
 
@@ -163,8 +163,11 @@ def test_broken_csv_names_the_line(tmp_path, text, message):
         (dict(samples=[], schema=dict(name="x")), r"a\.json, schema: a landmark schema needs"),
         (dict(samples=[dict(landmarks=[])]), r"samples\[0\]: a sample is an object"),
         (dict(samples=[dict(id="a")]), r"samples\[0\]: 'landmarks' is missing"),
-        (dict(samples=[dict(id="a", readings=3)]), r"samples\[0\]: 'readings' must be a list"),
-        (dict(samples=[dict(id="a", readings=[[[1, 2]], [[1, 2], [3, 4]]])]), "the same number of landmarks"),
+        (dict(samples=[dict(id="a", by_annotator=3)]), r"samples\[0\]: 'by_annotator' must be a list"),
+        (
+            dict(samples=[dict(id="a", by_annotator=[[[1, 2]], [[1, 2], [3, 4]]])]),
+            "the same number of landmarks",
+        ),
         (dict(samples=[dict(id="a", landmarks=[[1, 2], [3]])]), r"landmark 1 is \[3\], expected 2 numbers"),
         (dict(samples=[dict(id="a", landmarks=dict(c=[1, 2]))]), r"landmarks \['c'\] are not in the schema"),
     ],

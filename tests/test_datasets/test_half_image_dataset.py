@@ -79,11 +79,11 @@ def test_there_and_back(folder, size):
 def test_several_readers(folder):
     text = json.loads((folder / "all.json").read_text())
     points = text["samples"][0]["landmarks"]
-    text["samples"] = [dict(text["samples"][0], readings=[points, [*points[:5], [44, 12]]])]
+    text["samples"] = [dict(text["samples"][0], by_annotator=[points, [*points[:5], [44, 12]]])]
     (folder / "all.json").write_text(json.dumps(text))
     record = halves(folder).get_data_info(1)
-    assert record["readings"].shape == (2, 3, 2)
-    np.testing.assert_array_equal(record["readings"][1, 2], [44, 12])
+    assert record["by_annotator"].shape == (2, 3, 2)
+    np.testing.assert_array_equal(record["by_annotator"][1, 2], [44, 12])
 
 
 def test_its_landmarks_are_known_before_anything_is_read(folder):

@@ -218,9 +218,9 @@ def test_subset_of_landmarks(root):
     assert dataset.schema.reference_length is None
     assert dataset.schema.measures == ()
     np.testing.assert_array_equal(dataset[0]["landmarks"], [[4, 5], [2, 3]])
-    record = dict(sample_id="r", readings=np.arange(12.0).reshape(2, 3, 2), landmarks=np.zeros((3, 2)))
+    record = dict(sample_id="r", by_annotator=np.arange(12.0).reshape(2, 3, 2), landmarks=np.zeros((3, 2)))
     dataset.load_records = lambda: [record]
-    kept = dataset.load_data_list()[0]["readings"]
+    kept = dataset.load_data_list()[0]["by_annotator"]
     np.testing.assert_array_equal(kept, [[[4, 5], [2, 3]], [[10, 11], [8, 9]]])
     kept = build(root, landmarks=["right", "sella"]).schema
     assert kept.reference_length == {"pair": [1, 0], "mm": 50.0}
@@ -352,10 +352,10 @@ def test_y_that_counts_from_the_bottom_in_a_table(root):
 
 
 def test_readings_that_count_from_the_bottom(root):
-    samples = [dict(id="case1", image="case1.png", readings=[[[1, 0]], [[1, 2]]])]
+    samples = [dict(id="case1", image="case1.png", by_annotator=[[[1, 0]], [[1, 2]]])]
     (root / "two.json").write_text(json.dumps(dict(samples=samples)))
     record = LandmarkDataset("two.json", str(root), "images", y_up=True)[0]
-    assert record["readings"].tolist() == [[[1, 19]], [[1, 17]]]
+    assert record["by_annotator"].tolist() == [[[1, 19]], [[1, 17]]]
     assert record["landmarks"].tolist() == [[1, 18]]
 
 

@@ -43,7 +43,7 @@ def write(folder, kind, order):
         return LandmarkDataset, "all.csv"
     else:
         marks = dict(zip(order, points, strict=True)) if kind == "json object" else points
-        sample = dict(id="a", landmarks=marks, weights=[p[0] for p in points], readings=[marks, marks])
+        sample = dict(id="a", landmarks=marks, weights=[p[0] for p in points], by_annotator=[marks, marks])
         data = dict(schema=dict(name="file", landmarks=order), samples=[sample])
     (folder / "all.json").write_text(json.dumps(data))
     return CocoKeypoints if kind == "coco" else LandmarkDataset, "all.json"
@@ -63,7 +63,7 @@ def test_every_reader_brings_names_into_the_order_that_is_asked_for(kind, tmp_pa
     np.testing.assert_array_equal(record["landmarks"], expected)
     if kind.startswith("json"):
         np.testing.assert_array_equal(record["weights"], expected[:, 0])
-        np.testing.assert_array_equal(record["readings"], [expected, expected])
+        np.testing.assert_array_equal(record["by_annotator"], [expected, expected])
 
 
 @pytest.mark.parametrize("kind", ["json list", "json object", "csv", "coco"])
@@ -101,7 +101,7 @@ def test_releases_follow_a_schema_that_is_given(cls, tmp_path):
         for names in (own.landmarks, own.landmarks[::-1])
     )
     np.testing.assert_array_equal(turned["landmarks"], plain["landmarks"][::-1])
-    np.testing.assert_array_equal(turned["readings"], plain["readings"][:, ::-1])
+    np.testing.assert_array_equal(turned["by_annotator"], plain["by_annotator"][:, ::-1])
     with pytest.raises(
         ValueError, match=rf"{cls.__name__}, schema '{own.name}': landmarks \['{own.landmarks[0]}'"
     ):

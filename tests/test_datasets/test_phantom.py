@@ -283,17 +283,17 @@ def test_bad_dataset_arguments_are_named(arguments, message):
         PhantomDataset(**arguments)
 
 
-def test_readers_have_habits_and_are_right_on_average():
-    alone, read = (PhantomDataset(num_samples=3, size=(96, 80), num_readers=n) for n in (1, 3))
-    assert "readings" not in alone.get_data_info(0)
+def test_annotators_have_habits_and_are_right_on_average():
+    alone, read = (PhantomDataset(num_samples=3, size=(96, 80), num_annotators=n) for n in (1, 3))
+    assert "by_annotator" not in alone.get_data_info(0)
     habits = []
     for index in range(3):
-        readings, truth = read.get_data_info(index)["readings"], alone.get_data_info(index)["landmarks"]
+        readings, truth = read.get_data_info(index)["by_annotator"], alone.get_data_info(index)["landmarks"]
         assert readings.shape == (3, 19, 2)
         np.testing.assert_allclose(readings.mean(0), truth, atol=1e-4)
         np.testing.assert_allclose(read.get_data_info(index)["landmarks"], truth, atol=1e-4)
         habits.append(readings - truth)
     np.testing.assert_allclose(habits[0], habits[2], atol=1e-4)
     assert np.abs(habits[0]).max() > 0.3
-    with pytest.raises(ValueError, match="num_readers must be at least 1, got 0"):
-        PhantomDataset(num_readers=0)
+    with pytest.raises(ValueError, match="num_annotators must be at least 1, got 0"):
+        PhantomDataset(num_annotators=0)

@@ -62,7 +62,7 @@ def run_on(train=None, val=None, test=None, unit="px", batch_size=2, drop_last=F
         cfg=Config(cfg),
         logger=logger,
         seed=0,
-        model=SimpleNamespace(head=SimpleNamespace(num_landmarks=count, num_readers=1)),
+        model=SimpleNamespace(head=SimpleNamespace(num_landmarks=count, num_annotators=1)),
         _val_evaluator=metric,
         _test_evaluator=metric,
         **loaders,
@@ -205,19 +205,19 @@ def test_an_empty_validation_is_told_before_training(write_samples):
     assert "val_dataloader gives no batch: 1 samples are fewer than batch_size=4" in refused(runner)
 
 
-def test_several_readers_count_without_a_consensus(write_samples):
-    # The mean of two readers is missing where one of them marked nothing; a head of two learns the other's.
-    data = PhantomDataset("ceph", 2, size=(32, 32), num_readers=2)
+def test_several_annotators_count_without_a_consensus(write_samples):
+    # The mean of two annotators is missing where one of them marked nothing; a head of two learns the other.
+    data = PhantomDataset("ceph", 2, size=(32, 32), num_annotators=2)
     data._fully_initialized = True
     records = [data.get_data_info(n) for n in range(2)]
     for record in records:
         record.pop("img")
         record["landmarks"][:] = np.nan
-        record["readings"][0] = np.nan
+        record["by_annotator"][0] = np.nan
     data.serialize_data, data.data_list = False, records
     runner, _ = run_on(data)
     assert "no landmark is annotated" in refused(runner)
-    runner.model.head.num_readers = 2
+    runner.model.head.num_annotators = 2
     assert refused(runner) is None
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 
 PAIRS = [("backbone.up1", "backbone.up1")]
-LESSONS = [
+TERMS = [
     dict(loss=dict(type="AttentionMapLoss"), pairs=PAIRS, weight=0.1),
     dict(
         loss=dict(type="FeatureMSELoss", student_channels=8, teacher_channels=16),
@@ -87,7 +87,7 @@ def both(tmp_path_factory) -> Both:
                 name="fine",
                 load_from="stage:rough:last",
                 model=dict(
-                    type="DistilledDetector", teacher=dict(checkpoint="stage:rough:last"), lessons=LESSONS
+                    type="DistilledDetector", teacher=dict(checkpoint="stage:rough:last"), terms=TERMS
                 ),
                 custom_hooks=[dict(type="TeacherHook")],
                 find_unused_parameters=False,  # a connector without weight gets its gradient too
@@ -124,7 +124,7 @@ def test_two_processes_train_one_model(both):
     assert note["metrics"]["num_images"] == 4
     student = load_checkpoint(both.folder / "run" / "02_fine" / "epoch_1.pth")
     assert sorted(student["training_state_dict"]) == [
-        f"lesson_losses.1.connector.{name}" for name in ("bias", "weight")
+        f"term_losses.1.connector.{name}" for name in ("bias", "weight")
     ]
     assert set(student["state_dict"]) == set(
         load_checkpoint(both.folder / "run/01_rough/epoch_1.pth")["state_dict"]

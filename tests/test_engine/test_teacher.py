@@ -28,7 +28,7 @@ from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint
 
 ROOT = Path(__file__).parents[2]
-LESSONS = [
+TERMS = [
     dict(
         loss=dict(type="AttentionMapLoss"),
         pairs=[("backbone.up1", "backbone.up2")],
@@ -53,7 +53,7 @@ def student_model(config, checkpoint, teacher=()):
         config.model.to_dict(),
         type="DistilledDetector",
         teacher=dict(teacher, checkpoint=str(checkpoint)),
-        lessons=copy.deepcopy(LESSONS),
+        terms=copy.deepcopy(TERMS),
     )
 
 
@@ -97,13 +97,11 @@ def test_student_and_teacher_are_seen_side_by_side(tmp_path, taught, caplog):
 
 
 def test_what_is_validated_may_look_otherwise(tmp_path, taught):
-    """Readers in the training only, metrics inside of an Evaluator, iterations instead of epochs."""
+    """Annotators in the training only, metrics inside of an Evaluator, iterations instead of epochs."""
     config = student_config(tmp_path, taught)
-    config.model.lessons = [
-        dict(loss=dict(type="AttentionMapLoss"), pairs=[("backbone.up1", "backbone.up2")])
-    ]
-    config.model.head.num_readers = 2
-    config.train_dataloader.dataset.num_readers = 2
+    config.model.terms = [dict(loss=dict(type="AttentionMapLoss"), pairs=[("backbone.up1", "backbone.up2")])]
+    config.model.head.num_annotators = 2
+    config.train_dataloader.dataset.num_annotators = 2
     config.val_evaluator = dict(type="Evaluator", metrics=[config.val_evaluator])
     config.train_cfg = dict(by_epoch=False, max_iters=4, val_interval=2)
     config.default_hooks.checkpoint = dict(type="CheckpointHook", by_epoch=False, interval=2)
@@ -120,8 +118,8 @@ def test_its_checkpoint_is_the_plain_students(tmp_path, taught):
     plain = tiny_config(tmp_path / "plain")
     check_state_dict(MODELS.build(plain.model), checkpoint["state_dict"], "student")
     assert sorted(checkpoint["training_state_dict"]) == [
-        "lesson_losses.1.connector.bias",
-        "lesson_losses.1.connector.weight",
+        "term_losses.1.connector.bias",
+        "term_losses.1.connector.weight",
     ]
     own = apis.test_config(config, tmp_path / "epoch_1.pth")
     as_plain = apis.test_config(plain, tmp_path / "epoch_1.pth")
@@ -320,16 +318,16 @@ def test_a_student_of_another_teacher_is_not_taken_for_this_ones(tmp_path):
 
 def test_a_mistake_in_the_last_stage_is_told_before_the_first(tmp_path):
     config = two_stages(tmp_path)
-    config.stages[1].model.lessons[0].pairs = [("backbone.up1", "backbone.up7")]
+    config.stages[1].model.terms[0].pairs = [("backbone.up1", "backbone.up7")]
     with pytest.raises(ValueError, match=r"the teacher has no module 'backbone.up7'"):
         apis.train_config(config)
     assert not list(tmp_path.glob("01_teacher/*"))
-    for lesson, message in (
+    for term, message in (
         (dict(loss=dict(type="FeatureMSELoss", student_channels=64, teacher_channels=16)), "have 8 channels"),
         (dict(loss=dict(type="FeatureMSELoss")), "features of 8 and 16 channels"),
     ):
         config = two_stages(tmp_path)
-        config.stages[1].model.lessons = [dict(lesson, pairs=[("backbone.up1", "backbone.up1")])]
+        config.stages[1].model.terms = [dict(term, pairs=[("backbone.up1", "backbone.up1")])]
         with pytest.raises(ValueError, match=message):
             apis.train_config(config)
         assert not list(tmp_path.glob("01_teacher/*"))

@@ -45,11 +45,9 @@ def batch(size=16):
     return torch.rand(2, 1, size, size), samples
 
 
-def student(lessons, teacher=TEACHER, **changes):
+def student(terms, teacher=TEACHER, **changes):
     torch.manual_seed(1)
-    config = dict(
-        PLAIN, type="DistilledDetector", teacher=dict(checkpoint="x.pth"), lessons=lessons, **changes
-    )
+    config = dict(PLAIN, type="DistilledDetector", teacher=dict(checkpoint="x.pth"), terms=terms, **changes)
     detector = MODELS.build(copy.deepcopy(config))
     if teacher is not None:
         detector.attach_teacher(MODELS.build(copy.deepcopy(teacher)))
@@ -59,7 +57,7 @@ def student(lessons, teacher=TEACHER, **changes):
 def test_the_loss_of_fsf_ld_is_eq_10():
     detector, (inputs, samples) = student([FSF]), batch()
     losses = detector.loss(inputs, samples)
-    assert sorted(losses) == ["loss_heatmapmse", "loss_lesson0_attentionmap"]
+    assert sorted(losses) == ["loss_heatmapmse", "loss_distill0_attentionmap"]
     with listening(detector, ["backbone.up1", "backbone.up2"]) as own:
         detector.raw_maps(inputs)
     with listening(detector.teacher, ["backbone.up2", "backbone.up3"]) as taught:
@@ -68,7 +66,7 @@ def test_the_loss_of_fsf_ld_is_eq_10():
     for mine, theirs in PAIRS:
         difference = taught[theirs].square().mean(1) - own[mine].square().mean(1)
         total = total + difference.flatten(1).norm(dim=1).mean()
-    torch.testing.assert_close(losses["loss_lesson0_attentionmap"], 0.5 * total / 2)
+    torch.testing.assert_close(losses["loss_distill0_attentionmap"], 0.5 * total / 2)
     plain = MODELS.build(copy.deepcopy(PLAIN))
     plain.load_state_dict(detector.state_dict())
     torch.testing.assert_close(
@@ -83,7 +81,7 @@ def test_the_loss_of_fast_kd_is_half_and_half():
     maps, wanted = detector.raw_maps(inputs), detector.teacher.raw_maps(inputs)
     mask = torch.stack([s.mask for s in samples])
     squares = (maps - wanted).square().flatten(2).sum(-1)
-    torch.testing.assert_close(losses["loss_lesson0_heatmapmse"], 0.5 * squares[mask].sum() / 2)
+    torch.testing.assert_close(losses["loss_distill0_heatmapmse"], 0.5 * squares[mask].sum() / 2)
     truth = detector.head.encode(samples, (16, 16), (16, 16), "cpu").heatmaps
     squares = (maps - truth).square().flatten(2).sum(-1)
     torch.testing.assert_close(losses["loss_heatmapmse"], 0.5 * squares[mask].sum() / 2)
@@ -101,14 +99,14 @@ def test_it_is_the_plain_student():
 
 
 def test_a_connector_learns_and_stays_out_of_what_is_used():
-    lesson = dict(
+    term = dict(
         loss=dict(type="FeatureMSELoss", student_channels=6, teacher_channels=8),
         pairs=[("backbone.up1", "backbone.up1")],
     )
-    detector, (inputs, samples) = student([lesson]), batch()
-    assert training_keys(detector) == {f"lesson_losses.0.connector.{k}" for k in ("weight", "bias")}
-    detector.loss(inputs, samples)["loss_lesson0_featuremse"].backward()
-    assert detector.lesson_losses[0].connector.weight.grad.any()
+    detector, (inputs, samples) = student([term]), batch()
+    assert training_keys(detector) == {f"term_losses.0.connector.{k}" for k in ("weight", "bias")}
+    detector.loss(inputs, samples)["loss_distill0_featuremse"].backward()
+    assert detector.term_losses[0].connector.weight.grad.any()
 
 
 def test_the_teacher_stays_as_it_is():
@@ -158,9 +156,9 @@ def test_weights_follow_the_epoch_alone():
     weights = []
     for epoch in (0, 1, 4, 7, 9, 10, 50):
         detector.epoch = epoch
-        weights.append(detector.lessons[0].weight(epoch))
+        weights.append(detector.terms[0].weight(epoch))
         losses = detector.loss(inputs, samples)
-        assert float(losses["loss_lesson0_attentionmap"] > 0) == float(weights[-1] > 0)
+        assert float(losses["loss_distill0_attentionmap"] > 0) == float(weights[-1] > 0)
     assert weights == [0.0, 0.125, 0.5, 0.5, 0.25, 0.0, 0.0]
 
 
@@ -184,8 +182,8 @@ def test_without_weight_the_teacher_is_not_asked():
     ],
 )
 def test_any_teacher_teaches(teacher, pairs, size):
-    lessons = [dict(FSF, pairs=[("backbone.up2", pairs)]), MIMICRY]
-    detector, (inputs, samples) = student(lessons, dict(PLAIN, backbone=teacher)), batch(size)
+    terms = [dict(FSF, pairs=[("backbone.up2", pairs)]), MIMICRY]
+    detector, (inputs, samples) = student(terms, dict(PLAIN, backbone=teacher)), batch(size)
     losses = detector.loss(inputs, samples)
     sum(losses.values()).backward()
     assert all(torch.isfinite(value) and value > 0 for value in losses.values())
@@ -200,15 +198,15 @@ def test_a_farnet_teaches():
     )
     detector, (inputs, samples) = student([MIMICRY], farnet), batch(64)
     losses = detector.loss(inputs, samples)
-    assert losses["loss_lesson0_heatmapmse"] > 0
+    assert losses["loss_distill0_heatmapmse"] > 0
 
 
 def test_a_distribution_teaches_by_cross_entropy():
     softmax = dict(HEAD, codec=dict(HEAD["codec"], activation="softmax"))
-    lesson = dict(loss=dict(type="SpatialCrossEntropyLoss"))
-    detector = student([lesson], dict(TEACHER, head=softmax), head=softmax)
+    term = dict(loss=dict(type="SpatialCrossEntropyLoss"))
+    detector = student([term], dict(TEACHER, head=softmax), head=softmax)
     inputs, samples = batch()
-    found = detector.loss(inputs, samples)["loss_lesson0_spatialcrossentropy"]
+    found = detector.loss(inputs, samples)["loss_distill0_spatialcrossentropy"]
     log_p = detector.raw_maps(inputs).flatten(2).log_softmax(-1)
     q = detector.teacher.raw_maps(inputs).flatten(2).softmax(-1)
     mask = torch.stack([s.mask for s in samples])
@@ -242,18 +240,18 @@ def test_mistakes_are_named():
         student([dict(FSF, weight=[(4, 0.0), (0, 0.5)])])
     with pytest.raises(ValueError, match=r"path in the teacher\), got"):
         student([dict(FSF, pairs=["backbone.up1"])])
-    with pytest.raises(ValueError, match="at least one lesson"):
+    with pytest.raises(ValueError, match="at least one distillation term"):
         student([])
-    with pytest.raises(ValueError, match="lesson 1 takes loss, pairs and weight, not strength"):
+    with pytest.raises(ValueError, match="term 1 takes loss, pairs and weight, not strength"):
         student([FSF, dict(FSF, strength=0.1)])
-    with pytest.raises(ValueError, match=r"lesson 0 needs a loss; it has \['pairs'\]"):
+    with pytest.raises(ValueError, match=r"term 0 needs a loss; it has \['pairs'\]"):
         student([dict(pairs=PAIRS)])
     with pytest.raises(ValueError, match=r"must not be negative, got \[\(0, 1.0\), \(4, -0.5\)\]"):
         student([dict(FSF, weight=[(0, 1.0), (4, -0.5)])])
     with pytest.raises(ValueError, match=r"a number or \(epoch, weight\) .*got \(0.1, 0.5\)"):
         student([dict(FSF, weight=(0.1, 0.5))])
     with pytest.raises(ValueError, match=r"teacher must be a dict\(checkpoint=...\), got 'x.pth'"):
-        MODELS.build(dict(PLAIN, type="DistilledDetector", lessons=[FSF], teacher="x.pth"))
+        MODELS.build(dict(PLAIN, type="DistilledDetector", terms=[FSF], teacher="x.pth"))
     with pytest.raises(ValueError, match="NonLocalBlock is no loss"):
         student([dict(loss=dict(type="NonLocalBlock", in_channels=4))])
     with pytest.raises(ValueError, match="the teacher finds 5 landmarks, the student 3"):
@@ -289,8 +287,8 @@ def test_several_networks_teach():
     pairs = [("backbone.up1", "members.0.backbone.up2")]
     detector, (inputs, samples) = student([dict(FSF, pairs=pairs), MIMICRY], several), batch()
     losses = detector.loss(inputs, samples)
-    assert losses["loss_lesson0_attentionmap"] > 0
+    assert losses["loss_distill0_attentionmap"] > 0
     wanted = sum(member.raw_maps(inputs) for member in detector.teacher.members) / 2
     mask = torch.stack([s.mask for s in samples])
     squares = (detector.raw_maps(inputs) - wanted).square().flatten(2).sum(-1)
-    torch.testing.assert_close(losses["loss_lesson1_heatmapmse"], 0.5 * squares[mask].sum() / 2)
+    torch.testing.assert_close(losses["loss_distill1_heatmapmse"], 0.5 * squares[mask].sum() / 2)

@@ -103,12 +103,12 @@ ALONE = dict(type="LandmarkDetector", **DETECTOR)
         ALONE,
         dict(ALONE, test_cfg=dict(flip=True)),
         dict(ALONE, test_cfg=dict(views=[dict(), dict(rotation=10)])),
-        dict(ALONE, head=dict(DETECTOR["head"], num_readers=2)),
+        dict(ALONE, head=dict(DETECTOR["head"], num_annotators=2)),
         dict(type="EnsembleDetector", members=2, **DETECTOR),
         dict(type="MixedEnsemble", detectors=[ALONE, ALONE]),
         dict(type="MixedEnsemble", detectors=[ALONE, ALONE], average="heatmaps"),
     ],
-    ids=["alone", "flip", "views", "readers", "ensemble", "points", "heatmaps"],
+    ids=["alone", "flip", "views", "annotators", "ensemble", "points", "heatmaps"],
 )
 def test_a_weight_that_is_not_a_number_is_no_prediction(config):
     torch.manual_seed(0)

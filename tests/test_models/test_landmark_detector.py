@@ -150,22 +150,22 @@ def test_keep_heatmaps():
     assert case.pred_heatmaps.shape == (3, 32, 40)
 
 
-def read_samples(readers=2, **kwargs):
+def read_samples(annotators=2, **kwargs):
     cases = samples(**kwargs)
     for case in cases:
-        moves = torch.arange(readers)[:, None, None] * torch.tensor([2.0, -1.0])
-        case.gt_readings = case.gt_landmarks + moves
-        case.gt_landmarks = case.gt_readings.mean(0)
+        moves = torch.arange(annotators)[:, None, None] * torch.tensor([2.0, -1.0])
+        case.gt_by_annotator = case.gt_landmarks + moves
+        case.gt_landmarks = case.gt_by_annotator.mean(0)
     return cases
 
 
-def test_several_readers_are_learnt_apart_and_predicted_together():
-    model, cases = detector(head=dict(num_readers=2)), read_samples()
+def test_several_annotators_are_learnt_apart_and_predicted_together():
+    model, cases = detector(head=dict(num_annotators=2)), read_samples()
     images = torch.rand(2, 1, 32, 40)
     target = model.head.encode(cases, (32, 40), (32, 40), "cpu")
-    # Reader by reader: the channels of the second follow those of the first.
-    torch.testing.assert_close(target.landmarks[0, :3], cases[0].gt_readings[0])
-    torch.testing.assert_close(target.landmarks[1, 3:], cases[1].gt_readings[1])
+    # Annotator by annotator: the channels of the second follow those of the first.
+    torch.testing.assert_close(target.landmarks[0, :3], cases[0].gt_by_annotator[0])
+    torch.testing.assert_close(target.landmarks[1, 3:], cases[1].gt_by_annotator[1])
     sum(model(images, cases, "loss").values()).backward()
     assert torch.isfinite(model.head.convs[0].weight.grad).all()
     model.eval()
@@ -175,38 +175,38 @@ def test_several_readers_are_learnt_apart_and_predicted_together():
         found = model(images, cases, "predict")
     assert maps.shape == (2, 6, 32, 40)
     points, scores = model.head.codec.decode(model.head.codec.activate(maps), (32, 40))
-    torch.testing.assert_close(found[1].pred_readings, points[1].view(2, 3, 2))
+    torch.testing.assert_close(found[1].pred_by_annotator, points[1].view(2, 3, 2))
     torch.testing.assert_close(found[1].pred_landmarks, points[1].view(2, 3, 2).mean(0))
-    # A reader's empty map must not hide behind the other's: the peak monitor sees the lowest.
+    # An annotator's empty map must not hide behind the other's: the peak monitor sees the lowest.
     torch.testing.assert_close(found[1].pred_scores, scores[1].view(2, 3).amin(0))
     torch.testing.assert_close(found[1].pred_heatmaps, maps[1].view(2, 3, 32, 40).mean(0))
 
 
-def test_a_reader_who_marked_nothing_is_masked_alone():
-    model, cases = detector(head=dict(num_readers=2)), read_samples()
-    cases[0].gt_readings[1, 2] = torch.nan
+def test_a_annotator_who_marked_nothing_is_masked_alone():
+    model, cases = detector(head=dict(num_annotators=2)), read_samples()
+    cases[0].gt_by_annotator[1, 2] = torch.nan
     cases[0].gt_landmarks[2], cases[0].gt_visibility[2] = torch.nan, 0
     cases[1].gt_visibility[0] = 0
     mask = model.head.encode(cases, (32, 40), (32, 40), "cpu").mask
     assert mask.tolist() == [[True] * 5 + [False], [False, True, True] * 2]
 
 
-def test_mirrored_readers_swap_sides_each_for_itself():
-    model = detector(head=dict(num_readers=2), test_cfg=dict(flip=True)).eval()
+def test_mirrored_annotators_swap_sides_each_for_itself():
+    model = detector(head=dict(num_annotators=2), test_cfg=dict(flip=True)).eval()
     image, pairs = torch.rand(1, 1, 32, 40), ((0, 1),)
     with torch.no_grad():
-        found = model(image, samples(batch=1, flip_pairs=pairs), "predict")[0].pred_readings
-        other = model(image.flip(-1), samples(batch=1, flip_pairs=pairs), "predict")[0].pred_readings
+        found = model(image, samples(batch=1, flip_pairs=pairs), "predict")[0].pred_by_annotator
+        other = model(image.flip(-1), samples(batch=1, flip_pairs=pairs), "predict")[0].pred_by_annotator
     back = other[:, [1, 0, 2]] * torch.tensor([-1.0, 1.0]) + torch.tensor([39.0, 0.0])
     torch.testing.assert_close(found, back, atol=1e-3, rtol=0)
 
 
-def test_missing_readings_are_named():
-    model = detector(head=dict(num_readers=2))
-    with pytest.raises(ValueError, match="'case0' has the readings of 0 readers, the head learns 2"):
+def test_missing_annotators_are_named():
+    model = detector(head=dict(num_annotators=2))
+    with pytest.raises(ValueError, match="'case0' has the landmarks of 0 annotators, the head learns 2"):
         model(torch.rand(2, 1, 32, 40), samples(), "loss")
-    with pytest.raises(ValueError, match="readings of 3 readers"):
-        model(torch.rand(2, 1, 32, 40), read_samples(readers=3), "loss")
+    with pytest.raises(ValueError, match="landmarks of 3 annotators"):
+        model(torch.rand(2, 1, 32, 40), read_samples(annotators=3), "loss")
 
 
 VIEWS = [dict(), dict(scale=1.1), dict(rotation=5.0), dict(rotation=-8.0, scale=0.9)]

@@ -58,7 +58,7 @@ CASES: dict[str, tuple[str, dict]] = {
             backbone=BACKBONE,
             head=HEAD,
             teacher=dict(checkpoint="nowhere.pth"),
-            lessons=[
+            terms=[
                 dict(
                     loss=dict(type="FeatureMSELoss", student_channels=4, teacher_channels=5),
                     pairs=[("backbone.up1", "backbone.up1")],

@@ -64,11 +64,11 @@ def test_a_student_is_measured_beside_itself_alone_and_its_teacher(tmp_path, mon
     monkeypatch.setattr(tool, "memory_of", lambda name, argv: 0)  # measured in a process each, elsewhere
     config = tiny_config("unused")
     plain = config.model.to_dict()
-    lesson = dict(loss=dict(type="AttentionMapLoss"), pairs=[("backbone.up1", "backbone.up1")])
+    term = dict(loss=dict(type="AttentionMapLoss"), pairs=[("backbone.up1", "backbone.up1")])
     student = dict(
         type="DistilledDetector",
         teacher=dict(checkpoint="stage:teacher:last"),
-        lessons=[lesson],
+        terms=[term],
         **{k: v for k, v in plain.items() if k != "type"},
     )
     config.stages = [dict(name="teacher", model=plain), dict(name="student", model=student)]
@@ -81,7 +81,7 @@ def test_a_student_is_measured_beside_itself_alone_and_its_teacher(tmp_path, mon
     again, steps = tool.contenders(config, args)  # anew, from the same start
     steps[tool.OURS]()
     taught = dict(again.named_parameters())
-    # A lesson on the way up changes what is learnt before it, and nothing behind it.
+    # A distillation term on the way up changes what is learnt before it, and nothing behind it.
     assert torch.equal(alone["head.convs.0.weight"], taught["head.convs.0.weight"].grad)
     assert not torch.allclose(
         alone["backbone.down1.0.conv.weight"], taught["backbone.down1.0.conv.weight"].grad
@@ -92,12 +92,12 @@ def test_a_student_is_measured_beside_itself_alone_and_its_teacher(tmp_path, mon
     rows = json.loads(out.read_text())["steps"]
     assert {tool.STUDENT, tool.TEACHER} < set(rows)
     assert rows[tool.OURS]["times_student_and_teacher"] > 0
-    # A rival of other values has the same teacher; lessons are measured when they weigh most.
-    config.stages[1].model.lessons[0].weight = [(0, 0.0), (3, 1.0), (5, 0.0)]
-    args.against = {"model.lessons.0.weight": 0.5}
+    # A rival of other values has the same teacher; terms are measured when they weigh most.
+    config.stages[1].model.terms[0].weight = [(0, 0.0), (3, 1.0), (5, 0.0)]
+    args.against = {"model.terms.0.weight": 0.5}
     model, steps = tool.contenders(config, args)
     assert model.epoch == 3
-    steps["model.lessons.0.weight=0.5"]()
+    steps["model.terms.0.weight=0.5"]()
     config.stages = config.stages[1:]
     config.stages[0].model.teacher.checkpoint = "x.pth"
     with pytest.raises(ValueError, match="with the stage that trains its teacher"):

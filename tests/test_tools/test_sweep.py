@@ -106,10 +106,10 @@ def test_one_arm_teaches_another(tmp_path):
     path = tmp_path / "sweeps" / "kd.py"
     path.write_text(
         "config = '../tiny.py'\nseeds = [0, 1]\n"
-        "lesson = dict(loss=dict(type='AttentionMapLoss'), pairs=[('backbone.up1', 'backbone.up2')])\n"
+        "term = dict(loss=dict(type='AttentionMapLoss'), pairs=[('backbone.up1', 'backbone.up2')])\n"
         "arms = {\n"
         "    'large': {'model.backbone.widths': (8, 8, 16)},\n"
-        "    'taught': {'teacher': 'large', 'model.type': 'DistilledDetector', 'model.lessons': [lesson],\n"
+        "    'taught': {'teacher': 'large', 'model.type': 'DistilledDetector', 'model.terms': [term],\n"
         "               'custom_hooks': [dict(type='TeacherHook')]},\n"
         "}\n"
     )

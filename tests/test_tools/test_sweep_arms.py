@@ -98,7 +98,7 @@ def test_it_takes_a_step(place, tmp_path, teachers, monkeypatch):
 
 @pytest.mark.parametrize("data", ["isbi2015_512x512", "hand_512x256", "hip_512x256"])
 def test_arms_of_fsf_ld_are_its_configs(data):
-    """The networks and lessons of the sweeps are those of the configs, which are trained in stages."""
+    """The networks and terms of the sweeps are those of the configs, which are trained in stages."""
     (sweep,) = (sweep for name, sweep in SWEEPS.items() if name.startswith("fsf_ld/") and name.endswith(data))
     names = {"hrnet": "hrnet-w18", "unet4": "unet4", "unet5": "unet5", "seg-unet5": "seg-unet5"}
     for arm, teacher in sweep["teachers"].items():

@@ -32,7 +32,7 @@ hrnet_w18 = dict(backbone=dict(_delete_=True, type="HRNet", width=18, in_channel
 fsf_ld = dict(
     type="DistilledDetector",
     teacher=dict(checkpoint="stage:teacher:last"),
-    lessons=[
+    terms=[
         dict(
             loss=dict(type="AttentionMapLoss"),
             pairs=[(f"backbone.up{i}", f"backbone.up{i + 1}") for i in (1, 2, 3)],
@@ -45,5 +45,5 @@ fast_kd = dict(
     type="DistilledDetector",
     teacher=dict(checkpoint="stage:teacher:last"),
     head=dict(loss=dict(loss_weight=0.5)),
-    lessons=[dict(loss=dict(type="HeatmapMSELoss", reduction="sum"), weight=0.5)],
+    terms=[dict(loss=dict(type="HeatmapMSELoss", reduction="sum"), weight=0.5)],
 )

@@ -1,6 +1,6 @@
 # The models of fsf_ld.py a quarter as wide, for small images on a few CPU cores, with the loss that loses no
 # landmarks in so few steps (docs/collapsed_channels.md). Its gradients are far smaller than those of summed
-# squares, and so is the weight of the lesson beside it.
+# squares, and so is the weight of the distillation term beside it.
 _base_ = ["./fsf_ld.py"]
 
 entropy = dict(_delete_=True, type="SpatialCrossEntropyLoss")
@@ -15,8 +15,8 @@ seg_unet5 = dict(
     backbone=dict(widths=widths), branches=dict(segmentation=dict(decoder=dict(in_channels=widths)))
 )
 hrnet_w18 = dict(backbone=dict(in_channels=1))
-fsf_ld = dict(lessons=[dict(_base_.fsf_ld["lessons"][0], weight=0.001)])
+fsf_ld = dict(terms=[dict(_base_.fsf_ld["terms"][0], weight=0.001)])
 fast_kd = dict(
     head=dict(loss=dict(loss_weight=0.5)),
-    lessons=[dict(loss=dict(type="SpatialCrossEntropyLoss"), weight=0.5)],
+    terms=[dict(loss=dict(type="SpatialCrossEntropyLoss"), weight=0.5)],
 )

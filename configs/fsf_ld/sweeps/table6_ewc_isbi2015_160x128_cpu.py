@@ -23,8 +23,8 @@ seg_unet5 = {
 }
 student = {**ewc, "model.type": "DistilledDetector", "custom_hooks": [dict(type="TeacherHook")]}
 half = {"model.head.loss": dict(loss, _delete_=True, loss_weight=0.5)}
-fast_kd = {**student, **half, "model.lessons": [dict(loss=loss, weight=0.5)]}
-fsf_ld = {**student, "model.lessons": _base_.fsf_ld["lessons"]}
+fast_kd = {**student, **half, "model.terms": [dict(loss=loss, weight=0.5)]}
+fsf_ld = {**student, "model.terms": _base_.fsf_ld["terms"]}
 
 arms = {
     "unet4": ewc,

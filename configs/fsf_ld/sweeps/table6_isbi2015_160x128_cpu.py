@@ -13,15 +13,15 @@ seg_unet5 = {
     "model.branches": _base_.seg_unet5["branches"],
 }
 student = {"model.type": "DistilledDetector", "custom_hooks": [dict(type="TeacherHook")]}
-fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.lessons": _base_.fast_kd["lessons"]}
-fsf_ld = {**student, "model.lessons": _base_.fsf_ld["lessons"]}
-lesson = _base_.fsf_ld["lessons"][0]
+fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.terms": _base_.fast_kd["terms"]}
+fsf_ld = {**student, "model.terms": _base_.fsf_ld["terms"]}
+term = _base_.fsf_ld["terms"][0]
 coarser = [("down4", "up1"), ("up1", "up2"), ("up2", "up3")]
 variants = {
-    "fivefold": dict(lesson, weight=0.005),
-    "third": dict(lesson, weight=0.0003),
-    "warmup": dict(lesson, weight=[(0, 0.0), (5, 0.001)]),
-    "coarser": dict(lesson, pairs=[(f"backbone.{mine}", f"backbone.{its}") for mine, its in coarser]),
+    "fivefold": dict(term, weight=0.005),
+    "third": dict(term, weight=0.0003),
+    "warmup": dict(term, weight=[(0, 0.0), (5, 0.001)]),
+    "coarser": dict(term, pairs=[(f"backbone.{mine}", f"backbone.{its}") for mine, its in coarser]),
 }
 
 arms = {
@@ -33,7 +33,7 @@ arms = {
     "fsf-ld_unet5": {**fsf_ld, "teacher": "unet5"},
     "fsf-ld_seg-unet5": {**fsf_ld, "teacher": "seg-unet5"},
     **{
-        f"fsf-ld_{teacher}_{variant}": {**student, "model.lessons": [changed], "teacher": teacher}
+        f"fsf-ld_{teacher}_{variant}": {**student, "model.terms": [changed], "teacher": teacher}
         for teacher in ("unet5", "seg-unet5")
         for variant, changed in variants.items()
     },

@@ -6,8 +6,8 @@ config = "../unet4_isbi2015_512x512.py"
 seeds = [0, 1, 2]
 
 student = {"model.type": "DistilledDetector", "custom_hooks": [dict(type="TeacherHook")]}
-fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.lessons": _base_.fast_kd["lessons"]}
-fsf_ld = {**student, "model.lessons": _base_.fsf_ld["lessons"]}
+fast_kd = {**student, "model.head.loss.loss_weight": 0.5, "model.terms": _base_.fast_kd["terms"]}
+fsf_ld = {**student, "model.terms": _base_.fsf_ld["terms"]}
 unet5 = {"model.backbone.widths": _base_.unet5["backbone"]["widths"]}
 seg_unet5 = {
     **unet5,

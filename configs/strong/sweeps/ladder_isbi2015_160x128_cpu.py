@@ -15,7 +15,7 @@ entropy = {
     "model.head.loss": dict(_delete_=True, type="SpatialCrossEntropyLoss"),
     "model.head.codec.activation": "softmax",
 }
-readers = {**entropy, "model.head.num_readers": 2}
+annotators = {**entropy, "model.head.num_annotators": 2}
 unet = {
     "model.backbone": dict(
         _delete_=True,
@@ -31,7 +31,7 @@ unet = {
         _delete_=True,
         type="HeatmapHead",
         num_landmarks=19,
-        num_readers=2,
+        num_annotators=2,
         codec=dict(type="GaussianHeatmapCodec", sigma=2, activation="softmax"),
         loss=dict(type="SpatialCrossEntropyLoss"),
     ),
@@ -49,7 +49,7 @@ arms = {
     "one-cycle": {"custom_hooks": []},
     "ema": {},
     "cross-entropy": entropy,
-    "two-readers": readers,
+    "two-readers": annotators,
     "hrnet": hrnet,
     "unet": unet,
     "views": {

@@ -29,7 +29,7 @@ class PhantomDataset(LandmarkDataset):
             an offset beyond the training set's samples.
         missing: Fraction of landmarks that are not annotated, in [0, 1); at least one of an image is.
         bits: 8 or 16.
-        num_readers: With several, every sample has ``readings`` too: each reader marks every landmark
+        num_annotators: With several, samples have ``by_annotator`` too: each annotator marks every landmark
             a little off, always to the same side, and their mean is exact.
         **kwargs: As in LandmarkDataset (pipeline, landmarks, num_folds, ...), but nothing about files.
 
@@ -47,7 +47,7 @@ class PhantomDataset(LandmarkDataset):
         offset: int = 0,
         missing: float = 0.0,
         bits: int = 8,
-        num_readers: int = 1,
+        num_annotators: int = 1,
         **kwargs: Any,
     ) -> None:
         files = sorted({"ann_file", "data_root", "image_dir", "image_cache"} & set(kwargs))
@@ -64,9 +64,9 @@ class PhantomDataset(LandmarkDataset):
         if bits not in (8, 16):
             raise ValueError(f"PhantomDataset: bits must be 8 or 16, got {bits}")
         self.kind, self.num_samples, self.size = kind, num_samples, size
-        if num_readers < 1:
-            raise ValueError(f"PhantomDataset: num_readers must be at least 1, got {num_readers}")
-        self.offset, self.missing, self.bits, self.num_readers = offset, missing, bits, num_readers
+        if num_annotators < 1:
+            raise ValueError(f"PhantomDataset: num_annotators must be at least 1, got {num_annotators}")
+        self.offset, self.missing, self.bits, self.num_annotators = offset, missing, bits, num_annotators
         self.population = seed  # the run may set another seed for the pipeline; the patients stay
         super().__init__(seed=seed, **{"schema": SCHEMAS[kind], **kwargs})
 
@@ -80,8 +80,8 @@ class PhantomDataset(LandmarkDataset):
         lost = generator(self.kind, self.population, index, "missing").random(len(landmarks))
         lost[lost.argmax()] = 1.0
         landmarks[lost < self.missing] = np.nan
-        # With one reader the habit minus the mean habit is nothing.
-        shape = (self.num_readers, *landmarks.shape)
+        # With one annotator the habit minus the mean habit is nothing.
+        shape = (self.num_annotators, *landmarks.shape)
         habits = generator(self.kind, self.population, 0, "readers").normal(size=shape)
         habits = (habits - habits.mean(0)) * 0.005 * max(scene.size)
         return dict(

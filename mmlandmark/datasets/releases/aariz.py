@@ -32,7 +32,7 @@ class Aariz(LandmarkDataset):
 
     Args:
         annotator: Ground truth: "senior", "junior", or their unrounded "mean", beside which the samples
-            carry both readings, senior first.
+            carry both annotations, senior first.
         pixel_size_file: CSV with a header, relative to ``data_root``: one column names the image (id or
             file), one whose name contains "pixel" holds mm per pixel. None looks for one file of
             ``data_root`` with "mapping" in its name.

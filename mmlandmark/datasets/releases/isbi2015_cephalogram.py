@@ -38,7 +38,7 @@ class Isbi2015Cephalogram(LandmarkDataset):
 
     Args:
         annotator: Ground truth: "senior", "junior", or their unrounded "mean", beside which the samples
-            carry both readings, senior first.
+            carry both annotations, senior first.
         **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`; spacing is 0.1 mm unless given.
     """
 

@@ -51,7 +51,7 @@ class PackInputs(BaseTransform):
             ori_shape=results["ori_shape"],
             visibility=results.get("visibility"),
             weights=results.get("weights"),
-            readings=results.get("readings"),
+            by_annotator=results.get("by_annotator"),
             spacing=results.get("spacing"),
             world_from_original=results.get("world_from_original"),
             input_from_original=results["input_from_original"],

@@ -238,9 +238,9 @@ class RandomFlip(BaseTransform):
         order = np.arange(count)
         for a, b in pairs:
             order[[a, b]] = b, a
-        for key in ("landmarks", "visibility", "weights", "readings"):
+        for key in ("landmarks", "visibility", "weights", "by_annotator"):
             if results.get(key) is not None:
-                results[key] = np.asarray(results[key]).take(order, axis=1 if key == "readings" else 0)
+                results[key] = np.asarray(results[key]).take(order, axis=1 if key == "by_annotator" else 0)
         return move_frame(results, flip_matrix(size, self.axis))
 
 
@@ -331,8 +331,8 @@ class RandomElastic(BaseTransform):
         coefficients = results["rng"].uniform(-self.amplitude, self.amplitude, lattice)
         field = ElasticField(coefficients, results["input_from_original"], size)
         results["landmarks"] = field.move(np.asarray(results["landmarks"]))
-        if results.get("readings") is not None:
-            results["readings"] = np.stack([field.move(reading) for reading in results["readings"]])
+        if results.get("by_annotator") is not None:
+            results["by_annotator"] = np.stack([field.move(reading) for reading in results["by_annotator"]])
         results["elastic"] = (*results.get("elastic", ()), field)
         return results
 

@@ -53,7 +53,7 @@ class TeacherHook(Hook):
         runner.logger.info(f"teacher: {student.teacher_cfg['checkpoint']}")
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Say which epoch it is, for the weights of lessons; a loop without any counts its passes."""
+        """Say which epoch it is, for the weights of terms; a loop without any counts its passes."""
         passes = runner.iter // len(runner.train_dataloader) if by_iteration(runner) else runner.epoch
         bare(runner).epoch = passes
 

@@ -66,7 +66,7 @@ class BaseDetector(BaseModel):
 
     @abstractmethod
     def raw_maps(self, inputs: Tensor) -> Tensor:
-        """Return the raw maps (B, R * K, *S) of (B, C, *S) images, reader by reader where there are R > 1."""
+        """Return the raw maps (B, R * K, *S) of (B, C, *S) images, one annotator after the other."""
 
     def training_maps(self, inputs: Tensor) -> list[Tensor]:
         """Return all raw maps (B, R * K, *S) that training makes; those of the test by default."""
@@ -84,7 +84,7 @@ class BaseDetector(BaseModel):
 
         Returns:
             Activated maps (B, R * K, *S), points (B, R, K, D) in input pixels, and scores (B, R, K); R is 1
-            where the readers are one already.
+            where the annotators are one already.
         """
 
     @abstractmethod
@@ -115,8 +115,8 @@ class BaseDetector(BaseModel):
     ) -> list[LandmarkDataSample]:
         """Fill ``pred_landmarks`` (original pixels) and ``pred_scores`` into every sample.
 
-        With several readers these are their mean and the lowest peak, and ``pred_readings`` is filled too.
-        A landmark that a view, a member of an ensemble or a reader does not find is not predicted: its point
+        With several annotators these are their mean and lowest score; ``pred_by_annotator`` is filled too.
+        A landmark that one view, ensemble member or annotator misses is not predicted: its point
         is NaN and its score 0.
         """
         if data_samples is None:
@@ -127,15 +127,15 @@ class BaseDetector(BaseModel):
             ]
         permutation = self._flip_permutation(data_samples) if self.test_cfg["flip"] else None
         maps, points, scores = self._detect_in_views(inputs, permutation)
-        readers = points.shape[1]
+        annotators = points.shape[1]
         for i, sample in enumerate(data_samples):
             own = points[i].cpu()
-            readings = sample.to_original(own) if "input_from_original" in sample else own
-            sample.pred_landmarks = readings.mean(0)
+            by_annotator = sample.to_original(own) if "input_from_original" in sample else own
+            sample.pred_landmarks = by_annotator.mean(0)
             found = torch.isfinite(sample.pred_landmarks).all(-1)
             sample.pred_scores = torch.where(found, scores[i].amin(0).cpu(), 0)
-            if readers > 1:
-                sample.pred_readings = readings
+            if annotators > 1:
+                sample.pred_by_annotator = by_annotator
             if self.test_cfg["keep_heatmaps"]:
                 sample.pred_heatmaps = maps[i].unflatten(0, (-1, self.head.num_landmarks)).mean(0).cpu()
         return list(data_samples)
@@ -166,7 +166,7 @@ class BaseDetector(BaseModel):
         order = list(range(count))
         for a, b in pairs:
             order[a], order[b] = b, a
-        return [reader * count + k for reader in range(self.head.num_readers) for k in order]
+        return [annotator * count + k for annotator in range(self.head.num_annotators) for k in order]
 
 
 def to_memory_format(model: BaseDetector) -> None:

@@ -35,7 +35,7 @@ class _Teacher:
         return self
 
 
-class Lesson:
+class DistillationTerm:
     """One thing that a student learns from its teacher.
 
     Args:
@@ -75,7 +75,7 @@ class Lesson:
                 f"weight must be a number or (epoch, weight) with growing epochs, got {weight!r}"
             )
         if not all(value >= 0 for _, value in points):
-            raise ValueError(f"the weight of a lesson must not be negative, got {weight!r}")
+            raise ValueError(f"the weight of a distillation term must not be negative, got {weight!r}")
         self.loss, self.pairs, self.points = loss, [tuple(pair) for pair in pairs], points
 
     def weight(self, epoch: float) -> float:
@@ -88,7 +88,7 @@ class DistilledDetector(LandmarkDetector):
     r"""A student: :class:`LandmarkDetector` with losses against a frozen teacher beside its own.
 
     It is the detector it would be without a teacher: its checkpoints fit the config that leaves the teacher
-    out, and keep apart what only the lessons need. The teacher is no part of it: not of its
+    out, and keep apart what only the terms need. The teacher is no part of it: not of its
     ``state_dict``, its parameters or what several processes share, and always in the mode of the test.
     :class:`~mmlandmark.engine.hooks.TeacherHook` builds and loads it before training; testing needs none.
 
@@ -97,38 +97,40 @@ class DistilledDetector(LandmarkDetector):
     :math:`1 - \alpha` at the head's own loss it is that of Fast-KD (Zhang et al. 2019).
 
     Args:
-        lessons: Dicts of ``loss``, ``pairs`` and ``weight``, see :class:`Lesson`.
+        terms: Dicts of ``loss``, ``pairs`` and ``weight``, see :class:`DistillationTerm`.
         teacher: ``checkpoint`` and, unless it lies beside it, ``config`` of the teacher: read by the hook.
         **kwargs: See :class:`LandmarkDetector`.
 
     Raises:
-        ValueError: No lessons, or one that does not fit; a student's path that names no module.
+        ValueError: No terms, or one that does not fit; a student's path that names no module.
     """
 
-    training_parts = ("lesson_losses",)
+    training_parts = ("term_losses",)
 
-    def __init__(self, lessons: Sequence[dict], teacher: dict | None = None, **kwargs: Any) -> None:
+    def __init__(self, terms: Sequence[dict], teacher: dict | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not lessons:
-            raise ValueError("DistilledDetector needs at least one lesson; without, use LandmarkDetector")
+        if not terms:
+            raise ValueError(
+                "DistilledDetector needs at least one distillation term; without, use LandmarkDetector"
+            )
         if not isinstance(teacher, dict | None):
             raise ValueError(f"teacher must be a dict(checkpoint=...), got {teacher!r}")
         self.teacher_cfg, self.epoch = dict(teacher or {}), 0
         self._teacher: _Teacher | None = None
         self._widths_compared = False
-        for i, lesson in enumerate(lessons):
-            unknown = sorted(set(lesson) - {"loss", "pairs", "weight"})
+        for i, term in enumerate(terms):
+            unknown = sorted(set(term) - {"loss", "pairs", "weight"})
             if unknown:
-                raise ValueError(f"lesson {i} takes loss, pairs and weight, not {', '.join(unknown)}")
-            if "loss" not in lesson:
-                raise ValueError(f"lesson {i} needs a loss; it has {sorted(lesson)}")
-        losses = [MODELS.build(lesson["loss"]) for lesson in lessons]
-        self.lessons = [
-            Lesson(loss, lesson.get("pairs", ()), lesson.get("weight", 1.0))
-            for loss, lesson in zip(losses, lessons, strict=True)
+                raise ValueError(f"term {i} takes loss, pairs and weight, not {', '.join(unknown)}")
+            if "loss" not in term:
+                raise ValueError(f"term {i} needs a loss; it has {sorted(term)}")
+        losses = [MODELS.build(term["loss"]) for term in terms]
+        self.terms = [
+            DistillationTerm(loss, term.get("pairs", ()), term.get("weight", 1.0))
+            for loss, term in zip(losses, terms, strict=True)
         ]
         check_taps(self, self._paths(0), "the student")
-        self.lesson_losses = ModuleList(losses)  # for what they have to learn themselves
+        self.term_losses = ModuleList(losses)  # for what they have to learn themselves
 
     @property
     def teacher(self) -> BaseDetector:
@@ -151,19 +153,19 @@ class DistilledDetector(LandmarkDetector):
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """What the lessons tap, (path in the student, path in the teacher)."""
-        return [pair for lesson in self.lessons for pair in lesson.pairs]
+        """What the terms tap, (path in the student, path in the teacher)."""
+        return [pair for term in self.terms for pair in term.pairs]
 
     @property
     def compares_maps(self) -> bool:
-        """Whether a lesson is about the heatmaps that come out."""
-        return any(not lesson.pairs for lesson in self.lessons)
+        """Whether a distillation term is about the heatmaps that come out."""
+        return any(not term.pairs for term in self.terms)
 
     def attach_teacher(self, teacher: BaseDetector) -> None:
         """Learn from ``teacher`` from now on; it is frozen.
 
         Raises:
-            ValueError: It finds another number of landmarks, lacks a module that a lesson names, or its maps
+            ValueError: It finds another number of landmarks, lacks a module that a term names, or its maps
                 cannot be compared with the student's.
         """
         own, other = self.head, teacher.head
@@ -176,7 +178,7 @@ class DistilledDetector(LandmarkDetector):
         if self.compares_maps:
             same = ("activation", "shape", "normalize", "scale", "one_based_grid")
             pairs = [(f"codec.{key}", getattr(other.codec, key), getattr(own.codec, key)) for key in same]
-            for what, theirs, ours in [("num_readers", other.num_readers, own.num_readers), *pairs]:
+            for what, theirs, ours in [("num_annotators", other.num_annotators, own.num_annotators), *pairs]:
                 if theirs != ours:
                     raise ValueError(
                         f"the heatmaps of teacher and student cannot be compared: head.{what} is {theirs!r} "
@@ -185,24 +187,24 @@ class DistilledDetector(LandmarkDetector):
         self._teacher = _Teacher(teacher.eval().requires_grad_(False))
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
-        """Return the head's losses, and those of all lessons as ``loss_lesson<i>_<type>``."""
+        """Return the head's losses, and those of all terms as ``loss_distill<i>_<type>``."""
         teacher = self.teacher  # one that is missing is told at once, not when a weight grows
         heard_always = ["head"] if self.compares_maps else []
         with listening(self, [*self._paths(0), *heard_always], where="the student") as own:
             losses = super().loss(inputs, data_samples)
-        weights = [lesson.weight(self.epoch) for lesson in self.lessons]
+        weights = [term.weight(self.epoch) for term in self.terms]
         taught, maps = self._ask(teacher, inputs) if any(weights) else ({}, None)
-        for i, (lesson, weight) in enumerate(zip(self.lessons, weights, strict=True)):
-            name = f"loss_lesson{i}_{type(lesson.loss).__name__.removesuffix('Loss').lower()}"
+        for i, (term, weight) in enumerate(zip(self.terms, weights, strict=True)):
+            name = f"loss_distill{i}_{type(term.loss).__name__.removesuffix('Loss').lower()}"
             if not weight:
                 # Several processes wait for a gradient of every parameter.
-                losses[name] = sum((0 * p.sum() for p in lesson.loss.parameters()), inputs.new_zeros(()))
-            elif lesson.pairs:
-                found = [lesson.loss(own[mine], taught[theirs]) for mine, theirs in lesson.pairs]
+                losses[name] = sum((0 * p.sum() for p in term.loss.parameters()), inputs.new_zeros(()))
+            elif term.pairs:
+                found = [term.loss(own[mine], taught[theirs]) for mine, theirs in term.pairs]
                 losses[name] = weight * sum(found) / len(found)
             else:
                 target = self._as_target(maps, data_samples, inputs.shape[2:], own["head"].shape[2:])
-                losses[name] = weight * lesson.loss(own["head"], target)
+                losses[name] = weight * term.loss(own["head"], target)
         return losses
 
     @torch.no_grad()
@@ -226,14 +228,14 @@ class DistilledDetector(LandmarkDetector):
                 taught, _ = self.ask_teacher(inputs)
             except RuntimeError as error:
                 raise ValueError(f"the {who} cannot take images of {tuple(image_shape)}: {error}") from error
-            for lesson in self.lessons:
-                for mine, theirs in lesson.pairs:
-                    lesson.loss(own[mine], taught[theirs])
+            for term in self.terms:
+                for mine, theirs in term.pairs:
+                    term.loss(own[mine], taught[theirs])
         finally:
             self.train(training)
 
     def ask_teacher(self, inputs: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Return the teacher's features by path, and its activated maps if a lesson is about them."""
+        """Return the teacher's features by path, and its activated maps if a term compares them."""
         return self._ask(self.teacher, inputs)
 
     @torch.no_grad()
@@ -268,7 +270,7 @@ class DistilledDetector(LandmarkDetector):
         if not self._widths_compared and abs(theirs / self.head.codec.sigma - 1) > 0.01:
             print_log(
                 f"the teacher's peaks have a sigma of {theirs:g} pixels of the student's maps, the student's "
-                f"{self.head.codec.sigma:g}: annotation and lesson pull apart unless both are the same",
+                f"{self.head.codec.sigma:g}: annotation and teacher pull apart unless both are the same",
                 "current",
                 logging.WARNING,
             )

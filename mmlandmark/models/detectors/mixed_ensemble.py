@@ -73,16 +73,18 @@ class MixedEnsemble(BaseDetector):
         found = []
         for member in self.members:
             permutation = flip_permutation
-            if permutation is not None:  # for as many readers as the member has
+            if permutation is not None:  # for as many annotators as the member has
                 count = member.head.num_landmarks
                 first = list(permutation)[:count]
-                permutation = [r * count + k for r in range(member.head.num_readers) for k in first]
+                permutation = [r * count + k for r in range(member.head.num_annotators) for k in first]
             found.append(member.detect(self._own(member, inputs), permutation))
         maps, points, scores = zip(*found, strict=True)
         if self.average == "heatmaps":
             mean = _mean(list(maps))
             return mean, *self.head.predict(mean, inputs.shape[2:])
-        if len({p.shape[1] for p in points}) > 1:  # Not the same readers: of each member their mean counts.
+        if (
+            len({p.shape[1] for p in points}) > 1
+        ):  # Not the same annotators: of each member their mean counts.
             points, scores = [p.mean(1, True) for p in points], [s.amin(1, True) for s in scores]
         return maps[0], torch.stack(list(points)).mean(0), torch.stack(list(scores)).amin(0)
 

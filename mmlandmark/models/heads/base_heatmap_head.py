@@ -1,4 +1,4 @@
-"""What heads share that regress heatmaps: the codec, the losses and the readers."""
+"""What heads share that regress heatmaps: the codec, the losses and the annotators."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class BaseHeatmapHead(BaseModule):
         num_landmarks: K.
         codec: Config of a codec.
         loss: Config of a loss, or a list of them; every loss is reported by its type.
-        num_readers: R. With several, the head learns what each of R readers marks and predicts the mean.
-            Readers differ by habits as well as by chance; a habit can be learnt, their mean is a place
-            that no rule describes. Samples need ``gt_readings``.
+        num_annotators: R. With several, the head learns each annotator apart and predicts their mean.
+            Annotators differ by habits as well as by chance; a habit can be learnt, their mean is a place
+            that no rule describes. Samples need ``gt_by_annotator``.
         levels: Number of supervised levels.
         level_weights: Weight of every level's losses; 1 for all by default.
         init_cfg: See MMEngine.
@@ -46,7 +46,7 @@ class BaseHeatmapHead(BaseModule):
         num_landmarks: int,
         codec: dict,
         loss: dict | Sequence[dict],
-        num_readers: int = 1,
+        num_annotators: int = 1,
         levels: int = 1,
         level_weights: Sequence[float] | None = None,
         init_cfg: dict | list | None = None,
@@ -55,7 +55,7 @@ class BaseHeatmapHead(BaseModule):
         weights = [1.0] * levels if level_weights is None else list(level_weights)
         if len(weights) != levels:
             raise ValueError(f"{len(weights)} level_weights for a head with {levels} supervised levels")
-        self.num_landmarks, self.num_readers, self.level_weights = num_landmarks, num_readers, weights
+        self.num_landmarks, self.num_annotators, self.level_weights = num_landmarks, num_annotators, weights
         self.codec = CODECS.build(codec)
         losses = [loss] if isinstance(loss, dict) else list(loss)
         self.losses = nn.ModuleDict(
@@ -64,12 +64,12 @@ class BaseHeatmapHead(BaseModule):
 
     @property
     def num_maps(self) -> int:
-        """Maps per level: R * K, reader by reader."""
-        return self.num_readers * self.num_landmarks
+        """Maps per level: R * K, annotator by annotator."""
+        return self.num_annotators * self.num_landmarks
 
     @abstractmethod
     def forward(self, features: Sequence[Tensor], all_levels: bool = True) -> list[Tensor]:
-        """Return raw maps (B, R * K, *S), reader by reader: of every supervised level, or of the first."""
+        """Return raw maps (B, R * K, *S) of every supervised level, or of the first."""
 
     def encode(
         self,
@@ -81,7 +81,7 @@ class BaseHeatmapHead(BaseModule):
         """Return the codec's target for maps of ``map_size``.
 
         Raises:
-            ValueError: A sample has another number of landmarks or readers than the head; it is named.
+            ValueError: A sample has another number of landmarks or annotators than the head; it is named.
         """
         for sample in samples:
             if len(sample.gt_landmarks) != self.num_landmarks:
@@ -89,25 +89,25 @@ class BaseHeatmapHead(BaseModule):
                     f"sample {sample.sample_id!r} has {len(sample.gt_landmarks)} landmarks, the head "
                     f"predicts {self.num_landmarks}: set head.num_landmarks or the dataset's landmarks"
                 )
-        read = [self._readings(sample) for sample in samples]
+        read = [self._by_annotator(sample) for sample in samples]
         points = torch.stack([s.to_input(r.flatten(0, 1)) for s, r in zip(samples, read, strict=True)])
-        # Without a consensus the readers that marked the point still count; the codec masks what is NaN.
+        # Without a consensus the annotators that marked the point still count; the codec masks what is NaN.
         mask = torch.stack([s.mask | s.gt_landmarks.isnan().any(-1) for s in samples])
-        mask = mask.repeat(1, self.num_readers).to(device)
-        weights = torch.stack([s.gt_weights for s in samples]).repeat(1, self.num_readers).to(device)
+        mask = mask.repeat(1, self.num_annotators).to(device)
+        weights = torch.stack([s.gt_weights for s in samples]).repeat(1, self.num_annotators).to(device)
         return self.codec.encode(points.to(device), mask, weights, input_size, map_size)
 
-    def _readings(self, sample: LandmarkDataSample) -> Tensor:
+    def _by_annotator(self, sample: LandmarkDataSample) -> Tensor:
         """Return what the head learns from a sample, (R, K, D) original pixels."""
-        if self.num_readers == 1:
+        if self.num_annotators == 1:
             return sample.gt_landmarks[None]
-        found = len(sample.gt_readings) if "gt_readings" in sample else 0
-        if found != self.num_readers:
+        found = len(sample.gt_by_annotator) if "gt_by_annotator" in sample else 0
+        if found != self.num_annotators:
             raise ValueError(
-                f"sample {sample.sample_id!r} has the readings of {found} readers, the head learns "
-                f"{self.num_readers}: set head.num_readers=1, or give every training sample its 'readings'"
+                f"sample {sample.sample_id!r} has the landmarks of {found} annotators, the head learns "
+                f"{self.num_annotators}: set head.num_annotators=1, or give the samples 'by_annotator'"
             )
-        return sample.gt_readings
+        return sample.gt_by_annotator
 
     def loss(
         self, features: Sequence[Tensor], samples: Sequence[LandmarkDataSample], input_size: Sequence[int]
@@ -121,10 +121,10 @@ class BaseHeatmapHead(BaseModule):
         return results
 
     def predict(self, heatmaps: Tensor, input_size: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Decode activated maps to (B, R, K, D) input pixels and (B, R, K) scores of every reader."""
+        """Decode activated maps to (B, R, K, D) input pixels and (B, R, K) scores of every annotator."""
         points, scores = self.codec.decode(heatmaps, input_size)
-        readers = (self.num_readers, self.num_landmarks)
-        return points.unflatten(1, readers), scores.unflatten(1, readers)
+        annotators = (self.num_annotators, self.num_landmarks)
+        return points.unflatten(1, annotators), scores.unflatten(1, annotators)
 
 
 def _loss_name(losses: Sequence[dict], index: int) -> str:

@@ -25,7 +25,7 @@ class FeatureRefinementHead(BaseHeatmapHead):
         num_landmarks: K.
         codec: Config of a codec.
         loss: Config of a loss, or a list of them.
-        num_readers: R, see :class:`BaseHeatmapHead`, likewise ``level_weights``.
+        num_annotators: R, see :class:`BaseHeatmapHead`, likewise ``level_weights``.
         level_weights: Weights of the fine and the coarse level; 1 and 1 in the paper.
         coarse: False for the naive version FR* of the paper's table 2: no coarse map, no loss on it.
         image_channels: Of the network's input.
@@ -45,7 +45,7 @@ class FeatureRefinementHead(BaseHeatmapHead):
         num_landmarks: int,
         codec: dict,
         loss: dict | Sequence[dict],
-        num_readers: int = 1,
+        num_annotators: int = 1,
         level_weights: Sequence[float] | None = None,
         coarse: bool = True,
         image_channels: int = 3,
@@ -59,7 +59,7 @@ class FeatureRefinementHead(BaseHeatmapHead):
         if len(channels) not in (1, 2):
             raise ValueError(f"features and at most one guide are refined, got in_channels {channels}")
         levels = 2 if coarse else 1
-        super().__init__(num_landmarks, codec, loss, num_readers, levels, level_weights, init_cfg)
+        super().__init__(num_landmarks, codec, loss, num_annotators, levels, level_weights, init_cfg)
         self.takes_image = len(channels) == 1
         self.guide = nn.Identity()
         if self.takes_image:

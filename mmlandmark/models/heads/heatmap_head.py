@@ -20,7 +20,7 @@ class HeatmapHead(BaseHeatmapHead):
         num_landmarks: K.
         codec: Config of a codec.
         loss: Config of a loss, or a list of them.
-        num_readers: R, see :class:`BaseHeatmapHead`, likewise ``level_weights``.
+        num_annotators: R, see :class:`BaseHeatmapHead`, likewise ``level_weights``.
         level_weights: Weight of every level's losses, for deep supervision of several.
         hidden_channels: Of a 3x3 convolution before the last one, without norm and activation as in FARNet;
             None for none.
@@ -39,7 +39,7 @@ class HeatmapHead(BaseHeatmapHead):
         num_landmarks: int,
         codec: dict,
         loss: dict | Sequence[dict],
-        num_readers: int = 1,
+        num_annotators: int = 1,
         level_weights: Sequence[float] | None = None,
         hidden_channels: int | None = None,
         bias_init: float | None = None,
@@ -52,7 +52,7 @@ class HeatmapHead(BaseHeatmapHead):
                 f"HeatmapHead gets {len(channels)} levels of {channels} channels: choose one by out_indices "
                 "or a neck, or give level_weights to supervise all"
             )
-        super().__init__(num_landmarks, codec, loss, num_readers, len(channels), level_weights, init_cfg)
+        super().__init__(num_landmarks, codec, loss, num_annotators, len(channels), level_weights, init_cfg)
         conv = nn.Conv2d if dims == 2 else nn.Conv3d
         hidden = hidden_channels
         self.hidden = nn.ModuleList(conv(c, hidden, 3, padding=1) for c in channels) if hidden else None
@@ -62,7 +62,7 @@ class HeatmapHead(BaseHeatmapHead):
                 nn.init.constant_(layer.bias, bias_init)
 
     def forward(self, features: Sequence[Tensor], all_levels: bool = True) -> list[Tensor]:
-        """Return raw maps (B, R * K, *S), reader by reader: of every supervised level, or of the first."""
+        """Return raw maps (B, R * K, *S) of every supervised level, or of the first."""
         if len(features) < len(self.convs):
             raise ValueError(f"the head has {len(self.convs)} levels, the backbone gives {len(features)}")
         used = len(self.convs) if all_levels else 1

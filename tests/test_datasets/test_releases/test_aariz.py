@@ -40,7 +40,7 @@ def test_aariz(tmp_path, train, symbols):
     record = dataset[1]
     assert (record["spacing"], record["cvm_stage"]) == ((0.125, 0.125), 3)
     np.testing.assert_array_equal(record["landmarks"], [[k + 0.5, 2] for k in range(29)])
-    np.testing.assert_array_equal(record["readings"][1], [[k + 1, 2] for k in range(29)])
+    np.testing.assert_array_equal(record["by_annotator"][1], [[k + 1, 2] for k in range(29)])
 
 
 def test_aariz_splits_and_annotators(tmp_path):

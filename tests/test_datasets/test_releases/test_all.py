@@ -1,4 +1,4 @@
-"""What all readers of releases have in common."""
+"""What all annotators of releases have in common."""
 
 from __future__ import annotations
 

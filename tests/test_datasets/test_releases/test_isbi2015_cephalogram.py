@@ -43,7 +43,7 @@ def test_isbi_layouts(tmp_path, annotations, suffix, classes):
 def test_isbi_annotators(tmp_path, annotator, shift):
     dataset = Isbi2015Cephalogram(data_root=isbi(tmp_path), annotator=annotator)
     assert dataset[0]["landmarks"][5].tolist() == [5 + shift, 10]
-    readings = dataset[0].get("readings")
+    readings = dataset[0].get("by_annotator")
     assert (readings is not None) == (annotator == "mean")
     if readings is not None:
         assert readings[:, 5].tolist() == [[5, 10], [8, 10]]

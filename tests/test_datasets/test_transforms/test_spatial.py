@@ -341,10 +341,10 @@ def test_flip_swaps_rows():
     results["landmarks"] = np.array([[10, 20], [90, 30], [50, 70]], np.float32)
     results["visibility"] = np.array([1, 0, -1], np.int8)
     results["weights"] = np.array([1, 2, 3], np.float32)
-    results["readings"] = np.stack([results["landmarks"], results["landmarks"] + 1])
+    results["by_annotator"] = np.stack([results["landmarks"], results["landmarks"] + 1])
     results["flip_pairs"] = ((0, 1),)
     results = T.RandomFlip(prob=1.0)(results)
-    np.testing.assert_array_equal(results["readings"], [results["landmarks"], results["landmarks"] + 1])
+    np.testing.assert_array_equal(results["by_annotator"], [results["landmarks"], results["landmarks"] + 1])
     np.testing.assert_array_equal(results["landmarks"], [[90, 30], [10, 20], [50, 70]])
     np.testing.assert_array_equal(results["visibility"], [0, 1, -1])
     np.testing.assert_array_equal(results["weights"], [2, 1, 3])
@@ -401,12 +401,12 @@ def test_elastic_moves_landmarks_as_its_field_says(dims):
     results["landmarks"] = np.random.default_rng(3).uniform(5, 40, (30, dims)).astype(np.float64)
     results["landmarks"][4] = np.nan
     before = results["landmarks"].copy()
-    results["readings"] = np.stack([before, before + 1])
+    results["by_annotator"] = np.stack([before, before + 1])
     results = run(results, T.Resize([n // 2 for n in SHAPES[dims]]), T.RandomElastic(1.5, cells=2))
     (field,) = results["elastic"]
     moved = results["landmarks"]
-    np.testing.assert_array_equal(results["readings"][0], moved)
-    np.testing.assert_array_equal(results["readings"][1], field.move(before + 1))
+    np.testing.assert_array_equal(results["by_annotator"][0], moved)
+    np.testing.assert_array_equal(results["by_annotator"][1], field.move(before + 1))
     assert np.isnan(moved[4]).all()
     finite = np.isfinite(moved).all(1)
     assert np.abs(moved - before)[finite].max() > 0.3
