@@ -19,7 +19,7 @@ from mmlandmark.datasets.phantom import (
     render_phantom,
     sample_scene,
 )
-from mmlandmark.datasets.phantom.rendering import oversampling
+from mmlandmark.datasets.phantom.radiograph import oversampling
 from mmlandmark.datasets.phantom.scene import ellipse, smooth_warp, spline, turn
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkSchema

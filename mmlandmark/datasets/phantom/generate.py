@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmlandmark.datasets.phantom import ceph, hand, spine
-from mmlandmark.datasets.phantom.rendering import attenuation, expose
+from mmlandmark.datasets.phantom.radiograph import attenuation, expose
 from mmlandmark.datasets.phantom.scene import Anatomy, Scene, place
 
 ANATOMIES: dict[str, Callable[[np.random.Generator], Anatomy]] = {

@@ -14,7 +14,7 @@ from mmcv.transforms import BaseTransform
 from mmlandmark.datasets.image_io import LoadedImage, from_array, read_image
 from mmlandmark.datasets.records import check_frame, describe
 from mmlandmark.datasets.transforms.frame import checked_size
-from mmlandmark.datasets.transforms.rendering import resize_array
+from mmlandmark.datasets.transforms.resampling import resize_array
 from mmlandmark.registry import TRANSFORMS
 from mmlandmark.structures import resize_matrix
 

@@ -24,7 +24,7 @@ from mmlandmark.datasets.transforms.frame import (
     per_axis,
     value_range,
 )
-from mmlandmark.datasets.transforms.rendering import (
+from mmlandmark.datasets.transforms.resampling import (
     BORDERS,
     INTERPOLATIONS,
     Border,

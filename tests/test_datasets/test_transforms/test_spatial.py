@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from scipy.ndimage import map_coordinates
 
 import mmlandmark.datasets.transforms as T
-from mmlandmark.datasets.transforms import rendering
-from mmlandmark.datasets.transforms.rendering import sample, source_coordinates
+from mmlandmark.datasets.transforms import resampling
+from mmlandmark.datasets.transforms.resampling import sample, source_coordinates
 from mmlandmark.structures import apply_matrix, invert_matrix
 
 SHAPES = {2: (200, 180), 3: (44, 52, 48)}
@@ -265,8 +265,8 @@ def test_tiles_of_a_large_image_are_those_of_one_piece(interpolation, border, sh
     places[:20] = places[:20] % 40
     places[places % 1 == 0.5] += 1 / 32
     whole = sample(array, places, interpolation, border, 7)
-    monkeypatch.setattr(rendering, "_REMAP_LIMIT", 49)
-    monkeypatch.setattr(rendering, "_TILE", 1)  # pixels have no order here, so that larger tiles need it all
+    monkeypatch.setattr(resampling, "_REMAP_LIMIT", 49)
+    monkeypatch.setattr(resampling, "_TILE", 1)  # pixels have no order here, so that larger tiles need it all
     tiled = sample(array, places, interpolation, border, 7).astype(int)
     # The weights of cubic interpolation are rounded so that a mirrored place may read one level off.
     assert np.abs(tiled - whole).max() <= (interpolation == "cubic")
