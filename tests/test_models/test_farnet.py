@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmlandmark.codecs import GaussianHeatmapCodec
 from mmlandmark.models.necks import FPN, MSFA
-from mmlandmark.models.published_names import farnet_state_dict
+from mmlandmark.models.published_farnet import farnet_state_dict
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample
 

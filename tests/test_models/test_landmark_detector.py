@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmlandmark.models.detectors.views import view_matrix, view_of
+from mmlandmark.models.detectors.augmented_views import view_matrix, view_of
 from mmlandmark.ops import gaussian_heatmap, local_centroid
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample, apply_matrix, invert_matrix, resize_matrix

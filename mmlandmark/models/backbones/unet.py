@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from mmlandmark.models.blocks import space_to_depth, start_as_pytorch
-from mmlandmark.models.necks.unet_decoder import INSTANCE_NORM, LEAKY_RELU, UNetLevels
+from mmlandmark.models.unet_levels import INSTANCE_NORM, LEAKY_RELU, UNetLevels
 from mmlandmark.registry import MODELS
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlandmark.models.data_preprocessor import CHANNELS_LAST
-from mmlandmark.models.detectors.views import checked_views, view_matrix, view_of
+from mmlandmark.models.detectors.augmented_views import checked_views, view_matrix, view_of
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample, apply_matrix, invert_matrix
