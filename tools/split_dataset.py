@@ -36,7 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     """Split."""
     args = parse_args(argv)
     from mmlandmark.datasets import leaf_datasets
-    from mmlandmark.datasets.records import deal_parts, read_ids
+    from mmlandmark.datasets.folds import deal_parts
+    from mmlandmark.datasets.id_lists import read_ids
     from mmlandmark.engine import load_config
     from mmlandmark.registry import DATASETS
 

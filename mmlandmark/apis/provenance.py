@@ -11,9 +11,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.datasets.dataset_wrappers import leaf_datasets
 from mmlandmark.datasets.image_digest import digest_images
 from mmlandmark.registry import DATASETS
+from mmlandmark.utils.dataset_tree import change_leaves, leaf_datasets
 from mmlandmark.utils.files import file_hash
 
 _DIGITS = 16
@@ -69,9 +69,7 @@ def _digest(paths: set[str]) -> str:
 
 def bare_dataset(dataset: dict, pipeline: Sequence[dict] = ()) -> dict:
     """Return a dataset's config with another pipeline and without its cache, also inside of wrappers."""
-    if "datasets" in dataset:
-        return dict(dataset, datasets=[bare_dataset(part, pipeline) for part in dataset["datasets"]])
-    if "dataset" in dataset:
-        return dict(dataset, dataset=bare_dataset(dataset["dataset"], pipeline))
-    kept = {key: value for key, value in dataset.items() if key != "image_cache"}
-    return dict(kept, pipeline=list(pipeline))
+    return change_leaves(
+        dataset,
+        lambda leaf: {**{k: v for k, v in leaf.items() if k != "image_cache"}, "pipeline": list(pipeline)},
+    )

@@ -1,12 +1,13 @@
 """Where images and landmarks come from, and what happens to them on the way to the network."""
 
 from mmlandmark.datasets import phantom, releases, transforms
-from mmlandmark.datasets.dataset_wrappers import RepeatDataset, leaf_datasets, set_epoch, set_seed
+from mmlandmark.datasets.dataset_wrappers import RepeatDataset, set_epoch, set_seed
 from mmlandmark.datasets.half_image_dataset import HalfImageDataset
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.phantom import PhantomDataset
 from mmlandmark.datasets.samplers import DefaultSampler, EndlessDataset, InfiniteSampler, without_end
 from mmlandmark.datasets.split_records import SplitRecords
+from mmlandmark.utils.dataset_tree import leaf_datasets
 
 __all__ = [
     "DefaultSampler",

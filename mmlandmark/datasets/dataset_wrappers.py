@@ -6,8 +6,9 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from mmlandmark.datasets.landmark_dataset import repetition
+from mmlandmark.datasets.random_draws import repetition
 from mmlandmark.registry import DATASETS
+from mmlandmark.utils.dataset_tree import leaf_datasets
 
 
 @DATASETS.register_module()
@@ -60,17 +61,6 @@ class RepeatDataset(Dataset):
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """Return the record of sample ``idx``."""
         return self.dataset.get_data_info(idx % len(self.dataset))
-
-
-def leaf_datasets(dataset: Any) -> list[Any]:
-    """Return the datasets inside ``dataset``, or itself if it wraps none.
-
-    Wrappers (``ConcatDataset``, ``RepeatDataset``, ``torch.utils.data.Subset``) are walked through.
-    """
-    inner = list(getattr(dataset, "datasets", ()))
-    if getattr(dataset, "dataset", None) is not None:
-        inner.append(dataset.dataset)
-    return [leaf for part in inner for leaf in leaf_datasets(part)] if inner else [dataset]
 
 
 def set_epoch(dataset: Any, epoch: int) -> int:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mmlandmark.datasets.folds import name_groups
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
-from mmlandmark.datasets.records import complete_record, name_groups, subset_schema
+from mmlandmark.datasets.records import complete_record
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkSchema
 
@@ -43,15 +44,15 @@ class HalfImageDataset(LandmarkDataset):
         self._whole_schema: LandmarkSchema | None = None
         super().__init__(*args, **kwargs)
         if self._whole_schema is None and self._full_schema is not None and self.landmarks is None:
-            self._schema, _ = subset_schema(self._full_schema, self.left)  # known before anything is read
+            self._schema, _ = self._full_schema.subset(self.left)  # known before anything is read
 
     def load_records(self) -> list[dict[str, Any]]:
         """Read the images' records and make two of each."""
         self._full_schema = self._whole_schema or self._full_schema
         records = super().load_records()
         whole = self._whole_schema = self._full_schema or self._infer_schema(records)
-        self._full_schema, left = subset_schema(whole, self.left)
-        _, right = subset_schema(whole, self.right)
+        self._full_schema, left = whole.subset(self.left)
+        _, right = whole.subset(self.right)
         if self.group_pattern is not None:  # of the image's id; one patient may have several
             name_groups(records, self.group_pattern)
         halves = []
@@ -89,7 +90,7 @@ class HalfImageDataset(LandmarkDataset):
         kept = slice(None)
         if self.landmarks is not None:  # fewer of each half are found
             assert self._full_schema is not None
-            kept = subset_schema(self._full_schema, self.landmarks)[1]
+            kept = self._full_schema.subset(self.landmarks)[1]
         for points, names in ((left, self.left), (right, self.right)):
-            joined[np.asarray(subset_schema(self._whole_schema, names)[1])[kept]] = points
+            joined[np.asarray(self._whole_schema.subset(names)[1])[kept]] = points
         return joined

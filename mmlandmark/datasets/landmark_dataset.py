@@ -5,53 +5,23 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmlandmark.datasets.annotation_files import read_annotations
+from mmlandmark.datasets.folds import name_groups
 from mmlandmark.datasets.image_paths import ImageFinder, with_images
 from mmlandmark.datasets.landmark_order import in_order
-from mmlandmark.datasets.records import (
-    check_ids,
-    complete_record,
-    deal_folds,
-    describe,
-    fold_lists,
-    name_groups,
-    published_folds,
-    read_ids,
-    subset_schema,
-    turned_y,
-)
+from mmlandmark.datasets.random_draws import SharedEpoch, sample_generator
+from mmlandmark.datasets.records import check_ids, complete_record, describe, turned_y
+from mmlandmark.datasets.selection import Selection
 from mmlandmark.registry import DATASETS, TRANSFORMS
 from mmlandmark.structures import LandmarkSchema
-
-# Which repetition of a repeated dataset is being read, so that it draws other random numbers.
-repetition: ContextVar[tuple[int, ...]] = ContextVar("repetition", default=())
-
-
-class _SharedEpoch:
-    """An epoch number in shared memory: workers that live on see what the main process writes."""
-
-    def __init__(self, value: int = 0) -> None:
-        self._cell = torch.tensor([value], dtype=torch.int64).share_memory_()
-
-    def get(self) -> int:
-        return int(self._cell[0])
-
-    def set(self, value: int) -> None:
-        self._cell[0] = value
-
-    def __deepcopy__(self, memo: dict) -> _SharedEpoch:
-        # A deep copy of a shared tensor would be private, and set_epoch would no longer reach the workers.
-        return _SharedEpoch(self.get())
 
 
 @DATASETS.register_module()
@@ -138,25 +108,21 @@ class LandmarkDataset(BaseDataset):
     ) -> None:
         if missing_images not in ("raise", "drop", "keep"):
             raise ValueError(f"missing_images must be 'raise', 'drop' or 'keep', got {missing_images!r}")
-        if num_folds is not None and fold is None:
-            raise ValueError("num_folds says how many folds there are; say with fold=... which one")
-        if num_folds is not None and fold_dir is not None:
-            raise ValueError("num_folds deals out folds, fold_dir reads published ones: give one of them")
+        self.selection = Selection(
+            split, fold, num_folds, fold_seed, fold_split, fold_dir, ids, self.SPLIT_GROUPS
+        )
         data_root = os.path.expandvars(os.path.expanduser(data_root))
         self.image_dir = image_dir
-        self.landmarks, self.split, self.ids = landmarks, split, ids
-        self.fold, self.num_folds, self.fold_seed = fold, num_folds, fold_seed
-        self.fold_split, self.fold_dir, self.group_pattern = fold_split, fold_dir, group_pattern
+        self.landmarks, self.group_pattern = landmarks, group_pattern
         self.spacing, self.missing_images = spacing, missing_images
         self.y_up, self.outside_root = y_up, outside_root
         self.set_seed(seed)
         self.image_cache = _build_image_cache(image_cache)
-        self._epoch = _SharedEpoch()
+        self._epoch = SharedEpoch()
         self._images: ImageFinder | None = None
         self._schema: LandmarkSchema | None = None
-        self._full_schema = LandmarkSchema.load(schema) if schema is not None else None
-        if self._full_schema is None and self.SCHEMA is not None:
-            self._full_schema = LandmarkSchema.load(self.SCHEMA)
+        schema = self.SCHEMA if schema is None else schema
+        self._full_schema = None if schema is None else LandmarkSchema.load(schema)
         if self._full_schema is not None:
             self._narrow_schema()
         super().__init__(
@@ -224,13 +190,12 @@ class LandmarkDataset(BaseDataset):
 
     def wants_split(self, name: str) -> bool:
         """Whether records of split ``name`` are asked for."""
-        if self.fold is not None:
-            return self.fold_split is None or self.fold_folder() is not None or name == self.fold_split
-        return self.split is None or name in self.SPLIT_GROUPS.get(self.split, (self.split,))
+        return self.selection.wants_split(name)
 
     def fold_folder(self) -> Path | None:
         """Return the folder of published folds, if they are what counts."""
-        return None if self.fold_dir is None else Path(self.data_root, self.fold_dir)
+        folder = self.selection.fold_dir
+        return None if folder is None else Path(self.data_root, folder)
 
     def available_folds(self) -> list[str]:
         """Return the names of all folds, whichever of them this dataset is.
@@ -238,17 +203,9 @@ class LandmarkDataset(BaseDataset):
         Raises:
             ValueError: There are none.
         """
-        if self.num_folds is not None:
-            return [str(fold) for fold in range(self.num_folds)]
         folder = self.fold_folder()
-        if folder is not None:
-            return published_folds(folder)
-        records = [r for r in self.load_records() if r.get("fold") is not None]
-        if any(r.get("split") is not None for r in records):
-            records = [r for r in records if r.get("split") == self.fold_split or self.fold_split is None]
-        if not records:
-            raise ValueError(f"{self._title()} has no folds: say with num_folds how many to deal out")
-        return sorted({str(r["fold"]) for r in records}, key=lambda name: (len(name), name))
+        known = self.selection.num_folds is not None or folder is not None
+        return self.selection.available_folds([] if known else self.load_records(), self._title(), folder)
 
     # ---- building -----------------------------------------------------------------------------------
 
@@ -260,9 +217,7 @@ class LandmarkDataset(BaseDataset):
         check_ids(records)
         if self.group_pattern is not None:
             name_groups(records, self.group_pattern)
-        records = self._select_ids(self._select_fold(self._select_split(records)))
-        if not records:
-            raise ValueError(f"{self._title()}: no records are left for {self._selection()}")
+        records = self.selection.select(records, self._title(), self.data_root, self.fold_folder())
         records = self._check_images(records)
         if self.y_up:
             records = [turned_y(record) for record in records]
@@ -286,58 +241,6 @@ class LandmarkDataset(BaseDataset):
 
     def _title(self) -> str:
         return f"{type(self).__name__}({self.ann_file or self.data_root!r})"
-
-    def _selection(self) -> str:
-        return f"split={self.split!r}, fold={self.fold!r}, ids={self.ids!r}"
-
-    def _select_split(self, records: list[dict]) -> list[dict]:
-        if self.split is None and self.fold is None:
-            return records
-        found = sorted({str(r["split"]) for r in records if r.get("split") is not None})
-        everything = self.fold_split is None or self.fold_folder() is not None or not found
-        if self.fold is not None and everything:
-            return records
-        kept = [r for r in records if r.get("split") is not None and self.wants_split(str(r["split"]))]
-        if not kept:
-            split = self.split if self.fold is None else self.fold_split
-            cure = "its samples name no split; split=None takes all, ids= a list (tools/split_dataset.py)"
-            cure = f"splits found: {found}" if found else cure
-            raise ValueError(f"{self._title()}: split {split!r} is empty; {cure}")
-        return kept
-
-    def _select_fold(self, records: list[dict]) -> list[dict]:
-        if self.fold is None:
-            return records
-        folder = self.fold_folder()
-        if self.num_folds is not None:
-            deal_folds(records, self.num_folds, self.fold_seed)
-        elif folder is not None:
-            parts = fold_lists(folder, str(self.fold))
-            lost = sorted(parts.keys() - {str(r["sample_id"]) for r in records})
-            if lost:
-                raise ValueError(
-                    f"{folder}, train.txt, test.txt or val.txt of set{self.fold}: {len(lost)} ids of fold "
-                    f"{self.fold} are not in {self._title()}: {lost[:5]}"
-                )
-            for record in records:
-                record["fold"] = parts.get(str(record["sample_id"]))
-        records = [r for r in records if r.get("fold") is not None]
-        folds = sorted({str(r["fold"]) for r in records})
-        if str(self.fold) not in folds:
-            raise ValueError(f"{self._title()}: fold {self.fold!r} is empty; folds found: {folds or 'none'}")
-        return [r for r in records if (str(r["fold"]) == str(self.fold)) != (self.split == "train")]
-
-    def _select_ids(self, records: list[dict]) -> list[dict]:
-        if self.ids is None:
-            return records
-        wanted, where = read_ids(self.ids, self.data_root)
-        by_id = {str(r["sample_id"]): r for r in records}
-        lost = [i for i in wanted if i not in by_id]
-        if lost:
-            raise ValueError(
-                f"{where}: {len(lost)} of {len(wanted)} ids are not in {self._title()}, e.g. {lost[:5]}"
-            )
-        return [by_id[i] for i in wanted]
 
     def _check_images(self, records: list[dict]) -> list[dict]:
         try:
@@ -370,7 +273,7 @@ class LandmarkDataset(BaseDataset):
         if self.landmarks is None:
             self._schema = self._full_schema
             return list(range(len(self._full_schema)))
-        self._schema, chosen = subset_schema(self._full_schema, self.landmarks)
+        self._schema, chosen = self._full_schema.subset(self.landmarks)
         return chosen
 
     # ---- reading ------------------------------------------------------------------------------------
@@ -437,7 +340,7 @@ class LandmarkDataset(BaseDataset):
     def prepare_data(self, idx: int) -> Any:
         """Return the record at ``idx`` with its random generator after the pipeline."""
         results = self.get_data_info(idx)
-        results["rng"] = np.random.default_rng((self.seed, self.epoch, idx, *repetition.get()))
+        results["rng"] = sample_generator(self.seed, self.epoch, idx)
         results["flip_pairs"] = self.schema.flip_pairs
         results["image_cache"] = self.image_cache
         return self.pipeline(results)

@@ -12,7 +12,6 @@ import numpy as np
 
 from mmlandmark.datasets.check_cases import Finding
 from mmlandmark.datasets.check_kinds import KINDS
-from mmlandmark.datasets.dataset_wrappers import leaf_datasets
 from mmlandmark.datasets.image_io import LoadedImage, NonFinitePixels, from_array, read_image
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.transforms import (
@@ -25,6 +24,7 @@ from mmlandmark.datasets.transforms import (
     Resize,
     TakeHalf,
 )
+from mmlandmark.utils.dataset_tree import leaf_datasets
 
 SMALL_RANGE = 1 / 8  # of black to white: all that 12-bit values use of 16 bits, and more
 LARGE_RANGE = 8.0

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mmlandmark.datasets.image_files import image_shape
-from mmlandmark.datasets.table_files import legacy_text
 from mmlandmark.datasets.values import entries_of, is_number, number_of, sample_id_of
 from mmlandmark.structures import LandmarkSchema
-from mmlandmark.utils.shipped import shipped_file
 
 # A landmark further outside than this fraction of the image side is a mistake of units or of frame, not
 # an annotation at the border. Nearer ones are left to tools/check_dataset.py.
@@ -187,128 +182,6 @@ def check_ids(records: Sequence[dict[str, Any]]) -> None:
             )
 
 
-def deal_folds(records: Sequence[dict[str, Any]], num_folds: int, seed: int = 0) -> None:
-    """Set ``fold`` of every record, 0 to ``num_folds`` - 1, so that a group lies in one fold.
-
-    The folds depend on ids, groups and the seed alone, and are of nearly equal size.
-
-    Raises:
-        ValueError: There are fewer groups than folds.
-    """
-    groups = _grouped(records)
-    if not 2 <= num_folds <= len(groups):
-        raise ValueError(
-            f"num_folds must be between 2 and the number of groups, {len(groups)}, got {num_folds}"
-        )
-    sizes = [0] * num_folds
-    for name in _shuffled(groups, seed):
-        fold = sizes.index(min(sizes))
-        sizes[fold] += len(groups[name])
-        for record in groups[name]:
-            record["fold"] = fold
-
-
-def deal_parts(
-    records: Sequence[dict[str, Any]], shares: Mapping[str, float], seed: int = 0
-) -> dict[str, list[str]]:
-    """Return the sample ids of parts in given proportions, so that a group lies in one part.
-
-    The parts depend on ids, groups and the seed alone. Without groups of several records their sizes are the
-    shares, rounded by largest remainders.
-
-    Args:
-        records: With ``sample_id`` and ``group``.
-        shares: Name of the part -> share, in any unit.
-        seed: Of the shuffle.
-
-    Raises:
-        ValueError: A share is not positive, or a part would be empty.
-    """
-    numbers = all(isinstance(share, int | float) and share > 0 for share in shares.values())
-    if not shares or not numbers:
-        raise ValueError(f"every part needs a positive share, got {dict(shares)}")
-    groups, total = _grouped(records), sum(shares.values())
-    exact = {name: len(records) * share / total for name, share in shares.items()}
-    wanted = {name: int(size) for name, size in exact.items()}
-    by_remainder = sorted(exact, key=lambda name: wanted[name] - exact[name])
-    for name in by_remainder[: len(records) - sum(wanted.values())]:
-        wanted[name] += 1
-    parts: dict[str, list[str]] = {name: [] for name in shares}
-    for group in _shuffled(groups, seed):
-        part = max(parts, key=lambda name: wanted[name] - len(parts[name]))
-        parts[part] += [str(record["sample_id"]) for record in groups[group]]
-    empty = [name for name, ids in parts.items() if not ids]
-    if empty:
-        raise ValueError(f"{len(groups)} groups are too few for parts of {dict(shares)}: {empty} are empty")
-    return {name: sorted(ids) for name, ids in parts.items()}
-
-
-def _grouped(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        group = record.get("group")
-        groups.setdefault(str(record["sample_id"] if group is None else group), []).append(record)
-    return groups
-
-
-def _shuffled(groups: Mapping[str, list], seed: int) -> list[str]:
-    """Return the names of groups, large ones first, shuffled among those of one size."""
-    names = sorted(groups)
-    np.random.default_rng(seed).shuffle(names)
-    names.sort(key=lambda name: -len(groups[name]))
-    return names
-
-
-def name_groups(records: Sequence[dict[str, Any]], pattern: str) -> None:
-    """Set ``group`` of records that have none to what a regular expression finds at the start of their id.
-
-    Raises:
-        ValueError: The pattern is no regular expression, or finds nothing in an id.
-    """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"group_pattern {pattern!r} is no regular expression: {error}") from error
-    for record in records:
-        if record.get("group") is None:
-            found = expression.match(str(record["sample_id"]))
-            name = found and found[1 if expression.groups else 0]
-            if not name:
-                raise ValueError(f"{describe(record)}: group_pattern {pattern!r} finds no patient in its id")
-            record["group"] = name
-
-
-def published_folds(folder: Path) -> list[str]:
-    """Return the names of the folds in a folder: what follows ``set`` in the names of its folders.
-
-    Raises:
-        FileNotFoundError: There are none.
-    """
-    names = [p.name.removeprefix("set") for p in folder.glob("set*") if p.is_dir()]
-    if not names:
-        raise FileNotFoundError(f"no folders set1, set2, ... of folds in {str(folder)!r}")
-    return sorted(names, key=lambda name: (len(name), name))
-
-
-def fold_lists(folder: Path, fold: str) -> dict[str, str]:
-    """Return {id: fold} of one published fold: its name for what is tested, another for what is trained on.
-
-    Raises:
-        FileNotFoundError: A list does not exist.
-        ValueError: An id is in both lists.
-    """
-    folder = folder / f"set{fold}"
-    tested = folder / "test.txt"
-    if not tested.is_file() and (folder / "val.txt").is_file():
-        tested = folder / "val.txt"
-    train, _ = read_ids(folder / "train.txt")
-    test, _ = read_ids(tested)
-    both = sorted(set(train) & set(test))
-    if both:
-        raise ValueError(f"{folder}: ids in both train.txt and {tested.name}: {both[:5]}")
-    return {**{i: f"not {fold}" for i in train}, **{i: fold for i in test}}
-
-
 def turned_y(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record whose y counts from the top: H - 1 - y, where y = 0 was the centre of the bottom row.
 
@@ -334,84 +207,3 @@ def turned_y(record: dict[str, Any]) -> dict[str, Any]:
             points[..., 1] = record["ori_shape"][-2] - 1 - points[..., 1]
             turned[key] = points
     return turned
-
-
-def subset_schema(schema: LandmarkSchema, landmarks: Sequence[int | str]) -> tuple[LandmarkSchema, list[int]]:
-    """Return the schema of some landmarks, in the given order, and their indices in ``schema``.
-
-    Pairs, links and measures are kept where all their landmarks are kept.
-
-    Raises:
-        ValueError: A name or index is not in the schema, or is named twice.
-    """
-    names = list(schema.landmarks)
-    chosen = []
-    for item in landmarks:
-        index = names.index(item) if isinstance(item, str) and item in names else item
-        if not isinstance(index, int) or not 0 <= index < len(names):
-            raise ValueError(f"landmarks: {item!r} is not in schema {schema.name!r}; it has {names}")
-        chosen.append(index)
-    if len(set(chosen)) != len(chosen) or not chosen:
-        raise ValueError(f"landmarks: name at least one landmark and none twice, got {list(landmarks)}")
-    new = {old: i for i, old in enumerate(chosen)}
-
-    def kept(pairs: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-        return tuple((new[a], new[b]) for a, b in pairs if a in new and b in new)
-
-    length = schema.reference_length
-    if length is not None:
-        pair = kept([tuple(length["pair"])])
-        length = dict(length, pair=list(pair[0])) if pair else None
-    measures = tuple(
-        dict(m, points=[new[p] for p in m["points"]]) for m in schema.measures if set(m["points"]) <= set(new)
-    )
-    smaller = LandmarkSchema(
-        name=f"{schema.name}[{','.join(map(str, chosen))}]",
-        landmarks=tuple(names[i] for i in chosen),
-        dims=schema.dims,
-        flip_pairs=kept(schema.flip_pairs),
-        links=kept(schema.links),
-        reference_length=length,
-        measures=measures,
-        sources=schema.sources,
-    )
-    return smaller, chosen
-
-
-def read_ids(ids: str | Path | Sequence[str | int], root: str = "") -> tuple[list[str], str]:
-    """Return sample ids from a list or a text file, and a name of where they come from.
-
-    Args:
-        ids: The ids, or a file with one id a line: below ``root`` or, as a tool prints it, below the folder
-            in which the program runs; ``mmlandmark::<path>`` is one that is shipped with the configs.
-        root: Folder of the data.
-
-    Raises:
-        FileNotFoundError: The text file does not exist.
-        ValueError: There is no id, or one is listed twice; or two files of that name say different things.
-    """
-    if isinstance(ids, (str, Path)):
-        name = os.path.expandvars(os.path.expanduser(ids))
-        path = shipped_file(str(name)) or _id_list(name, root)
-        given: Sequence[Any] = [line.strip() for line in legacy_text(path).split("\n") if line.strip()]
-        where = str(path)
-    else:
-        given, where = ids, "ids"
-    found = [sample_id_of(i, where) for i in given]
-    doubles = sorted(i for i, times in Counter(found).items() if times > 1)
-    if not found or doubles:
-        raise ValueError(f"{where}: " + (f"ids listed twice: {doubles[:5]}" if doubles else "no ids"))
-    return found, where
-
-
-def _id_list(name: str, root: str) -> Path:
-    """Return the file of that name below the folder of the data, or else below the current one."""
-    path, here = Path(root, name), Path(name)
-    if not path.is_file() and not here.is_file():
-        tried = str(path) if path == here else f"{path}' or '{here}"
-        raise FileNotFoundError(f"the list of ids '{tried}' does not exist")
-    if path.is_file() and here.is_file() and path.read_bytes() != here.read_bytes():
-        raise ValueError(
-            f"there are two lists of ids that differ, {path} and {here.resolve()}; give a whole path"
-        )
-    return path if path.is_file() else here

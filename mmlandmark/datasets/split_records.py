@@ -12,6 +12,7 @@ from torch.utils.data import Subset
 
 from mmlandmark.datasets.check_cases import Cases, role
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.utils.dataset_tree import inner_datasets
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,7 @@ def landmark_datasets(dataset: Any) -> list[LandmarkDataset]:
         return [dataset]
     if isinstance(dataset, Subset) and isinstance(dataset.dataset, LandmarkDataset):
         return [dataset.dataset.get_subset(list(dataset.indices))]
-    inner = list(getattr(dataset, "datasets", ()))
-    if not inner and not isinstance(dataset, Subset) and getattr(dataset, "dataset", None) is not None:
-        inner = [dataset.dataset]
+    inner = [] if isinstance(dataset, Subset) else inner_datasets(dataset)
     found = [landmark_datasets(part) for part in inner]
     return [leaf for part in found for leaf in part] if all(found) else []
 

@@ -19,6 +19,7 @@ from mmlandmark.engine.config_data import read_config_of_run
 from mmlandmark.engine.console import hushed
 from mmlandmark.engine.trust import SUFFIXES, check_names, read_data_config
 from mmlandmark.utils.config_hash import KNOWN_KEYS
+from mmlandmark.utils.dataset_tree import leaf_configs
 
 
 class ConfigError(ValueError):
@@ -115,9 +116,7 @@ def test_pipeline(config: Config) -> list[dict]:
     """Return what an image goes through before the network in a test, or else in a validation."""
     loader = config.get("test_dataloader") or config.get("val_dataloader") or {}
     dataset = loader.get("dataset") or {}
-    while "pipeline" not in dataset and ("dataset" in dataset or "datasets" in dataset):
-        dataset = dataset.get("dataset") or dataset["datasets"][0]
-    return dataset.get("pipeline") or []
+    return leaf_configs(dataset)[0].get("pipeline") or []
 
 
 def input_size(config: Config) -> tuple[int, ...] | None:

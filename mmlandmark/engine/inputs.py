@@ -9,9 +9,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.datasets.dataset_wrappers import leaf_datasets
 from mmlandmark.evaluation import split_hash
 from mmlandmark.utils.checkpoint import fetch_checkpoint
+from mmlandmark.utils.dataset_tree import leaf_datasets
 from mmlandmark.utils.files import file_hash
 
 _DIGITS = 16

@@ -117,6 +117,52 @@ class LandmarkSchema:
             order[a], order[b] = b, a
         return order
 
+    def subset(self, landmarks: Sequence[int | str]) -> tuple[LandmarkSchema, list[int]]:
+        """Return the schema of some landmarks, in the given order, and their indices in this one.
+
+        Pairs, links, measures and the reference length are kept where all their landmarks are kept.
+
+        Raises:
+            ValueError: A name or index is not in the schema, or is named twice.
+        """
+        chosen = self._chosen(landmarks)
+        new = {old: i for i, old in enumerate(chosen)}
+
+        def kept(pairs: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+            return tuple((new[a], new[b]) for a, b in pairs if a in new and b in new)
+
+        length = self.reference_length
+        if length is not None:
+            pair = kept([tuple(length["pair"])])
+            length = dict(length, pair=list(pair[0])) if pair else None
+        smaller = LandmarkSchema(
+            name=f"{self.name}[{','.join(map(str, chosen))}]",
+            landmarks=tuple(self.landmarks[i] for i in chosen),
+            dims=self.dims,
+            flip_pairs=kept(self.flip_pairs),
+            links=kept(self.links),
+            reference_length=length,
+            measures=tuple(
+                dict(measure, points=[new[p] for p in measure["points"]])
+                for measure in self.measures
+                if set(measure["points"]) <= set(new)
+            ),
+            sources=self.sources,
+        )
+        return smaller, chosen
+
+    def _chosen(self, landmarks: Sequence[int | str]) -> list[int]:
+        """Return the indices of landmarks that are given by name or index."""
+        names, chosen = list(self.landmarks), []
+        for item in landmarks:
+            index = names.index(item) if isinstance(item, str) and item in names else item
+            if not isinstance(index, int) or not 0 <= index < len(names):
+                raise ValueError(f"landmarks: {item!r} is not in schema {self.name!r}; it has {names}")
+            chosen.append(index)
+        if len(set(chosen)) != len(chosen) or not chosen:
+            raise ValueError(f"landmarks: name at least one landmark and none twice, got {list(landmarks)}")
+        return chosen
+
     @classmethod
     def from_dict(cls, data: dict[str, Any], where: str = "schema") -> LandmarkSchema:
         """Build a schema from a JSON object; unknown or missing keys are named with ``where``."""

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.id_lists import read_ids
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_io import read_image
-from mmlandmark.datasets.records import read_ids
 from mmlandmark.datasets.releases import (
     Aariz,
     ClDetection2023,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmlandmark.datasets.records import deal_parts
+from mmlandmark.datasets.folds import deal_parts
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.files import safe_name
 from mmlandmark.utils.shipped import config_root

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmlandmark.datasets.records import read_ids
+from mmlandmark.datasets.id_lists import read_ids
 from mmlandmark.utils.shipped import config_root, shipped_file
 
 

@@ -37,11 +37,12 @@ class DigitalHandAtlas(LandmarkDataset):
 
     def fold_folder(self) -> Path | None:
         """Return the folder of published folds; they lie beside the annotations."""
-        return None if self.fold_dir is None else self._setup() / self.fold_dir
+        folder = self.selection.fold_dir
+        return None if folder is None else self._setup() / folder
 
     def load_records(self) -> list[dict[str, Any]]:
         """Read all rows."""
-        if self.split is not None and self.fold is None:
+        if self.selection.split is not None and self.selection.fold is None:
             raise ValueError(
                 "DigitalHandAtlas: splits belong to folds; give fold=1, 2 or 3 with split='train' or 'test'"
             )

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlandmark.datasets.records import deal_folds
+from mmlandmark.datasets.folds import deal_folds
 from mmlandmark.datasets.releases import Isbi2015Cephalogram
 from test_datasets.test_releases.release_files import ids, image, text
 
