@@ -1,5 +1,5 @@
 // ewc_loss on a GPU: one read of the prediction and one write of the gradient, then a sum over the tiles.
-#include "../common/ewc.h"
+#include "../common/ewc_loss.h"
 #include "../common/peak_shape.h"
 #include "tiles.cuh"
 

@@ -6,7 +6,7 @@
 
 #include "../common/layout.h"
 #include "../common/peak_shape.h"
-#include "../common/refine.h"
+#include "../common/refined_peak.h"
 
 #if defined(MMLANDMARK_CUDA_SHIM)
 #include MMLANDMARK_CUDA_SHIM

@@ -8,8 +8,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from mmlandmark.ops.backend import check_maps, sum_type
-from mmlandmark.ops.soft_argmax import peak
+from mmlandmark.ops.arguments import check_maps, sum_type
+from mmlandmark.ops.refined_peak import peak
 
 
 def blob_centroid(heatmaps: Tensor, threshold: float = 0.95) -> Tensor:

@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from mmlandmark.ops.backend import backend, check_maps, checked_mask, checked_sigma, is_native, sum_type
+from mmlandmark.ops.arguments import check_maps, checked_mask, checked_sigma, sum_type
+from mmlandmark.ops.backend import backend, is_native
 from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap
 
 REDUCTIONS = ("mean", "sum", "none")

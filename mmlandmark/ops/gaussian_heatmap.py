@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmlandmark.ops.backend import backend, checked_mask, checked_sigma, is_native, sum_type
+from mmlandmark.ops.arguments import checked_mask, checked_sigma, sum_type
+from mmlandmark.ops.backend import backend, is_native
 
 NATIVE_SHAPES = ("gaussian", "laplace", "disc")  # in the order of csrc/common/peak_shape.h
 SHAPES = (*NATIVE_SHAPES, "laplace_l2", "side_gaussian")

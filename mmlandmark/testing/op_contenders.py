@@ -19,7 +19,7 @@ from mmlandmark.models.losses import EWCLoss
 from mmlandmark.ops import ewc_loss, gaussian_heatmap, refined_peak, soft_argmax
 from mmlandmark.ops.backend import using_reference
 from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap_reference
-from mmlandmark.ops.soft_argmax import refined_peak_reference
+from mmlandmark.ops.refined_peak import refined_peak_reference
 
 Calls = dict[str, Callable[[], object]]
 OURS = "mmlandmark"

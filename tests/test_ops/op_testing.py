@@ -49,6 +49,11 @@ def points_of(shape: tuple[int, ...], dtype=torch.float64, device="cpu", seed: i
     return (points * (size + 4) - 2).to(device, dtype)
 
 
+def features_of(shape, count, dtype=torch.float64, device="cpu"):
+    """Return maps of features (d, *S)."""
+    return maps_of((count, 1, *shape[2:]), dtype, device, seed=9)[:, 0]
+
+
 def laid_out(maps: Tensor, layout: str) -> Tensor:
     """Return equal maps that lie otherwise in memory."""
     if layout == "channels_last":

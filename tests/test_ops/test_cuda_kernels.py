@@ -16,11 +16,9 @@ import torch
 
 from mmlandmark.ops.ewc_loss import ewc_loss_reference
 from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap_reference
-from mmlandmark.ops.soft_argmax import (
-    refined_peak_reference,
-    region_distance_reference,
-    spatial_expectation_reference,
-)
+from mmlandmark.ops.refined_peak import refined_peak_reference
+from mmlandmark.ops.region_distance import region_distance_reference
+from mmlandmark.ops.soft_argmax import spatial_expectation_reference
 from test_ops.op_testing import TOLERANCES, laid_out, maps_of, points_of
 
 SHIM = Path(__file__).parent / "cuda_shim"

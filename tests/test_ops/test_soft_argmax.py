@@ -1,39 +1,24 @@
-"""Decoders against references, and published values."""
+"""Expectations of coordinates and features against references, and published values."""
+
+from __future__ import annotations
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlandmark.ops import (
-    backend,
-    gaussian_heatmap,
-    local_centroid,
-    local_window,
-    peak,
-    quadratic_peak,
-    refined_peak,
-    region_distance,
-    soft_argmax,
-    spatial_expectation,
-)
-from mmlandmark.ops.soft_argmax import (
-    MODES,
-    refined_peak_reference,
-    region_distance_reference,
-    spatial_expectation_reference,
-)
+from mmlandmark.ops import backend, gaussian_heatmap, soft_argmax, spatial_expectation
+from mmlandmark.ops.soft_argmax import MODES, spatial_expectation_reference
 from test_ops.op_testing import (
     DEVICES,
     LAYOUTS,
     SHAPES,
-    SUM_TOLERANCE,
     TOLERANCES,
+    features_of,
     laid_out,
     maps_of,
     needs_native,
     opcheck,
-    points_of,
     threads,
 )
 
@@ -66,57 +51,8 @@ def test_soft_argmax_of_a_wide_map_is_no_decoder():
     torch.testing.assert_close(found, torch.tensor([270.13, 358.39], dtype=torch.float64), atol=0.005, rtol=0)
 
 
-def test_peak_is_the_first_maximum():
-    maps = torch.zeros(1, 2, 3, 4)
-    maps[0, 0, 1, 2] = maps[0, 0, 2, 3] = 5.0
-    position, value = peak(maps)
-    assert position.tolist() == [[[2, 1], [0, 0]]]
-    assert value.tolist() == [[5.0, 0.0]]
-
-
-def test_window_marks_what_lies_outside():
-    maps = torch.arange(12.0).view(1, 1, 3, 4)
-    values, inside = local_window(maps, torch.tensor([[[0, 1]]]), 1)
-    assert values[0, 0].tolist() == [[0, 0, 1], [4, 4, 5], [8, 8, 9]]
-    assert inside[0, 0].tolist() == [[False, True, True]] * 3
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_refinement_finds_the_centre_between_pixels(dims):
-    torch.manual_seed(2)
-    size = (30, 34, 38)[-dims:]
-    points = torch.rand(4, 5, dims, dtype=torch.float64) * 10 + 10
-    maps = gaussian_heatmap(points, size, 1.5)
-    exact = quadratic_peak(maps, log=True)
-    torch.testing.assert_close(exact, points, atol=1e-9, rtol=0)
-    smoothed = quadratic_peak(maps, log=True, smooth=1.5)
-    torch.testing.assert_close(smoothed, points, atol=0.02, rtol=0)
-    plain = (points - peak(maps)[0]).norm(dim=-1).mean()
-    assert (quadratic_peak(maps) - points).norm(dim=-1).mean() < 0.3 * plain
-    assert (local_centroid(maps, 5) - points).norm(dim=-1).max() < 0.05
-
-
-@pytest.mark.parametrize("point", [(0.0, 0.0), (9.0, 0.0), (0.0, 7.0)])
-def test_a_peak_on_the_border_stays_there(point):
-    maps = gaussian_heatmap(torch.tensor([[point]]), (8, 10), 1.5)
-    for decoded in (quadratic_peak(maps), quadratic_peak(maps, log=True), local_centroid(maps, 3)):
-        torch.testing.assert_close(decoded[0, 0], torch.tensor(point))
-
-
-def test_a_flat_map_is_decoded_without_nan():
-    maps = torch.zeros(1, 1, 6, 6)
-    for decoded in (
-        quadratic_peak(maps),
-        quadratic_peak(maps, log=True),
-        local_centroid(maps, 2),
-        soft_argmax(maps),
-    ):
-        assert torch.isfinite(decoded).all()
-
-
-def features_of(shape, count, dtype=torch.float64, device="cpu"):
-    """Return maps of features (d, *S)."""
-    return maps_of((count, 1, *shape[2:]), dtype, device, seed=9)[:, 0]
+def test_a_flat_map_has_its_expectation_in_the_middle():
+    assert soft_argmax(torch.zeros(1, 1, 6, 6)).tolist() == [[[2.5, 2.5]]]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -153,7 +89,7 @@ def test_memory_layout_makes_no_difference(shape, layout):
     maps = laid_out(maps_of(shape).abs(), layout)
     plain = maps.clone(memory_format=torch.contiguous_format).requires_grad_()
     maps.requires_grad_()
-    features, centers = features_of(shape, 2), points_of(shape)
+    features = features_of(shape, 2)
     # PyTorch's own sums depend on the layout; the native ones have the same bits.
     exact = backend().name == "native"
     tolerance = dict(rtol=0, atol=0) if exact else dict(rtol=1e-12, atol=1e-12)
@@ -161,14 +97,11 @@ def test_memory_layout_makes_no_difference(shape, layout):
         lambda m: soft_argmax(m, 3.0),
         lambda m: soft_argmax(m, 3.0, "sigmoid"),
         lambda m: spatial_expectation(m, features),
-        lambda m: region_distance(m, centers),
     ):
         found, expected = call(maps), call(plain)
         torch.testing.assert_close(found, expected, **tolerance)
         slopes = torch.autograd.grad(found.sum(), maps)[0], torch.autograd.grad(expected.sum(), plain)[0]
         torch.testing.assert_close(*slopes, **tolerance)
-    for one, other in zip(refined_peak(maps, "centroid", 2), refined_peak(plain, "centroid", 2), strict=True):
-        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -215,83 +148,7 @@ def test_soft_argmax_moves_with_its_map(dx, dy, beta):
 @given(st.permutations(range(6)))
 def test_order_of_maps_is_the_order_of_points(order):
     maps = maps_of((1, 6, 9, 8))
-    for call in (soft_argmax, lambda m: local_centroid(m, 2), lambda m: quadratic_peak(m)):
-        assert torch.equal(call(maps[:, order]), call(maps)[:, order])
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", list(TOLERANCES))
-@pytest.mark.parametrize("shape", SHAPES)
-def test_distance_equals_the_twin(shape, dtype, device):
-    work = torch.promote_types(dtype, torch.float32)
-    maps = (maps_of(shape, dtype, device).abs() + 0.1).requires_grad_()
-    centers = (points_of(shape, work, device) / 2).requires_grad_()
-    spacing = [0.5, 2.0, 1.5][: len(shape) - 2]
-    exact = [t.detach().double().requires_grad_() for t in (maps, centers)]
-    expected = region_distance_reference(*exact, spacing)
-    found = region_distance(maps, centers, spacing)
-    assert found.dtype == work
-    torch.testing.assert_close(found.double(), expected, **SUM_TOLERANCE)
-    upstream = torch.rand(found.shape, dtype=work).to(device)
-    found = torch.autograd.grad((found * upstream).sum(), (maps, centers))
-    slow = torch.autograd.grad((expected * upstream.double()).sum(), exact)
-    torch.testing.assert_close(found[0].double(), slow[0], **TOLERANCES[dtype])
-    torch.testing.assert_close(found[1].double(), slow[1], rtol=1e-3, atol=1e-4)
-
-
-def test_gradcheck_of_distance():
-    for shape in ((2, 2, 3, 11), (1, 2, 2, 3, 9)):
-        maps = (maps_of(shape).abs() + 0.1).requires_grad_()
-        centers = (points_of(shape) + 0.37).requires_grad_()
-        spacing = [0.5, 2.0, 1.5][: len(shape) - 2]
-        assert torch.autograd.gradcheck(lambda m, c, s=spacing: region_distance(m, c, s), (maps, centers))
-
-
-def test_distance_on_the_centre_has_a_finite_gradient():
-    maps = torch.ones(1, 1, 3, 3, requires_grad=True)
-    centers = torch.ones(1, 1, 2, requires_grad=True)
-    slopes = torch.autograd.grad(region_distance(maps, centers).sum(), (maps, centers))
-    assert torch.isfinite(slopes[0]).all()
-    torch.testing.assert_close(slopes[1], torch.zeros(1, 1, 2))
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", list(TOLERANCES))
-@pytest.mark.parametrize(
-    ("method", "radius", "smooth"),
-    [("none", 0, 0), ("centroid", 1, 0), ("centroid", 4, 0), ("quadratic", 0, 0), ("log_quadratic", 0, 0),
-     ("quadratic", 0, 1.2), ("log_quadratic", 0, 1.5)],
-)  # fmt: skip
-@pytest.mark.parametrize("shape", SHAPES)
-def test_refined_peak_equals_the_twin(shape, method, radius, smooth, dtype, device):
-    noise = maps_of(shape, device=device).abs() * 0.05
-    drawn = gaussian_heatmap(points_of(shape, device=device), shape[2:], 1.7) + noise
-    for maps in (drawn.to(dtype), noise.to(dtype)):
-        found = refined_peak(maps, method, radius, smooth)
-        expected = refined_peak_reference(maps, method, radius, smooth)
-        assert torch.equal(found[1], expected[1])
-        assert torch.equal(found[2], expected[2])
-        # In float32 a fit to noise is ill-conditioned; what counts is that both agree in float64.
-        tolerance = 1e-9 if dtype == torch.float64 else 2e-2
-        torch.testing.assert_close(found[0], expected[0], rtol=0, atol=tolerance)
-
-
-def test_the_first_of_equal_maxima_and_the_first_nan_is_found():
-    maps = torch.zeros(1, 3, 90, 700)
-    maps[0, 0, 80, 650] = maps[0, 0, 20, 3] = maps[0, 0, 20, 600] = 1.0
-    maps[0, 1] = -float("inf")
-    maps[0, 2, 40, 7] = float("inf")
-    maps[0, 2, 50, 8] = maps[0, 2, 60, 9] = float("nan")
-    _, pixels, values = refined_peak(maps)
-    assert pixels.tolist() == [[[3, 20], [0, 0], [8, 50]]]
-    assert values[0, 0] == 1
-    assert values[0, 1] == -float("inf")
-    assert values[0, 2].isnan()
-
-
-def test_refinement_has_a_gradient_where_one_is_asked_for():
-    maps = (gaussian_heatmap(torch.tensor([[[4.3, 5.8]]]).double(), (12, 12), 2.0)).requires_grad_()
-    assert torch.autograd.gradcheck(lambda m: local_centroid(m, 2), maps)
+    assert torch.equal(soft_argmax(maps[:, order]), soft_argmax(maps)[:, order])
 
 
 @pytest.mark.parametrize(
@@ -306,10 +163,6 @@ def test_refinement_has_a_gradient_where_one_is_asked_for():
             lambda m: spatial_expectation(m, torch.zeros(1, 4, 5, requires_grad=True)),
             "features are constants",
         ),
-        (lambda m: region_distance(m, m[..., 0, :3]), r"centers must be \(2, 3, 2\), got \(2, 3, 3\)"),
-        (lambda m: region_distance(m, m[..., 0, :2], [1.0]), "spacing must have 2 entries"),
-        (lambda m: refined_peak(m, "newton"), "method must be one of"),
-        (lambda m: refined_peak(m, "centroid", -1), "must not be negative"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -323,21 +176,17 @@ def test_empty_batch():
     assert found.shape == (0, 3, 2)
     found.sum().backward()
     assert maps.grad.shape == maps.shape
-    assert [t.shape for t in refined_peak(maps.detach(), "centroid", 1)] == [(0, 3, 2), (0, 3, 2), (0, 3)]
-    assert region_distance(maps, torch.zeros(0, 3, 2)).shape == (0, 3)
 
 
 @needs_native
 def test_bits_do_not_depend_on_the_number_of_threads():
     shape = (1, 3, 401, 257)
     maps = maps_of(shape, torch.float32).abs().requires_grad_()
-    features, centers = features_of(shape, 2, torch.float32), points_of(shape, torch.float32)
+    features = features_of(shape, 2, torch.float32)
     for call in (
         lambda: soft_argmax(maps, 3.0),
         lambda: soft_argmax(maps, 3.0, "sigmoid"),
         lambda: spatial_expectation(maps, features),
-        lambda: region_distance(maps, centers),
-        lambda: local_centroid(maps.detach(), 3) + 0 * maps.sum(),
     ):
         results = []
         for count in (1, 2, 5):
@@ -353,28 +202,20 @@ def test_bits_do_not_depend_on_the_number_of_threads():
 @pytest.mark.parametrize("shape", [(2, 3, 4, 9), (1, 2, 3, 4, 5)])
 def test_registration(shape):
     maps = maps_of(shape).abs().requires_grad_()
-    centers, features = points_of(shape).requires_grad_(), features_of(shape, 2)
-    spacing = [1.0] * (len(shape) - 2)
+    features = features_of(shape, 2)
     for sigmoid in (False, True):
         opcheck(ops.spatial_expectation.default, maps, None, 2.0, sigmoid)
         opcheck(ops.spatial_expectation.default, maps, features, 2.0, sigmoid)
-    opcheck(ops.region_distance.default, maps, centers, spacing)
-    opcheck(ops.refined_peak.default, maps.detach(), 1, 2, 0.0)
 
 
 @pytest.mark.parametrize("compiler", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_compiled_in_one_graph(compiler):
     maps = maps_of((2, 3, 8, 33), torch.float32).requires_grad_()
-    features, centers = features_of((2, 3, 8, 33), 2, torch.float32), torch.full((2, 3, 2), 3.3)
+    features = features_of((2, 3, 8, 33), 2, torch.float32)
 
     def everything(maps):
         weights = maps * 1.5
-        return (
-            soft_argmax(weights, 4.0).sum()
-            + spatial_expectation(weights, features, 1.0, "sigmoid").sum()
-            + region_distance(weights.exp(), centers).sum()
-            + refined_peak(weights.detach(), "centroid", 2)[0].sum()
-        )
+        return soft_argmax(weights, 4.0).sum() + spatial_expectation(weights, features, 1.0, "sigmoid").sum()
 
     torch._dynamo.reset()
     found, expected = torch.compile(everything, fullgraph=True, backend=compiler)(maps), everything(maps)

@@ -1,7 +1,7 @@
 // Exponential Weighted Center error of rows of one map, and its slope, from one read of the map.
 #pragma once
 
-#include "../../common/ewc.h"
+#include "../../common/ewc_loss.h"
 #include "lanes.h"
 
 namespace mmlandmark {

@@ -1,6 +1,8 @@
 // The CUDA kernels behind plain C functions, for ctypes; with SHIM_MAIN a program that runs them all once.
 #include "../../../csrc/cuda/ewc_loss.cu"
 #include "../../../csrc/cuda/gaussian_heatmap.cu"
+#include "../../../csrc/cuda/refined_peak.cu"
+#include "../../../csrc/cuda/region_distance.cu"
 #include "../../../csrc/cuda/soft_argmax.cu"
 
 using namespace mmlandmark;

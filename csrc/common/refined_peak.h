@@ -7,7 +7,7 @@
 
 namespace mmlandmark {
 
-// Numbered as in mmlandmark/ops/soft_argmax.py.
+// Numbered as in mmlandmark/ops/refined_peak.py.
 enum class Refinement : int { kNone = 0, kCentroid = 1, kQuadratic = 2, kLogQuadratic = 3 };
 
 struct PeakFrame {
