@@ -13,10 +13,10 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark import registry
-from mmlandmark.engine import mmengine_cures
 from mmlandmark.engine.config_arguments import wrong_arguments
 from mmlandmark.engine.config_data import read_config_of_run
 from mmlandmark.engine.console import hushed
+from mmlandmark.engine.mmengine_cures import config_scope
 from mmlandmark.engine.trust import SUFFIXES, check_names, read_data_config
 from mmlandmark.utils.config_hash import KNOWN_KEYS
 from mmlandmark.utils.dataset_tree import leaf_configs
@@ -37,7 +37,6 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         FileNotFoundError: The file or one of its bases does not exist.
         ConfigError: It does not parse, or a key looks like a slip of a known one.
     """
-    mmengine_cures.install()
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"config {path} does not exist")
@@ -47,7 +46,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         else:
             if str(path.parent.resolve()) not in sys.path:  # for modules a config imports from beside itself
                 sys.path.append(str(path.parent.resolve()))
-            with hushed():
+            with hushed(), config_scope:
                 config = Config.fromfile(str(path))
     except FileNotFoundError:
         raise

@@ -19,12 +19,13 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner import runner as _mmengine_runner
 from torch import nn
 
-from mmlandmark.engine import console, mmengine_cures
+from mmlandmark.engine import console
 from mmlandmark.engine.compilation import compile_networks
 from mmlandmark.engine.config import ConfigError
 from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.data_checks import check_checkpoint
 from mmlandmark.engine.inputs import inputs_of, trained_on
+from mmlandmark.engine.mmengine_cures import applied
 from mmlandmark.engine.optim_wrapper import precision_of
 from mmlandmark.engine.resuming import changes_since, check_resumable, restore_optimizer, restore_schedules
 from mmlandmark.engine.run_folder import (
@@ -44,8 +45,6 @@ from mmlandmark.utils.checkpoint import (
     save_checkpoint,
 )
 from mmlandmark.utils.host_memory import keep_freed_memory
-
-mmengine_cures.install()
 
 
 class UnfinishedRun(RuntimeError):
@@ -83,12 +82,17 @@ class LandmarkRunner(Runner):
     Differences to :class:`mmengine.runner.Runner`: checkpoints are written atomically and must fit the
     model they are loaded into (``load_strict=False`` in the config allows a partial start for
     fine-tuning); model and data must agree on the number of landmarks before the first batch; several
-    processes work without a GPU.
+    processes work without a GPU. What it changes in MMEngine, see :mod:`mmlandmark.engine.mmengine_cures`, it
+    changes while it is built and while it runs.
     """
 
     unfinished = False  # set by what ends a run before its end
     inputs: dict[str, Any] = {}  # what it is made of beside its config, for the checkpoint's meta
     resumed: TrainingState | None = None  # what the checkpoint said that this run goes on from
+
+    @applied
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Start gloo where MMEngine would ask for CUDA, then do as MMEngine does.
@@ -161,6 +165,7 @@ class LandmarkRunner(Runner):
             scheduler = [_spanning(config, self.max_epochs, self.max_iters) for config in configs]
         return super().build_param_scheduler(scheduler)
 
+    @applied
     def train(self) -> nn.Module:
         """Check data against the model, then train.
 
@@ -199,11 +204,13 @@ class LandmarkRunner(Runner):
             return f"stopped before the first checkpoint of {self.work_dir}: start again"
         return f"stopped: {self.work_dir} goes on from {latest.name} with --resume"
 
+    @applied
     def test(self) -> dict:
         """Check data against the model, then test."""
         console.begin(self, "test")
         return super().test()
 
+    @applied
     def val(self) -> dict:
         """Check data against the model, then validate."""
         console.begin(self, "val")
@@ -213,6 +220,7 @@ class LandmarkRunner(Runner):
         """Compile the networks, whichever step MMEngine means."""
         compile_networks(self)
 
+    @applied
     def load_checkpoint(
         self,
         filename: str,

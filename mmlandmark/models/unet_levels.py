@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlandmark.models.base_module import BaseModule
 from mmlandmark.models.blocks import conv_block, norm_of_dims
 from mmlandmark.models.recompute import run
 

@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from mmengine.logging import print_log
-from mmengine.model import BaseModule, initialize
+from mmengine.model import initialize
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmlandmark.models.base_module import BaseModule
 from mmlandmark.models.recompute import run
 from mmlandmark.utils.checkpoint import check_state_dict, load_weights
 

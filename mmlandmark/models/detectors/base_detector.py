@@ -15,6 +15,7 @@ from mmlandmark.models.detectors.augmented_views import checked_views, view_matr
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample, apply_matrix, invert_matrix
+from mmlandmark.utils.safe_loading import safe_loading
 
 
 class BaseDetector(BaseModel):
@@ -37,6 +38,7 @@ class BaseDetector(BaseModel):
 
     head: BaseHeatmapHead
     training_parts: tuple[str, ...] = ()
+    init_weights = safe_loading(BaseModel.init_weights)
 
     def __init__(
         self,

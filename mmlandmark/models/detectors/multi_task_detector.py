@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.model import BaseModule, ModuleDict
+from mmengine.model import ModuleDict
 from torch import Tensor
 
+from mmlandmark.models.base_module import BaseModule
 from mmlandmark.models.detectors.base_detector import to_memory_format
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
 from mmlandmark.models.heads import BaseHeatmapHead

@@ -6,10 +6,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmlandmark.codecs import HeatmapTarget
+from mmlandmark.models.base_module import BaseModule
 from mmlandmark.registry import CODECS, MODELS
 from mmlandmark.structures import LandmarkDataSample
 

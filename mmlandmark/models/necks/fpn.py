@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlandmark.models.base_module import BaseModule
 from mmlandmark.models.blocks import start_as_pytorch, upsample
 from mmlandmark.registry import MODELS
 

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlandmark.models.base_module import BaseModule
 from mmlandmark.models.blocks import BATCH_NORM, RELU, conv_block, start_as_pytorch, upsample
 from mmlandmark.registry import MODELS
 
