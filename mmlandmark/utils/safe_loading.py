@@ -7,7 +7,7 @@ other network. Both are process-wide tables, so they are changed only inside ``w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,11 @@ def _load_from_http(filename: str, map_location: Any = None, **_: Any) -> dict:
 
 # MMEngine logs the part of the name behind "load_from_".
 _load_from_local.__name__, _load_from_http.__name__ = "load_from_local", "load_from_http"
-_LOADERS = {"": _load_from_local, "http://": _load_from_http, "https://": _load_from_http}
+_LOADERS: dict[str, Callable[..., dict]] = {
+    "": _load_from_local,
+    "http://": _load_from_http,
+    "https://": _load_from_http,
+}
 
 
 class StrictPretrainedInit(PretrainedInit):
