@@ -69,8 +69,8 @@ def save_augmentation(path: Path, height: int) -> Path:
 
     size = (height, height * 4 // 5)
     steps: list[dict[str, Any]] = [
-        dict(type="RandomAffine", rotation=15, scale=0.15, shift=height / 12),
-        dict(type="RandomElastic", amplitude=height / 30, cells=3),
+        dict(type="RandomAffine", rotation=15, scale=0.15, shift=5 / 48),
+        dict(type="RandomElastic", amplitude=1 / 24, cells=3),
         dict(type="RandomGamma", gamma=(0.5, 2.0)),
     ]
     pictures = []

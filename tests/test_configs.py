@@ -59,7 +59,7 @@ def leaves(dataset: dict) -> list[dict]:
 
 
 def smaller(pipeline: list[dict]) -> list[dict]:
-    """Return a pipeline whose lengths are a quarter, though no size below what a deep network needs."""
+    """Return a pipeline whose sizes are a quarter, though none is smaller than a deep network needs."""
     return [
         dict(step)
         | (
@@ -67,7 +67,6 @@ def smaller(pipeline: list[dict]) -> list[dict]:
             if isinstance(step.get("size"), list | tuple)
             else {}
         )
-        | ({"amplitude": step["amplitude"] / SHRINK} if "amplitude" in step else {})
         for step in pipeline
         if step["type"] != "TakeHalf"  # a phantom is no half
     ]

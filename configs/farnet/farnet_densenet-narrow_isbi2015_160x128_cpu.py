@@ -1,23 +1,18 @@
-_base_ = ["./farnet_densenet-narrow_isbi2015_320x256_cpu.py"]
-
-# So small that a regression loss gets the steps it needs; what the ablations are trained with.
-load = [dict(type="LoadImage", size=(320, 256), channels=1), dict(type="Resize", size=(160, 128))]
-train_pipeline = [
-    *load,
-    dict(type="RandomAffine", rotation=10, scale=0.1, shift=10),
-    dict(type="Resample"),
-    dict(type="RandomGamma", gamma=(0.74, 1.35)),
-    dict(type="RandomBrightnessContrast", brightness=0.1, contrast=0.15),
-    dict(type="PackInputs"),
+_base_ = [
+    "../_base_/default_runtime.py",
+    "../_base_/datasets/isbi2015.py",
+    "../_base_/models/farnet_narrow.py",
+    "../_base_/schedules/adamw_onecycle.py",
 ]
-test_pipeline = [*load, dict(type="Resample"), dict(type="PackInputs")]
 
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+# Small enough that a regression loss gets the steps it needs; the ablations train with it.
+load = [dict(type="LoadImage", size=(320, 256), channels=1), dict(type="Resize", size=(160, 128))]
+train_dataloader = dict(dataset=dict(pipeline=[*load, *_base_.augmented]))
+val_dataloader = dict(dataset=dict(pipeline=[*load, *_base_.plain]))
+test_dataloader = val_dataloader
+
 model = dict(head=dict(codec=dict(sigma=2)))
 train_cfg = dict(max_epochs=24, val_interval=12)
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
-param_scheduler = [
-    dict(type="OneCycleLR", eta_max=4e-3, pct_start=0.2, by_epoch=True, convert_to_iter_based=True)
-]
+param_scheduler = [dict(_base_.one_cycle, eta_max=4e-3)]
+custom_hooks = [_base_.ema]

@@ -1,6 +1,6 @@
 _base_ = [
     "../_base_/default_runtime.py",
-    "../_base_/datasets/hand_atlas_512x512.py",
+    "../_base_/datasets/hand_atlas.py",
     "../_base_/models/farnet.py",
     "../_base_/schedules/adam_multistep.py",
 ]

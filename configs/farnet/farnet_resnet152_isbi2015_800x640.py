@@ -1,10 +1,3 @@
 _base_ = ["./farnet_densenet121_isbi2015_800x640.py"]
 
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="ResNet",
-        depth=152,
-        init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet152"),
-    ),
-)
+model = _base_.resnet152

@@ -1,14 +1,4 @@
 _base_ = ["./farnet_densenet121_spine_1024x512.py"]
 
-# The features are refined by the first block instead of the image, and it takes longer (section 4.3).
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="VGG",
-        depth=19,
-        init_cfg=dict(type="Pretrained", checkpoint="torchvision://vgg19"),
-    ),
-    neck=dict(guide=True),
-)
-train_cfg = dict(max_epochs=900)
-param_scheduler = [dict(type="MultiStepLR", milestones=[600], gamma=0.1, by_epoch=True)]
+model = _base_.vgg19
+train_cfg, param_scheduler = _base_.three_times_as_long

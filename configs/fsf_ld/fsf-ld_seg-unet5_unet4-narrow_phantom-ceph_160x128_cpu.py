@@ -1,6 +1,6 @@
 _base_ = [
     "../_base_/default_runtime.py",
-    "../_base_/datasets/phantom_ceph_160x128.py",
+    "../_base_/datasets/phantom_ceph.py",
     "../_base_/models/fsf_ld_narrow.py",
     "../_base_/schedules/adamw_onecycle.py",
 ]
@@ -8,9 +8,7 @@ _base_ = [
 # Both stages in some minutes of a CPU, without data.
 train_dataloader = dict(batch_size=2)
 optim_wrapper = dict(dtype="float32", optimizer=dict(lr=4e-3))
-param_scheduler = [
-    dict(type="OneCycleLR", eta_max=4e-3, pct_start=0.2, by_epoch=True, convert_to_iter_based=True)
-]
+param_scheduler = [dict(_base_.one_cycle, eta_max=4e-3)]
 train_cfg = dict(max_epochs=12, val_interval=12)
 stages = [
     dict(name="teacher", model=_base_.seg_unet5),

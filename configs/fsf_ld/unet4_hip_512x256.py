@@ -1,6 +1,6 @@
 _base_ = [
     "../_base_/default_runtime.py",
-    "../_base_/datasets/hip_512x256.py",
+    "../_base_/datasets/hip.py",
     "../_base_/models/fsf_ld.py",
     "../_base_/schedules/adam_200epochs.py",
 ]

@@ -1,6 +1,6 @@
 _base_ = [
     "../_base_/default_runtime.py",
-    "../_base_/datasets/spine_aasce2019_1024x512.py",
+    "../_base_/datasets/spine_aasce2019.py",
     "../_base_/models/unet_laplace.py",
     "../_base_/schedules/adam_800epochs.py",
 ]

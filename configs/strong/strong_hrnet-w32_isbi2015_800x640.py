@@ -1,6 +1,6 @@
 _base_ = ["./strong_farnet-densenet121_isbi2015_800x640.py"]
 
-# HRNet in place of FARNet's network, its four resolutions in one map at full size. Needs a GPU.
+# HRNet in place of FARNet's network; its four resolutions are merged into maps of full size. Needs a GPU.
 model = dict(
     backbone=dict(
         _delete_=True,

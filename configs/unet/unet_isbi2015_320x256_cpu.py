@@ -1,11 +1,11 @@
 _base_ = [
     "../_base_/default_runtime.py",
-    "../_base_/datasets/isbi2015_320x256.py",
+    "../_base_/datasets/isbi2015.py",
     "../_base_/models/unet6.py",
     "../_base_/schedules/adamw_onecycle.py",
 ]
 
-# Three small U-Nets, which learn both annotators apart; see configs/unet/README.md.
+# Three small U-Nets; each learns the two annotators separately, see configs/unet/README.md.
 model = dict(
     type="EnsembleDetector",
     members=3,
@@ -15,16 +15,5 @@ model = dict(
 train_cfg = dict(max_epochs=16, val_interval=8)
 optim_wrapper = dict(optimizer=dict(lr=4e-3, weight_decay=0.05))
 # Ends at a fifth of the peak (the first rate is a 25th of it): annealing to zero overfits on 150 films.
-param_scheduler = [
-    dict(
-        type="OneCycleLR",
-        eta_max=4e-3,
-        pct_start=0.2,
-        final_div_factor=0.2,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    )
-]
-custom_hooks = [
-    dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.01, gamma=10, update_buffers=True),
-]
+param_scheduler = [dict(_base_.one_cycle, eta_max=4e-3, final_div_factor=0.2)]
+custom_hooks = [_base_.ema]

@@ -25,7 +25,7 @@ def phantom_dataloader(
     """
     pipeline: list[dict] = [dict(type="LoadImage")]
     if train:
-        pipeline.append(dict(type="RandomAffine", rotation=5, scale=0.05, shift=2))
+        pipeline.append(dict(type="RandomAffine", rotation=5, scale=0.05, shift=0.03))
     pipeline += [dict(type="Resize", size=size), dict(type="Resample"), dict(type="PackInputs")]
     return dict(
         batch_size=batch_size,

@@ -15,7 +15,7 @@ import pytest
 TOOL = Path(__file__).parents[2] / "tools" / "browse_dataset.py"
 CONFIG = """
 load = [dict(type="LoadImage"), dict(type="Resize", size=(96, 72))]
-augment = [dict(type="RandomAffine", rotation=20, scale=0.1, shift=5)]
+augment = [dict(type="RandomAffine", rotation=20, scale=0.1, shift=0.07)]
 pack = [dict(type="Resample"), dict(type="PackInputs")]
 dataset = dict(type="PhantomDataset", kind="ceph", num_samples=5, size=(96, 72))
 train_dataloader = dict(dataset=dict(dataset, missing=0.2, pipeline=[*load, *augment, *pack]))

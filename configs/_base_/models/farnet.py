@@ -23,3 +23,29 @@ model = dict(
         loss=dict(type="EWCLoss", alpha=40),
     ),
 )
+# The other backbones of the paper.
+densenet169 = dict(backbone=dict(depth=169, init_cfg=dict(checkpoint="torchvision://densenet169")))
+resnet101, resnet152 = (
+    dict(
+        backbone=dict(
+            _delete_=True,
+            type="ResNet",
+            depth=depth,
+            init_cfg=dict(type="Pretrained", checkpoint=f"torchvision://resnet{depth}"),
+        )
+    )
+    for depth in (101, 152)
+)
+# VGG's first block guides the refinement instead of the image (section 4.3).
+vgg16, vgg19 = (
+    dict(
+        backbone=dict(
+            _delete_=True,
+            type="VGG",
+            depth=depth,
+            init_cfg=dict(type="Pretrained", checkpoint=f"torchvision://vgg{depth}"),
+        ),
+        neck=dict(guide=True),
+    )
+    for depth in (16, 19)
+)

@@ -82,6 +82,20 @@ def checked_range(value: float | Sequence[float], name: str, low: float = 0.0) -
     return float(pair[0]), float(pair[1])
 
 
+def checked_fraction(value: float | Sequence[float], name: str) -> float | Sequence[float]:
+    """Return one or several lengths given as fractions of the shorter side of the frame.
+
+    Raises:
+        ValueError: One is not in [0, 1), as where pixels were given.
+    """
+    if not (np.min(value) >= 0 and np.max(value) < 1):
+        raise ValueError(
+            f"{name} must be a fraction of the shorter side of the frame, in [0, 1), got {value!r}; "
+            "for 20 pixels of a frame of (320, 256) give 20 / 256"
+        )
+    return value
+
+
 def checked_dims(values: Sequence, size: Sequence[int], transform: object) -> None:
     """Raise ValueError unless ``values`` has one entry per axis of a frame of ``size`` (*S)."""
     if len(values) != len(size):
@@ -89,6 +103,11 @@ def checked_dims(values: Sequence, size: Sequence[int], transform: object) -> No
             f"{type(transform).__name__}: {len(values)} values {tuple(values)} do not fit an image of "
             f"{len(size)} dimensions, {tuple(size)}"
         )
+
+
+def to_pixels(fraction: float | np.ndarray, size: Sequence[int]) -> float | np.ndarray:
+    """Return a length that is a fraction of the shorter side of a frame of ``size`` (*S) in its pixels."""
+    return fraction * min(size)
 
 
 def per_axis(value: float | Sequence[float], dims: int, name: str) -> np.ndarray:

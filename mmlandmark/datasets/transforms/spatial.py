@@ -1,7 +1,8 @@
 """Geometry: every step multiplies one matrix, and ``Resample`` reads the pixels once.
 
-All lengths are pixels of the current frame, the one the pipeline describes where the step stands; sizes
-are (*S), array order. A point outside the final frame stays where the matrix puts it.
+The current frame is the one that the pipeline describes at the position of the step. Sizes are in its pixels,
+(*S), array order. Shifts, margins and amplitudes are fractions of its shorter side, the same along all axes,
+so that they hold for every input size. A point outside the final frame stays where the matrix puts it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from mmcv.transforms import BaseTransform
 from mmlandmark.datasets.transforms.elastic_field import ElasticField
 from mmlandmark.datasets.transforms.frame import (
     checked_dims,
+    checked_fraction,
     checked_prob,
     checked_size,
     frame_size,
@@ -22,6 +24,7 @@ from mmlandmark.datasets.transforms.frame import (
     landmarks_in_frame,
     move_frame,
     per_axis,
+    to_pixels,
     value_range,
 )
 from mmlandmark.datasets.transforms.resampling import (
@@ -155,28 +158,28 @@ class CropAroundLandmarks(BaseTransform):
     A sample without any annotated landmark keeps its frame.
 
     Args:
-        margin: Pixels of the current frame that are left around the landmarks.
-        jitter: Each side of the box moves out or in by up to this many pixels, at random; at most ``margin``,
+        margin: Space left around the landmarks, as a fraction of the shorter side of the current frame.
+        jitter: Each side of the box moves out or in by up to this fraction, at random; at most ``margin``,
             so that no landmark is cut off.
     """
 
-    def __init__(self, margin: float = 20.0, jitter: float = 0.0) -> None:
-        if not 0 <= jitter <= margin:
-            raise ValueError(
-                f"CropAroundLandmarks: 0 <= jitter <= margin is needed, got {jitter} and {margin}"
-            )
-        self.margin, self.jitter = margin, jitter
+    def __init__(self, margin: float = 0.05, jitter: float = 0.0) -> None:
+        self.margin = checked_fraction(margin, "CropAroundLandmarks: margin")
+        self.jitter = checked_fraction(jitter, "CropAroundLandmarks: jitter")
+        if jitter > margin:
+            raise ValueError(f"CropAroundLandmarks: jitter <= margin is needed, got {jitter} and {margin}")
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Crop the frame."""
-        dims = len(frame_size(results, self))
-        draws = results["rng"].uniform(-1, 1, (2, dims)) * self.jitter
+        size = frame_size(results, self)
+        margin = to_pixels(self.margin, size)
+        draws = results["rng"].uniform(-1, 1, (2, len(size))) * to_pixels(self.jitter, size)
         points = landmarks_in_frame(results)
         points = points[np.isfinite(points).all(1)]
         if len(points) == 0:
             return results
-        first = np.floor(points.min(0) - self.margin - draws[0])
-        last = np.ceil(points.max(0) + self.margin + draws[1])
+        first = np.floor(points.min(0) - margin - draws[0])
+        last = np.ceil(points.max(0) + margin + draws[1])
         return _crop(results, first[::-1], (last - first + 1)[::-1].astype(int))
 
 
@@ -252,7 +255,8 @@ class RandomAffine(BaseTransform):
         rotation: Largest angle in degrees, to both sides. In 3D one number for all axes, or three for
             x, y and z. The turn is made in pixels: where they are not square, it shears the anatomy.
         scale: Largest relative change of size: the factor is drawn from [1 - scale, 1 + scale].
-        shift: Largest shift in pixels of the current frame, one number or (D,), (x, y[, z]).
+        shift: Largest shift as a fraction of the shorter side of the current frame, one number for all axes
+            or (D,), (x, y[, z]).
         prob: How often.
     """
 
@@ -265,17 +269,16 @@ class RandomAffine(BaseTransform):
     ) -> None:
         if not 0 <= scale < 1:
             raise ValueError(f"RandomAffine: scale must lie in [0, 1), got {scale!r}")
-        if np.min(rotation) < 0 or np.min(shift) < 0:
-            raise ValueError(
-                f"RandomAffine: rotation and shift must not be negative, got {rotation!r}, {shift!r}"
-            )
-        self.rotation, self.scale, self.shift, self.prob = rotation, scale, shift, checked_prob(prob)
+        if np.min(rotation) < 0:
+            raise ValueError(f"RandomAffine: rotation must not be negative, got {rotation!r}")
+        self.shift = checked_fraction(shift, "RandomAffine: shift")
+        self.rotation, self.scale, self.prob = rotation, scale, checked_prob(prob)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Move the frame or leave it."""
         size = frame_size(results, self)
         dims, rng = len(size), results["rng"]
-        limit = per_axis(self.shift, dims, "RandomAffine: shift")
+        limit = to_pixels(per_axis(self.shift, dims, "RandomAffine: shift"), size)
         limit_angle = per_axis(self.rotation, 3 if dims == 3 else 1, "RandomAffine: rotation")
         if not happens(results, self.prob):
             return results
@@ -299,36 +302,36 @@ class RandomElastic(BaseTransform):
     it a transform for training: results measured against moved landmarks say nothing about the patient.
 
     Args:
-        amplitude: Largest displacement of a lattice point along each axis, in pixels of the current frame.
-            At most 1 / (2 D) of a cell, which makes sure that the image is never folded.
+        amplitude: Largest displacement of a lattice point along each axis, as a fraction of the shorter side
+            of the current frame. At most 1 / (2 D * cells), so that the image is never folded.
         cells: Lattice cells along each axis; fewer bend the image more smoothly.
         prob: How often.
 
     Raises:
-        ValueError: The amplitude is too large for the cells of this frame.
+        ValueError: The amplitude is too large for the cells.
     """
 
     def __init__(self, amplitude: float, cells: int = 4, prob: float = 1.0) -> None:
-        if amplitude < 0 or cells != int(cells) or cells < 1:
-            raise ValueError(
-                f"RandomElastic: amplitude >= 0 and cells >= 1 are needed, got {amplitude}, {cells}"
-            )
-        self.amplitude, self.cells, self.prob = amplitude, int(cells), checked_prob(prob)
+        if cells != int(cells) or cells < 1:
+            raise ValueError(f"RandomElastic: cells must be a positive integer, got {cells!r}")
+        self.amplitude = checked_fraction(amplitude, "RandomElastic: amplitude")
+        self.cells, self.prob = int(cells), checked_prob(prob)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Deform the frame or leave it."""
         size = frame_size(results, self)
         dims = len(size)
-        limit = min(size) / self.cells / (2 * dims)
+        limit = 1 / (2 * dims * self.cells)
         if self.amplitude > limit:
             raise ValueError(
-                f"RandomElastic: amplitude {self.amplitude} can fold a frame of {size} with {self.cells} "
-                f"cells; at most {limit:.4g}, or take fewer cells"
+                f"RandomElastic: amplitude {self.amplitude} with {self.cells} cells can fold an image of "
+                f"{dims} dimensions; give at most {limit:.4g}, or fewer cells"
             )
         if not happens(results, self.prob):
             return results
         lattice = (dims, *[self.cells + 3] * dims)
-        coefficients = results["rng"].uniform(-self.amplitude, self.amplitude, lattice)
+        amplitude = to_pixels(self.amplitude, size)
+        coefficients = results["rng"].uniform(-amplitude, amplitude, lattice)
         field = ElasticField(coefficients, results["input_from_original"], size)
         results["landmarks"] = field.move(np.asarray(results["landmarks"]))
         if results.get("by_annotator") is not None:

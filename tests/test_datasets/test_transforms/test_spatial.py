@@ -17,6 +17,11 @@ from mmlandmark.structures import apply_matrix, invert_matrix
 SHAPES = {2: (200, 180), 3: (44, 52, 48)}
 
 
+def px(count, dims=2):
+    """Return a number of pixels as a fraction of the shorter side of the image that most tests use."""
+    return count / min(SHAPES[dims])
+
+
 def draw_dot(shape, point, sigma, dtype=np.float32):
     """Return an image of a Gaussian dot, whose centroid is the point to within 1e-3 px."""
     axes = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij")[::-1]
@@ -61,7 +66,7 @@ def pipelines(dims):
     half = tuple(n // 2 for n in SHAPES[dims])
     most = tuple(9 * n // 10 for n in SHAPES[dims])
     more = tuple(n + 11 for n in SHAPES[dims])
-    affine = T.RandomAffine(rotation=25, scale=0.2, shift=5)
+    affine = T.RandomAffine(rotation=25, scale=0.2, shift=px(5, dims))
     return {
         "resize": [T.Resize(most)],
         "resize_larger": [T.Resize(more)],
@@ -72,15 +77,18 @@ def pipelines(dims):
         "center_crop": [T.CenterCrop(most)],
         "center_crop_pads": [T.CenterCrop(more)],
         "random_crop": [T.RandomCrop(most)],
-        "around": [T.CropAroundLandmarks(margin=16, jitter=4)],
+        "around": [T.CropAroundLandmarks(margin=px(16, dims), jitter=px(4, dims))],
         "pad": [T.Pad(more), T.Pad(divisor=16)],
-        "elastic": [T.RandomElastic(3.5, cells=2)],
-        "resize_elastic": [T.Resize(most), T.RandomElastic(3, cells=2)],
-        "elastic_affine": [T.RandomElastic(3, cells=2), affine],
-        "two_elastics": [T.RandomElastic(3, cells=2), affine, T.RandomElastic(2, cells=2), T.RandomFlip(1.0)],
+        "elastic": [T.RandomElastic(px(3.5, dims), cells=2)],
+        "resize_elastic": [T.Resize(most), T.RandomElastic(px(3, dims), cells=2)],
+        "elastic_affine": [T.RandomElastic(px(3, dims), cells=2), affine],
+        "two_elastics": [
+            T.RandomElastic(px(3, dims), cells=2), affine, T.RandomElastic(px(2, dims), cells=2),
+            T.RandomFlip(1.0),
+        ],
         "everything": [
-            T.Resize(most), T.RandomFlip(), affine, T.RandomElastic(2.5, cells=2), T.Pad(divisor=16),
-            T.RandomCrop(most), T.Resize(more),
+            T.Resize(most), T.RandomFlip(), affine, T.RandomElastic(px(2.5, dims), cells=2),
+            T.Pad(divisor=16), T.RandomCrop(most), T.Resize(more),
         ],
     }  # fmt: skip
 
@@ -99,7 +107,7 @@ def test_dot_stays_at_its_landmark(name, dims):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_dot_through_loading_at_another_size(dims):
     half = tuple(n // 2 for n in SHAPES[dims])
-    steps = [T.Resize(tuple(n // 4 * 3 for n in half)), T.RandomAffine(10, 0.1, 2), T.Resample()]
+    steps = [T.Resize(tuple(n // 4 * 3 for n in half)), T.RandomAffine(10, 0.1, px(2, dims)), T.Resample()]
     for seed in range(4):
         results = run(make_results(dims, seed=seed, load=T.LoadImage(half)), *steps)
         expected = apply_matrix(results["input_from_original"], results["landmarks"])[0]
@@ -179,7 +187,8 @@ def test_same_seed_same_result(dims):
 def test_one_resampling_equals_a_direct_warp(dtype):
     results = make_results(dtype=dtype, sigma=30.0)
     image = results["img"]
-    steps = [T.Resize((150, 160)), T.RandomAffine(15, 0.1, 10), T.RandomFlip(1.0), T.CenterCrop((140, 120))]
+    affine = T.RandomAffine(15, 0.1, px(10))
+    steps = [T.Resize((150, 160)), affine, T.RandomFlip(1.0), T.CenterCrop((140, 120))]
     for step in steps:
         results = step(results)
         assert results["img"] is image  # geometry never touches pixels
@@ -191,7 +200,7 @@ def test_one_resampling_equals_a_direct_warp(dtype):
 
 
 def test_3d_equals_torch_affine_grid():
-    results = run(make_results(3), T.RandomAffine(15, 0.1, 3))
+    results = run(make_results(3), T.RandomAffine(15, 0.1, px(3, 3)))
     image, matrix, size = results["img"], results["input_from_original"], results["input_shape"]
     inverse, sides = invert_matrix(matrix), np.array(size[::-1], np.float64)
     # From pixels to the interval [-1, 1] of PyTorch, which ends at the outer edges of the outer pixels.
@@ -230,7 +239,8 @@ def test_dtype_and_colour_survive(dims, dtype):
     rng = np.random.default_rng(0)
     image = rng.integers(1, 200, (*[24] * dims, 3)).astype(dtype)
     record = dict(img_path=None, img=image, sample_id="c", rng=rng, landmarks=np.ones((1, dims), np.float32))
-    results = run(T.LoadImage()(record), T.RandomAffine(20, 0.1, 2), T.RandomElastic(1, 2), T.Resample())
+    steps = [T.RandomAffine(20, 0.1, 0.08), T.RandomElastic(0.04, 2), T.Resample()]
+    results = run(T.LoadImage()(record), *steps)
     assert results["img"].dtype == dtype
     assert results["img"].shape == image.shape
     assert results["img"].max() <= 200
@@ -279,8 +289,8 @@ def test_sides_beyond_16_bits(shape, elastic):
     point = np.array([[11.0, 11.0]], np.float32)
     point[0, int(np.argmax(shape[::-1]))] = 38000.0
     results = dict(img=image, img_path=None, sample_id="long", landmarks=point, rng=np.random.default_rng(3))
-    results = T.RandomElastic(1.4)(T.LoadImage()(results)) if elastic else T.LoadImage()(results)
-    results = T.RandomAffine(shift=3)(results)
+    results = T.RandomElastic(1.4 / 24)(T.LoadImage()(results)) if elastic else T.LoadImage()(results)
+    results = T.RandomAffine(shift=3 / 24)(results)
     places = source_coordinates(np.eye(3), results["input_from_original"], shape, results.get("elastic", ()))
     result = T.Resample(border="replicate")(results)["img"]
     expected = map_coordinates(image, places[..., ::-1].transpose(2, 0, 1), order=1, mode="nearest")
@@ -330,7 +340,7 @@ def test_crop_around_landmarks_keeps_the_margin():
     for seed in range(5):
         results = make_results(seed=seed)
         results["landmarks"] = np.array([[40, 60], [90, 150], [np.nan, np.nan]], np.float32)
-        results = T.CropAroundLandmarks(margin=10, jitter=10)(results)
+        results = T.CropAroundLandmarks(margin=px(10), jitter=px(10))(results)
         points = apply_matrix(results["input_from_original"], results["landmarks"])[:2]
         assert (points >= 0).all()
         assert (points <= np.array(results["input_shape"][::-1]) - 1).all()
@@ -362,7 +372,7 @@ def test_flip_refuses_unknown_pairs():
 
 
 @pytest.mark.parametrize(
-    "step", [T.RandomFlip(0.3), T.RandomAffine(10, prob=0.3), T.RandomElastic(2, prob=0.3)]
+    "step", [T.RandomFlip(0.3), T.RandomAffine(10, prob=0.3), T.RandomElastic(0.05, prob=0.3)]
 )
 def test_prob(step):
     acted = 0
@@ -384,7 +394,7 @@ def make_results_light(seed):
 def test_affine_stays_within_its_limits():
     angles, factors, shifts = [], [], []
     for seed in range(200):
-        matrix = T.RandomAffine(10, 0.1, (4, 2))(make_results_light(seed))["input_from_original"]
+        matrix = T.RandomAffine(10, 0.1, (4 / 40, 2 / 40))(make_results_light(seed))["input_from_original"]
         angles.append(np.rad2deg(np.arctan2(matrix[1, 0], matrix[0, 0])))
         factors.append(np.hypot(matrix[0, 0], matrix[1, 0]))
         shifts.append(apply_matrix(matrix, np.array([[19.5, 19.5]]))[0] - 19.5)  # of the centre
@@ -402,7 +412,7 @@ def test_elastic_moves_landmarks_as_its_field_says(dims):
     results["landmarks"][4] = np.nan
     before = results["landmarks"].copy()
     results["by_annotator"] = np.stack([before, before + 1])
-    results = run(results, T.Resize([n // 2 for n in SHAPES[dims]]), T.RandomElastic(1.5, cells=2))
+    results = run(results, T.Resize([n // 2 for n in SHAPES[dims]]), T.RandomElastic(px(3, dims), cells=2))
     (field,) = results["elastic"]
     moved = results["landmarks"]
     np.testing.assert_array_equal(results["by_annotator"][0], moved)
@@ -419,7 +429,7 @@ def test_elastic_moves_landmarks_as_its_field_says(dims):
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_elastic_field_on_pixels_and_at_points_agree(dims):
-    results = T.RandomElastic(3.0, cells=2)(make_results(dims))
+    results = T.RandomElastic(px(3, dims), cells=2)(make_results(dims))
     (field,) = results["elastic"]
     dense = field.dense()
     assert dense.shape == (*SHAPES[dims], dims)
@@ -428,8 +438,34 @@ def test_elastic_field_on_pixels_and_at_points_agree(dims):
 
 
 def test_elastic_refuses_to_fold():
-    with pytest.raises(ValueError, match=r"can fold a frame.*at most 22.5"):
-        T.RandomElastic(30, cells=2)(make_results())
+    for dims, limit in ((2, "0.125"), (3, "0.08333")):
+        with pytest.raises(ValueError, match=rf"can fold an image of {dims} .*at most {limit}"):
+            T.RandomElastic(0.17, cells=2)(make_results(dims))
+
+
+@pytest.mark.parametrize("size", [(320, 256), (160, 128), (128, 192), (1024, 512)])
+def test_fractions_are_of_the_shorter_side(size):
+    image = np.zeros(size, np.uint8)
+
+    def make(seed):
+        record = dict(img_path=None, img=image, sample_id="x", rng=np.random.default_rng(seed))
+        return T.LoadImage()(record | dict(landmarks=np.full((1, 2), 60, np.float32)))
+
+    side = min(size)
+    for seed in range(5):
+        draws = np.random.default_rng(seed)
+        draws.random()  # whether the step acts
+        draws.uniform(-1, 1, 2)  # angle and factor
+        shift = T.RandomAffine(shift=5 / 64)(make(seed))["input_from_original"][:2, 2]
+        np.testing.assert_array_equal(shift, draws.uniform(-1, 1, 2) * (5 / 64 * side))
+        (field,) = T.RandomElastic(1 / 64)(make(seed))["elastic"]
+        draws = np.random.default_rng(seed)
+        draws.random()
+        np.testing.assert_array_equal(
+            field.coefficients, draws.uniform(-side / 64, side / 64, field.coefficients.shape)
+        )
+    results = T.CropAroundLandmarks(margin=1 / 16)(make(0))
+    assert results["input_shape"] == (side // 8 + 1, side // 8 + 1)
 
 
 @pytest.mark.parametrize(
@@ -439,14 +475,21 @@ def test_elastic_refuses_to_fold():
         (lambda: T.RandomFlip(axis=3), "axis must be 0"),
         (lambda: T.RandomAffine(scale=1.0), r"scale must lie in \[0, 1\)"),
         (lambda: T.RandomAffine(rotation=-3), "must not be negative"),
-        (lambda: T.RandomElastic(-1), "amplitude >= 0"),
+        (lambda: T.RandomElastic(-0.1), "amplitude must be a fraction of the shorter side"),
+        (lambda: T.RandomElastic(8), r"amplitude must be a fraction .*got 8; for 20 pixels"),
+        (lambda: T.RandomElastic(0.1, cells=0), "cells must be a positive integer"),
+        (lambda: T.RandomAffine(shift=20), r"shift must be a fraction .*got 20; for 20 pixels"),
+        (lambda: T.RandomAffine(shift=(0.1, 1)), "shift must be a fraction"),
+        (lambda: T.RandomAffine(shift=-0.1), "shift must be a fraction"),
+        (lambda: T.RandomAffine(shift=float("nan")), "shift must be a fraction"),
+        (lambda: T.CropAroundLandmarks(margin=20), "margin must be a fraction"),
         (lambda: T.Resize((0, 3)), "size must be"),
         (lambda: T.Pad(divisor=0), "divisor must be"),
-        (lambda: T.CropAroundLandmarks(margin=1, jitter=2), "jitter <= margin"),
+        (lambda: T.CropAroundLandmarks(margin=0.1, jitter=0.2), "jitter <= margin"),
         (lambda: T.Resample("best"), "interpolation must be one of"),
         (lambda: T.Resample(border="wrap"), "border must be one of"),
         (lambda: T.Resize((4, 4, 4))(make_results(2)), "do not fit an image of 2 dimensions"),
-        (lambda: T.RandomAffine(shift=(1, 2, 3))(make_results(2)), "shift must be one number or 2"),
+        (lambda: T.RandomAffine(shift=(0.1, 0.2, 0.3))(make_results(2)), "shift must be one number or 2"),
     ],
 )
 def test_bad_arguments(make, message):

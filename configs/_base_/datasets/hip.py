@@ -1,6 +1,6 @@
-# Hip radiographs with ten landmarks, five on either side, as two images each. Set HIP_ROOT to the folder of
-# your images and all.json (docs/datasets.md), and write the lists with tools/split_dataset.py first. The
-# first five landmarks lie in the left half of the image, the last five across from them, in the same order.
+# Hip radiographs with ten landmarks, five per side; each half is an image of its own. Set HIP_ROOT to the
+# folder with your images and all.json (docs/datasets.md), and write the lists with tools/split_dataset.py.
+# The first five landmarks lie in the left half of the image; the last five mirror them in the same order.
 data_root = "{{$HIP_ROOT:data/hip}}"
 lists = "splits_6-2-2_seed0"
 pipeline = [
