@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmlandmark.datasets.image_files import stem_of
 from mmlandmark.datasets.landmark_order import in_order, landmark_order
 from mmlandmark.datasets.records import marked
-from mmlandmark.datasets.table_files import read_csv, stem_of
+from mmlandmark.datasets.table_files import read_csv
 from mmlandmark.datasets.values import (
     label_of,
     points_of_json,
@@ -37,7 +38,7 @@ _SAMPLE_KEYS = {
         "split",
         "fold",
     ),
-    *("width", "height"),
+    *("width", "height", "depth"),
 }
 _FILE_KEYS = {"schema", "spacing", "samples", "info"}
 
@@ -50,14 +51,21 @@ class Annotations:
     schema: LandmarkSchema | None = None
 
 
-def read_annotations(path: str | Path, dims: int = 2, names: Sequence[str] | None = None) -> Annotations:
+def read_annotations(
+    path: str | Path,
+    dims: int | None = None,
+    names: Sequence[str] | None = None,
+    image_dims: Callable[[str], int | None] | None = None,
+) -> Annotations:
     """Read the project's JSON (``.json``) or CSV (``.csv``, ``.tsv``, ``.txt``).
 
     Args:
         path: The file.
-        dims: Axes of a point in a CSV without a header, 2 or 3.
+        dims: Coordinates of a point in a CSV without a header, 2 or 3, of the wanted schema; None finds out.
         names: Landmark names of the wanted schema. Landmarks that the file names, be it by a schema of its
             own, are brought into this order.
+        image_dims: Returns the dimensions of an image by its name in the file, None where it cannot be read;
+            asked for a CSV without a header where ``dims`` is None.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -67,7 +75,7 @@ def read_annotations(path: str | Path, dims: int = 2, names: Sequence[str] | Non
     if path.suffix.lower() == ".json":
         return read_json(path, names)
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
-        records, named = read_csv(path, dims, names)
+        records, named = read_csv(path, dims, names, image_dims)
         if named is None:
             return Annotations(records)
         dims = next((r["landmarks"].shape[1] for r in records), 2)
@@ -155,7 +163,16 @@ def _json_record(sample: Any, where: str, names: Sequence[str] | None) -> dict[s
         if sample.get(key) is not None:
             label_of(sample[key], where, key)
             record[key] = sample[key]
-    size = size_of(sample.get("width"), sample.get("height"), where)
+    return _with_size(record, sample, where)
+
+
+def _with_size(record: dict[str, Any], sample: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return a record with the size of its image; the depth counts for points of three coordinates only."""
+    points = record["landmarks"]
+    if "depth" in sample and (points is None or points.shape[1] == 2 or "width" not in sample):
+        record = dict(record, depth=sample["depth"])  # of the water, or of the colours
+    depth = None if "depth" in record else sample.get("depth")
+    size = size_of(sample.get("width"), sample.get("height"), where, depth)
     return record if size is None else dict(record, ori_shape=size)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.datasets.table_files import legacy_text
+from mmlandmark.datasets.table_rows import legacy_text
 from mmlandmark.datasets.values import sample_id_of
 from mmlandmark.utils.shipped import shipped_file
 

@@ -27,6 +27,7 @@ __all__ = [
     "image_suffix",
     "index_images",
     "read_metaimage_header",
+    "stem_of",
 ]
 
 # In the order in which they are preferred when one image lies there in several formats.
@@ -46,6 +47,12 @@ def image_stem(name: str | Path) -> str:
     """Return the file name without folder and image suffix."""
     base = Path(name).name
     return base[: len(base) - len(image_suffix(base))]
+
+
+def stem_of(image: str) -> str:
+    """Return the file name of an image without folders, of any system, and suffix; ``.nii.gz`` is one."""
+    name = image.replace("\\", "/")
+    return image_stem(name) if image_suffix(name) else Path(name).stem
 
 
 def index_images(folder: str | Path) -> dict[str, str]:

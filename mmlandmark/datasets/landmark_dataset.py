@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 
 from mmlandmark.datasets.annotation_files import read_annotations
 from mmlandmark.datasets.folds import name_groups
+from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_paths import ImageFinder, with_images
 from mmlandmark.datasets.landmark_order import in_order
 from mmlandmark.datasets.random_draws import SharedEpoch, sample_generator
@@ -158,9 +159,13 @@ class LandmarkDataset(BaseDataset):
             raise ValueError(
                 f"{type(self).__name__} needs ann_file, a JSON or CSV file (see docs/datasets.md)"
             )
-        dims = self._full_schema.dims if self._full_schema is not None else 2
-        names = self._full_schema.landmarks if self._full_schema is not None else None
-        annotations = read_annotations(self.ann_file, dims=dims, names=names)
+        schema = self._full_schema
+        annotations = read_annotations(
+            self.ann_file,
+            dims=None if schema is None else schema.dims,
+            names=None if schema is None else schema.landmarks,
+            image_dims=self._image_dims,
+        )
         if self._full_schema is None and annotations.schema is not None:
             self._full_schema = annotations.schema
         for record in annotations.records:
@@ -187,6 +192,14 @@ class LandmarkDataset(BaseDataset):
             return self._images.find(path, name)
         except ValueError as error:
             raise ValueError(f"{where or self._title()}: {error}") from None
+
+    def _image_dims(self, name: str) -> int | None:
+        """Return 2 for an image and 3 for a volume; None if it does not exist or its header is broken."""
+        path = self.image_path(name)
+        try:
+            return len(image_shape(path))
+        except (FileNotFoundError, ValueError, ImportError):
+            return None  # The next one is asked; a broken image is reported when it is loaded.
 
     def wants_split(self, name: str) -> bool:
         """Whether records of split ``name`` are asked for."""
@@ -285,6 +298,14 @@ class LandmarkDataset(BaseDataset):
             self.full_init()
         assert self._schema is not None
         return self._schema
+
+    @property
+    def dims(self) -> int:
+        """Coordinates of a point, 2 or 3; reads the annotation if no schema says so, and nothing else."""
+        if self._schema is not None:
+            return self._schema.dims
+        records = self.load_records()
+        return (self._full_schema or self._infer_schema(records)).dims
 
     @property
     def metainfo(self) -> dict[str, Any]:

@@ -61,8 +61,11 @@ def points_of(value: Any, schema: LandmarkSchema, where: str) -> np.ndarray:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: landmarks are no ({count}, {dims}) numbers: {error}") from error
     if points.ndim != 2 or points.shape[1] != dims:
+        flat = points.ndim == 2 and points.shape[1] in (2, 3)
+        cure = f'; write "dims": {points.shape[1]} in the schema, if they are right' if flat else ""
         raise ValueError(
-            f"{where}: landmarks must be ({count}, {dims}) for schema {schema.name!r}, got {points.shape}"
+            f"{where}: landmarks must be ({count}, {dims}) for schema {schema.name!r}, got "
+            f"{points.shape}{cure}"
         )
     if len(points) != count:
         raise ValueError(
@@ -160,7 +163,11 @@ def check_frame(points: np.ndarray, shape: Sequence[int], where: str) -> None:
     """
     sides = np.asarray(shape[::-1], dtype=np.float64)
     if sides.shape != (points.shape[1],) or not (sides > 0).all():
-        raise ValueError(f"{where}: image size {tuple(shape)} does not fit {points.shape[1]}D landmarks")
+        depth = ", and 'depth' with 'width' and 'height'" if points.shape[1] == 3 and len(sides) == 2 else ""
+        raise ValueError(
+            f"{where}: image size {tuple(shape)} does not fit {points.shape[1]}D landmarks; a point has as "
+            f"many coordinates as its image has axes{depth}"
+        )
     far = (points < -FAR_OUTSIDE * sides) | (points > (1 + FAR_OUTSIDE) * sides)  # NaN compares as False
     if far.any():
         index = int(far.any(axis=1).argmax())

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 
-from mmlandmark.datasets.image_files import image_stem, image_suffix
+from mmlandmark.datasets.bare_table import dims_without_header, named_record, read_bare
 from mmlandmark.datasets.landmark_order import landmark_order
+from mmlandmark.datasets.table_rows import Rows, check_decimal_marks, split_rows
 from mmlandmark.datasets.values import (
     MISSING,
-    has_decimal_comma,
     is_text_number,
     label_of,
     refuse_reserved,
-    sample_id_of,
     size_of,
     text_number,
 )
-from mmlandmark.utils.files import read_text
 from mmlandmark.utils.near_names import did_you_mean, plain, refuse_misspelt
 
 _AXES = "xyz"
 _IMAGE_COLUMNS = ("image", "img_path", "file", "filename", "file_name", "path")
 _ID_COLUMNS = ("id", "sample_id", "image_id", "name")
 _PLAIN_COLUMNS = ("group", "split", "fold")
-_SIZE_COLUMNS = ("width", "height")
+_SIZE_COLUMNS = ("width", "height")  # and "depth", where points have three coordinates
 _SPACING_COLUMNS = ("spacing", *(f"spacing_{axis}" for axis in _AXES))
 _JSON_ONLY = ("landmarks", "by_annotator", "visibility", "weights")
 _KNOWN_COLUMNS = (
@@ -42,63 +37,22 @@ _KNOWN_COLUMNS = (
     *_SPACING_COLUMNS,
     *_JSON_ONLY,
 )
-_Rows = list[tuple[int, list[str]]]
-
-
-def read_rows(path: str | Path) -> _Rows:
-    """Return the non-empty rows of a table with their line numbers.
-
-    ``,``, ``;`` or tab is found out from the first line, or said by a line ``sep=;`` in front of it. The text
-    may be UTF-8, UTF-16 or Windows-1252.
-
-    Raises:
-        ValueError: The file is no text, or its quotes do not close; file and line are named.
-    """
-    return _split(path)[0]
-
-
-def legacy_text(path: str | Path) -> str:
-    """Return the text of a file that may be of an old program; says so where it is no Unicode."""
-    try:
-        return read_text(path)
-    except ValueError:
-        text = read_text(path, legacy=True)
-    print_log(f"{path}: not UTF-8, read as Windows-1252; look at names with accents", "current")
-    return text
-
-
-def _split(path: str | Path) -> tuple[_Rows, str]:
-    """Return the rows of a table and what separates its cells."""
-    text = legacy_text(path)
-    first = text.lstrip("\n").split("\n", 1)[0]
-    said = re.fullmatch(r'"?sep=(.?)"?[,;\t]*', first.strip(" "), re.IGNORECASE)
-    if said and said[1] not in tuple(",;\t"):
-        raise ValueError(f"{path}, line 1: {first!r:.80}: cells are separated by ',', ';' or tab")
-    delimiter = said[1] if said else _delimiter(first)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-    try:
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}; do all quotes close?") from error
-    return rows[1:] if said else rows, delimiter
-
-
-def _delimiter(line: str) -> str:
-    """Return what separates the cells of a line; neither quoted text nor a decimal comma tells."""
-    bare = re.sub(r'"[^"]*"', "", line)
-    bare = re.sub(r"(?:(?<=[;\t])|^)\s*[+-]?\d+,\d+\s*(?=[;\t]|$)", "", bare)
-    return max(",;\t", key=bare.count)
 
 
 def read_csv(
-    path: Path, dims: int = 2, names: Sequence[str] | None = None
+    path: Path,
+    dims: int | None = None,
+    names: Sequence[str] | None = None,
+    image_dims: Callable[[str], int | None] | None = None,
 ) -> tuple[list[dict[str, Any]], list[str] | None]:
     """Read a table of landmarks, with or without a header.
 
     Args:
         path: The file.
-        dims: Axes of a point where there is no header, 2 or 3.
+        dims: Coordinates of a point, 2 or 3, where there is no header; None finds out, see
+            :func:`~mmlandmark.datasets.bare_table.dims_without_header`.
         names: Landmark names of the wanted schema; named columns are brought into this order.
+        image_dims: Returns the dimensions of the image that a first cell names, None if there is none.
 
     Returns:
         Records with ``image`` as the file has it, and the names of the landmarks where nobody else says them.
@@ -106,66 +60,33 @@ def read_csv(
     Raises:
         ValueError: The file is broken; file and line are named.
     """
-    rows, delimiter = _split(path)
+    rows, delimiter = split_rows(path)
     if not rows:
         raise ValueError(f"{path}: the file is empty")
     comma = delimiter != ","
     # A row of data has numbers (or gaps) after its first cell; a header has names.
     if any(not is_text_number(cell) for cell in rows[0][1][1:]):
         return _Table(path, rows, names, comma).read()
-    return _read_bare(path, rows, dims, comma), None
+    _refuse_header(path, rows)
+    count = None if names is None else len(names)
+    dims = dims_without_header(path, rows, dims, count, image_dims)
+    return read_bare(path, rows, dims, comma), None
 
 
-def _read_bare(path: Path, rows: _Rows, dims: int, comma: bool) -> list[dict[str, Any]]:
-    """Return the records of a table without header."""
+def _refuse_header(path: Path, rows: Rows) -> None:
+    """Raise ValueError if the first cell is the name of a column, whatever the others are."""
     line, first = rows[0]
     if plain(first[0]) in (*_IMAGE_COLUMNS, *_ID_COLUMNS):
         raise ValueError(
             f"{path}, line {line}: {first[0]!r} looks like a header, but the cells after it are numbers; "
             "call the columns like 'sella_x', 'sella_y' or 'x0', 'y0', or leave the header out"
         )
-    rows = _without_empty_end(rows, dims)
-    _check_decimal_marks(path, [(line, row[1:]) for line, row in rows])
-    records = []
-    for line, row in rows:
-        where = f"{path}, line {line}"
-        values = np.array([text_number(cell, where, comma) for cell in row[1:]])
-        if len(values) % dims or len(values) == 0:
-            raise ValueError(
-                f"{where}: {len(values)} numbers after the first cell are not points of {dims} coordinates"
-            )
-        record = _named_record(row[0].strip(), row[0].strip(), where)
-        records.append(dict(record, landmarks=values.reshape(-1, dims)))
-    return records
-
-
-def _without_empty_end(rows: _Rows, dims: int) -> _Rows:
-    """Return rows of equal length without the empty cells at their end that are no whole point."""
-    widths = {len(row) for _, row in rows}
-    width = max(widths)
-    spare = (width - 1) % dims
-    if len(widths) > 1 or not spare or any(cell.strip() for _, row in rows for cell in row[width - spare :]):
-        return rows
-    return [(line, row[: width - spare]) for line, row in rows]
-
-
-def _check_decimal_marks(path: Path, rows: _Rows) -> None:
-    """Raise ValueError if some numbers of a table have commas and others points: one groups digits."""
-    comma = next(((line, cell) for line, row in rows for cell in row if has_decimal_comma(cell)), None)
-    point = next(
-        ((line, cell) for line, row in rows for cell in row if "." in cell and is_text_number(cell)), None
-    )
-    if comma and point:
-        raise ValueError(
-            f"{path}, line {comma[0]}: {comma[1].strip()!r} has a comma, but {point[1].strip()!r} in line "
-            f"{point[0]} has a point: write all numbers alike, without separators between thousands"
-        )
 
 
 class _Table:
     """A table with a header."""
 
-    def __init__(self, path: Path, rows: _Rows, names: Sequence[str] | None, comma: bool) -> None:
+    def __init__(self, path: Path, rows: Rows, names: Sequence[str] | None, comma: bool) -> None:
         self.path, self.names, self.comma = path, names, comma
         self.where = f"{path}, line {rows[0][0]}"
         self.header = [cell.strip() for cell in rows[0][1]]
@@ -189,7 +110,7 @@ class _Table:
         """Return the records, and the landmarks' names if only the header says them."""
         order, named = self._landmark_order()
         cells = [(line, self._cells(line, row)) for line, row in self.rows]
-        _check_decimal_marks(self.path, [(line, [row[i] for i in self.points]) for line, row in cells])
+        check_decimal_marks(self.path, [(line, [row[i] for i in self.points]) for line, row in cells])
         return [self._record(line, row, order) for line, row in cells], named
 
     def _no_points(self, first: list[str]) -> str:
@@ -267,7 +188,7 @@ class _Table:
     def _record(self, line: int, cells: list[str], order: list[str | None]) -> dict[str, Any]:
         where = f"{self.path}, line {line}"
         columns = {key: i for i, key in self.points.items()}
-        record = _named_record(
+        record = named_record(
             cells[self.ident] if self.ident is not None else None,
             cells[self.image] if self.image is not None else cells[self.ident],
             where,
@@ -289,7 +210,8 @@ class _Table:
         used = {*self.points, self.image, self.ident}
         rest = {i: cell for i, cell in enumerate(cells) if i not in used and cell.lower() not in MISSING}
         sized = all(name in self.known for name in _SIZE_COLUMNS)  # a height alone is somebody's own
-        meant = (*_PLAIN_COLUMNS, *_SPACING_COLUMNS, *(_SIZE_COLUMNS if sized else ()))
+        sizes = (*_SIZE_COLUMNS, "depth") if self.dims == 3 else _SIZE_COLUMNS
+        meant = (*_PLAIN_COLUMNS, *_SPACING_COLUMNS, *(sizes if sized else ()))
         given = {name: rest.pop(self.known[name]) for name in meant if self.known.get(name) in rest}
 
         def number(name: str) -> float:
@@ -304,8 +226,8 @@ class _Table:
                 raise ValueError(f"{where}: spacing needs all of {axes}")
             found["spacing"] = [number(axis) for axis in axes]
         if sized and any(name in given for name in _SIZE_COLUMNS):
-            width, height = (number(name) if name in given else None for name in _SIZE_COLUMNS)
-            found["ori_shape"] = size_of(width, height, where)
+            sides = [number(name) if name in given else None for name in (*_SIZE_COLUMNS, "depth")]
+            found["ori_shape"] = size_of(sides[0], sides[1], where, sides[2])
         found.update({key: label_of(given[key], where, key) for key in _PLAIN_COLUMNS if key in given})
         for i, cell in rest.items():
             if not self.header[i] and i:
@@ -313,19 +235,6 @@ class _Table:
             if self.header[i]:  # a first column without a name is the index of a data frame
                 found[self.header[i]] = text_number(cell, where, self.comma) if is_text_number(cell) else cell
         return found
-
-
-def _named_record(ident: str | None, image: str | None, where: str) -> dict[str, Any]:
-    if not (ident or image):
-        raise ValueError(f"{where}: neither id nor image is given")
-    name = ident if ident and ident != image else stem_of(image or "")
-    return dict(sample_id=sample_id_of(name, where), image=image or None, source=where)
-
-
-def stem_of(image: str) -> str:
-    """Return the file name of an image without folders, of any system, and suffix; ``.nii.gz`` is one."""
-    name = image.replace("\\", "/")
-    return image_stem(name) if image_suffix(name) else Path(name).stem
 
 
 def _point_column(name: str) -> tuple[str, int] | None:

@@ -166,20 +166,25 @@ def label_of(value: Any, where: str, what: str) -> str:
     return str(value)
 
 
-def size_of(width: Any, height: Any, where: str) -> tuple[int, int] | None:
-    """Return (H, W) of an image from its width and height, None if neither is given.
+def size_of(width: Any, height: Any, where: str, depth: Any = None) -> tuple[int, ...] | None:
+    """Return the (*S) of an image or, with a depth, of a volume; None if neither width nor height is given.
 
     Raises:
-        ValueError: Only one of them is given, or one is not a whole number.
+        ValueError: Only one of width and height is given, or a side is not a whole number.
     """
     if width is None and height is None:
         return None
     if width is None or height is None:
         raise ValueError(f"{where}: 'width' and 'height' are given together or not at all")
-    sides = [number_of(side, where, what) for side, what in ((height, "height"), (width, "width"))]
-    if not all(math.isfinite(side) and side == int(side) for side in sides):
-        raise ValueError(f"{where}: width and height must be whole pixels, got {width!r} and {height!r}")
-    return int(sides[0]), int(sides[1])
+    sides = []
+    for name, side in (("depth", depth), ("height", height), ("width", width)):
+        if side is None:
+            continue  # an image has no depth
+        number = number_of(side, where, name)
+        if not (math.isfinite(number) and number == int(number)):
+            raise ValueError(f"{where}: {name} must be whole pixels, got {side!r}")
+        sides.append(int(number))
+    return tuple(sides)
 
 
 def refuse_reserved(keys: Iterable[str], where: str) -> None:

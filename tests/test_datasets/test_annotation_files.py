@@ -209,7 +209,7 @@ def test_broken_json_names_the_key(tmp_path, data, message):
         (dict(fold=False), "fold must be text or a number"),
         (dict(width=30), "'width' and 'height' are given together"),
         (dict(width="30", height=20), "width must be a number, got '30'"),
-        (dict(width=30.5, height=20), "width and height must be whole pixels"),
+        (dict(width=30.5, height=20), "width must be whole pixels, got 30.5"),
     ],
 )
 def test_a_sample_with_a_wrong_key_or_value_is_named(tmp_path, change, message):
@@ -239,3 +239,20 @@ def test_json_syntax_error_names_the_line(tmp_path):
 def test_unknown_kind_of_file(tmp_path):
     with pytest.raises(ValueError, match="annotation files end in"):
         read_annotations(csv_file(tmp_path, "", "a.xml"))
+
+
+def test_depth_makes_the_size_of_a_volume(tmp_path):
+    volume = dict(id="v", landmarks=[[1, 2, 3]], width=30, height=20, depth=10)
+    image = dict(id="i", landmarks=[[1, 2]], width=30, height=20, depth=3)  # the channels, as VOC has it
+    fish = dict(id="f", landmarks=[[1, 2, 3]], depth=12.5)  # of the water
+    first, second, third = read_annotations(json_file(tmp_path, dict(samples=[volume, image, fish]))).records
+    assert (first["ori_shape"], first.get("depth")) == ((10, 20, 30), None)
+    assert (second["ori_shape"], second["depth"]) == ((20, 30), 3)
+    assert (third.get("ori_shape"), third["depth"]) == (None, 12.5)
+    with pytest.raises(ValueError, match=r"samples\[0\]: depth must be whole pixels, got 9.5"):
+        read_annotations(json_file(tmp_path, dict(samples=[dict(volume, depth=9.5)])))
+    text = "id,a_x,a_y,a_z,width,height,depth\nv,1,2,3,30,20,10\n"
+    assert read_annotations(csv_file(tmp_path, text)).records[0]["ori_shape"] == (10, 20, 30)
+    text = "id,a_x,a_y,width,height,depth\nv,1,2,30,20,10\n"
+    (record,) = read_annotations(csv_file(tmp_path, text)).records
+    assert (record["ori_shape"], record["depth"]) == ((20, 30), 10)

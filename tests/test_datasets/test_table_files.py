@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.datasets.table_files import read_csv, read_rows, stem_of
+from mmlandmark.datasets.image_files import stem_of
+from mmlandmark.datasets.table_files import read_csv
+from mmlandmark.datasets.table_rows import read_rows
 
 POINTS = [[10.5, 20.25], [30.0, 40.0]]
 PLAIN = "image,a_x,a_y,b_x,b_y,note\n001.png,10.5,20.25,30,40,x\n"

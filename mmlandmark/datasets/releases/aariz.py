@@ -13,7 +13,7 @@ from mmlandmark.datasets.image_files import child_ignoring_case, image_stem, ind
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.landmark_order import landmark_order
 from mmlandmark.datasets.records import marked
-from mmlandmark.datasets.table_files import read_rows
+from mmlandmark.datasets.table_rows import read_rows
 from mmlandmark.datasets.values import text_number, written_number
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.files import load_json, read_json

@@ -12,7 +12,7 @@ import numpy as np
 from mmlandmark.datasets.annotation_files import existing_file
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
-from mmlandmark.datasets.table_files import read_rows
+from mmlandmark.datasets.table_rows import read_rows
 from mmlandmark.datasets.values import sample_id_of, written_number
 from mmlandmark.registry import DATASETS
 

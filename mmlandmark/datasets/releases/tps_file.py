@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from mmlandmark.datasets.annotation_files import existing_file
 from mmlandmark.datasets.image_files import image_stem
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
-from mmlandmark.datasets.table_files import legacy_text
+from mmlandmark.datasets.table_rows import legacy_text
 from mmlandmark.datasets.values import is_text_number, text_number
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.near_names import refuse_misspelt
