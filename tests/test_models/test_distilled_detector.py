@@ -57,7 +57,7 @@ def student(terms, teacher=TEACHER, **changes):
 def test_the_loss_of_fsf_ld_is_eq_10():
     detector, (inputs, samples) = student([FSF]), batch()
     losses = detector.loss(inputs, samples)
-    assert sorted(losses) == ["loss_heatmapmse", "loss_distill0_attentionmap"]
+    assert sorted(losses) == ["loss_distill0_attentionmap", "loss_heatmapmse"]
     with listening(detector, ["backbone.up1", "backbone.up2"]) as own:
         detector.raw_maps(inputs)
     with listening(detector.teacher, ["backbone.up2", "backbone.up3"]) as taught:
