@@ -41,7 +41,7 @@ test: $(ENVIRONMENT)  ## run the test suite
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 demo: $(ENVIRONMENT)  ## train and test a detector in a few minutes; see work_dirs/demo
-	$(RUN) tools/demo.py $(if $(DATA),--data "$(DATA)")
+	$(RUN) -m mmlandmark demo $(if $(DATA),--data "$(DATA)")
 
 lint: $(ENVIRONMENT)  ## style, types and spelling
 	$(PYTHON) -m ruff check .
@@ -51,23 +51,23 @@ lint: $(ENVIRONMENT)  ## style, types and spelling
 	$(PYTHON) -c 'from clang_format import clang_format; clang_format()' --dry-run -Werror $(NATIVE) $(wildcard tests/test_ops/cuda_shim/* tests/test_ops/exponential/*)
 
 cuda-compile-check: $(ENVIRONMENT)  ## compile the CUDA kernels for all GPUs, on a machine without one
-	$(RUN) tools/check_cuda_compile.py
+	$(RUN) -m mmlandmark check-cuda-compile
 
 cuda-validate: $(ENVIRONMENT)  ## on a machine with a GPU: build, test and measure the operators
 	MMLANDMARK_WITH_EXT=1 MMLANDMARK_WITH_CUDA=1 $(PYTHON) -m pip install --no-build-isolation --no-deps -e .
 	$(RUN) -m pytest -q tests/test_ops
-	$(RUN) tools/benchmark_ops.py --device cuda --out $(or $(OUT),docs/benchmarks)/ops_cuda.json
+	$(RUN) -m mmlandmark benchmark-ops --device cuda --out $(or $(OUT),docs/benchmarks)/ops_cuda.json
 
 GPU_CONFIG := configs/farnet/farnet_densenet121_packed-isbi2015_800x640_gpu.py
 gpu-train: $(RUNTIME)  ## with a GPU: train FARNet on PACKED=folder for MINUTES=8, test, results to OUT=; again goes on
 	@test -f "$(PACKED)/annotations.json" || \
-	  { echo "PACKED=folder of tools/pack_dataset.py is needed, it has no annotations.json" >&2; exit 1; }
+	  { echo "PACKED=folder of mmlandmark pack-data is needed, it has no annotations.json" >&2; exit 1; }
 	@$(PYTHON) -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'gpu-train: PyTorch sees no GPU')"
 	MMLANDMARK_WITH_EXT=1 MMLANDMARK_WITH_CUDA=1 $(PYTHON) setup.py build_ext --inplace
-	PACKED_ROOT="$(PACKED)" $(RUN) tools/train.py $(GPU_CONFIG) --resume auto \
+	PACKED_ROOT="$(PACKED)" $(RUN) -m mmlandmark train $(GPU_CONFIG) --resume auto \
 	  --work-dir "$(or $(OUT),work_dirs/gpu)" --cfg-options default_hooks.checkpoint.budget_minutes=$(or $(MINUTES),8) \
 	  || test $$? -eq 75  # stopped in time
-	PACKED_ROOT="$(PACKED)" $(RUN) tools/test.py $(GPU_CONFIG) \
+	PACKED_ROOT="$(PACKED)" $(RUN) -m mmlandmark test $(GPU_CONFIG) \
 	  --work-dir "$(or $(OUT),work_dirs/gpu)" --record "$(or $(OUT),work_dirs/gpu)/result.json"
 
 .PHONY: gpu-train help check-python check-runtime test demo lint cuda-compile-check cuda-validate

@@ -140,6 +140,7 @@ setup(
         "medical": ["pydicom", "SimpleITK", "nibabel"],
         "tensorboard": ["tensorboard"],
     },
+    entry_points={"console_scripts": ["mmlandmark = mmlandmark.cli:main"]},
     cmdclass={"build_py": BuildWithConfigs, **BUILD.get("cmdclass", {})},
     ext_modules=BUILD.get("ext_modules", []),
     zip_safe=False,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import inspect
-import io
 import json
 import os
 import re
-import runpy
 import shlex
 import subprocess
 import sys
@@ -21,6 +18,8 @@ import pytest
 import yaml
 
 import mmlandmark
+from mmlandmark.cli import COMMANDS
+from mmlandmark.cli.entry import make_parser
 from mmlandmark.datasets import transforms
 from mmlandmark.datasets.annotation_files import read_annotations
 from mmlandmark.engine import load_config, plan_stages
@@ -66,29 +65,20 @@ def environment() -> dict[str, str]:
     return dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", MPLBACKEND="agg")
 
 
-def tool_help(path: Path) -> str:
-    """Return what a tool prints on --help."""
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(path))["main"](["--help"])
-    assert stop.value.code in (0, None)
-    return output.getvalue()
-
-
-def check_tool(script: str, arguments: list[str]) -> None:
-    """Fail unless the tool exists and takes these arguments."""
-    path = ROOT / script
-    assert path.is_file(), f"there is no {script}"
-    known = set(re.findall(r"--[a-z][a-z-]*", tool_help(path)))
-    assert {word for word in arguments if word.startswith("--")} <= known, (
-        f"{script} does not know all options"
-    )
-    parse = runpy.run_path(str(path)).get("parse_args")
-    if parse is not None:
-        parse(arguments)  # SystemExit where a value does not fit
+def check_command(name: str, arguments: list[str]) -> None:
+    """Fail unless ``mmlandmark`` has the command and it takes these arguments."""
+    assert name in COMMANDS, f"there is no mmlandmark {name}"
+    make_parser(name).parse_intermixed_args(arguments)  # SystemExit where one does not fit
     for word in arguments:
         if word.startswith("configs/") and not word.startswith(ANNOTATORS_OWN):
             assert (ROOT / word).exists(), f"there is no {word}"
+
+
+def check_script(script: str, options: list[str]) -> None:
+    """Fail unless the script exists and its help names these options."""
+    command = [sys.executable, str(ROOT / script), "--help"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert set(options) <= set(re.findall(r"--[a-z][a-z-]*", done.stdout)), f"{script} has no such options"
 
 
 def check_make(arguments: list[str]) -> None:
@@ -115,13 +105,15 @@ def check_pip(arguments: list[str]) -> None:
 @pages
 def test_commands_exist_and_take_their_options(page):
     for command, *arguments in commands(page):
-        if command == "python":
-            check_tool(arguments[0], arguments[1:])
+        if command == "mmlandmark":
+            check_command(arguments[0], arguments[1:])
+        elif command == "python":
+            check_script(arguments[0], [word for word in arguments if word.startswith("--")])
         elif command == "make":
             check_make(arguments)
         elif command == "tools/dist_train.sh":
             assert (ROOT / command).is_file()
-            check_tool("tools/train.py", [arguments[0], *arguments[2:]])
+            check_command("train", [arguments[0], *arguments[2:]])
         elif command.startswith((".ci/", "tools/")):
             assert os.access(ROOT / command, os.X_OK), f"{command} cannot be run"
         elif command == "pip":
@@ -134,7 +126,7 @@ def test_commands_exist_and_take_their_options(page):
 
 def test_commands_are_found():
     assert ["make", "demo"] in commands(ROOT / "README.md")
-    assert any(words[:2] == ["python", "tools/train.py"] for words in commands(ROOT / "README.md"))
+    assert any(words[:2] == ["mmlandmark", "train"] for words in commands(ROOT / "README.md"))
 
 
 def slugs(page: Path) -> set[str]:
@@ -249,17 +241,17 @@ def test_the_example_of_the_readme_trains_and_tests(tmp_path):
     for sample in json.loads(annotations)["samples"]:
         cv2.imwrite(str(images / sample["image"]), rng.integers(255, size=(500, 520), dtype=np.uint8))
     mine = [words for words in commands(readme) if any(ANNOTATORS_OWN in word for word in words)]
-    assert [Path(words[1]).stem for words in mine] == ["check_dataset", "browse_dataset", "train", "test"]
-    for _, tool, *arguments in mine:
-        short = ["--cfg-options", "train_cfg.max_epochs=1", "train_cfg.val_interval=1"] * ("train." in tool)
+    assert [words[1] for words in mine] == ["check", "browse", "train", "test"]
+    for _, command, *arguments in mine:
+        short = ["--cfg-options", "train_cfg.max_epochs=1", "train_cfg.val_interval=1"] * (command == "train")
         done = subprocess.run(
-            [sys.executable, str(ROOT / tool), *arguments, *short],
+            [sys.executable, "-m", "mmlandmark", command, *arguments, *short],
             cwd=tmp_path,
             env=environment(),
             capture_output=True,
             text=True,
         )
-        assert done.returncode == 0, f"{tool}: {done.stdout[-1500:]}{done.stderr[-1500:]}"
+        assert done.returncode == 0, f"{command}: {done.stdout[-1500:]}{done.stderr[-1500:]}"
     report = (tmp_path / "work_dirs" / "unet_knee_160x128" / "test" / "report.md").read_text()
     assert "Errors in mm" in report
     assert "fibula" in report
@@ -304,7 +296,7 @@ def test_every_metric_key_is_explained():
 
 
 def test_every_option_of_train_and_variable_of_configs_is_explained():
-    options = set(re.findall(r"--[a-z][a-z-]*", tool_help(ROOT / "tools" / "train.py"))) - {"--help"}
+    options = set(re.findall(r"--[a-z][a-z-]*", make_parser("train").format_help())) - {"--help"}
     page = (ROOT / "docs" / "configs_and_stages.md").read_text(encoding="utf-8")
     assert {o for o in options if f"| `{o}` |" not in page} == set()
     variables = {
@@ -332,7 +324,7 @@ def test_imports_run_downwards_as_the_architecture_page_says():
             modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for module in modules:
                 other = module.split(".")[1] if module.startswith("mmlandmark.") else room
-                if room != "__init__" and other != room:
+                if room[:2] != "__" and other != room:
                     assert level[other] < level[room], f"{path}: {room} imports {other}, which stands above"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 from pathlib import Path
@@ -10,13 +9,11 @@ from pathlib import Path
 import pytest
 
 from mmlandmark.apis import prepare_config
+from mmlandmark.cli.sweep import load_sweep
 from mmlandmark.evaluation import read_superseded
 from mmlandmark.utils.config_hash import config_hash
 
 ROOT = Path(__file__).parents[1]
-_SPEC = importlib.util.spec_from_file_location("sweep", ROOT / "tools" / "sweep.py")
-sweep_tool = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(sweep_tool)
 
 
 def _git(*arguments: str, text: str | None = None, root: Path = ROOT) -> str:
@@ -122,7 +119,7 @@ def _config_of(record: Path, arm: str):
     folder = next(parent for parent in record.parents if parent.name == "results").parent
     if record.parent.name == "results":
         return prepare_config(folder / f"{arm}.py")
-    sweep = sweep_tool.load_sweep(folder / "sweeps" / f"{record.parent.name}.py")
+    sweep = load_sweep(folder / "sweeps" / f"{record.parent.name}.py")
     options = dict(sweep["arms"][arm])
     if arm in sweep["teachers"]:
         options["model.teacher.checkpoint"] = "of this seed"

@@ -1,55 +1,6 @@
-"""Compare recorded results image by image: paired t-test and Wilcoxon's signed-rank test.
+"""The command ``mmlandmark compare``."""
 
-Records are files that `tools/test.py --record` wrote, or folders of them, as a sweep's; those that differ in
-the seed only are one method, whose mean per image is compared:
-
-    python tools/compare_results.py configs/method/results/sweep --against baseline --figure differences.png
-"""
-
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-
-from mmlandmark.utils.command_line import run_tool
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("records", nargs="+", type=Path, help="records, or folders of them")
-    parser.add_argument("--against", required=True, metavar="NAME", help="what the others stand against")
-    parser.add_argument("--figure", type=Path, metavar="PNG", help="draw the differences")
-    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Compare."""
-    args = parse_args(argv)
-    from mmlandmark.evaluation import compare_records, read_records
-
-    files = [f for path in args.records for f in (path.glob("*.json") if path.is_dir() else [path])]
-    groups = read_records(files, by_file=True)
-    base = groups.pop(args.against, None)
-    if base is None or not groups:
-        raise ValueError(f"--against {args.against}: compare {sorted(groups)} with what? name one of several")
-    tests = {name: compare_records(records, base) for name, records in groups.items()}
-    unit = base[0]["image_errors"]["unit"]
-    print(f"Mean error of an image, difference to {args.against} ({unit}):")
-    for name, test in tests.items():
-        low, high = test.interval
-        print(
-            f"{name}: {test.difference:+.4f}, 95 % {low:+.4f} to {high:+.4f}, {test.images} images, "
-            f"t-test p = {test.t_p:.2g}, Wilcoxon p = {test.wilcoxon_p:.2g}"
-        )
-    if args.figure:
-        from mmlandmark.visualization import plot_differences
-
-        print(f"wrote {plot_differences(tests, args.figure, against=args.against, unit=unit)}")
-
+from mmlandmark.cli import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("compare")

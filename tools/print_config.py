@@ -1,31 +1,6 @@
-"""Print a config as it is used: bases merged, options applied, stages laid out."""
+"""The command ``mmlandmark print-config``."""
 
-from __future__ import annotations
-
-import argparse
-
-from mmlandmark.utils.command_line import add_config_arguments, run_tool
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_config_arguments(parser)
-    parser.add_argument("--stage", help="of a config with stages: print what this one runs with")
-    args = parser.parse_args(argv)
-    from mmlandmark.apis import prepare_config
-    from mmlandmark.engine import plan_stages
-
-    config = prepare_config(
-        args.config, options=args.cfg_options, work_dir=args.work_dir, launcher=args.launcher
-    )
-    if args.stage:
-        stages = {stage.name: stage.config for stage in plan_stages(config, config.work_dir)}
-        if args.stage not in stages:
-            raise ValueError(f"no stage {args.stage!r}; there are {list(stages)}")
-        config = stages[args.stage]
-    print(config.pretty_text)
-
+from mmlandmark.cli import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("print-config")

@@ -5,7 +5,7 @@ _base_ = [
     "../_base_/schedules/adamw_onecycle.py",
 ]
 
-# For a GPU that is available for minutes at a time: tools/pack_dataset.py makes the data small enough to copy
+# For a GPU that is available for minutes at a time: mmlandmark pack-data makes the data small enough to copy
 # there, and training stops in time and resumes in the next call. Random weights, since there may be no
 # network; see `make gpu-train`.
 data_root = "{{$PACKED_ROOT:data/packed}}"

@@ -65,7 +65,7 @@ KINDS: dict[str, Kind] = {
     "group leak": Kind(
         "error",
         "Samples of one group (patient) stand in several splits.",
-        "split by group: tools/split_dataset.py, or num_folds with groups",
+        "split by group: mmlandmark split, or num_folds with groups",
     ),
     "image leak": Kind(
         "error",

@@ -13,7 +13,7 @@ from mmlandmark.datasets.values import entries_of, is_number, number_of, sample_
 from mmlandmark.structures import LandmarkSchema
 
 # A landmark further outside than this fraction of the image side is a mistake of units or of frame, not
-# an annotation at the border. Nearer ones are left to tools/check_dataset.py.
+# an annotation at the border. Nearer ones are left to mmlandmark check.
 FAR_OUTSIDE = 0.5
 
 

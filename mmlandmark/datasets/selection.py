@@ -100,7 +100,7 @@ class Selection:
         kept = [r for r in records if r.get("split") is not None and self.wants_split(str(r["split"]))]
         if not kept:
             split = self.split if self.fold is None else self.fold_split
-            cure = "its samples name no split; split=None takes all, ids= a list (tools/split_dataset.py)"
+            cure = "its samples name no split; split=None takes all, ids= a list (mmlandmark split)"
             cure = f"splits found: {splits}" if splits else cure
             raise ValueError(f"{title}: split {split!r} is empty; {cure}")
         return kept

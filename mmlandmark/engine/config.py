@@ -140,7 +140,7 @@ def _check_option(config: Config, dotted: str) -> None:
     if top in config and top not in KNOWN_KEYS:
         warnings.warn(
             f"--cfg-options {dotted}: {top!r} is no key of a run; unless code of yours reads it nothing "
-            "changes, since the values made of it are made already; tools/print_config.py shows them",
+            "changes, since the values made of it are made already; mmlandmark print-config shows them",
             stacklevel=2,
         )
     for part in dotted.split("."):

@@ -274,7 +274,7 @@ def _say_findings(
     for (name, _), findings in found.items():
         first = findings[0]
         where = f"sample {first.sample_id!r}: " if first.sample_id else ""
-        more = f" (and {len(findings) - 1} more: tools/check_dataset.py)" if len(findings) > 1 else ""
+        more = f" (and {len(findings) - 1} more: mmlandmark check)" if len(findings) > 1 else ""
         advice = f"; {first.advice}" if first.advice else ""
         runner.logger.warning(f"{name}: {where}{first.message}{advice}{more}")
     for what in cases.left_out:

@@ -115,7 +115,7 @@ def published_page(path: str | Path) -> str:
         str(publication),
         "Every cell as it is printed; a heading that spans several columns or rows stands in each. Small "
         "numbers mark cells that the publication itself, or a count of the network, contradicts. Written by "
-        "`tools/collect_results.py` from `paper.json`.",
+        "`mmlandmark collect` from `paper.json`.",
     ]
     return "\n\n".join([*head, *(table.markdown() for table in tables.values())]) + "\n"
 

@@ -87,7 +87,7 @@ def read_records(files: Iterable[str | Path], by_file: bool = False) -> dict[str
         record = read_json(path)
         missing = [key for key in ("config", "seed", "metrics", "config_hash") if key not in record]
         if missing:
-            raise ValueError(f"{path}: no {', '.join(missing)}; record it with tools/test.py --record")
+            raise ValueError(f"{path}: no {', '.join(missing)}; record it with mmlandmark test --record")
         name = (path.stem.rpartition("_seed")[0] or path.stem) if by_file else record["config"]
         group = groups.setdefault(name, [])
         for other in group:

@@ -19,7 +19,7 @@ def results_table(
 ) -> str:
     """Return the Markdown table of all configs of a method, or of all arms of a sweep.
 
-    With a baseline every other row says how it differs, image by image (see ``tools/compare_results.py``).
+    With a baseline every other row says how it differs, image by image (see ``mmlandmark compare``).
     Below the table stand the machines, what the tested images are, and the results that others took the
     place of (see :func:`read_superseded`). Where ``overlaps``, by the hash of a test set, says at which
     ``positions`` of its sorted ids it has images that were trained on, a column has the mean over the others.

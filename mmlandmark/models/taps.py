@@ -63,7 +63,7 @@ def listening(
         if silent:
             raise ValueError(
                 f"{where or type(network).__name__} has {silent}, but they do not run: tap modules that do, "
-                "those for which tools/get_flops.py lists an output"
+                "those for which mmlandmark flops lists an output"
             )
     except _EverythingHeard:
         pass

@@ -56,6 +56,26 @@ def parse_value(text: str) -> Any:
     return list(value) if isinstance(value, tuple) and not text.lstrip().startswith("(") else value
 
 
+def positive_number(text: str) -> int:
+    """Return an integer above 0; argparse reports anything else."""
+    return _integer(text, at_least=1)
+
+
+def natural_number(text: str) -> int:
+    """Return an integer of 0 or more; argparse reports anything else."""
+    return _integer(text, at_least=0)
+
+
+def _integer(text: str, at_least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no integer") from None
+    if value < at_least:
+        raise argparse.ArgumentTypeError(f"{text} is below {at_least}")
+    return value
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``config``, ``--cfg-options``, ``--work-dir`` and ``--launcher``."""
     parser.add_argument("config", help="config file")
@@ -72,7 +92,6 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         "--launcher", choices=("none", "pytorch", "slurm", "mpi"), help="how several processes were started"
     )
     add_trust_argument(parser)
-    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
 
 
 def add_verbose_argument(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +105,7 @@ class Terminated(KeyboardInterrupt):
     exit_code = 143
 
 
-def run_tool(main: Callable[[], Any], error_code: int = 1) -> None:
+def run_tool(main: Callable[[], Any], error_code: int = 1, traceback: bool = False) -> None:
     """Run a tool; an error a user can mend is printed as one line instead of a traceback.
 
     What has an ``exit_code`` of its own, as a run that is to be gone on with, is no error: it is told and
@@ -96,6 +115,7 @@ def run_tool(main: Callable[[], Any], error_code: int = 1) -> None:
     Args:
         main: Its return value is the exit code, None is 0.
         error_code: Exit code of an error, where 1 is taken.
+        traceback: Raise errors as they are.
     """
     before = signal.signal(signal.SIGTERM, _terminate(os.getpid()))
     try:
@@ -107,7 +127,7 @@ def run_tool(main: Callable[[], Any], error_code: int = 1) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (OSError, ValueError, KeyError, TypeError, FloatingPointError) as error:
-        if "--traceback" in sys.argv:
+        if traceback:
             raise
         _end(
             f"error: {_sentence(error)}\n(run again with --traceback to see where it comes from)", error_code

@@ -13,6 +13,20 @@ def config_root() -> Path:
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
 
+def native_sources() -> Path:
+    """Return the folder of the native operators' sources.
+
+    Raises:
+        FileNotFoundError: The package is installed, and not from a checkout.
+    """
+    folder = Path(__file__).resolve().parents[2] / "csrc"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} does not exist: the sources are in a checkout only, not in a wheel"
+        )
+    return folder
+
+
 def shipped_file(name: str) -> Path | None:
     """Return the file among the configs that ``mmlandmark::<path>`` stands for; None for any other name.
 

@@ -117,12 +117,12 @@ class Lab:
         )
 
     def train(self, options: dict | None = None, resume: str | None = None) -> dict:
-        """Do what ``tools/train.py`` does."""
+        """Do what ``mmlandmark train`` does."""
         config = prepare_config(self.config, options=options, work_dir=str(self.run))
         return train_config(config, resume=resume)
 
     def test(self, checkpoint, options: dict | None = None) -> dict:
-        """Do what ``tools/test.py`` does."""
+        """Do what ``mmlandmark test`` does."""
         config = prepare_config(self.config, options=options, work_dir=str(self.run))
         return apis.test_config(config, checkpoint, out_dir=self.run / "test")
 

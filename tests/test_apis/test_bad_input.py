@@ -1,7 +1,7 @@
 """Bad input through the front door: one clear error, before training starts where it can be known.
 
 Every case goes from a config file and an annotation file on disk through ``prepare_config`` and
-``train_config``, as ``tools/train.py`` does. What a dataset alone refuses stands in
+``train_config``, as ``mmlandmark train`` does. What a dataset alone refuses stands in
 ``tests/test_datasets/test_bad_input.py``; here one of each kind shows that it stops the run in time.
 """
 

@@ -49,9 +49,7 @@ def test_numbers_that_make_points_in_one_way_only_decide(tmp_path):
 
 
 def test_where_nothing_decides_the_user_is_asked(tmp_path):
-    message = (
-        r"a\.csv, line 1: 6 numbers may be 3 points of 2 coordinates or 2 of 3.*give the dataset a"
-    )
+    message = r"a\.csv, line 1: 6 numbers may be 3 points of 2 coordinates or 2 of 3.*give the dataset a"
     with pytest.raises(ValueError, match=message):
         points(tmp_path, SIX)
     with pytest.raises(ValueError, match=message):

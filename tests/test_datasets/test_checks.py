@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import runpy
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from mmlandmark.cli import run_command
 from mmlandmark.datasets import LandmarkDataset, PhantomDataset
 from mmlandmark.datasets.check_report import one_line, to_html, to_markdown
 from mmlandmark.datasets.checks import Thresholds, check_dataset
@@ -20,7 +17,6 @@ from mmlandmark.datasets.shape_model import align
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.testing.planted_faults import Annotations
 
-TOOL = Path(__file__).parents[2] / "tools" / "check_dataset.py"
 SCHEMA = dict(
     name="ladder",
     landmarks=[f"{side}{level}" for level in range(6) for side in ("left", "right")],
@@ -286,11 +282,9 @@ def test_alignment_undoes_a_similarity_but_no_mirroring(dims):
     assert np.abs(align(mirrored[None], target).shapes[0] - target).max() > 0.1
 
 
-def run_tool(capsys, *arguments):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(TOOL), run_name="__main__")
+def run_check(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        run_command("check", [str(argument) for argument in arguments])
     return ended.value.code, capsys.readouterr()
 
 
@@ -299,16 +293,16 @@ def test_tool_writes_both_reports(tmp_path, capsys):
     points[3, [4, 5]] = points[3, [5, 4]]
     dataset(tmp_path / "t", points)
     arguments = ["--ann-file", "a.json", "--data-root", tmp_path / "t", "--out", tmp_path / "out"]
-    code, output = run_tool(capsys, *arguments)
+    code, output = run_check(capsys, *arguments)
     assert code == 0
     assert "left-right swap: 1 samples" in output.out
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["summary"]["left-right swap"] == 1
     assert "### Left-right swap" in (tmp_path / "out" / "report.md").read_text()
-    assert run_tool(capsys, *arguments, "--fail-on", "warning")[0] == 1
-    assert run_tool(capsys, *arguments, "--fail-on", "error")[0] == 0
+    assert run_check(capsys, *arguments, "--fail-on", "warning")[0] == 1
+    assert run_check(capsys, *arguments, "--fail-on", "error")[0] == 0
     options = ["--options", "chain=0.999", "shape=1000.0", "landmark=1000.0"]
-    assert "nothing was found" in run_tool(capsys, *arguments, *options)[1].out
+    assert "nothing was found" in run_check(capsys, *arguments, *options)[1].out
 
 
 def test_tool_draws_what_it_found_and_fails_on_errors(tmp_path, capsys, monkeypatch):
@@ -317,7 +311,7 @@ def test_tool_draws_what_it_found_and_fails_on_errors(tmp_path, capsys, monkeypa
     dataset(tmp_path / "t", points)
     monkeypatch.chdir(tmp_path)
     arguments = ["--ann-file", "a.json", "--data-root", "t"]
-    code, output = run_tool(capsys, *arguments)
+    code, output = run_check(capsys, *arguments)
     assert code == 1
     assert "1 error, 1 warning (30 in all; schema ladder, 12 landmarks)" in output.out
     folder = tmp_path / "work_dirs" / "check" / "LandmarkDataset_t_a.json"
@@ -329,8 +323,8 @@ def test_tool_draws_what_it_found_and_fails_on_errors(tmp_path, capsys, monkeypa
     page = (folder / "report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 3
     assert "write null (JSON)" in page
-    assert run_tool(capsys, *arguments, "--fail-on", "never")[0] == 0
-    code, output = run_tool(capsys, *arguments, "--no-images", "--out", "other")
+    assert run_check(capsys, *arguments, "--fail-on", "never")[0] == 0
+    code, output = run_check(capsys, *arguments, "--no-images", "--out", "other")
     assert code == 1
     assert not (tmp_path / "other" / "pictures").exists()
 
@@ -361,27 +355,20 @@ def test_tool_reads_the_datasets_of_a_config(tmp_path, capsys):
         "val_dataloader = dict(dataset=dict(base, split='test'))\n"
         "test_dataloader = dict(dataset=dict(base, split='test', test_mode=True))\n"
     )
-    code, output = run_tool(capsys, config, "--out", tmp_path / "out")
+    code, output = run_check(capsys, config, "--out", tmp_path / "out")
     assert code == 0, output.err
     splits = json.loads((tmp_path / "out" / "report.json").read_text())["splits"]
     assert {name: split["samples"] for name, split in splits.items()} == {"train": 20, "val+test": 10}
 
 
 def test_tool_says_what_is_wrong(tmp_path, capsys):
-    code, output = run_tool(capsys, "--data-root", tmp_path / "nowhere", "--ann-file", "a.json")
+    code, output = run_check(capsys, "--data-root", tmp_path / "nowhere", "--ann-file", "a.json")
     assert code == 2
     assert "does not exist" in output.err
-    code, output = run_tool(capsys, "--type", "SpineAasce", "--data-root", tmp_path)
+    code, output = run_check(capsys, "--type", "SpineAasce", "--data-root", tmp_path)
     assert code == 2
     assert "Did you mean SpineAasce2019" in output.err
     assert not (tmp_path / "work_dirs").exists()
-
-
-def test_tool_helps_without_heavy_imports():
-    code = "import sys, runpy; sys.argv = ['x', '--help']\n"
-    code += f"try: runpy.run_path({str(TOOL)!r}, run_name='__main__')\n"
-    code += "except SystemExit: pass\nassert not {'torch', 'numpy', 'mmengine'} & set(sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.real_data

@@ -283,7 +283,7 @@ def test_a_warning_of_pixels_says_what_to_do(write_samples, tmp_path):
     (line,) = log.warnings
     assert line.startswith("train: sample 'train_0': its values go from ")
     assert "1/16 of the range is used; set LoadImage(bits=12)" in line
-    assert line.endswith("(and 1 more: tools/check_dataset.py)")
+    assert line.endswith("(and 1 more: mmlandmark check)")
 
 
 @pytest.mark.parametrize("dims", [2, 3])

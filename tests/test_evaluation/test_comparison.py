@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from scipy import stats
 
+from mmlandmark.cli import invoke
 from mmlandmark.evaluation import compare_records, paired_test, read_records
 from mmlandmark.visualization import plot_differences
-
-TOOL = str(Path(__file__).parents[2] / "tools" / "compare_results.py")
 
 
 def test_equals_the_tests_of_scipy():
@@ -83,18 +79,14 @@ def test_records_that_cannot_be_compared_are_named(tmp_path, changes, message):
         compare_records(groups["a"], groups["b"])
 
 
-def test_the_tool_prints_and_draws(tmp_path, monkeypatch, capsys):
+def test_the_tool_prints_and_draws(tmp_path, capsys):
     rng = np.random.default_rng(1)
     base = rng.random(30)
     write(tmp_path, "none", 0, base.tolist())
     write(tmp_path, "polar", 0, (base - 0.1 + 0.02 * rng.random(30)).tolist())
     write(tmp_path, "cartesian", 0, (base + 0.3 * (rng.random(30) - 0.5)).tolist())
     figure = tmp_path / "out" / "differences.png"
-    arguments = ["compare_results.py", str(tmp_path), "--against", "none", "--figure", str(figure)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(TOOL, run_name="__main__")
-    assert not end.value.code
+    invoke("compare", [str(tmp_path), "--against", "none", "--figure", str(figure)])
     out = capsys.readouterr().out
     assert "polar: -0.0" in out
     assert "t-test p = " in out
@@ -102,11 +94,10 @@ def test_the_tool_prints_and_draws(tmp_path, monkeypatch, capsys):
     picture = cv2.imread(str(figure))
     assert picture.shape[1] > 500
     assert picture.std() > 5
-    monkeypatch.setattr(sys, "argv", [*arguments[:2], "--against", "both"])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(TOOL, run_name="__main__")
-    assert end.value.code == 1
-    assert "--against both: compare ['cartesian', 'none', 'polar'] with what?" in capsys.readouterr().err
+    with pytest.raises(
+        ValueError, match=r"--against both: compare \['cartesian', 'none', 'polar'\] with what"
+    ):
+        invoke("compare", [str(tmp_path), "--against", "both"])
 
 
 def test_nothing_to_draw_is_said(tmp_path):

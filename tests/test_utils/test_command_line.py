@@ -103,18 +103,16 @@ def test_an_error_in_a_worker_is_one_line_too(capsys):
     assert capsys.readouterr().err.splitlines()[0] == "error: ValueError: image b.png is broken"
 
 
-def test_traceback_on_request_and_for_faults_of_ours(monkeypatch):
+def test_traceback_on_request_and_for_faults_of_ours():
     def main():
         raise ValueError("x")
 
-    monkeypatch.setattr(sys, "argv", ["tool", "--traceback"])
     with pytest.raises(ValueError, match="x"):
-        run_tool(main)
+        run_tool(main, traceback=True)
 
     def fault():
         raise AttributeError("no user can mend this")
 
-    monkeypatch.setattr(sys, "argv", ["tool"])
     with pytest.raises(AttributeError):
         run_tool(fault)
 

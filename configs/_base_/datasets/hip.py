@@ -1,5 +1,5 @@
 # Hip radiographs with ten landmarks, five per side; each half is an image of its own. Set HIP_ROOT to the
-# folder with your images and all.json (docs/datasets.md), and write the lists with tools/split_dataset.py.
+# folder with your images and all.json (docs/datasets.md), and write the lists with mmlandmark split.
 # The first five landmarks lie in the left half of the image; the last five mirror them in the same order.
 data_root = "{{$HIP_ROOT:data/hip}}"
 lists = "splits_6-2-2_seed0"

@@ -1,4 +1,4 @@
-# Generated lateral cephalograms: python tools/make_phantoms.py --kind ceph --num-val 20 --out $PHANTOM_ROOT
+# Generated lateral cephalograms: mmlandmark phantoms --kind ceph --num-val 20 --out $PHANTOM_ROOT
 data_root = "{{$PHANTOM_ROOT:data/phantom_ceph}}"
 load = [dict(type="LoadImage", size=(320, 256), channels=1), dict(type="Resize", size=(160, 128))]
 augmented = [

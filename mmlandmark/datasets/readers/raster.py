@@ -34,7 +34,7 @@ _REDUCED = {
 }
 # A JPEG is decoded at reduced scale only if that leaves this much more than the size asked for. On
 # cephalograms the result then differs from a full decode by less than half a grey level on average and
-# by 0.02 px in position (tools/benchmark_loader.py measures both); without headroom it is twice that.
+# by 0.02 px in position (mmlandmark benchmark-loader measures both); without headroom it is twice that.
 HEADROOM = 1.5
 
 

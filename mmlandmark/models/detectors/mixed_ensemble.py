@@ -19,7 +19,7 @@ AVERAGES = ("points", "heatmaps")
 class MixedEnsemble(BaseDetector):
     """Detectors that were trained one by one, of one kind or of several, for the same landmarks and input.
 
-    Every member normalises the image as it was trained to. ``tools/ensemble.py`` builds one from work
+    Every member normalises the image as it was trained to. ``mmlandmark ensemble`` builds one from work
     folders. To train several of one kind side by side there is :class:`EnsembleDetector`.
 
     Args:

@@ -1,17 +1,14 @@
-"""tools/measure_checks.py writes a table of what is found among planted faults."""
+"""mmlandmark measure-checks writes a table of what is found among planted faults."""
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "measure_checks.py"
+from mmlandmark.cli import invoke, measure_checks
 
 
 def test_table(tmp_path, capsys):
-    assert runpy.run_path(str(TOOL))["main"](["--count", "40", "--seeds", "1", "--out", str(tmp_path)]) == 0
+    assert invoke("measure-checks", ["--count", "40", "--seeds", "1", "--out", str(tmp_path)]) == 0
     table = (tmp_path / "table.md").read_text()
     assert table in capsys.readouterr().out
     rows = {
@@ -26,4 +23,4 @@ def test_real_data_need_a_folder(tmp_path, monkeypatch):
     for name in ("ISBI2015_ROOT", "HAND_ATLAS_ROOT", "SPINE_ROOT"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match="ISBI2015_ROOT"):
-        runpy.run_path(str(TOOL))["real_families"]()
+        measure_checks.real_families()

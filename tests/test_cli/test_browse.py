@@ -1,18 +1,16 @@
-"""tools/browse_dataset.py: sheets of the expected size that show image, augmentation and landmarks."""
+"""mmlandmark browse: sheets of the expected size that show image, augmentation and landmarks."""
 
 from __future__ import annotations
 
 import json
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "browse_dataset.py"
+from mmlandmark.cli import invoke
+
 CONFIG = """
 load = [dict(type="LoadImage"), dict(type="Resize", size=(96, 72))]
 augment = [dict(type="RandomAffine", rotation=20, scale=0.1, shift=0.07)]
@@ -32,10 +30,7 @@ def config(tmp_path):
 
 
 def browse(config: str, out: Path, *arguments: object) -> np.ndarray:
-    assert (
-        runpy.run_path(str(TOOL))["main"]([config, "--side", "192", "--out", str(out), *map(str, arguments)])
-        == 0
-    )
+    assert invoke("browse", [config, "--side", "192", "--out", str(out), *map(str, arguments)]) == 0
     return cv2.imread(str(out))
 
 
@@ -85,18 +80,6 @@ def test_a_pipeline_that_does_not_pack_is_named(config, tmp_path):
     Path(config).write_text(CONFIG.replace(', dict(type="PackInputs")]', "]"))
     with pytest.raises(ValueError, match="must end with PackInputs"):
         browse(config, tmp_path / "x.png")
-
-
-def test_help_imports_nothing_heavy():
-    code = (
-        "import runpy, sys; sys.argv = ['browse_dataset.py', '--help']\n"
-        f"try: runpy.run_path({str(TOOL)!r}, run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        "assert not {'torch', 'cv2', 'numpy'} & set(sys.modules), 'heavy'"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "--split" in done.stdout
 
 
 def test_volumes_stored_otherwise_are_drawn_under_their_landmarks(tmp_path):

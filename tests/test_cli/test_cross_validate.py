@@ -1,20 +1,17 @@
-"""tools/cross_validate.py from its command line: folds of phantoms, and of nine real hands with phantoms."""
+"""mmlandmark cross-validate: folds of phantoms, and of nine real hands with phantoms."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
+from mmlandmark.cli import invoke
 from mmlandmark.engine import ConfigError
 from mmlandmark.testing import phantom_dataloader, tiny_config
 
 ROOT = Path(__file__).parents[2]
-_SPEC = importlib.util.spec_from_file_location("cross_validate", ROOT / "tools" / "cross_validate.py")
-tool = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tool)
 
 
 @pytest.fixture
@@ -30,10 +27,10 @@ def config(tmp_path, monkeypatch):
 
 
 def test_lists_runs_and_records(config, tmp_path, capsys):
-    tool.main([str(config), "--num-folds", "2", "--list"])
+    invoke("cross-validate", [str(config), "--num-folds", "2", "--list"])
     assert capsys.readouterr().out.splitlines()[-2:] == ["fold 0", "fold 1"]
     assert not (tmp_path / "work_dirs").exists()
-    tool.main([str(config), "--num-folds", "2", "--seed", "3", "--record"])
+    invoke("cross-validate", [str(config), "--num-folds", "2", "--seed", "3", "--record"])
     out = capsys.readouterr().out
     assert "| mean of folds |" in out
     work = tmp_path / "work_dirs" / "tiny_cv"
@@ -49,13 +46,13 @@ def test_lists_runs_and_records(config, tmp_path, capsys):
 
 def test_what_does_not_go_together_is_refused(config):
     with pytest.raises(ConfigError, match="--record without a path is for all folds"):
-        tool.main([str(config), "--num-folds", "2", "--folds", "0", "--record"])
+        invoke("cross-validate", [str(config), "--num-folds", "2", "--folds", "0", "--record"])
     with pytest.raises(ConfigError, match="--record without a path is for all folds"):
-        tool.main([str(config), "--num-folds", "2", "--fold-seed", "1", "--record"])
+        invoke("cross-validate", [str(config), "--num-folds", "2", "--fold-seed", "1", "--record"])
     with pytest.raises(ConfigError, match="--all-splits and --group-pattern go with --num-folds"):
-        tool.main([str(config), "--all-splits"])
+        invoke("cross-validate", [str(config), "--all-splits"])
     with pytest.raises(ValueError, match="has no folds: say with num_folds"):
-        tool.main([str(config)])
+        invoke("cross-validate", [str(config)])
 
 
 @pytest.mark.real_data
@@ -90,7 +87,7 @@ def test_three_folds_of_nine_real_hands_and_phantoms(real_data, tmp_path, monkey
     ]
     found.val_evaluator = found.test_evaluator = wrists
     found.dump(tmp_path / "hands.py")
-    tool.main(["hands.py", "--record", "hands.json"])
+    invoke("cross-validate", ["hands.py", "--record", "hands.json"])
     out = capsys.readouterr().out
     report = json.loads((tmp_path / "work_dirs" / "hands_cv" / "cross_validation.json").read_text())
     assert report["images"] == {"1": 3, "2": 3, "3": 3}

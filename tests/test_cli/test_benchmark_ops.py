@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 import subprocess
 import sys
@@ -12,16 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmlandmark.cli import benchmark_ops, invoke
 from mmlandmark.testing.measure import median_ratio, paired_times
 from mmlandmark.testing.op_contenders import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOL = ROOT / "tools" / "benchmark_ops.py"
 RESULTS = ROOT / "docs" / "benchmarks"
-
-
-def tool() -> dict:
-    return runpy.run_path(str(TOOL))
 
 
 def test_functions_take_turns():
@@ -63,7 +58,8 @@ def test_measures_and_renders(tmp_path):
     folder = tmp_path / "benchmarks"
     folder.mkdir()
     command = [
-        sys.executable, TOOL, "--shapes", "volume", "--families", "peak", "--rounds", "1", "--threads", "1",
+        sys.executable, "-m", "mmlandmark", "benchmark-ops",
+        "--shapes", "volume", "--families", "peak", "--rounds", "1", "--threads", "1",
         "--level", "base", "--out", folder / "ops_cpu.json",
     ]  # fmt: skip
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
@@ -73,13 +69,13 @@ def test_measures_and_renders(tmp_path):
     assert used["torch"] in ("DEFAULT", "NO AVX")
     assert used["backend"].startswith("reference") or "base instructions" in used["backend"]
     assert result["environment"]["MMLANDMARK_CPU_LEVEL"] == result["level"] == "base"
-    assert result["sources"] == tool()["sources_digest"]("cpu")
+    assert result["sources"] == benchmark_ops.sources_digest("cpu")
     rows = result["settings"]["default"]["table"]["peak"]["volume"]
     assert rows["mmlandmark"]["times_ours"] == 1
     assert result["peers"].keys() == {"kornia", "dsntnn", "landmarker"}
     page = tmp_path / "benchmarks.md"
     page.write_text("# Page\n\n<!-- ops_cpu:begin -->\nold\n<!-- ops_cpu:end -->\n\nafter\n")
-    tool()["main"](["--render", str(page)])
+    invoke("benchmark-ops", ["--render", str(page)])
     text = page.read_text()
     assert "old" not in text
     assert "#### Highest pixel and centroid around it" in text
@@ -89,14 +85,14 @@ def test_measures_and_renders(tmp_path):
 
 def test_a_level_is_one_of_the_cpu():
     with pytest.raises(ValueError, match="--level is about instructions of the CPU"):
-        tool()["main"](["--level", "avx2", "--device", "cuda"])
+        invoke("benchmark-ops", ["--level", "avx2", "--device", "cuda"])
 
 
 def test_results_are_those_of_the_present_operators():
     for path in sorted(RESULTS.glob("ops_*.json")):
         result = json.loads(path.read_text())
-        again = f"python tools/benchmark_ops.py --level {result['level']} --out docs/benchmarks/{path.name}"
-        assert result["sources"] == tool()["sources_digest"](result["device"]), (
+        again = f"mmlandmark benchmark-ops --level {result['level']} --out docs/benchmarks/{path.name}"
+        assert result["sources"] == benchmark_ops.sources_digest(result["device"]), (
             f"csrc is not what {path.name} was measured with; run the benchmark again, then --render: {again}"
         )
 
@@ -105,13 +101,13 @@ def test_results_are_those_of_the_present_operators():
 def test_pages_say_what_the_runs_found(page, tmp_path):
     shutil.copytree(RESULTS, tmp_path / "benchmarks")
     copy = Path(shutil.copy(ROOT / page, tmp_path))
-    tool()["main"](["--render", str(copy)])
-    assert copy.read_text() == (ROOT / page).read_text(), f"python tools/benchmark_ops.py --render {page}"
+    invoke("benchmark-ops", ["--render", str(copy)])
+    assert copy.read_text() == (ROOT / page).read_text(), f"mmlandmark benchmark-ops --render {page}"
 
 
-def test_a_change_of_code_is_seen_and_one_of_comments_is_not(tmp_path):
-    digest = tool()["sources_digest"]
-    digest.__globals__["ROOT"] = tmp_path
+def test_a_change_of_code_is_seen_and_one_of_comments_is_not(tmp_path, monkeypatch):
+    digest = benchmark_ops.sources_digest
+    monkeypatch.setattr(benchmark_ops, "native_sources", lambda: tmp_path / "csrc")
     for folder in ("common", "cpu/rows", "cuda"):
         (tmp_path / "csrc" / folder).mkdir(parents=True)
     code = tmp_path / "csrc" / "cpu" / "rows" / "loop.h"
@@ -130,4 +126,4 @@ def test_a_page_without_marks_is_named(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("nothing")
     with pytest.raises(ValueError, match="has no <!-- ops_cpu:begin -->"):
-        tool()["render"](page)
+        benchmark_ops.render(page)

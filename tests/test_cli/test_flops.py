@@ -1,18 +1,11 @@
-"""tools/get_flops.py: what a config's detector costs."""
+"""mmlandmark flops: what a config's detector costs."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
+from mmlandmark.cli import invoke
 from mmlandmark.testing import tiny_config
-
-_SPEC = importlib.util.spec_from_file_location(
-    "get_flops", Path(__file__).parents[2] / "tools" / "get_flops.py"
-)
-tool = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tool)
 
 
 @pytest.fixture
@@ -24,7 +17,7 @@ def config(tmp_path):
 
 def test_it_counts_and_measures(config, tmp_path, capsys):
     out = tmp_path / "cost.json"
-    tool.main([str(config), "--rounds", "2", "--out", str(out)])
+    invoke("flops", [str(config), "--rounds", "2", "--out", str(out)])
     printed = capsys.readouterr().out
     assert "one image of 1 x 64 x 64" in printed
     found = json.loads(out.read_text())
@@ -41,7 +34,7 @@ def test_it_counts_and_measures(config, tmp_path, capsys):
 
 
 def test_a_size_can_be_given(config, capsys):
-    tool.main([str(config), "--rounds", "0", "--size", "32", "64", "--depth", "1"])
+    invoke("flops", [str(config), "--rounds", "0", "--size", "32", "64", "--depth", "1"])
     printed = capsys.readouterr().out
     assert "one image of 1 x 32 x 64" in printed
     assert "latency" not in printed
@@ -55,11 +48,11 @@ def test_any_stage_can_be_counted(tmp_path, capsys):
     config.dump(tmp_path / "two.py")
     totals = []
     for words in ([], ["--stage", "student"], ["--stage", "teacher"]):
-        tool.main([str(tmp_path / "two.py"), "--rounds", "0", "--depth", "0", *words])
+        invoke("flops", [str(tmp_path / "two.py"), "--rounds", "0", "--depth", "0", *words])
         totals.append(next(line for line in capsys.readouterr().out.splitlines() if line.startswith("total")))
     assert totals[0] == totals[1] != totals[2]
     with pytest.raises(ValueError, match="no stage 'x'"):
-        tool.main([str(tmp_path / "two.py"), "--stage", "x"])
+        invoke("flops", [str(tmp_path / "two.py"), "--stage", "x"])
 
 
 def test_without_any_size_it_asks(tmp_path):
@@ -67,4 +60,4 @@ def test_without_any_size_it_asks(tmp_path):
     config.test_dataloader.dataset.pipeline = [dict(type="LoadImage")]
     config.dump(tmp_path / "tiny.py")
     with pytest.raises(ValueError, match="give --size H W"):
-        tool.main([str(tmp_path / "tiny.py")])
+        invoke("flops", [str(tmp_path / "tiny.py")])

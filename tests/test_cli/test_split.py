@@ -1,22 +1,16 @@
-"""tools/split_dataset.py: lists of ids, by group, the same every time."""
+"""mmlandmark split: lists of ids, by group, the same every time."""
 
-import importlib.util
 import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from mmlandmark.cli import invoke
 from mmlandmark.datasets.folds import deal_parts
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.files import safe_name
 from mmlandmark.utils.shipped import config_root
-
-_SPEC = importlib.util.spec_from_file_location(
-    "split_dataset", Path(__file__).parents[2] / "tools" / "split_dataset.py"
-)
-tool = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tool)
 
 
 def records(count, group=lambda i: None):
@@ -64,30 +58,30 @@ def test_lists_are_written_once(tmp_path, capsys):
     config.test_dataloader = dict(batch_size=1, dataset=dataset)
     config.dump(tmp_path / "config.py")
     call = [str(tmp_path / "config.py"), "--parts", "train=6", "test=4", "--out", str(tmp_path / "lists")]
-    tool.main(call)
+    invoke("split", call)
     lists = {p.name: p.read_text().split() for p in (tmp_path / "lists").iterdir()}
     assert {name: len(ids) for name, ids in lists.items()} == {"train.txt": 6, "test.txt": 4}
     assert "train.txt: 6 ids" in capsys.readouterr().out
     config.test_dataloader.dataset = dict(type="ConcatDataset", datasets=[dataset])
     config.dump(tmp_path / "wrapped.py")
-    tool.main([str(tmp_path / "wrapped.py"), *call[1:-1], str(tmp_path / "same")])
+    invoke("split", [str(tmp_path / "wrapped.py"), *call[1:-1], str(tmp_path / "same")])
     assert {p.name: p.read_text().split() for p in (tmp_path / "same").iterdir()} == lists
     config.test_dataloader.dataset.datasets = [dataset, dataset]
     config.dump(tmp_path / "two.py")
     with pytest.raises(ValueError, match="the test has 2 datasets"):
-        tool.main([str(tmp_path / "two.py"), *call[1:]])
+        invoke("split", [str(tmp_path / "two.py"), *call[1:]])
     some = tmp_path / "some.txt"
     some.write_text("p3\np1\n\np4\n")
-    tool.main([*call[:-1], str(tmp_path / "fewer"), "--among", str(some)])
+    invoke("split", [*call[:-1], str(tmp_path / "fewer"), "--among", str(some)])
     fewer = {p.name: p.read_text().split() for p in (tmp_path / "fewer").iterdir()}
     assert sorted(i for ids in fewer.values() for i in ids) == ["p1", "p3", "p4"]
     some.write_text("p77\n")
     with pytest.raises(ValueError, match=r"ids are not in .*'p77'"):
-        tool.main([*call[:-1], str(tmp_path / "none"), "--among", str(some)])
+        invoke("split", [*call[:-1], str(tmp_path / "none"), "--among", str(some)])
 
-    tool.main(call)
+    invoke("split", call)
     with pytest.raises(ValueError, match="lists other ids; remove it"):
-        tool.main([*call, "--seed", "5"])
+        invoke("split", [*call, "--seed", "5"])
     assert {p.name: p.read_text().split() for p in (tmp_path / "lists").iterdir()} == lists
 
 
@@ -108,7 +102,7 @@ def test_the_shipped_lists_of_cephalograms_are_what_the_tool_writes(tmp_path, mo
     (tmp_path / "data" / "RawImage").mkdir()
     monkeypatch.setenv("ISBI2015_ROOT", str(tmp_path / "data"))
     config = config_root() / "fsf_ld/unet4_isbi2015_512x512.py"
-    tool.main([str(config), *PARTS, "--out", str(tmp_path / "lists")])
+    invoke("split", [str(config), *PARTS, "--out", str(tmp_path / "lists")])
     shipped = lists_in(config_root() / "fsf_ld/splits/isbi2015")
     assert lists_in(tmp_path / "lists") == shipped
     parts = {name: set(text.split()) for name, text in shipped.items()}
@@ -128,7 +122,7 @@ def test_parts_of_the_hand_atlas_are_those_of_the_paper(real_data, tmp_path, mon
     monkeypatch.setenv("HAND_ATLAS_ROOT", str(root))
     config = Path(config_root()) / "fsf_ld/unet4_hand_512x256.py"
     lists = [str(root / "setup/cv/set1" / name) for name in ("train.txt", "test.txt")]
-    tool.main([str(config), *PARTS, "--among", *lists, "--out", str(tmp_path)])
+    invoke("split", [str(config), *PARTS, "--among", *lists, "--out", str(tmp_path)])
     sizes = {p.stem: len(p.read_text().split()) for p in tmp_path.iterdir()}
     assert sizes == dict(train=537, test1=179, test2=179)
     assert lists_in(tmp_path) == lists_in(config_root() / "fsf_ld/splits/hand_atlas")
@@ -143,6 +137,6 @@ def test_a_list_lies_in_its_folder(tmp_path):
     )
     config.dump(tmp_path / "config.py")
     out = tmp_path / "deep" / "lists"
-    tool.main([str(tmp_path / "config.py"), "--parts", "x/../../evil=1", "test=1", "--out", str(out)])
+    invoke("split", [str(tmp_path / "config.py"), "--parts", "x/../../evil=1", "test=1", "--out", str(out)])
     assert sorted(p.name for p in out.iterdir()) == sorted([f"{safe_name('x/../../evil')}.txt", "test.txt"])
     assert not [p for p in tmp_path.rglob("*evil*") if out not in p.parents]

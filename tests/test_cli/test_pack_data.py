@@ -1,8 +1,7 @@
-"""tools/pack_dataset.py: a small copy that measures the same."""
+"""mmlandmark pack-data: a small copy that measures the same."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,12 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from mmlandmark.cli import invoke
 from mmlandmark.datasets import LandmarkDataset
 
 ROOT = Path(__file__).parents[2]
-_SPEC = importlib.util.spec_from_file_location("pack_dataset", ROOT / "tools" / "pack_dataset.py")
-tool = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tool)
 
 
 @pytest.fixture
@@ -40,7 +37,7 @@ def source(tmp_path):
 
 def test_the_copy_measures_the_same(source, tmp_path, capsys):
     out = tmp_path / "copy"
-    tool.main([str(source), "--size", "40", "45", "--out", str(out)])
+    invoke("pack-data", [str(source), "--size", "40", "45", "--out", str(out)])
     assert "wrote 3 samples" in capsys.readouterr().out
     copy = LandmarkDataset("annotations.json", str(out))
     assert [copy.get_data_info(i)["split"] for i in range(3)] == ["train", "train", "test"]
@@ -57,10 +54,10 @@ def test_the_copy_measures_the_same(source, tmp_path, capsys):
 
 def test_a_copy_that_is_not_whole_has_no_annotations(source, tmp_path, monkeypatch):
     out = tmp_path / "copy"
-    tool.main([str(source), "--size", "40", "45", "--out", str(out)])
+    invoke("pack-data", [str(source), "--size", "40", "45", "--out", str(out)])
     monkeypatch.setattr("cv2.imwrite", lambda *_: False)
     with pytest.raises(ValueError, match=r"0\.jpg cannot be written"):
-        tool.main([str(source), "--size", "80", "90", "--out", str(out)])
+        invoke("pack-data", [str(source), "--size", "80", "90", "--out", str(out)])
     assert not (out / "annotations.json").exists()
 
 
@@ -68,7 +65,7 @@ def test_a_sample_of_two_splits_is_refused(source, tmp_path):
     text = source.read_text().replace("split='test'", "split='train'")
     source.write_text(text)
     with pytest.raises(ValueError, match="sample '0' is in two splits"):
-        tool.main([str(source), "--size", "40", "45", "--out", str(tmp_path / "copy")])
+        invoke("pack-data", [str(source), "--size", "40", "45", "--out", str(tmp_path / "copy")])
 
 
 def test_no_id_leads_out_of_the_copy(source, tmp_path):
@@ -77,7 +74,7 @@ def test_no_id_leads_out_of_the_copy(source, tmp_path):
     content["samples"][1]["id"] = "x_.._.._.._evil"
     (tmp_path / "all.json").write_text(json.dumps(content))
     out = tmp_path / "deep" / "copy"
-    tool.main([str(source), "--size", "40", "45", "--out", str(out)])
+    invoke("pack-data", [str(source), "--size", "40", "45", "--out", str(out)])
     assert not [p for p in tmp_path.rglob("*evil*") if out not in p.parents]
     copy = LandmarkDataset("annotations.json", str(out))
     records = [copy.get_data_info(i) for i in range(3)]

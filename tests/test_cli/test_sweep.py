@@ -1,23 +1,21 @@
-"""tools/sweep.py: variants of one config, each recorded once."""
+"""mmlandmark sweep: variants of one config, each recorded once."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from mmlandmark.cli import invoke
+from mmlandmark.cli.sweep import load_sweep
 from mmlandmark.engine import load_config
 from mmlandmark.registry import MODELS
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.command_line import parse_value
 
 ROOT = Path(__file__).parents[2]
-_SPEC = importlib.util.spec_from_file_location("sweep", ROOT / "tools" / "sweep.py")
-tool = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tool)
 SWEEPS = sorted((ROOT / "configs").glob("*/sweeps/*.py"))
 
 
@@ -37,7 +35,7 @@ def sweep(tmp_path):
 
 def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
     work = tmp_path / "work"
-    tool.main([str(sweep), "--seeds", "0", "--work-dir", str(work)])
+    invoke("sweep", [str(sweep), "--seeds", "0", "--work-dir", str(work)])
     folder = tmp_path / "results" / "losses"
     records = {p.name: json.loads(p.read_text()) for p in folder.iterdir()}
     assert set(records) == {"ewc_seed0.json", "mse_seed0.json", "argmax_seed0.json"}
@@ -49,12 +47,12 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
     assert argmax["metrics"]["mre"] != mse["metrics"]["mre"]
     before = (folder / "mse_seed0.json").stat().st_mtime_ns
     capfd.readouterr()
-    tool.main([str(sweep), "--seeds", "0", "--work-dir", str(work)])
+    invoke("sweep", [str(sweep), "--seeds", "0", "--work-dir", str(work)])
     assert capfd.readouterr().out.count("recorded already") == 3
     assert (folder / "mse_seed0.json").stat().st_mtime_ns == before
-    tool.main([str(sweep), "--list"])
+    invoke("sweep", [str(sweep), "--list"])
     assert capfd.readouterr().out.count("to be done") == 4  # the second seed, and the ensemble
-    tool.main([str(sweep), "--arms", "argmax", "--work-dir", str(work)])
+    invoke("sweep", [str(sweep), "--arms", "argmax", "--work-dir", str(work)])
     both = json.loads((folder / "both.json").read_text())
     assert both["seeds"] == [0, 1]
     tested = load_config(work / "both" / "both.py")
@@ -63,7 +61,7 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
     sweep.write_text(changed)
     (folder / "mse_seed1.json").unlink(missing_ok=True)
     with pytest.raises(ValueError, match="mse_seed1 holds a run with other values"):
-        tool.main([str(sweep), "--arms", "mse", "--seeds", "1", "--work-dir", str(work)])
+        invoke("sweep", [str(sweep), "--arms", "mse", "--seeds", "1", "--work-dir", str(work)])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +95,7 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
 def test_bad_sweeps_are_named(sweep, text, error, message):
     sweep.write_text(text)
     with pytest.raises(error, match=message):
-        tool.load_sweep(sweep)
+        load_sweep(sweep)
 
 
 def test_one_arm_teaches_another(tmp_path):
@@ -116,9 +114,9 @@ def test_one_arm_teaches_another(tmp_path):
     work = tmp_path / "work"
     folder = tmp_path / "results" / "kd"
     # A student alone: its teacher is trained for it, though not tested.
-    tool.main([str(path), "--arms", "taught", "--seeds", "0", "--work-dir", str(work)])
+    invoke("sweep", [str(path), "--arms", "taught", "--seeds", "0", "--work-dir", str(work)])
     assert [p.name for p in folder.iterdir()] == ["taught_seed0.json"]
-    tool.main([str(path), "--work-dir", str(work)])
+    invoke("sweep", [str(path), "--work-dir", str(work)])
     records = {p.stem: json.loads(p.read_text()) for p in folder.iterdir()}
     assert sorted(records) == ["large_seed0", "large_seed1", "taught_seed0", "taught_seed1"]
     for seed in (0, 1):
@@ -133,23 +131,23 @@ def test_one_arm_teaches_another(tmp_path):
     shutil.rmtree(work / "large_seed0")
     (folder / "taught_seed0.json").unlink()
     with pytest.raises(ValueError, match="taught_seed0 holds a run with other values"):
-        tool.main([str(path), "--arms", "taught", "--seeds", "0", "--work-dir", str(work)])
+        invoke("sweep", [str(path), "--arms", "taught", "--seeds", "0", "--work-dir", str(work)])
 
 
 def test_unknown_arms_are_named(sweep):
     with pytest.raises(ValueError, match=r"no arms \['l1'\]; it has \['argmax', 'ewc', 'mse'\]"):
-        tool.main([str(sweep), "--arms", "l1"])
+        invoke("sweep", [str(sweep), "--arms", "l1"])
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        tool.main([str(sweep.parent / "other.py")])
+        invoke("sweep", [str(sweep.parent / "other.py")])
 
 
 @pytest.mark.parametrize(
     ("path", "arm"),
-    [(p, arm) for p in SWEEPS for arm in tool.load_sweep(p)["arms"]],
+    [(p, arm) for p in SWEEPS for arm in load_sweep(p)["arms"]],
     ids=lambda v: getattr(v, "stem", v),
 )
 def test_every_arm_of_a_shipped_sweep_is_a_model(path, arm):
-    sweep = tool.load_sweep(path)
+    sweep = load_sweep(path)
     # As they go through the command line.
     options = {key: parse_value(repr(value)) for key, value in sweep["arms"][arm].items()}
     config = load_config(sweep["config"], options)

@@ -1,26 +1,21 @@
-"""tools/make_phantoms.py: what it writes can be read back, and it writes all or nothing."""
+"""mmlandmark phantoms: what it writes can be read back, and it writes all or nothing."""
 
 from __future__ import annotations
 
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mmlandmark.cli import invoke
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.phantom import render_phantom
 
-TOOL = Path(__file__).parents[2] / "tools" / "make_phantoms.py"
-
 
 def make(folder: Path, *arguments: object) -> int:
-    main = runpy.run_path(str(TOOL))["main"]
     numbers = ["--num-train", "3", "--num-test", "2", "--size", "96", "72", "--out", str(folder)]
-    return main([*numbers, *map(str, arguments)])
+    return invoke("phantoms", [*numbers, *map(str, arguments)])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -79,15 +74,3 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path):
     with pytest.raises(ValueError, match="missing is a fraction"):
         make(tmp_path / "out", "--missing", 2)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_help_imports_nothing_heavy():
-    code = (
-        "import runpy, sys; sys.argv = ['make_phantoms.py', '--help']\n"
-        f"try: runpy.run_path({str(TOOL)!r}, run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        "assert not {'torch', 'cv2', 'numpy'} & set(sys.modules), 'heavy'"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "--num-train" in done.stdout

@@ -1,21 +1,15 @@
-"""tools/collect_results.py: tables in READMEs are what the records say."""
+"""mmlandmark collect: tables in READMEs are what the records say."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
+from mmlandmark.cli import collect, invoke
 from mmlandmark.evaluation import tables
 
-_PATH = Path(__file__).parents[2] / "tools" / "collect_results.py"
-_SPEC = importlib.util.spec_from_file_location("collect_results", _PATH)
-tool = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tool)
-
-README = f"# UNet\n\nWords.\n\n{tool.marks()[0]}\n{tool.marks()[1]}\n\nMore words.\n"
+README = f"# UNet\n\nWords.\n\n{collect.marks()[0]}\n{collect.marks()[1]}\n\nMore words.\n"
 
 
 @pytest.fixture
@@ -33,7 +27,7 @@ def record(folder, config, seed, digest="h", split="s", **metrics):
 
 
 def call(folder, *arguments):
-    return tool.main([str(folder.parent), *arguments])
+    return invoke("collect", [str(folder.parent), *arguments])
 
 
 def rows(folder):
@@ -58,7 +52,7 @@ def test_mean_and_deviation_over_seeds(method):
 
 def test_arms_of_a_sweep_stand_against_its_baseline(method):
     readme = method / "README.md"
-    begin, end = tool.marks("arms")
+    begin, end = collect.marks("arms")
     readme.write_text(f"# UNet\n{begin}\n{end}\n")
     (method / "sweeps").mkdir()
     (method / "sweeps" / "arms.py").write_text("arms = dict(none={}, both={})\nbaseline = 'none'\n")
@@ -99,7 +93,7 @@ def test_a_tree_that_was_not_clean_is_told():
 
 
 def test_rows_of_a_sweep_stand_in_its_order(method):
-    begin, end = tool.marks("ladder")
+    begin, end = collect.marks("ladder")
     (method / "README.md").write_text(f"{README}\n{begin}\n{end}\n")
     (method / "results" / "ladder").mkdir()
     for name in ("more", "both", "less"):

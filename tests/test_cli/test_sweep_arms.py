@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,14 @@ import torch
 from mmengine.hooks import Hook
 
 from mmlandmark.apis import prepare_config
+from mmlandmark.cli.sweep import load_sweep
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint, load_config, plan_stages
 from mmlandmark.utils.command_line import parse_value
 from test_configs import find_all, put_phantoms
 
 ROOT = Path(__file__).parents[2]
-_SPEC = importlib.util.spec_from_file_location("sweep", ROOT / "tools" / "sweep.py")
-tool = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tool)
 SWEEPS = {
-    f"{path.parents[1].name}/{path.stem}": tool.load_sweep(path)
+    f"{path.parents[1].name}/{path.stem}": load_sweep(path)
     for path in sorted((ROOT / "configs").glob("*/sweeps/*.py"))
 }
 

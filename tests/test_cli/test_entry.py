@@ -1,10 +1,11 @@
-"""The tools as they are called: help at once, one chain of train and test, errors in one line."""
+"""Commands as they are called: help at once, one chain of train and test, errors in one line."""
 
 from __future__ import annotations
 
 import json
 import os
-import runpy
+import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,35 +15,36 @@ import pytest
 import torch
 from mmengine.config import Config
 
+import mmlandmark
+from mmlandmark.cli import COMMANDS, main
+from mmlandmark.cli.entry import load_command
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parents[2]
-TOOLS = sorted(p.name for p in (ROOT / "tools").glob("*.py"))
+TOOLS = sorted((ROOT / "tools").glob("*.py"))
 HEAVY = {"torch", "numpy", "cv2", "mmengine", "mmcv", "scipy", "matplotlib"}
 
 
 def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    """Run ``python tools/<first argument> ...`` as a user does."""
+    """Run ``mmlandmark <first argument> ...`` as a user does."""
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
     for name in ("LOCAL_RANK", "MASTER_ADDR"):
         environment.pop(name, None)
-    name, *rest = map(str, arguments)
-    command = [sys.executable, str(ROOT / "tools" / name), *rest]
+    command = [sys.executable, "-m", "mmlandmark", *map(str, arguments)]
     return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture
 def run_here(monkeypatch, capsys, tmp_path):
-    """Run a tool as a script in this process, which is several seconds faster; return code and output."""
+    """Run a command in this process, which is several seconds faster; return code and output."""
 
-    def run(name: str, *arguments: object) -> subprocess.CompletedProcess:
+    def run(*arguments: object) -> subprocess.CompletedProcess:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
-            runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
+            main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        return subprocess.CompletedProcess(name, caught.value.code, captured.out, captured.err)
+        return subprocess.CompletedProcess(arguments, caught.value.code, captured.out, captured.err)
 
     return run
 
@@ -50,32 +52,80 @@ def run_here(monkeypatch, capsys, tmp_path):
 # ---- help -----------------------------------------------------------------------------------------------
 
 
-def test_tools_are_found():
-    assert {"train.py", "test.py", "print_config.py"} <= set(TOOLS)
-
-
-@pytest.mark.parametrize("name", TOOLS)
-def test_help_comes_at_once(name):
+def help_of(code: str) -> str:
+    """Run code that prints help and exits; fail if it imports anything heavy."""
     code = (
         "import runpy, sys\n"
-        f"sys.argv = [{name!r}, '--help']\n"
-        f"try: runpy.run_path({str(ROOT / 'tools' / name)!r}, run_name='__main__')\n"
+        f"try: {code}\n"
         "except SystemExit as exit: code = exit.code\n"
         f"heavy = sorted({HEAVY!r} & set(sys.modules))\n"
         "assert not heavy, f'--help imports {heavy}'\n"
         "sys.exit(code)"
     )
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), COLUMNS="100")
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("usage: ")
-    lines = done.stdout.splitlines()
-    assert any(line and not line.startswith((" ", "usage:", "options:")) for line in lines), (
-        "says what it does"
+    return done.stdout
+
+
+def test_every_module_is_a_command():
+    modules = {m.name.replace("_", "-") for m in pkgutil.iter_modules(mmlandmark.cli.__path__)}
+    assert set(COMMANDS) == modules - {"entry"}
+    assert len(COMMANDS) == len(set(COMMANDS))
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_lists_all_commands_at_once(option):
+    printed = help_of(f"from mmlandmark.cli import main; main([{option!r}])")
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} +[A-Z].*\.$", printed, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_comes_at_once(name):
+    printed = help_of(f"from mmlandmark.cli import main; main([{name!r}, '--help'])")
+    assert printed.startswith(f"usage: mmlandmark {name} ")
+    assert load_command(name).__doc__.splitlines()[0] in printed
+    assert "--traceback" in printed
+
+
+def test_version(run_here):
+    done = run_here("--version")
+    assert (done.returncode, done.stdout) == (0, f"mmlandmark {mmlandmark.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "a command is missing"),
+        (("trainn",), "there is no command 'trainn' (did you mean 'train' for 'trainn'?)"),
+        (("--fast",), "unrecognized arguments: --fast"),
+    ],
+)
+def test_a_wrong_command_is_named(words, message, run_here):
+    done = run_here(*words)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.stem)
+def test_a_tool_is_a_command(path):
+    """Every script in tools/ runs one command, and every command has one."""
+    name = re.search(r'run_command\("([a-z-]+)"\)', path.read_text())[1]
+    printed = help_of(
+        f"sys.argv = [{path.name!r}, '--help']; runpy.run_path({str(path)!r}, run_name='__main__')"
     )
+    expected = help_of(f"from mmlandmark.cli import main; main([{name!r}, '--help'])")
+    assert printed.startswith(f"usage: {path.name} ")
+    assert printed.split("\n\n", 1)[1] == expected.split("\n\n", 1)[1]
 
 
-@pytest.mark.parametrize("name", ["train.py", "test.py", "print_config.py"])
+def test_every_command_has_a_tool():
+    names = [re.search(r'run_command\("([a-z-]+)"\)', path.read_text())[1] for path in TOOLS]
+    assert sorted(names) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["train", "test", "print-config"])
 def test_a_wrong_command_line_ends_with_2(name, run_here):
     for arguments in [(), ("config.py", "--no-such-flag")]:
         done = run_here(name, *arguments)
@@ -108,11 +158,11 @@ def chain(tmp_path_factory) -> Chain:
         made[key] = phantom_dataloader(68, train=key.startswith("train"))
     made.dump(config)
     train = call(
-        "train.py", config, "--work-dir", folder / "run", "--seed", 7, "--amp",
+        "train", config, "--work-dir", folder / "run", "--seed", 7, "--amp",
         "--cfg-options", "train_cfg.max_epochs=1", "optim_wrapper.optimizer.lr=2e-3", cwd=folder,
     )  # fmt: skip
     test = call(
-        "test.py", config, "--work-dir", folder / "run", "--flip", "--record", folder / "record.json",
+        "test", config, "--work-dir", folder / "run", "--flip", "--record", folder / "record.json",
         "--no-figures", folder / "run" / "epoch_1.pth", cwd=folder,
     )  # fmt: skip
     return Chain(folder, config, train, test)
@@ -145,7 +195,7 @@ def test_test(chain):
 
 def test_print_config(chain):
     done = call(
-        "print_config.py", chain.config, "--cfg-options", "model.head.loss.alpha=20", "--work-dir", "there"
+        "print-config", chain.config, "--cfg-options", "model.head.loss.alpha=20", "--work-dir", "there"
     )
     assert done.returncode == 0, done.stderr
     printed = chain.folder / "printed.py"
@@ -162,11 +212,11 @@ def test_print_config_of_a_stage(chain, run_here):
         "_base_ = './unet_tiny.py'\n"
         "stages = [dict(name='one'), dict(name='two', train_cfg=dict(max_epochs=3))]\n"
     )
-    done = run_here("print_config.py", staged, "--stage", "two")
+    done = run_here("print-config", staged, "--stage", "two")
     assert done.returncode == 0, done.stderr
     assert "max_epochs=3" in done.stdout
     assert "stages" not in done.stdout
-    done = run_here("print_config.py", staged, "--stage", "three")
+    done = run_here("print-config", staged, "--stage", "three")
     assert done.returncode == 1
     assert done.stderr.splitlines()[0] == "error: no stage 'three'; there are ['one', 'two']"
 
@@ -183,7 +233,7 @@ def assert_one_line(done: subprocess.CompletedProcess, *parts: str) -> None:
     assert "--traceback" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", ["train.py", "test.py", "print_config.py"])
+@pytest.mark.parametrize("name", ["train", "test", "print-config"])
 def test_a_missing_config_is_one_line(name, run_here, tmp_path):
     done = run_here(name, "nowhere.py")
     assert_one_line(done, "config nowhere.py does not exist")
@@ -192,31 +242,30 @@ def test_a_missing_config_is_one_line(name, run_here, tmp_path):
 
 def test_an_unknown_type_is_one_line(chain, tmp_path, run_here):
     arguments = (chain.config, "--work-dir", tmp_path, "--cfg-options", "model.backbone.type=UNett")
-    assert_one_line(run_here("train.py", *arguments), "'UNett' is not in", "Did you mean UNet")
+    assert_one_line(run_here("train", *arguments), "'UNett' is not in", "Did you mean UNet")
     assert not list(tmp_path.glob("*.pth"))
 
 
-def test_the_traceback_is_there_on_request(chain, tmp_path, monkeypatch):
+def test_the_traceback_is_there_on_request(chain, tmp_path):
     arguments = [chain.config, "--work-dir", tmp_path, "--cfg-options", "model.backbone.type=UNett"]
-    monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments), "--traceback"])
-    # Python itself prints the traceback of an error that leaves the script, and exits with 1.
+    # Python itself prints the traceback of an error that leaves the program, and exits with 1.
     with pytest.raises(KeyError, match="'UNett' is not in"):
-        runpy.run_path(str(ROOT / "tools" / "train.py"), run_name="__main__")
+        main(["train", *map(str, arguments), "--traceback"])
 
 
 def test_results_of_other_values_are_not_recorded_as_the_configs(chain, run_here):
-    done = run_here("test.py", chain.config, "--work-dir", chain.folder / "run", "--record")
+    done = run_here("test", chain.config, "--work-dir", chain.folder / "run", "--record")
     assert_one_line(done, "was not trained with", "name a file for its record")
     assert not (chain.config.parent / "results").exists()
 
 
 def test_weights_of_another_model_are_one_line(chain, tmp_path, run_here):
     save_checkpoint(dict(state_dict={"fc.weight": torch.zeros(2, 2)}), tmp_path / "other.pth")
-    done = run_here("test.py", chain.config, tmp_path / "other.pth", "--work-dir", tmp_path)
+    done = run_here("test", chain.config, tmp_path / "other.pth", "--work-dir", tmp_path)
     assert_one_line(done, "other.pth holds the weights of another model", "1 unexpected (fc.weight)")
     assert not list(tmp_path.rglob("report.*"))
 
 
 def test_testing_before_training_is_one_line(chain, tmp_path, run_here):
-    done = run_here("test.py", chain.config, "--work-dir", tmp_path / "empty")
+    done = run_here("test", chain.config, "--work-dir", tmp_path / "empty")
     assert_one_line(done, f"no checkpoint in {tmp_path / 'empty'}: train first, or name one")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
+from mmlandmark.cli import check_cuda_compile, invoke
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "check_cuda_compile.py"
 REPORT = """
 ptxas info    : Compiling entry function '_Z4loopIfEvT_' for 'sm_80'
 ptxas info    : Function properties for _Z4loopIfEvT_
@@ -19,24 +17,20 @@ ptxas info    : Used 38 registers, used 1 barriers, 4096 bytes smem
 
 
 def test_report_keeps_the_most_of_all_gpus():
-    found = runpy.run_path(str(TOOL))["kernels_of"](REPORT)
+    found = check_cuda_compile.kernels_of(REPORT)
     assert found == {"_Z4loopIfEvT_": dict(registers=40, stack=16, spilled=20, shared=4096)}
 
 
 def test_without_nvcc_it_says_so(monkeypatch, capsys):
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert runpy.run_path(str(TOOL))["main"]([]) == 0
+    assert invoke("check-cuda-compile", []) == 0
     assert "no nvcc on this machine" in capsys.readouterr().out
 
 
 def test_a_spill_fails(monkeypatch, capsys):
-    names = runpy.run_path(str(TOOL))
-    main = names["main"]
-    main.__globals__.update(
-        compile_kernels=lambda *_: REPORT,
-        check_torch_side=lambda _: "checked",
-        readable=lambda n: {k: k for k in n},
-    )
+    monkeypatch.setattr(check_cuda_compile, "compile_kernels", lambda *_: REPORT)
+    monkeypatch.setattr(check_cuda_compile, "check_torch_side", lambda _: "checked")
+    monkeypatch.setattr(check_cuda_compile, "readable", lambda names: {name: name for name in names})
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    assert main(["--archs", "80", "90"]) == 1
+    assert invoke("check-cuda-compile", ["--archs", "80", "90"]) == 1
     assert "registers are spilled by _Z4loopIfEvT_" in capsys.readouterr().err

@@ -1,0 +1,360 @@
+"""Measure the native operators against plain PyTorch, torch.compile and other packages, in one run.
+
+All contenders take turns in one process; what is compared are ratios within a turn. Packages that are not
+installed are listed as absent: pip install kornia dsntnn landmarker
+
+    mmlandmark benchmark-ops --out docs/benchmarks/ops_cpu.json
+    mmlandmark benchmark-ops --level avx2 --out docs/benchmarks/ops_cpu_avx2.json
+    mmlandmark benchmark-ops --render docs/benchmarks.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.utils.files import atomic_write_json, atomic_write_text
+from mmlandmark.utils.host_memory import keep_freed_memory
+from mmlandmark.utils.shipped import native_sources
+
+SHAPES = {
+    "farnet": (1, 19, 800, 640),
+    "hand": (4, 37, 512, 512),
+    "spine": (2, 68, 1024, 512),
+    "volume": (1, 33, 96, 128, 128),
+}
+STEPS = {"512x512": (512, 512), "800x640": (800, 640)}
+TITLES = {
+    "ewc": "EWC loss and gradient",
+    "expectation": "Soft-argmax",
+    "expectation_backward": "Soft-argmax and gradient",
+    "heatmap": "Target maps",
+    "peak": "Highest pixel and centroid around it",
+    "step": "Training step of a U-Net with four levels, 19 landmarks, EWC loss",
+}
+# How memory is handed out, which a process settles when it starts; all but the first with one shape only.
+SETTINGS = {
+    "default": {},
+    "system_pages": {"MMLANDMARK_HUGE_PAGES": "0"},
+    "torch_huge_pages": {"THP_MEM_ALLOC_ENABLE": "1"},
+    "kept_memory": {},
+}
+# Hold everybody to the instructions of a level: ours, PyTorch and what it compiles, and its libraries.
+LEVELS = {
+    name: {
+        "MMLANDMARK_CPU_LEVEL": name,
+        "ATEN_CPU_CAPABILITY": torch_name,
+        "ONEDNN_MAX_CPU_ISA": onednn_name,
+        "MKL_ENABLE_INSTRUCTIONS": mkl_name,
+    }
+    for name, torch_name, onednn_name, mkl_name in (
+        ("base", "default", "SSE41", "SSE4_2"),
+        ("avx2", "avx2", "AVX2", "AVX2"),
+        ("avx512", "avx512", "AVX512_CORE", "AVX512"),
+    )
+}
+# Where the operators come from that are measured on a device; common/ holds what both share.
+SOURCES = {"cpu": ("common", "cpu"), "cuda": ("common", "cuda")}
+# Maps that a call reads and writes at the least; on a GPU the gradient of the loss reads the maps again.
+TRAFFIC = {"ewc": 2, "expectation": 1, "expectation_backward": 3, "heatmap": 1, "peak": 1}
+COPY = "copy into a given tensor"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``mmlandmark benchmark-ops``."""
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--shapes", nargs="+", choices=tuple(SHAPES), default=list(SHAPES))
+    parser.add_argument("--families", nargs="+", choices=tuple(TITLES), default=list(TITLES))
+    parser.add_argument("--rounds", type=int, default=15, help="turns of every contender (default 15)")
+    parser.add_argument("--threads", type=int, default=2, help="threads on the CPU (default 2)")
+    parser.add_argument(
+        "--level",
+        choices=tuple(LEVELS),
+        help="hold all contenders to these instructions of the CPU (default: what the processor has)",
+    )
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--render", type=Path, help="write the tables of this page, measure nothing")
+    parser.add_argument("--setting", choices=tuple(SETTINGS), help=argparse.SUPPRESS)
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure everything asked for in this process."""
+    import torch
+
+    from mmlandmark.testing.op_contenders import FAMILIES
+
+    torch.set_num_threads(args.threads)
+    table: dict[str, dict[str, Any]] = {}
+    for family in args.families:
+        shapes = STEPS if family == "step" else {name: SHAPES[name] for name in args.shapes}
+        for name, shape in shapes.items():
+            torch._dynamo.reset()
+            calls = FAMILIES[family](shape, args.device)
+            table.setdefault(family, {})[name] = measure_calls(args, family, name, shape, calls)
+    return table
+
+
+def measure_calls(args: argparse.Namespace, family: str, name: str, shape: tuple[int, ...], calls: dict):
+    """Return a row per contender: time, ratio, memory, and on what bandwidth ours runs."""
+    import torch
+
+    from mmlandmark.testing.measure import kernel_launches, median_ratio, paired_times, peak_memory
+    from mmlandmark.testing.op_contenders import OURS
+
+    moved = TRAFFIC.get(family)
+    if moved:
+        one, other = (torch.rand(shape, device=args.device) for _ in range(2))
+        calls = {**calls, COPY: lambda: one.copy_(other)}
+    seconds = paired_times(calls, args.rounds, args.device)
+    pixels = math.prod(shape) * (19 if family == "step" else 1)
+    rows = {}
+    for contender, times in seconds.items():
+        taken = peak_memory(calls[contender], args.device)
+        row = dict(
+            milliseconds=round(1e3 * statistics.median(times), 3),
+            times_ours=round(median_ratio(times, seconds[OURS]), 3),
+            memory_in_maps=None if taken is None else round(taken / (4 * pixels), 2),
+        )
+        if moved and contender in (OURS, COPY):
+            maps = 2 if contender == COPY else moved + (family == "ewc" and args.device == "cuda")
+            row["gigabytes_per_second"] = round(maps * 4 * pixels / statistics.median(times) / 1e9, 1)
+        if moved and contender == OURS:
+            row["share_of_copy"] = round(median_ratio(seconds[COPY], times) * maps / 2, 3)
+            if args.device == "cuda":
+                row["kernel_launches"] = kernel_launches(calls[contender])
+        rows[contender] = row
+        print(f"{family:>22} {name:>8} {contender:<52} {row}", flush=True)
+    return rows
+
+
+def linearity(args: argparse.Namespace) -> list[dict[str, float]]:
+    """Return the time of the fused loss for three sizes and three sigmas."""
+    import torch
+
+    from mmlandmark.ops import ewc_loss
+    from mmlandmark.testing.measure import paired_times
+    from mmlandmark.testing.op_contenders import landmarks_of
+
+    torch.set_num_threads(args.threads)
+    functions, what = {}, {}
+    for count, side, sigma in (
+        (8, 512, 6.0),
+        (16, 512, 6.0),
+        (32, 512, 6.0),
+        (16, 512, 1.0),
+        (16, 512, 40.0),
+    ):
+        pred = torch.randn(1, count, side, side, device=args.device, requires_grad=True)
+        points = landmarks_of((1, count, side, side), args.device)
+        name = f"{count}x{side}x{side} sigma {sigma:g}"
+        functions[name] = lambda p=pred, x=points, s=sigma: torch.autograd.grad(ewc_loss(p, x, s), p)
+        what[name] = dict(megapixels=round(pred.numel() / 1e6, 3), sigma=sigma)
+    times = paired_times(functions, args.rounds, args.device)
+    return [dict(what[n], milliseconds=round(1e3 * statistics.median(t), 3)) for n, t in times.items()]
+
+
+def run_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure in a process of its own for every setting."""
+    results = {}
+    level = LEVELS[args.level] if args.level else {}
+    for setting, variables in SETTINGS.items() if args.device == "cpu" else [("default", {})]:
+        shapes = args.shapes if setting == "default" else args.shapes[:1]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "result.json"
+            command = [
+                sys.executable, "-m", "mmlandmark", "benchmark-ops",
+                "--setting", setting, "--out", path, "--device", args.device,
+                "--shapes", *shapes, "--families", *args.families, "--rounds", args.rounds,
+                "--threads", args.threads,
+            ]  # fmt: skip
+            print(f"{setting} {variables or ''}", flush=True)
+            # Code that torch.compile keeps from other runs may be of another level, or broken.
+            cache = {"TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "compiled")}
+            environment = {**os.environ, **cache, **level, **variables}
+            subprocess.run([str(word) for word in command], env=environment, check=True)
+            results[setting] = json.loads(path.read_text(encoding="utf-8"))
+    return results
+
+
+def sources_digest(device: str) -> str:
+    """Return a hash of what the operators of a device are compiled from, comments and line breaks aside."""
+    root = native_sources()
+    files = [path for folder in SOURCES[device] for path in (root / folder).rglob("*") if path.is_file()]
+    found = hashlib.sha256()
+    for path in sorted(files):
+        code = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+        found.update(f"{path.relative_to(root.parent).as_posix()}:{' '.join(code.split())};".encode())
+    return found.hexdigest()
+
+
+def instructions() -> dict[str, str]:
+    """Return which instructions of the CPU ours and PyTorch use in this process."""
+    import torch
+
+    from mmlandmark.ops import backend
+
+    return dict(backend=str(backend()), torch=torch.backends.cpu.get_cpu_capability())
+
+
+def about() -> dict[str, Any]:
+    """Return what was measured: machine, versions, commit, peers."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from mmlandmark.evaluation.record import git_commit, machine, versions
+
+    peers = {}
+    for name in ("kornia", "dsntnn", "landmarker"):
+        try:
+            peers[name] = version(name)
+        except PackageNotFoundError:
+            peers[name] = "absent"
+    return dict(
+        machine=machine(), versions=versions(), commit=git_commit(), peers=peers, load_before=os.getloadavg()
+    )
+
+
+def render(page: Path) -> None:
+    """Write the tables between the marks of a page from the JSON files of the runs.
+
+    They lie in ``benchmarks`` beside the page or in ``docs/benchmarks``. A page has marks for the file of
+    every run, or for ``ops_levels``, what comes out at every level, or both.
+    """
+    text = page.read_text(encoding="utf-8")
+    folder = page.parent / "benchmarks"
+    folder = folder if folder.is_dir() else page.parent / "docs" / "benchmarks"
+    results = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("ops_*.json"))
+    }
+    summarised = "<!-- ops_levels:begin -->" in text
+    if summarised:
+        text = replaced(text, "ops_levels", levels_table(results))
+    for name, result in results.items():
+        if f"<!-- {name}:begin -->" in text:
+            text = replaced(text, name, tables_of(result))
+        elif not summarised:
+            raise ValueError(f"{page} has no <!-- {name}:begin --> ... <!-- {name}:end --> for {name}.json")
+    atomic_write_text(page, text)
+    print(f"wrote the tables of {page}")
+
+
+def replaced(text: str, name: str, tables: str) -> str:
+    """Return a page with other tables between the marks of a name."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    head, rest = text.split(begin, 1)
+    if end not in rest:
+        raise ValueError(f"there is a {begin} without its {end}")
+    return f"{head}{begin}\n{tables}\n{end}{rest.split(end, 1)[1]}"
+
+
+def levels_table(results: dict[str, Any]) -> str:
+    """Return how many times ours the other ways take at every level of instructions, new and kept memory."""
+    runs = {
+        f"{result['settings']['default']['instructions']['torch']}, {setting.replace('_', ' ')}": (
+            result["settings"][setting]["table"]
+        )
+        for result in results.values()
+        if result["device"] == "cpu"
+        for setting in ("default", "kept_memory")
+    }
+    lines = table_head("what", *runs)
+    first = next(iter(runs.values()))
+    for family in ("ewc", "expectation", "expectation_backward"):
+        (name, rows), *_ = first[family].items()
+        for contender in rows:
+            if contender.startswith(("PyTorch", "torch.compile", "kornia", "dsntnn")):
+                times = [run[family][name][contender]["times_ours"] for run in runs.values()]
+                lines.append(f"| {TITLES[family]}: {contender} | {' | '.join(f'{t:.1f}' for t in times)} |")
+    return "\n".join(lines)
+
+
+def tables_of(result: dict[str, Any]) -> str:
+    """Return Markdown tables: one per family, one of the settings, one of sizes and sigmas."""
+    settings, found = result["settings"], result["settings"]["default"]["table"]
+    machine, commit = result["machine"], (result["commit"] or "unknown")[:8]
+    peers = "; ".join(f"{name} {version}" for name, version in result["peers"].items())
+    lines = [
+        f"{machine['gpu'] or machine['cpu']}, {result['threads']} threads, torch "
+        f"{result['versions']['torch']}, commit {commit}; medians of {result['rounds']} turns. {peers}. "
+        f"PyTorch used {found_with(result)}."
+    ]
+    for family, shapes in found.items():
+        lines += ["", f"#### {TITLES[family]}", ""]
+        lines += table_head("maps", "what", "ms", "times ours", "memory, maps", "GB/s")
+        for name, rows in shapes.items():
+            for contender, row in rows.items():
+                times = f"{row['milliseconds']:.2f} | {row['times_ours']:.2f}"
+                memory = "" if row["memory_in_maps"] is None else f"{row['memory_in_maps']:.2f}"
+                speed = row.get("gigabytes_per_second", "")
+                lines.append(f"| {size_of(name)} | {contender} | {times} | {memory} | {speed} |")
+    if len(settings) > 1:
+        lines += ["", "#### How memory is handed out", ""]
+        lines += table_head("maps", "what", *(f"{name.replace('_', ' ')}, ms" for name in settings))
+        for family, shapes in settings[list(settings)[-1]]["table"].items():
+            for name, rows in shapes.items():
+                for contender in rows:
+                    times = [s["table"][family][name][contender]["milliseconds"] for s in settings.values()]
+                    what = f"{TITLES[family]}: {contender}"
+                    lines.append(f"| {size_of(name)} | {what} | {' | '.join(f'{t:.2f}' for t in times)} |")
+    lines += ["", "#### Fused EWC loss and gradient by size and sigma", ""]
+    lines += table_head("megapixels", "sigma", "ms")
+    for row in settings["default"]["linearity"]:
+        lines.append(f"| {row['megapixels']} | {row['sigma']:g} | {row['milliseconds']:.2f} |")
+    return "\n".join(lines)
+
+
+def found_with(result: dict[str, Any]) -> str:
+    """Return in words which instructions of the CPU were used, and what held them to it."""
+    used = result["settings"]["default"]["instructions"]
+    held = ", ".join(f"`{name}={value}`" for name, value in result["environment"].items())
+    return f"{used['torch']}, ours is {used['backend']}{f'; set were {held}' if held else ''}"
+
+
+def table_head(*names: str) -> list[str]:
+    """Return the first two lines of a table; all columns but words are set to the right."""
+    marks = ["---" if name in ("maps", "what") else "---:" for name in names]
+    return [f"| {' | '.join(names)} |", f"| {' | '.join(marks)} |"]
+
+
+def size_of(name: str) -> str:
+    """Return a shape as words."""
+    return "x".join(map(str, SHAPES[name])) if name in SHAPES else name
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, or render what was measured."""
+    if args.render:
+        render(args.render)
+        return
+    if args.setting:
+        if args.setting == "kept_memory":
+            keep_freed_memory()
+        found = dict(instructions=instructions(), table=measure(args), linearity=linearity(args))
+        atomic_write_json(args.out, found)
+        return
+    if args.level and args.device != "cpu":
+        raise ValueError("--level is about instructions of the CPU; it does not go with --device cuda")
+    result = about()
+    settings = run_settings(args)
+    result.update(
+        device=args.device,
+        threads=args.threads,
+        rounds=args.rounds,
+        level=args.level,
+        environment=LEVELS[args.level] if args.level else {},
+        sources=sources_digest(args.device),
+        load_after=os.getloadavg(),
+        settings=settings,
+    )
+    if args.out:
+        atomic_write_json(args.out, result)
+        print(f"wrote {args.out}")

@@ -1,0 +1,127 @@
+"""Draw a contact sheet of a config's dataset: every image as it is, then as the pipeline hands it on.
+
+mmlandmark browse configs/unet/unet_isbi2015_320x256_cpu.py --num 8 --out sheet.png
+mmlandmark browse my_config.py --split val --draws 1
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmlandmark.utils.command_line import CfgOptions, natural_number, positive_number
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``mmlandmark browse``."""
+    parser.add_argument("config", help="config file")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="train", help="default train")
+    parser.add_argument(
+        "--num", type=positive_number, default=8, help="number of images, spread over the dataset; default 8"
+    )
+    parser.add_argument(
+        "--draws", type=natural_number, default=3, help="results of the pipeline per image; default 3"
+    )
+    parser.add_argument("--columns", type=positive_number, default=2, help="images side by side; default 2")
+    parser.add_argument(
+        "--side", type=positive_number, default=320, help="longer side of a picture in pixels; default 320"
+    )
+    parser.add_argument("--names", action="store_true", help="write the numbers of the landmarks")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/browse_dataset.png"), help="PNG to write")
+    parser.add_argument("--seed", type=int, help="of the random transforms; the dataset's own by default")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=CfgOptions,
+        default={},
+        metavar="KEY=VALUE",
+        help="override config values",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the sheet; return the exit code."""
+    from mmlandmark.visualization import save_image
+    from mmlandmark.visualization.sheets import contact_sheet
+
+    dataset = build_dataset(args)
+    count = min(args.num, len(dataset))
+    chosen = [index * len(dataset) // count for index in range(count)]
+    strips = [draw_strip(dataset, index, args) for index in chosen]
+    path = save_image(contact_sheet(strips, args.columns), args.out)
+    print(
+        f"{path}: {count} of {len(dataset)} samples of {args.split}, as they are and {args.draws} times drawn"
+    )
+    return 0
+
+
+def build_dataset(args: argparse.Namespace) -> Any:
+    """Build the dataset of the wanted split."""
+    from mmlandmark.datasets import set_seed
+    from mmlandmark.engine import load_config
+    from mmlandmark.registry import DATASETS
+
+    config = load_config(args.config, args.cfg_options)
+    loader = config.get(f"{args.split}_dataloader")
+    if loader is None:
+        raise ValueError(f"{args.config} has no {args.split}_dataloader; choose another --split")
+    dataset = DATASETS.build(loader["dataset"])
+    dataset.full_init()
+    if args.seed is not None:
+        set_seed(dataset, args.seed)
+    return dataset
+
+
+def draw_strip(dataset: Any, index: int, args: argparse.Namespace) -> np.ndarray:
+    """Return one sample as it is and after the pipeline in several epochs, side by side, (H, W, 3) uint8."""
+    import numpy as np
+
+    from mmlandmark.datasets import set_epoch
+    from mmlandmark.datasets.image_io import from_array, read_image
+    from mmlandmark.structures import apply_matrix
+
+    record = dataset.get_data_info(index)
+    made = record.get("img") is not None
+    image = from_array(record["img"]) if made else read_image(record["img_path"], fill_value=0.0)
+    points = apply_matrix(image.img_from_original, record["landmarks"])  # a volume may be stored otherwise
+    links = dataset.metainfo.get("links", ())
+    pictures = [_picture(image.array, points, record["sample_id"], links, args)]
+    for epoch in range(args.draws):
+        set_epoch(dataset, epoch)
+        packed = dataset[index]
+        if "inputs" not in packed or "data_samples" not in packed:
+            raise ValueError(
+                f"{args.config}: the {args.split} pipeline must end with PackInputs, got {list(packed)}"
+            )
+        array, sample = np.moveaxis(packed["inputs"].float().numpy(), 0, -1), packed["data_samples"]
+        points = sample.to_input(sample.gt_landmarks).numpy()
+        points[~sample.mask.numpy()] = np.nan
+        pictures.append(_picture(array, points, f"epoch {epoch}", links, args))
+    return _side_by_side(pictures)
+
+
+def _picture(
+    image: np.ndarray, points: np.ndarray, caption: str, links: Any, args: argparse.Namespace
+) -> np.ndarray:
+    from mmlandmark.visualization import draw_landmarks
+    from mmlandmark.visualization.views import flatten
+
+    dims = points.shape[1]
+    if image.ndim == dims + 1 and image.shape[-1] not in (1, 3):
+        image = image[..., 0]
+    if image.ndim > dims and image.shape[-1] == 1:
+        image = image[..., 0]
+    if dims == 3:
+        image, points = flatten(image), points[:, :2]
+    names = [str(number) for number in range(len(points))] if args.names else None
+    return draw_landmarks(image, points, names=names, links=links, caption=caption, long_side=args.side)
+
+
+def _side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
+    from mmlandmark.visualization.sheets import contact_sheet
+
+    return contact_sheet(pictures, len(pictures), gap=4)

@@ -1,0 +1,95 @@
+"""Train and test a config on every fold of its data, and count all folds together.
+
+Folds are those of the data (published lists, a `fold` in the annotations), or dealt out at random, by group,
+with --num-folds. Every fold has a work folder of its own; the same command again goes on where it stopped:
+
+    mmlandmark cross-validate configs/spatial_configuration/sc_unet_hand_800x640.py
+    mmlandmark cross-validate configs/unet/unet_isbi2015_320x256_cpu.py --num-folds 4 --all-splits
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmlandmark.utils.command_line import add_config_arguments, add_verbose_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``mmlandmark cross-validate``."""
+    add_config_arguments(parser)
+    add_verbose_argument(parser)
+    parser.add_argument("--folds", nargs="+", metavar="NAME", help="only these folds; all by default")
+    parser.add_argument("--num-folds", type=int, metavar="K", help="deal out folds 0 to K - 1 at random")
+    parser.add_argument("--fold-seed", type=int, default=0, metavar="N", help="seed of --num-folds")
+    parser.add_argument(
+        "--all-splits", action="store_true", help="with --num-folds: deal out the test splits of the data too"
+    )
+    parser.add_argument(
+        "--group-pattern",
+        metavar="REGEX",
+        help="with --num-folds: finds the patient at the start of sample ids",
+    )
+    parser.add_argument("--seed", type=int, help="seed of everything random in the training")
+    parser.add_argument(
+        "--record", nargs="?", const="auto", metavar="JSON",
+        help="record the result, by default in results/ beside the config",
+    )  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="check the folds and name them, run nothing")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Cross-validate."""
+    from mmengine.dist import is_main_process
+
+    from mmlandmark.apis import cross_validate, plan_folds, prepare_config, record_predictions
+    from mmlandmark.engine import ConfigError
+
+    unusual = args.cfg_options or args.folds or args.fold_seed or args.all_splits or args.group_pattern
+    if args.record == "auto" and unusual:
+        raise ConfigError(
+            "--record without a path is for all folds of the config as it is: name a file for a result with "
+            "--folds, --fold-seed, --all-splits, --group-pattern or --cfg-options"
+        )
+    if (args.all_splits or args.group_pattern) and args.num_folds is None:
+        raise ConfigError(
+            "--all-splits and --group-pattern go with --num-folds: the folds of the data are what they are"
+        )
+    source = Path(args.config)
+    config = prepare_config(
+        args.config,
+        options=args.cfg_options,
+        work_dir=args.work_dir or str(Path("work_dirs") / f"{source.stem}_cv"),
+        launcher=args.launcher,
+        seed=args.seed,
+        verbose=args.verbose,
+    )
+    deal = None
+    if args.num_folds is not None:
+        deal = dict(num_folds=args.num_folds, fold_seed=args.fold_seed)
+        deal.update(dict(fold_split=None) if args.all_splits else {})
+        deal.update(dict(group_pattern=args.group_pattern) if args.group_pattern else {})
+    folds = plan_folds(config, args.folds, deal)
+    if args.list:
+        print("\n".join(f"fold {name}" for name in folds))
+        return
+    report = cross_validate(folds, config.work_dir)
+    if not is_main_process():
+        return
+    print(report.to_markdown())
+    for path in report.save(config.work_dir):
+        print(f"wrote {path}")
+    if args.record:
+        name, seed = f"{source.stem}_cv{len(folds)}", config.randomness.seed
+        path = source.parent / "results" / f"{name}_seed{seed}.json" if args.record == "auto" else args.record
+        record_predictions(
+            path,
+            next(iter(folds.values())),  # whose hash tells how folds were dealt out
+            report.pooled,
+            seed,
+            Path(config.work_dir) / "pooled",
+            config_name=name,
+            deal=deal,
+            folds=report.folds,
+        )
+        print(f"recorded {path}")

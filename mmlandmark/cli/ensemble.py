@@ -1,0 +1,43 @@
+"""Test several trained runs as one model, which is kept as a config and a checkpoint of its own.
+
+mmlandmark ensemble work_dirs/a work_dirs/b --out work_dirs/a_and_b
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmlandmark.utils.command_line import CfgOptions, add_trust_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``mmlandmark ensemble``."""
+    parser.add_argument("runs", nargs="+", type=Path, help="work folders of training runs")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the ensemble and its test")
+    parser.add_argument("--average", choices=("points", "heatmaps"), default="points")
+    parser.add_argument("--checkpoint", choices=("last", "best"), default="last")
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    parser.add_argument("--record", type=Path, metavar="JSON", help="record the result")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=CfgOptions, default={}, metavar="KEY=VALUE",
+        help="override values in the configs of all runs",
+    )  # fmt: skip
+    add_trust_argument(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build and test."""
+    from mmlandmark.apis import build_ensemble, record_test, test_config
+
+    options = dict(args.cfg_options)
+    if args.flip:
+        options["model.test_cfg.flip"] = True
+    config, checkpoint = build_ensemble(
+        args.runs, args.out, average=args.average, which=args.checkpoint, options=options
+    )
+    out = args.out / "test"
+    metrics = test_config(config, checkpoint, out_dir=out)
+    print((out / "report.md").read_text(encoding="utf-8"))
+    if args.record:
+        print(f"recorded {record_test(config, checkpoint, metrics, out, args.record)}")

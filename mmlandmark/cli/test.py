@@ -1,0 +1,73 @@
+"""Test a trained detector: the table, the predictions, pictures, and a result on record."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmlandmark.utils.command_line import add_config_arguments, add_verbose_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``mmlandmark test``."""
+    add_config_arguments(parser)
+    add_verbose_argument(parser)
+    parser.add_argument("checkpoint", nargs="?", help="weights: a path, last (the default) or best")
+    parser.add_argument(
+        "--flip", action="store_true", help="average with the mirrored image (test-time augmentation)"
+    )
+    parser.add_argument("--stage", help="of a config with stages: test this one, not the last")
+    parser.add_argument("--no-figures", action="store_true", help="write numbers only")
+    parser.add_argument(
+        "--record", nargs="?", const="auto", metavar="JSON",
+        help="record the result, by default in results/ beside the config",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> None:
+    """Test."""
+    from mmengine.dist import is_main_process
+
+    from mmlandmark.apis import (
+        check_trained_as,
+        draw_test_figures,
+        find_checkpoint,
+        prepare_config,
+        record_test,
+        test_config,
+    )
+    from mmlandmark.engine import ConfigError, folder_of_test, stage_to_test
+
+    options = dict(args.cfg_options)
+    if args.record == "auto" and (options or args.flip or args.stage or args.checkpoint == "best"):
+        raise ConfigError(
+            "--record without a path is for the config as it is: name a file for a result with --flip, "
+            "--stage, --cfg-options or the best checkpoint"
+        )
+    if args.flip:
+        options["model.test_cfg"] = dict(flip=True)
+    config = prepare_config(
+        args.config,
+        options=options,
+        work_dir=args.work_dir,
+        launcher=args.launcher,
+        verbose=args.verbose,
+    )
+    if args.stage:
+        config = stage_to_test(config, config.work_dir, args.stage)
+    checkpoint = find_checkpoint(config, args.checkpoint)
+    if args.record == "auto":
+        check_trained_as(config, checkpoint)
+    tested = stage_to_test(config, config.work_dir) if config.get("stages") else config
+    out = Path(config.work_dir) / folder_of_test(tested, checkpoint).name
+    metrics = test_config(config, checkpoint, out_dir=out)
+    if not is_main_process():
+        return
+    print((out / "report.md").read_text(encoding="utf-8"))
+    print(f"results are in {out}")
+    if args.record:
+        path = None if args.record == "auto" else args.record
+        print(f"recorded {record_test(config, checkpoint, metrics, out, path)}")
+    if not args.no_figures:
+        for path in draw_test_figures(config, out):
+            print(f"wrote {path}")
