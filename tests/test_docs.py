@@ -307,27 +307,6 @@ def test_every_option_of_train_and_variable_of_configs_is_explained():
     assert {(n, d) for n, d in variables if f"| `{n}` | `{d}` |" not in page} == set()
 
 
-def test_imports_run_downwards_as_the_architecture_page_says():
-    level = {
-        room: int(row[0])
-        for row in table("docs/architecture.md", 3)
-        if row[0].isdigit()
-        for room in re.findall(r"`(\w+)`", row[1])
-    }
-    package = Path(mmlandmark.__file__).parent
-    rooms = {p.stem for p in package.iterdir() if p.name[0] != "_" and (p.is_dir() or p.suffix == ".py")}
-    assert set(level) == rooms - {"configs", "py"}, "the table of rooms is not that of the package"
-    for path in package.rglob("*.py"):
-        room = path.relative_to(package).parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for module in modules:
-                other = module.split(".")[1] if module.startswith("mmlandmark.") else room
-                if room[:2] != "__" and other != room:
-                    assert level[other] < level[room], f"{path}: {room} imports {other}, which stands above"
-
-
 def test_versions_and_pins_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert str(citation["version"]) == mmlandmark.__version__

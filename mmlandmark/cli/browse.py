@@ -108,7 +108,7 @@ def _picture(
     image: np.ndarray, points: np.ndarray, caption: str, links: Any, args: argparse.Namespace
 ) -> np.ndarray:
     from mmlandmark.visualization import draw_landmarks
-    from mmlandmark.visualization.views import flatten
+    from mmlandmark.visualization.volume_views import flatten
 
     dims = points.shape[1]
     if image.ndim == dims + 1 and image.shape[-1] not in (1, 3):

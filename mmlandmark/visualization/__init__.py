@@ -17,8 +17,8 @@ from mmlandmark.visualization.heatmaps import (
 from mmlandmark.visualization.loss_figures import plot_configuration, plot_loss_weights
 from mmlandmark.visualization.overlay import draw_landmarks
 from mmlandmark.visualization.style import save_image
-from mmlandmark.visualization.views import draw_views
 from mmlandmark.visualization.visualizer import LandmarkVisualizer
+from mmlandmark.visualization.volume_views import draw_views
 
 __all__ = [
     "LandmarkVisualizer",

@@ -14,14 +14,14 @@ from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.structures.coordinates import apply_matrix
 from mmlandmark.utils.files import safe_name
 from mmlandmark.visualization.overlay import draw_landmarks
+from mmlandmark.visualization.pen import MANY
 from mmlandmark.visualization.sheets import contact_sheet
 from mmlandmark.visualization.style import save_image
-from mmlandmark.visualization.views import flatten
+from mmlandmark.visualization.volume_views import flatten
 
 _SIDE = 400
 _PER_KIND = 4
 _SHEET = 6  # images of a split
-_FEW = 30  # landmarks whose numbers are written where none is in question
 
 
 @dataclass
@@ -129,7 +129,7 @@ def _draw(
     return draw_landmarks(
         image,
         points,
-        names=names if questioned or len(names) <= _FEW else None,
+        names=names if questioned or len(names) <= MANY else None,
         links=dataset.schema.links if questioned is not None else (),
         highlight=questioned or None,
         caption=caption,

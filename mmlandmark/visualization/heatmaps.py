@@ -9,8 +9,8 @@ import numpy as np
 
 from mmlandmark.structures.coordinates import resize_matrix
 from mmlandmark.visualization import style
-from mmlandmark.visualization.overlay import Pen
-from mmlandmark.visualization.views import flatten
+from mmlandmark.visualization.pen import Pen
+from mmlandmark.visualization.volume_views import flatten
 
 
 def blend_heatmap(

@@ -18,7 +18,7 @@ from mmlandmark.utils.files import safe_name
 from mmlandmark.visualization.heatmaps import blend_heatmap, feature_rows
 from mmlandmark.visualization.overlay import draw_landmarks
 from mmlandmark.visualization.style import save_image
-from mmlandmark.visualization.views import draw_views
+from mmlandmark.visualization.volume_views import draw_views
 
 
 @VISUALIZERS.register_module()

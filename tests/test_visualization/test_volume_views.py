@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.visualization import style
-from mmlandmark.visualization.views import draw_views, flatten
+from mmlandmark.visualization.volume_views import draw_views, flatten
 
 
 def test_flatten_keeps_the_coordinates_left_in_order():

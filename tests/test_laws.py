@@ -1,0 +1,259 @@
+"""The laws of docs/architecture.md that can be read off the source."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "mmlandmark"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = [
+    *MODULES,
+    *sorted((ROOT / "tools").glob("*.py")),
+    ROOT / "setup.py",
+    ROOT / "docs" / "make_figures.py",
+]
+LONGEST_FUNCTION, LONGEST_FILE, LONGEST_TEST = 60, 400, 550
+
+# Modules without a test file of their name, and why.
+TESTED_ELSEWHERE = {
+    "__main__": "tests/test_cli/test_entry.py runs it",
+    "version": "tests/test_docs.py compares it with CITATION.cff",
+}
+
+
+# Still to be written: an entry goes with its test.
+UNTESTED = {
+    "apis/provenance",
+    "cli/benchmark_loader",
+    "cli/check",
+    "cli/compare",
+    "cli/demo",
+    "cli/ensemble",
+    "cli/print_config",
+    "cli/test",
+    "cli/train",
+    "codecs/heatmap_target",
+    "datasets/check_cases",
+    "datasets/check_kinds",
+    "datasets/check_report",
+    "datasets/dataset_wrappers",
+    "datasets/folds",
+    "datasets/id_lists",
+    "datasets/layout_checks",
+    "datasets/leak_checks",
+    "datasets/phantom/ceph",
+    "datasets/phantom/generate",
+    "datasets/phantom/hand",
+    "datasets/phantom/phantom_dataset",
+    "datasets/phantom/radiograph",
+    "datasets/phantom/scene",
+    "datasets/phantom/spine",
+    "datasets/random_draws",
+    "datasets/readers/dicom",
+    "datasets/readers/file_format",
+    "datasets/readers/loaded_image",
+    "datasets/readers/raster",
+    "datasets/readers/raster_headers",
+    "datasets/readers/volume",
+    "datasets/record_checks",
+    "datasets/records",
+    "datasets/samplers",
+    "datasets/selection",
+    "datasets/shape_checks",
+    "datasets/table_rows",
+    "datasets/transforms/elastic_field",
+    "datasets/transforms/frame",
+    "datasets/transforms/resampling",
+    "engine/config_data",
+    "engine/hooks/checkpoint_hook",
+    "engine/hooks/epoch_seed_hook",
+    "engine/hooks/invalid_loss_hook",
+    "engine/hooks/landmark_visualization_hook",
+    "engine/hooks/peak_monitor_hook",
+    "engine/hooks/safe_checkpoint_hook",
+    "engine/hooks/teacher_hook",
+    "engine/inspection",
+    "engine/run_checks",
+    "engine/runner",
+    "engine/training_state",
+    "evaluation/fold_report",
+    "evaluation/metric_names",
+    "evaluation/tables",
+    "models/backbones/densenet",
+    "models/backbones/hrnet",
+    "models/backbones/pretrained_backbone",
+    "models/backbones/residual",
+    "models/backbones/resnet",
+    "models/backbones/vgg",
+    "models/blocks",
+    "models/detectors/augmented_views",
+    "models/detectors/base_detector",
+    "models/detectors/mixed_ensemble",
+    "models/heads/base_heatmap_head",
+    "models/heads/feature_refinement_head",
+    "models/heads/heatmap_head",
+    "models/losses/distillation_loss",
+    "models/losses/heatmap_loss",
+    "models/losses/map_loss",
+    "models/losses/spatial_features",
+    "models/necks/fpn",
+    "models/necks/msfa",
+    "models/necks/unet_decoder",
+    "models/published_farnet",
+    "models/recompute",
+    "models/unet_levels",
+    "ops/arguments",
+    "ops/backend",
+    "registry",
+    "testing/measure",
+    "testing/op_contenders",
+    "testing/tiny",
+}
+# Still to be shortened.
+LONG = {
+    "mmlandmark/apis/ensemble.py:build_ensemble",
+    "mmlandmark/cli/benchmark_training.py:contenders",
+    "mmlandmark/evaluation/tables.py:results_table",
+    "mmlandmark/ops/gaussian_heatmap.py:gaussian_heatmap",
+    "mmlandmark/structures/landmark_data_sample.py:from_landmarks",
+}
+# Files that may hold what looks like a path of one machine, and why.
+OF_ONE_MACHINE = {
+    ".ci/run": "continuous integration looks there for real images",
+    "tests/test_datasets/test_image_paths.py": "a path of another machine in an annotation",
+    "tests/test_laws.py": "looks for such paths",
+}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def trees(paths: list[Path]) -> Iterator[tuple[Path, ast.Module]]:
+    for path in paths:
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_the_sources_are_read():
+    assert len(MODULES) > 100, "the sources are not found, so these tests look at nothing"
+
+
+# ---- imports ----------------------------------------------------------------------------------------------
+
+
+def floors() -> dict[str, tuple[int, int]]:
+    """Return floor and row of every room in the table of the architecture page."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|", text, re.MULTILINE)
+    return {
+        room: (int(floor), number)
+        for number, (floor, rooms) in enumerate(rows)
+        for room in re.findall(r"`(\w+)`", rooms)
+    }
+
+
+def imported_rooms(tree: ast.Module) -> set[str]:
+    """Return the rooms of this package that a module imports, at its head or later."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("mmlandmark.")}
+
+
+def test_imports_run_downwards_as_the_architecture_page_says():
+    place = floors()
+    rooms = {p.stem for p in PACKAGE.iterdir() if p.name[0] != "_" and (p.is_dir() or p.suffix == ".py")}
+    assert set(place) == rooms - {"configs", "py"}, "the table of rooms is not that of the package"
+    for path, tree in trees(MODULES):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for other in imported_rooms(tree) & set(place) - {room} if room in place else ():
+            below = place[other][0] < place[room][0]
+            ground = place[other][0] == place[room][0] == 1 and place[other][1] < place[room][1]
+            assert below or ground, f"{relative(path)}: {room} imports {other}, which does not lie below it"
+
+
+def test_the_package_itself_is_light():
+    ((_, tree),) = trees([PACKAGE / "__init__.py"])
+    assert imported_rooms(tree) == {"version"}
+
+
+# ---- tests mirror the package -----------------------------------------------------------------------------
+
+
+def test_every_module_has_a_test_file_of_its_name():
+    missing = set()
+    for path in MODULES:
+        folder, *parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = f"test_{path.stem}.py"
+        files = (ROOT / "tests" / f"test_{folder}").rglob(name) if parts else (ROOT / "tests").glob(name)
+        if path.stem != "__init__" and not any(files):
+            missing.add("/".join([folder, *parts]))
+    assert missing - UNTESTED == set(TESTED_ELSEWHERE)
+
+
+# ---- size and documentation -------------------------------------------------------------------------------
+
+
+def test_files_and_functions_are_short():
+    files = {relative(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    functions = {
+        f"{relative(path)}:{node.name}": node.end_lineno - node.lineno + 1
+        for path, tree in trees(SOURCES)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: count for name, count in files.items() if count > LONGEST_FILE} == {}
+    assert {name: count for name, count in functions.items() if count > LONGEST_FUNCTION}.keys() <= LONG
+
+
+def test_test_files_are_short():
+    long = {
+        relative(path): count
+        for path in (ROOT / "tests").rglob("*.py")
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_TEST
+    }
+    assert long == {}
+
+
+def undocumented(tree: ast.AST, where: str) -> Iterator[str]:
+    """Yield the public classes, functions and methods without a docstring."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
+            if not ast.get_docstring(node) and not any(
+                isinstance(d, ast.Name) and d.id == "overload" for d in node.decorator_list
+            ):
+                yield f"{where}.{node.name}"
+            if isinstance(node, ast.ClassDef):
+                yield from undocumented(node, f"{where}.{node.name}")
+
+
+def test_everything_public_is_documented():
+    silent = [relative(path) for path, tree in trees(SOURCES) if not ast.get_docstring(tree)]
+    silent += [name for path, tree in trees(SOURCES) for name in undocumented(tree, relative(path))]
+    assert silent == []
+
+
+# ---- the project speaks of itself -------------------------------------------------------------------------
+
+
+def test_no_file_names_a_path_of_some_machine():
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    strange = re.compile(r"(?<![\w.~-])/(?:home|work|Users|root|mnt)/\w|\.\./shared")
+    for name in done.stdout.splitlines():
+        path = ROOT / name
+        if name in OF_ONE_MACHINE or path.suffix in (".png", ".npz", ".pth") or not path.is_file():
+            continue
+        found = strange.search(path.read_text(encoding="utf-8", errors="replace"))
+        assert found is None, f"{name}: {found[0]!r}"
