@@ -118,7 +118,6 @@ UNTESTED = {
 }
 # Still to be shortened.
 LONG = {
-    "mmlandmark/apis/ensemble.py:build_ensemble",
     "mmlandmark/cli/benchmark_training.py:contenders",
     "mmlandmark/evaluation/tables.py:results_table",
     "mmlandmark/ops/gaussian_heatmap.py:gaussian_heatmap",

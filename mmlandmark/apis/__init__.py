@@ -4,14 +4,14 @@ from mmlandmark.apis.complexity import ModuleCost, count_costs
 from mmlandmark.apis.cross_validation import check_folds, cross_validate, plan_folds
 from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.figures import draw_configuration, draw_features, draw_loss_weights
-from mmlandmark.apis.running import prepare_config, test_config, train_config
-from mmlandmark.apis.testing import (
+from mmlandmark.apis.recording import (
     check_trained_as,
     draw_test_figures,
     find_checkpoint,
     record_predictions,
     record_test,
 )
+from mmlandmark.apis.running import prepare_config, test_config, train_config
 from mmlandmark.engine import claim_folder
 
 __all__ = [

@@ -15,8 +15,8 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
+from mmlandmark.apis.recording import find_checkpoint
 from mmlandmark.apis.running import is_landmark_metric, report_files, test_config, train_config
-from mmlandmark.apis.testing import find_checkpoint
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.engine import KNOWN_KEYS, ConfigError, claim_folder, plan_stages
 from mmlandmark.evaluation import CaseMetric, FoldReport

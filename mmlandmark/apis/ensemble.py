@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
+from torch import nn
 
-from mmlandmark.apis.testing import find_checkpoint
+from mmlandmark.apis.recording import find_checkpoint
 from mmlandmark.engine import ConfigError, config_of_run, test_pipeline
 from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.data_checks import checkpoint_landmarks
@@ -27,25 +29,39 @@ def build_ensemble(
     which: str | None = None,
     options: dict[str, Any] | None = None,
 ) -> tuple[Config, Path]:
-    """Put the detectors of several work folders together.
+    """Build one model out of the detectors of several work folders.
 
     Data, pipelines and metrics are those of the first folder.
 
     Args:
         folders: Work folders of training runs.
-        out: Folder for a config of the folder's name and for ``ensemble.pth``, weights like any others.
+        out: Folder to write to: a config of the folder's name, and the weights, ``ensemble.pth``.
         average: ``points`` or ``heatmaps``, see :class:`~mmlandmark.models.detectors.MixedEnsemble`.
         which: ``last`` or ``best``, of every folder.
-        options: Dotted keys to values that are changed in the configs of all runs, as ``--cfg-options`` does.
+        options: Dotted keys to values, which override the configs of all runs, as ``--cfg-options`` does.
 
     Returns:
         The config and the file of the weights.
 
     Raises:
-        ConfigError: A folder holds no config, or not one, or images are prepared differently.
+        ConfigError: A folder does not hold exactly one config, or images are prepared differently.
         FileNotFoundError: A folder holds no checkpoint.
-        ValueError: The detectors do not go together.
+        ValueError: The detectors detect different landmarks, or a checkpoint does not fit its config.
     """
+    configs = _configs(folders, options)
+    whole = _whole_config(configs, average)
+    state, meta = _weights(configs, MODELS.build(whole.model).members, folders, which)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    whole.work_dir = str(out)
+    whole.dump(str(out / f"{out.name}.py"))
+    write_config(out, config_to_data(whole))
+    save_checkpoint(dict(state_dict=state, meta=meta), out / "ensemble.pth")
+    return Config(config_to_data(whole), filename=str(out / f"{out.name}.py")), out / "ensemble.pth"
+
+
+def _configs(folders: Sequence[str | Path], options: dict[str, Any] | None) -> list[Config]:
+    """Return the configs of all runs, which must prepare images alike."""
     configs = [config_of_run(folder, options) for folder in folders]
     if not configs:
         raise ConfigError("an ensemble needs at least one work folder")
@@ -56,6 +72,11 @@ def build_ensemble(
                 f"{folder} and {folders[0]} test with different pipelines, but the members of an ensemble "
                 "see one image: train them with one input size"
             )
+    return configs
+
+
+def _whole_config(configs: list[Config], average: str) -> Config:
+    """Return the config of the ensemble, with the data and metrics of the first run."""
     members = [copy.deepcopy(config.model) for config in configs]
     for member in members:  # the weights come from the checkpoints, not from where the training began
         if "backbone" in member and "init_cfg" in member.backbone:
@@ -71,30 +92,27 @@ def build_ensemble(
         ),
         test_cfg=dict(members[0].get("test_cfg") or {}),
     )
-    model = MODELS.build(whole.model)
-    state, seeds, landmarks = {}, [], {}
-    for index, config in enumerate(configs):
+    return whole
+
+
+def _weights(
+    configs: list[Config], members: Sequence[nn.Module], folders: Sequence[str | Path], which: str | None
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return the weights of all members and the meta data of their checkpoint."""
+    state: dict[str, torch.Tensor] = {}
+    seeds, landmarks = [], {}
+    for index, (config, member) in enumerate(zip(configs, members, strict=True)):
         path = find_checkpoint(config, which)
         checkpoint = load_checkpoint(path)
-        check_state_dict(model.members[index], checkpoint["state_dict"], str(path))
-        state.update({f"members.{index}.{k}": v for k, v in checkpoint["state_dict"].items()})
+        check_state_dict(member, checkpoint["state_dict"], str(path))
+        state.update({f"members.{index}.{key}": value for key, value in checkpoint["state_dict"].items()})
         seeds.append(checkpoint.get("meta", {}).get("seed"))
-        theirs = checkpoint_landmarks(checkpoint)
-        difference = name_difference(names_of(landmarks), names_of(theirs))
+        own = checkpoint_landmarks(checkpoint)
+        difference = name_difference(names_of(landmarks), names_of(own))
         if difference is not None:
-            raise ValueError(f"{folders[0]} (there) and {path} (here) find other landmarks: {difference}")
-        landmarks = landmarks or theirs
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    whole.work_dir = str(out)
-    whole.dump(str(out / f"{out.name}.py"))
-    write_config(out, config_to_data(whole))
-    save_checkpoint(
-        dict(
-            state_dict=state,
-            meta=dict(seed=None, members=[str(f) for f in folders], seeds=seeds, dataset_meta=landmarks),
-        ),
-        out / "ensemble.pth",
-    )
-    whole = Config(config_to_data(whole), filename=str(out / f"{out.name}.py"))
-    return whole, out / "ensemble.pth"
+            raise ValueError(
+                f"{folders[0]} (there) and {path} (here) detect different landmarks: {difference}"
+            )
+        landmarks = landmarks or own
+    meta = dict(seed=None, members=[str(f) for f in folders], seeds=seeds, dataset_meta=landmarks)
+    return state, meta

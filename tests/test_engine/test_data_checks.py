@@ -135,7 +135,7 @@ def test_a_checkpoint_is_matched_by_name_wherever_it_is_loaded(tmp_path):
     turned.load_from, turned.load_strict = str(file), False  # on purpose: other landmarks, the same network
     train_config(turned)
     assert (tmp_path / "turned" / "epoch_2.pth").exists()
-    with pytest.raises(ValueError, match="find other landmarks: the same landmarks in another order"):
+    with pytest.raises(ValueError, match="detect different landmarks: the same landmarks in another order"):
         build_ensemble([tmp_path / "run", tmp_path / "turned"], tmp_path / "both")
     build_ensemble([tmp_path / "run"], tmp_path / "one")
     whole = load_checkpoint(tmp_path / "one" / "ensemble.pth")
