@@ -20,7 +20,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmlandmark.utils.files import atomic_write_text, read_json
+from mmlandmark.utils.files import atomic_write_text
 
 
 def marks(sweep: str = "") -> tuple[str, str]:
@@ -40,14 +40,18 @@ def updated(readme: Path, text: str, table: str, sweep: str = "") -> str:
 
 def readme_of(folder: Path) -> str:
     """Return what the README of a method should say."""
-    from mmlandmark.evaluation import read_published, read_records, read_superseded, results_table
+    from mmlandmark.evaluation import (
+        read_overlaps,
+        read_published,
+        read_records,
+        read_superseded,
+        results_table,
+    )
 
     readme, results = folder / "README.md", folder / "results"
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     paper, _ = read_published(folder / "paper.json")
-    overlaps = (
-        read_json(folder.parent / "overlaps.json") if (folder.parent / "overlaps.json").is_file() else {}
-    )
+    overlaps = read_overlaps(folder.parent / "overlaps.json")
     sweeps = sorted(p.name for p in results.glob("*") if p.is_dir() and p.name != "superseded")
     known = {*sweeps, *(p.stem for p in folder.glob("sweeps/*.py"))}
     if marks()[0] in text or any(results.glob("*.json")):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from mmlandmark.datasets.check_kinds import KINDS, SEVERITIES
-from mmlandmark.utils.table_text import markdown_code, markdown_text
+from mmlandmark.utils.table_text import markdown_code, markdown_table, markdown_text
 
 _SHOWN = 20  # findings of a kind in the report; the JSON has all
 
@@ -172,8 +172,8 @@ def _range(values: list[float] | None) -> str:
 
 
 def _table(header: list[str], rows: list[list[Any]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(markdown_text(cell) for cell in row) + " |" for row in lines] + [""]
+    head, *cells = [[markdown_text(cell) for cell in row] for row in (header, *rows)]
+    return [markdown_table(head, cells, left=len(head)), ""]
 
 
 # ---- HTML -------------------------------------------------------------------------------------------

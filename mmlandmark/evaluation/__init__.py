@@ -16,6 +16,7 @@ from mmlandmark.evaluation.functional import (
 )
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
 from mmlandmark.evaluation.metrics import CaseMetric, CoordinateMetric, LandmarkMetric
+from mmlandmark.evaluation.overlap import Overlap, read_overlaps
 from mmlandmark.evaluation.published import PublishedTable, published_page, read_published
 from mmlandmark.evaluation.record import (
     compare_records,
@@ -33,6 +34,7 @@ __all__ = [
     "FoldReport",
     "LandmarkMetric",
     "LandmarkReport",
+    "Overlap",
     "PairedTest",
     "PublishedTable",
     "compare_records",
@@ -49,6 +51,7 @@ __all__ = [
     "published_page",
     "read_published",
     "radial_errors",
+    "read_overlaps",
     "read_records",
     "read_superseded",
     "record_results",

@@ -11,7 +11,7 @@ from typing import Any
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
 from mmlandmark.evaluation.report import dump_json, without_nan
 from mmlandmark.utils.files import atomic_write_text
-from mmlandmark.utils.table_text import markdown_text
+from mmlandmark.utils.table_text import markdown_table, markdown_text
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class FoldReport:
         if len(self.folds) > 1:
             rows.append(["mean of folds", "", *_cells(keys, misses, list(self.folds.values()))])
         head = ["fold", "images", *titles, *misses.values()]
-        lines = ["| " + " | ".join(row) + " |" for row in (head, ["---", *["---:"] * (len(head) - 1)], *rows)]
         about = f"Errors in {self.sources[prefix]}." if prefix in self.sources else ""
         about = f"**{prefix}** {about}".rstrip() if prefix else about
-        return "\n".join([*([about, ""] if about else []), *lines])
+        table = markdown_table(head, rows)
+        return f"{about}\n\n{table}" if about else table
 
 
 def _cells(keys: Sequence[str], misses: Iterable[str], values: Sequence[dict[str, float]]) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmlandmark.utils.files import read_json
-from mmlandmark.utils.table_text import markdown_text
+from mmlandmark.utils.table_text import markdown_table, markdown_text
 
 _ABOUT = ("publication", "tables")  # keys of paper.json that name no config and no sweep
 
@@ -64,20 +63,17 @@ class PublishedTable:
         for number, slip in enumerate(self.slips, 1):
             for column in slip.columns:
                 notes.setdefault((slip.row, column), []).append(number)
-        lines = [_row(self.columns), _row(["---", *("---:" for _ in self.columns[1:])], escape=False)]
-        for name, cells in self.rows.items():
-            marks = [notes.get((name, column), []) for column in self.columns]
-            lines.append(
-                _row(
-                    [
-                        markdown_text(c) + "".join(f"<sup>{n}</sup>" for n in m)
-                        for c, m in zip(cells, marks, strict=True)
-                    ],
-                    escape=False,
-                )
-            )
+        rows = [
+            [
+                markdown_text(cell)
+                + "".join(f"<sup>{number}</sup>" for number in notes.get((name, column), ()))
+                for column, cell in zip(self.columns, cells, strict=True)
+            ]
+            for name, cells in self.rows.items()
+        ]
+        table = markdown_table([markdown_text(column) for column in self.columns], rows)
         below = [f"{number}. {slip.row}: {slip.note}" for number, slip in enumerate(self.slips, 1)]
-        return "\n".join([f"**{self.name}.** {self.caption}", "", *lines, *([""] if below else []), *below])
+        return "\n".join([f"**{self.name}.** {self.caption}", "", table, *([""] if below else []), *below])
 
 
 def read_published(path: str | Path) -> tuple[dict[str, Any], dict[str, PublishedTable]]:
@@ -145,7 +141,3 @@ def _table(name: str, table: dict[str, Any], where: str) -> PublishedTable:
                 f"{where}: a slip is of row {slip.row!r} and columns {lost}, which it does not have"
             )
     return PublishedTable(name, table["caption"], columns, rows, slips)
-
-
-def _row(cells: Sequence[str], escape: bool = True) -> str:
-    return "| " + " | ".join(markdown_text(cell) if escape else cell for cell in cells) + " |"

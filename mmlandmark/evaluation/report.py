@@ -15,7 +15,7 @@ import numpy as np
 
 from mmlandmark.evaluation.functional import mean_interval, per_image_mean, success_rate, summarize
 from mmlandmark.utils.files import atomic_write_text
-from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_text
+from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_table, markdown_text
 
 UNIT_SUFFIX = {"mm": "mm", "px": "px", "normalized": "norm"}
 FORMATS = (".md", ".csv", ".json")
@@ -134,18 +134,8 @@ class LandmarkReport:
 
     def to_markdown(self) -> str:
         """Return a table that also reads well as plain text, with a line that says what was measured."""
-        rows = [self._header(), *self._rows(2 if self.unit != "normalized" else 4, markdown_text)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-        lines = [
-            "| "
-            + " | ".join(
-                _pad(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            + " |"
-            for row in [rows[0], rule, *rows[1:]]
-        ]
-        return self._preface() + "\n\n" + "\n".join(lines) + "\n"
+        rows = self._rows(2 if self.unit != "normalized" else 4, markdown_text)
+        return f"{self._preface()}\n\n{markdown_table(self._header(), rows, padded=True)}\n"
 
     def to_csv(self) -> str:
         """Return one header line, one row for all landmarks and one for each, with full precision."""
@@ -234,7 +224,3 @@ def _numbers(
         annotated=int(annotated.sum()),
         predicted=int(summary["count"]),
     )
-
-
-def _pad(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if column == 0 else cell.rjust(width)

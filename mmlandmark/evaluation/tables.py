@@ -2,92 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
+from mmlandmark.evaluation.overlap import Overlap
 from mmlandmark.evaluation.record import compare_records
+from mmlandmark.utils.table_text import markdown_table
+
+Runs = Sequence[dict[str, Any]]
+Column = tuple[str, Callable[[str, Runs], str]]  # title, and the cell of a name and its runs
 
 
 def results_table(
-    groups: dict[str, list[dict[str, Any]]],
-    paper: dict[str, Any],
+    groups: Mapping[str, Runs],
+    paper: Mapping[str, Any],
     baseline: str | None = None,
-    superseded: Sequence[dict[str, Any]] = (),
-    overlaps: Mapping[str, dict[str, Any]] | None = None,
+    superseded: Runs = (),
+    overlaps: Mapping[str, Overlap] | None = None,
 ) -> str:
     """Return the Markdown table of all configs of a method, or of all arms of a sweep.
 
-    With a baseline every other row says how it differs, image by image (see ``mmlandmark compare``).
-    Below the table stand the machines, what the tested images are, and the results that others took the
-    place of (see :func:`read_superseded`). Where ``overlaps``, by the hash of a test set, says at which
-    ``positions`` of its sorted ids it has images that were trained on, a column has the mean over the others.
+    Notes below the table list the machines, the kind of the tested images, and superseded results.
+
+    Args:
+        groups: Name of a row -> records of its runs, see :func:`read_records`.
+        paper: Name of a row -> metric -> number of a publication, which gets a column of its own.
+        baseline: Name of the row that all others are compared with, image by image.
+        superseded: Records that others replaced, see :func:`read_superseded`.
+        overlaps: Hash of a test set -> its images that were trained on. A column has the mean error over the
+            other images.
+
+    Raises:
+        ValueError: ``paper`` names a row without results.
     """
     if not groups:
         return "No results are recorded yet."
     unknown = sorted(set(paper) - set(groups))
     if unknown:
         raise ValueError(f"paper.json names {unknown}, but results are recorded for {sorted(groups)} only")
+    records = [record for group in groups.values() for record in group]
+    tested = {(record.get("split") or {}).get("hash") for record in records}
+    overlap = (overlaps or {}).get(str(tested.pop())) if len(tested) == 1 else None
+    columns = _columns(groups, paper, baseline, overlap)
+    rows = [[cell(name, group) for _, cell in columns] for name, group in groups.items()]
+    table = markdown_table([title for title, _ in columns], rows)
+    return f"{table}\n\n{_notes(records, overlap)}{_superseded_note(superseded)}"
+
+
+def _columns(
+    groups: Mapping[str, Runs], paper: Mapping[str, Any], baseline: str | None, overlap: Overlap | None
+) -> list[Column]:
     keys = headline_metrics(key for group in groups.values() for record in group for key in record["metrics"])
-    tested = {(record.get("split") or {}).get("hash") for group in groups.values() for record in group}
-    overlap = (overlaps or {}).get(str(tested.pop()), {}) if len(tested) == 1 else {}
-    kept = bool(overlap) and any("image_errors" in record for group in groups.values() for record in group)
-    others = overlap["images"] - len(overlap["positions"]) if overlap else 0
-    rows = [
-        [
-            "config",
-            "seeds",
-            *(metric_title(key, keys) for key in keys),
-            *([f"MRE of the {others} other images"] if kept else []),
-            *([f"against {baseline}, p of t / Wilcoxon"] if baseline else []),
-            *(["paper"] if paper else []),
-            "images",
-            "commit",
-        ]
+
+    def metric(key: str) -> Column:
+        return metric_title(key, keys), lambda _, runs: _cell(key, [run["metrics"].get(key) for run in runs])
+
+    columns: list[Column] = [
+        ("config", lambda name, _: name),
+        ("seeds", lambda _, runs: ", ".join(_seeds(run) for run in runs)),
+        *map(metric, keys),
     ]
-    for name, group in groups.items():
-        row = [name, ", ".join(_seeds(record) for record in group)]
-        row += [_cell(key, [record["metrics"].get(key) for record in group]) for key in keys]
-        if kept:
-            row.append(_cell("mre", [_mean_of_others(record, overlap["positions"]) for record in group]))
-        if baseline:
-            row.append("-" if name == baseline else _difference_cell(group, groups[baseline]))
-        row += [_paper_cell(paper.get(name, {}), keys)] if paper else []
-        commits = dict.fromkeys(_short(record.get("commit") or "-") for record in group)
-        rows.append([*row, str((group[0].get("split") or {}).get("images", "-")), ", ".join(commits)])
-    head, rule = rows[0], ["---", *("---:" for _ in rows[0][1:])]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows[1:]))
-    machines = {
-        (record.get("machine") or {}).get("gpu") or (record.get("machine") or {}).get("cpu")
-        for record in (record for group in groups.values() for record in group)
-    }
+    if overlap and any("image_errors" in record for group in groups.values() for record in group):
+        columns.append(
+            (
+                f"MRE of the {overlap.num_others} other images",
+                lambda _, runs: _cell("mre", [overlap.mean_of_others(_image_errors(run)) for run in runs]),
+            )
+        )
+    if baseline:
+        columns.append(
+            (
+                f"against {baseline}, p of t / Wilcoxon",
+                lambda name, runs: "-" if name == baseline else _difference(runs, groups[baseline]),
+            )
+        )
+    if paper:
+        columns.append(("paper", lambda name, _: _paper_cell(paper.get(name, {}), keys)))
+    columns.append(("images", lambda _, runs: str((runs[0].get("split") or {}).get("images", "-"))))
+    columns.append(("commit", lambda _, runs: ", ".join(dict.fromkeys(_commit(run) for run in runs))))
+    return columns
+
+
+def _image_errors(record: dict[str, Any]) -> list[float | None]:
+    """Return the mean error of every tested image, nothing where the record keeps none."""
+    return (record.get("image_errors") or {}).get("mean") or []
+
+
+def _notes(records: Runs, overlap: Overlap | None) -> str:
+    """Return what stands below the table: machines, images that were trained on, kind of the images."""
+    machines = {(r.get("machine") or {}).get("gpu") or (r.get("machine") or {}).get("cpu") for r in records}
     where = ", ".join(sorted(machine for machine in machines if machine)) or "an unnamed machine"
     notes = f"Mean ± standard deviation over the seeds; SDR in percent. Tested on {where}."
     if overlap:
-        notes += (
-            f" {len(overlap['positions'])} of the {overlap['images']} tested images are {overlap['why']}; "
-            + (
-                "the column of the other images leaves them out."
-                if kept
-                else "these records keep no errors of single images."
-            )
+        kept = any("image_errors" in record for record in records)
+        notes += f" {len(overlap.positions)} of the {overlap.images} tested images are {overlap.why}; " + (
+            "the column of the other images leaves them out."
+            if kept
+            else "these records keep no errors of single images."
         )
-    notes += _images_note([record for group in groups.values() for record in group])
-    return f"{table}\n\n{notes}{_superseded_note(superseded)}"
+    return notes + _images_note(records)
 
 
-def _mean_of_others(record: dict[str, Any], positions: Sequence[int]) -> float | None:
-    """Return the mean error over the images that do not stand at some positions; None if it is not kept."""
-    errors = (record.get("image_errors") or {}).get("mean")
-    if errors is None:
-        return None
-    kept = [error for i, error in enumerate(errors) if i not in positions and error is not None]
-    return sum(kept) / len(kept) if kept else None
-
-
-def _images_note(records: Sequence[dict[str, Any]]) -> str:
-    """Return what the tested images are, as far as the records say."""
+def _images_note(records: Runs) -> str:
+    """Return the kinds of the tested images, as far as they are recorded."""
     known = [record["images"] for record in records if record.get("images")]
     kinds = {
         f"{', '.join(f'{n} {kind}' for kind, n in images['formats'].items())} (digest {images['digest']})"
@@ -99,8 +118,8 @@ def _images_note(records: Sequence[dict[str, Any]]) -> str:
     return f" Images: {'; '.join(sorted(kinds))}.{older}"
 
 
-def _superseded_note(records: Sequence[dict[str, Any]]) -> str:
-    """Return a list of the results that others took the place of."""
+def _superseded_note(records: Runs) -> str:
+    """Return a list of the results that others replaced."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for record in records:
         groups.setdefault((_run_name(record["path"]), record["superseded_by"]["why"]), []).append(record)
@@ -117,14 +136,15 @@ def _superseded_note(records: Sequence[dict[str, Any]]) -> str:
 
 
 def _seeds(record: dict[str, Any]) -> str:
-    """Return the seed of a run, those of an ensemble's members, or a question mark."""
+    """Return the seed of a run, the seeds of an ensemble's members, or a question mark."""
     if record["seed"] is not None:
         return str(record["seed"])
     return ", ".join(str(seed) for seed in record.get("seeds", "?"))
 
 
-def _short(commit: str) -> str:
-    """Return the first letters of a commit; that files differed from it is not left out."""
+def _commit(record: dict[str, Any]) -> str:
+    """Return the first letters of a commit, with ``-dirty`` where files differed from it."""
+    commit = record.get("commit") or "-"
     name, *dirty = commit.split("-", 1) if commit != "-" else [commit]
     return "-".join([name[:8], *dirty])
 
@@ -137,12 +157,12 @@ def _cell(key: str, values: list[float | None]) -> str:
     return text if len(present) == len(values) else f"{text} ({len(present)} of {len(values)} runs)"
 
 
-def _difference_cell(group: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> str:
-    test = compare_records(group, baseline)
+def _difference(runs: Runs, baseline: Runs) -> str:
+    test = compare_records(runs, baseline)
     return f"{test.difference:+.3f}, {test.t_p:.2g} / {test.wilcoxon_p:.2g}"
 
 
-def _paper_cell(paper: dict[str, Any], keys: Sequence[str]) -> str:
+def _paper_cell(paper: Mapping[str, Any], keys: Sequence[str]) -> str:
     words = [f"{metric_title(key, ())} {paper[key]:g}" for key in keys if key in paper]
     return ", ".join(words) + (f" ({paper['source']})" if words and "source" in paper else "") or "-"
 

@@ -1,10 +1,49 @@
-"""Text of unknown origin in tables: a name must not become markup, a link or a formula."""
+"""Markdown tables, and cells with text of unknown origin: a name must not become markup or a formula."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def markdown_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, padded: bool = False
+) -> str:
+    """Return a Markdown table, without a line break at the end.
+
+    Args:
+        head: Titles of the columns.
+        rows: Cells, as many in each row as titles. They are Markdown: see :func:`markdown_text`.
+        left: How many of the first columns are aligned to the left; the others are aligned to the right.
+        padded: Pad the cells, so that the columns also align as plain text.
+
+    Raises:
+        ValueError: A row has more or fewer cells than there are titles.
+
+    Example:
+        >>> print(markdown_table(["arm", "MRE"], [["plain", "1.25"]], padded=True))
+        | arm   |  MRE |
+        | ----- | ---: |
+        | plain | 1.25 |
+    """
+    for row in rows:
+        if len(row) != len(head):
+            raise ValueError(f"a table of {len(head)} columns has a row of {len(row)} cells: {list(row)}")
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) if padded else 3 for i in range(len(head))]
+    rule = ["-" * width + ("" if i < left else ":") for i, width in enumerate(widths)]
+    if padded:
+        rule = [mark[-width:] for mark, width in zip(rule, widths, strict=True)]
+        lines = [
+            [
+                c.ljust(w) if i < left else c.rjust(w)
+                for i, (c, w) in enumerate(zip(line, widths, strict=True))
+            ]
+            for line in lines
+        ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
 
 
 def markdown_text(text: object) -> str:

@@ -87,9 +87,9 @@ def test_check_fails_until_written_and_when_someone_types_a_number(method, capsy
 
 
 def test_a_tree_that_was_not_clean_is_told():
-    assert tables._short("0123456789abcdef-dirty") == "01234567-dirty"
-    assert tables._short("0123456789abcdef") == "01234567"
-    assert tables._short("-") == "-"
+    assert tables._commit(dict(commit="0123456789abcdef-dirty")) == "01234567-dirty"
+    assert tables._commit(dict(commit="0123456789abcdef")) == "01234567"
+    assert tables._commit(dict(commit=None)) == "-"
 
 
 def test_rows_of_a_sweep_stand_in_its_order(method):

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_text
+from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_table, markdown_text
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,24 @@ from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_text
 def test_markdown(text, shown):
     assert markdown_text(text) == shown
     assert "\n" not in markdown_text(text)
+
+
+def test_markdown_table():
+    head, rows = ["name", "kind", "mm"], [["sella", "bone", "1.25"], ["A", "soft tissue", "10"]]
+    assert markdown_table(head, rows, left=2).splitlines() == [
+        "| name | kind | mm |",
+        "| --- | --- | ---: |",
+        "| sella | bone | 1.25 |",
+        "| A | soft tissue | 10 |",
+    ]
+    assert markdown_table(head, rows, padded=True).splitlines() == [
+        "| name  |        kind |   mm |",
+        "| ----- | ----------: | ---: |",
+        "| sella |        bone | 1.25 |",
+        "| A     | soft tissue |   10 |",
+    ]
+    with pytest.raises(ValueError, match=r"3 columns has a row of 2 cells: \['sella', 'bone'\]"):
+        markdown_table(head, [["sella", "bone"]])
 
 
 @pytest.mark.parametrize(("text", "shown"), [("a|b", "`a|b`"), ("a`b", "`` a`b ``"), ("a\nb", "`a b`")])
