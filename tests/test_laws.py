@@ -34,7 +34,6 @@ UNTESTED = {
     "cli/benchmark_loader",
     "cli/check",
     "cli/compare",
-    "cli/demo",
     "cli/ensemble",
     "cli/print_config",
     "cli/test",

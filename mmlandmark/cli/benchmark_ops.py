@@ -18,11 +18,11 @@ import os
 import re
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from mmlandmark.utils.command_line import command_line
 from mmlandmark.utils.files import atomic_write_json, atomic_write_text
 from mmlandmark.utils.host_memory import keep_freed_memory
 from mmlandmark.utils.shipped import native_sources
@@ -171,17 +171,16 @@ def run_settings(args: argparse.Namespace) -> dict[str, Any]:
         shapes = args.shapes if setting == "default" else args.shapes[:1]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "result.json"
-            command = [
-                sys.executable, "-m", "mmlandmark", "benchmark-ops",
-                "--setting", setting, "--out", path, "--device", args.device,
+            command = command_line(
+                "benchmark-ops", "--setting", setting, "--out", path, "--device", args.device,
                 "--shapes", *shapes, "--families", *args.families, "--rounds", args.rounds,
                 "--threads", args.threads,
-            ]  # fmt: skip
+            )  # fmt: skip
             print(f"{setting} {variables or ''}", flush=True)
             # Code that torch.compile keeps from other runs may be of another level, or broken.
             cache = {"TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "compiled")}
             environment = {**os.environ, **cache, **level, **variables}
-            subprocess.run([str(word) for word in command], env=environment, check=True)
+            subprocess.run(command, env=environment, check=True)
             results[setting] = json.loads(path.read_text(encoding="utf-8"))
     return results
 

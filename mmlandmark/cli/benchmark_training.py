@@ -14,12 +14,11 @@ import argparse
 import copy
 import statistics
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.utils.command_line import CfgOptions, add_config_arguments
+from mmlandmark.utils.command_line import CfgOptions, add_config_arguments, command_line
 from mmlandmark.utils.files import atomic_write_json
 from mmlandmark.utils.host_memory import keep_freed_memory
 
@@ -150,7 +149,7 @@ def published_loss(model: Any, inputs: Any, points: Any) -> Any:
 
 def memory_of(name: str, words: list[str]) -> int:
     """Return the bytes that two steps of a contender take, in a process where nothing was freed before."""
-    command = [sys.executable, "-m", "mmlandmark", "benchmark-training", *words, "--memory-of", name]
+    command = command_line("benchmark-training", *words, "--memory-of", name)
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return int(done.stdout.splitlines()[-1])
 

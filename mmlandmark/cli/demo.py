@@ -1,66 +1,117 @@
 """Train and test a detector in a few minutes, on generated phantoms or on the ISBI 2015 cephalograms.
 
     mmlandmark demo
+    mmlandmark demo --quick
     mmlandmark demo --data /path/to/isbi2015
 
-Run again, it shows the finished result; stopped half way, it goes on.
+If it was interrupted, the same command resumes it; once finished, it prints the result again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from mmlandmark.utils.command_line import command_line
 from mmlandmark.utils.shipped import config_root
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demo trains on, and how.
+
+    Attributes:
+        config: Name of a config in ``configs/unet``.
+        images: What the training images are, for the summary.
+        root: Folder of the data, and the environment variable through which the config finds it.
+        phantoms: Arguments that generate the data, none if they exist.
+        options: Config values to override.
+    """
+
+    config: str
+    images: str
+    root: tuple[str, Path]
+    phantoms: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark demo``."""
     parser.add_argument("--data", type=Path, help="folder with RawImage and AnnotationsByMD of ISBI 2015")
-    parser.add_argument("--out", type=Path, help="work_dirs/demo, or work_dirs/demo_isbi2015 with --data")
-
-
-def call(*arguments: str | Path, **environment: str) -> None:
-    """Run a command in a process of its own and stop if it fails."""
-    command = [sys.executable, "-m", "mmlandmark", *map(str, arguments)]
-    print("\n$ mmlandmark " + " ".join(map(str, arguments)), flush=True)
-    code = subprocess.run(command, env={**os.environ, **environment}).returncode
-    if code:
-        sys.exit(code)
+    parser.add_argument("--quick", action="store_true", help="fewer phantoms and epochs: about a minute")
+    parser.add_argument(
+        "--out", type=Path, help="work folder; default work_dirs/demo, with _quick or _isbi2015 behind it"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the demo."""
     begin = time.monotonic()
-    if args.data is None:
-        out = args.out or Path("work_dirs/demo")
-        config, trained_on = "unet_phantom-ceph_160x128_cpu", "200 generated head phantoms"
-        environment = {"PHANTOM_ROOT": str((out / "data").resolve())}
-        call(
-            "phantoms", "--kind", "ceph", "--num-train", "200", "--num-val", "20", "--num-test", "50",
-            "--size", "480", "384", "--out", out / "data",
-        )  # fmt: skip
-    else:
-        if not args.data.is_dir():
-            raise FileNotFoundError(f"--data {args.data}: no such folder")
-        out = args.out or Path("work_dirs/demo_isbi2015")
-        config, trained_on = "unet_isbi2015_320x256_cpu", "150 cephalograms of the ISBI 2015 training part"
-        environment = {"ISBI2015_ROOT": str(args.data.resolve())}
-    path = config_root() / "unet" / f"{config}.py"
-    call("train", path, "--work-dir", out, "--seed", "0", "--resume", **environment)
-    call("test", path, "--work-dir", out, **environment)
-
-    cases = json.loads((out / "test" / "predictions.json").read_text(encoding="utf-8"))["cases"]
-    shares = []
-    for case in cases:
-        side = max(case["ori_shape"])
-        pairs = [(p, g) for p, g in zip(case["pred"], case["gt"], strict=True) if None not in (*p, *g)]
-        shares += [sum((a - b) ** 2 for a, b in zip(p, g, strict=True)) ** 0.5 / side for p, g in pairs]
-    print(f"\nTrained on {trained_on}, tested on {len(cases)} others that training never saw.")
-    print(f"Mean radial error: {100 * sum(shares) / len(shares):.2f} % of the image's longer side.")
+    if args.data is not None and args.quick:
+        raise ValueError("--quick is for phantoms: leave out --data")
+    if args.data is not None and not args.data.is_dir():
+        raise FileNotFoundError(f"--data {args.data}: no such folder")
+    suffix = "_quick" if args.quick else "" if args.data is None else "_isbi2015"
+    out = args.out or Path(f"work_dirs/demo{suffix}")
+    demo = plan_demo(args.data, args.quick, out)
+    train_and_test(demo, out)
+    error, count = mean_error(out / "test" / "predictions.json")
+    print(f"\nTrained on {demo.images}, tested on {count} others that training never saw.")
+    print(f"Mean radial error: {100 * error:.2f} % of the image's longer side.")
     print(f"Pictures: {out / 'test'}   ({time.monotonic() - begin:.0f} s)")
+
+
+def plan_demo(data: Path | None, quick: bool, out: Path) -> Demo:
+    """Return what to run: on the cephalograms in ``data``, or else on phantoms."""
+    if data is not None:
+        images = "150 cephalograms of the ISBI 2015 training part"
+        return Demo("unet_isbi2015_320x256_cpu", images, ("ISBI2015_ROOT", data))
+    train, val, test = ("64", "8", "20") if quick else ("200", "20", "50")
+    return Demo(
+        "unet_phantom-ceph_160x128_cpu",
+        f"{train} generated head phantoms",
+        ("PHANTOM_ROOT", out / "data"),
+        phantoms=(
+            "--kind", "ceph", "--num-train", train, "--num-val", val, "--num-test", test,
+            "--size", "480", "384", "--out", str(out / "data"),
+        ),
+        options=("--cfg-options", "train_cfg.max_epochs=8") if quick else (),
+    )  # fmt: skip
+
+
+def train_and_test(demo: Demo, out: Path) -> None:
+    """Generate the data where needed, train and test."""
+    variable, folder = demo.root
+    environment = {**os.environ, variable: str(folder.resolve())}
+    config = str(config_root() / "unet" / f"{demo.config}.py")
+    if demo.phantoms:
+        _call("phantoms", *demo.phantoms, environment=environment)
+    words = (config, "--work-dir", str(out), *demo.options)
+    _call("train", *words, "--seed", "0", "--resume", environment=environment)
+    _call("test", *words, environment=environment)
+
+
+def mean_error(predictions: Path) -> tuple[float, int]:
+    """Return the mean radial error in longer sides of the image, and the number of images."""
+    cases = json.loads(predictions.read_text(encoding="utf-8"))["cases"]
+    errors = [
+        math.dist(predicted, annotated) / max(case["ori_shape"])
+        for case in cases
+        for predicted, annotated in zip(case["pred"], case["gt"], strict=True)
+        if None not in (*predicted, *annotated)
+    ]
+    return sum(errors) / len(errors), len(cases)
+
+
+def _call(name: str, *words: str, environment: dict[str, str]) -> None:
+    print(f"\n$ mmlandmark {name} {' '.join(words)}", flush=True)
+    code = subprocess.run(command_line(name, *words), env=environment).returncode
+    if code:
+        sys.exit(code)

@@ -99,6 +99,11 @@ def add_verbose_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verbose", action="store_true", help="show all of the log on the terminal")
 
 
+def command_line(name: str, *words: object) -> list[str]:
+    """Return the command line that runs ``mmlandmark <name> ...`` with this Python, for a child process."""
+    return [sys.executable, "-m", "mmlandmark", name, *map(str, words)]
+
+
 class Terminated(KeyboardInterrupt):
     """The process was asked to end by SIGTERM."""
 
