@@ -1,4 +1,8 @@
-"""Writers of one picture in every format, for tests of the readers. Spacing is (x, y), ``world`` in LPS."""
+"""Writers of one picture or volume in every format, for tests of the readers.
+
+Spacing is (x, y). ``world`` is the matrix to mm in LPS: (4, 4) of a volume, (4, 3) of a slice, (3, 3) of an
+image in its own plane.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +30,39 @@ def write_sitk(path, array, spacing, world=None, compress=False):
     if world is None:
         image.SetSpacing([float(s) for s in spacing])
     else:
-        steps = np.linalg.norm(world[:3, :3], axis=0)
+        steps = np.linalg.norm(world[:-1, :-1], axis=0)
         image.SetSpacing(steps.tolist())
-        image.SetOrigin(world[:3, 3].tolist())
-        image.SetDirection((world[:3, :3] / steps).ravel().tolist())
+        image.SetOrigin(world[:-1, -1].tolist())
+        image.SetDirection((world[:-1, :-1] / steps).ravel().tolist())
     sitk.WriteImage(image, str(path), compress)
 
 
-def write_nifti(path, array, spacing, world=None):
-    """Write a NIfTI."""
+def write_nrrd_in(space, path, array, world):
+    """Write a NRRD by hand whose world has other axes than LPS: ``right-anterior-superior``, ..."""
+    signs = [-1 if axis in space else 1 for axis in ("right", "anterior", "inferior")]
+    there = np.diag([*signs, 1]) @ world
+    vectors = " ".join(f"({','.join(repr(float(c)) for c in there[:3, axis])})" for axis in range(3))
+    kind = {"f": "float", "u": "uint16"}[array.dtype.kind]
+    header = (
+        f"NRRD0005\ntype: {kind}\ndimension: 3\nspace: {space}\n"
+        f"sizes: {' '.join(str(n) for n in array.shape[::-1])}\nspace directions: {vectors}\n"
+        f"kinds: domain domain domain\nendian: little\nencoding: raw\n"
+        f"space origin: ({','.join(repr(float(c)) for c in there[:3, 3])})\n\n"
+    )
+    path.write_bytes(header.encode() + array.astype("<f4" if kind == "float" else "<u2").tobytes())
+
+
+def write_nifti(path, array, spacing, world=None, by="sform"):
+    """Write a NIfTI whose frame is said by its sform or, if that is a rotation, by its qform alone."""
     nibabel = pytest.importorskip("nibabel")
     affine = world_matrix((*spacing, 1.0)) if world is None else world
+    if affine.shape == (4, 3):  # of a slice: any third axis does
+        third = np.cross(affine[:3, 0], affine[:3, 1])
+        affine = np.column_stack([affine[:, :2], [*third / np.linalg.norm(third), 0], affine[:, 2]])
     image = nibabel.Nifti1Image(array.transpose(), swap_lps_ras(affine))
+    if by == "qform":
+        image.set_sform(None, 0)
+        image.set_qform(swap_lps_ras(affine), 1)
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
 
@@ -62,6 +87,11 @@ def write_dicom(path, array, spacing, bits, inverted=False, world=None, preamble
     if array.ndim == 3:
         data.NumberOfFrames = len(array)
         data.SharedFunctionalGroupsSequence, data.PerFrameFunctionalGroupsSequence = frames_of(array, world)
+    elif world is not None:
+        steps = np.linalg.norm(world[:3, :2], axis=0)
+        data.PixelSpacing = [round(float(steps[1]), 9), round(float(steps[0]), 9)]
+        data.ImageOrientationPatient = [round(float(c), 9) for c in (world[:3, :2] / steps).T.ravel()]
+        data.ImagePositionPatient = [round(float(c), 6) for c in world[:3, -1]]
     elif spacing is not None:
         data.PixelSpacing = [float(spacing[1]), float(spacing[0])]
     for name, value in tags.items():

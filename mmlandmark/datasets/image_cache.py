@@ -111,7 +111,7 @@ def _record_dtype(dtype: str, shape: tuple[int, ...], dims: int) -> np.dtype:
         [
             ("img_from_original", "<f8", (dims + 1, dims + 1)),
             ("ori_shape", "<i8", (dims,)),
-            ("world_from_original", "<f8", (dims + 1, dims + 1)),
+            ("world_from_original", "<f8", (4, dims + 1)),  # rows that are not needed are NaN
             ("value_range", "<f8", (2,)),
             ("bits", "<i8"),
             ("array", dtype, shape),
@@ -126,7 +126,9 @@ def _layout(image: LoadedImage) -> tuple[str, tuple[int, ...], int]:
 def _fill(record: np.ndarray, image: LoadedImage) -> None:
     record["img_from_original"] = image.img_from_original
     record["ori_shape"] = image.ori_shape
-    record["world_from_original"] = np.nan if image.world_from_original is None else image.world_from_original
+    record["world_from_original"] = np.nan
+    if image.world_from_original is not None:
+        record["world_from_original"][: len(image.world_from_original)] = image.world_from_original
     record["value_range"] = image.value_range
     record["bits"] = -1 if image.bits is None else image.bits
     record["array"] = image.array
@@ -136,11 +138,12 @@ def _as_image(record: np.ndarray) -> LoadedImage:
     array = record["array"].view(np.ndarray)
     array.flags.writeable = False
     world, bits = np.array(record["world_from_original"]), int(record["bits"])
+    world = world[np.isfinite(world).all(axis=1)]
     return LoadedImage(
         array,
         tuple(record["ori_shape"].tolist()),
         np.array(record["img_from_original"]),
-        None if np.isnan(world).any() else world,
+        world if len(world) else None,
         tuple(record["value_range"].tolist()),
         None if bits < 0 else bits,
     )

@@ -13,7 +13,9 @@ from mmlandmark.structures.coordinates import (
 )
 from mmlandmark.structures.frame import (
     canonical_matrix,
+    first_slice,
     is_frame,
+    original_from_world,
     spacing_of,
     swap_lps_ras,
     world_matrix,
@@ -28,6 +30,7 @@ __all__ = [
     "apply_matrix",
     "canonical_matrix",
     "crop_matrix",
+    "first_slice",
     "flip_matrix",
     "frame_center",
     "invert_matrix",
@@ -36,6 +39,7 @@ __all__ = [
     "names_cure",
     "names_of",
     "only_numbered",
+    "original_from_world",
     "resize_matrix",
     "rotation_matrix",
     "scale_matrix",

@@ -1,8 +1,9 @@
 """The two frames of a case: the file's own pixels or voxels, and the world in millimetres.
 
 The world is that of DICOM: patient axes, x towards the left, y towards the back, z towards the head (LPS).
-``world_from_original`` is a homogeneous (D+1, D+1) matrix that maps a stored pixel or voxel (x, y[, z]) to
-mm. A flat image has a world of two dimensions, its own plane. Spacing is derived from the matrix.
+``world_from_original`` is a homogeneous matrix that maps a stored pixel or voxel (x, y[, z]) to mm. It is
+(4, 4) for a volume; (4, 3) for a slice, where the file says where in the patient it lies; and (3, 3) for any
+other image with a spacing, whose world is its own plane. Spacing is derived from the matrix.
 """
 
 from __future__ import annotations
@@ -18,47 +19,51 @@ def world_matrix(
     origin: Sequence[float] | np.ndarray | None = None,
     direction: Sequence | np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the (D+1, D+1) matrix that maps pixels to mm.
+    """Return the (W+1, D+1) matrix that maps pixels to mm.
 
     Args:
         spacing: (D,) mm per pixel, (x, y[, z]).
-        origin: (D,) mm, where the centre of the first pixel lies; 0 by default.
-        direction: (D, D), or its D * D entries row by row; column i is the unit vector along which pixel
-            coordinate i grows. The identity by default.
+        origin: (W,) mm, the centre of the first pixel; 0 by default.
+        direction: (W, D), or its W * D entries row by row; column i is the unit vector along which pixel
+            coordinate i grows. W is D, or 3 for an image (D = 2) in patient axes. The identity by default.
 
     Raises:
         ValueError: A size does not fit, a number is not finite, a spacing is not positive, or the directions
-            lie in one plane.
+            lie in fewer dimensions than D.
 
     Example:
         >>> world_matrix((0.5, 2.0), origin=(10, 20)).tolist()
         [[0.5, 0.0, 10.0], [0.0, 2.0, 20.0], [0.0, 0.0, 1.0]]
+        >>> world_matrix((0.5, 2.0), (1, 2, 3), [[0, 0], [1, 0], [0, 1]]).tolist()  # a sagittal slice
+        [[0.0, 0.0, 1.0], [0.5, 0.0, 2.0], [0.0, 2.0, 3.0], [0.0, 0.0, 1.0]]
     """
     steps = np.asarray(spacing, dtype=np.float64)
     dims = len(steps)
-    axes = np.eye(dims) if direction is None else np.asarray(direction, dtype=np.float64).reshape(dims, dims)
-    matrix = np.eye(dims + 1)
-    matrix[:dims, :dims] = axes * steps
-    matrix[:dims, dims] = 0.0 if origin is None else origin
-    if not (steps > 0).all() or not is_frame(matrix):
+    axes = np.eye(dims) if direction is None else np.asarray(direction, dtype=np.float64).reshape(-1, dims)
+    matrix = np.zeros((len(axes) + 1, dims + 1))
+    matrix[:-1, :-1] = axes * steps
+    matrix[:-1, -1] = 0.0 if origin is None else origin
+    matrix[-1, -1] = 1.0
+    if len(axes) not in (dims, 3) or not (steps > 0).all() or not is_frame(matrix):
         raise ValueError(
             f"no frame: spacing {steps.tolist()}, direction {axes.tolist()}, "
-            f"origin {matrix[:dims, dims].tolist()}"
+            f"origin {matrix[:-1, -1].tolist()}"
         )
     return matrix
 
 
 def is_frame(matrix: np.ndarray) -> bool:
-    """Whether a (D+1, D+1) matrix is finite and loses no dimension."""
+    """Whether a (W+1, D+1) matrix is finite and loses no dimension."""
     linear = matrix[:-1, :-1]
     if not np.isfinite(matrix).all():
         return False
     steps = np.linalg.norm(linear, axis=0)
-    return bool((steps > 0).all() and abs(np.linalg.det(linear / np.where(steps > 0, steps, 1))) > 1e-4)
+    axes = linear / np.where(steps > 0, steps, 1)
+    return bool((steps > 0).all() and np.linalg.det(axes.T @ axes) > 1e-8)
 
 
 def spacing_of(world_from_original: np.ndarray) -> tuple[float, ...]:
-    """Return the (D,) mm per pixel, (x, y[, z]), of a (D+1, D+1) matrix.
+    """Return the (D,) mm per pixel, (x, y[, z]), of a (W+1, D+1) matrix.
 
     Example:
         >>> spacing_of(world_matrix((0.5, 2.0), direction=[[0, -1], [1, 0]]))
@@ -67,16 +72,36 @@ def spacing_of(world_from_original: np.ndarray) -> tuple[float, ...]:
     return tuple(np.linalg.norm(np.asarray(world_from_original)[:-1, :-1], axis=0).tolist())
 
 
+def original_from_world(world_from_original: np.ndarray) -> np.ndarray:
+    """Return the (D+1, W+1) matrix that maps mm back to pixels; for a slice, to the nearest place in it.
+
+    Example:
+        >>> slice_in_patient = world_matrix((0.5, 2.0), (1, 2, 3), [[0, 0], [1, 0], [0, 1]])
+        >>> (original_from_world(slice_in_patient) @ [99, 2.5, 5, 1]).round(6).tolist()
+        [1.0, 1.0, 1.0]
+    """
+    linear, offset = world_from_original[:-1, :-1], world_from_original[:-1, -1]
+    back = np.linalg.inv(linear) if len(linear) == len(linear.T) else np.linalg.pinv(linear)
+    matrix = np.zeros(world_from_original.shape[::-1])
+    matrix[:-1, :-1], matrix[:-1, -1], matrix[-1, -1] = back, -back @ offset, 1.0
+    return matrix
+
+
 def swap_lps_ras(world_from_original: np.ndarray) -> np.ndarray:
-    """Return a (4, 4) matrix to LPS as one to RAS (right, anterior, superior: NIfTI's world), or back."""
+    """Return a (4, D+1) matrix to LPS as one to RAS (right, anterior, superior: NIfTI's world), or back."""
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ world_from_original
+
+
+def first_slice(world_from_original: np.ndarray) -> np.ndarray:
+    """Return the (4, 3) matrix of the first slice, z = 0, of a volume with a (4, 4) matrix."""
+    return world_from_original[:, [0, 1, 3]]
 
 
 def canonical_matrix(world_from_original: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Return the matrix that orders and mirrors the axes of an array to come closest to the world's.
 
     The result leads from stored pixels to those of the reordered array: x grows to the left, y to the back
-    and z to the head, as nearly as the axes of the array allow. It moves no pixel off the grid.
+    and z to the head, as nearly as the axes of the array allow. Every pixel is moved onto a pixel.
 
     Args:
         world_from_original: (D+1, D+1) stored pixels to mm in LPS.

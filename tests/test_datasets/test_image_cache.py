@@ -15,6 +15,7 @@ import pytest
 from mmlandmark.datasets.image_cache import ImageCache
 from mmlandmark.datasets.image_io import LoadedImage, read_image
 from mmlandmark.datasets.transforms import LoadImage
+from mmlandmark.structures import world_matrix
 
 KINDS = {
     "grey8": ((60, 50), np.uint8),
@@ -44,9 +45,13 @@ def same(a: LoadedImage, b: LoadedImage) -> bool:
         and np.array_equal(a.array, b.array)
         and a.ori_shape == b.ori_shape
         and np.array_equal(a.img_from_original, b.img_from_original)
-        and a.spacing == b.spacing
+        and same_world(a.world_from_original, b.world_from_original)
         and (a.value_range, a.bits) == (b.value_range, b.bits)
     )
+
+
+def same_world(a, b) -> bool:
+    return a is b if a is None or b is None else np.array_equal(a, b)
 
 
 def forbidden():
@@ -73,6 +78,15 @@ def test_volumes_floats_and_spacing(cache, tmp_path):
     image = LoadedImage(array, (8, 10, 12), np.diag([0.5, 0.5, 0.5, 1.0]), np.diag([0.1, 0.2, 0.3, 1.0]))
     assert same(cache.fetch(path, 1, lambda: image), image)
     assert same(cache.fetch(path, 1, forbidden), image)
+
+
+def test_frames_of_volumes_slices_and_images(cache, tmp_path):
+    path, array = make_image(tmp_path), np.zeros((5, 6), np.uint8)
+    slice_in_patient = world_matrix((0.5, 2), (1, 2, 3), [[0, 0], [1, 0], [0, 1]])
+    for variant, world in enumerate((None, world_matrix((0.5, 2), (7, 8)), slice_in_patient)):
+        image = LoadedImage(array, (5, 6), np.eye(3), world)
+        assert same(cache.fetch(path, variant, lambda image=image: image), image)
+        assert same(cache.fetch(path, variant, forbidden), image)
 
 
 def test_every_variant_has_its_own_entry(cache, tmp_path):

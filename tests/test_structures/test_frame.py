@@ -11,7 +11,9 @@ from scipy.spatial.transform import Rotation
 from mmlandmark.structures import (
     apply_matrix,
     canonical_matrix,
+    first_slice,
     is_frame,
+    original_from_world,
     spacing_of,
     swap_lps_ras,
     world_matrix,
@@ -48,6 +50,29 @@ def test_spacing_survives_any_rotation(seed):
 def test_what_is_no_frame(spacing, origin, direction):
     with pytest.raises(ValueError, match="no frame"):
         world_matrix(spacing, origin, direction)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_world_leads_back_to_pixels(seed):
+    rng = np.random.default_rng(seed)
+    world = world_matrix(rng.uniform(0.1, 3, 3), rng.normal(0, 50, 3), Rotation.random(rng=rng).as_matrix())
+    voxels = rng.uniform(0, 20, (6, 3))
+    back = original_from_world(world)
+    np.testing.assert_allclose(apply_matrix(back, apply_matrix(world, voxels)), voxels, atol=1e-9)
+
+
+def test_a_slice_in_the_patient_by_hand():
+    coronal = world_matrix((0.5, 2), (10, 20, 30), [[1, 0], [0, 0], [0, -1]])  # rows run towards the feet
+    assert coronal.shape == (4, 3)
+    assert spacing_of(coronal) == (0.5, 2.0)
+    np.testing.assert_allclose(apply_matrix(coronal, np.array([[4.0, 3.0]])), [[12, 20, 24]])
+    # Points beside the slice are taken to the nearest place in it.
+    back = original_from_world(coronal)
+    np.testing.assert_allclose(apply_matrix(back, np.array([[12.0, 99.0, 24.0]])), [[4, 3]])
+    volume = world_matrix((0.5, 2, 7), (10, 20, 30), [[1, 0, 0], [0, 0, 1], [0, -1, 0]])
+    np.testing.assert_array_equal(first_slice(volume), coronal)
+    with pytest.raises(ValueError, match="no frame"):
+        world_matrix((1, 1), (0, 0, 0), [[1, 2], [0, 0], [0, 0]])  # two axes in one line
 
 
 def test_is_frame():

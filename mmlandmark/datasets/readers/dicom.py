@@ -127,7 +127,7 @@ def _numbers(data: Any, name: str, count: int) -> np.ndarray | None:
 
 
 def _world(data: Any, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
-    """Return the (D+1, D+1) matrix to mm, or None where the file does not say, and what it says wrongly."""
+    """Return the (W+1, D+1) matrix to mm, or None where the file does not say, and what it says wrongly."""
     frames = list(data.get("PerFrameFunctionalGroupsSequence") or ())
     shared = list(data.get("SharedFunctionalGroupsSequence") or ())
     levels = [data, *shared, *frames[:1]]
@@ -143,7 +143,7 @@ def _world(data: Any, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
         return None, [Remark("malformed spacing", message)]
     columns_rows = [float(pixel[1]), float(pixel[0])]
     if dims == 2:
-        return world_matrix(columns_rows), []
+        return _slice_world(levels, columns_rows), []
     world = _volume_world(levels, frames, columns_rows)
     if world is None and frames:
         message = "its frames have no one direction or distance: it counts as a volume without spacing"
@@ -169,17 +169,34 @@ def _first(levels: list[Any], group: str, name: str, count: int) -> np.ndarray |
     return None
 
 
-def _volume_world(levels: list[Any], frames: list[Any], columns_rows: list[float]) -> np.ndarray | None:
+def _plane(levels: list[Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the (3, 2) unit vectors of columns and rows and the (3,) origin, None for what is not said."""
     cosines = _first(levels, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
     origin = _first(levels, "PlanePositionSequence", "ImagePositionPatient", 3)
+    if cosines is None:
+        return None, origin
+    axes = cosines.reshape(2, 3).T
+    lengths = np.linalg.norm(axes, axis=0)
+    return axes / np.where(lengths > 0, lengths, 1), origin
+
+
+def _slice_world(levels: list[Any], columns_rows: list[float]) -> np.ndarray:
+    """Return the matrix of an image: in the patient, if the file says where that is, or else in its plane."""
+    axes, origin = _plane(levels)
+    if axes is None or origin is None or np.linalg.det(axes.T @ axes) < 1e-8:
+        return world_matrix(columns_rows)
+    return world_matrix(columns_rows, origin, axes)
+
+
+def _volume_world(levels: list[Any], frames: list[Any], columns_rows: list[float]) -> np.ndarray | None:
+    axes, origin = _plane(levels)
     depth = None
     for name in ("SpacingBetweenSlices", "SliceThickness"):
         depth = depth if depth is not None else _first(levels, "PixelMeasuresSequence", name, 1)
     step = None if depth is None or depth[0] <= 0 else float(depth[0])
-    if cosines is None:
+    if axes is None:
         return None if step is None else world_matrix([*columns_rows, step])
-    x, y = cosines[:3], cosines[3:]
-    z = np.cross(x, y)
+    z = np.cross(*axes.T)
     places = [_first([frame], "PlanePositionSequence", "ImagePositionPatient", 3) for frame in frames]
     if len(places) > 1 and all(place is not None for place in places):
         steps = np.diff(np.stack(places), axis=0)
@@ -190,9 +207,6 @@ def _volume_world(levels: list[Any], frames: list[Any], columns_rows: list[float
         z = mean / step if step > 0 else z
     if step is None or step <= 0:
         return None
-    direction = np.stack([x, y, z], axis=1)
     matrix = np.eye(4)
-    matrix[:3, :3] = direction
-    if not is_frame(matrix):
-        return None
-    return world_matrix([*columns_rows, step], origin, direction)
+    matrix[:3, :3] = np.column_stack([axes, z])
+    return world_matrix([*columns_rows, step], origin, matrix[:3, :3]) if is_frame(matrix) else None

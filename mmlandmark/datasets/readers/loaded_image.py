@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from mmlandmark.structures import canonical_matrix, spacing_of, world_matrix
+from mmlandmark.structures import canonical_matrix, first_slice, spacing_of, world_matrix
 
 # What OpenCV can warp. Other dtypes become the smallest of these that holds their values for certain.
 _DTYPES = {"b": {1: np.uint8}, "i": {1: np.int16, 2: np.int16}, "u": {1: np.uint8, 2: np.uint16}}
@@ -66,7 +66,8 @@ class LoadedImage:
             directions has its axes ordered and mirrored towards LPS.
         ori_shape: (*S) of the image in the file, which ``array`` may be a reduction or a reordering of.
         img_from_original: (D+1, D+1) maps original pixels, as stored, to pixels of ``array``.
-        world_from_original: (D+1, D+1) maps original pixels to mm, as far as the file says, or None.
+        world_from_original: Maps original pixels to mm, see :mod:`mmlandmark.structures.frame`, as far as the
+            file says, or None.
         value_range: (black, white) in values of ``array``; None takes 0 and the largest value of an integer
             dtype, for floats 0 and 1.
         bits: How many bits the largest value has, by which ``value_range`` is known; None for floats.
@@ -145,7 +146,7 @@ def from_array(
         array: (*S) or (*S, C) pixels of any numeric dtype.
         spacing: (D,) mm per pixel, (x, y[, z]); dropped if it is not positive.
         dims: 2 or 3; None takes a last axis of 1, 3 or 4 of three or more as channels.
-        world_from_original: (D+1, D+1) pixels to mm, in place of ``spacing``.
+        world_from_original: (W+1, D+1) pixels to mm, in place of ``spacing``.
         value_range: (black, white); None takes 0 and the largest value of the dtype, for floats 0 and 1.
         bits: How many bits the largest value has, if not as many as the dtype can hold.
         fill_value: Replaces NaN and infinite pixels; None refuses an image that has any.
@@ -160,8 +161,8 @@ def from_array(
         world_from_original = world_matrix([float(s) for s in spacing])
     if len(shape) < dims:
         array = array[0]
-        if world_from_original is not None:  # An image has a world of its own, the plane.
-            world_from_original = world_matrix(spacing_of(world_from_original)[:2])
+        if world_from_original is not None:
+            world_from_original = first_slice(world_from_original)
     if array.ndim > len(shape):
         if array.shape[-1] not in (1, 3, 4):
             raise ValueError(f"1, 3 or 4 channels are needed, the shape is {array.shape}")

@@ -23,7 +23,7 @@ from mmlandmark.datasets.readers.loaded_image import (
     to_canonical,
     white_bits,
 )
-from mmlandmark.structures import is_frame, swap_lps_ras, world_matrix
+from mmlandmark.structures import first_slice, is_frame, swap_lps_ras, world_matrix
 
 _UNITS = {"meter": 1000.0, "micron": 0.001}  # in mm; an unknown unit counts as mm
 
@@ -277,14 +277,14 @@ def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
 
 
 def _nifti_world(image, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
-    """Return the (D+1, D+1) matrix to mm in LPS, or one of spacing alone if the file has no directions."""
+    """Return the (4, D+1) matrix to mm in LPS, or one of spacing alone if the file has no directions."""
     header = image.header
     scale = _UNITS.get(header.get_xyzt_units()[0], 1.0)
     spacing = np.abs(np.array([*header.get_zooms(), 1.0, 1.0][:dims], dtype=np.float64)) * scale
     known = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
     affine = None if image.affine is None else np.diag([scale, scale, scale, 1.0]) @ image.affine
-    if dims == 3 and known and affine is not None and is_frame(affine):
-        return swap_lps_ras(affine), []
+    if known and affine is not None and is_frame(affine):
+        return swap_lps_ras(affine if dims == 3 else first_slice(affine)), []
     plain = world_matrix(spacing) if (spacing > 0).all() and np.isfinite(spacing).all() else None
     if dims == 2:
         return plain, []
