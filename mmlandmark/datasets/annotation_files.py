@@ -73,7 +73,7 @@ def read_annotations(
     """
     path = existing_file(path)
     if path.suffix.lower() == ".json":
-        return read_json(path, names)
+        return _from_json(path, names)
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         records, named = read_csv(path, dims, names, image_dims)
         if named is None:
@@ -93,7 +93,7 @@ def existing_file(path: str | Path) -> Path:
     return path
 
 
-def read_json(path: Path, names: Sequence[str] | None = None) -> Annotations:
+def _from_json(path: Path, names: Sequence[str] | None = None) -> Annotations:
     """Read the documented JSON file; see :func:`read_annotations`."""
     data = load_json(path)
     if not isinstance(data, dict) or not isinstance(data.get("samples"), list):
@@ -146,16 +146,16 @@ def _json_record(sample: Any, where: str, names: Sequence[str] | None) -> dict[s
     ident = sample.get("id")
     if ident is None and image is None:
         raise ValueError(f"{where}: neither id nor image is given")
-    name = sample_id_of(stem_of(image) if ident is None else ident, where)
+    name = sample_id_of(stem_of(image or "") if ident is None else ident, where)
     record = dict(extra, sample_id=name, image=image, source=where)
-    record["landmarks"] = _json_points(sample.get("landmarks"), where, names)
+    given = _json_points(sample.get("landmarks"), where, names)
     if by_annotator is not None:
-        points = [_json_points(r, f"{where}, by_annotator[{i}]", names) for i, r in enumerate(by_annotator)]
-        if any(p is None or p.shape != points[0].shape for p in points):
+        every = [_json_points(r, f"{where}, by_annotator[{i}]", names) for i, r in enumerate(by_annotator)]
+        points = [p for p in every if p is not None]
+        if len(points) < len(every) or any(p.shape != points[0].shape for p in points):
             raise ValueError(f"{where}: every annotator in 'by_annotator' needs the same number of landmarks")
-        given = record["landmarks"]
         record.update(marked(points))
-        record["landmarks"] = record["landmarks"] if given is None else given
+    record["landmarks"] = record.get("landmarks") if given is None else given
     for key in ("visibility", "weights", "spacing"):
         if sample.get(key) is not None:
             record[key] = sample[key]

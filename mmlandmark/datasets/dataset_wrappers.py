@@ -27,7 +27,7 @@ class RepeatDataset(Dataset):
     def __init__(self, dataset: Dataset | dict, times: int, lazy_init: bool = False) -> None:
         if times < 1:
             raise ValueError(f"RepeatDataset: times must be at least 1, got {times}")
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.times = times
         if not lazy_init:
             self.full_init()

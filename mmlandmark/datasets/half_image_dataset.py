@@ -9,7 +9,7 @@ import numpy as np
 
 from mmlandmark.datasets.folds import name_groups
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
-from mmlandmark.datasets.records import complete_record
+from mmlandmark.datasets.records import chosen_landmarks, complete_record
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkSchema
 
@@ -59,14 +59,11 @@ class HalfImageDataset(LandmarkDataset):
         for record in records:
             checked = complete_record(record, whole)
             for half, chosen in zip(HALVES, (left, right), strict=True):
-                own = {k: checked[k][chosen] for k in ("landmarks", "visibility", "weights") if k in checked}
-                if "by_annotator" in checked:
-                    own["by_annotator"] = checked["by_annotator"][:, chosen]
                 name, group = record["sample_id"], record.get("group")
                 halves.append(
                     dict(
                         record,
-                        **own,
+                        **chosen_landmarks(checked, chosen),
                         sample_id=f"{name}_{half}",
                         half=half,
                         group=name if group is None else group,
@@ -78,8 +75,8 @@ class HalfImageDataset(LandmarkDataset):
         """Return the landmarks of a whole image.
 
         Args:
-            left: (K, D) found in its left half, in pixels of the whole image.
-            right: (K, D) found in its right half, likewise.
+            left: (K, D) detected in its left half, in pixels of the whole image.
+            right: (K, D) detected in its right half, likewise.
 
         Returns:
             (2 K', D) in the order of the annotation; NaN for landmarks of neither half.
@@ -87,10 +84,10 @@ class HalfImageDataset(LandmarkDataset):
         self.full_init()
         assert self._whole_schema is not None
         joined = np.full((len(self._whole_schema), np.shape(left)[1]), np.nan)
-        kept = slice(None)
-        if self.landmarks is not None:  # fewer of each half are found
-            assert self._full_schema is not None
-            kept = self._full_schema.subset(self.landmarks)[1]
         for points, names in ((left, self.left), (right, self.right)):
-            joined[np.asarray(self._whole_schema.subset(names)[1])[kept]] = points
+            places = np.asarray(self._whole_schema.subset(names)[1])
+            if self.landmarks is not None:  # fewer of each half are detected
+                assert self._full_schema is not None
+                places = places[self._full_schema.subset(self.landmarks)[1]]
+            joined[places] = points
         return joined

@@ -95,7 +95,7 @@ class ImageCache:
         return self._config
 
     def __setstate__(self, config: dict) -> None:
-        self.__init__(**config)
+        self.__init__(**config)  # type: ignore[misc]
 
     def __deepcopy__(self, memo: dict) -> ImageCache:
         return self  # Copies of a dataset go on sharing their images.

@@ -19,7 +19,7 @@ from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_paths import ImageFinder, with_images
 from mmlandmark.datasets.landmark_order import in_order
 from mmlandmark.datasets.random_draws import SharedEpoch, sample_generator
-from mmlandmark.datasets.records import check_ids, complete_record, describe, turned_y
+from mmlandmark.datasets.records import check_ids, chosen_landmarks, complete_record, describe, turned_y
 from mmlandmark.datasets.selection import Selection
 from mmlandmark.registry import DATASETS, TRANSFORMS
 from mmlandmark.structures import LandmarkSchema
@@ -239,10 +239,7 @@ class LandmarkDataset(BaseDataset):
         chosen = self._narrow_schema()
         records = [complete_record(record, self._full_schema, self.spacing) for record in records]
         if self.landmarks is not None:
-            for record in records:
-                for key in ("landmarks", "visibility", "weights", "by_annotator"):
-                    if key in record:
-                        record[key] = record[key].take(chosen, axis=1 if key == "by_annotator" else 0)
+            records = [dict(record, **chosen_landmarks(record, chosen)) for record in records]
         return records
 
     def _in_order(self, records: list[dict]) -> list[dict]:

@@ -137,6 +137,12 @@ def complete_record(
     return whole
 
 
+def chosen_landmarks(record: dict[str, Any], chosen: Sequence[int]) -> dict[str, np.ndarray]:
+    """Return what a complete record says about some landmarks: the fields that have an entry for each."""
+    fields = {"landmarks": 0, "by_annotator": 1, "visibility": 0, "weights": 0}
+    return {key: record[key].take(chosen, axis) for key, axis in fields.items() if key in record}
+
+
 def _per_landmark(value: Any, key: str, count: int, where: str) -> np.ndarray:
     """Return ``visibility`` or ``weights`` as (K,) float64."""
     if not isinstance(value, list | tuple | np.ndarray):

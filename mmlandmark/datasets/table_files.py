@@ -169,7 +169,7 @@ class _Table:
         """Return the landmark of the header for every row of a record, and names if it makes them."""
         numbered = all(name.isdigit() for name in self.found)
         if numbered and not set(self.found) <= set(self.names or ()):
-            return sorted(self.found, key=int), None
+            return [*sorted(self.found, key=int)], None
         if self.names is None:
             return list(self.found), list(self.found)
         order = landmark_order(self.found, self.names, self.where)
@@ -188,11 +188,8 @@ class _Table:
     def _record(self, line: int, cells: list[str], order: list[str | None]) -> dict[str, Any]:
         where = f"{self.path}, line {line}"
         columns = {key: i for i, key in self.points.items()}
-        record = named_record(
-            cells[self.ident] if self.ident is not None else None,
-            cells[self.image] if self.image is not None else cells[self.ident],
-            where,
-        )
+        ident = None if self.ident is None else cells[self.ident]
+        record = named_record(ident, ident if self.image is None else cells[self.image], where)
         record["landmarks"] = np.array(
             [
                 [

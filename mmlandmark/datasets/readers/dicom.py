@@ -198,8 +198,9 @@ def _volume_world(levels: list[Any], frames: list[Any], columns_rows: list[float
         return None if step is None else world_matrix([*columns_rows, step])
     z = np.cross(*axes.T)
     places = [_first([frame], "PlanePositionSequence", "ImagePositionPatient", 3) for frame in frames]
-    if len(places) > 1 and all(place is not None for place in places):
-        steps = np.diff(np.stack(places), axis=0)
+    placed = [place for place in places if place is not None]
+    if 1 < len(placed) == len(places):
+        steps = np.diff(np.stack(placed), axis=0)
         mean = steps.mean(axis=0)
         if np.abs(steps - mean).max() > 0.01 * np.linalg.norm(mean):
             return None  # Frames that are not evenly spaced have no matrix.

@@ -243,5 +243,5 @@ def reorder(array: np.ndarray, matrix: np.ndarray, dims: int) -> np.ndarray:
     signs = matrix[range(dims), old]
     axes = [dims - 1 - int(old[dims - 1 - axis]) for axis in range(dims)]
     array = array.transpose(*axes, *range(dims, array.ndim))
-    backwards = [axis for axis in range(dims) if signs[dims - 1 - axis] < 0]
+    backwards = tuple(axis for axis in range(dims) if signs[dims - 1 - axis] < 0)
     return np.ascontiguousarray(np.flip(array, backwards))

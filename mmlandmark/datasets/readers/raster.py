@@ -59,9 +59,15 @@ def read_raster(
             f"it is broken, or {path.suffix.lower() or 'a file without extension'} is not a known format"
         )
     if inverted:
-        array = np.iinfo(array.dtype).max - array if array.dtype.kind in "iu" else 1 - array
-    stated = {} if white is None else dict(value_range=(0.0, float(white)), bits=white.bit_length())
-    return from_array(_to_rgb(array), dims=2, fill_value=fill_value, remarks=remarks, **stated)
+        array = np.iinfo(str(array.dtype)).max - array if array.dtype.kind in "iu" else 1 - array
+    return from_array(
+        _to_rgb(array),
+        dims=2,
+        value_range=None if white is None else (0.0, float(white)),
+        bits=None if white is None else white.bit_length(),
+        fill_value=fill_value,
+        remarks=remarks,
+    )
 
 
 def _pnm_white(data: bytes) -> int | None:

@@ -112,15 +112,15 @@ def _metaimage_frame(keys: dict[str, str]) -> tuple[bool, str]:
     spacing = _numbers(keys[name]) if name else np.ones(1)
     if not (np.isfinite(spacing) & (spacing != 0)).all():
         return True, f"its {name} {keys[name or '']!r} is malformed"
-    for name in ("TransformMatrix", "Rotation", "Orientation"):
-        if name in keys:
-            matrix = _numbers(keys[name])
+    for entry in ("TransformMatrix", "Rotation", "Orientation"):
+        if entry in keys:
+            matrix = _numbers(keys[entry])
             side = round(len(matrix) ** 0.5)
             frame = np.eye(side + 1)
             if side * side == len(matrix):
                 frame[:side, :side] = matrix.reshape(side, side)
             if side * side != len(matrix) or not is_frame(frame):
-                return True, f"its {name} {keys[name]!r} is malformed"
+                return True, f"its {entry} {keys[entry]!r} is malformed"
     return "ElementSpacing" in keys or "ElementSize" in keys, ""
 
 

@@ -69,7 +69,7 @@ class SpineAasce2019(LandmarkDataset):
             where = f"{labels / 'filenames.csv'}, row {row + 1}"
             ident = sample_id_of(Path(name).stem, where)
             path = Path(self.find_image(str(root / "data" / folder / name), name, where))
-            record = dict(
+            record: dict[str, Any] = dict(
                 sample_id=ident,
                 img_path=str(path),
                 landmarks=None,
