@@ -15,7 +15,7 @@ def headline_metrics(keys: Iterable[str]) -> list[str]:
     """Return the keys worth a column: MRE, SDR by unit and growing radius, then the spine's numbers."""
     present = set(keys)
     heads = sorted(key for key in present if _name(key) == "mre")
-    rates = sorted((k for k in present if _rate(k)), key=lambda k: _rate(k) or ())
+    rates = sorted((k for k in present if _rate(k)), key=lambda k: (_rate(k) or (), k))
     return [*heads, *rates, *sorted(k for k in present if _name(k) in _DIGITS and _name(k) != "mre")]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmlandmark.datasets.phantom.scene import Anatomy, Solid, Stroke, ellipse, spline, turn
+from mmlandmark.datasets.phantom.scene import Anatomy, Part, Solid, Stroke, ellipse, spline, turn
 
 _SELLA, _NASION, _ORBITALE, _PORION, _ARTICULARE = (0, 0), (62, -4), (46, 22), (-22, 22), (-15, 36)
 _POINT_A, _SUBNASALE, _PNS, _ANS = (58, 55), (72, 52), (15, 44), (63, 48)
@@ -21,7 +21,8 @@ _UPPER_LIP, _LOWER_LIP, _SOFT_POGONION = (78, 65), (75, 81), (66, 101)
 _VAULT = [_NASION, (65, -12), (68, -22), (67, -42), (58, -66), (42, -86), (16, -99), (-16, -102), (-48, -93),
           (-74, -73), (-89, -46), (-92, -14), (-85, 12), (-70, 29), (-50, 40), (-38, 42), (-24, 42),
           _ARTICULARE, (-8, 27), (4, 20), (20, 6), (36, -1), (50, -4)]  # fmt: skip
-_SKIN = [(-72, 190), (-70, 120), (-76, 70), (-92, 36), (-102, -4), (-100, -48), (-82, -84), (-50, -106),
+_SKIN: list[tuple[float, float]] = [
+         (-72, 190), (-70, 120), (-76, 70), (-92, 36), (-102, -4), (-100, -48), (-82, -84), (-50, -106),
          (-14, -112), (20, -107), (48, -92), (66, -68), (75, -42), (75, -20), (70, -5), (76, 8), (86, 24),
          (93, 36), (90, 43), (80, 46), _SUBNASALE, (73, 57), _UPPER_LIP, (76, 70), (70, 73), (73, 76),
          _LOWER_LIP, (71, 87), (65, 92), _SOFT_POGONION, (64, 111), (55, 119), (42, 121), (22, 117),
@@ -120,14 +121,15 @@ def _teeth(
     """Return the incisors, the back teeth and their fillings."""
     upper = turn([_UPPER_INCISOR, (55, 51)], rng.normal(0, 4), _UPPER_INCISOR)
     lower = turn([_LOWER_INCISOR, (55, 92)], rng.normal(0, 4), _LOWER_INCISOR)
-    incisors = [_tooth(*jaws(upper, "maxilla"), 7.5), _tooth(*jaws(lower, "mandible"), 6.2)]
+    upper, lower = jaws(upper, "maxilla"), jaws(lower, "mandible")
+    incisors = [_tooth(upper[0], upper[1], 7.5), _tooth(lower[0], lower[1], 6.2)]
     back, fillings = [], []
     for place, x in enumerate((51, 44, 36, 27)):
         width = 7.0 if place < 2 else 9.8
         for part, tip, apex in (("maxilla", 71.5, 54), ("mandible", 72.5, 90)):
             slope = -0.08 * (x - 51)
             tooth = jaws([(x, tip - slope), (x - 3, apex - slope)], part)
-            back.append(_tooth(*tooth, width, blunt=0.45))
+            back.append(_tooth(tooth[0], tooth[1], width, blunt=0.45))
             if rng.random() < 0.1:
                 fillings.append(
                     ellipse(tooth[0] + 0.18 * (tooth[1] - tooth[0]), (0.4 * width, 2.2), count=10)
@@ -135,7 +137,7 @@ def _teeth(
     return incisors, back, fillings
 
 
-def _neck(rng: np.random.Generator) -> list[Solid | Stroke]:
+def _neck(rng: np.random.Generator) -> list[Part]:
     """Cervical spine below the occiput, hyoid and the airway in front of it."""
     lean = rng.normal(0, 0.1)
     bodies, arches = [], []
@@ -162,7 +164,7 @@ def _neck(rng: np.random.Generator) -> list[Solid | Stroke]:
     ]
 
 
-def _skull(rng: np.random.Generator) -> list[Solid | Stroke]:
+def _skull(rng: np.random.Generator) -> list[Part]:
     """Vault, base, orbit, ear and the air-filled spaces."""
     sutures = [(-92, -30), (-70, -40), (-52, -58), (-30, -100)], [(20, -98), (8, -70), (12, -40), (4, -14)]
     cells = [
@@ -195,7 +197,7 @@ def _skull(rng: np.random.Generator) -> list[Solid | Stroke]:
     ]
 
 
-def _face(rng: np.random.Generator, jaws: _Jaws) -> list[Solid | Stroke]:
+def _face(rng: np.random.Generator, jaws: _Jaws) -> list[Part]:
     """Midface, jaws and teeth."""
     incisors, back, fillings = _teeth(rng, jaws)
     mandible = spline(jaws(_MANDIBLE, "mandible"))
@@ -231,7 +233,7 @@ def build(rng: np.random.Generator) -> Anatomy:
     ]
     outline = spline(skin)
     # The head is thick, but lips and chin are too: they stand out against air.
-    parts = [
+    parts: list[Part] = [
         Solid([outline], rng.uniform(0.4, 0.55), rounding=24, bone=False),
         Solid([outline], rng.uniform(0.25, 0.4), rounding=5, bone=False),
     ]

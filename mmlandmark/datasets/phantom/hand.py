@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from mmlandmark.datasets.phantom.scene import Anatomy, Solid, Stroke, spline
+from mmlandmark.datasets.phantom.scene import Anatomy, Part, Solid, Stroke, spline
 
 # Root of the metacarpal, direction (degrees from straight up, to the thumb's side), lengths of metacarpal
 # and phalanges, half width of the shaft: thumb first. Millimetres; x to the thumb, y to the wrist.
@@ -86,22 +88,22 @@ def _capsule(start: np.ndarray, end: np.ndarray, radius: float, end_radius: floa
     return np.concatenate([end + end_radius * cap, start - radius * cap])
 
 
-def _grown(outline: list[tuple[float, float]], factor: float) -> np.ndarray:
+def _grown(outline: Sequence[tuple[float, float]], factor: float) -> np.ndarray:
     points = np.array(outline, dtype=np.float64)
     return points.mean(axis=0) + factor * (points - points.mean(axis=0))
 
 
 def _ray(rng: np.random.Generator, number: int, young: float, spread: float) -> tuple[list[np.ndarray], ...]:
     """Return one finger: its bones, growth plates, skin and landmarks (root, joints, tip)."""
-    root, direction, lengths, half = _RAYS[number]
+    root, straight, lengths, half = _RAYS[number]
     half *= rng.uniform(0.92, 1.1)
-    direction += spread * (number - 2) * -3.0 + rng.normal(0, 1.5)
+    direction = straight + (spread * (number - 2) * -3.0 + rng.normal(0, 1.5))
     if number == 0:
         direction += rng.uniform(-14, 10)
     point = np.array(root, dtype=np.float64) + rng.normal(0, 0.6, size=2)
     marks, bones, plates, skin = [point], [], [], []
-    for order, length in enumerate(lengths):
-        length *= rng.normal(1, 0.035)
+    for order, usual in enumerate(lengths):
+        length = usual * rng.normal(1, 0.035)
         head = point + length * _unit(direction)
         tip = order == len(lengths) - 1
         width = half * (1.08, 1.0, 0.85, 0.74)[order + (number == 0 and order > 0)]
@@ -131,7 +133,8 @@ def build(rng: np.random.Generator) -> Anatomy:
     landmarks = np.zeros((37, 2))
     landmarks[:6] = _FOREARM_LANDMARKS
     landmarks[6:13] = [carpals[name][vertex] for name, vertex in _CARPAL_LANDMARKS]
-    bones, plates, skin = ([], []), [], [spline(_PALM)]
+    bones: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    plates, skin = [], [spline(_PALM)]
     for number in range(5):
         more_bones, more_plates, more_skin, marks = _ray(rng, number, young, spread)
         bones[number % 2].extend(more_bones)  # neighbours overlap, so they must add up
@@ -145,7 +148,7 @@ def build(rng: np.random.Generator) -> Anatomy:
     dense = rng.uniform(0.75, 1.1)
     physis = [np.array([(-26, 8), (-17, 9.5), (-8, 12)]), np.array([(-4, 8), (10, 10), (24, 9)])]
     gap = -0.5 * dense * max(0.25, young)
-    parts = [
+    parts: list[Part] = [
         Solid(skin, amount=rng.uniform(0.55, 0.8), rounding=11, bone=False),
         *(Solid(group, 0.16 * dense, rounding=3.6, cortex=1.1, rim=0.62 * dense) for group in bones),
         Solid(wrist[:-1:2], 0.42 * dense, rounding=5.5, cortex=1.1, rim=0.35 * dense),

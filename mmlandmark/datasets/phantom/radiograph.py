@@ -12,7 +12,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from mmlandmark.datasets.phantom.scene import Scene, Solid, Stroke, send
+from mmlandmark.datasets.phantom.scene import Part, Scene, Solid, Stroke, send
 from mmlandmark.structures.coordinates import apply_matrix, resize_matrix
 
 _SUBPIXEL_BITS = 4
@@ -20,7 +20,7 @@ _LEVELS = 1 << 16
 _BROAD = 12.0  # mm of rounding
 _FULL_SCALE = 5.0  # attenuation at the top of the 16-bit scale
 # Lead letters as strokes, since fonts differ between releases of OpenCV. Unit height, y upwards.
-_LETTERS = {
+_LETTERS: dict[str, list[list[tuple[float, float]]]] = {
     "L": [[(0, 1), (0, 0), (0.55, 0)]],
     "R": [
         [(0, 0), (0, 1), (0.4, 1), (0.55, 0.9), (0.55, 0.62), (0.4, 0.5), (0, 0.5)],
@@ -48,29 +48,35 @@ def attenuation(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     return soft, bone + _average(fine, factor)
 
 
-def _is_broad(part: Solid | Stroke) -> bool:
+def _is_broad(part: Part) -> bool:
     return isinstance(part, Solid) and part.rounding >= _BROAD
 
 
-def _layer(scene: Scene, parts: list[Solid | Stroke], factor: int) -> np.ndarray:
+def _layer(scene: Scene, parts: list[Part], factor: int) -> np.ndarray:
     """Draw parts with ``factor`` samples per pixel and axis."""
-    shape = tuple(side * factor for side in scene.size)
+    height, width = scene.size
+    shape = (height * factor, width * factor)
     finer = resize_matrix(scene.size, shape)
     scale = factor / scene.spacing[0]
     layer = np.zeros(shape, dtype=np.float32)
     for part in parts:
         matrix = finer @ (scene.room_from_mm if part.fixed else scene.pixel_from_mm)
-        outlines = part.outlines if isinstance(part, Solid) else part.paths
+        if isinstance(part, Solid):
+            # What lies just outside the picture still shapes the thickness inside it.
+            outlines, margin, beyond = part.outlines, 0.0, part.rounding
+        else:
+            outlines, margin, beyond = part.paths, part.width / 2, 0.0
         lines = send(outlines, partial(apply_matrix, matrix))
-        # What lies just outside the picture still shapes the thickness inside it.
-        solid = isinstance(part, Solid)
-        margin, beyond = (0, part.rounding) if solid else (part.width / 2, 0)
         window = _window(lines, 2 + int(margin * scale), int(beyond * scale), shape)
         if window is None:
             continue
         (top, left), (bottom, right) = window
         fixed = send(lines, partial(_fixed_point, origin=(left, top)))
-        drawn = (_solid if solid else _stroke)(part, fixed, (bottom - top, right - left), scale)
+        size = (bottom - top, right - left)
+        if isinstance(part, Solid):
+            drawn = _solid(part, fixed, size, scale)
+        else:
+            drawn = _stroke(part, fixed, size, scale)
         inside = drawn[max(-top, 0) : shape[0] - top, max(-left, 0) : shape[1] - left]
         layer[max(top, 0) : bottom, max(left, 0) : right] += inside
     return layer
@@ -106,7 +112,7 @@ def _solid(part: Solid, lines: list[np.ndarray], shape: tuple[int, int], scale: 
     mask = np.zeros(shape, dtype=np.uint8)
     for line in lines:
         cv2.fillPoly(mask, [line], 1, cv2.LINE_8, _SUBPIXEL_BITS)
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depth: np.ndarray = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # Implementations round the root differently; its square is a whole number, which they agree on.
     depth *= depth
     np.sqrt(np.rint(depth, out=depth), out=depth)
@@ -161,7 +167,9 @@ def _texture(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> 
     """Random field of zero mean and about unit deviation that varies over ``sigma`` pixels, (*S) float32."""
     # Wide fields are drawn and smoothed on a coarse grid.
     step = max(1, round(sigma / 1.5))
-    field = rng.integers(0, _LEVELS, size=[-(-side // step) + 2 for side in shape], dtype=np.uint16)
+    field: np.ndarray = rng.integers(
+        0, _LEVELS, size=[-(-side // step) + 2 for side in shape], dtype=np.uint16
+    )
     field = _blur(field, sigma / step)
     if step > 1:
         size = (field.shape[1] * step, field.shape[0] * step)

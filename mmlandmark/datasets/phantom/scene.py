@@ -70,6 +70,9 @@ class Stroke:
         self.paths = send(self.paths, function)
 
 
+Part = Solid | Stroke
+
+
 @dataclass
 class Anatomy:
     """One random patient in a patient-centred frame.
@@ -82,7 +85,7 @@ class Anatomy:
         rotation: Largest tilt of the patient, degrees.
     """
 
-    parts: list[Solid | Stroke]
+    parts: list[Part]
     landmarks: np.ndarray
     center: np.ndarray
     extent: np.ndarray
@@ -102,7 +105,7 @@ class Scene:
         spacing: (D,) mm per pixel.
     """
 
-    parts: list[Solid | Stroke]
+    parts: list[Part]
     landmarks: np.ndarray
     pixel_from_mm: np.ndarray
     room_from_mm: np.ndarray
@@ -136,7 +139,7 @@ def spline(vertices: np.ndarray | Sequence, closed: bool = True, steps: int = 6)
     return curve if closed else np.concatenate([curve, points[-1:]])
 
 
-def turn(points: np.ndarray | Sequence, degrees: float, center: Sequence[float]) -> np.ndarray:
+def turn(points: np.ndarray | Sequence, degrees: float, center: Sequence[float] | np.ndarray) -> np.ndarray:
     """Rotate (N, 2) points about ``center``, from the x axis towards the y axis."""
     x, y = (np.asarray(points, dtype=np.float64) - center).T
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
@@ -144,7 +147,10 @@ def turn(points: np.ndarray | Sequence, degrees: float, center: Sequence[float])
 
 
 def ellipse(
-    center: Sequence[float], radii: Sequence[float], degrees: float = 0.0, count: int = 20
+    center: Sequence[float] | np.ndarray,
+    radii: Sequence[float] | np.ndarray,
+    degrees: float = 0.0,
+    count: int = 20,
 ) -> np.ndarray:
     """Return the (count, 2) outline of an ellipse with half axes ``radii`` turned by ``degrees``."""
     angle = np.arange(count) * (2 * np.pi / count)
@@ -199,7 +205,7 @@ def place(anatomy: Anatomy, rng: np.random.Generator, size: Sequence[int], margi
     scale = (sides / anatomy.extent).min() * rng.uniform(0.9, 1.03)
     tilt = rng.uniform(-1, 1, size=1 if dims == 2 else 3) * anatomy.rotation
     shift = rng.uniform(-0.04, 0.04, size=dims) * anatomy.extent * scale
-    turned = rotation_matrix(tilt, anatomy.center)
+    turned = rotation_matrix(tilt.tolist(), anatomy.center)
     points = landmarks @ turned[:dims, :dims].T + turned[:dims, dims] - anatomy.center
     low, high = margin * sides, (1 - margin) * sides - 1
     scale = min(scale, ((high - low) / (np.ptp(points, axis=0) + 1e-9)).min())

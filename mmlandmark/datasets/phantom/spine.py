@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmlandmark.datasets.phantom.scene import Anatomy, Solid, Stroke, ellipse, spline, turn
+from mmlandmark.datasets.phantom.scene import Anatomy, Part, Solid, Stroke, ellipse, spline, turn
 
 _COUNT = 17  # T1 to L5
 _ABOVE = 3  # C5 to C7, drawn but not annotated
@@ -67,7 +67,7 @@ def _body(corners: np.ndarray, column: _Column, number: int) -> np.ndarray:
     return column.at(number, spline(order, steps=4))
 
 
-def _vertebrae(rng: np.random.Generator, column: _Column) -> tuple[list[Solid | Stroke], np.ndarray]:
+def _vertebrae(rng: np.random.Generator, column: _Column) -> tuple[list[Part], np.ndarray]:
     """Return all vertebrae and the (68, 2) corners of those from T1 to L5."""
     bodies, plates, pedicles, spinous, transverse, landmarks = [], [], [], [], [], []
     turned = rng.normal(0, 0.12)  # axial rotation moves pedicles and spinous processes sideways
@@ -94,7 +94,7 @@ def _vertebrae(rng: np.random.Generator, column: _Column) -> tuple[list[Solid | 
                 (shift - 0.1 * a, 0.95 * b), (shift - 0.13 * a, 0.5 * b)]  # fmt: skip
         spinous.append(column.at(number, spline(drop, steps=4)))
     dense = rng.uniform(0.8, 1.15)
-    parts = [
+    parts: list[Part] = [
         Solid(bodies, 0.30 * dense, rounding=4.5, cortex=1.5, rim=0.30 * dense),
         Stroke(plates, 1.5, 0.22 * dense),
         Stroke(pedicles, 1.6, 0.20 * dense),
@@ -104,7 +104,7 @@ def _vertebrae(rng: np.random.Generator, column: _Column) -> tuple[list[Solid | 
     return parts, np.concatenate(landmarks)
 
 
-def _ribs(rng: np.random.Generator, column: _Column) -> list[Solid | Stroke]:
+def _ribs(rng: np.random.Generator, column: _Column) -> list[Part]:
     """Twelve pairs: back parts slope down from the spine, front parts cross them; and the clavicles."""
     back, front = [], []
     droop = rng.uniform(0.8, 1.2)
@@ -134,7 +134,7 @@ def _ribs(rng: np.random.Generator, column: _Column) -> list[Solid | Stroke]:
     ]
 
 
-def _organs(rng: np.random.Generator, column: _Column) -> list[Solid | Stroke]:
+def _organs(rng: np.random.Generator, column: _Column) -> list[Part]:
     """Trunk, lungs, heart and diaphragm, bowel gas, trachea."""
     diaphragm = column.y[_ABOVE + 9] + rng.normal(0, 8)
     deep = diaphragm + 34
@@ -180,7 +180,7 @@ def _organs(rng: np.random.Generator, column: _Column) -> list[Solid | Stroke]:
             Stroke([trachea], 14, -0.16, bone=False), ]  # fmt: skip
 
 
-def _pelvis(column: _Column) -> list[Solid | Stroke]:
+def _pelvis(column: _Column) -> list[Part]:
     """Sacrum and iliac crests at the lower border."""
     a, _ = column.size(_COUNT - 1)
     sacrum = column.at(_COUNT, [(-a, -8), (-a, -8), (0, -6), (a, -8), (a, -8), (1.5 * a, 4), (1.1 * a, 50),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mmlandmark.structures import apply_matrix
+
+Length = TypeVar("Length", float, np.ndarray)
 
 
 def move_frame(results: dict[str, Any], matrix: np.ndarray, size: Sequence[int] | None = None) -> dict:
@@ -76,24 +78,23 @@ def checked_size(size: Sequence[int], name: str = "size") -> tuple[int, ...]:
 
 def checked_range(value: float | Sequence[float], name: str, low: float = 0.0) -> tuple[float, float]:
     """Return (smallest, largest) with ``low`` <= smallest <= largest; one number v stands for (v, v)."""
-    pair = (value, value) if np.isscalar(value) else tuple(value)
+    pair = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(pair) != 2 or not low <= pair[0] <= pair[1]:
         raise ValueError(f"{name} must be a number or (smallest, largest), at least {low}, got {value!r}")
     return float(pair[0]), float(pair[1])
 
 
-def checked_fraction(value: float | Sequence[float], name: str) -> float | Sequence[float]:
-    """Return one or several lengths given as fractions of the shorter side of the frame.
+def check_fraction(value: float | Sequence[float], name: str) -> None:
+    """Check one or several lengths given as fractions of the shorter side of the frame.
 
     Raises:
         ValueError: One is not in [0, 1), as where pixels were given.
     """
-    if not (np.min(value) >= 0 and np.max(value) < 1):
+    if not all(0 <= fraction < 1 for fraction in np.atleast_1d(value)):
         raise ValueError(
             f"{name} must be a fraction of the shorter side of the frame, in [0, 1), got {value!r}; "
             "for 20 pixels of a frame of (320, 256) give 20 / 256"
         )
-    return value
 
 
 def checked_dims(values: Sequence, size: Sequence[int], transform: object) -> None:
@@ -105,8 +106,8 @@ def checked_dims(values: Sequence, size: Sequence[int], transform: object) -> No
         )
 
 
-def to_pixels(fraction: float | np.ndarray, size: Sequence[int]) -> float | np.ndarray:
-    """Return a length that is a fraction of the shorter side of a frame of ``size`` (*S) in its pixels."""
+def to_pixels(fraction: Length, size: Sequence[int]) -> Length:
+    """Return lengths given as fractions of the shorter side of a frame of ``size`` (*S) in its pixels."""
     return fraction * min(size)
 
 

@@ -176,7 +176,8 @@ class RandomNoise(BaseTransform):
             std = rng.uniform(*self.std)
             # OpenCV draws normal numbers several times as fast as NumPy; the seed comes from our generator.
             cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
-            noise = cv2.randn(np.empty((img.shape[0], img.size // img.shape[0]), np.float32), 0.0, std)
+            noise = np.empty((img.shape[0], img.size // img.shape[0]), np.float32)
+            cv2.randn(noise, np.zeros(1), np.full(1, std))
             results["img"] = img + noise.reshape(img.shape)
         return results
 
@@ -316,10 +317,12 @@ class NormalizeIntensity(BaseTransform):
         return results
 
     def _limits(self, img: np.ndarray) -> tuple[float, float]:
-        if self.mode == "window":
-            return self.low, self.high
         if self.mode == "range":
             return float(img.min()), float(img.max())
+        assert self.low is not None  # __init__ has made sure of both
+        assert self.high is not None
+        if self.mode == "window":
+            return self.low, self.high
         low, high = np.percentile(img, (self.low, self.high))
         return float(low), float(high)
 

@@ -133,7 +133,7 @@ def _average_blocks(
     padded = np.pad(array, padding, mode="edge") if any(missing) else array
     size = [n // block for n, block in zip(padded.shape, blocks_s, strict=False)]
     factor = 1.0 / np.asarray(blocks, dtype=np.float64)
-    return resize_array(padded, size), scale_matrix(factor, (-0.5,) * dims) @ img_from_original
+    return resize_array(padded, size), scale_matrix(factor.tolist(), (-0.5,) * dims) @ img_from_original
 
 
 def affine_grid(matrix: np.ndarray, size: Sequence[int]) -> np.ndarray:
@@ -243,9 +243,7 @@ def _remap(
     """Sample a (H, W) or (H, W, C) array of any size; in tiles where it is larger than OpenCV can remap."""
     size, value = coordinates.shape[:2], (border_value,) * 4
     if max(*array.shape[:2], *size) <= _REMAP_LIMIT:
-        return cv2.remap(
-            array, coordinates, None, INTERPOLATIONS[interpolation], None, BORDERS[border], value
-        )
+        return _read(array, coordinates, interpolation, border, value)
     result = np.empty((*size, *array.shape[2:]), dtype=array.dtype)
     for top in range(0, size[0], _TILE):
         for left in range(0, size[1], _TILE):
@@ -256,10 +254,20 @@ def _remap(
                     f"a tile of {shifted.shape[1]} x {shifted.shape[0]} pixels needs {part.shape[1]} x "
                     f"{part.shape[0]} of the image: shrink it first, with LoadImage(size=...)"
                 )
-            result[tile] = cv2.remap(
-                part, shifted, None, INTERPOLATIONS[interpolation], None, BORDERS[border], value
-            )
+            result[tile] = _read(part, shifted, interpolation, border, value)
     return result
+
+
+def _read(
+    array: np.ndarray,
+    coordinates: np.ndarray,
+    interpolation: Interpolation,
+    border: Border,
+    value: Sequence[float],
+) -> np.ndarray:
+    return cv2.remap(  # type: ignore[call-overload]  # its stubs do not know that the second map may be None
+        array, coordinates, None, INTERPOLATIONS[interpolation], None, BORDERS[border], value
+    )
 
 
 def _source_part(array: np.ndarray, coordinates: np.ndarray, border: Border) -> tuple[np.ndarray, np.ndarray]:

@@ -15,8 +15,8 @@ from mmcv.transforms import BaseTransform
 
 from mmlandmark.datasets.transforms.elastic_field import ElasticField
 from mmlandmark.datasets.transforms.frame import (
+    check_fraction,
     checked_dims,
-    checked_fraction,
     checked_prob,
     checked_size,
     frame_size,
@@ -164,10 +164,11 @@ class CropAroundLandmarks(BaseTransform):
     """
 
     def __init__(self, margin: float = 0.05, jitter: float = 0.0) -> None:
-        self.margin = checked_fraction(margin, "CropAroundLandmarks: margin")
-        self.jitter = checked_fraction(jitter, "CropAroundLandmarks: jitter")
+        check_fraction(margin, "CropAroundLandmarks: margin")
+        check_fraction(jitter, "CropAroundLandmarks: jitter")
         if jitter > margin:
             raise ValueError(f"CropAroundLandmarks: jitter <= margin is needed, got {jitter} and {margin}")
+        self.margin, self.jitter = margin, jitter
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Crop the frame."""
@@ -271,8 +272,8 @@ class RandomAffine(BaseTransform):
             raise ValueError(f"RandomAffine: scale must lie in [0, 1), got {scale!r}")
         if np.min(rotation) < 0:
             raise ValueError(f"RandomAffine: rotation must not be negative, got {rotation!r}")
-        self.shift = checked_fraction(shift, "RandomAffine: shift")
-        self.rotation, self.scale, self.prob = rotation, scale, checked_prob(prob)
+        check_fraction(shift, "RandomAffine: shift")
+        self.rotation, self.scale, self.shift, self.prob = rotation, scale, shift, checked_prob(prob)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Move the frame or leave it."""
@@ -314,8 +315,8 @@ class RandomElastic(BaseTransform):
     def __init__(self, amplitude: float, cells: int = 4, prob: float = 1.0) -> None:
         if cells != int(cells) or cells < 1:
             raise ValueError(f"RandomElastic: cells must be a positive integer, got {cells!r}")
-        self.amplitude = checked_fraction(amplitude, "RandomElastic: amplitude")
-        self.cells, self.prob = int(cells), checked_prob(prob)
+        check_fraction(amplitude, "RandomElastic: amplitude")
+        self.amplitude, self.cells, self.prob = amplitude, int(cells), checked_prob(prob)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Deform the frame or leave it."""

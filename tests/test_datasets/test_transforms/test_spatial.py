@@ -1,65 +1,15 @@
-"""Geometry: what is drawn at a landmark stays at it, and pixels are read once."""
+"""Geometry: what is drawn at a landmark stays at it."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from scipy.ndimage import map_coordinates
 
 import mmlandmark.datasets.transforms as T
-from mmlandmark.datasets.transforms import resampling
-from mmlandmark.datasets.transforms.resampling import sample, source_coordinates
+from dot_images import SHAPES, centroid, make_results, px, run
+from mmlandmark.datasets.transforms.resampling import source_coordinates
 from mmlandmark.structures import apply_matrix, invert_matrix
-
-SHAPES = {2: (200, 180), 3: (44, 52, 48)}
-
-
-def px(count, dims=2):
-    """Return a number of pixels as a fraction of the shorter side of the image that most tests use."""
-    return count / min(SHAPES[dims])
-
-
-def draw_dot(shape, point, sigma, dtype=np.float32):
-    """Return an image of a Gaussian dot, whose centroid is the point to within 1e-3 px."""
-    axes = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij")[::-1]
-    distance = sum((axis - p) ** 2 for axis, p in zip(axes, point, strict=True))
-    dot = np.exp(-distance / (2 * sigma**2))
-    return (
-        dot.astype(np.float32) if dtype == np.float32 else (dot * np.iinfo(dtype).max).round().astype(dtype)
-    )
-
-
-def centroid(array):
-    weights = np.where(array > 0.02 * array.max(), array, 0).astype(np.float64)
-    axes = np.meshgrid(*[np.arange(n) for n in array.shape], indexing="ij")[::-1]
-    return np.array([(axis * weights).sum() for axis in axes]) / weights.sum()
-
-
-def make_results(dims=2, point=None, seed=0, dtype=np.float32, load=None, sigma=None):
-    shape = SHAPES[dims]
-    if point is None:
-        spread = np.random.default_rng(seed + 1000).uniform(-0.1, 0.1, dims)
-        point = (np.array(shape[::-1]) - 1) * (0.5 + spread)
-    image = draw_dot(shape, point, sigma or (4.0 if dims == 2 else 2.5), dtype)
-    record = dict(
-        sample_id="dot",
-        img_path=None,
-        img=image,
-        landmarks=np.array([point], np.float32),
-        spacing=None,
-        rng=np.random.default_rng(seed),
-        flip_pairs=(),
-    )
-    return (load or T.LoadImage())(record)
-
-
-def run(results, *steps):
-    for step in steps:
-        results = step(results)
-    return results
 
 
 def pipelines(dims):
@@ -180,136 +130,6 @@ def test_same_seed_same_result(dims):
     assert not np.array_equal(first["img"], other["img"])
 
 
-# ---- one resampling ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_one_resampling_equals_a_direct_warp(dtype):
-    results = make_results(dtype=dtype, sigma=30.0)
-    image = results["img"]
-    affine = T.RandomAffine(15, 0.1, px(10))
-    steps = [T.Resize((150, 160)), affine, T.RandomFlip(1.0), T.CenterCrop((140, 120))]
-    for step in steps:
-        results = step(results)
-        assert results["img"] is image  # geometry never touches pixels
-    matrix = results["input_from_original"]
-    direct = cv2.warpAffine(image, matrix[:2], (120, 140), flags=cv2.INTER_LINEAR)
-    result = T.Resample()(results)["img"]
-    assert result.dtype == dtype
-    np.testing.assert_array_equal(result, direct)
-
-
-def test_3d_equals_torch_affine_grid():
-    results = run(make_results(3), T.RandomAffine(15, 0.1, px(3, 3)))
-    image, matrix, size = results["img"], results["input_from_original"], results["input_shape"]
-    inverse, sides = invert_matrix(matrix), np.array(size[::-1], np.float64)
-    # From pixels to the interval [-1, 1] of PyTorch, which ends at the outer edges of the outer pixels.
-    normalise = np.diag([*2 / sides, 1.0])
-    normalise[:3, 3] = 1 / sides - 1
-    theta = torch.from_numpy((normalise @ inverse @ np.linalg.inv(normalise))[:3]).float()
-    grid = F.affine_grid(theta[None], (1, 1, *size), align_corners=False)
-    direct = F.grid_sample(torch.from_numpy(image.copy())[None, None], grid, align_corners=False)[0, 0]
-    np.testing.assert_allclose(T.Resample()(results)["img"], direct.numpy(), atol=1e-4)
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_identity_copies_nothing(dims):
-    results = make_results(dims)
-    image = results["img"]
-    assert T.Resample()(results)["img"] is image
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_strong_shrinking_does_not_alias(dims):
-    shape = (128, 128) if dims == 2 else (32, 32, 32)
-    checkers = (np.indices(shape).sum(0) % 2).astype(np.float32)
-    size = tuple(n // 4 - 1 for n in shape)
-    worst = {}
-    for interpolation in ("linear", "nearest"):
-        results = T.LoadImage()(dict(img_path=None, img=checkers, sample_id="c"))
-        results = run(results, T.Resize(size), T.Resample(interpolation, border="replicate"))
-        worst[interpolation] = np.abs(results["img"][(slice(1, -1),) * dims] - 0.5).max()
-    assert worst["linear"] < 0.06
-    assert worst["nearest"] == 0.5
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
-def test_dtype_and_colour_survive(dims, dtype):
-    rng = np.random.default_rng(0)
-    image = rng.integers(1, 200, (*[24] * dims, 3)).astype(dtype)
-    record = dict(img_path=None, img=image, sample_id="c", rng=rng, landmarks=np.ones((1, dims), np.float32))
-    steps = [T.RandomAffine(20, 0.1, 0.08), T.RandomElastic(0.04, 2), T.Resample()]
-    results = run(T.LoadImage()(record), *steps)
-    assert results["img"].dtype == dtype
-    assert results["img"].shape == image.shape
-    assert results["img"].max() <= 200
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize(("border", "outside"), [("constant", 7.0), ("replicate", 50.0), ("reflect", 50.0)])
-def test_border(dims, border, outside):
-    image = np.full((10,) * dims, 50.0, np.float32)
-    results = T.LoadImage()(dict(img_path=None, img=image, sample_id="c"))
-    results = run(results, T.Pad((20,) * dims), T.Resample(border=border, border_value=7.0))
-    assert results["img"].shape == (20,) * dims
-    np.testing.assert_allclose(results["img"][(0,) * dims], outside, rtol=1e-5)
-    np.testing.assert_allclose(results["img"][(10,) * dims], 50.0, rtol=1e-5)
-
-
-def test_cubic_is_for_2d():
-    results = run(make_results(2), T.RandomAffine(5), T.Resample("cubic"))
-    assert results["img"].shape == SHAPES[2]
-    with pytest.raises(ValueError, match="2D only"):
-        run(make_results(3), T.RandomAffine(5), T.Resample("cubic"))
-
-
-@pytest.mark.parametrize("interpolation", ["linear", "nearest", "cubic"])
-@pytest.mark.parametrize("border", ["constant", "replicate", "reflect"])
-@pytest.mark.parametrize("shape", [(50, 70), (50, 70, 3)])
-def test_tiles_of_a_large_image_are_those_of_one_piece(interpolation, border, shape, monkeypatch):
-    rng = np.random.default_rng(0)
-    array = rng.integers(0, 255, shape).astype(np.uint8)
-    # Far outside as well, on the grid of 1/32 px that OpenCV interpolates on, but never between two pixels.
-    places = np.round(rng.uniform(-45, 95, (60, 65, 2)) * 32).astype(np.float32) / 32
-    places[:20] = places[:20] % 40
-    places[places % 1 == 0.5] += 1 / 32
-    whole = sample(array, places, interpolation, border, 7)
-    monkeypatch.setattr(resampling, "_REMAP_LIMIT", 49)
-    monkeypatch.setattr(resampling, "_TILE", 1)  # pixels have no order here, so that larger tiles need it all
-    tiled = sample(array, places, interpolation, border, 7).astype(int)
-    # The weights of cubic interpolation are rounded so that a mirrored place may read one level off.
-    assert np.abs(tiled - whole).max() <= (interpolation == "cubic")
-
-
-@pytest.mark.parametrize("shape", [(24, 40000), (40000, 24)])
-@pytest.mark.parametrize("elastic", [True, False])
-def test_sides_beyond_16_bits(shape, elastic):
-    image = cv2.GaussianBlur(np.random.default_rng(0).random(shape, dtype=np.float32), (0, 0), 2)
-    point = np.array([[11.0, 11.0]], np.float32)
-    point[0, int(np.argmax(shape[::-1]))] = 38000.0
-    results = dict(img=image, img_path=None, sample_id="long", landmarks=point, rng=np.random.default_rng(3))
-    results = T.RandomElastic(1.4 / 24)(T.LoadImage()(results)) if elastic else T.LoadImage()(results)
-    results = T.RandomAffine(shift=3 / 24)(results)
-    places = source_coordinates(np.eye(3), results["input_from_original"], shape, results.get("elastic", ()))
-    result = T.Resample(border="replicate")(results)["img"]
-    expected = map_coordinates(image, places[..., ::-1].transpose(2, 0, 1), order=1, mode="nearest")
-    assert np.abs(result - expected).max() < 0.01
-    # The landmark lies where the deformed image shows what it marked.
-    place = apply_matrix(results["input_from_original"], results["landmarks"].astype(np.float64))[0]
-    found = [map_coordinates(places[..., axis], place[::-1, None], order=1)[0] for axis in (0, 1)]
-    np.testing.assert_allclose(found, point[0], atol=0.02)
-
-
-def test_geometry_after_resample_goes_on_from_there():
-    results = run(make_results(), T.Resize((180, 162)), T.Resample(), T.RandomAffine(10), T.Resample())
-    expected = apply_matrix(results["input_from_original"], results["landmarks"])[0]
-    assert np.abs(centroid(results["img"]) - expected).max() < 0.1
-
-
-# ---- single steps -----------------------------------------------------------------------------------
-
-
 def test_keep_aspect_pads_centred():
     results = T.Resize((100, 120), keep_aspect=True)(make_results())  # from 200 x 180
     np.testing.assert_allclose(results["input_from_original"], [[0.5, 0, 14.75], [0, 0.5, -0.25], [0, 0, 1]])
@@ -425,16 +245,6 @@ def test_elastic_moves_landmarks_as_its_field_says(dims):
     np.testing.assert_allclose(
         source, apply_matrix(results["input_from_original"], before[finite]), atol=1e-5
     )
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_elastic_field_on_pixels_and_at_points_agree(dims):
-    results = T.RandomElastic(px(3, dims), cells=2)(make_results(dims))
-    (field,) = results["elastic"]
-    dense = field.dense()
-    assert dense.shape == (*SHAPES[dims], dims)
-    pixel = (7, 11) if dims == 2 else (7, 11, 3)
-    np.testing.assert_allclose(field.at(np.array([pixel[::-1]], float))[0], dense[pixel], atol=1e-5)
 
 
 def test_elastic_refuses_to_fold():
