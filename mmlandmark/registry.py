@@ -159,6 +159,7 @@ def _child(name: str, parent: _Registry) -> Registry:
 
 MODELS = _child("model", _root.MODELS)  # backbones, necks, heads, losses, detectors, preprocessors
 CODECS = Registry("codec", scope=SCOPE)  # landmarks <-> heatmaps, encode and decode in one object
+DECODERS = Registry("decoder", scope=SCOPE)  # from a map to a point between its pixels
 SPATIAL_FEATURES = Registry("spatial feature", scope=SCOPE)  # functions of a size: maps of where a pixel lies
 DATASETS = _child("dataset", _root.DATASETS)  # landmark datasets and release readers
 TRANSFORMS = _child("transform", _root.TRANSFORMS)  # steps of a data pipeline

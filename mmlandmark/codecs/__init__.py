@@ -1,6 +1,21 @@
-"""Codecs turn landmarks into heatmaps and back; a model names its codec once, in the head."""
+"""Codecs turn landmarks into maps and back; a model names its codec once, in the head."""
 
+from mmlandmark.codecs.base_codec import BaseCodec
+from mmlandmark.codecs.decoders import BaseDecoder, Peaks
 from mmlandmark.codecs.heatmap_codec import GaussianHeatmapCodec, HeatmapCodec, LaplaceHeatmapCodec
 from mmlandmark.codecs.heatmap_target import GivenTarget, HeatmapTarget
+from mmlandmark.codecs.resizing import resized
+from mmlandmark.codecs.spread import spread_of
 
-__all__ = ["GaussianHeatmapCodec", "GivenTarget", "HeatmapCodec", "HeatmapTarget", "LaplaceHeatmapCodec"]
+__all__ = [
+    "BaseCodec",
+    "BaseDecoder",
+    "GaussianHeatmapCodec",
+    "GivenTarget",
+    "HeatmapCodec",
+    "HeatmapTarget",
+    "LaplaceHeatmapCodec",
+    "Peaks",
+    "resized",
+    "spread_of",
+]

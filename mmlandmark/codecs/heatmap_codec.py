@@ -1,22 +1,25 @@
-"""Heatmap codecs: one object encodes landmarks to maps and decodes maps to landmarks."""
+"""Heatmap codecs: one map with one peak per landmark."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmlandmark.codecs.heatmap_target import HeatmapTarget
-from mmlandmark.ops import blob_centroid, local_window, refined_peak, soft_argmax
-from mmlandmark.registry import CODECS
-from mmlandmark.structures import apply_matrix, invert_matrix, resize_matrix
-
-DECODERS = ("argmax", "quadratic", "dark", "local_centroid", "soft_argmax", "blob_centroid")
+from mmlandmark.codecs.base_codec import BaseCodec
+from mmlandmark.codecs.decoders import BaseDecoder
+from mmlandmark.codecs.heatmap_target import GivenTarget, HeatmapTarget
+from mmlandmark.codecs.spread import spread_of
+from mmlandmark.ops import local_window
+from mmlandmark.registry import CODECS, DECODERS
+from mmlandmark.structures import Detection, apply_matrix, invert_matrix, resize_matrix
 
 
 @CODECS.register_module()
-class HeatmapCodec:
+class HeatmapCodec(BaseCodec):
     """Landmarks in input pixels <-> one map per landmark, of any size.
 
     A map smaller than the input relates to it as a resized image does, so a landmark moves between the
@@ -29,18 +32,9 @@ class HeatmapCodec:
         scale: Height (or integral) of the target.
         activation: Applied to the model's output before decoding: None, ``sigmoid`` or ``softmax`` (over
             the pixels of a map). Losses see the output without it.
-        decoder: ``argmax``; ``quadratic``: second-order fit; ``dark``: the same on the logarithm of the
-            smoothed map (Zhang et al. 2020); ``local_centroid``: centroid around the maximum;
-            ``soft_argmax``: expectation over the whole map; ``blob_centroid``: see
-            :func:`mmlandmark.ops.blob_centroid`.
-        window: Radius around the maximum in map pixels, of ``local_centroid`` and of the score of
+        decoder: Name or config of a decoder, see :mod:`mmlandmark.codecs.decoders`.
+        window: Radius around the maximum in map pixels, of the decoder ``local_centroid`` and of the score of
             ``softmax``; ``ceil(sigma) + 1`` by default.
-        beta: Sharpness of ``soft_argmax``.
-        threshold: Of ``blob_centroid``.
-        one_based_grid: As the published code of FARNet does: pixels of a target are counted from 1, but from
-            0 when it is decoded, and coordinates of a map are those of the input times the ratio of sizes.
-            Every landmark is then found about one pixel of the map too far to the upper left; only for
-            reproducing published numbers.
 
     Raises:
         ValueError: An argument is unknown or not positive.
@@ -53,25 +47,29 @@ class HeatmapCodec:
         normalize: str = "peak",
         scale: float = 1.0,
         activation: str | None = None,
-        decoder: str = "local_centroid",
+        decoder: str | dict = "local_centroid",
         window: int | None = None,
-        beta: float = 25.0,
-        threshold: float = 0.95,
-        one_based_grid: bool = False,
     ) -> None:
+        super().__init__()
         if not sigma > 0 or not scale > 0:
             raise ValueError(f"sigma and scale of a codec must be positive, got {sigma} and {scale}")
-        if decoder not in DECODERS:
-            raise ValueError(f"decoder must be one of {DECODERS}, got {decoder!r}")
-        if not 0 <= threshold < 1:
-            raise ValueError(f"threshold of a codec must be at least 0 and below 1, got {threshold}")
         if activation not in (None, "sigmoid", "softmax"):
             raise ValueError(f"activation must be None, 'sigmoid' or 'softmax', got {activation!r}")
         self.sigma, self.shape, self.normalize, self.scale = float(sigma), shape, normalize, float(scale)
-        self.activation, self.decoder, self.beta = activation, decoder, beta
-        self.threshold = threshold
-        self.one_based_grid = one_based_grid
-        self.window = int(-(-sigma // 1)) + 1 if window is None else window
+        self.activation = activation
+        self.window = math.ceil(sigma) + 1 if window is None else window
+        self.decoder: BaseDecoder = DECODERS.build(
+            dict(type=decoder) if isinstance(decoder, str) else decoder
+        )
+
+    @property
+    def peak_width(self) -> float:
+        """Width of a peak, in pixels of the map."""
+        return float(self.sigma)
+
+    def to_map(self, landmarks: Tensor, input_size: Sequence[int], map_size: Sequence[int]) -> Tensor:
+        """Return where landmarks (B, K, D) of the input lie in a map of ``map_size``."""
+        return apply_matrix(resize_matrix(input_size, map_size), landmarks)
 
     def encode(
         self,
@@ -81,19 +79,8 @@ class HeatmapCodec:
         input_size: Sequence[int],
         map_size: Sequence[int],
     ) -> HeatmapTarget:
-        """Return the target for maps of ``map_size``.
-
-        Args:
-            landmarks: (B, K, D) input pixels, (x, y[, z]).
-            mask: (B, K) bool.
-            weights: (B, K) float.
-            input_size: (*S) of the network's input.
-            map_size: (*S) of the map.
-        """
-        moved = apply_matrix(resize_matrix(input_size, map_size), landmarks)
-        if self.one_based_grid:
-            ratio = [m / s for m, s in zip(map_size[::-1], input_size[::-1], strict=True)]
-            moved = landmarks * landmarks.new_tensor(ratio) - 1
+        """Return the target of maps of ``map_size``; see :meth:`BaseCodec.encode`."""
+        moved = self.to_map(landmarks, input_size, map_size)
         mask = mask & torch.isfinite(moved).all(-1)
         return HeatmapTarget(
             landmarks=torch.where(mask[..., None], moved, 0),
@@ -108,7 +95,7 @@ class HeatmapCodec:
 
     def activate(self, outputs: Tensor) -> Tensor:
         """Return (B, K, *S) float maps from the model's raw output; NaN where a map of it is not finite."""
-        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        outputs = super().activate(outputs)
         if self.activation is None:
             return outputs
         flat = outputs.flatten(2)
@@ -116,40 +103,54 @@ class HeatmapCodec:
         # An infinite output would pass for a certain one. Zero times a finite sum changes nothing.
         return (maps + 0 * flat.detach().sum(-1, keepdim=True)).view(outputs.shape)
 
-    def decode(self, heatmaps: Tensor, input_size: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Find every landmark in activated maps.
+    def decode(self, maps: Tensor, input_size: Sequence[int], spread: bool = False) -> Detection:
+        """Detect the landmark of every activated map.
 
         A map that is not finite, because of a pixel, a weight or an overflow, shows nothing: its point is
         NaN, which metrics count as not predicted, and its score 0.
 
         Args:
-            heatmaps: (B, K, *S), see :meth:`activate`.
+            maps: (B, K, *S), see :meth:`activate`.
             input_size: (*S) of the network's input.
+            spread: Measure the covariance of every map, see :func:`mmlandmark.codecs.spread_of`.
 
         Returns:
-            (B, K, D) landmarks in input pixels, (x, y[, z]), and (B, K) scores: the height of the peak as a
-            fraction of the target's, or for ``softmax`` the probability gathered in the window around it.
+            Landmarks in input pixels. Scores are the height of the peak as a fraction of the target's, or for
+            ``softmax`` the probability gathered in the window around it.
         """
-        method, window, smooth = {
-            "quadratic": ("quadratic", 0, 0.0),
-            "dark": ("log_quadratic", 0, self.sigma),
-            "local_centroid": ("centroid", self.window, 0.0),
-        }.get(self.decoder, ("none", 0, 0.0))
-        points, pixel, scores = refined_peak(heatmaps, method, window, smooth)
+        points, pixels, scores = self.decoder(maps, self.peak_width, self.window)
         if self.activation == "softmax":
-            values, inside = local_window(heatmaps, pixel, self.window)
+            values, inside = local_window(maps, pixels, self.window)
             scores = (values * inside).flatten(2).sum(-1)
         elif self.normalize == "peak":
             scores = scores / self.scale
-        if self.decoder == "soft_argmax":
-            points = soft_argmax(heatmaps, self.beta)
-        elif self.decoder == "blob_centroid":
-            points = blob_centroid(heatmaps, self.threshold)
         # One pass: a sum is finite only if all that is added is.
-        whole = torch.isfinite(heatmaps.flatten(2).sum(-1, dtype=points.dtype))
-        points, scores = torch.where(whole[..., None], points, torch.nan), torch.where(whole, scores, 0)
-        matrix = invert_matrix(resize_matrix(input_size, heatmaps.shape[2:]))
-        return apply_matrix(matrix, points), scores
+        finite = torch.isfinite(maps.flatten(2).sum(-1, dtype=points.dtype))
+        covariance = None
+        if spread:
+            radius = max(self.window, math.ceil(3 * self.peak_width))
+            covariance = spread_of(maps, points, pixels, radius)
+            covariance = torch.where(finite[..., None, None], covariance, torch.nan)
+        points, scores = torch.where(finite[..., None], points, torch.nan), torch.where(finite, scores, 0)
+        detection = Detection(points, scores, covariance)
+        return detection.mapped(invert_matrix(resize_matrix(input_size, maps.shape[2:])))
+
+    def resized(self, maps: Tensor, size: Sequence[int]) -> Tensor:
+        """Return maps at another size; means over areas keep heights, and sums are restored."""
+        new = super().resized(maps, size)
+        if self.activation == "softmax" or self.normalize == "sum":
+            new = new * (math.prod(maps.shape[2:]) / math.prod(size))
+        return new
+
+    def comparable_by(self) -> dict[str, Any]:
+        """Return what decides on the values of a map but for the width of its peak."""
+        return {key: getattr(self, key) for key in ("activation", "shape", "normalize", "scale")}
+
+    def given_target(self, maps: Tensor, target: HeatmapTarget) -> GivenTarget:
+        """Return a target whose maps are given; see :meth:`BaseCodec.given_target`."""
+        return GivenTarget(
+            target.landmarks, target.mask, target.weights, target.size, target.sigma, given=maps
+        )
 
 
 @CODECS.register_module()
@@ -164,14 +165,14 @@ class LaplaceHeatmapCodec(HeatmapCodec):
     Args:
         sigma: Decay length.
         norm: 1 for :math:`\exp(-|d|_1 / \sigma)`, a square on its corner; 2 for the round :math:`|d|_2`.
-        decoder: See :class:`HeatmapCodec`; Ham and Oh (2023) take ``blob_centroid``.
+        decoder: See :class:`HeatmapCodec`; Ham and Oh (2023) use ``blob_centroid``.
         **kwargs: See :class:`HeatmapCodec`.
 
     Raises:
         ValueError: ``norm`` is neither 1 nor 2.
     """
 
-    def __init__(self, sigma: float, norm: int = 1, decoder: str = "quadratic", **kwargs) -> None:
+    def __init__(self, sigma: float, norm: int = 1, decoder: str | dict = "quadratic", **kwargs) -> None:
         if norm not in (1, 2):
             raise ValueError(f"norm of a Laplace peak must be 1 or 2, got {norm!r}")
         super().__init__(sigma, shape="laplace" if norm == 1 else "laplace_l2", decoder=decoder, **kwargs)

@@ -1,10 +1,11 @@
-"""What a loss compares a predicted heatmap with, rendered only if it asks."""
+"""What a loss compares predicted heatmaps with; the maps are drawn only if the loss asks for them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from mmlandmark.ops import SEPARABLE_SHAPES, gaussian_heatmap, separable_profiles
@@ -12,17 +13,18 @@ from mmlandmark.ops import SEPARABLE_SHAPES, gaussian_heatmap, separable_profile
 
 @dataclass(frozen=True)
 class HeatmapTarget:
-    """The target of one set of maps, as the landmarks it is drawn from.
+    """The target of a set of maps, kept as the landmarks it is drawn from.
 
-    A loss that can work from the landmarks themselves need not touch :attr:`heatmaps`, which are drawn
-    on the landmarks' device when first asked for.
+    :attr:`heatmaps` are drawn on first access, on the landmarks' device: a loss that works from the landmarks
+    themselves never draws them.
 
     Attributes:
         landmarks: (B, K, D) float32 pixels of the map, (x, y[, z]).
         mask: (B, K) bool, landmark is annotated.
         weights: (B, K) float32, zero where ``mask`` is False.
         size: (*S) of the map.
-        sigma: Width in pixels of the map.
+        sigma: Width in pixels of the map: a number, or a tensor as :func:`mmlandmark.ops.gaussian_heatmap`
+            takes it, through which gradients flow.
         shape: See :func:`mmlandmark.ops.gaussian_heatmap`, likewise ``normalize`` and ``scale``.
     """
 
@@ -30,25 +32,25 @@ class HeatmapTarget:
     mask: Tensor
     weights: Tensor
     size: tuple[int, ...]
-    sigma: float
+    sigma: float | Tensor
     shape: str = "gaussian"
     normalize: str = "peak"
     scale: float = 1.0
 
     @property
     def is_unit_gaussian(self) -> bool:
-        """Whether the maps are Gaussians of height 1, which some losses work from without drawing them."""
+        """Whether the maps are Gaussians of height 1: some losses do not need them drawn."""
         return self.shape == "gaussian" and self.normalize == "peak" and self.scale == 1.0
 
     @property
     def profiles(self) -> list[Tensor] | None:
-        """D tensors (B, K, side) whose outer product is a map of height 1; None where there are none.
+        """D tensors (B, K, side) whose outer product is a map of height 1; None if the shape has none.
 
-        A sum over a map against these needs no map. They take no notice of the mask.
+        A weighted sum over a map can be taken with them one axis at a time. They ignore the mask.
         """
         if self.shape not in SEPARABLE_SHAPES:
             return None
-        sigma = self.landmarks.new_tensor(self.sigma)
+        sigma = torch.as_tensor(self.sigma, dtype=self.landmarks.dtype, device=self.landmarks.device)
         return separable_profiles(self.landmarks, self.size, sigma, self.shape)
 
     @cached_property
@@ -67,7 +69,7 @@ class HeatmapTarget:
 
 @dataclass(frozen=True)
 class GivenTarget(HeatmapTarget):
-    """A target whose maps are there already, such as what another model has found.
+    """A target whose maps are given, such as a teacher's.
 
     Attributes:
         given: (B, K, *S) float32 maps.

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from mmlandmark.models.detectors import BaseDetector
-from mmlandmark.models.taps import listening
+from mmlandmark.models.taps import record_outputs
 
 
 def seen_by(model: BaseDetector, inputs: Tensor, paths: Sequence[str]) -> list[tuple[str, Tensor]]:
@@ -23,7 +23,7 @@ def seen_by(model: BaseDetector, inputs: Tensor, paths: Sequence[str]) -> list[t
     Returns:
         Path and features (C', *S') of every module, then ``"heatmaps"`` and the activated maps (R * K, *S'').
     """
-    with listening(model, paths) as found:
+    with record_outputs(model, paths) as found:
         maps = model.head.codec.activate(model.raw_maps(inputs))[0]
     return [*((path, found[path][0]) for path in paths), ("heatmaps", maps)]
 

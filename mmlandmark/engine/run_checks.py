@@ -49,7 +49,7 @@ def check_model(config: Config, where: str, stages: Mapping[str, Config] | None 
     Raises:
         ConfigError: The model cannot be built, or a student has no ``TeacherHook``.
         FileNotFoundError: A teacher that is not trained here does not exist.
-        ValueError: As :meth:`DistilledDetector.attach_teacher`, :meth:`DistilledDetector.rehearse` or
+        ValueError: As :meth:`DistilledDetector.attach_teacher`, :meth:`DistilledDetector.dry_run` or
             :func:`check_teacher`.
     """
     model = _built(config, where)
@@ -82,7 +82,7 @@ def rehearse(model: DistilledDetector, config: Config) -> None:
     """Let a student compare features with its teacher's, if it is known what an image will be."""
     size, own = input_size(config), model.data_preprocessor
     if size is not None and own.channels is not None:
-        model.rehearse(own.pad(torch.zeros(1, own.channels, *size)).shape[1:])
+        model.dry_run(own.pad(torch.zeros(1, own.channels, *size)).shape[1:])
 
 
 def check_hook(where: str, kinds: Sequence[Any]) -> None:

@@ -192,7 +192,7 @@ def _seen(preprocessor: LandmarkDataPreprocessor) -> dict[str, Any]:
     kept = dict(mean=mean.tolist(), std=std.tolist())
     for key in kept:  # one value for all channels is the same as that value for each
         kept[key] = kept[key][:1] if len(set(kept[key])) == 1 else kept[key]
-    return kept | {k: getattr(preprocessor, k) for k in ("channels", "bgr_255")}
+    return kept | {"type": type(preprocessor).__name__, "channels": preprocessor.channels}
 
 
 def _said(value: Any) -> Any:

@@ -3,5 +3,21 @@
 from mmlandmark.models import backbones, detectors, heads, losses, necks
 from mmlandmark.models.data_preprocessor import LandmarkDataPreprocessor
 from mmlandmark.models.non_local import NonLocalBlock
+from mmlandmark.models.published_farnet import (
+    PublishedFARNetCodec,
+    PublishedFARNetDetector,
+    PublishedFARNetPreprocessor,
+)
 
-__all__ = ["LandmarkDataPreprocessor", "NonLocalBlock", "backbones", "detectors", "heads", "losses", "necks"]
+__all__ = [
+    "LandmarkDataPreprocessor",
+    "NonLocalBlock",
+    "PublishedFARNetCodec",
+    "PublishedFARNetDetector",
+    "PublishedFARNetPreprocessor",
+    "backbones",
+    "detectors",
+    "heads",
+    "losses",
+    "necks",
+]

@@ -26,8 +26,6 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
             to 1 with the luma weights of ITU-R BT.601. None leaves them as they are.
         size_divisor: Pad each side at its end to a multiple of this, with zeros after normalisation. The
             padding lies behind the image, so no coordinate changes.
-        bgr_255: As the published code of FARNet does: blue first and grey values from 0 to 255, from which
-            ``mean`` and ``std`` for red first and 0 to 1 are taken; only for reproducing published numbers.
         channels_last: Use the channels-last memory format, faster for convolutions on most machines.
         non_blocking: Copy to the device asynchronously.
 
@@ -41,7 +39,6 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
         std: float | Sequence[float] = 1.0,
         channels: int | None = None,
         size_divisor: int = 1,
-        bgr_255: bool = False,
         channels_last: bool = False,
         non_blocking: bool = False,
     ) -> None:
@@ -52,7 +49,6 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
         self.register_buffer("mean", torch.tensor(means, dtype=torch.float32), persistent=False)
         self.register_buffer("std", torch.tensor(stds, dtype=torch.float32), persistent=False)
         self.channels, self.size_divisor, self.channels_last = channels, size_divisor, channels_last
-        self.bgr_255 = bgr_255
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Return ``dict(inputs=(B, C, *S) float32, data_samples=list)`` on the model's device."""
@@ -83,7 +79,16 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Convert (B, C, *S) images to the network's channels and normalise them."""
-        images = images.float()
+        images = self.to_channels(images.float())
+        shape = (1, -1, *[1] * (images.ndim - 2))
+        return (images - self.mean.view(shape)) / self.std.view(shape)
+
+    def to_channels(self, images: Tensor) -> Tensor:
+        """Convert float (B, C, *S) images to the network's channels.
+
+        Raises:
+            ValueError: Channels cannot be converted.
+        """
         have = images.shape[1]
         if self.channels is not None and have != self.channels:
             if have == 1:
@@ -93,7 +98,4 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
                 images = (images * luma).sum(1, keepdim=True)
             else:
                 raise ValueError(f"the network takes {self.channels} channel(s), the image has {have}")
-        if self.bgr_255:
-            images = 255 * images.flip(1)
-        shape = (1, -1, *[1] * (images.ndim - 2))
-        return (images - self.mean.view(shape)) / self.std.view(shape)
+        return images

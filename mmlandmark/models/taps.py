@@ -1,4 +1,4 @@
-"""What modules inside a network return while it runs."""
+"""Outputs of modules inside a network, recorded while it runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class _EverythingHeard(Exception):
-    """Ends a forward pass that was only run for its taps."""
+class _AllRecorded(Exception):
+    """Ends a forward pass that is run for its taps alone."""
 
 
 def check_taps(network: nn.Module, paths: Sequence[str], where: str) -> None:
@@ -25,47 +25,48 @@ def check_taps(network: nn.Module, paths: Sequence[str], where: str) -> None:
 
 
 @contextmanager
-def listening(
+def record_outputs(
     network: nn.Module, paths: Sequence[str], stop: bool = False, where: str | None = None
 ) -> Iterator[dict[str, Tensor]]:
-    """Record what modules of ``network`` return while it runs inside of the context.
+    """Record the outputs of modules of ``network`` while it runs in this context.
 
-    Of a module that returns several tensors the first is kept, which is the main one of backbones, necks and
-    heads. Tap whole blocks: what a layer returns may be changed in place by the next one.
+    Of several tensors that a module returns the first is kept: the main one of backbones, necks and heads.
+    Tap
+    whole blocks: the next layer may change a layer's output in place.
 
     Args:
         network: Any network.
         paths: Names as in ``network.named_modules()``.
-        stop: End the pass when all paths have been heard, so that what comes behind is not computed.
-        where: Whose modules they are, to begin an error with.
+        stop: End the forward pass after the last of the modules, to save the rest of it.
+        where: Name of the network in an error.
 
     Yields:
         Path -> (B, C, *S), filled while the network runs.
 
     Raises:
-        ValueError: The network ran without some of the modules, such as branches outside of training.
+        ValueError: Some of the modules did not run, such as branches outside of training.
     """
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     wanted = set(paths)
 
-    def listen(path: str) -> Any:
+    def recorder(path: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            found[path] = output if isinstance(output, Tensor) else output[0]
-            if stop and len(found) == len(wanted):
-                raise _EverythingHeard
+            outputs[path] = output if isinstance(output, Tensor) else output[0]
+            if stop and len(outputs) == len(wanted):
+                raise _AllRecorded
 
         return hook
 
-    handles = [network.get_submodule(path).register_forward_hook(listen(path)) for path in wanted]
+    handles = [network.get_submodule(path).register_forward_hook(recorder(path)) for path in wanted]
     try:
-        yield found
-        silent = sorted(wanted - set(found))
+        yield outputs
+        silent = sorted(wanted - set(outputs))
         if silent:
             raise ValueError(
                 f"{where or type(network).__name__} has {silent}, but they do not run: tap modules that do, "
                 "those for which mmlandmark flops lists an output"
             )
-    except _EverythingHeard:
+    except _AllRecorded:
         pass
     finally:
         for handle in handles:

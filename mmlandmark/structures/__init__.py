@@ -11,6 +11,7 @@ from mmlandmark.structures.coordinates import (
     scale_matrix,
     translation_matrix,
 )
+from mmlandmark.structures.detection import Detection
 from mmlandmark.structures.frame import (
     canonical_matrix,
     first_slice,
@@ -25,6 +26,7 @@ from mmlandmark.structures.landmark_names import name_difference, names_cure, na
 from mmlandmark.structures.landmark_schema import LandmarkSchema
 
 __all__ = [
+    "Detection",
     "LandmarkDataSample",
     "LandmarkSchema",
     "apply_matrix",

@@ -62,10 +62,10 @@ def test_the_mean_map_is_decoded(runs, tmp_path):
     model.eval()
     image = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
-        maps, found, _ = model.detect(image)
+        detection = model.detect(image)
         own = [m.heatmaps(m.data_preprocessor.normalize(image)) for m in model.members]
-    torch.testing.assert_close(maps, (own[0] + own[1]) / 2)
-    torch.testing.assert_close(found, model.head.predict(maps, (64, 64))[0])
+    torch.testing.assert_close(detection.maps, (own[0] + own[1]) / 2)
+    torch.testing.assert_close(detection.points, model.head.predict(detection.maps, (64, 64)).points)
 
 
 def test_members_with_and_without_annotators_and_mirrored():
@@ -78,8 +78,8 @@ def test_members_with_and_without_annotators_and_mirrored():
     permutation[0], permutation[1] = 1, 0
     image = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
-        _, one, _ = model.detect(image, permutation)
-        _, other, _ = model.detect(image.flip(-1), permutation)
+        one = model.detect(image, permutation).points
+        other = model.detect(image.flip(-1), permutation).points
     assert one.shape == (2, 1, 19, 2)
     mirrored = other[..., permutation, :].clone()
     mirrored[..., 0] = 63 - mirrored[..., 0]
@@ -131,7 +131,7 @@ def test_what_does_not_go_together_is_named(runs, tmp_path):
         build_ensemble([runs[0], other], tmp_path / "out")
     fewer = tiny_config("unused").model
     fewer.head.num_landmarks = 5
-    with pytest.raises(ValueError, match=r"same landmarks, they find \[5, 19\]"):
+    with pytest.raises(ValueError, match=r"same landmarks, their numbers are \[5, 19\]"):
         MODELS.build(dict(type="MixedEnsemble", detectors=[tiny_config("unused").model, fewer]))
     with pytest.raises(ValueError, match="average must be one of"):
         MODELS.build(dict(type="MixedEnsemble", detectors=[fewer], average="median"))

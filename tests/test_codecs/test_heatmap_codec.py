@@ -7,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlandmark.codecs.heatmap_codec import DECODERS
 from mmlandmark.ops.backend import using_reference
 from mmlandmark.registry import CODECS
+
+DECODERS = ("argmax", "quadratic", "dark", "local_centroid", "soft_argmax", "blob_centroid")
 
 
 def encoded(codec, points, input_size, map_size, mask=None):
@@ -39,9 +40,10 @@ def test_round_trip(config, tolerance, dims, stride):
     codec = CODECS.build(dict(config, sigma=2.0))
     points = (torch.rand(3, 4, dims) * 8 + 14) * stride
     target = encoded(codec, points, input_size, map_size)
-    decoded, scores = codec.decode(target.heatmaps, input_size)
-    assert (decoded - points).abs().max() < tolerance * stride
-    assert scores.min() > 0.5
+    detection = codec.decode(target.heatmaps, input_size)
+    assert (detection.points - points).abs().max() < tolerance * stride
+    assert detection.scores.min() > 0.5
+    assert detection.spread is None
 
 
 def test_masked_landmarks_have_empty_targets():
@@ -57,7 +59,7 @@ def test_score_of_a_softmax_is_a_probability():
     codec = CODECS.build(dict(type="GaussianHeatmapCodec", sigma=1.0, activation="softmax"))
     logits = torch.zeros(1, 2, 20, 20)
     logits[0, 0, 5, 5] = 30.0
-    _, scores = codec.decode(codec.activate(logits), (20, 20))
+    scores = codec.decode(codec.activate(logits), (20, 20)).scores
     assert scores[0, 0] == pytest.approx(1.0)
     assert scores[0, 1] < 0.1
 
@@ -66,7 +68,6 @@ def test_score_of_a_softmax_is_a_probability():
     ("kwargs", "message"),
     [
         (dict(sigma=0), "must be positive"),
-        (dict(sigma=1, decoder="guess"), "decoder must be one of"),
         (dict(sigma=1, activation="relu"), "activation must be"),
     ],
 )
@@ -99,10 +100,15 @@ def test_a_map_that_is_not_finite_is_no_point(config, dims, native, data):
         where = torch.randperm(raw[b, k].numel(), generator=generator)[:count]
         raw[b, k].view(-1)[where] = float(data.draw(st.sampled_from(["nan", "inf", "-inf"])))
     with contextlib.nullcontext() if native else using_reference():
-        points, scores = codec.decode(codec.activate(raw), size)
+        detection = codec.decode(codec.activate(raw), size, spread=True)
         fine = codec.decode(codec.activate(torch.where(broken.view(2, 3, *[1] * dims), 0.5, raw)), size)
+    points, scores, spread = detection.points, detection.scores, detection.spread
     assert torch.equal(points.isnan().all(-1), broken)
     assert torch.equal(points.isfinite().all(-1), ~broken)
     assert (scores[broken] == 0).all()
-    torch.testing.assert_close(points[~broken], fine[0][~broken], rtol=0, atol=0)  # the others are as ever
-    torch.testing.assert_close(scores[~broken], fine[1][~broken], rtol=0, atol=0)
+    assert spread[broken].isnan().all()
+    assert spread[~broken].isfinite().all()
+    torch.testing.assert_close(
+        points[~broken], fine.points[~broken], rtol=0, atol=0
+    )  # the others are as ever
+    torch.testing.assert_close(scores[~broken], fine.scores[~broken], rtol=0, atol=0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmlandmark.models.detectors import distilled_detector
-from mmlandmark.models.taps import listening
+from mmlandmark.models.taps import record_outputs
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.utils.checkpoint import training_keys
@@ -58,9 +58,9 @@ def test_the_loss_of_fsf_ld_is_eq_10():
     detector, (inputs, samples) = student([FSF]), batch()
     losses = detector.loss(inputs, samples)
     assert sorted(losses) == ["loss_distill0_attentionmap", "loss_heatmapmse"]
-    with listening(detector, ["backbone.up1", "backbone.up2"]) as own:
+    with record_outputs(detector, ["backbone.up1", "backbone.up2"]) as own:
         detector.raw_maps(inputs)
-    with listening(detector.teacher, ["backbone.up2", "backbone.up3"]) as taught:
+    with record_outputs(detector.teacher, ["backbone.up2", "backbone.up3"]) as taught:
         detector.teacher.raw_maps(inputs)
     total = 0.0
     for mine, theirs in PAIRS:
@@ -135,7 +135,7 @@ def test_the_teacher_runs_no_deeper_than_its_last_tap():
     assert recorded == [False]
 
 
-def test_what_does_not_run_in_the_teacher_is_told_when_rehearsed():
+def test_a_dry_run_names_a_module_that_does_not_run_in_the_teacher():
     branch = dict(
         taps=["backbone.down1", "backbone.down2"],
         decoder=dict(type="UNetDecoder", in_channels=(4, 6)),
@@ -146,8 +146,8 @@ def test_what_does_not_run_in_the_teacher_is_told_when_rehearsed():
     with pytest.raises(
         ValueError, match=r"the teacher has \['branches.discs.decoder.up1'\], but they do not run"
     ):
-        detector.rehearse((1, 16, 16))
-    student([FSF], several).rehearse((1, 16, 16))
+        detector.dry_run((1, 16, 16))
+    student([FSF], several).dry_run((1, 16, 16))
 
 
 def test_weights_follow_the_epoch_alone():
@@ -218,8 +218,8 @@ def test_a_distribution_of_another_size_stays_one():
     coarse = dict(PLAIN, head=softmax, backbone=dict(type="UNet", widths=(4, 6, 8), stem_stride=2))
     detector = student([MIMICRY], dict(TEACHER, head=softmax), backbone=coarse["backbone"], head=softmax)
     inputs, samples = batch()
-    maps = detector.ask_teacher(inputs)[1]
-    target = detector._as_target(maps, samples, inputs.shape[2:], torch.Size((8, 8)))
+    maps = detector.teacher_outputs(inputs)[1]
+    target = detector._given_target(maps, samples, inputs.shape[2:], torch.Size((8, 8)))
     torch.testing.assert_close(target.heatmaps.flatten(2).sum(-1), torch.ones(2, K))
 
 
@@ -252,9 +252,9 @@ def test_mistakes_are_named():
         student([dict(FSF, weight=(0.1, 0.5))])
     with pytest.raises(ValueError, match=r"teacher must be a dict\(checkpoint=...\), got 'x.pth'"):
         MODELS.build(dict(PLAIN, type="DistilledDetector", terms=[FSF], teacher="x.pth"))
-    with pytest.raises(ValueError, match="NonLocalBlock is no loss"):
+    with pytest.raises(ValueError, match="NonLocalBlock cannot be a distillation term"):
         student([dict(loss=dict(type="NonLocalBlock", in_channels=4))])
-    with pytest.raises(ValueError, match="the teacher finds 5 landmarks, the student 3"):
+    with pytest.raises(ValueError, match="the teacher predicts 5 landmarks, the student 3"):
         student([FSF], dict(TEACHER, head=dict(HEAD, num_landmarks=5)))
     softmax = dict(HEAD, codec=dict(HEAD["codec"], activation="softmax"))
     with pytest.raises(

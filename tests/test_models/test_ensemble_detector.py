@@ -77,7 +77,7 @@ def test_a_mirrored_ensemble_is_equivariant():
     model = ensemble(test_cfg=dict(flip=True)).eval()
     image = torch.rand(1, 1, 32, 40)
     with torch.no_grad():
-        straight, mirrored = (model.detect(x, [1, 0, 2])[0] for x in (image, image.flip(-1)))
+        straight, mirrored = (model.detect(x, [1, 0, 2]).maps for x in (image, image.flip(-1)))
     torch.testing.assert_close(straight, mirrored.flip(-1)[:, [1, 0, 2]])
 
 

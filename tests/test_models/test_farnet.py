@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmlandmark.codecs import GaussianHeatmapCodec
 from mmlandmark.models.necks import FPN, MSFA
 from mmlandmark.models.published_farnet import farnet_state_dict
-from mmlandmark.registry import MODELS
+from mmlandmark.registry import CODECS, MODELS
 from mmlandmark.structures import LandmarkDataSample
 
 HEAD = dict(
@@ -162,7 +161,7 @@ def test_batch_statistics_learn_nothing_that_is_frozen():
         dict(
             NARROW,
             backbone=dict(NARROW["backbone"], frozen_stages=0, norm_eval=True),
-            test_cfg=dict(batch_statistics=True),
+            type="PublishedFARNetDetector",
         )
     ).train()
     before = {k: v.clone() for k, v in model.backbone.named_buffers()}
@@ -240,10 +239,10 @@ def test_bad_arguments_of_the_aggregation(arguments, message):
 def test_one_based_grid_is_one_pixel_off():
     points = torch.tensor([[[40.0, 20.0], [10.0, 30.0]]])
     mask = torch.ones(1, 2, dtype=torch.bool)
-    codec = GaussianHeatmapCodec(sigma=2, one_based_grid=True, decoder="dark")
+    codec = CODECS.build(dict(type="PublishedFARNetCodec", sigma=2, decoder="dark"))
     target = codec.encode(points, mask, mask.float(), (64, 96), (64, 96))
-    found, _ = codec.decode(target.heatmaps, (64, 96))
-    torch.testing.assert_close(found, points - 1, atol=1e-3, rtol=0)
+    detection = codec.decode(target.heatmaps, (64, 96))
+    torch.testing.assert_close(detection.points, points - 1, atol=1e-3, rtol=0)
     half = codec.encode(points, mask, mask.float(), (64, 96), (32, 48))
     torch.testing.assert_close(half.landmarks, points / 2 - 1)
 
@@ -251,16 +250,16 @@ def test_one_based_grid_is_one_pixel_off():
 def test_blue_first_from_0_to_255():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     image = torch.tensor([0.1, 0.5, 0.9]).view(3, 1, 1).expand(3, 4, 4)
-    found = MODELS.build(dict(type="LandmarkDataPreprocessor", mean=mean, std=std, bgr_255=True))(
-        dict(inputs=[image])
-    )["inputs"]
+    found = MODELS.build(dict(type="PublishedFARNetPreprocessor", mean=mean, std=std))(dict(inputs=[image]))[
+        "inputs"
+    ]
     expected = [(255 * v - m) / s for v, m, s in zip((0.9, 0.5, 0.1), mean, std, strict=True)]
     torch.testing.assert_close(found[0, :, 0, 0], torch.tensor(expected))
 
 
 def test_batch_statistics_at_the_test():
     torch.manual_seed(0)
-    model = MODELS.build(dict(NARROW, test_cfg=dict(batch_statistics=True))).eval()
+    model = MODELS.build(dict(NARROW, type="PublishedFARNetDetector")).eval()
     before = {k: v.clone() for k, v in model.named_buffers()}
     image = torch.rand(1, 3, 64, 96)
     with torch.no_grad():

@@ -174,7 +174,8 @@ def test_several_annotators_are_learnt_apart_and_predicted_together():
         maps = model(images, mode="tensor")
         found = model(images, cases, "predict")
     assert maps.shape == (2, 6, 32, 40)
-    points, scores = model.head.codec.decode(model.head.codec.activate(maps), (32, 40))
+    detection = model.head.codec.decode(model.head.codec.activate(maps), (32, 40))
+    points, scores = detection.points, detection.scores
     torch.testing.assert_close(found[1].pred_by_annotator, points[1].view(2, 3, 2))
     torch.testing.assert_close(found[1].pred_landmarks, points[1].view(2, 3, 2).mean(0))
     # An annotator's empty map must not hide behind the other's: the peak monitor sees the lowest.
@@ -237,9 +238,10 @@ def test_views_are_averaged_in_the_frame_of_the_input():
         for view in VIEWS:
             matrix = view_matrix(view, (32, 40))
             seen = image if matrix is None else view_of(image, matrix)
-            _, points, scores = model.detect(seen)
+            detection = model.detect(seen)
+            points = detection.points
             back = points if matrix is None else apply_matrix(invert_matrix(matrix), points)
-            parts.append((back[0, 0], scores[0, 0]))
+            parts.append((back[0, 0], detection.scores[0, 0]))
     assert view_matrix(VIEWS[0], (32, 40)) is None
     torch.testing.assert_close(found.pred_landmarks, torch.stack([p for p, _ in parts]).mean(0))
     torch.testing.assert_close(found.pred_scores, torch.stack([s for _, s in parts]).mean(0))

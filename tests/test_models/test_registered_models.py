@@ -73,6 +73,8 @@ CASES: dict[str, tuple[str, dict]] = {
         dict(detectors=[dict(type="LandmarkDetector", backbone=BACKBONE, head=HEAD)] * 2),
     ),
     "LandmarkDataPreprocessor": ("preprocessor", dict()),
+    "PublishedFARNetDetector": ("detector", dict(backbone=BACKBONE, head=HEAD)),
+    "PublishedFARNetPreprocessor": ("preprocessor", dict()),
     "AdaptiveWingLoss": ("loss", dict()),
     "AttentionMapLoss": ("feature_loss", dict()),
     "AttentionTransferLoss": ("feature_loss", dict()),
@@ -168,9 +170,9 @@ def run_head(module: nn.Module, dims: int) -> None:
     assert_learns(module, sum(losses.values()))
     assert features[0].grad.any()
     module.eval()
-    points, scores = module.predict(module.codec.activate(module(features)[0]), SIZE[dims])
-    assert points.shape == (2, 1, K, dims)
-    assert scores.shape == (2, 1, K)
+    detection = module.predict(module.codec.activate(module(features)[0]), SIZE[dims])
+    assert detection.points.shape == (2, 1, K, dims)
+    assert detection.scores.shape == (2, 1, K)
 
 
 def run_loss(module: nn.Module, dims: int) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmlandmark.models.taps import check_taps, listening
+from mmlandmark.models.taps import check_taps, record_outputs
 
 
 class Chain(nn.Module):
@@ -23,7 +23,7 @@ class Chain(nn.Module):
 
 def test_outputs_are_heard():
     network, image = Chain(), torch.rand(1, 1, 2, 2)
-    with listening(network, ["first", "last"]) as found:
+    with record_outputs(network, ["first", "last"]) as found:
         output = network(image)
     assert sorted(found) == ["first", "last"]
     assert found["last"] is output[0]
@@ -34,14 +34,14 @@ def test_outputs_are_heard():
 
 def test_of_several_outputs_the_first_is_kept():
     network = nn.Sequential(Chain())
-    with listening(network, ["0"]) as found:
+    with record_outputs(network, ["0"]) as found:
         output = network(torch.rand(1, 1, 2, 2))
     assert found["0"] is output[0]
 
 
 def test_the_pass_ends_with_the_last_tap():
     network = Chain()
-    with listening(network, ["second"], stop=True) as found:
+    with record_outputs(network, ["second"], stop=True) as found:
         network(torch.rand(1, 1, 2, 2))
     assert sorted(found) == ["second"]
     assert network.seen == ["first"], "what comes behind the last tap must not run"
@@ -50,7 +50,7 @@ def test_the_pass_ends_with_the_last_tap():
 
 def test_an_error_inside_is_not_swallowed():
     network = Chain()
-    with pytest.raises(RuntimeError, match="channels"), listening(network, ["last"], stop=True):
+    with pytest.raises(RuntimeError, match="channels"), record_outputs(network, ["last"], stop=True):
         network(torch.rand(1, 3, 2, 2))
     assert not network.last._forward_hooks
 
@@ -60,7 +60,7 @@ def test_a_module_that_does_not_run_is_named():
     network.branch = nn.Conv2d(1, 1, 1)
     with (
         pytest.raises(ValueError, match=r"Chain has \['branch'\], but they do not run"),
-        listening(network, ["first", "branch"], stop=True),
+        record_outputs(network, ["first", "branch"], stop=True),
     ):
         network(torch.rand(1, 1, 2, 2))
     assert not network.branch._forward_hooks

@@ -7,7 +7,7 @@ model = dict(
     head=dict(
         type="HeatmapHead",
         num_landmarks=19,
-        codec=dict(type="LaplaceHeatmapCodec", sigma=16, decoder="blob_centroid", threshold=0.95),
+        codec=dict(type="LaplaceHeatmapCodec", sigma=16, decoder=dict(type="blob_centroid", threshold=0.95)),
         loss=dict(type="SpatialConfigurationLoss", gamma=1e-4, beta=10, features=("cartesian", "polar")),
     ),
 )

@@ -54,6 +54,7 @@ class PretrainedBackbone(BaseModule):
         ValueError: ``out_indices`` or ``frozen_stages`` do not exist, or the weights are of another network.
     """
 
+    dims = 2
     # Names of the published parameters that are no part of the features.
     unused_prefixes: tuple[str, ...] = ()
     first_conv: str

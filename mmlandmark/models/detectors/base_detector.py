@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
-import torch
 from mmengine.model import BaseModel
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlandmark.models.data_preprocessor import CHANNELS_LAST
 from mmlandmark.models.detectors.augmented_views import checked_views, view_matrix, view_of
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
-from mmlandmark.structures import LandmarkDataSample, apply_matrix, invert_matrix
+from mmlandmark.structures import Detection, LandmarkDataSample, invert_matrix
 from mmlandmark.utils.safe_loading import safe_loading
 
 
 class BaseDetector(BaseModel):
-    """A detector by heatmaps; a subclass says where the maps and the losses come from.
+    """A detector by maps; a subclass decides where the maps and the losses come from.
 
     Args:
         data_preprocessor: Config of the preprocessor.
         test_cfg: ``flip`` (bool): average with the maps of the mirrored image, which makes the result
-            exactly equivariant to a mirror; ``views`` (list of dict): the mean of what is found in the image
-            ``rotation`` degrees turned and ``scale`` times as large, ``dict()`` being the image as it is;
-            ``keep_heatmaps`` (bool): return the maps as well, those of the first view; ``batch_statistics``
-            (bool): let batch norms use the statistics of the batch they see, as the published code of FARNet
-            does at the test; only for reproducing published numbers, since a result then depends on its
-            batch.
+            exactly equivariant to a mirror; ``views`` (list of dict): average the points detected in several
+            views of the image, each ``rotation`` degrees turned and ``scale`` times as large, ``dict()``
+            being the image as it is; ``spread`` (bool): predict the covariance of every landmark too;
+            ``keep_heatmaps`` (bool): return the maps of the first view as well.
         init_cfg: See MMEngine.
 
     Attributes:
         training_parts: Names of children that only training uses. Checkpoints keep their weights apart.
+
+    Raises:
+        ValueError: ``test_cfg`` has an unknown key, or a view is wrong.
     """
 
     head: BaseHeatmapHead
@@ -48,7 +48,7 @@ class BaseDetector(BaseModel):
     ) -> None:
         # Built here, since MMEngine would look it up in its root registry.
         super().__init__(MODELS.build(data_preprocessor or dict(type="LandmarkDataPreprocessor")), init_cfg)
-        self.test_cfg = {"flip": False, "views": None, "keep_heatmaps": False, "batch_statistics": False}
+        self.test_cfg = {"flip": False, "views": None, "spread": False, "keep_heatmaps": False}
         unknown = set(test_cfg or {}) - set(self.test_cfg)
         if unknown:
             raise ValueError(
@@ -57,36 +57,28 @@ class BaseDetector(BaseModel):
         self.test_cfg.update(test_cfg or {})
         checked_views(self.test_cfg["views"])
 
-    def train(self, mode: bool = True) -> BaseDetector:
-        """Set the mode of training or of the test."""
-        super().train(mode)
-        if self.test_cfg["batch_statistics"]:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):  # What is frozen in training stays so.
-                    module.training, module.track_running_stats = module.training or not mode, mode
-        return self
-
     @abstractmethod
     def raw_maps(self, inputs: Tensor) -> Tensor:
-        """Return the raw maps (B, R * K, *S) of (B, C, *S) images, one annotator after the other."""
+        """Return the raw maps (B, R * K * M, *S) of (B, C, *S) images, see :class:`BaseHeatmapHead`."""
 
     def training_maps(self, inputs: Tensor) -> list[Tensor]:
-        """Return all raw maps (B, R * K, *S) that training makes; those of the test by default."""
+        """Return all raw maps (B, R * K * M, *S) of a training step; by default those of the test."""
         return [self.raw_maps(inputs)]
 
     @abstractmethod
     def detect(
-        self, inputs: Tensor, flip_permutation: Sequence[int] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the landmarks, with a permutation from the image and its mirror image.
+        self, inputs: Tensor, flip_permutation: Sequence[int] | None = None, spread: bool = False
+    ) -> Detection:
+        """Detect the landmarks; given a permutation, in the image and its mirror image together.
 
         Args:
             inputs: (B, C, *S) preprocessed images.
-            flip_permutation: The channel of every channel's landmark in a mirrored image.
+            flip_permutation: R * K numbers: the landmark that takes the place of each in a mirrored image.
+            spread: Measure the spread of every landmark, if the codec can.
 
         Returns:
-            Activated maps (B, R * K, *S), points (B, R, K, D) in input pixels, and scores (B, R, K); R is 1
-            where the annotators are one already.
+            (B, R, K) landmarks in input pixels, with their activated maps; R is 1 where annotators have been
+            averaged already.
         """
 
     @abstractmethod
@@ -102,7 +94,10 @@ class BaseDetector(BaseModel):
             inputs: (B, C, *S) preprocessed images.
             data_samples: B samples; needed for ``loss``, optional for ``predict``.
             mode: ``loss`` returns a dict of losses, ``predict`` the samples with predictions filled in,
-                ``tensor`` the raw maps (B, R * K, *S).
+                ``tensor`` the raw maps (B, R * K * M, *S).
+
+        Raises:
+            ValueError: ``mode`` is unknown.
         """
         if mode == "loss":
             return self.loss(inputs, data_samples)
@@ -115,11 +110,11 @@ class BaseDetector(BaseModel):
     def predict(
         self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] | None = None
     ) -> list[LandmarkDataSample]:
-        """Fill ``pred_landmarks`` (original pixels) and ``pred_scores`` into every sample.
+        """Fill the predictions into every sample, in original pixels; see :class:`LandmarkDataSample`.
 
-        With several annotators these are their mean and lowest score; ``pred_by_annotator`` is filled too.
-        A landmark that one view, ensemble member or annotator misses is not predicted: its point
-        is NaN and its score 0.
+        With several annotators ``pred_landmarks`` are their mean and ``pred_scores`` the lowest; each one's
+        own are ``pred_by_annotator``. A landmark that one view, ensemble member or annotator misses is not
+        predicted: its point is NaN and its score 0.
         """
         if data_samples is None:
             size = tuple(inputs.shape[2:])
@@ -128,34 +123,38 @@ class BaseDetector(BaseModel):
                 for i in range(len(inputs))
             ]
         permutation = self._flip_permutation(data_samples) if self.test_cfg["flip"] else None
-        maps, points, scores = self._detect_in_views(inputs, permutation)
-        annotators = points.shape[1]
+        detection = self._detect_in_views(inputs, permutation)
+        if not self.test_cfg["keep_heatmaps"]:
+            detection = replace(detection, maps=None)
         for i, sample in enumerate(data_samples):
-            own = points[i].cpu()
-            by_annotator = sample.to_original(own) if "input_from_original" in sample else own
-            sample.pred_landmarks = by_annotator.mean(0)
-            found = torch.isfinite(sample.pred_landmarks).all(-1)
-            sample.pred_scores = torch.where(found, scores[i].amin(0).cpu(), 0)
-            if annotators > 1:
-                sample.pred_by_annotator = by_annotator
-            if self.test_cfg["keep_heatmaps"]:
-                sample.pred_heatmaps = maps[i].unflatten(0, (-1, self.head.num_landmarks)).mean(0).cpu()
+            self._fill(sample, detection[i].to("cpu"))
         return list(data_samples)
 
-    def _detect_in_views(
-        self, inputs: Tensor, permutation: Sequence[int] | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the first view's maps, and the mean points and scores of all, in input pixels."""
-        found = []
+    def _fill(self, sample: LandmarkDataSample, detection: Detection) -> None:
+        """Fill a case's detection (R, K) in input pixels into its sample."""
+        if "input_from_original" in sample:
+            detection = detection.mapped(invert_matrix(sample.input_from_original))
+        mean = detection.over_annotators()
+        sample.pred_landmarks, sample.pred_scores = mean.points, mean.scores
+        if mean.spread is not None:
+            sample.pred_spread = mean.spread
+        if mean.presence is not None:
+            sample.pred_presence = mean.presence
+        if len(detection.points) > 1:
+            sample.pred_by_annotator = detection.points
+        if detection.maps is not None:
+            maps = self.head.num_landmarks * self.head.codec.maps_per_landmark
+            sample.pred_heatmaps = detection.maps.unflatten(0, (-1, maps)).mean(0)
+
+    def _detect_in_views(self, inputs: Tensor, permutation: Sequence[int] | None) -> Detection:
+        """Return the mean detection of all views in input pixels, with the maps of the first."""
+        detections = []
         for view in checked_views(self.test_cfg["views"]):
             matrix = view_matrix(view, inputs.shape[2:])
-            if matrix is None:
-                found.append(self.detect(inputs, permutation))
-                continue
-            maps, points, scores = self.detect(view_of(inputs, matrix), permutation)
-            found.append((maps, apply_matrix(invert_matrix(matrix), points), scores))
-        maps, points, scores = zip(*found, strict=True)
-        return maps[0], torch.stack(points).mean(0), torch.stack(scores).mean(0)
+            seen = inputs if matrix is None else view_of(inputs, matrix)
+            detection = self.detect(seen, permutation, self.test_cfg["spread"])
+            detections.append(detection if matrix is None else detection.mapped(invert_matrix(matrix)))
+        return Detection.mean(detections, scores="mean")
 
     def _flip_permutation(self, samples: Sequence[LandmarkDataSample]) -> list[int]:
         pairs = samples[0].get("flip_pairs") or ()

@@ -1,33 +1,114 @@
-"""Several detectors in one model."""
+"""Several detectors in one model, trained side by side or one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
 from mmengine.model import ModuleList
 from torch import Tensor
 
+from mmlandmark.models.assembly import filled
 from mmlandmark.models.detectors.base_detector import BaseDetector
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
-from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.structures import Detection, LandmarkDataSample
+
+AVERAGES = ("points", "heatmaps")
+
+
+class BaseEnsemble(BaseDetector):
+    """Detectors whose mean is predicted; a subclass builds the members.
+
+    Args:
+        members: The detectors, of the same landmarks.
+        average: ``points``: every member decodes, and the mean point counts; ``heatmaps``: the mean map is
+            decoded, by the first member's codec, for which all maps need one size.
+        data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg`` and ``init_cfg``.
+        test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``.
+        init_cfg: See MMEngine.
+
+    Raises:
+        ValueError: No members, they differ in their number of landmarks, or ``average`` is unknown.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[BaseDetector],
+        average: str = "points",
+        data_preprocessor: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, test_cfg, init_cfg)
+        if average not in AVERAGES:
+            raise ValueError(f"average must be one of {AVERAGES}, got {average!r}")
+        self.average = average
+        # MMEngine's list: it hands init_weights on to the members.
+        self.members = ModuleList(members)
+        counts = sorted({member.head.num_landmarks for member in self.members})
+        if len(counts) != 1:
+            raise ValueError(
+                "the members of an ensemble must detect the same landmarks, their numbers are "
+                f"{counts or 'unknown without any member'}"
+            )
+
+    @property
+    def head(self) -> BaseHeatmapHead:
+        """The first member's head."""
+        return self.members[0].head
+
+    def member_inputs(self, member: BaseDetector, inputs: Tensor) -> Tensor:
+        """Return a member's input (B, C, *S), made of the ensemble's; the same by default."""
+        return inputs
+
+    def raw_maps(self, inputs: Tensor) -> Tensor:
+        """Return the mean raw maps (B, R * K * M, *S), of members with one size of map."""
+        return _mean([m.raw_maps(self.member_inputs(m, inputs)) for m in self.members])
+
+    def training_maps(self, inputs: Tensor) -> list[Tensor]:
+        """Return all raw maps (B, R * K * M, *S) of a training step, member by member."""
+        return [maps for m in self.members for maps in m.training_maps(self.member_inputs(m, inputs))]
+
+    def detect(
+        self, inputs: Tensor, flip_permutation: Sequence[int] | None = None, spread: bool = False
+    ) -> Detection:
+        """Return the members' mean, with their lowest scores; see :meth:`BaseDetector.detect`.
+
+        Its maps are the mean of the members', or the first member's where their shapes differ. Members with
+        different numbers of annotators count with the mean of theirs.
+        """
+        of_maps = self.average == "heatmaps"
+        detections = [
+            member.detect(
+                self.member_inputs(member, inputs),
+                _for_annotators(flip_permutation, member.head),
+                spread and not of_maps,
+            )
+            for member in self.members
+        ]
+        maps = [detection.maps for detection in detections]
+        if of_maps:
+            return self.head.predict(_mean(maps), inputs.shape[2:], spread)
+        if len({detection.points.shape[1] for detection in detections}) > 1:
+            detections = [d.over_annotators().with_annotators(1) for d in detections]
+        one_shape = len({m.shape for m in maps}) == 1
+        return replace(Detection.mean(detections), maps=_mean(maps) if one_shape else maps[0])
 
 
 @MODELS.register_module()
-class EnsembleDetector(BaseDetector):
+class EnsembleDetector(BaseEnsemble):
     """Detectors that differ in their random start, trained side by side; their mean point is predicted.
 
-    Where few images are at hand, what a network learns beyond them depends on its start, and the errors
-    of several starts partly cancel in their mean. A config becomes an ensemble by ``type`` and
-    ``members``; the rest stays.
+    With few images, what a network learns beyond them depends on its start, and the errors of several starts
+    partly cancel in their mean. A config becomes an ensemble by ``type`` and ``members``; the rest stays.
 
     Args:
-        members: Number of detectors, M.
+        members: Number of detectors.
         data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg`` and ``init_cfg``.
-        test_cfg: ``flip``, ``views`` and ``keep_heatmaps``.
+        test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``.
         init_cfg: See MMEngine.
         **detector: Arguments of every member, see :class:`LandmarkDetector`.
 
@@ -43,37 +124,65 @@ class EnsembleDetector(BaseDetector):
         init_cfg: dict | list | None = None,
         **detector: Any,
     ) -> None:
-        super().__init__(data_preprocessor, test_cfg, init_cfg)
         if members < 1:
             raise ValueError(f"EnsembleDetector needs at least 1 member, got {members}")
-        # MMEngine's: it hands init_weights on to the members.
-        self.members = ModuleList(
-            LandmarkDetector(data_preprocessor=data_preprocessor, **detector) for _ in range(members)
-        )
-
-    @property
-    def head(self) -> BaseHeatmapHead:
-        """The head that decodes for all; the members' differ in their weights only."""
-        return self.members[0].head
-
-    def raw_maps(self, inputs: Tensor) -> Tensor:
-        """Return the members' mean raw maps (B, R * K, *S)."""
-        return torch.stack([member.raw_maps(inputs) for member in self.members]).mean(0)
-
-    def training_maps(self, inputs: Tensor) -> list[Tensor]:
-        """Return all raw maps (B, R * K, *S) that training makes, member by member."""
-        return [maps for member in self.members for maps in member.training_maps(inputs)]
-
-    def detect(
-        self, inputs: Tensor, flip_permutation: Sequence[int] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the members' mean maps, mean points and lowest scores; see :meth:`BaseDetector.detect`."""
-        maps, points, scores = zip(
-            *(member.detect(inputs, flip_permutation) for member in self.members), strict=True
-        )
-        return sum(maps) / len(maps), torch.stack(points).mean(0), torch.stack(scores).amin(0)
+        built = [LandmarkDetector(data_preprocessor=data_preprocessor, **detector) for _ in range(members)]
+        super().__init__(built, "points", data_preprocessor, test_cfg, init_cfg)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Return the members' losses, summed by name: each member learns as it would alone."""
         losses = [member.loss(inputs, data_samples) for member in self.members]
         return {name: sum(part[name] for part in losses) for name in losses[0]}
+
+
+@MODELS.register_module()
+class MixedEnsemble(BaseEnsemble):
+    """Detectors that were trained one by one, of one kind or of several, for the same landmarks and input.
+
+    Every member normalises the image as it was trained to. ``mmlandmark ensemble`` builds one from work
+    folders. To train several of one kind side by side there is :class:`EnsembleDetector`.
+
+    Args:
+        detectors: Configs of the members.
+        average: See :class:`BaseEnsemble`.
+        dims: Of every member that takes it, see :class:`LandmarkDetector`.
+        data_preprocessor: What all members share; no normalisation by default.
+        test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``, see :class:`BaseDetector`.
+        init_cfg: See MMEngine.
+    """
+
+    def __init__(
+        self,
+        detectors: Sequence[dict],
+        average: str = "points",
+        dims: int | None = None,
+        data_preprocessor: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        members = [MODELS.build(filled(MODELS, detector, dims=dims)) for detector in detectors]
+        super().__init__(members, average, data_preprocessor, test_cfg, init_cfg)
+
+    def member_inputs(self, member: BaseDetector, inputs: Tensor) -> Tensor:
+        """Return images normalised, then padded, as the member was trained."""
+        own = member.data_preprocessor
+        return own.pad(own.normalize(inputs))
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
+        """Raise NotImplementedError: members are trained before they come together."""
+        raise NotImplementedError("MixedEnsemble is made of trained detectors: train its members one by one")
+
+
+def _for_annotators(permutation: Sequence[int] | None, head: BaseHeatmapHead) -> list[int] | None:
+    """Return the permutation of as many annotators as a head has."""
+    if permutation is None:
+        return None
+    first = list(permutation)[: head.num_landmarks]
+    return [r * head.num_landmarks + k for r in range(head.num_annotators) for k in first]
+
+
+def _mean(maps: Sequence[Tensor]) -> Tensor:
+    shapes = sorted({tuple(m.shape[1:]) for m in maps})
+    if len(shapes) != 1:
+        raise ValueError(f"maps of different shapes have no mean: {shapes}; average points instead")
+    return sum(maps) / len(maps)

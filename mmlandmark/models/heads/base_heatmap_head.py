@@ -1,39 +1,44 @@
-"""What heads share that regress heatmaps: the codec, the losses and the annotators."""
+"""What all heatmap heads share: the codec, the losses and the annotators."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmlandmark.codecs import HeatmapTarget
+from mmlandmark.codecs import BaseCodec
+from mmlandmark.models.assembly import filled
 from mmlandmark.models.base_module import BaseModule
 from mmlandmark.registry import CODECS, MODELS
-from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.structures import Detection, LandmarkDataSample
 
 
 class BaseHeatmapHead(BaseModule):
-    """A head that makes one map per landmark, at one or several resolutions.
+    """A head that predicts the codec's maps of every landmark, at one or several resolutions.
 
     The codec is named here and nowhere else. The first level is the output; further levels are
-    supervised during training only (deep supervision), each with its own weight and, since a target is
-    drawn for any size, its own resolution.
+    supervised during training only (deep supervision), each with its own weight and, since a codec
+    encodes for any size, its own resolution.
 
     Args:
         num_landmarks: K.
-        codec: Config of a codec.
-        loss: Config of a loss, or a list of them; every loss is reported by its type.
-        num_annotators: R. With several, the head learns each annotator apart and predicts their mean.
-            Annotators differ by habits as well as by chance; a habit can be learnt, their mean is a place
-            that no rule describes. Samples need ``gt_by_annotator``.
+        codec: Config of a codec; its ``num_landmarks`` and ``dims`` are filled in where it takes them.
+        loss: Config of a loss, or a list of them; every loss is reported by its type. It is called with the
+            raw maps and the codec's target.
+        num_annotators: R. With several, the head learns each annotator separately and predicts their mean:
+            annotators differ by habit as well as by chance, and only a habit can be learned. Samples need
+            ``gt_by_annotator``.
         levels: Number of supervised levels.
         level_weights: Weight of every level's losses; 1 for all by default.
+        dims: Spatial dimensions of the maps, 2 or 3.
         init_cfg: See MMEngine.
 
     Attributes:
-        takes_image: Whether the image is wanted as the last of the features.
+        takes_image: Whether :meth:`forward` needs the image as the last of the features.
 
     Raises:
         ValueError: ``level_weights`` and ``levels`` differ in length.
@@ -49,6 +54,7 @@ class BaseHeatmapHead(BaseModule):
         num_annotators: int = 1,
         levels: int = 1,
         level_weights: Sequence[float] | None = None,
+        dims: int = 2,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -56,7 +62,8 @@ class BaseHeatmapHead(BaseModule):
         if len(weights) != levels:
             raise ValueError(f"{len(weights)} level_weights for a head with {levels} supervised levels")
         self.num_landmarks, self.num_annotators, self.level_weights = num_landmarks, num_annotators, weights
-        self.codec = CODECS.build(codec)
+        self.dims = dims
+        self.codec: BaseCodec = CODECS.build(filled(CODECS, codec, num_landmarks=num_landmarks, dims=dims))
         losses = [loss] if isinstance(loss, dict) else list(loss)
         self.losses = nn.ModuleDict(
             {_loss_name(losses, i): MODELS.build(cfg) for i, cfg in enumerate(losses)}
@@ -64,20 +71,20 @@ class BaseHeatmapHead(BaseModule):
 
     @property
     def num_maps(self) -> int:
-        """Maps per level: R * K, annotator by annotator."""
-        return self.num_annotators * self.num_landmarks
+        """Maps per level: R * K * M, annotator by annotator, then landmark by landmark."""
+        return self.num_annotators * self.num_landmarks * self.codec.maps_per_landmark
 
     @abstractmethod
     def forward(self, features: Sequence[Tensor], all_levels: bool = True) -> list[Tensor]:
-        """Return raw maps (B, R * K, *S) of every supervised level, or of the first."""
+        """Return raw maps (B, R * K * M, *S) of every supervised level, or of the first."""
 
     def encode(
         self,
         samples: Sequence[LandmarkDataSample],
         input_size: Sequence[int],
         map_size: Sequence[int],
-        device,
-    ) -> HeatmapTarget:
+        device: torch.device | str,
+    ) -> Any:
         """Return the codec's target for maps of ``map_size``.
 
         Raises:
@@ -89,9 +96,9 @@ class BaseHeatmapHead(BaseModule):
                     f"sample {sample.sample_id!r} has {len(sample.gt_landmarks)} landmarks, the head "
                     f"predicts {self.num_landmarks}: set head.num_landmarks or the dataset's landmarks"
                 )
-        read = [self._by_annotator(sample) for sample in samples]
-        points = torch.stack([s.to_input(r.flatten(0, 1)) for s, r in zip(samples, read, strict=True)])
-        # Without a consensus the annotators that marked the point still count; the codec masks what is NaN.
+        marked = [self._by_annotator(sample) for sample in samples]
+        points = torch.stack([s.to_input(m.flatten(0, 1)) for s, m in zip(samples, marked, strict=True)])
+        # Without a consensus, annotators that marked the point still count; the codec masks what is NaN.
         mask = torch.stack([s.mask | s.gt_landmarks.isnan().any(-1) for s in samples])
         mask = mask.repeat(1, self.num_annotators).to(device)
         weights = torch.stack([s.gt_weights for s in samples]).repeat(1, self.num_annotators).to(device)
@@ -101,10 +108,10 @@ class BaseHeatmapHead(BaseModule):
         """Return what the head learns from a sample, (R, K, D) original pixels."""
         if self.num_annotators == 1:
             return sample.gt_landmarks[None]
-        found = len(sample.gt_by_annotator) if "gt_by_annotator" in sample else 0
-        if found != self.num_annotators:
+        count = len(sample.gt_by_annotator) if "gt_by_annotator" in sample else 0
+        if count != self.num_annotators:
             raise ValueError(
-                f"sample {sample.sample_id!r} has the landmarks of {found} annotators, the head learns "
+                f"sample {sample.sample_id!r} has the landmarks of {count} annotators, the head learns "
                 f"{self.num_annotators}: set head.num_annotators=1, or give the samples 'by_annotator'"
             )
         return sample.gt_by_annotator
@@ -112,23 +119,31 @@ class BaseHeatmapHead(BaseModule):
     def loss(
         self, features: Sequence[Tensor], samples: Sequence[LandmarkDataSample], input_size: Sequence[int]
     ) -> dict[str, Tensor]:
-        """Return the losses of all levels, named ``loss_<type>[_level<i>]``."""
+        """Return the losses of all levels and of the codec.
+
+        They are named ``loss_<type>[_level<i>]`` and ``loss_codec_<name>``.
+        """
         results = {}
         for level, (maps, weight) in enumerate(zip(self(features), self.level_weights, strict=True)):
             target = self.encode(samples, input_size, maps.shape[2:], maps.device)
             for name, module in self.losses.items():
                 results[f"loss_{name}" + (f"_level{level}" if level else "")] = weight * module(maps, target)
+        results.update({f"loss_codec_{name}": value for name, value in self.codec.losses().items()})
         return results
 
-    def predict(self, heatmaps: Tensor, input_size: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Decode activated maps to (B, R, K, D) input pixels and (B, R, K) scores of every annotator."""
-        points, scores = self.codec.decode(heatmaps, input_size)
-        annotators = (self.num_annotators, self.num_landmarks)
-        return points.unflatten(1, annotators), scores.unflatten(1, annotators)
+    def predict(self, maps: Tensor, input_size: Sequence[int], spread: bool = False) -> Detection:
+        """Decode activated maps to a detection of every annotator, (B, R, K, ...) in input pixels.
+
+        Args:
+            maps: (B, R * K * M, *S), see :meth:`mmlandmark.codecs.BaseCodec.activate`.
+            input_size: (*S) of the network's input.
+            spread: Measure the spread of every landmark, if the codec can.
+        """
+        detection = self.codec.decode(maps, input_size, spread)
+        return replace(detection.with_annotators(self.num_annotators), maps=maps)
 
 
 def _loss_name(losses: Sequence[dict], index: int) -> str:
     """Name a loss by its type in lower case; a second of the same type gets its number."""
     names = [str(cfg["type"]).rsplit(".", 1)[-1].removesuffix("Loss").lower() for cfg in losses]
-    double = names.count(names[index]) > 1
-    return f"{names[index]}{index}" if double else names[index]
+    return f"{names[index]}{index}" if names.count(names[index]) > 1 else names[index]

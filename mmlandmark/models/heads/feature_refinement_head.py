@@ -16,12 +16,12 @@ from mmlandmark.registry import MODELS
 class FeatureRefinementHead(BaseHeatmapHead):
     """Maps at the size of the features, and from them finer ones at the size of the image.
 
-    Level 0 is the fine map, level 1 the coarse one. Both are drawn with the same sigma in pixels of their
-    own, so that the coarse target is twice as wide in the image.
+    Level 0 is the fine map, level 1 the coarse one. Both have the same sigma in pixels of their own map, so
+    that the coarse target is twice as wide in the image.
 
     Args:
-        in_channels: Channels of the features; a second entry is a guide at the size of the image, given by
-            the backbone (the first block of VGG), and the image itself is then not looked at.
+        in_channels: Channels of the features; a second entry is that of a guide at the size of the image from
+            the backbone (the first block of VGG), which then replaces the image.
         num_landmarks: K.
         codec: Config of a codec.
         loss: Config of a loss, or a list of them.
@@ -29,10 +29,10 @@ class FeatureRefinementHead(BaseHeatmapHead):
         level_weights: Weights of the fine and the coarse level; 1 and 1 in the paper.
         coarse: False for the naive version FR* of the paper's table 2: no coarse map, no loss on it.
         image_channels: Of the network's input.
-        guide_channels: Channels made of the image, 32 in the paper.
-        guide_kernel: Size of that convolution: 1 in the published code, 3 in the paper.
-        norm_cfg: Norm layer behind it.
-        act_cfg: Activation behind it.
+        guide_channels: Channels of the convolution on the image, 32 in the paper.
+        guide_kernel: Its kernel: 1 in the published code, 3 in the paper.
+        norm_cfg: Its norm layer.
+        act_cfg: Its activation.
         init_cfg: See MMEngine.
 
     Raises:
@@ -57,9 +57,11 @@ class FeatureRefinementHead(BaseHeatmapHead):
     ) -> None:
         channels = [in_channels] if isinstance(in_channels, int) else list(in_channels)
         if len(channels) not in (1, 2):
-            raise ValueError(f"features and at most one guide are refined, got in_channels {channels}")
+            raise ValueError(
+                f"FeatureRefinementHead takes features and at most one guide, got in_channels {channels}"
+            )
         levels = 2 if coarse else 1
-        super().__init__(num_landmarks, codec, loss, num_annotators, levels, level_weights, init_cfg)
+        super().__init__(num_landmarks, codec, loss, num_annotators, levels, level_weights, init_cfg=init_cfg)
         self.takes_image = len(channels) == 1
         self.guide = nn.Identity()
         if self.takes_image:
@@ -74,7 +76,7 @@ class FeatureRefinementHead(BaseHeatmapHead):
         start_as_pytorch(self)
 
     def forward(self, features: Sequence[Tensor], all_levels: bool = True) -> list[Tensor]:
-        """Return raw maps (B, R * K, H, W) and, with ``all_levels``, (B, R * K, H / 2, W / 2).
+        """Return raw maps (B, R * K * M, H, W) and, with ``all_levels``, (B, R * K * M, H / 2, W / 2).
 
         Args:
             features: (B, C, H / 2, W / 2) features and the guide (B, C', H, W), the image itself or features.
@@ -83,17 +85,17 @@ class FeatureRefinementHead(BaseHeatmapHead):
         Raises:
             ValueError: The guide is smaller than the features.
         """
-        found, guide = features
-        if guide.shape[2] < found.shape[2]:
+        coarse, guide = features
+        if guide.shape[2] < coarse.shape[2]:
             raise ValueError(
-                f"the guide must be larger than what is refined, got {tuple(guide.shape[2:])} for features "
-                f"of {tuple(found.shape[2:])}: give features first, then the guide"
+                f"the guide must be larger than the features, got {tuple(guide.shape[2:])} and "
+                f"{tuple(coarse.shape[2:])}: give features first, then the guide"
             )
         guide = self.guide(guide)
-        parts = [upsample(found, guide), guide]
+        parts = [upsample(coarse, guide), guide]
         maps = []
         if self.coarse_conv is not None:
-            maps.append(self.coarse_conv(self.coarse_hidden(found)))
+            maps.append(self.coarse_conv(self.coarse_hidden(coarse)))
             parts.append(upsample(maps[0], guide))
         fine = self.fine_conv(self.fine_hidden(torch.cat(parts, 1)))
         return [fine, *maps] if all_levels else [fine]

@@ -15,16 +15,16 @@ class HeatmapHead(BaseHeatmapHead):
     """A 1x1 convolution per supervised feature level.
 
     Args:
-        in_channels: Channels of the one level, or of all that are supervised, the output first; as the
-            backbone's or neck's ``out_channels`` says.
+        in_channels: Channels of the level, or of all supervised levels, the output first: ``out_channels`` of
+            the backbone or neck.
         num_landmarks: K.
         codec: Config of a codec.
         loss: Config of a loss, or a list of them.
         num_annotators: R, see :class:`BaseHeatmapHead`, likewise ``level_weights``.
         level_weights: Weight of every level's losses, for deep supervision of several.
         hidden_channels: Of a 3x3 convolution before the last one, without norm and activation as in FARNet;
-            None for none.
-        bias_init: Start of the last bias; None is PyTorch's random start.
+            None leaves it out.
+        bias_init: Initial value of the last bias; None leaves PyTorch's random start.
         dims: 2 or 3.
         init_cfg: See MMEngine.
 
@@ -52,7 +52,9 @@ class HeatmapHead(BaseHeatmapHead):
                 f"HeatmapHead gets {len(channels)} levels of {channels} channels: choose one by out_indices "
                 "or a neck, or give level_weights to supervise all"
             )
-        super().__init__(num_landmarks, codec, loss, num_annotators, len(channels), level_weights, init_cfg)
+        super().__init__(
+            num_landmarks, codec, loss, num_annotators, len(channels), level_weights, dims, init_cfg
+        )
         conv = nn.Conv2d if dims == 2 else nn.Conv3d
         hidden = hidden_channels
         self.hidden = nn.ModuleList(conv(c, hidden, 3, padding=1) for c in channels) if hidden else None
@@ -62,9 +64,9 @@ class HeatmapHead(BaseHeatmapHead):
                 nn.init.constant_(layer.bias, bias_init)
 
     def forward(self, features: Sequence[Tensor], all_levels: bool = True) -> list[Tensor]:
-        """Return raw maps (B, R * K, *S) of every supervised level, or of the first."""
+        """Return raw maps (B, R * K * M, *S) of every supervised level, or of the first."""
         if len(features) < len(self.convs):
-            raise ValueError(f"the head has {len(self.convs)} levels, the backbone gives {len(features)}")
+            raise ValueError(f"the head has {len(self.convs)} levels, the backbone returns {len(features)}")
         used = len(self.convs) if all_levels else 1
         if self.hidden is not None:
             features = [conv(f) for conv, f in zip(self.hidden[:used], features, strict=False)]

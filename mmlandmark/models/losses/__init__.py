@@ -6,6 +6,7 @@ from mmlandmark.models.losses.distillation_loss import (
     FeatureLoss,
     FeatureMSELoss,
 )
+from mmlandmark.models.losses.distillation_term import DistillationTerm
 from mmlandmark.models.losses.heatmap_loss import (
     AdaptiveWingLoss,
     EWCLoss,
@@ -23,6 +24,7 @@ __all__ = [
     "AttentionMapLoss",
     "AttentionTransferLoss",
     "DiceLoss",
+    "DistillationTerm",
     "EWCLoss",
     "FeatureLoss",
     "FeatureMSELoss",

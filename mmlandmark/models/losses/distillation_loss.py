@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmlandmark.codecs import resized
 from mmlandmark.registry import MODELS
 
 
@@ -40,17 +41,6 @@ class FeatureLoss(nn.Module, ABC):
             kind = torch.promote_types(student.dtype, torch.float32)
             wanted = resized(self.reduced(teacher.detach().to(kind)), student.shape[2:])
             return self.compare(self.reduced(self.adapted(student.to(kind))), wanted)
-
-
-def resized(features: Tensor, size: torch.Size) -> Tensor:
-    """Return features (B, C, *S) at another size: means over areas where it is smaller, else interpolated."""
-    if features.shape[2:] == size:
-        return features
-    if all(new <= old for new, old in zip(size, features.shape[2:], strict=True)):
-        pool = F.adaptive_avg_pool2d if len(size) == 2 else F.adaptive_avg_pool3d
-        return pool(features, tuple(size))
-    mode = "bilinear" if len(size) == 2 else "trilinear"
-    return F.interpolate(features, size=size, mode=mode, align_corners=False)
 
 
 class _SpatialAttention(FeatureLoss):

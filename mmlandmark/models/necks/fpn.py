@@ -27,6 +27,8 @@ class FPN(BaseModule):
         out_channels: Channels of the one level that is returned, in a list.
     """
 
+    dims = 2
+
     def __init__(
         self,
         in_channels: Sequence[int],

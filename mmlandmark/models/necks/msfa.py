@@ -64,6 +64,8 @@ class MSFA(BaseModule):
         ValueError: Not four or five levels, ``channels`` is no multiple of 4, or ``fusion`` is unknown.
     """
 
+    dims = 2
+
     def __init__(
         self,
         in_channels: Sequence[int],

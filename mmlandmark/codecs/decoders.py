@@ -1,0 +1,114 @@
+"""Decoders: from a map with one peak to a point between its pixels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from mmlandmark.ops import blob_centroid, refined_peak, soft_argmax
+from mmlandmark.registry import DECODERS
+
+
+class Peaks(NamedTuple):
+    """The peaks of maps (B, N, *S).
+
+    Attributes:
+        points: (B, N, D) pixels of the map, (x, y[, z]), float32 or wider.
+        pixels: (B, N, D) int64, where the maximum lies.
+        heights: (B, N), its value.
+    """
+
+    points: Tensor
+    pixels: Tensor
+    heights: Tensor
+
+
+class BaseDecoder(nn.Module, ABC):
+    """One way to decode maps with one peak each."""
+
+    @abstractmethod
+    def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
+        """Return the peaks.
+
+        Args:
+            maps: (B, N, *S) activated maps.
+            width: Standard deviation of a peak in pixels of the map, as the codec draws it.
+            window: Radius in pixels of the map of what belongs to a peak.
+        """
+
+
+@DECODERS.register_module(name="argmax")
+class ArgmaxDecoder(BaseDecoder):
+    """The pixel of the maximum."""
+
+    def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
+        """Return the maxima; see :class:`BaseDecoder`."""
+        return Peaks(*refined_peak(maps))
+
+
+@DECODERS.register_module(name="quadratic")
+class QuadraticDecoder(BaseDecoder):
+    """Second-order fit about the maximum, see :func:`mmlandmark.ops.quadratic_peak`."""
+
+    def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
+        """Return the maxima of the fits; see :class:`BaseDecoder`."""
+        return Peaks(*refined_peak(maps, "quadratic"))
+
+
+@DECODERS.register_module(name="dark")
+class DarkDecoder(BaseDecoder):
+    """Second-order fit to the logarithm of the map smoothed by its peak's width (Zhang et al. 2020)."""
+
+    def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
+        """Return the maxima of the fits; see :class:`BaseDecoder`."""
+        return Peaks(*refined_peak(maps, "log_quadratic", smooth=width))
+
+
+@DECODERS.register_module(name="local_centroid")
+class LocalCentroidDecoder(BaseDecoder):
+    """Centroid of the window about the maximum, see :func:`mmlandmark.ops.local_centroid`."""
+
+    def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
+        """Return the centroids; see :class:`BaseDecoder`."""
+        return Peaks(*refined_peak(maps, "centroid", window))
+
+
+@DECODERS.register_module(name="soft_argmax")
+class SoftArgmaxDecoder(BaseDecoder):
+    """Expectation of the position over the whole map.
+
+    Args:
+        beta: Factor of the map before the softmax.
+    """
+
+    def __init__(self, beta: float = 25.0) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
+        """Return the expectations; see :class:`BaseDecoder`."""
+        return Peaks(*refined_peak(maps))._replace(points=soft_argmax(maps, self.beta))
+
+
+@DECODERS.register_module(name="blob_centroid")
+class BlobCentroidDecoder(BaseDecoder):
+    """Centroid of what lies above a part of the maximum, see :func:`mmlandmark.ops.blob_centroid`.
+
+    Args:
+        threshold: That part.
+
+    Raises:
+        ValueError: ``threshold`` is below 0, or not below 1.
+    """
+
+    def __init__(self, threshold: float = 0.95) -> None:
+        super().__init__()
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold of blob_centroid must be at least 0 and below 1, got {threshold}")
+        self.threshold = threshold
+
+    def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
+        """Return the centroids; see :class:`BaseDecoder`."""
+        return Peaks(*refined_peak(maps))._replace(points=blob_centroid(maps, self.threshold))

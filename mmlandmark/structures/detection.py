@@ -1,0 +1,128 @@
+"""What a detector returns: where the landmarks are, and how sure it is of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmlandmark.structures.coordinates import apply_matrix
+
+SCORES = ("lowest", "mean")
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Detected landmarks, of a batch or of one case, of one annotator or of several.
+
+    Leading dimensions, written ``...``, are (B,) or (B, R) for a batch, () or (R,) for one case. A landmark
+    that is not predicted has NaN as its point and 0 as its score.
+
+    Attributes:
+        points: (..., K, D) pixels, (x, y[, z]); of the network's input unless :meth:`mapped`.
+        scores: (..., K), see the codec.
+        spread: (..., K, D, D) covariance of the position in pixels^2, or None where it was not measured.
+        presence: (..., K) probability that the landmark is in the image, or None where the model does not
+            predict it.
+        maps: (B, C, *S) activated maps that the points were decoded from, or (C, *S) of one case.
+    """
+
+    points: Tensor
+    scores: Tensor
+    spread: Tensor | None = None
+    presence: Tensor | None = None
+    maps: Tensor | None = None
+
+    def __getitem__(self, index: int) -> Detection:
+        """Return one case of a batch, or one annotator of a case without maps."""
+        return self._each(lambda value: value[index])
+
+    def to(self, device: str | torch.device) -> Detection:
+        """Return the detection on another device."""
+        return self._each(lambda value: value.to(device))
+
+    def mapped(self, matrix: np.ndarray | Tensor) -> Detection:
+        """Return the detection in another frame; maps stay as they are.
+
+        A covariance S becomes A S A^T, with A the linear part of the matrix.
+
+        Args:
+            matrix: (D+1, D+1) from the pixels of this frame to those of the other, or (B, D+1, D+1), one per
+                case of a batch.
+
+        Example:
+            >>> from mmlandmark.structures import resize_matrix
+            >>> small = Detection(torch.tensor([[1.0, 2.0]]), torch.ones(1), torch.eye(2)[None])
+            >>> large = small.mapped(resize_matrix((8, 8), (16, 16)))
+            >>> large.points.tolist(), large.spread[0].tolist()
+            ([[2.5, 4.5]], [[4.0, 0.0], [0.0, 4.0]])
+        """
+        matrix = torch.as_tensor(matrix, dtype=torch.float64, device=self.points.device)
+        points, spread = self.points, self.spread
+        if matrix.ndim == 2:
+            points = apply_matrix(matrix, points)
+        else:
+            points = apply_matrix(matrix, points.flatten(1, -2)).view(points.shape)
+        if spread is not None:
+            linear = matrix[..., :-1, :-1]
+            if matrix.ndim == 3:
+                linear = linear.view(len(matrix), *[1] * (spread.ndim - 3), *linear.shape[1:])
+            spread = (linear @ spread.double() @ linear.mT).to(spread.dtype)
+        return Detection(points, self.scores, spread, self.presence, self.maps)
+
+    def with_annotators(self, count: int) -> Detection:
+        """Return (B, R, K, ...) from (B, R * K, ...), annotator by annotator; maps stay as they are."""
+        split = self._each(lambda value: value.unflatten(1, (count, -1)))
+        return Detection(split.points, split.scores, split.spread, split.presence, self.maps)
+
+    def over_annotators(self) -> Detection:
+        """Return the :meth:`mean` of the annotators, (B, K) of a batch (B, R, K) or (K,) of a case (R, K)."""
+        dim = self.points.ndim - 3
+        alone = Detection(self.points, self.scores, self.spread, self.presence)
+        parts = [alone._each(lambda v, r=r: v.select(dim, r)) for r in range(self.points.shape[dim])]
+        pooled = Detection.mean(parts)
+        return Detection(pooled.points, pooled.scores, pooled.spread, pooled.presence, self.maps)
+
+    @staticmethod
+    def mean(detections: Sequence[Detection], scores: str = "lowest") -> Detection:
+        """Return what several detections of the same cases say together.
+
+        The point is the mean of theirs, so that a landmark that one misses is not predicted. Presence is the
+        mean. The spread is that of their mixture: the mean of theirs plus the covariance of their points, or
+        None unless all have one. Maps are those of the first.
+
+        Args:
+            detections: Of one shape, in one frame.
+            scores: ``lowest``: a doubtful one must not hide behind the others; ``mean``.
+
+        Raises:
+            ValueError: ``scores`` is unknown, or there is nothing to average.
+        """
+        if scores not in SCORES or not detections:
+            raise ValueError(
+                f"scores must be one of {SCORES} and detections at least one, got {scores!r} and "
+                f"{len(detections)} detections"
+            )
+        every = torch.stack([d.points for d in detections])
+        points = every.mean(0)
+        score = torch.stack([d.scores for d in detections])
+        score = score.amin(0) if scores == "lowest" else score.mean(0)
+        score = torch.where(torch.isfinite(points).all(-1), score, 0)
+        spread = _mean_of([d.spread for d in detections])
+        if spread is not None:
+            offsets = (every - points)[..., None]
+            spread = spread + (offsets @ offsets.mT).mean(0)
+        presence = _mean_of([d.presence for d in detections])
+        return Detection(points, score, spread, presence, detections[0].maps)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Detection:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Detection(**{name: None if v is None else change(v) for name, v in values.items()})
+
+
+def _mean_of(values: Sequence[Tensor | None]) -> Tensor | None:
+    known = [value for value in values if value is not None]
+    return torch.stack(known).mean(0) if len(known) == len(values) else None
