@@ -27,11 +27,14 @@ class BaseCodec(nn.Module, ABC):
 
     Attributes:
         maps_per_landmark: M.
-        peak_width: Standard deviation of a landmark's peak in pixels of the map; None if maps have no peak.
     """
 
     maps_per_landmark: int = 1
-    peak_width: float | None = None
+
+    @property
+    def peak_width(self) -> float | None:
+        """Width of a landmark's peak in pixels of the map; None if its maps have no peak."""
+        return None
 
     @abstractmethod
     def encode(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,8 +21,9 @@ def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
     """
     if tuple(maps.shape[2:]) == tuple(size):
         return maps
+    side: Any = tuple(size)
     if all(new <= old for new, old in zip(size, maps.shape[2:], strict=True)):
         pool = F.adaptive_avg_pool2d if len(size) == 2 else F.adaptive_avg_pool3d
-        return pool(maps, tuple(size))
+        return pool(maps, side)
     mode = "bilinear" if len(size) == 2 else "trilinear"
-    return F.interpolate(maps, size=tuple(size), mode=mode, align_corners=False)
+    return F.interpolate(maps, size=side, mode=mode, align_corners=False)

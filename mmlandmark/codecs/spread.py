@@ -26,14 +26,13 @@ def spread_of(maps: Tensor, points: Tensor, pixels: Tensor, radius: int) -> Tens
     Example:
         >>> from mmlandmark.ops import gaussian_heatmap
         >>> point = torch.tensor([[[20.0, 16.0]]])
-        >>> spread_of(gaussian_heatmap(point, (33, 41), 2.0), point, point.long(), 10)[0, 0].round(decimals=3)
-        tensor([[4., 0.],
-                [0., 4.]])
+        >>> maps = gaussian_heatmap(point, (33, 41), 2.0)
+        >>> spread_of(maps, point, point.long(), radius=10)[0, 0].diag()
+        tensor([4.0000, 4.0000])
     """
     dims = points.shape[-1]
     values, inside = local_window(maps, pixels, radius)
-    weights = values.to(points.dtype).clamp(min=0) * inside
-    weights = weights.flatten(2)
+    weights = (values.to(points.dtype).clamp(min=0) * inside).flatten(2)
     nothing = ~(weights.sum(-1, keepdim=True) > 0)
     weights = torch.where(nothing, inside.flatten(2).to(weights.dtype), weights)
     steps = torch.arange(-radius, radius + 1, device=maps.device, dtype=points.dtype)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -71,20 +72,19 @@ class Detection:
             if matrix.ndim == 3:
                 linear = linear.view(len(matrix), *[1] * (spread.ndim - 3), *linear.shape[1:])
             spread = (linear @ spread.double() @ linear.mT).to(spread.dtype)
-        return Detection(points, self.scores, spread, self.presence, self.maps)
+        return replace(self, points=points, spread=spread)
 
     def with_annotators(self, count: int) -> Detection:
         """Return (B, R, K, ...) from (B, R * K, ...), annotator by annotator; maps stay as they are."""
-        split = self._each(lambda value: value.unflatten(1, (count, -1)))
-        return Detection(split.points, split.scores, split.spread, split.presence, self.maps)
+        alone = replace(self, maps=None)
+        return replace(alone._each(lambda value: value.unflatten(1, (count, -1))), maps=self.maps)
 
     def over_annotators(self) -> Detection:
         """Return the :meth:`mean` of the annotators, (B, K) of a batch (B, R, K) or (K,) of a case (R, K)."""
         dim = self.points.ndim - 3
-        alone = Detection(self.points, self.scores, self.spread, self.presence)
-        parts = [alone._each(lambda v, r=r: v.select(dim, r)) for r in range(self.points.shape[dim])]
-        pooled = Detection.mean(parts)
-        return Detection(pooled.points, pooled.scores, pooled.spread, pooled.presence, self.maps)
+        alone = replace(self, maps=None)
+        parts = [alone._each(partial(torch.select, dim=dim, index=r)) for r in range(self.points.shape[dim])]
+        return replace(Detection.mean(parts), maps=self.maps)
 
     @staticmethod
     def mean(detections: Sequence[Detection], scores: str = "lowest") -> Detection:
@@ -119,8 +119,11 @@ class Detection:
         return Detection(points, score, spread, presence, detections[0].maps)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Detection:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Detection(**{name: None if v is None else change(v) for name, v in values.items()})
+        values = [None if value is None else change(value) for value in self._optional()]
+        return Detection(change(self.points), change(self.scores), *values)
+
+    def _optional(self) -> tuple[Tensor | None, ...]:
+        return self.spread, self.presence, self.maps
 
 
 def _mean_of(values: Sequence[Tensor | None]) -> Tensor | None:
