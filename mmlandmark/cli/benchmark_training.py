@@ -108,7 +108,7 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
         found["backbone recomputed"] = recomputed
     if taught:
         found[STUDENT] = step(model, lambda: sum(LandmarkDetector.loss(model, inputs, samples).values()))
-        found[TEACHER] = lambda: model.ask_teacher(inputs)  # as deep as the terms need it
+        found[TEACHER] = lambda: model.teacher_outputs(inputs)  # as deep as the terms need it
     if args.against:
         other = copy.deepcopy(config)
         other.merge_from_dict(args.against)

@@ -30,7 +30,7 @@ def test_arguments_of_a_decoder_are_given_in_its_config():
 
 
 def test_an_unknown_decoder_lists_those_that_are_near():
-    with pytest.raises(NotRegisteredError, match="'quadratik' is not in .*Did you mean quadratic"):
+    with pytest.raises(NotRegisteredError, match=r"'quadratik' is not in .*Did you mean quadratic"):
         HeatmapCodec(sigma=1, decoder="quadratik")
 
 

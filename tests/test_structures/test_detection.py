@@ -122,5 +122,5 @@ def test_annotators_are_split_and_averaged():
 def test_a_mean_of_nothing_and_unknown_scores_are_refused():
     with pytest.raises(ValueError, match="at least one"):
         Detection.mean([])
-    with pytest.raises(ValueError, match="'lowest', 'mean'.*'highest'"):
+    with pytest.raises(ValueError, match=r"'lowest', 'mean'.*'highest'"):
         Detection.mean([detection(2)], scores="highest")

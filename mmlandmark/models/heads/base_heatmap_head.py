@@ -64,10 +64,8 @@ class BaseHeatmapHead(BaseModule):
         self.num_landmarks, self.num_annotators, self.level_weights = num_landmarks, num_annotators, weights
         self.dims = dims
         self.codec: BaseCodec = CODECS.build(filled(CODECS, codec, num_landmarks=num_landmarks, dims=dims))
-        losses = [loss] if isinstance(loss, dict) else list(loss)
-        self.losses = nn.ModuleDict(
-            {_loss_name(losses, i): MODELS.build(cfg) for i, cfg in enumerate(losses)}
-        )
+        losses = [MODELS.build(config) for config in ([loss] if isinstance(loss, dict) else loss)]
+        self.losses = nn.ModuleDict(dict(zip(_loss_names(losses), losses, strict=True)))
 
     @property
     def num_maps(self) -> int:
@@ -143,7 +141,7 @@ class BaseHeatmapHead(BaseModule):
         return replace(detection.with_annotators(self.num_annotators), maps=maps)
 
 
-def _loss_name(losses: Sequence[dict], index: int) -> str:
-    """Name a loss by its type in lower case; a second of the same type gets its number."""
-    names = [str(cfg["type"]).rsplit(".", 1)[-1].removesuffix("Loss").lower() for cfg in losses]
-    return f"{names[index]}{index}" if names.count(names[index]) > 1 else names[index]
+def _loss_names(losses: Sequence[nn.Module]) -> list[str]:
+    """Name losses by their types in lower case; several of one type get their number."""
+    names = [type(loss).__name__.removesuffix("Loss").lower() for loss in losses]
+    return [f"{name}{i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
