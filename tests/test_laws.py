@@ -104,7 +104,6 @@ UNTESTED = {
 LONG = {
     "mmlandmark/cli/benchmark_training.py:contenders",
     "mmlandmark/ops/gaussian_heatmap.py:gaussian_heatmap",
-    "mmlandmark/structures/landmark_data_sample.py:from_landmarks",
 }
 # Files that may hold what looks like a path of one machine, and why.
 OF_ONE_MACHINE = {

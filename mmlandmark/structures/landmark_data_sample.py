@@ -1,4 +1,4 @@
-"""The one object that carries a case through the house."""
+"""The data sample: landmarks of one case, annotated and predicted, and the frames they are in."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from mmlandmark.structures.coordinates import apply_matrix, invert_matrix
 
 
 class LandmarkDataSample(BaseDataElement):
-    """Landmarks of one case in the original image frame, with all that is needed to use them.
+    """Landmarks of one case in the original image frame, with what is needed to use them.
 
     Data fields (tensors, optional unless a step needs them):
         gt_landmarks: (K, D) float32, original pixels, (x, y[, z]); NaN where nothing is annotated.
         gt_visibility: (K,) int8; 1 annotated, 0 not annotated, -1 known to be absent.
         gt_weights: (K,) float32, weight of every landmark in the loss.
-        gt_by_annotator: (R, K, D) float32, original pixels: what each of R annotators marked, where
-            several did; NaN where an annotator marked nothing. ``gt_landmarks`` is their consensus.
-        pred_landmarks: (K, D) float32, original pixels.
-        pred_scores: (K,) float32, height of the decoded peak.
+        gt_by_annotator: (R, K, D) float32, original pixels: what each of R annotators marked; NaN where one
+            marked nothing. ``gt_landmarks`` is their consensus.
+        pred_landmarks: (K, D) float32, original pixels; NaN where a landmark is not predicted.
+        pred_scores: (K,) float32, see the codec; 0 where a landmark is not predicted.
+        pred_spread: (K, D, D) float32, covariance of the position in original pixels^2, on request.
+        pred_presence: (K,) float32, probability that the landmark is in the image, if the model predicts it.
         pred_by_annotator: (R, K, D) float32, original pixels: where each annotator would mark them, of a head
-            that learnt several. How far they lie apart says how ambiguous a landmark is.
-        pred_heatmaps: (K, *S) float32, only on request.
+            that learned several. How far they lie apart says how ambiguous a landmark is.
+        pred_heatmaps: (K * M, *S) float32, the M maps of every landmark, on request.
 
     Meta fields:
         sample_id: name of the case, unique in its dataset.
@@ -33,7 +35,7 @@ class LandmarkDataSample(BaseDataElement):
         ori_shape: (*S) of the original image.
         input_shape: (*S) of the network input.
         pad_shape: (*S) of the same with the padding of the batch, which ``pred_heatmaps`` covers too.
-        input_from_original: (D+1, D+1) float64 array, THE matrix.
+        input_from_original: (D+1, D+1) float64 array from original pixels to those of the input.
         spacing: (D,) mm per original pixel, (x, y[, z]), or None.
         world_from_original: (D+1, D+1) float64 array, original pixels to mm in patient axes (LPS), as the
             image file says it, or None. ``spacing`` is what errors are measured by, and may come from the
@@ -63,58 +65,26 @@ class LandmarkDataSample(BaseDataElement):
             ValueError: Shapes disagree, a point is infinite, or spacing is not positive; the message
                 names ``sample_id``.
         """
-        points = torch.as_tensor(np.asarray(landmarks, dtype=np.float32))
         dims = len(ori_shape)
-        if points.ndim != 2 or points.shape[1] != dims:
-            raise ValueError(
-                f"{sample_id}: landmarks must be (K, {dims}) for an image of shape {tuple(ori_shape)}, "
-                f"got {tuple(points.shape)}"
-            )
-        if torch.isinf(points).any():
-            raise ValueError(
-                f"{sample_id}: landmark {int(torch.isinf(points).any(1).nonzero()[0])} is infinite"
-            )
-        finite = torch.isfinite(points).all(1)
-        if visibility is None:
-            seen = finite.to(torch.int8)
-        else:
-            seen = torch.as_tensor(np.asarray(visibility, dtype=np.int8))
-            if seen.shape != finite.shape:
-                raise ValueError(f"{sample_id}: visibility must be ({len(points)},), got {tuple(seen.shape)}")
-            seen = torch.where(finite, seen, seen.clamp(max=0))
-        weight = (
-            torch.ones(len(points)) if weights is None else torch.as_tensor(np.asarray(weights, np.float32))
-        )
-        if weight.shape != finite.shape:
-            raise ValueError(f"{sample_id}: weights must be ({len(points)},), got {tuple(weight.shape)}")
-        if spacing is not None:
-            spacing = tuple(float(s) for s in spacing)
-            if len(spacing) != dims or not all(np.isfinite(s) and s > 0 for s in spacing):
-                raise ValueError(
-                    f"{sample_id}: spacing must be {dims} positive numbers (mm per pixel), got {spacing}"
-                )
-        matrix = (
-            np.eye(dims + 1) if input_from_original is None else np.asarray(input_from_original, np.float64)
-        )
+        points = _points(landmarks, ori_shape, sample_id)
+        if input_from_original is None:
+            input_from_original = np.eye(dims + 1)
         sample = cls(
             metainfo=dict(
                 sample_id=sample_id,
                 ori_shape=tuple(int(s) for s in ori_shape),
                 input_shape=tuple(int(s) for s in (input_shape or ori_shape)),
-                input_from_original=matrix,
-                spacing=spacing,
+                input_from_original=np.asarray(input_from_original, np.float64),
+                spacing=_spacing(spacing, dims, sample_id),
                 world_from_original=world_from_original,
                 **meta,
             )
         )
-        sample.gt_landmarks, sample.gt_visibility, sample.gt_weights = points, seen, weight
+        sample.gt_landmarks = points
+        sample.gt_visibility = _visibility(visibility, points, sample_id)
+        sample.gt_weights = _weights(weights, len(points), sample_id)
         if by_annotator is not None:
-            sample.gt_by_annotator = torch.as_tensor(np.asarray(by_annotator, dtype=np.float32))
-            if sample.gt_by_annotator.ndim != 3 or sample.gt_by_annotator.shape[1:] != points.shape:
-                raise ValueError(
-                    f"{sample_id}: by_annotator must be (R, {len(points)}, {dims}), got "
-                    f"{tuple(sample.gt_by_annotator.shape)}"
-                )
+            sample.gt_by_annotator = _by_annotator(by_annotator, points, sample_id)
         return sample
 
     @property
@@ -139,3 +109,53 @@ class LandmarkDataSample(BaseDataElement):
         if self.get("world_from_original") is None:
             raise ValueError(f"{self.sample_id}: the image file does not say where its pixels lie in mm")
         return apply_matrix(self.world_from_original, points)
+
+
+def _points(landmarks: np.ndarray | Sequence, ori_shape: Sequence[int], sample_id: str) -> Tensor:
+    points, dims = torch.as_tensor(np.asarray(landmarks, dtype=np.float32)), len(ori_shape)
+    if points.ndim != 2 or points.shape[1] != dims:
+        raise ValueError(
+            f"{sample_id}: landmarks must be (K, {dims}) for an image of shape {tuple(ori_shape)}, "
+            f"got {tuple(points.shape)}"
+        )
+    infinite = torch.isinf(points).any(1)
+    if infinite.any():
+        raise ValueError(f"{sample_id}: landmark {int(infinite.nonzero()[0])} is infinite")
+    return points
+
+
+def _visibility(visibility: np.ndarray | Sequence[int] | None, points: Tensor, sample_id: str) -> Tensor:
+    """Return (K,) int8: what is given, but never visible where a point is missing."""
+    finite = torch.isfinite(points).all(1)
+    if visibility is None:
+        return finite.to(torch.int8)
+    seen = torch.as_tensor(np.asarray(visibility, dtype=np.int8))
+    if seen.shape != finite.shape:
+        raise ValueError(f"{sample_id}: visibility must be ({len(points)},), got {tuple(seen.shape)}")
+    return torch.where(finite, seen, seen.clamp(max=0))
+
+
+def _weights(weights: np.ndarray | Sequence[float] | None, count: int, sample_id: str) -> Tensor:
+    weight = torch.ones(count) if weights is None else torch.as_tensor(np.asarray(weights, np.float32))
+    if weight.shape != (count,):
+        raise ValueError(f"{sample_id}: weights must be ({count},), got {tuple(weight.shape)}")
+    return weight
+
+
+def _spacing(spacing: Sequence[float] | None, dims: int, sample_id: str) -> tuple[float, ...] | None:
+    if spacing is None:
+        return None
+    values = tuple(float(s) for s in spacing)
+    if len(values) != dims or not all(np.isfinite(s) and s > 0 for s in values):
+        raise ValueError(f"{sample_id}: spacing must be {dims} positive numbers (mm per pixel), got {values}")
+    return values
+
+
+def _by_annotator(by_annotator: np.ndarray, points: Tensor, sample_id: str) -> Tensor:
+    marked = torch.as_tensor(np.asarray(by_annotator, dtype=np.float32))
+    if marked.ndim != 3 or marked.shape[1:] != points.shape:
+        raise ValueError(
+            f"{sample_id}: by_annotator must be (R, {len(points)}, {points.shape[1]}), got "
+            f"{tuple(marked.shape)}"
+        )
+    return marked
