@@ -191,15 +191,6 @@ def test_more_features_than_the_operator_takes_at_once(monkeypatch):
     torch.testing.assert_close(loss(pred, target), expected)
 
 
-def test_features_in_space_have_one_more_coordinate():
-    maps = spatial_features(["cartesian", "polar"], (4, 5, 6))
-    assert maps.shape == (6, 4, 5, 6)
-    flat = maps.flatten(1)
-    torch.testing.assert_close(flat.mean(1), torch.zeros(6, dtype=torch.float64), atol=1e-9, rtol=0)
-    assert ((flat.std(1, correction=0) - 1).abs() < 1e-4).all()
-    torch.testing.assert_close(maps[2], maps[2, :, :1, :1].expand(4, 5, 6))  # z changes along the first axis
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

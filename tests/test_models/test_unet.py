@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from mmlandmark.models.backbones import UNet
-from mmlandmark.models.blocks import space_to_depth
 from mmlandmark.registry import MODELS
 
 
@@ -68,37 +67,11 @@ def test_shapes(dims, norm, upsample):
         assert f.shape == (2, model.out_channels[level], *[s // 2**level for s in image.shape[2:]])
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-def test_blocks_of_pixels_become_channels(dims):
-    image = torch.rand(2, 3, *(4, 8, 6)[-dims:])
-    blocks = space_to_depth(image, 2)
-    assert blocks.shape == (2, 3 * 2**dims, *(side // 2 for side in image.shape[2:]))
-    # Channel c, then the offset within the block, last axis fastest.
-    corner = (slice(None), slice(None), *[slice(0, None, 2)] * (dims - 1), slice(1, None, 2))
-    assert torch.equal(blocks[:, 1 :: 2**dims], image[corner])
-    if dims == 2:
-        assert torch.equal(blocks, torch.nn.functional.pixel_unshuffle(image, 2))
-    with pytest.raises(ValueError, match="size_divisor=2"):
-        space_to_depth(image[..., :-1], 2)
-
-
 def test_a_stem_halves_the_levels():
     model = UNet(1, (4, 8), norm_cfg=None, stem_stride=2)
     assert model.down1[0].conv.in_channels == 4
     (found,) = model(torch.rand(1, 1, 32, 24))
     assert found.shape == (1, 4, 16, 12)
-
-
-def test_checkpointing_changes_memory_not_numbers():
-    torch.manual_seed(0)
-    plain = UNet(1, (4, 8), norm_cfg=None)
-    recomputing = UNet(1, (4, 8), norm_cfg=None, with_checkpoint=True)
-    recomputing.load_state_dict(plain.state_dict())
-    image = torch.rand(1, 1, 16, 16)
-    for model in (plain, recomputing):
-        model(image)[0].square().sum().backward()
-    for a, b in zip(plain.parameters(), recomputing.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad)
 
 
 def test_bad_arguments():

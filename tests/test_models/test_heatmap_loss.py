@@ -1,4 +1,4 @@
-"""Losses against slow references, their reductions, and what a mask does."""
+"""Pixel-wise losses against slow references; of all losses: gradients, masks and reductions."""
 
 import dataclasses
 import math
@@ -6,28 +6,8 @@ import math
 import pytest
 import torch
 
-from mmlandmark.codecs import GivenTarget, HeatmapTarget
 from mmlandmark.registry import MODELS
-
-ALL = [
-    dict(type="HeatmapMSELoss"),
-    dict(type="HeatmapL1Loss"),
-    dict(type="EWCLoss"),
-    dict(type="AdaptiveWingLoss"),
-    dict(type="HeatmapBCELoss"),
-    dict(type="HeatmapBCELoss", gamma=2.0),
-    dict(type="SpatialCrossEntropyLoss"),
-    dict(type="DiceLoss"),
-    dict(type="DiceLoss", per_map=False),
-    dict(type="SpatialConfigurationLoss", gamma=1.0),
-]
-
-
-def target_of(batch=2, count=3, size=(6, 7), dtype=torch.float64, weights=None, **kwargs):
-    torch.manual_seed(0)
-    points = torch.rand(batch, count, len(size), dtype=dtype) * 4 + 1
-    weights = torch.ones(batch, count, dtype=dtype) if weights is None else weights
-    return HeatmapTarget(points, weights > 0, weights, size, 1.5, **kwargs)
+from test_models.loss_cases import ALL, target_of
 
 
 def slow_pixel(kind, p, y, cfg):
@@ -74,36 +54,6 @@ def test_pixelwise_losses_equal_their_definition(cfg, reduction):
     assert float(loss) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("shape", ["gaussian", "laplace", "disc"])
-@pytest.mark.parametrize("size", [(6, 7), (6, 5, 7)])
-def test_spatial_cross_entropy_equals_its_definition(shape, size):
-    weights = torch.tensor([[1.0, 0.5, 2.0], [1.0, 0.0, 1.0]], dtype=torch.float64)
-    target = target_of(size=size, weights=weights, shape=shape, scale=3.0)
-    pred = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
-    axes = tuple(range(2, pred.ndim))
-    q = target.heatmaps / target.heatmaps.sum(axes, keepdim=True).clamp(min=1e-300)
-    p = (2.0 * pred).exp() / (2.0 * pred).exp().sum(axes, keepdim=True)
-    expected = (weights * -(q * p.log()).sum(axes)).sum() / weights.sum()
-    loss = MODELS.build(dict(type="SpatialCrossEntropyLoss", beta=2.0))(pred, target)
-    torch.testing.assert_close(loss, expected)
-    (grad,) = torch.autograd.grad(loss, pred)
-    pull = weights[(...,) + (None,) * len(size)] / weights.sum()
-    torch.testing.assert_close(grad, 2.0 * pull * (p - q))
-
-
-def test_a_given_map_below_zero_is_no_part_of_a_distribution():
-    torch.manual_seed(0)
-    maps = torch.rand(1, 2, 4, 5) - 0.5
-    known = dict(
-        landmarks=torch.zeros(1, 2, 2), mask=torch.ones(1, 2, dtype=torch.bool), weights=torch.ones(1, 2)
-    )
-    target = GivenTarget(**known, size=(4, 5), sigma=1.0, given=maps)
-    pred = torch.randn(1, 2, 4, 5)
-    q = maps.clamp(min=0).flatten(2)
-    expected = -(q / q.sum(-1, keepdim=True) * pred.flatten(2).log_softmax(-1)).sum(-1).mean()
-    torch.testing.assert_close(MODELS.build(dict(type="SpatialCrossEntropyLoss"))(pred, target), expected)
-
-
 @pytest.mark.parametrize("cfg", ALL, ids=lambda c: "-".join(str(v) for v in c.values()))
 def test_autocast_does_not_reach_into_a_loss(cfg):
     target = target_of(dtype=torch.float32)
@@ -113,17 +63,6 @@ def test_autocast_does_not_reach_into_a_loss(cfg):
         inside = loss(pred, target)
     assert inside.dtype == torch.float32
     assert torch.equal(inside, loss(pred, target))
-
-
-@pytest.mark.parametrize("per_map", [True, False])
-def test_dice_equals_its_definition(per_map):
-    target, pred = target_of(), torch.randn(2, 3, 6, 7, dtype=torch.float64)
-    axes = (2, 3) if per_map else (1, 2, 3)
-    s, t = pred.sigmoid(), target.heatmaps
-    expected = (1 - 2 * (s * t).sum(axes) / ((s * s).sum(axes) + (t * t).sum(axes))).mean()
-    assert float(MODELS.build(dict(type="DiceLoss", per_map=per_map))(pred, target)) == pytest.approx(
-        float(expected)
-    )
 
 
 @pytest.mark.parametrize("cfg", ALL, ids=lambda c: "-".join(str(v) for v in c.values()))

@@ -1,0 +1,37 @@
+"""Views of an image: what they show, and where."""
+
+import pytest
+import torch
+
+from mmlandmark.models.detectors.augmented_views import checked_views, view_matrix, view_of
+from mmlandmark.ops import gaussian_heatmap, local_centroid
+from mmlandmark.structures import apply_matrix
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_view_shows_the_image_where_its_matrix_says(dims):
+    size = (40, 48, 36)[:dims]
+    view = dict(rotation=[5.0, -7.0, 10.0] if dims == 3 else 12.0, scale=0.9)
+    point = torch.tensor([[[20.0, 17.0, 22.0][:dims]]])
+    image = gaussian_heatmap(point, size, 2.0)
+    matrix = view_matrix(view, size)
+    seen = local_centroid(view_of(image, matrix), 6)
+    torch.testing.assert_close(seen, apply_matrix(matrix, point), atol=0.02, rtol=0)
+    # What comes from outside is as dark as the image's darkest pixel, image by image.
+    images = torch.rand(2, 1, *size) + torch.tensor([3.0, -5.0]).reshape(2, *[1] * (dims + 1))
+    small = view_of(images, view_matrix(dict(scale=0.5), size))
+    for before, after in zip(images, small, strict=True):
+        assert float(after.flatten()[0]) == pytest.approx(float(before.min()), abs=1e-5)
+
+
+def test_the_image_itself_needs_no_matrix():
+    assert checked_views(None) == [{}]
+    for view in (dict(), dict(scale=1.0), dict(rotation=0.0), dict(scale=(1, 1))):
+        assert view_matrix(view, (32, 40)) is None
+
+
+def test_wrong_views_are_named():
+    with pytest.raises(ValueError, match="unknown keys \\['shift'\\]"):
+        checked_views([dict(shift=3)])
+    with pytest.raises(ValueError, match="scale must be positive"):
+        checked_views([dict(scale=0)])

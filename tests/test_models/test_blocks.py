@@ -1,0 +1,51 @@
+"""What decoders, necks and heads are made of."""
+
+import pytest
+import torch
+from mmengine.model import Sequential
+
+from mmlandmark.models.blocks import conv_block, norm_of_dims, space_to_depth, start_as_pytorch, upsample
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_blocks_of_pixels_become_channels(dims):
+    image = torch.rand(2, 3, *(4, 8, 6)[-dims:])
+    blocks = space_to_depth(image, 2)
+    assert blocks.shape == (2, 3 * 2**dims, *(side // 2 for side in image.shape[2:]))
+    # Channel c, then the offset within the block, last axis fastest.
+    corner = (slice(None), slice(None), *[slice(0, None, 2)] * (dims - 1), slice(1, None, 2))
+    assert torch.equal(blocks[:, 1 :: 2**dims], image[corner])
+    if dims == 2:
+        assert torch.equal(blocks, torch.nn.functional.pixel_unshuffle(image, 2))
+    with pytest.raises(ValueError, match="size_divisor=2"):
+        space_to_depth(image[..., :-1], 2)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2)])
+def test_a_block_keeps_the_size_or_halves_it(kernel, stride):
+    block = conv_block(2, 3, kernel, stride=stride, norm_cfg=dict(type="BN"), act_cfg=dict(type="ReLU"))
+    out = block(torch.rand(2, 2, 8, 12))
+    assert out.shape == (2, 3, 8 // stride, 12 // stride)
+    assert out.min() >= 0
+
+
+def test_norms_get_the_dimension():
+    assert norm_of_dims(dict(type="BN"), 3) == dict(type="BN3d")
+    assert norm_of_dims(dict(type="IN", affine=True), 2) == dict(type="IN2d", affine=True)
+    assert norm_of_dims(dict(type="GN", num_groups=2), 3) == dict(type="GN", num_groups=2)
+    assert norm_of_dims(None, 2) is None
+
+
+def test_upsampling_to_the_size_of_others():
+    assert upsample(torch.rand(1, 2, 4, 5), torch.rand(1, 3, 9, 11)).shape == (1, 2, 9, 11)
+
+
+def test_the_start_is_that_of_pytorch_for_good():
+    block = dict(norm_cfg=None, act_cfg=None)
+    ours, mmcvs = Sequential(conv_block(64, 64, **block)), Sequential(conv_block(64, 64, **block))
+    start_as_pytorch(ours)
+    bound = (64 * 9) ** -0.5
+    for network in (ours, mmcvs):
+        network.init_weights()  # as a runner does before training
+        largest = float(network[0].conv.weight.detach().abs().max())
+        assert (largest <= bound) == (network is ours)
