@@ -23,7 +23,7 @@ def test_a_term_from_a_config():
     ("config", "message"),
     [
         (dict(pairs=PAIRS), r"term 3 needs a loss; it has \['pairs'\]"),
-        (dict(loss=dict(type="EWCLoss"), wieght=1), "term 3 takes loss, pairs and weight, not wieght"),
+        (dict(loss=dict(type="EWCLoss"), factor=1), "term 3 takes loss, pairs and weight, not factor"),
         (dict(loss=dict(type="UNet")), "UNet cannot be a distillation term"),
         (dict(loss=dict(type="FeatureMSELoss")), "FeatureMSELoss compares features: give pairs"),
         (dict(loss=dict(type="EWCLoss"), pairs=PAIRS), "EWCLoss compares the heatmaps of both models"),
