@@ -43,6 +43,9 @@ test: $(ENVIRONMENT)  ## run the test suite
 demo: $(ENVIRONMENT)  ## train and test a detector in a few minutes; see work_dirs/demo
 	$(RUN) -m mmlandmark demo $(if $(DATA),--data "$(DATA)")
 
+wheel-check: $(ENVIRONMENT)  ## build wheels, install them into new environments, run the demo and a package on top
+	MMLANDMARK_TEST_WHEEL=1 $(RUN) -m pytest -q tests/test_wheel.py
+
 lint: $(ENVIRONMENT)  ## style, types and spelling
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -70,4 +73,4 @@ gpu-train: $(RUNTIME)  ## with a GPU: train FARNet on PACKED=folder for MINUTES=
 	PACKED_ROOT="$(PACKED)" $(RUN) -m mmlandmark test $(GPU_CONFIG) \
 	  --work-dir "$(or $(OUT),work_dirs/gpu)" --record "$(or $(OUT),work_dirs/gpu)/result.json"
 
-.PHONY: gpu-train help check-python check-runtime test demo lint cuda-compile-check cuda-validate
+.PHONY: wheel-check gpu-train help check-python check-runtime test demo lint cuda-compile-check cuda-validate

@@ -30,9 +30,9 @@ class BuildWithConfigs(build_py):
         super().run()
         if not self.editable_mode:
             target = Path(self.build_lib) / "mmlandmark" / "configs"
-            shutil.copytree(
-                ROOT / "configs", target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
-            )
+            # Recorded results and their pages are of the repository.
+            ignored = shutil.ignore_patterns("__pycache__", "results", "*.md", "*.png")
+            shutil.copytree(ROOT / "configs", target, dirs_exist_ok=True, ignore=ignored)
 
 
 def say(message: str) -> None:
