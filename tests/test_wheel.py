@@ -1,7 +1,7 @@
-"""What somebody gets who installs the package: wheels built from the source distribution, and a package on top.
+"""What a user gets who installs the package: wheels built from the source distribution, a package on top.
 
-The wheels are installed into environments of their own, which borrow torch and other dependencies from the one
-that runs the tests but not its mmlandmark. ``make wheel-check`` runs this file.
+The wheels are installed into environments of their own, which borrow torch and other dependencies from the
+environment that runs the tests, but not its mmlandmark. ``make wheel-check`` runs this file.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+import mmlandmark
 
 ROOT = Path(__file__).parents[1]
 DOWNSTREAM = ROOT / "tests" / "data" / "downstream"
@@ -43,6 +45,11 @@ def run(*command: object, cwd: Path, **variables: str) -> str:
     done = subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
     return done.stdout
+
+
+def is_plain(wheel: Path) -> bool:
+    """Return whether a wheel is the one that was built without a compiler."""
+    return wheel.parents[1].name.startswith("plain")
 
 
 def build_wheel(source: Path, folder: Path, **variables: str) -> Path:
@@ -85,7 +92,7 @@ def wheel(request, sdist, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def commands(wheel, tmp_path_factory) -> Path:
-    """Install the wheel, and the package built on it, into a new environment; return its folder of programs."""
+    """Install the wheel, and the package built on it, into a new environment; return its ``bin``."""
     folder = tmp_path_factory.mktemp("environment")
     shutil.copytree(DOWNSTREAM, folder / "project")
     downstream = build_wheel(folder / "project", folder / "wheels")
@@ -95,7 +102,8 @@ def commands(wheel, tmp_path_factory) -> Path:
         sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", wheel, downstream, cwd=folder
     )
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
-    # Read behind the environment's own packages; of the borrowed ones no .pth file is, so no editable install.
+    # Behind the environment's own packages. The .pth files of the other environment are not read, so its
+    # editable install of mmlandmark does not count.
     (Path(site) / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder / "venv" / "bin"
 
@@ -141,29 +149,18 @@ def test_wheel_holds_configs_schemas_and_commands(wheel):
     shipped += [p.relative_to(ROOT / "mmlandmark") for p in (ROOT / "mmlandmark").rglob("schemas/*.json")]
     assert {f"mmlandmark/{path.as_posix()}" for path in shipped} <= names
     assert "mmlandmark/py.typed" in names
-    assert not [name for name in names if name.split("/")[0] not in ("mmlandmark", metadata_folder(wheel))]
-    assert [name for name in names if name.endswith(".so")] == ([] if is_plain(wheel) else [native(names)])
+    libraries = [name for name in names if name.endswith(".so")]
+    assert [name.split(".")[0] for name in libraries] == ([] if is_plain(wheel) else ["mmlandmark/_C"])
+    assert {name.split("/")[0] for name in names} == {
+        "mmlandmark",
+        f"mmlandmark-{mmlandmark.__version__}.dist-info",
+    }
     assert "Provides-Extra: lite" in metadata
 
 
-def metadata_folder(wheel: Path) -> str:
-    name, version = wheel.name.split("-")[:2]
-    return f"{name}-{version}.dist-info"
-
-
-def is_plain(path: Path) -> bool:
-    """Whether a wheel is the one that was built without a compiler."""
-    return "plain" in path.parts[-3]
-
-
-def native(names: set[str]) -> str:
-    (found,) = (name for name in names if name.startswith("mmlandmark/_C."))
-    return found
-
-
 def test_demo_runs_in_an_empty_folder(commands, wheel, tmp_path):
-    said = run(commands / "mmlandmark", "--version", cwd=tmp_path)
-    assert said.startswith("mmlandmark ")
+    version = run(commands / "mmlandmark", "--version", cwd=tmp_path)
+    assert version == f"mmlandmark {mmlandmark.__version__}\n"
     code = "import mmlandmark; from mmlandmark.ops import backend; print(mmlandmark.__file__, backend())"
     where, _, backend = run(commands / "python", "-c", code, cwd=tmp_path).partition(" ")
     assert Path(where).is_relative_to(commands.parent)

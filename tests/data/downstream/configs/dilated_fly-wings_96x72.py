@@ -8,7 +8,7 @@ model = dict(
     backbone=dict(_delete_=True, type="DilatedStack", width=8),
     head=dict(
         num_landmarks=3,
-        codec=dict(_delete_=True, type="HeatmapCodec", sigma=2),
+        codec=dict(_delete_=True, type="CentroidCodec", sigma=2),
         loss=dict(_delete_=True, type="HuberHeatmapLoss", reduction="sum"),
     ),
 )
