@@ -181,6 +181,8 @@ def test_a_package_on_top_trains_and_tests(commands, wings, tmp_path):
     run(commands / "mmlandmark", "test", config, "--no-figures", cwd=elsewhere, **variables)
     work = elsewhere / "work_dirs" / config.stem
     assert (work / "epoch_1.pth").is_file()
+    (scalars,) = work.glob("*/vis_data/scalars.json")
+    assert '"wing_length"' in scalars.read_text()
     cases = json.loads((work / "test" / "predictions.json").read_text())["cases"]
     assert [case["sample_id"] for case in cases] == ["4.png", "5.png"]
     assert list(elsewhere.iterdir()) == [elsewhere / "work_dirs"]
