@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 
 import cv2
 import pytest
@@ -12,7 +11,6 @@ from mmengine.config import Config
 
 from mmlandmark import apis
 from mmlandmark.apis import check_trained_as, draw_test_figures, find_checkpoint, record_test
-from mmlandmark.apis.provenance import describe_tested
 from mmlandmark.engine import ConfigError
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.config_hash import config_hash
@@ -128,25 +126,6 @@ def test_a_result_goes_on_record(trained, tested, tmp_path):
     assert record["trained_on"]["images"] == 4
     assert record["trained_on"]["hash"] != record["split"]["hash"]
     assert not {"annotation", "images"} & set(record)  # phantoms are read from no file
-
-
-def test_a_record_names_annotation_and_images_by_content(lab, tmp_path_factory):
-    tmp_path = tmp_path_factory.mktemp("elsewhere")
-    config = Config.fromfile(lab.config)
-    checkpoint = tmp_path / "some.pth"
-    checkpoint.write_bytes(b"weights")
-    found = describe_tested(config, checkpoint)
-    assert found["weights"] == hashlib.sha256(b"weights").hexdigest()[:16]
-    assert found["annotation"]["files"] == 1
-    assert (found["images"]["files"], found["images"]["formats"]) == (1, {"PNG": 1})
-    moved = tmp_path / "moved, and renamed"
-    shutil.copytree(lab.folder, moved)
-    config.test_dataloader.dataset.data_root = str(moved)
-    assert describe_tested(config, checkpoint) == found
-    points = moved / "points.json"
-    points.write_text(points.read_text() + " ")
-    assert describe_tested(config, checkpoint)["annotation"] != found["annotation"]
-    assert describe_tested(config, checkpoint)["images"] == found["images"]
 
 
 def test_a_record_stands_beside_its_config(trained, tested):

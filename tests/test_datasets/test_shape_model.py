@@ -9,7 +9,7 @@ import pytest
 
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.checks import check_dataset
-from mmlandmark.datasets.shape_model import ShapeModel, Tails, find_typical, mirror_image, normalised
+from mmlandmark.datasets.shape_model import ShapeModel, Tails, align, find_typical, mirror_image, normalised
 
 
 def test_a_landmark_is_judged_by_the_others():
@@ -78,3 +78,18 @@ def test_faults_in_three_dimensions(tmp_path):
     assert {("landmark outlier", "4", 5), ("swapped landmarks", "11", 2, 7)} <= found
     assert {("mirrored shape", "20"), ("placeholder", "30", 3)} <= found
     assert {sample for _, sample, *_ in found} == {"4", "11", "20", "30"}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_alignment_undoes_a_similarity_but_no_mirroring(dims):
+    rng = np.random.default_rng(dims)
+    target = rng.normal(size=(9, dims))
+    turn = np.linalg.qr(rng.normal(size=(dims, dims)))[0]
+    turn[:, 0] *= np.sign(np.linalg.det(turn))
+    moved = 3.0 * target @ turn + rng.normal(size=dims)
+    moved[2] = np.nan
+    back = align(moved[None], target).shapes[0]
+    assert np.isnan(back[2]).all()
+    np.testing.assert_allclose(np.delete(back, 2, 0), np.delete(target, 2, 0), atol=1e-9)
+    mirrored = target * ([-1] + [1] * (dims - 1))
+    assert np.abs(align(mirrored[None], target).shapes[0] - target).max() > 0.1

@@ -1,0 +1,30 @@
+"""Tiny runs for tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmlandmark.apis import train_config
+from mmlandmark.registry import DATASETS
+from mmlandmark.testing.tiny import KINDS, phantom_dataloader, tiny_config
+
+
+def test_a_tiny_run_trains_and_validates(tmp_path):
+    train_config(tiny_config(tmp_path, max_epochs=1))
+    assert (tmp_path / "epoch_1.pth").is_file()
+
+
+def test_overrides_are_merged(tmp_path):
+    config = tiny_config(tmp_path, max_epochs=3, **{"model.backbone.widths": (4, 8)}, log_level="ERROR")
+    assert config.model.backbone.widths == (4, 8)
+    assert config.model.backbone.type == "UNet"
+    assert (config.log_level, config.train_cfg.max_epochs) == ("ERROR", 3)
+
+
+@pytest.mark.parametrize("num_landmarks", KINDS)
+def test_phantoms_to_train_on_are_other_patients(num_landmarks):
+    loaders = [phantom_dataloader(num_landmarks, train=train) for train in (True, False)]
+    train, test = (DATASETS.build(loader["dataset"]) for loader in loaders)
+    assert train[0]["data_samples"].gt_landmarks.shape == (num_landmarks, 2)
+    ids = [{data.get_data_info(i)["sample_id"] for i in range(len(data))} for data in (train, test)]
+    assert not ids[0] & ids[1]
