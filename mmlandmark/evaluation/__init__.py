@@ -1,4 +1,4 @@
-"""How good predictions are: pure functions, the metrics of MMEngine's loops on top, reports and records."""
+"""Evaluation of predictions: pure functions, metrics for MMEngine's loops, reports, records and tables."""
 
 from mmlandmark.evaluation.comparison import PairedTest, paired_test
 from mmlandmark.evaluation.fold_report import FoldReport

@@ -1,4 +1,4 @@
-"""Whether one method is better than another on the same images, or whether that may be chance."""
+"""Paired tests: is one method better than another on the same images, or may that be chance?"""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class PairedTest:
-    """What two paired tests say about the differences of images.
+    """Results of two paired tests of the differences between images.
 
     Attributes:
         images: Number of pairs.
-        difference: Mean of first minus second; negative where the first one errs less.
-        interval: 95 % of the mean difference, from Student's t distribution.
-        t_p: Two-sided p of the paired t-test, which asks about the mean.
-        wilcoxon_p: Two-sided p of Wilcoxon's signed-rank test, which asks about the middle and minds few
-            images that fail badly less.
+        difference: Mean of first minus second; negative where the first method has smaller errors.
+        interval: 95 % confidence interval of the mean difference, from Student's t distribution.
+        t_p: Two-sided p of the paired t-test, a test of the mean.
+        wilcoxon_p: Two-sided p of Wilcoxon's signed-rank test, which is less sensitive to a few bad failures.
     """
 
     images: int
@@ -31,18 +30,18 @@ class PairedTest:
 def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
     """Compare the errors of two methods image by image.
 
-    Points of one image go together, so that an image is one observation: the mean of its errors. Where there
-    are several training runs of a method, an image's mean over the runs is what to give.
+    Errors within an image are correlated, so an image is one observation: the mean of its errors. With
+    several training runs of a method, give the mean over the runs of every image.
 
     Args:
-        first: (N,) mean errors of the images; NaN where nothing was predicted drops the pair.
-        second: (N,) of the other method, the same images in the same order.
+        first: (N,) mean errors of the images; pairs with NaN (nothing predicted) are dropped.
+        second: (N,) mean errors of the other method, for the same images in the same order.
 
     Returns:
-        The p values are 1 where no image differs.
+        The results; both p values are 1 if no image differs.
 
     Raises:
-        ValueError: The shapes differ, or fewer than two pairs are left.
+        ValueError: The shapes differ, or fewer than two pairs remain.
 
     Example:
         >>> test = paired_test(np.array([1.0, 1.2, 0.9, 1.1]), np.array([1.2, 1.3, 1.2, 1.25]))
@@ -61,12 +60,12 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
     mean = float(change.mean())
     if not change.any():
         return PairedTest(len(change), 0.0, (0.0, 0.0), 1.0, 1.0)
-    found = stats.ttest_1samp(change, 0.0)
-    low, high = found.confidence_interval(0.95)
+    t_test = stats.ttest_1samp(change, 0.0)
+    low, high = t_test.confidence_interval(0.95)
     return PairedTest(
         len(change),
         mean,
         (float(low), float(high)),
-        float(found.pvalue),
+        float(t_test.pvalue),
         float(stats.wilcoxon(change).pvalue),
     )

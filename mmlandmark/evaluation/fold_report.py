@@ -1,4 +1,4 @@
-"""What a cross-validation reports: every fold, their spread, and all cases together."""
+"""Report of a cross-validation: every fold, their spread, and all cases together."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class FoldReport:
 
     Attributes:
         folds: Name of a fold -> its metrics.
-        images: Name of a fold -> how many images it tested.
+        images: Name of a fold -> number of its test images.
         pooled: The metrics over the cases of all folds.
-        sources: Prefix of a LandmarkMetric -> its unit and where lengths come from, in words.
+        sources: Prefix of a LandmarkMetric -> its unit and the source of its lengths, in words.
     """
 
     folds: dict[str, dict[str, float]]
@@ -31,13 +31,13 @@ class FoldReport:
     sources: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON types."""
+        """Return all fields as plain JSON types."""
         return without_nan(
             dict(folds=self.folds, images=self.images, pooled=self.pooled, sources=self.sources)
         )
 
     def to_markdown(self) -> str:
-        """Return one table per prefix of the metrics, as tests of several references have them."""
+        """Return one table per prefix of the metrics, such as those of several reference lengths."""
         keys = headline_metrics({*self.pooled, *(key for values in self.folds.values() for key in values)})
         prefixes = dict.fromkeys(key.rpartition("/")[0] for key in keys)
         tables = [self._table([key for key in keys if key.rpartition("/")[0] == p], p) for p in prefixes]
@@ -48,7 +48,7 @@ class FoldReport:
         return "\n\n".join([*tables, note]) + "\n"
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``cross_validation.json`` and ``.md`` to a folder, each whole or not at all."""
+        """Write ``cross_validation.json`` and ``.md`` to a folder, each atomically."""
         paths = [Path(folder) / f"cross_validation.{kind}" for kind in ("json", "md")]
         for path, text in zip(paths, (dump_json(self.to_dict()), self.to_markdown()), strict=True):
             atomic_write_text(path, text)
@@ -72,7 +72,7 @@ class FoldReport:
 
 
 def _cells(keys: Sequence[str], misses: Iterable[str], values: Sequence[dict[str, float]]) -> list[str]:
-    """Return what stands under every metric, of one fold or as mean and deviation of several."""
+    """Return the cells of all metrics, of one fold or as mean and standard deviation of several."""
     cells: list[str] = []
     for key in (*keys, *misses):
         missed = len(cells) >= len(keys)

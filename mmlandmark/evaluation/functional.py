@@ -1,7 +1,7 @@
-"""Errors of landmarks and what is counted from them: pure NumPy, in two and three dimensions.
+"""Errors of landmarks and statistics of them: pure NumPy, in two and three dimensions.
 
-A missing point is NaN, and so is its error; means and quantiles look at the errors that exist. No function
-knows the size of a pixel: millimetres come from ``scale`` alone.
+A missing point is NaN, and so is its error; means and quantiles ignore NaN. No function knows the size of a
+pixel: millimetres come from ``scale`` alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def radial_errors(pred: np.ndarray, gt: np.ndarray, scale: np.ndarray | float | 
     Args:
         pred: (N, K, D) pixels, (x, y[, z]), NaN where nothing is predicted.
         gt: (N, K, D) pixels, NaN where nothing is annotated.
-        scale: (N, D) or (N,) length per pixel of every image, one number for all, or None to stay in pixels.
+        scale: (N, D) or (N,) length per pixel of every image, one number for all, or None for pixels.
 
     Returns:
         (N, K) in the unit of ``scale``; NaN where either point is missing.
@@ -32,7 +32,7 @@ def radial_errors(pred: np.ndarray, gt: np.ndarray, scale: np.ndarray | float | 
     """
     pred, gt = _pair(pred, gt)
     difference = pred - gt
-    difference[~np.isfinite(difference)] = np.nan  # An infinite point is no point.
+    difference[~np.isfinite(difference)] = np.nan  # Infinite coordinates count as missing.
     if scale is not None:
         difference = difference * _per_image(scale, len(gt), gt.shape[2])[:, None]
     return np.linalg.norm(difference, axis=2)
@@ -41,22 +41,22 @@ def radial_errors(pred: np.ndarray, gt: np.ndarray, scale: np.ndarray | float | 
 def reference_scale(
     gt: np.ndarray, pair: Sequence[int], length: float = 1.0, spacing: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return the scale of every image in which the distance of two annotated landmarks is ``length``.
+    """Return the scale of every image that makes the distance of two annotated landmarks ``length``.
 
-    The wrist of the Digital Hand Atlas is such a pair: it is taken to be 50 mm wide. With ``length`` 1 the
-    errors come out as fractions of the reference.
+    The wrist in the Digital Hand Atlas is such a pair: it is assumed to be 50 mm wide. With ``length`` 1,
+    errors are fractions of the reference.
 
     Args:
         gt: (N, K, D) annotated landmarks in pixels.
         pair: Indices of the two landmarks, from 0.
         length: The known length, for instance in mm.
-        spacing: (N, D) or (N,) relative length of a pixel along every axis, where pixels are not square.
+        spacing: (N, D) or (N,) relative length of a pixel along every axis, for pixels that are not square.
 
     Returns:
-        (N, D) length per pixel; NaN where one of the two points is missing or both coincide.
+        (N, D) length per pixel; NaN where a point of the pair is missing or both coincide.
 
     Raises:
-        ValueError: The pair does not name two landmarks, or the length is not positive.
+        ValueError: The pair is not two different landmarks, or the length is not positive.
 
     Example:
         >>> reference_scale(np.array([[[0.0, 0.0], [400.0, 0.0]]]), (0, 1), length=50.0).tolist()
@@ -76,14 +76,14 @@ def reference_scale(
 
 
 def summarize(errors: np.ndarray, axis: int | None = None) -> dict[str, np.ndarray | float]:
-    """Return mean, standard deviation, median, 95th percentile and count of the errors that exist.
+    """Return mean, standard deviation, median, 95th percentile and count of all errors that are not NaN.
 
     Args:
         errors: (N, K) errors, NaN where there is none.
         axis: None pools all points; 0 gives one number per landmark, 1 one per image.
 
     Returns:
-        ``mre``, ``sd`` (population), ``median``, ``p95`` and ``count``; NaN where there is nothing to count.
+        ``mre``, ``sd`` (population), ``median``, ``p95`` and ``count``; NaN where there are no errors.
 
     Example:
         >>> summary = summarize(np.array([[1.0, np.nan], [2.0, 3.0]]))
@@ -123,13 +123,13 @@ def success_rate(
     Args:
         errors: (N, K) errors, NaN where there is none.
         radius: Radius in the unit of the errors.
-        strict: Count errors below the radius only; the default counts those on it too.
+        strict: Count only errors below the radius; the default also counts those equal to it.
         valid: (N, K) bool, the points to count. A valid point whose error is NaN (nothing predicted) is a
-            failure. The default counts the errors that exist.
+            failure. The default counts all errors that are not NaN.
         axis: None pools all points; 0 gives one number per landmark.
 
     Returns:
-        Percentage, NaN where there is nothing to count.
+        Percentage; NaN where there are no points.
 
     Example:
         >>> errors = np.array([[1.0, 2.0, np.nan, 5.0, 9.0]])
@@ -152,7 +152,7 @@ def outlier_rate(
     valid: np.ndarray | None = None,
     axis: int | None = None,
 ) -> np.ndarray | float:
-    """Return the percentage of points that are no success at a radius; arguments as :func:`success_rate`."""
+    """Return the percentage of points beyond a radius; arguments as in :func:`success_rate`."""
     return 100.0 - success_rate(errors, radius, strict, valid, axis)
 
 
@@ -171,13 +171,13 @@ def cumulative_curve(
 def mean_interval(
     errors: np.ndarray, level: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return a bootstrap interval of the mean error; images are drawn, since points of one image go together.
+    """Return a bootstrap interval of the mean error; images are resampled, since their points are correlated.
 
     Args:
         errors: (N, K) errors, NaN where there is none.
         level: Coverage between 0 and 1.
-        draws: Number of resampled sets of images.
-        seed: Seed of the draws.
+        draws: Number of resamplings.
+        seed: Seed of the resamplings.
     """
     errors = np.asarray(errors, dtype=np.float64)
     count = np.isfinite(errors).sum(axis=1)
@@ -218,7 +218,7 @@ def pearson_rho(pred: np.ndarray, gt: np.ndarray, size: np.ndarray | None = None
         size: (N, D) extent of every image in pixels, to correlate fractions of the image, or None.
 
     Returns:
-        A number in [-1, 1]; NaN for less than two coordinates or constant ones.
+        A number in [-1, 1]; NaN for fewer than two or for constant coordinates.
 
     Example:
         >>> gt = np.array([[[1.0, 2.0], [3.0, 4.0]]])
@@ -246,7 +246,7 @@ def _pair(pred: np.ndarray, gt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _per_image(values: np.ndarray | float, images: int, dims: int) -> np.ndarray:
-    """Return positive ``values`` of shape (), (N,) or (N, D) as (N, D); NaN means unknown and stays."""
+    """Return positive ``values`` of shape (), (N,) or (N, D) as (N, D); NaN (unknown) is kept."""
     array = np.asarray(values, dtype=np.float64)
     if array.shape not in ((), (images,), (images, dims)):
         raise ValueError(
@@ -262,7 +262,7 @@ def _per_image(values: np.ndarray | float, images: int, dims: int) -> np.ndarray
 
 
 def _quantile(errors: np.ndarray, percent: float, axis: int | None) -> np.ndarray | float:
-    """Return a NaN-aware percentile without the warning that NumPy gives on a row without any number."""
+    """Return a percentile that ignores NaN, without NumPy's warning about rows that are all NaN."""
     if axis is None:
         present = errors[np.isfinite(errors)]
         return float(np.percentile(present, percent)) if present.size else float("nan")

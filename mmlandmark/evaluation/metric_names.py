@@ -1,4 +1,4 @@
-"""How the flat keys of metrics are ordered and written in tables."""
+"""Order, titles and number format of metrics in tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DIGITS = {"mre": 3, "coordinate_mse": 5, "pearson_rho": 4}
 
 
 def headline_metrics(keys: Iterable[str]) -> list[str]:
-    """Return the keys worth a column: MRE, SDR by unit and growing radius, then the spine's numbers."""
+    """Return the keys that get a column: MRE, SDR by unit and radius, then the metrics of coordinates."""
     present = set(keys)
     heads = sorted(key for key in present if _name(key) == "mre")
     rates = sorted((k for k in present if _rate(k)), key=lambda k: (_rate(k) or (), k))
@@ -20,7 +20,7 @@ def headline_metrics(keys: Iterable[str]) -> list[str]:
 
 
 def metric_title(key: str, keys: Sequence[str] = ()) -> str:
-    """Return a key as the head of a column; MRE says its unit where the success rates beside it agree on one.
+    """Return the title of a metric's column; MRE has a unit if all success rates of the table have the same.
 
     Args:
         key: One of :func:`headline_metrics`.
@@ -34,12 +34,12 @@ def metric_title(key: str, keys: Sequence[str] = ()) -> str:
     prefix = key.rsplit("/", 1)[0] + " " if "/" in key else ""
     if rate:
         return f"{prefix}SDR {rate[1]:g} {rate[0]}"
-    units = {found[0] for found in map(_rate, keys) if found} if _name(key) == "mre" else set()
+    units = {rate[0] for rate in map(_rate, keys) if rate} if _name(key) == "mre" else set()
     return prefix + _TITLES[_name(key)] + (f" ({units.pop()})" if len(units) == 1 else "")
 
 
 def format_metric(key: str, *values: float) -> str:
-    """Return a value, or mean ± standard deviation of several, with the digits that fit the metric.
+    """Return a value, or mean ± standard deviation of several, with the metric's number of digits.
 
     Example:
         >>> format_metric("mre", 1.0), format_metric("sdr_2mm", 80.0, 82.0)
@@ -55,6 +55,6 @@ def _name(key: str) -> str:
 
 
 def _rate(key: str) -> tuple[str, float] | None:
-    """Return unit and radius of a success rate's key, or None."""
-    found = _SDR.fullmatch(key)
-    return (found[2], float(found[1])) if found else None
+    """Return unit and radius of a success rate's key; None for other keys."""
+    match = _SDR.fullmatch(key)
+    return (match[2], float(match[1])) if match else None

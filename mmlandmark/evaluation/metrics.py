@@ -1,4 +1,4 @@
-"""What a validation or test loop reports, on top of the pure functions."""
+"""Metrics of validation and test loops, on top of the pure functions."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from mmlandmark.utils.files import atomic_write_json
 
 
 class CaseMetric(BaseMetric):
-    """Collects one case per image, each once, in an order that does not depend on the number of processes.
+    """Base of metrics that collect every case once, in an order independent of the number of processes.
 
-    A distributed sampler repeats images so that every process gets as many as the others, and the processes'
-    results interleave. Cases are therefore told apart by ``sample_id`` and sorted by it, so that one process
-    and many report the same numbers.
+    A distributed sampler repeats images so that all processes get the same number, and the results of the
+    processes interleave. Cases are therefore identified and sorted by ``sample_id``, so one process and many
+    report the same numbers.
 
     Args:
-        prefix: Put before every key as ``prefix/``, to tell several metrics of one kind apart.
-        collect_device: ``cpu`` or ``gpu``, where results of several processes meet.
-        collect_dir: Shared folder in which they meet, for ``cpu``.
+        prefix: Put before every key as ``prefix/``, to distinguish several metrics of one kind.
+        collect_device: ``cpu`` or ``gpu``, where the results of several processes are gathered.
+        collect_dir: Shared folder for gathering them on ``cpu``.
     """
 
     default_prefix = ""
@@ -40,11 +40,12 @@ class CaseMetric(BaseMetric):
         self.cases: list[dict[str, Any]] = []
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what the numbers need from one batch of samples with predictions.
+        """Keep the parts of a batch that the metrics need.
 
         Args:
             data_batch: Not used.
-            data_samples: Samples as dicts, see :class:`mmlandmark.structures.LandmarkDataSample`.
+            data_samples: Samples with predictions as dicts, see
+                :class:`mmlandmark.structures.LandmarkDataSample`.
 
         Raises:
             ValueError: A sample lacks a field, or its shapes disagree; the message names the sample.
@@ -52,17 +53,17 @@ class CaseMetric(BaseMetric):
         self.results.extend(self._case(sample) for sample in data_samples)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Gather the cases of all processes and return the numbers, the same ones in every process."""
-        # One packet per process: the base class interleaves the cases of all processes and cuts the list
-        # after `size` entries, which loses a case wherever a repeated one does not stand at the end.
+        """Gather the cases of all processes and return the metrics, the same in every process."""
+        # One packet per process: the base class interleaves the cases of all processes and truncates the list
+        # to `size` entries, which would lose a case wherever a repeated one is not at the end.
         self.results: list[Any] = [self.results]
         return super().evaluate(get_world_size())
 
     def compute_metrics(self, results: list[list[dict]]) -> dict[str, float]:
-        """Return the numbers of all cases; :attr:`cases` keeps what they were counted from.
+        """Return the metrics of all cases, which are kept in :attr:`cases`.
 
         Raises:
-            ValueError: There is no case, or two different ones bear the same ``sample_id``.
+            ValueError: There are no cases, or two different cases have the same ``sample_id``.
         """
         unique: dict[str, dict] = {}
         for case in (case for packet in results for case in packet):
@@ -71,23 +72,24 @@ class CaseMetric(BaseMetric):
                 known["gt"], case["gt"], equal_nan=True
             ):
                 raise ValueError(
-                    f"sample_id {case['sample_id']!r} came twice, annotated differently: ids must be unique"
+                    f"sample_id {case['sample_id']!r} occurs twice with different annotations: "
+                    "ids must be unique"
                 )
         if not unique:
-            raise ValueError(f"{type(self).__name__}: nothing to evaluate, the data loader gave no sample")
+            raise ValueError(f"{type(self).__name__}: nothing to evaluate, the data loader has no samples")
         self.cases = [unique[key] for key in sorted(unique)]
         return self.measure(self.cases)
 
     @abstractmethod
     def measure(self, cases: list[dict[str, Any]]) -> dict[str, float]:
-        """Return the numbers of the cases given, each a dict as :meth:`_case` makes it."""
+        """Return the metrics of cases, each a dict as returned by :meth:`_case`."""
 
     def _case(self, sample: dict) -> dict[str, Any]:
         name = str(sample.get("sample_id", "a sample without sample_id"))
         for key, cure in (
             ("sample_id", "the dataset must name every case"),
-            ("gt_landmarks", "an evaluation needs annotated cases"),
-            ("pred_landmarks", "the model's predict mode must fill it"),
+            ("gt_landmarks", "evaluation needs annotated cases"),
+            ("pred_landmarks", "the model must set it in predict mode"),
         ):
             if sample.get(key) is None:
                 raise ValueError(f"{name}: no {key}, {cure}")
@@ -117,26 +119,26 @@ class LandmarkMetric(CaseMetric):
     Keys: ``mre``, ``mre_sd``, ``mre_median``, ``mre_p95`` over all points, ``mre_image`` (mean of the means
     of the images), ``sdr_<radius><unit>`` and ``outliers_<radius><unit>`` in percent, ``num_images``,
     ``num_annotated``, ``num_missing_gt`` and ``num_missing_pred``. A point that is annotated but not
-    predicted is no success; it has no error, so look at ``num_missing_pred`` beside ``mre``.
+    predicted is a failure in every success rate, but has no error: read ``mre`` with ``num_missing_pred``.
 
     Args:
         unit: ``mm`` (needs spacing or a reference), ``px``, or ``normalized`` (fractions of the reference).
         radii: Radii of the success rates in ``unit``.
-        strict: Errors on the radius are no success; the default counts them as one.
-        reference: A length known from the annotation itself: ``dict(pair=(i, j), mm=50.0)`` with indices from
-            0, or ``"schema"`` to take the schema's ``reference_length``. It goes before spacing, which then
-            only says how far pixels are from square. ``mm`` is not needed for ``normalized``.
-        per_landmark: Report ``mre_<name>`` of every landmark too.
+        strict: Count only errors below the radius as success; the default also counts those equal to it.
+        reference: A known distance of two annotated landmarks: ``dict(pair=(i, j), mm=50.0)`` with indices
+            from 0, or ``"schema"`` for the schema's ``reference_length``. It takes precedence over spacing,
+            which then only gives the aspect ratio of the pixels. ``normalized`` needs no ``mm``.
+        per_landmark: Also report ``mre_<name>`` of every landmark.
         show: Print the whole table to the log.
-        out_file: Where to write the table: a path, or several, that end in .json, .csv or .md.
-        predictions_file: JSON to keep the points and errors of every case in, for later tools.
+        out_file: One or several paths for the table, which end in .json, .csv or .md.
+        predictions_file: JSON file for points and errors of every case, for later tools.
         tested: What is tested, in words or as a path, for the report and the predictions.
         prefix: Put before every key as ``prefix/``.
         collect_device: See :class:`CaseMetric`.
         collect_dir: See :class:`CaseMetric`.
 
     Raises:
-        ValueError: An argument is wrong; or, while it runs, a case has no spacing and no reference.
+        ValueError: An argument is wrong; or, during evaluation, a case has neither spacing nor reference.
     """
 
     def __init__(
@@ -174,7 +176,7 @@ class LandmarkMetric(CaseMetric):
         self.report: LandmarkReport | None = None
 
     def measure(self, cases: list[dict[str, Any]]) -> dict[str, float]:
-        """Return the flat numbers, fill :attr:`report`, and write the files asked for."""
+        """Return the metrics, set :attr:`report`, and write the requested files."""
         gt, pred = _stack(cases, "gt"), _stack(cases, "pred")
         names = self._names(gt.shape[1])
         scale, source = self._scale(cases, gt)
@@ -200,13 +202,13 @@ class LandmarkMetric(CaseMetric):
         return values
 
     def check_scale(self, cases: list[dict[str, Any]]) -> None:
-        """Find out whether errors can be had in the unit, before there is anything to measure.
+        """Check before training whether errors can be measured in ``unit``.
 
         Args:
             cases: Each with ``sample_id``, ``gt`` (K, D) in pixels, NaN where missing, and ``spacing``.
 
         Raises:
-            ValueError: A case has neither spacing nor reference length; it is named.
+            ValueError: A case has neither spacing nor reference length; the message names it.
         """
         for case in cases:
             self._check_spacing(case)
@@ -234,7 +236,7 @@ class LandmarkMetric(CaseMetric):
         return list(names)
 
     def _scale(self, cases: list[dict[str, Any]], gt: np.ndarray) -> tuple[np.ndarray | None, str]:
-        """Return the (N, D) scale of the errors, and where it comes from in words."""
+        """Return the (N, D) scale of the errors, and its source in words."""
         if self.unit == "px":
             return None, "pixels of the original images"
         spacing = None
@@ -258,13 +260,13 @@ class LandmarkMetric(CaseMetric):
     def _resolved_reference(self) -> dict[str, Any]:
         if isinstance(self.reference, dict):
             return self.reference
-        found = (self.dataset_meta or {}).get("reference_length")
-        if not found:
+        reference = (self.dataset_meta or {}).get("reference_length")
+        if not reference:
             name = (self.dataset_meta or {}).get("schema")
             raise ValueError(
                 f"LandmarkMetric: reference='schema', but schema {name!r} has no reference_length"
             )
-        return found
+        return reference
 
     def _write(self, report: LandmarkReport, cases: list[dict[str, Any]]) -> None:
         for path in self.out_files:
@@ -283,14 +285,14 @@ class LandmarkMetric(CaseMetric):
 
 @METRICS.register_module()
 class CoordinateMetric(CaseMetric):
-    """Errors of coordinates as the spine literature gives them: no millimetres needed.
+    """Errors of coordinates as in the spine literature, without millimetres.
 
-    Keys: ``coordinate_mse``, the mean squared error of coordinates given as fractions of the image's sides,
-    and ``pearson_rho``, the correlation of all predicted with all annotated fractions.
+    Keys: ``coordinate_mse``, the mean squared error of coordinates as fractions of the image's sides, and
+    ``pearson_rho``, the correlation of all predicted with all annotated fractions.
     """
 
     def measure(self, cases: list[dict[str, Any]]) -> dict[str, float]:
-        """Return both numbers."""
+        """Return both metrics."""
         gt, pred = _stack(cases, "gt"), _stack(cases, "pred")
         size = np.array([case["ori_shape"][::-1] for case in cases], dtype=np.float64)
         return dict(coordinate_mse=coordinate_mse(pred, gt, size), pearson_rho=pearson_rho(pred, gt, size))

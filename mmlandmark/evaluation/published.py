@@ -1,4 +1,4 @@
-"""What a publication says: numbers beside ours, and its tables as it prints them, from ``paper.json``."""
+"""Numbers and tables of a publication, from ``paper.json``."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from mmlandmark.utils.files import read_json
 from mmlandmark.utils.table_text import markdown_table, markdown_text
 
-_ABOUT = ("publication", "tables")  # keys of paper.json that name no config and no sweep
+_ABOUT = ("publication", "tables")  # all other keys of paper.json are configs and sweeps
 
 
 @dataclass(frozen=True)
 class Slip:
-    """Cells that other words or numbers of a publication contradict.
+    """Cells that the publication contradicts elsewhere.
 
     Attributes:
         row: Name of their row.
         columns: Their columns.
-        note: What speaks against them, or what they should be.
+        note: The contradiction, or the likely value.
     """
 
     row: str
@@ -29,15 +29,15 @@ class Slip:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table of a publication, every cell as it is printed there.
+    """A table of a publication, with every cell as printed.
 
     Attributes:
-        name: As ``"Table 2"``.
-        caption: Its caption.
-        columns: Headings; where a heading spans several columns, each of them begins with it.
-        rows: Name of a row -> all its cells, labels included. A row is named by its labels, joined by " / ";
-            a label that spans several rows stands in each.
-        slips: Cells not to be believed.
+        name: For instance ``"Table 2"``.
+        caption: The printed caption.
+        columns: Headings; a heading that spans several columns is repeated at the beginning of each.
+        rows: Name of a row -> all its cells, labels included. The name is the labels joined by " / "; a label
+            that spans several rows is repeated in each.
+        slips: Cells that are probably wrong.
     """
 
     name: str
@@ -47,10 +47,10 @@ class PublishedTable:
     slips: tuple[Slip, ...] = ()
 
     def cell(self, row: str, column: str) -> str:
-        """Return a cell as it is printed.
+        """Return a cell as printed.
 
         Raises:
-            KeyError: There is no such row or column.
+            KeyError: The row or column does not exist.
         """
         if row not in self.rows or column not in self.columns:
             known = list(self.rows) if row not in self.rows else list(self.columns)
@@ -58,7 +58,7 @@ class PublishedTable:
         return self.rows[row][self.columns.index(column)]
 
     def markdown(self) -> str:
-        """Return the table with its caption, slips numbered and explained below it."""
+        """Return the table with its caption; slips are numbered and explained below it."""
         notes: dict[tuple[str, str], list[int]] = {}
         for number, slip in enumerate(self.slips, 1):
             for column in slip.columns:
@@ -77,15 +77,15 @@ class PublishedTable:
 
 
 def read_published(path: str | Path) -> tuple[dict[str, Any], dict[str, PublishedTable]]:
-    """Return what a ``paper.json`` says.
+    """Read a ``paper.json``.
 
     Returns:
         Name of a config -> metric -> number (for a sweep, name of the sweep -> arm -> metric -> number), and
-        the publication's tables by name. Both are empty where the file does not exist.
+        the publication's tables by name. Both are empty if the file does not exist.
 
     Raises:
-        ValueError: A table lacks a key, a row is not as long as the columns, two rows or columns share a
-            name, or a slip is of no cell.
+        ValueError: A table lacks a key, a row has too few or too many cells, two rows or columns share a
+            name, or a slip names no cell.
     """
     if not Path(path).is_file():
         return {}, {}
@@ -97,7 +97,7 @@ def read_published(path: str | Path) -> tuple[dict[str, Any], dict[str, Publishe
 
 
 def published_page(path: str | Path) -> str:
-    """Return a page of all tables of a ``paper.json``.
+    """Return a Markdown page with all tables of a ``paper.json``.
 
     Raises:
         ValueError: See :func:`read_published`; or the file does not name the publication.
@@ -105,7 +105,7 @@ def published_page(path: str | Path) -> str:
     _, tables = read_published(path)
     publication = read_json(path).get("publication")
     if not publication:
-        raise ValueError(f"{path}: 'publication' must say whose tables these are")
+        raise ValueError(f"{path}: 'publication' must name the source of these tables")
     head = [
         "# Tables of the publication",
         str(publication),
@@ -130,14 +130,12 @@ def _table(name: str, table: dict[str, Any], where: str) -> PublishedTable:
             raise ValueError(f"{where}: row {label!r} has {len(cells)} cells, expected {len(columns)}")
         if label in rows:
             raise ValueError(
-                f"{where}: two rows are named {label!r}; say with 'labels' how many cells name one"
+                f"{where}: two rows are named {label!r}; set 'labels' to the number of cells that name a row"
             )
         rows[label] = tuple(cells)
     slips = tuple(Slip(s["row"], tuple(s["columns"]), s["note"]) for s in table.get("slips", ()))
     for slip in slips:
         lost = [column for column in slip.columns if column not in columns]
         if slip.row not in rows or lost:
-            raise ValueError(
-                f"{where}: a slip is of row {slip.row!r} and columns {lost}, which it does not have"
-            )
+            raise ValueError(f"{where}: a slip names row {slip.row!r} and columns {lost}, which do not exist")
     return PublishedTable(name, table["caption"], columns, rows, slips)

@@ -1,4 +1,4 @@
-"""A result on disk, with all that is needed to know where it came from and to get it again."""
+"""Recorded results: metrics on disk, with everything needed to trace and to repeat the run."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def record_results(
     config_name: str | None = None,
     **extra: Any,
 ) -> dict[str, Any]:
-    """Write the numbers of one run as JSON, whole or not at all, and return what was written.
+    """Write the metrics of one run atomically as JSON, and return the record.
 
     Args:
-        path: File to write, by custom ``configs/<method>/results/<config>_seed<seed>.json``.
-        metrics: Values by name, as the evaluator returned them.
+        path: File to write, by convention ``configs/<method>/results/<config>_seed<seed>.json``.
+        metrics: Values by name, as returned by the evaluator.
         cfg: The resolved config, an MMEngine ``Config`` or a dict.
-        seed: Seed of the training run, or None if it is not known.
-        sample_ids: Cases that were tested.
-        landmarks: (N, K, D) their annotation, in the order of ``sample_ids``.
+        seed: Seed of the training run, or None if unknown.
+        sample_ids: Tested cases.
+        landmarks: (N, K, D) annotation of the tested cases, in the order of ``sample_ids``.
         config_name: Name of the config; the default is the stem of its file.
-        extra: Further entries in plain types.
+        extra: Further entries, of plain types.
 
     Raises:
         ValueError: There are no metrics, or the config has no name.
@@ -74,13 +74,15 @@ def record_results(
 
 
 def read_records(files: Iterable[str | Path], by_file: bool = False) -> dict[str, list[dict[str, Any]]]:
-    """Return records by config, seeds in order, each with its ``path``.
+    """Return records by config, sorted by seed, each with its ``path``.
 
-    With ``by_file`` they go by the name of their file, without the seed.
+    Args:
+        files: JSON files of records.
+        by_file: Group by the name of the file without the seed, instead of by config.
 
     Raises:
-        ValueError: A file lacks a key, two files hold one seed of one config, or the runs under one name
-            come from different configs or test sets, so that their mean means nothing.
+        ValueError: A file lacks a key, two files hold the same seed of a config, or the runs of one group
+            come from different configs or test sets, so their mean is meaningless.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(map(Path, files)):
@@ -101,7 +103,7 @@ def read_records(files: Iterable[str | Path], by_file: bool = False) -> dict[str
             ):
                 if one != two:
                     raise ValueError(
-                        f"{path} and {other['path']}: both say {name}, but the {what} differs "
+                        f"{path} and {other['path']}: both are runs of {name}, but the {what} differs "
                         f"({two} and {one}); record the older one again"
                     )
         group.append({**record, "path": path})
@@ -114,39 +116,39 @@ def read_records(files: Iterable[str | Path], by_file: bool = False) -> dict[str
 def read_superseded(folder: str | Path) -> list[dict[str, Any]]:
     """Return the records of ``folder/superseded``, each with its ``path``.
 
-    A result stays on record whichever way it went: one that another takes the place of is kept there and says
-    in ``superseded_by`` which ``record`` of ``folder`` that is, and ``why``.
+    Every result stays on record. A replaced one is kept there, with ``superseded_by``: the ``record`` in
+    ``folder`` that replaces it, and ``why``.
 
     Raises:
-        ValueError: A record does not say by what it is superseded, or by a record that is not there.
+        ValueError: A record has no ``superseded_by``, or the record that it names does not exist.
     """
-    found = []
+    records = []
     for path in sorted(Path(folder, "superseded").glob("*.json")):
         record = read_json(path)
         by = record.get("superseded_by")
         if not isinstance(by, dict) or not by.get("record") or not by.get("why"):
             raise ValueError(
-                f"{path}: a superseded result says superseded_by: {{'record': FILE, 'why': REASON}}"
+                f"{path}: a superseded result needs superseded_by: {{'record': FILE, 'why': REASON}}"
             )
         if not Path(folder, by["record"]).is_file():
             raise ValueError(f"{path}: superseded by {by['record']!r}, which is not in {folder}")
-        found.append({**record, "path": path})
-    return found
+        records.append({**record, "path": path})
+    return records
 
 
 def compare_records(first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> PairedTest:
-    """Compare two methods image by image, each an image's mean over the recorded runs.
+    """Compare two methods image by image, by the mean of every image over the recorded runs.
 
     Args:
-        first: Records of one method, as :func:`read_records` returns them.
-        second: Of the other.
+        first: Records of one method, as returned by :func:`read_records`.
+        second: Records of the other method.
 
     Raises:
-        ValueError: A record keeps no errors of images, or they tested other images or in another unit.
+        ValueError: A record has no errors of single images, or the tested images or units differ.
     """
     for record in (*first, *second):
         if "image_errors" not in record:
-            raise ValueError(f"{record['path']}: keeps no errors of single images; record the test again")
+            raise ValueError(f"{record['path']}: has no errors of single images; record the test again")
         other = first[0]
         if (
             _tested(record) != _tested(other)
@@ -167,11 +169,11 @@ def _tested(record: dict[str, Any]) -> Any:
 
 
 def split_hash(sample_ids: Sequence[str], landmarks: np.ndarray | Sequence[np.ndarray] | None = None) -> str:
-    """Return a hash of which cases were tested and, if given, of what counted as their truth.
+    """Return a hash of the ids of the tested cases and, if given, of their annotation.
 
     Args:
-        sample_ids: N names; their order does not matter.
-        landmarks: (N, K, D) annotation in pixels, counted to a hundredth of a pixel.
+        sample_ids: N ids; their order does not matter.
+        landmarks: (N, K, D) annotation in pixels, rounded to a hundredth of a pixel.
     """
     digest = hashlib.sha256()
     for i in sorted(range(len(sample_ids)), key=lambda i: sample_ids[i]):
@@ -184,11 +186,11 @@ def split_hash(sample_ids: Sequence[str], landmarks: np.ndarray | Sequence[np.nd
 
 
 def git_commit(folder: str | Path | None = None) -> str | None:
-    """Return the commit of the source tree, with ``-dirty`` if files differ from it; None outside git.
+    """Return the commit of the source tree, with ``-dirty`` if files differ from it; None outside of git.
 
     Args:
-        folder: Folder of tracked files; the default is this package. A package that only lies inside some
-            other repository, as in a virtual environment, is not tracked there and has no commit.
+        folder: Folder of tracked files; the default is this package. A package inside of another repository
+            that does not track it, as in a virtual environment, has no commit.
     """
     folder = Path(mmlandmark.__file__).parent if folder is None else Path(folder)
 
@@ -197,7 +199,7 @@ def git_commit(folder: str | Path | None = None) -> str | None:
             done = subprocess.run(
                 ["git", "-C", str(folder), *args], capture_output=True, text=True, timeout=30
             )
-        except (OSError, subprocess.TimeoutExpired):  # No git here, so no commit either.
+        except (OSError, subprocess.TimeoutExpired):  # Without git there is no commit.
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
@@ -206,16 +208,19 @@ def git_commit(folder: str | Path | None = None) -> str | None:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of what computes the numbers; None for what is not installed."""
-    found: dict[str, str | None] = {"mmlandmark": mmlandmark.__version__, "python": platform.python_version()}
+    """Return the versions of the packages that compute the metrics; None for those not installed."""
+    result: dict[str, str | None] = {
+        "mmlandmark": mmlandmark.__version__,
+        "python": platform.python_version(),
+    }
     for name, packages in {
         "torch": ("torch",),
         "mmengine": ("mmengine", "mmengine-lite", "onedl-mmengine"),
         "mmcv": ("mmcv", "mmcv-lite", "onedl-mmcv"),
         "numpy": ("numpy",),
     }.items():
-        found[name] = next((text for text in map(_version, packages) if text), None)
-    return found
+        result[name] = next((text for text in map(_version, packages) if text), None)
+    return result
 
 
 def machine() -> dict[str, Any]:

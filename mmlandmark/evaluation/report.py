@@ -1,4 +1,4 @@
-"""What a test reports: one row for all landmarks and one for each, as Markdown, CSV or JSON."""
+"""Report of a test: one row for all landmarks and one for each, as Markdown, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class LandmarkReport:
 
     Attributes:
         unit: ``mm``, ``px`` or ``normalized``.
-        scale_source: Where lengths come from, in words.
+        scale_source: Source of the lengths, in words.
         radii: Radii of the success rates, in ``unit``.
-        strict: Errors on the radius are no success.
-        overall: Numbers of all points: ``mre``, ``sd``, ``median``, ``p95``, ``image_mre`` (mean of
+        strict: Only errors below the radius are a success.
+        overall: Statistics of all points: ``mre``, ``sd``, ``median``, ``p95``, ``image_mre`` (mean of
             the means of every image), ``image_sd``, ``interval`` (95 % of the MRE), ``sdr`` (a percentage per
             radius), ``images``, ``annotated``, ``predicted``, ``missing_gt``, ``missing_pred``.
         landmarks: One dict per landmark: ``name``, ``mre``, ``sd``, ``median``, ``p95``, ``annotated``,
             ``predicted``, ``sdr``.
-        tested: What was tested, such as the path of a checkpoint; empty if that is not said.
+        tested: What was tested, such as the path of a checkpoint; empty if unknown.
     """
 
     unit: str
@@ -59,17 +59,17 @@ class LandmarkReport:
         scale_source: str = "",
         tested: str = "",
     ) -> LandmarkReport:
-        """Count everything from a table of errors.
+        """Return the report of a table of errors.
 
         Args:
             errors: (N, K) errors in ``unit``, NaN where annotation or prediction is missing.
             names: K names of the landmarks.
             unit: ``mm``, ``px`` or ``normalized``.
             radii: Radii of the success rates in ``unit``.
-            annotated: (N, K) bool. An annotated point without an error was not predicted: no success rate
-                counts it as a success. The default takes the errors that exist.
-            strict: Errors on the radius are no success.
-            scale_source: Where lengths come from, in words.
+            annotated: (N, K) bool. An annotated point without an error was not predicted, which is a failure
+                in every success rate. The default takes all errors that are not NaN.
+            strict: Only errors below the radius are a success.
+            scale_source: Source of the lengths, in words.
             tested: What was tested.
 
         Raises:
@@ -103,7 +103,7 @@ class LandmarkReport:
 
     @property
     def scalars(self) -> dict[str, float]:
-        """The overall numbers under flat keys, as training logs want them; radii carry their unit."""
+        """The overall statistics with flat keys for training logs, radii with their unit."""
         overall = self.overall
         values = dict(
             mre=overall["mre"],
@@ -119,7 +119,7 @@ class LandmarkReport:
         return {**values, **{f"num_{key}": overall[key] for key in counts}}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON types; None stands for a number that does not exist."""
+        """Return all fields as plain JSON types, with None for NaN."""
         return without_nan(
             dict(
                 tested=self.tested,
@@ -133,18 +133,18 @@ class LandmarkReport:
         )
 
     def to_markdown(self) -> str:
-        """Return a table that also reads well as plain text, with a line that says what was measured."""
+        """Return a table that is also readable as plain text, after a line about the measurement."""
         rows = self._rows(2 if self.unit != "normalized" else 4, markdown_text)
         return f"{self._preface()}\n\n{markdown_table(self._header(), rows, padded=True)}\n"
 
     def to_csv(self) -> str:
-        """Return one header line, one row for all landmarks and one for each, with full precision."""
+        """Return a header, a row for all landmarks and one for each, with full precision."""
         stream = io.StringIO()
         csv.writer(stream, lineterminator="\n").writerows([self._header(), *self._rows(None, csv_text)])
         return stream.getvalue()
 
     def save(self, path: str | Path) -> None:
-        """Write the report, whole or not at all, in the format that the suffix of ``path`` names.
+        """Write the report atomically, in the format of the suffix of ``path``.
 
         Raises:
             ValueError: The suffix is not ``.md``, ``.csv`` or ``.json``.
@@ -191,15 +191,15 @@ class LandmarkReport:
 
 
 def check_format(path: str | Path) -> str:
-    """Return the suffix of a report's path; ValueError if no format belongs to it."""
+    """Return the suffix of a report's path; raise ValueError for an unknown format."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
-        raise ValueError(f"{path}: a report ends in one of {', '.join(FORMATS)}")
+        raise ValueError(f"{path}: the file name of a report must end in one of {', '.join(FORMATS)}")
     return suffix
 
 
 def without_nan(value: Any) -> Any:
-    """Return nested data as plain JSON types, with None for NaN and infinity, which JSON does not know."""
+    """Return nested data as plain JSON types, with None for NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {str(key): without_nan(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):

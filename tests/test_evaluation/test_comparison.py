@@ -66,7 +66,7 @@ def test_records_of_several_seeds_are_averaged_by_image(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(errors=None), "keeps no errors of single images; record the test again"),
+        (dict(errors=None), "has no errors of single images; record the test again"),
         (dict(split="other"), "not tested on the same images"),
         (dict(unit="px"), "in one unit"),
     ],

@@ -112,7 +112,7 @@ def test_missing_reference_names_the_sample():
         (dict(reference=dict(pair=(0, 1))), "reference needs"),
         (dict(reference=dict(pair=(0, 1), cm=5)), "reference needs"),
         (dict(reference=dict(pair=(0, 1, 2), mm=5)), "two indices"),
-        (dict(out_file="table.xlsx"), "table.xlsx: a report ends in"),
+        (dict(out_file="table.xlsx"), "table.xlsx: the file name of a report must end in"),
     ],
 )
 def test_wrong_arguments(arguments, words):
@@ -148,7 +148,7 @@ def test_disagreeing_numbers_of_landmarks():
 def test_repeated_samples_count_once_and_disagreeing_ones_are_refused():
     a, b = sample("a", [[0, 0]], [[10, 0]]), sample("b", [[0, 0]], [[30, 0]])
     assert run(LandmarkMetric(), [a, b, a])["mre"] == pytest.approx(2)
-    with pytest.raises(ValueError, match="'a' came twice"):
+    with pytest.raises(ValueError, match="'a' occurs twice"):
         run(LandmarkMetric(), [a, sample("a", [[5, 0]], [[0, 0]])])
 
 

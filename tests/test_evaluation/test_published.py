@@ -210,8 +210,8 @@ def test_pages_are_those_of_the_files(folder):
         (dict(columns=["A", "A"]), "two columns share a name"),
         (dict(rows=[["x", "1"], ["x", "2"]]), "two rows are named 'x'"),
         (dict(rows=[["x"]]), "row 'x' has 1 cells, expected 2"),
-        (dict(slips=[dict(row="y", columns=["A"], note="")]), "a slip is of row 'y'"),
-        (dict(slips=[dict(row="x", columns=["C"], note="")]), r"columns \['C'\], which it does not have"),
+        (dict(slips=[dict(row="y", columns=["A"], note="")]), "a slip names row 'y'"),
+        (dict(slips=[dict(row="x", columns=["C"], note="")]), r"columns \['C'\], which do not exist"),
     ],
 )
 def test_bad_tables_are_named(tmp_path, change, words):
@@ -228,7 +228,7 @@ def test_a_page_marks_slips_and_says_whose_tables(tmp_path):
     table = dict(caption="All.", columns=["A", "B"], rows=[["x", "1"]], slips=[slip])
     path = tmp_path / "paper.json"
     path.write_text(json.dumps(dict(tables={"Table 1": table})))
-    with pytest.raises(ValueError, match="'publication' must say"):
+    with pytest.raises(ValueError, match="'publication' must name"):
         published_page(path)
     path.write_text(json.dumps(dict(read_json(path), publication="P")))
     assert "| x | 1<sup>1</sup> |\n\n1. x: Is 2." in published_page(path)

@@ -105,7 +105,7 @@ def test_names_of_landmarks_are_only_text():
 
 
 def test_refuses(report, tmp_path):
-    with pytest.raises(ValueError, match=r"r\.xlsx: a report ends in"):
+    with pytest.raises(ValueError, match=r"r\.xlsx: the file name of a report must end in"):
         report.save(tmp_path / "r.xlsx")
     with pytest.raises(ValueError, match="disagree"):
         LandmarkReport.from_errors(np.zeros((1, 2)), ["a"], unit="mm", radii=(2,))

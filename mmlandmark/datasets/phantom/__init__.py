@@ -1,4 +1,4 @@
-"""Radiograph-like images made by rule, with landmarks that are exact."""
+"""Phantoms: generated, radiograph-like images with exact landmarks."""
 
 from mmlandmark.datasets.phantom.generate import DEFAULT_SIZES, SCHEMAS, render_phantom, sample_scene
 from mmlandmark.datasets.phantom.phantom_dataset import PhantomDataset

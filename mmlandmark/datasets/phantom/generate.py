@@ -1,4 +1,4 @@
-"""The entry: a kind, a seed and a number give one radiograph with exact landmarks."""
+"""One radiograph with exact landmarks, from a kind of anatomy, a seed and an index."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _SMALLEST_SIDE = 32
 
 
 def generator(kind: str, seed: int, index: int, purpose: str) -> np.random.Generator:
-    """Each purpose draws from its own stream, so a new texture never moves a landmark."""
+    """Return the random stream of one purpose: a change of the texture never moves a landmark."""
     return np.random.default_rng([seed, index, zlib.crc32(f"{kind}/{purpose}".encode())])
 
 
 def sample_scene(kind: str, seed: int, index: int, size: Sequence[int] | None = None) -> Scene:
-    """Return patient ``index`` of a seed before the detector; landmarks are known without rendering.
+    """Return patient ``index`` of a population in front of the detector; its landmarks need no rendering.
 
     Args:
         kind: ``ceph``, ``hand`` or ``spine``.
-        seed: Non-negative; names a population.
-        index: Non-negative; names a patient in it.
-        size: (*S) of the image; by default the kind's usual format.
+        seed: Non-negative number of the population.
+        index: Non-negative number of the patient.
+        size: (*S) of the image; the default is the usual format of the kind.
 
     Raises:
         ValueError: The kind is unknown, a number is negative, or the size is not two sides of at least 32.
@@ -55,13 +55,13 @@ def sample_scene(kind: str, seed: int, index: int, size: Sequence[int] | None = 
 def render_phantom(
     kind: str, seed: int, index: int, size: Sequence[int] | None = None, bits: int = 8
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
-    """Render one radiograph-like image; the same arguments give the same bits everywhere.
+    """Render one radiograph-like image; the same arguments give the same bits on every machine.
 
     Args:
         kind: ``ceph`` (19 landmarks), ``hand`` (37) or ``spine`` (68).
-        seed: Non-negative; names a population.
-        index: Non-negative; names a patient in it.
-        size: (*S) of the image; by default the kind's usual format.
+        seed: Non-negative number of the population.
+        index: Non-negative number of the patient.
+        size: (*S) of the image; the default is the usual format of the kind.
         bits: 8 or 16.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Phantoms as a dataset: nothing on disk, rendered when a sample is asked for."""
+"""Phantoms as a dataset: no files, images are rendered on access."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from mmlandmark.registry import DATASETS
 
 @DATASETS.register_module()
 class PhantomDataset(LandmarkDataset):
-    """Radiograph-like images made by rule, with exact landmarks.
+    """Generated, radiograph-like images with exact landmarks.
 
-    Landmarks and spacing of all samples are known when the dataset is built; an image is rendered when
-    its sample is read, the same bits in any process.
+    Landmarks and spacing of all samples are known when the dataset is built; an image is rendered when its
+    sample is read, with the same bits in every process.
 
     Args:
         kind: ``ceph`` (19 landmarks), ``hand`` (37) or ``spine`` (68).
         num_samples: Number of patients.
-        size: (*S) of the images; by default the kind's usual format.
-        seed: Names the population the patients come from, and seeds the pipeline as in LandmarkDataset.
-        offset: Number of the first patient. Splits of one population must not overlap: give the test set
-            an offset beyond the training set's samples.
-        missing: Fraction of landmarks that are not annotated, in [0, 1); at least one of an image is.
+        size: (*S) of the images; the default is the usual format of the kind.
+        seed: Number of the population, and seed of the pipeline as in LandmarkDataset.
+        offset: Number of the first patient. Splits of one population must not overlap: give the test set an
+            offset beyond the samples of the training set.
+        missing: Fraction of landmarks that are not annotated, in [0, 1); every image keeps at least one.
         bits: 8 or 16.
-        num_annotators: With several, samples have ``by_annotator`` too: each annotator marks every landmark
-            a little off, always to the same side, and their mean is exact.
-        **kwargs: As in LandmarkDataset (pipeline, landmarks, num_folds, ...), but nothing about files.
+        num_annotators: With several, samples also have ``by_annotator``: each annotator has a constant offset
+            per landmark, and their mean is exact.
+        **kwargs: As in LandmarkDataset (pipeline, landmarks, num_folds, ...), except those about files.
 
     Raises:
         ValueError: An argument does not fit; it is named.
@@ -67,7 +67,7 @@ class PhantomDataset(LandmarkDataset):
         if num_annotators < 1:
             raise ValueError(f"PhantomDataset: num_annotators must be at least 1, got {num_annotators}")
         self.offset, self.missing, self.bits, self.num_annotators = offset, missing, bits, num_annotators
-        self.population = seed  # the run may set another seed for the pipeline; the patients stay
+        self.population = seed  # a run may set another seed for the pipeline, but not for the patients
         super().__init__(seed=seed, **{"schema": SCHEMAS[kind], **kwargs})
 
     def load_records(self) -> list[dict[str, Any]]:
@@ -80,21 +80,21 @@ class PhantomDataset(LandmarkDataset):
         lost = generator(self.kind, self.population, index, "missing").random(len(landmarks))
         lost[lost.argmax()] = 1.0
         landmarks[lost < self.missing] = np.nan
-        # With one annotator the habit minus the mean habit is nothing.
+        # With one annotator, the offset minus the mean offset is zero.
         shape = (self.num_annotators, *landmarks.shape)
-        habits = generator(self.kind, self.population, 0, "readers").normal(size=shape)
-        habits = (habits - habits.mean(0)) * 0.005 * max(scene.size)
+        offsets = generator(self.kind, self.population, 0, "readers").normal(size=shape)
+        offsets = (offsets - offsets.mean(0)) * 0.005 * max(scene.size)
         return dict(
             sample_id=f"{self.kind}_{self.population}_{index:06d}",
             img_path=None,
-            **marked(landmarks + habits),
+            **marked(landmarks + offsets),
             spacing=scene.spacing,
             ori_shape=scene.size,
             phantom_index=index,
         )
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """Return the record at ``idx`` with its image rendered as ``img``."""
+        """Return the record at ``idx`` with its rendered image as ``img``."""
         record = super().get_data_info(idx)
         image, _, _ = render_phantom(
             self.kind, self.population, record["phantom_index"], self.size, self.bits

@@ -1,8 +1,7 @@
 """From a scene to a radiograph: attenuation along the beam, then film or detector.
 
-Everything that touches pixels is either integer arithmetic or single IEEE operations (no float
-filters, no transcendental function outside a rounded table), so that the same seed gives the same bits
-whatever vector units a processor has.
+All operations on pixels are integer arithmetic or single IEEE operations (no float filters, no transcendental
+function outside a rounded table), so one seed gives the same bits on every processor.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ _LETTERS: dict[str, list[list[tuple[float, float]]]] = {
 
 
 def oversampling(size: tuple[int, ...]) -> int:
-    """Return how many samples per pixel and axis are drawn before averaging."""
+    """Return the number of samples per pixel and axis that are averaged."""
     return max(1, min(4, round(640 / max(size))))
 
 
 def attenuation(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Add up what the beam passes.
+    """Return the attenuation of all parts along the beam.
 
     Returns:
         Soft tissue and bone, (*S) float32 each.
     """
-    # What thickens slowly from its edge needs no more samples than the image has; fine bone does.
+    # Parts that thicken slowly from their edge need one sample per pixel; fine bone needs more.
     factor = oversampling(scene.size)
     soft = _layer(scene, [part for part in scene.parts if not part.bone], 1)
     bone = _layer(scene, [part for part in scene.parts if part.bone and _is_broad(part)], 1)
@@ -62,7 +61,7 @@ def _layer(scene: Scene, parts: list[Part], factor: int) -> np.ndarray:
     for part in parts:
         matrix = finer @ (scene.room_from_mm if part.fixed else scene.pixel_from_mm)
         if isinstance(part, Solid):
-            # What lies just outside the picture still shapes the thickness inside it.
+            # The outline just outside the image still determines the thickness inside it.
             outlines, margin, beyond = part.outlines, 0.0, part.rounding
         else:
             outlines, margin, beyond = part.paths, part.width / 2, 0.0
@@ -89,7 +88,7 @@ def _fixed_point(points: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
 def _window(
     lines: list[np.ndarray], margin: int, beyond: int, shape: tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """First and last row and column of lines with a margin, cut ``beyond`` outside; None if out of view."""
+    """Return the window of lines with a margin, at most ``beyond`` outside of the image; None if unseen."""
     points = np.concatenate(lines)[:, ::-1]
     low = np.floor(points.min(axis=0)).astype(int) - margin
     high = np.ceil(points.max(axis=0)).astype(int) + margin + 1
@@ -100,7 +99,7 @@ def _window(
 
 
 def _chord(depth: np.ndarray, radius: float) -> np.ndarray:
-    """Length of a ray through a body of rounded edge, 0 at the edge, 1 below ``radius``."""
+    """Return the relative thickness of a body with a rounded edge: 0 at the edge, 1 from ``radius`` on."""
     reached = depth * np.float32(1 / radius)
     np.clip(reached, 0, 1, out=reached)
     chord = np.subtract(2, reached)
@@ -113,10 +112,10 @@ def _solid(part: Solid, lines: list[np.ndarray], shape: tuple[int, int], scale: 
     for line in lines:
         cv2.fillPoly(mask, [line], 1, cv2.LINE_8, _SUBPIXEL_BITS)
     depth: np.ndarray = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # Implementations round the root differently; its square is a whole number, which they agree on.
+    # Implementations round the root differently, but agree on its square, which is an integer.
     depth *= depth
     np.sqrt(np.rint(depth, out=depth), out=depth)
-    depth -= np.float32(0.5)  # the transform counts from the centre of the first sample outside
+    depth -= np.float32(0.5)  # the transform measures from the centre of the first sample outside
     radius = max(part.rounding * scale, 1.0)
     outer = _chord(depth, radius)
     if part.cortex <= 0:
@@ -125,7 +124,7 @@ def _solid(part: Solid, lines: list[np.ndarray], shape: tuple[int, int], scale: 
     shell = min(part.cortex * scale, 0.8 * radius)
     depth -= np.float32(shell)
     inner = _chord(depth, radius - shell)
-    # The shell is what the inner body leaves of the outer one.
+    # The shell is the outer body minus the inner one.
     inner *= np.float32(-part.rim * (1 - shell / radius))
     outer *= np.float32(part.rim + part.amount)
     outer += inner
@@ -135,7 +134,7 @@ def _solid(part: Solid, lines: list[np.ndarray], shape: tuple[int, int], scale: 
 def _stroke(part: Stroke, lines: list[np.ndarray], shape: tuple[int, int], scale: float) -> np.ndarray:
     mask = np.zeros(shape, dtype=np.uint8)
     thickness = max(1, round(part.width * scale))
-    # A stroke thinner than a sample is drawn a sample wide and fainter by as much.
+    # A stroke thinner than a sample is drawn one sample wide and proportionally fainter.
     fade = min(1.0, part.width * scale)
     cv2.polylines(mask, lines, False, 255, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
     if part.core < 1 and thickness > 2:
@@ -149,7 +148,7 @@ def _stroke(part: Stroke, lines: list[np.ndarray], shape: tuple[int, int], scale
 
 
 def _average(layer: np.ndarray, factor: int) -> np.ndarray:
-    """Mean of factor x factor blocks, added in a fixed order."""
+    """Return the mean of factor x factor blocks, summed in a fixed order."""
     total = layer[::factor, ::factor].copy()
     for row in range(factor):
         for column in range(factor):
@@ -159,12 +158,12 @@ def _average(layer: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur of an integer image, which OpenCV computes in fixed point."""
+    """Blur an integer image with a Gaussian, which OpenCV computes in fixed point."""
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
 def _texture(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> np.ndarray:
-    """Random field of zero mean and about unit deviation that varies over ``sigma`` pixels, (*S) float32."""
+    """Return a (*S) float32 random field of mean 0 and deviation near 1, correlated over ``sigma`` pixels."""
     # Wide fields are drawn and smoothed on a coarse grid.
     step = max(1, round(sigma / 1.5))
     field: np.ndarray = rng.integers(
@@ -174,7 +173,7 @@ def _texture(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> 
     if step > 1:
         size = (field.shape[1] * step, field.shape[0] * step)
         field = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR_EXACT)
-    # Deviation of white noise of this range after a Gaussian.
+    # Standard deviation of white noise of this range after the blur.
     deviation = _LEVELS / np.sqrt(12) / (2 * np.sqrt(np.pi) * max(sigma / step, 0.5))
     field = field[: shape[0], : shape[1]].astype(np.float32)
     return (field - np.float32(_LEVELS / 2)) * np.float32(1 / deviation)
@@ -183,13 +182,13 @@ def _texture(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> 
 def expose(
     scene: Scene, soft: np.ndarray, bone: np.ndarray, rng: np.random.Generator, bits: int
 ) -> np.ndarray:
-    """Turn attenuation into the picture that a detector delivers, bone bright.
+    """Convert attenuation to the image of a detector, with bright bone.
 
     Args:
-        scene: For its spacing.
+        scene: Gives the spacing.
         soft: (*S) attenuation of soft tissue.
         bone: (*S) attenuation of bone.
-        rng: Source of texture, exposure and noise.
+        rng: Draws texture, exposure and noise.
         bits: 8 or 16.
 
     Returns:
@@ -210,7 +209,7 @@ def expose(
     film = _blur(film.astype(np.uint16), max(0.4, rng.uniform(0.3, 0.55) / spacing))
     film = _tone_table(total, rng)[film]
     noise = rng.standard_normal(film.shape, dtype=np.float32)
-    # Quantum noise grows where few photons arrive, that is where the picture is bright.
+    # Quantum noise is larger where fewer photons arrive, where the image is bright.
     noise *= np.float32(rng.uniform(0.006, 0.02)) * (np.float32(0.4) + film)
     film += noise
     _collimate(film, rng)
@@ -219,7 +218,7 @@ def expose(
 
 
 def _tone_table(total: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Characteristic curve of the film, (65536,) float32 in [0, 1], its level set by automatic exposure."""
+    """Return the characteristic curve of the film, (65536,) float32 in [0, 1], with automatic exposure."""
     sample = np.sort(total[::4, ::4].ravel())
     dark, bright = (float(sample[int(q * (len(sample) - 1))]) for q in (0.02, 0.985))
     level = dark + (bright - dark) * rng.uniform(0.44, 0.58)
@@ -231,7 +230,7 @@ def _tone_table(total: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _lay_mark(total: np.ndarray, rng: np.random.Generator) -> None:
-    """Lay a lead letter or a dark name plate in a corner of the detector, sometimes."""
+    """Put a lead letter or a dark name plate into a corner of the detector, in some of the images."""
     corner, kind, mark = int(rng.integers(4)), rng.random(), "LR"[int(rng.integers(2))]
     if kind > 0.55:
         return
@@ -251,7 +250,7 @@ def _lay_mark(total: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _collimate(film: np.ndarray, rng: np.random.Generator) -> None:
-    """Mask a strip along some borders, as the collimator's shutters leave it; in place."""
+    """Mask a strip along some borders in place, as a collimator does."""
     height, width = film.shape
     shutters = rng.random(4) < 0.22
     depth = rng.uniform(0.003, 0.013, size=4)

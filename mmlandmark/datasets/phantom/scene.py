@@ -1,4 +1,4 @@
-"""What a phantom is made of: parts in millimetres, a smooth random deformation, a pose."""
+"""The parts of a phantom in millimetres, a smooth random deformation, a pose."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmlandmark.structures.coordinates import rotation_matrix, scale_matrix, tra
 
 
 def send(lines: list[np.ndarray], function: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
-    """Send several (N, D) lines through a function of points at once."""
+    """Apply a function of points to several (N, D) lines at once."""
     moved = function(np.concatenate(lines))
     ends = np.cumsum([len(line) for line in lines]).tolist()
     return [moved[start:end] for start, end in zip([0, *ends], ends, strict=False)]
@@ -29,7 +29,7 @@ class Solid:
         cortex: Thickness of the shell, mm; 0 for none.
         rim: Attenuation that the shell adds; strongest along the edge, where rays graze it.
         bone: The body shows trabecular texture and belongs to the bone layer.
-        fixed: The body stands in the room (head holder), pose and deformation leave it alone.
+        fixed: The body belongs to the room (head holder): pose and deformation do not move it.
     """
 
     outlines: list[np.ndarray]
@@ -41,7 +41,7 @@ class Solid:
     fixed: bool = False
 
     def move(self, function: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Send every outline through ``function``, from (N, D) to (N, D)."""
+        """Apply ``function``, from (N, D) to (N, D), to every outline."""
         self.outlines = send(self.outlines, function)
 
 
@@ -53,7 +53,7 @@ class Stroke:
         paths: (N, D) open paths, mm.
         width: mm.
         amount: Attenuation at the edge of the stroke.
-        core: Part of ``amount`` that is left in the middle: 1 is a wire, below 1 a tube.
+        core: Fraction of ``amount`` in the middle: 1 makes a wire, less makes a tube.
         bone: As in :class:`Solid`.
         fixed: As in :class:`Solid`.
     """
@@ -66,7 +66,7 @@ class Stroke:
     fixed: bool = False
 
     def move(self, function: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Send every path through ``function``, from (N, D) to (N, D)."""
+        """Apply ``function``, from (N, D) to (N, D), to every path."""
         self.paths = send(self.paths, function)
 
 
@@ -78,7 +78,7 @@ class Anatomy:
     """One random patient in a patient-centred frame.
 
     Attributes:
-        parts: What attenuates the beam, in any order.
+        parts: Everything that attenuates the beam, in any order.
         landmarks: (K, D), mm.
         center: (D,) middle of the field of view, mm.
         extent: (D,) size of the usual field of view, mm.
@@ -161,10 +161,10 @@ def ellipse(
 def smooth_warp(rng: np.random.Generator, dims: int, amplitude: float, wavelength: float, waves: int = 6):
     """Return a random smooth deformation of D-dimensional space, a function from (N, D) to (N, D).
 
-    It is a sum of plane waves, so it has few degrees of freedom and moves neighbours alike.
+    It is a sum of plane waves: it has few degrees of freedom, and neighbours move alike.
 
     Args:
-        rng: Source of the waves.
+        rng: Draws the waves.
         dims: D.
         amplitude: Root mean square displacement per axis, mm.
         wavelength: Shortest wavelength, mm; keep it well above ``2 * pi * amplitude`` to avoid folds.
@@ -183,11 +183,11 @@ def smooth_warp(rng: np.random.Generator, dims: int, amplitude: float, wavelengt
 
 
 def place(anatomy: Anatomy, rng: np.random.Generator, size: Sequence[int], margin: float = 0.015) -> Scene:
-    """Deform a patient and put it before a detector of ``size`` (*S), all landmarks in view.
+    """Deform a patient and place it in front of a detector of ``size`` (*S), with all landmarks in view.
 
     Args:
         anatomy: The patient.
-        rng: Source of deformation and pose.
+        rng: Draws deformation and pose.
         size: (*S) of the image in array order.
         margin: Least distance of a landmark to the border, as a fraction of the side.
     """
@@ -196,7 +196,7 @@ def place(anatomy: Anatomy, rng: np.random.Generator, size: Sequence[int], margi
     warp = smooth_warp(
         rng, dims, amplitude=0.01 * anatomy.extent.max(), wavelength=0.7 * anatomy.extent.max()
     )
-    build = rng.uniform(0.93, 1.07) * rng.normal(1, 0.025, size=dims)  # tall, stout, large, small
+    build = rng.uniform(0.93, 1.07) * rng.normal(1, 0.025, size=dims)  # overall size and proportions
 
     def grow(points: np.ndarray) -> np.ndarray:
         return (warp(points) - anatomy.center) * build + anatomy.center

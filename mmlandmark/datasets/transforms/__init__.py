@@ -1,6 +1,6 @@
-"""What happens to a record on its way to the network.
+"""Transforms: the steps from a record to the input of the network.
 
-``LoadImage``, then geometry (which only multiplies one matrix), ``Resample`` (which moves the pixels, once),
+``LoadImage``, then geometry (which only multiplies one matrix), ``Resample`` (which reads the pixels once),
 intensity, ``PackInputs``.
 """
 

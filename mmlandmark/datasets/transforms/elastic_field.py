@@ -24,12 +24,12 @@ def _spline_basis(positions: np.ndarray, size: int, cells: int) -> np.ndarray:
 class ElasticField:
     """A deformation of the original frame, described in some frame of the pipeline.
 
-    The deformed image shows at pixel q what the undeformed one shows at ``q + u(q)``, so a landmark at p
-    moves to the q with ``q + u(q) = p``. Outside the frame, u goes on as at its border.
+    Pixel q of the deformed image is read from ``q + u(q)`` of the original one, so a landmark at p moves to
+    the q with ``q + u(q) = p``. Outside the frame, u is constant, as at the border.
 
     Attributes:
         coefficients: (D, *cells + 3) displacements at the lattice points, in pixels of the frame.
-        frame_from_original: (D+1, D+1) original to the frame in which u is described.
+        frame_from_original: (D+1, D+1) original to the frame of u.
         shape: (*S) of that frame.
     """
 
@@ -44,7 +44,7 @@ class ElasticField:
         """Return u (N, D) at ``points`` (N, D), both in pixels of the frame."""
         dims = len(self.shape)
         values = np.broadcast_to(self.coefficients, (len(points), *self.coefficients.shape))
-        for axis in range(dims):  # contracts the first lattice axis that is left
+        for axis in range(dims):  # contracts the first remaining lattice axis
             values = np.einsum("nkj...,nj->nk...", values, self._basis(axis, points[:, dims - 1 - axis]))
         return values
 
@@ -57,10 +57,10 @@ class ElasticField:
         return np.ascontiguousarray(np.moveaxis(values, 0, -1), dtype=np.float32)
 
     def move(self, points: np.ndarray) -> np.ndarray:
-        """Return where ``points`` (K, D), in original pixels, lie after the deformation; NaN stays NaN.
+        """Return the positions of ``points`` (K, D) after the deformation, in original pixels; NaN stays NaN.
 
         Raises:
-            ValueError: The deformation folds the image over, so that there is no unique answer.
+            ValueError: The deformation folds the image, so the position is not unique.
         """
         finite = np.isfinite(points).all(1)
         target = apply_matrix(self.frame_from_original, np.asarray(points[finite], dtype=np.float64))
@@ -70,7 +70,7 @@ class ElasticField:
             if np.abs(moved - previous).max(initial=0.0) < 1e-6:
                 break
         else:
-            raise ValueError("the elastic deformation folds the image over: lower its amplitude or its cells")
+            raise ValueError("the elastic deformation folds the image: reduce its amplitude or its cells")
         result = np.array(points, copy=True)
         result[finite] = apply_matrix(invert_matrix(self.frame_from_original), moved)
         return result

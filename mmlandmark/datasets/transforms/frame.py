@@ -1,4 +1,4 @@
-"""What all transforms share: the frame that a pipeline describes, and checks of their arguments."""
+"""Shared by all transforms: the current frame of a pipeline, and checks of arguments."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Length = TypeVar("Length", float, np.ndarray)
 
 
 def move_frame(results: dict[str, Any], matrix: np.ndarray, size: Sequence[int] | None = None) -> dict:
-    """Add one geometric step to THE matrix; pixels are left alone until ``Resample``.
+    """Multiply the matrix of a sample by one geometric step; the pixels follow in ``Resample``.
 
     Args:
         results: Results of a pipeline after ``LoadImage``.
-        matrix: (D+1, D+1) maps points of the current frame to the new one.
+        matrix: (D+1, D+1), from the current frame to the new one.
         size: (*S) of the new frame; None keeps it.
 
     Returns:
@@ -30,17 +30,16 @@ def move_frame(results: dict[str, Any], matrix: np.ndarray, size: Sequence[int] 
 
 
 def frame_size(results: dict[str, Any], transform: object) -> tuple[int, ...]:
-    """Return the (*S) of the current frame; KeyError if no image has been loaded."""
+    """Return the size (*S) of the current frame; raise KeyError if no image has been loaded."""
     if "input_shape" not in results:
         raise KeyError(f"{type(transform).__name__} needs a frame: put LoadImage before it in the pipeline")
     return results["input_shape"]
 
 
 def value_range(results: dict[str, Any]) -> tuple[float, float] | None:
-    """Return (black, white) in values of ``results["img"]``, or None where nobody says.
+    """Return (black, white) in values of ``results["img"]``, or None where unknown.
 
-    An image that was loaded as integers and is floating point by now was turned into unit pixels by a step
-    that need not know of ranges.
+    If an image was loaded as integers and is now floating point, some step has scaled it to unit pixels.
     """
     dtype = results["img"].dtype
     if dtype.kind == "f" and results.get("loaded_dtype", dtype).kind != "f":
@@ -54,19 +53,19 @@ def landmarks_in_frame(results: dict[str, Any]) -> np.ndarray:
 
 
 def happens(results: dict[str, Any], prob: float) -> bool:
-    """Draw whether a random transform acts on this sample."""
+    """Draw whether a random transform is applied to this sample."""
     return bool(results["rng"].random() < prob)
 
 
 def checked_prob(prob: float) -> float:
-    """Return a probability; ValueError if it is not in [0, 1]."""
+    """Return a probability; raise ValueError if it is not in [0, 1]."""
     if not 0 <= prob <= 1:
         raise ValueError(f"prob must lie in [0, 1], got {prob!r}")
     return float(prob)
 
 
 def checked_size(size: Sequence[int], name: str = "size") -> tuple[int, ...]:
-    """Return a (*S) of two or three positive integers; ValueError if it is none."""
+    """Return a size (*S) of two or three positive integers; raise ValueError for anything else."""
     if (
         not isinstance(size, Sequence)
         or len(size) not in (2, 3)
@@ -77,7 +76,7 @@ def checked_size(size: Sequence[int], name: str = "size") -> tuple[int, ...]:
 
 
 def checked_range(value: float | Sequence[float], name: str, low: float = 0.0) -> tuple[float, float]:
-    """Return (smallest, largest) with ``low`` <= smallest <= largest; one number v stands for (v, v)."""
+    """Return (smallest, largest) with ``low`` <= smallest <= largest; one number v means (v, v)."""
     pair = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(pair) != 2 or not low <= pair[0] <= pair[1]:
         raise ValueError(f"{name} must be a number or (smallest, largest), at least {low}, got {value!r}")
@@ -112,7 +111,7 @@ def to_pixels(fraction: Length, size: Sequence[int]) -> Length:
 
 
 def per_axis(value: float | Sequence[float], dims: int, name: str) -> np.ndarray:
-    """Return (D,) floats from one number or D numbers; ValueError if there are others."""
+    """Return (D,) floats from one number or D numbers; raise ValueError for any other count."""
     values = np.atleast_1d(np.asarray(value, dtype=np.float64))
     if values.ndim != 1 or len(values) not in (1, dims):
         raise ValueError(f"{name} must be one number or {dims}, got {value!r}")

@@ -1,4 +1,4 @@
-"""The image enters the pipeline."""
+"""Reading the image of a record."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from mmlandmark.structures import resize_matrix
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Read the image of a record and set up its frame.
+    """Read the image of a record and initialise its frame.
 
     The image comes from the file ``img_path``, or from the array ``img`` of a record without a file. The
-    array that is handed on is read-only, since a cache may share it.
+    returned array is read-only, since a cache may share it.
 
     Added keys: img, ori_shape, img_from_original, input_from_original, input_shape, spacing,
-    world_from_original (stored pixels to mm, as far as the file says, or None), value_range (black and
+    world_from_original (stored pixels to mm; None if the file does not define it), value_range (black and
     white in values of img) and loaded_dtype.
 
     Args:
-        size: (*S) to shrink or enlarge the image to, by areas. Give about twice the size of the network's
-            input: augmentation then keeps all detail, a JPEG is decoded at reduced scale, and the image
-            cache stays small. None keeps the size of the file.
-        keep_aspect: Fit the image into ``size`` with its sides in proportion, instead of stretching it.
-        channels: 1 turns colour to grey, 3 turns grey to RGB, None leaves both.
-        file_spacing: Take mm per pixel from the file if the record has none. Off by default, since headers
-            of radiographs often carry a spacing that is not that of the anatomy.
+        size: (*S) to which the image is resized, by areas. About twice the size of the network's input keeps
+            all detail under augmentation, decodes a JPEG at reduced scale, and keeps the image cache small.
+            None keeps the size of the file.
+        keep_aspect: Fit the image into ``size`` and keep its aspect ratio, instead of stretching it.
+        channels: 1 converts colour to grey, 3 converts grey to RGB, None converts nothing.
+        file_spacing: Take mm per pixel from the file if the record has no spacing. Off by default, since the
+            spacing in headers of radiographs is often that of the detector, not of the anatomy.
         value_range: (black, white) of all images, in the unit of the files, e.g. (-1000, 2000) for Hounsfield
-            units. None takes what each file says: 0 and the largest value of the bits that it says are used,
-            or else of its container.
-        bits: How many bits the values really have, for files that do not say so, e.g. 12 for 12-bit pixels
-            in 16-bit PNG. Images of no more bits than this, and of floats, are left alone.
-        fill_value: Value of pixels that are NaN or infinite; None refuses such an image.
+            units. None takes the range of each file: 0 and the largest value of the bits that its header
+            declares, or else of its dtype.
+        bits: Number of bits of the values, for files that do not declare it, e.g. 12 for 12-bit pixels in
+            16-bit PNG. Images of no more bits than this, and of floats, are unaffected.
+        fill_value: Replaces pixels that are NaN or infinite; None raises an error for such an image.
 
     Raises:
         FileNotFoundError: The image does not exist.
-        ValueError: It is broken, has pixels that are not finite, other dimensions than ``size`` or another
-            shape than the record says; or a landmark lies far outside of it.
+        ValueError: The image is broken, has pixels that are not finite, other dimensions than ``size`` or a
+            shape other than that of the record; or a landmark lies far outside of it.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LoadImage(BaseTransform):
             raise ValueError(f"LoadImage: channels must be 1, 3 or None, got {channels!r}")
         self.keep_aspect, self.channels, self.file_spacing = keep_aspect, channels, file_spacing
         if value_range is not None and bits is not None:
-            raise ValueError("LoadImage: value_range and bits both say what white is; give one of them")
+            raise ValueError("LoadImage: value_range and bits both define white; give one of them")
         if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
             raise ValueError(f"LoadImage: value_range must be (black, white), got {value_range!r}")
         if bits is not None and not (bits == int(bits) and 1 <= bits <= 32):
@@ -79,7 +79,7 @@ class LoadImage(BaseTransform):
         image, where = self._load(results)
         if results.get("ori_shape") is not None and tuple(results["ori_shape"]) != image.ori_shape:
             raise ValueError(
-                f"{where}: the image has shape {image.ori_shape}, but its record says "
+                f"{where}: the image has shape {image.ori_shape}, but its record has "
                 f"{tuple(results['ori_shape'])}; the landmarks belong to another version of it"
             )
         if results.get("landmarks") is not None:
@@ -117,7 +117,7 @@ class LoadImage(BaseTransform):
         return self.resize(read_image(path, min_size=self.size, fill_value=self.fill_value), where)
 
     def range_of(self, image: LoadedImage) -> tuple[float, float]:
-        """Return (black, white) of an image, by the options or else by its file."""
+        """Return (black, white) of an image, from the options or else from its file."""
         if self.value_range is not None:
             return self.value_range
         low, high = image.value_range
@@ -126,7 +126,7 @@ class LoadImage(BaseTransform):
         return low, low + (high - low) * (2.0**self.bits - 1) / (2.0**image.bits - 1)
 
     def resize(self, image: LoadedImage, where: str) -> LoadedImage:
-        """Return an image of the size that is asked for; ``where`` names it in errors."""
+        """Return the image at the requested size; ``where`` names it in errors."""
         if self.size is None:
             return image
         dims = len(image.ori_shape)

@@ -1,4 +1,4 @@
-"""The sample leaves the pipeline."""
+"""Packing of the results into tensors and a data sample."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mmlandmark.structures import LandmarkDataSample
 
 @TRANSFORMS.register_module()
 class PackInputs(BaseTransform):
-    """Turn the results into what the model takes.
+    """Pack the results into an input tensor and a ``LandmarkDataSample``.
 
     Args:
-        meta_keys: Further entries of the record that the sample carries along, if they are there.
+        meta_keys: Further entries of the record to copy into the sample, if present.
 
     Raises:
-        ValueError: Geometric steps are waiting for a ``Resample``; or landmarks, weights or spacing are
-            wrong, the message names the sample.
+        ValueError: A geometric step is not followed by a ``Resample``; or landmarks, weights or spacing are
+            wrong. The message names the sample.
     """
 
     def __init__(self, meta_keys: Sequence[str] = ("group",)) -> None:
@@ -38,11 +38,13 @@ class PackInputs(BaseTransform):
             results["img_from_original"], results["input_from_original"]
         )
         if moved or results.get("elastic") or img.shape[:dims] != size:
-            raise ValueError(f"{name}: the frame was moved but no pixel yet; put Resample before PackInputs")
+            raise ValueError(
+                f"{name}: the frame was moved but its pixels were not read; put Resample before PackInputs"
+            )
         img = unit_pixels(results)
         img = img[None] if img.ndim == dims else np.moveaxis(img, -1, 0)
         inputs = np.ascontiguousarray(img)
-        # A float image that no step touched still belongs to the cache.
+        # A float image that no step has changed still belongs to the cache.
         inputs = inputs if inputs.flags.writeable else inputs.copy()
         meta = {key: results[key] for key in self.meta_keys if key in results}
         sample = LandmarkDataSample.from_landmarks(

@@ -1,4 +1,4 @@
-"""Pixels: resizing by area, and the one resampling from the loaded image into the final frame."""
+"""Pixels: resizing by area, and the single resampling from the loaded image to the final frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Border = Literal["constant", "replicate", "reflect"]
 
 INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST, "cubic": cv2.INTER_CUBIC}
 BORDERS = {"constant": cv2.BORDER_CONSTANT, "replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT}
-# OpenCV counts the pixels of what it remaps in 16 bits.
+# OpenCV indexes the pixels that it remaps with 16 bits.
 _REMAP_LIMIT = 32766
 _TILE = 8192
 _TORCH_INTERPOLATIONS = {"linear": "bilinear", "nearest": "nearest"}
@@ -31,17 +31,17 @@ def resize_array(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
     Args:
         array: (*S) or (*S, C) pixels.
-        size: (*S) wanted, in pixels; its length says what is an axis and what is colour.
+        size: (*S) of the result; its length tells spatial axes from the colour axis.
 
     Returns:
-        The resized array in the dtype of ``array``, itself if the size is already right.
+        The resized array in the dtype of ``array``; the same object if it already has that size.
     """
     if array.shape[: len(size)] == tuple(size):
         return array
     if len(size) == 2:
         return _resize_plane(array, size)
     planes = np.stack([_resize_plane(plane, size[1:]) for plane in array.astype(np.float32, copy=False)])
-    # Along the depth every row of the flattened planes is one pixel high.
+    # Flattened planes become rows, so a resize of the rows is a resize of the depth.
     flat = planes.reshape(len(planes), -1)
     volume = _resize_plane(flat, (size[0], flat.shape[1])).reshape(*size, *array.shape[3:])
     return cast_like(volume, array.dtype)
@@ -51,7 +51,7 @@ def _resize_plane(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
     (height, width), (new_height, new_width) = array.shape[:2], size
     if (new_height - height) * (
         new_width - width
-    ) < 0:  # One grows and one shrinks: OpenCV has no mode for it.
+    ) < 0:  # One axis grows and one shrinks: OpenCV has no mode for it.
         return _resize_plane(_resize_plane(array, (new_height, width)), size)
     shrinks = new_height < height or new_width < width
     return cv2.resize(
@@ -60,7 +60,7 @@ def _resize_plane(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 
 def cast_like(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return a float array in ``dtype``, rounded and limited to its range if that is an integer."""
+    """Return a float array in ``dtype``, rounded and clipped to its range for integers."""
     if dtype.kind == "f":
         return array.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
@@ -78,19 +78,19 @@ def render(
     border: Border = "constant",
     border_value: float = 0.0,
 ) -> np.ndarray:
-    """Sample an image once on the pixels of a frame.
+    """Sample an image once at the pixels of a frame.
 
-    Where the frame shrinks an axis by more than 2, the image is averaged in blocks beforehand, so many
-    that the rest shrinks by 2 at most.
+    Where the frame shrinks an axis by more than 2, blocks of pixels are averaged first, so that the remaining
+    scale is 2 at most.
 
     Args:
         array: (*S) or (*S, C) pixels.
         img_from_original: (D+1, D+1) original to pixels of ``array``.
         input_from_original: (D+1, D+1) original to pixels of the frame.
         size: (*S) of the frame.
-        elastic: Deformations of the original frame, in the order in which they happened.
+        elastic: Deformations of the original frame, in the order of the pipeline.
         interpolation: "linear", "nearest", or "cubic" (2D only).
-        border: What lies outside: "constant", "replicate" or "reflect".
+        border: Values outside the image: "constant", "replicate" or "reflect".
         border_value: Pixel value outside if ``border`` is "constant".
 
     Returns:
@@ -122,7 +122,7 @@ def _average_blocks(
     array: np.ndarray, img_from_original: np.ndarray, input_from_original: np.ndarray, dims: int
 ) -> tuple[np.ndarray, np.ndarray]:
     linear = (input_from_original @ invert_matrix(img_from_original))[:dims, :dims]
-    steps = np.linalg.norm(linear, axis=0)  # how far one pixel of the image moves in the frame, per axis
+    steps = np.linalg.norm(linear, axis=0)  # length of one pixel of the image in the frame, per axis
     blocks = [max(1, math.ceil(0.5 / step - 1e-6)) for step in steps]
     if max(blocks) == 1:
         return array, img_from_original
@@ -137,7 +137,7 @@ def _average_blocks(
 
 
 def affine_grid(matrix: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Return (*S, D) float32: every pixel of a frame of ``size``, mapped by ``matrix``."""
+    """Return (*S, D) float32: all pixels of a frame of ``size``, mapped by ``matrix``."""
     dims = len(size)
     grid = np.empty((*size, dims), dtype=np.float32)
     for row in range(dims):
@@ -157,13 +157,13 @@ def source_coordinates(
     size: Sequence[int],
     elastic: Sequence[ElasticField],
 ) -> np.ndarray:
-    """Return where in the image each pixel of a frame comes from.
+    """Return the position in the image that each pixel of a frame is read from.
 
     Args:
         img_from_original: (D+1, D+1) original to pixels of the image.
         input_from_original: (D+1, D+1) original to pixels of the frame.
         size: (*S) of the frame.
-        elastic: Deformations of the original frame, in the order in which they happened.
+        elastic: Deformations of the original frame, in the order of the pipeline.
 
     Returns:
         (*S, D) float32 pixels of the image, (x, y[, z]).
@@ -176,7 +176,7 @@ def source_coordinates(
             and field.shape == tuple(size)
             and np.allclose(matrix, np.eye(len(matrix)), atol=1e-9)
         ):
-            coordinates = affine_grid(matrix, size) + field.dense()  # made in this very frame
+            coordinates = affine_grid(matrix, size) + field.dense()  # described in this frame
         else:
             coordinates = affine_grid(matrix, size) if coordinates is None else _map(matrix, coordinates)
             coordinates += sample(field.dense(), coordinates, "linear", "replicate")
@@ -197,27 +197,27 @@ def sample(
     border: Border,
     border_value: float = 0.0,
 ) -> np.ndarray:
-    """Read an array at any positions.
+    """Interpolate an array at given positions.
 
     Args:
         array: (*S) or (*S, C) pixels.
         coordinates: (*S', D) float32 positions in pixels, (x, y[, z]).
         interpolation: "linear", "nearest", or "cubic" (2D only).
-        border: What lies outside: "constant", "replicate" or "reflect".
+        border: Values outside the image: "constant", "replicate" or "reflect".
         border_value: Pixel value outside if ``border`` is "constant".
 
     Returns:
         (*S') or (*S', C) in the dtype of ``array``.
 
     Raises:
-        ValueError: Cubic interpolation is asked for in 3D.
+        ValueError: Cubic interpolation in 3D.
     """
     dims = coordinates.shape[-1]
     if dims == 2:
         return _remap(array, coordinates, interpolation, border, border_value)
     if interpolation not in _TORCH_INTERPOLATIONS:
         raise ValueError(f"{interpolation!r} interpolation works in 2D only; use 'linear' or 'nearest'")
-    # Outside is zero for PyTorch; shifting the values makes it border_value.
+    # PyTorch pads with zeros; subtracting border_value before and adding it after makes that border_value.
     volume = torch.from_numpy(np.subtract(array, border_value, dtype=np.float32))
     volume = volume[None] if array.ndim == dims else volume.movedim(-1, 0)
     shape = torch.tensor(array.shape[:dims][::-1], dtype=torch.float32)
@@ -240,7 +240,7 @@ def _remap(
     border: Border,
     border_value: float,
 ) -> np.ndarray:
-    """Sample a (H, W) or (H, W, C) array of any size; in tiles where it is larger than OpenCV can remap."""
+    """Sample a (H, W) or (H, W, C) array of any size, in tiles where it is too large for one OpenCV remap."""
     size, value = coordinates.shape[:2], (border_value,) * 4
     if max(*array.shape[:2], *size) <= _REMAP_LIMIT:
         return _read(array, coordinates, interpolation, border, value)
@@ -271,16 +271,18 @@ def _read(
 
 
 def _source_part(array: np.ndarray, coordinates: np.ndarray, border: Border) -> tuple[np.ndarray, np.ndarray]:
-    """Return the part of an array that some coordinates need, and the coordinates within it."""
-    margin = 4  # more than cubic interpolation looks aside
+    """Return the part of an array that the coordinates need, and the coordinates within it."""
+    margin = 4  # more than the radius of cubic interpolation
     shifted, slices = np.empty_like(coordinates), []
     for axis in (0, 1):
         side, places = array.shape[1 - axis], coordinates[..., axis].astype(np.float64)
-        if border == "reflect":  # Mirrored places read the same as a mirrored array.
+        if border == "reflect":  # Reading a mirrored position equals reading a mirrored array.
             places = np.mod(places + 0.5, 2 * side)
             places = np.minimum(places, 2 * side - places) - 0.5
         else:
-            places = np.clip(places, -margin, side - 1 + margin)  # There all is border already.
+            places = np.clip(
+                places, -margin, side - 1 + margin
+            )  # Beyond this, every value is that of the border.
         start = int(np.clip(np.floor(places.min()) - margin, 0, side - 1))
         stop = int(np.clip(np.ceil(places.max()) + margin + 1, start + 1, side))
         shifted[..., axis] = places - start

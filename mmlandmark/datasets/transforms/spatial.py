@@ -1,8 +1,8 @@
 """Geometry: every step multiplies one matrix, and ``Resample`` reads the pixels once.
 
-The current frame is the one that the pipeline describes at the position of the step. Sizes are in its pixels,
-(*S), array order. Shifts, margins and amplitudes are fractions of its shorter side, the same along all axes,
-so that they hold for every input size. A point outside the final frame stays where the matrix puts it.
+The current frame is the frame of the pipeline at the position of the step. Sizes are in its pixels, (*S),
+array order. Shifts, margins and amplitudes are fractions of its shorter side, the same along all axes, so one
+pipeline fits every input size. Points outside the final frame are kept.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ class Resize(BaseTransform):
 
     Args:
         size: (*S) of the new frame.
-        keep_aspect: Scale all axes alike, so that the old frame fits into the new one, and pad centred:
-            a whole number of pixels before, the rest behind. Otherwise each axis is scaled to its side.
+        keep_aspect: Scale all axes by one factor, so that the old frame fits into the new one, and centre it:
+            a whole number of pixels of padding before, the rest after. Otherwise each axis is scaled to its
+            side.
     """
 
     def __init__(self, size: Sequence[int], keep_aspect: bool = False) -> None:
@@ -66,7 +67,7 @@ class Resize(BaseTransform):
         if not self.keep_aspect:
             return move_frame(results, resize_matrix(old, self.size), self.size)
         factor = min(new / n for new, n in zip(self.size, old, strict=True))
-        # The tolerance keeps a side that fits exactly from being moved by rounding errors.
+        # The tolerance protects a side that fits exactly from rounding errors.
         padding = [np.floor((new - factor * n) / 2 + 1e-6) for new, n in zip(self.size, old, strict=True)]
         scale = scale_matrix(factor, (-0.5,) * len(old))
         return move_frame(results, crop_matrix(-np.asarray(padding)[::-1]) @ scale, self.size)
@@ -76,13 +77,13 @@ class Resize(BaseTransform):
 
 
 def _crop(results: dict[str, Any], start: Sequence[float], size: Sequence[int]) -> dict[str, Any]:
-    """Cut ``size`` (*S) pixels from ``start`` (*S) on; what lies outside the frame is padded."""
+    """Crop ``size`` (*S) pixels from ``start`` (*S); pixels outside the frame are padding."""
     return move_frame(results, crop_matrix(np.asarray(start, dtype=np.float64)[::-1]), size)
 
 
 @TRANSFORMS.register_module()
 class CenterCrop(BaseTransform):
-    """Cut the middle out of the frame; where the frame is smaller, it is padded centred.
+    """Crop the centre of the frame; a frame that is smaller is padded and centred.
 
     Args:
         size: (*S) of the new frame.
@@ -100,10 +101,10 @@ class CenterCrop(BaseTransform):
 
 @TRANSFORMS.register_module()
 class TakeHalf(BaseTransform):
-    """Cut out the half of the frame that a case of ``HalfImageDataset`` is about; a right one is mirrored.
+    """Crop the half of the frame that a case of ``HalfImageDataset`` shows; right halves are mirrored.
 
     Args:
-        overlap: Fraction of the half's width that is added beyond the middle, for landmarks that lie across.
+        overlap: Fraction of the half's width to add beyond the middle, for landmarks that cross it.
     """
 
     def __init__(self, overlap: float = 0.0) -> None:
@@ -116,7 +117,7 @@ class TakeHalf(BaseTransform):
         size = frame_size(results, self)
         if results.get("half") not in ("left", "right"):
             raise ValueError(
-                f"{results.get('sample_id')}: TakeHalf needs to know which half, got "
+                f"{results.get('sample_id')}: TakeHalf needs half='left' or 'right', got "
                 f"{results.get('half')!r}: use it with HalfImageDataset"
             )
         if results["half"] == "right":
@@ -130,7 +131,7 @@ class TakeHalf(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomCrop(BaseTransform):
-    """Cut a piece out of the frame at a random place; where the frame is smaller, it is padded centred.
+    """Crop the frame at a random position; a frame that is smaller is padded and centred.
 
     Args:
         size: (*S) of the new frame.
@@ -153,21 +154,21 @@ class RandomCrop(BaseTransform):
 
 @TRANSFORMS.register_module()
 class CropAroundLandmarks(BaseTransform):
-    """Cut out the box of all annotated landmarks. For training, since it looks at the annotation.
+    """Crop to the bounding box of all annotated landmarks. For training only, since it uses the annotation.
 
-    A sample without any annotated landmark keeps its frame.
+    A sample without annotated landmarks keeps its frame.
 
     Args:
-        margin: Space left around the landmarks, as a fraction of the shorter side of the current frame.
-        jitter: Each side of the box moves out or in by up to this fraction, at random; at most ``margin``,
-            so that no landmark is cut off.
+        margin: Space around the landmarks, as a fraction of the shorter side of the current frame.
+        jitter: Largest random change of every side of the box, as such a fraction; at most ``margin``, so
+            that no landmark is cut off.
     """
 
     def __init__(self, margin: float = 0.05, jitter: float = 0.0) -> None:
         check_fraction(margin, "CropAroundLandmarks: margin")
         check_fraction(jitter, "CropAroundLandmarks: jitter")
         if jitter > margin:
-            raise ValueError(f"CropAroundLandmarks: jitter <= margin is needed, got {jitter} and {margin}")
+            raise ValueError(f"CropAroundLandmarks: jitter must be <= margin, got {jitter} and {margin}")
         self.margin, self.jitter = margin, jitter
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -186,10 +187,10 @@ class CropAroundLandmarks(BaseTransform):
 
 @TRANSFORMS.register_module()
 class Pad(BaseTransform):
-    """Enlarge the frame, centred: half of the padding before, rounded down, the rest behind.
+    """Enlarge the frame, centred: half of the padding before, rounded down, the rest after.
 
     Args:
-        size: (*S); sides that are shorter grow to this. None leaves them.
+        size: (*S); shorter sides grow to it. None pads to the divisor only.
         divisor: Every side grows to a multiple of this, as some networks need.
     """
 
@@ -211,10 +212,10 @@ class Pad(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomFlip(BaseTransform):
-    """Mirror the frame and swap the landmarks that trade places, as the schema's ``flip_pairs`` say.
+    """Mirror the frame and swap the landmarks of the schema's ``flip_pairs``.
 
     Args:
-        prob: How often.
+        prob: Probability.
         axis: Coordinate that is mirrored; 0 is x.
 
     Raises:
@@ -227,13 +228,13 @@ class RandomFlip(BaseTransform):
         self.prob, self.axis = checked_prob(prob), axis
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Mirror the frame or leave it."""
+        """Mirror the frame with probability ``prob``."""
         size, count = frame_size(results, self), len(results["landmarks"])
         pairs = results.get("flip_pairs") or ()
         if not pairs and count > 1:
             raise ValueError(
                 f"RandomFlip: the schema of these {count} landmarks has no flip_pairs, so it is unknown "
-                "which of them swap; add them to the schema or take RandomFlip out of the pipeline"
+                "which of them swap; add them to the schema or remove RandomFlip from the pipeline"
             )
         if self.axis >= len(size):
             raise ValueError(f"RandomFlip: axis {self.axis} does not exist in an image of shape {size}")
@@ -253,12 +254,12 @@ class RandomAffine(BaseTransform):
     """Rotate and scale the frame about its centre and shift it, at random, in 2D or 3D.
 
     Args:
-        rotation: Largest angle in degrees, to both sides. In 3D one number for all axes, or three for
-            x, y and z. The turn is made in pixels: where they are not square, it shears the anatomy.
+        rotation: Largest angle in degrees, in both directions. In 3D one number for all axes, or three for
+            x, y and z. The rotation is in pixels: with non-square pixels it shears the anatomy.
         scale: Largest relative change of size: the factor is drawn from [1 - scale, 1 + scale].
         shift: Largest shift as a fraction of the shorter side of the current frame, one number for all axes
             or (D,), (x, y[, z]).
-        prob: How often.
+        prob: Probability.
     """
 
     def __init__(
@@ -276,7 +277,7 @@ class RandomAffine(BaseTransform):
         self.rotation, self.scale, self.shift, self.prob = rotation, scale, shift, checked_prob(prob)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Move the frame or leave it."""
+        """Move the frame with probability ``prob``."""
         size = frame_size(results, self)
         dims, rng = len(size), results["rng"]
         limit = to_pixels(per_axis(self.shift, dims, "RandomAffine: shift"), size)
@@ -299,14 +300,14 @@ class RandomAffine(BaseTransform):
 class RandomElastic(BaseTransform):
     """Deform the image smoothly by random cubic B-splines, in 2D or 3D.
 
-    The landmarks follow, in the original frame, so that the matrix goes on to hold for them. That makes
-    it a transform for training: results measured against moved landmarks say nothing about the patient.
+    The landmarks move with the image, in the original frame, so the matrix stays valid. For training only:
+    errors against moved landmarks are not errors in the patient.
 
     Args:
         amplitude: Largest displacement of a lattice point along each axis, as a fraction of the shorter side
             of the current frame. At most 1 / (2 D * cells), so that the image is never folded.
-        cells: Lattice cells along each axis; fewer bend the image more smoothly.
-        prob: How often.
+        cells: Number of lattice cells along each axis; fewer make the deformation smoother.
+        prob: Probability.
 
     Raises:
         ValueError: The amplitude is too large for the cells.
@@ -319,7 +320,7 @@ class RandomElastic(BaseTransform):
         self.amplitude, self.cells, self.prob = amplitude, int(cells), checked_prob(prob)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Deform the frame or leave it."""
+        """Deform the frame with probability ``prob``."""
         size = frame_size(results, self)
         dims = len(size)
         limit = 1 / (2 * dims * self.cells)
@@ -336,20 +337,20 @@ class RandomElastic(BaseTransform):
         field = ElasticField(coefficients, results["input_from_original"], size)
         results["landmarks"] = field.move(np.asarray(results["landmarks"]))
         if results.get("by_annotator") is not None:
-            results["by_annotator"] = np.stack([field.move(reading) for reading in results["by_annotator"]])
+            results["by_annotator"] = np.stack([field.move(points) for points in results["by_annotator"]])
         results["elastic"] = (*results.get("elastic", ()), field)
         return results
 
 
 @TRANSFORMS.register_module()
 class Resample(BaseTransform):
-    """Read the pixels of the current frame from the loaded image: the one place where pixels move.
+    """Read the pixels of the current frame from the loaded image: the only step that moves pixels.
 
-    Where the frame shrinks the image by more than 2 it is averaged before, against aliasing.
+    Where the frame shrinks the image by more than 2, blocks of pixels are averaged first, to avoid aliasing.
 
     Args:
         interpolation: "linear", "nearest" or "cubic" (2D only).
-        border: What lies outside the image: "constant", "replicate" or "reflect".
+        border: Values outside the image: "constant", "replicate" or "reflect".
         border_value: Pixel value outside if ``border`` is "constant", in the unit of the loaded image; None
             is black.
     """
@@ -369,7 +370,7 @@ class Resample(BaseTransform):
         self.interpolation, self.border, self.border_value = interpolation, border, border_value
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Render the frame."""
+        """Read the pixels."""
         size = frame_size(results, self)
         black = (value_range(results) or (0.0, 1.0))[0]
         results["img"] = render(

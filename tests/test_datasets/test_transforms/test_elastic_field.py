@@ -37,5 +37,5 @@ def test_a_field_that_folds_is_refused():
     coefficients = 80 * np.random.default_rng(0).uniform(-1, 1, (2, 7, 7))
     field = ElasticField(coefficients, np.eye(3), (60, 60))
     points = np.random.default_rng(1).uniform(0, 60, (200, 2))
-    with pytest.raises(ValueError, match="folds the image over: lower its amplitude or its cells"):
+    with pytest.raises(ValueError, match="folds the image: reduce its amplitude or its cells"):
         field.move(points)

@@ -161,12 +161,12 @@ def test_normalize_to_a_range(dtype, arguments, low, high):
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
 def test_grey_has_no_hue(shape):
     image, step = make_image(shape=shape), T.RandomHueSaturation(0.5, 1.0)
-    with pytest.warns(UserWarning, match="does nothing: the images are grey"):
+    with pytest.warns(UserWarning, match="has no effect: the images are grey"):
         assert step(make_results(image))["img"] is image
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert step(make_results(image))["img"] is image
-    assert step._told.is_shared()  # so that a loader's process does not say it again
+    assert step._warned.is_shared()  # so that a loader's process does not say it again
 
 
 def test_hue_and_saturation_keep_grey_and_brightness():
@@ -205,14 +205,14 @@ def test_constant_image(mode, dtype):
         (lambda: T.NormalizeIntensity("magic"), "mode must be one of"),
         (lambda: T.NormalizeIntensity("window"), "needs low < high"),
         (lambda: T.NormalizeIntensity("percentile", 60, 40), "0 <= low < high <= 100"),
-        (lambda: T.NormalizeIntensity("zscore", 1, 2), "has no low and high"),
+        (lambda: T.NormalizeIntensity("zscore", 1, 2), "takes no low and high"),
         (lambda: T.RandomGamma((2, 1)), "gamma must be"),
         (lambda: T.RandomGamma((0, 1)), "gamma must be"),
         (lambda: T.RandomNoise(-1), "std must be"),
         (lambda: T.RandomBlur((1, 2, 3)), "sigma must be"),
         (lambda: T.RandomBrightnessContrast(contrast=2), r"contrast in \[0, 1\]"),
-        (lambda: T.RandomHueSaturation(hue=0.6), r"hue in \[0, 0.5\]"),
-        (lambda: T.CLAHE(clip_limit=0), "clip_limit > 0"),
+        (lambda: T.RandomHueSaturation(hue=0.6), r"hue must be in \[0, 0.5\]"),
+        (lambda: T.CLAHE(clip_limit=0), "clip_limit must be > 0"),
         (lambda: T.CLAHE(prob=2), "prob must lie"),
     ],
 )

@@ -93,7 +93,7 @@ def test_spacing_of_the_file_only_on_demand(tmp_path):
 def test_bad_records(path):
     with pytest.raises(ValueError, match=r"a\.png.*has 2 dimensions.*size \(4, 4, 4\)"):
         LoadImage(size=(4, 4, 4))(dict(img_path=path))
-    with pytest.raises(ValueError, match=r"a\.png.*shape \(60, 50\).*record says \(50, 60\)"):
+    with pytest.raises(ValueError, match=r"a\.png.*shape \(60, 50\).*record has \(50, 60\)"):
         LoadImage()(dict(img_path=path, ori_shape=(50, 60)))
     with pytest.raises(ValueError, match="record 'case 7' has neither"):
         LoadImage()(dict(img_path=None, sample_id="case 7"))

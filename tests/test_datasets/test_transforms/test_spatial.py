@@ -295,7 +295,7 @@ def test_fractions_are_of_the_shorter_side(size):
         (lambda: T.CropAroundLandmarks(margin=20), "margin must be a fraction"),
         (lambda: T.Resize((0, 3)), "size must be"),
         (lambda: T.Pad(divisor=0), "divisor must be"),
-        (lambda: T.CropAroundLandmarks(margin=0.1, jitter=0.2), "jitter <= margin"),
+        (lambda: T.CropAroundLandmarks(margin=0.1, jitter=0.2), "jitter must be <= margin"),
         (lambda: T.Resample("best"), "interpolation must be one of"),
         (lambda: T.Resample(border="wrap"), "border must be one of"),
         (lambda: T.Resize((4, 4, 4))(make_results(2)), "do not fit an image of 2 dimensions"),
