@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mmlandmark.datasets.transforms import LoadImage, PackInputs
 from mmlandmark.structures import swap_lps_ras, world_matrix
 
 
@@ -121,6 +122,13 @@ def frames_of(array, world):
         frame.PlanePositionSequence = [position]
         frames.append(frame)
     return [shared], frames
+
+
+def load(path, landmark, **options):
+    """Return the sample that a pipeline without any augmentation makes, and its input as (*S)."""
+    record = dict(img_path=str(path), sample_id=path.name, landmarks=np.array([landmark], np.float32))
+    packed = PackInputs()(LoadImage(file_spacing=True, **options)(record))
+    return packed["data_samples"], packed["inputs"][0].numpy()
 
 
 # name: (writer, bits of the picture, further arguments, whether it keeps spacing)

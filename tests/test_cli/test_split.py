@@ -1,13 +1,11 @@
 """mmlandmark split: lists of ids, by group, the same every time."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from mmlandmark.cli import invoke
-from mmlandmark.datasets.folds import deal_parts
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.files import safe_name
 from mmlandmark.utils.shipped import config_root
@@ -15,39 +13,6 @@ from mmlandmark.utils.shipped import config_root
 
 def records(count, group=lambda i: None):
     return [dict(sample_id=f"case{i:04d}", group=group(i)) for i in range(count)]
-
-
-@pytest.mark.parametrize(
-    ("count", "sizes"),
-    # The parts of FSF-LD (Huang et al. 2022): hands, cephalograms, halves of hips.
-    [(895, (537, 179, 179)), (400, (240, 80, 80)), (420, (252, 84, 84)), (7, (4, 2, 1))],
-)
-def test_sizes_are_the_shares(count, sizes):
-    shares = dict(train=6, test1=2, test2=2)
-    parts = deal_parts(records(count), shares)
-    assert tuple(map(len, parts.values())) == sizes
-    assert sorted(i for ids in parts.values() for i in ids) == [r["sample_id"] for r in records(count)]
-    assert parts == deal_parts(list(reversed(records(count))), shares), (
-        "the order of records is of no account"
-    )
-    assert parts != deal_parts(records(count), shares, seed=1)
-
-
-def test_groups_stay_together():
-    cases = records(420, lambda i: f"person{i // 2}")
-    parts = deal_parts(cases, dict(train=6, test1=2, test2=2))
-    assert [len(ids) for ids in parts.values()] == [252, 84, 84]
-    part_of = {i: name for name, ids in parts.items() for i in ids}
-    homes = Counter((r["group"], part_of[r["sample_id"]]) for r in cases)
-    assert set(homes.values()) == {2}
-
-
-def test_too_few():
-    with pytest.raises(ValueError, match=r"too few .*: \['b', 'c'\] are empty"):
-        deal_parts(records(3, lambda i: "one"), dict(a=1, b=1, c=1))
-    for share in (0, "x"):
-        with pytest.raises(ValueError, match="positive share"):
-            deal_parts(records(3), dict(a=1, b=share))
 
 
 def test_lists_are_written_once(tmp_path, capsys):

@@ -6,7 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlandmark.datasets.image_files import child_ignoring_case, image_shape, image_stem, index_images
+from mmlandmark.datasets.image_files import (
+    child_ignoring_case,
+    image_shape,
+    image_stem,
+    index_images,
+    stem_of,
+)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "bmp", "tif"])
@@ -60,3 +66,8 @@ def test_child_ignoring_case(tmp_path):
     assert child_ignoring_case(tmp_path, "train", "training") == tmp_path / "TRAIN"
     assert child_ignoring_case(tmp_path, "test") is None
     assert child_ignoring_case(tmp_path / "nowhere", "test") is None
+
+
+def test_names_of_files_lose_folders_of_any_system():
+    names = ("a/001.png", "a\\001.png", "C:\\x\\001.png", "v.nii.gz", "v.1.nii")
+    assert [stem_of(name) for name in names] == ["001"] * 3 + ["v", "v.1"]

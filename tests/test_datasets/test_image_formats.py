@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import struct
-import zlib
 
 import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from image_writers import FLAT, VOLUMES, frames_of, write_cv, write_dicom, write_nifti, write_npy, write_sitk
+from image_writers import FLAT, VOLUMES, load, write_cv, write_nifti, write_npy, write_sitk
 from mmlandmark.datasets import image_files
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.readers.loaded_image import reorder
-from mmlandmark.datasets.transforms import LoadImage, PackInputs
 from mmlandmark.structures import apply_matrix, invert_matrix, world_matrix
-
-
-def load(path, landmark, **options):
-    """Return the sample that a pipeline without any augmentation makes, and its input as (*S)."""
-    record = dict(img_path=str(path), sample_id=path.name, landmarks=np.array([landmark], np.float32))
-    packed = PackInputs()(LoadImage(file_spacing=True, **options)(record))
-    return packed["data_samples"], packed["inputs"][0].numpy()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -112,14 +102,6 @@ def test_white_of_other_numbers(tmp_path, dtype, white):
         assert load(tmp_path / name, (1, 1))[0].ori_shape == image_shape(tmp_path / name) == (12, 15)
 
 
-def test_signed_dicom(tmp_path):
-    picture = np.random.default_rng(0).integers(-1024, 2048, (12, 15)).astype(np.int16)
-    write_dicom(tmp_path / "a.dcm", picture, None, bits=12)
-    image = read_image(tmp_path / "a.dcm")
-    np.testing.assert_array_equal(image.array, picture)
-    assert (image.value_range, image.bits) == ((0.0, 2047.0), 11)
-
-
 # ---- volumes ----------------------------------------------------------------------------------------
 
 ORDERS = [
@@ -182,62 +164,6 @@ def test_an_npy_volume_stays_as_it_is(tmp_path):
     assert sample.world_from_original is None
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("meter", 1000), ("micron", 0.001), ("unknown", 1)])
-def test_unit_of_length_of_nifti(tmp_path, unit, factor):
-    nibabel = pytest.importorskip("nibabel")
-    image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.diag([0.5, 0.25, 2.0, 1]))
-    image.header.set_xyzt_units(None if unit == "unknown" else unit)
-    nibabel.save(image, tmp_path / "a.nii")
-    np.testing.assert_allclose(read_image(tmp_path / "a.nii").spacing, np.array([0.5, 0.25, 2.0]) * factor)
-
-
-def test_nifti_without_directions_stays_as_it_is(tmp_path):
-    nibabel = pytest.importorskip("nibabel")
-    volume = np.random.default_rng(0).integers(0, 255, (4, 5, 6)).astype(np.uint8)
-    image = nibabel.Nifti1Image(volume, None)
-    image.header.set_zooms((0.5, 0.6, 0.7))
-    nibabel.save(image, tmp_path / "a.nii")
-    header = nibabel.load(tmp_path / "a.nii").header
-    assert (int(header["qform_code"]), int(header["sform_code"])) == (0, 0)
-    loaded = read_image(tmp_path / "a.nii")
-    np.testing.assert_array_equal(loaded.array, volume.transpose())
-    np.testing.assert_allclose(loaded.spacing, (0.5, 0.6, 0.7), rtol=1e-6)
-    assert [remark.check for remark in loaded.remarks] == ["no directions"]
-
-
-def test_nifti_is_rescaled_and_so_is_its_range(tmp_path):
-    nibabel = pytest.importorskip("nibabel")
-    stored = np.random.default_rng(0).integers(0, 4096, (4, 5, 6)).astype(np.int16)
-    image = nibabel.Nifti1Image(stored, np.diag([-1, -1, 1, 1]))
-    image.header.set_slope_inter(2, -1000)
-    nibabel.save(image, tmp_path / "a.nii.gz")
-    written = nibabel.load(tmp_path / "a.nii.gz")
-    loaded = read_image(tmp_path / "a.nii.gz")
-    np.testing.assert_allclose(loaded.array, written.get_fdata().transpose(), rtol=1e-6)
-    slope, intercept = written.dataobj.slope, written.dataobj.inter
-    np.testing.assert_allclose(loaded.value_range, (intercept, intercept + slope * 32767))
-
-
-def test_volumes_of_frames_without_positions_have_spacing_only(tmp_path):
-    volume = np.random.default_rng(0).integers(0, 255, (4, 5, 6)).astype(np.uint8)
-    tags = dict(PixelSpacing=[0.2, 0.1], SliceThickness=3)
-    tags |= dict(SharedFunctionalGroupsSequence=[], PerFrameFunctionalGroupsSequence=[])
-    write_dicom(tmp_path / "a.dcm", volume, None, 8, world=np.eye(4), **tags)
-    loaded = read_image(tmp_path / "a.dcm")
-    np.testing.assert_array_equal(loaded.array, volume)
-    assert loaded.spacing == (0.1, 0.2, 3.0)
-
-
-def test_uneven_frames_have_no_frame(tmp_path):
-    volume = np.random.default_rng(0).integers(0, 255, (4, 5, 6)).astype(np.uint8)
-    _, frames = frames_of(volume, np.eye(4))
-    frames[3].PlanePositionSequence[0].ImagePositionPatient = [0, 0, 4.5]
-    write_dicom(tmp_path / "a.dcm", volume, None, 8, world=np.eye(4), PerFrameFunctionalGroupsSequence=frames)
-    image = read_image(tmp_path / "a.dcm")
-    assert image.spacing is None
-    assert [r.check for r in image.remarks] == ["malformed spacing"]
-
-
 @pytest.mark.real_data
 def test_real_brain_under_its_published_landmarks(real_data):
     """Landmarks of a template in RAS mm, found in the array by the way of its own voxels."""
@@ -260,79 +186,6 @@ def test_real_brain_under_its_published_landmarks(real_data):
 
 
 # ---- what single formats bring ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bits", [1, 2, 4])
-def test_png_of_few_bits_is_spread_over_eight(tmp_path, bits):
-    picture = np.random.default_rng(0).integers(0, 2**bits, (6, 8)).astype(np.uint8)
-    planes = np.unpackbits(picture[..., None], axis=2)[..., 8 - bits :]
-    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in planes.reshape(6, -1))
-
-    def chunk(name, content):
-        return (
-            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        )
-
-    header = struct.pack(">IIBBBBB", 8, 6, bits, 0, 0, 0, 0)
-    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
-    np.testing.assert_allclose(load(tmp_path / "a.png", (1, 1))[1], picture / (2**bits - 1), atol=1e-6)
-
-
-@pytest.mark.parametrize("white", [15, 200, 255, 4095, 65535])
-def test_pgm_states_its_white(tmp_path, white):
-    picture = np.random.default_rng(0).integers(0, white + 1, (6, 8))
-    head = b"P5 # a comment\n8 6\n%d\n" % white
-    (tmp_path / "a.pgm").write_bytes(head + picture.astype(">u2" if white > 255 else np.uint8).tobytes())
-    np.testing.assert_allclose(load(tmp_path / "a.pgm", (1, 1))[1], picture / white, atol=1e-6)
-
-
-def rewritten(path, **tags):
-    """Change elements of a DICOM file; None takes one out."""
-    import pydicom
-
-    data = pydicom.dcmread(path)
-    for name, value in tags.items():
-        if value is None:
-            del data[name]
-        elif name.endswith("TableDescriptor"):  # of two possible types
-            data.add_new(pydicom.datadict.tag_for_keyword(name), "US", value)
-        else:
-            setattr(data, name, value)
-    data.save_as(path)
-    return path
-
-
-def test_dicom_of_32_bits_and_of_floats(tmp_path):
-    rng = np.random.default_rng(0)
-    write_dicom(tmp_path / "a.dcm", np.zeros((6, 8), np.uint16), None, 16)
-    wide = rng.integers(0, 2**20, (6, 8))
-    content = wide.astype("<u4").tobytes()
-    rewritten(tmp_path / "a.dcm", BitsAllocated=32, BitsStored=20, HighBit=19, PixelData=content)
-    np.testing.assert_allclose(load(tmp_path / "a.dcm", (1, 1))[1], wide / (2**20 - 1), atol=1e-6)
-    floats = rng.random((6, 8)).astype(np.float32)
-    rewritten(tmp_path / "a.dcm", PixelData=None, FloatPixelData=floats.tobytes(), BitsStored=None)
-    np.testing.assert_array_equal(load(tmp_path / "a.dcm", (1, 1))[1], floats)
-
-
-@pytest.mark.parametrize("kind", ["RGB", "YBR_FULL", "PALETTE COLOR"])
-def test_colour_dicom(tmp_path, kind):
-    write_dicom(tmp_path / "a.dcm", np.zeros((6, 8), np.uint8), None, 8)
-    colour = np.zeros((6, 8, 3), np.uint8)
-    colour[..., 0], colour[:3, :, 1], colour[..., 2] = 200, 100, 30
-    tags = dict(SamplesPerPixel=3, PlanarConfiguration=0, PhotometricInterpretation=kind)
-    tags["PixelData"] = colour.tobytes()
-    if kind == "YBR_FULL":
-        tags["PixelData"] = cv2.cvtColor(colour, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]].tobytes()
-    if kind == "PALETTE COLOR":
-        index = (colour[..., 1] == 100).astype(np.uint8)
-        tags = dict(PhotometricInterpretation=kind, PixelData=index.tobytes())
-        for name, pair in (("Red", (200, 200)), ("Green", (0, 100)), ("Blue", (30, 30))):
-            tags[f"{name}PaletteColorLookupTableDescriptor"] = [2, 0, 8]
-            tags[f"{name}PaletteColorLookupTableData"] = bytes(pair)
-    image = read_image(rewritten(tmp_path / "a.dcm", **tags))
-    np.testing.assert_allclose(image.array.astype(int), colour, atol=2)
-    assert image.value_range == (0, 255)
 
 
 @pytest.mark.parametrize("name", sorted({*FLAT, *VOLUMES}))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.datasets.image_files import stem_of
 from mmlandmark.datasets.table_files import read_csv
 from mmlandmark.datasets.table_rows import read_rows
 
@@ -67,12 +66,6 @@ def test_one_table_without_header(tmp_path, text):
 def test_ids_that_resemble_a_column_are_ids(tmp_path):
     records, _ = read(tmp_path, "image1,1,2\nimage2,3,4\nfiles,5,6\n")
     assert [r["sample_id"] for r in records] == ["image1", "image2", "files"]
-
-
-def test_text_of_windows(tmp_path, caplog):
-    text = "image;träger_x;träger_y;Größe\nmüller.png;1,5;2;groß\n"
-    ((record,), names) = read(tmp_path, text, "cp1252")
-    assert (record["sample_id"], names, record["Größe"]) == ("müller", ["träger"], "groß")
 
 
 def test_a_landmark_without_any_annotation_stays_where_there_is_no_header(tmp_path):
@@ -138,11 +131,6 @@ def test_a_misspelt_column_of_the_schema_is_told(tmp_path):
         read(tmp_path, text, names=["sella", "nasion"])
     with pytest.raises(ValueError, match=r"landmarks \['Sella'\] .*did you mean 'sella' for 'Sella'"):
         read(tmp_path, "image,Sella_x,Sella_y\nq,1,2\n", names=["sella", "nasion"])
-
-
-def test_names_of_files_lose_folders_of_any_system():
-    names = ("a/001.png", "a\\001.png", "C:\\x\\001.png", "v.nii.gz", "v.1.nii")
-    assert [stem_of(name) for name in names] == ["001"] * 3 + ["v", "v.1"]
 
 
 def test_a_table_of_a_spreadsheet_becomes_a_dataset(tmp_path):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.datasets.records import FAR_OUTSIDE
+from mmlandmark.datasets.records import FAR_OUTSIDE, turned_y
 from mmlandmark.registry import DATASETS
+from test_datasets import six_cases
 
 
 def build(tmp_path, change=None, rewrite=None, **kwargs):
@@ -183,3 +184,47 @@ def test_a_pipeline_that_loses_its_sample_is_named(tmp_path):
     dataset = build(tmp_path, pipeline=[lambda results: None])
     with pytest.raises(RuntimeError, match=r"returned None for .*samples\[2\]: sample 'c'"):
         dataset[2]
+
+
+# ---- y from the bottom ---------------------------------------------------------------------------------
+
+
+def test_y_that_counts_from_the_bottom(root):
+    plain, turned = six_cases.build(root), six_cases.build(root, y_up=True)
+    for a, b in zip(plain, turned, strict=True):
+        np.testing.assert_array_equal(b["landmarks"][:, 0], a["landmarks"][:, 0])
+        np.testing.assert_array_equal(b["landmarks"][:, 1], 20 - 1 - a["landmarks"][:, 1])
+
+
+def test_y_that_counts_from_the_bottom_in_a_table(root):
+    (root / "all.csv").write_text("image,a_x,a_y\ncase1.png,3,0\ncase2.png,,\n")
+    dataset = LandmarkDataset("all.csv", str(root), "images", y_up=True)
+    assert dataset[0]["landmarks"].tolist() == [[3, 19]]  # the bottom row of 20
+    assert dataset[0]["ori_shape"] == (20, 30)
+    assert np.isnan(dataset[1]["landmarks"]).all()
+
+
+def test_annotators_that_count_from_the_bottom(root):
+    samples = [dict(id="case1", image="case1.png", by_annotator=[[[1, 0]], [[1, 2]]])]
+    (root / "two.json").write_text(json.dumps(dict(samples=samples)))
+    record = LandmarkDataset("two.json", str(root), "images", y_up=True)[0]
+    assert record["by_annotator"].tolist() == [[[1, 19]], [[1, 17]]]
+    assert record["landmarks"].tolist() == [[1, 18]]
+
+
+def test_y_up_needs_the_height_and_says_what_it_does(root, monkeypatch):
+    said = []
+    monkeypatch.setattr("mmlandmark.datasets.landmark_dataset.print_log", lambda text, *_: said.append(text))
+    assert len(six_cases.build(root, y_up=True)) == 6
+    assert len(said) == 1
+    assert "y_up, so y of 6 samples became H - 1 - y" in said[0]
+    (root / "bare.json").write_text(
+        json.dumps(dict(samples=[dict(id="x", image="x.png", landmarks=[[1, 2]])]))
+    )
+    with pytest.raises(ValueError, match=r"bare\.json, samples\[0\].*y_up counts from the image's bottom"):
+        LandmarkDataset("bare.json", str(root), missing_images="keep", y_up=True)
+
+
+def test_points_without_y_cannot_be_turned():
+    with pytest.raises(ValueError, match=r"sample 'a': points of \(1,\) coordinates have no y to turn"):
+        turned_y(dict(sample_id="a", landmarks=[[1.0]], ori_shape=(2, 2)))
