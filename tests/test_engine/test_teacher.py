@@ -172,7 +172,7 @@ def test_a_wrong_teacher_is_told_before_the_first_batch(tmp_path, taught):
     other.model.head.num_landmarks = 37
     for key in ("train", "val", "test"):
         other[f"{key}_dataloader"] = phantom_dataloader(37, train=key == "train")
-    assert "the teacher finds 19 landmarks, the student 37" in message(other)
+    assert "the teacher predicts 19 landmarks, the student 37" in message(other)
     larger = config("c")
     for key in ("train", "val", "test"):
         larger[f"{key}_dataloader"] = phantom_dataloader(size=(96, 64), train=key == "train")
@@ -356,7 +356,7 @@ def test_a_mistake_in_the_last_stage_is_told_before_the_first(tmp_path):
     assert not list(tmp_path.glob("01_teacher/*"))
     config = two_stages(tmp_path)
     config.stages[0].model.head.num_landmarks = 5
-    with pytest.raises(ValueError, match="the teacher finds 5 landmarks, the student 19"):
+    with pytest.raises(ValueError, match="the teacher predicts 5 landmarks, the student 19"):
         apis.train_config(config)
 
 
