@@ -4,7 +4,8 @@
 #include <torch/library.h>
 
 TORCH_LIBRARY(mmlandmark, m) {
-  // pred (B, K, *S), landmarks (B, K, D), sigma (B, K), factor (B, K): 0 where there is no landmark.
+  // pred (B, K, *S), landmarks (B, K, D), sigma (B, K) or (B, K, D), factor (B, K): 0 where there is no
+  // landmark.
   // -> factor * sum of the errors (B, K), and its gradient by pred (B, K, *S), or (0,) without slopes.
   m.def(
       "ewc_loss(Tensor pred, Tensor landmarks, Tensor sigma, Tensor factor, float log_alpha, bool "
@@ -15,12 +16,12 @@ TORCH_LIBRARY(mmlandmark, m) {
       "ewc_loss_map(Tensor pred, Tensor target, Tensor factor, float log_alpha, bool with_slopes) "
       "-> (Tensor, Tensor)");
 
-  // landmarks (B, K, D), sigma (B, K), height (B, K): 0 draws nothing. -> (B, K, *S)
+  // landmarks (B, K, D), sigma (B, K) or (B, K, D), height (B, K): 0 draws nothing. -> (B, K, *S)
   m.def(
       "gaussian_heatmap(Tensor landmarks, Tensor sigma, Tensor height, int[] size, int shape, ScalarType "
       "dtype) "
       "-> Tensor");
-  // gradient (B, K, *S) -> gradients by landmarks (B, K, D), sigma (B, K) and height (B, K).
+  // gradient (B, K, *S) -> gradients by landmarks (B, K, D), sigma (of its shape) and height (B, K).
   m.def(
       "gaussian_heatmap_backward(Tensor gradient, Tensor landmarks, Tensor sigma, Tensor height, int shape) "
       "-> (Tensor, Tensor, Tensor)");

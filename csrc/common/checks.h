@@ -5,7 +5,6 @@
 #include <c10/util/Exception.h>
 
 #include <optional>
-#include <utility>
 
 #include "layout.h"
 #include "peak_shape.h"
@@ -55,13 +54,23 @@ inline void check_landmarks(const at::Tensor& tensor, const at::Tensor& maps, co
   check_device(tensor, maps, name);
 }
 
+// Widths of peaks for `landmarks` (B, K, D): (B, K), or (B, K, D) per axis.
+inline void check_sigma(const at::Tensor& sigma, const at::Tensor& landmarks) {
+  const auto batch = landmarks.size(0), count = landmarks.size(1), dims = landmarks.size(2);
+  TORCH_CHECK_VALUE(sigma.sizes() == landmarks.sizes() || sigma.sizes() == at::IntArrayRef({batch, count}),
+                    "sigma must be [", batch, ", ", count, "] or [", batch, ", ", count, ", ", dims,
+                    "], got ", sigma.sizes());
+  check_type(sigma, landmarks.scalar_type(), "sigma");
+  check_device(sigma, landmarks, "sigma");
+}
+
 // What the operators of one family take, whatever the device.
 
 inline void check_ewc(const at::Tensor& pred, const at::Tensor& landmarks, const at::Tensor& sigma,
                       const at::Tensor& factor) {
   check_maps(pred, "pred");
   check_landmarks(landmarks, pred, "landmarks");
-  check_per_landmark(sigma, pred, "sigma");
+  check_sigma(sigma, landmarks);
   check_per_landmark(factor, pred, "factor");
 }
 
@@ -80,11 +89,10 @@ inline void check_drawing(const at::Tensor& landmarks, const at::Tensor& sigma, 
   TORCH_CHECK_VALUE(landmarks.dim() == 3 && landmarks.size(2) == int64_t(size.size()),
                     "landmarks must be (B, K, ", size.size(), "), got ", landmarks.sizes());
   check_type(landmarks, accumulate_type(type), "landmarks");
-  for (const auto& [tensor, name] : {std::pair{&sigma, "sigma"}, {&height, "height"}}) {
-    check_shape(*tensor, {landmarks.size(0), landmarks.size(1)}, name);
-    check_type(*tensor, landmarks.scalar_type(), name);
-    check_device(*tensor, landmarks, name);
-  }
+  check_sigma(sigma, landmarks);
+  check_shape(height, {landmarks.size(0), landmarks.size(1)}, "height");
+  check_type(height, landmarks.scalar_type(), "height");
+  check_device(height, landmarks, "height");
 }
 
 inline void check_drawing_backward(const at::Tensor& gradient, const at::Tensor& landmarks,

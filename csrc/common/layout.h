@@ -44,9 +44,20 @@ struct MapLayout {
   MML_INLINE int64_t line_offset(int64_t y, int64_t z) const { return z * by_slice + y * by_row; }
 };
 
-// Sums over a map's upstream gradient G: G * dy/dx, G * dy/dy, G * dy/dz, G * dy/dsigma, G * y.
+// Widths of peaks: one per map, or one per map and axis (x, y[, z]).
+template <class Sum>
+struct Widths {
+  const Sum* values;
+  int64_t axes;  // 1, or the dimensions of the map
+
+  MML_INLINE bool per_axis() const { return axes > 1; }
+  MML_INLINE Sum at(int64_t map, int64_t axis) const { return values[per_axis() ? map * axes + axis : map]; }
+};
+
+// Sums over a map's upstream gradient G: G * dy/dcenter per axis, G * dy/dsigma, G * y. A width that all axes
+// share has its slope in sigma[0].
 struct HeatmapSlopes {
-  double center[3], sigma, height;
+  double center[3], sigma[3], height;
 };
 
 constexpr int64_t kMostFeatures = 8;

@@ -30,4 +30,9 @@ inline MapLayout layout_of(const at::Tensor& maps) {
   return layout;
 }
 
+// How many widths a landmark has, of sigma (B, K) or (B, K, D).
+inline int64_t axes_of(const at::Tensor& sigma) {
+  return sigma.dim() == 3 ? sigma.size(2) : 1;
+}
+
 }  // namespace mmlandmark

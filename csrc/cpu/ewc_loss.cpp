@@ -54,13 +54,14 @@ LossAndSlopes ewc_loss(const at::Tensor& prediction, const at::Tensor& landmarks
     using T = decltype(element);
     using Sum = decltype(sum);
     const Geometry size = geometry_of(prediction.sizes().slice(2));
-    const Sum *center = elements<Sum>(points), *width = elements<Sum>(widths);
+    const Sum* center = elements<Sum>(points);
+    const Widths<Sum> width{elements<Sum>(widths), axes_of(widths)};
     AllProfiles<Sum> profiles(
         size, points.size(0) * points.size(1), dims, center, width,
         [](Sum x, Sum c, Sum s) { return profile_value(PeakShape::kGaussian, x, c, s); });
     return [=, &kernels, profiles = std::move(profiles)](int64_t map, const T* from, const RowRange& rows,
                                                          Sum gain, T* out) {
-      const GaussianTarget<Sum> target{profiles.of(map), center[map * dims], width[map]};
+      const GaussianTarget<Sum> target{profiles.of(map), center[map * dims], width.at(map, 0)};
       return kernels.ewc_gaussian(from, rows, target, Sum(log_alpha), gain, out);
     };
   });

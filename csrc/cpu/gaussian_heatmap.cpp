@@ -25,7 +25,8 @@ at::Tensor gaussian_heatmap(const at::Tensor& landmarks, const at::Tensor& sigma
     using Sum = decltype(sum);
     const auto peak = PeakShape(shape);
     const Geometry& extent = blocks.layout.size;
-    const Sum *center = elements<Sum>(points), *width = elements<Sum>(widths), *top = elements<Sum>(heights);
+    const Sum *center = elements<Sum>(points), *top = elements<Sum>(heights);
+    const Widths<Sum> width{elements<Sum>(widths), axes_of(widths)};
     const AllProfiles<Sum> profiles(extent, peak == PeakShape::kDisc ? 0 : blocks.layout.count, dims, center,
                                     width,
                                     [peak](Sum x, Sum c, Sum s) { return profile_value(peak, x, c, s); });
@@ -35,9 +36,7 @@ at::Tensor gaussian_heatmap(const at::Tensor& landmarks, const at::Tensor& sigma
       if (top[map] == 0) {
         std::memset(out + rows.begin * extent.width, 0, (rows.end - rows.begin) * extent.width * sizeof(T));
       } else if (peak == PeakShape::kDisc) {
-        const Sum* c = center + map * dims;
-        const Sum middle[3] = {c[0], c[1], dims == 3 ? c[2] : Sum(0)};
-        kernels.draw_disc(out, rows, middle, width[map], top[map]);
+        kernels.draw_disc(out, rows, disc_of(center, width, map, int(dims)), top[map]);
       } else {
         kernels.draw_product(out, rows, profiles.of(map), top[map]);
       }
@@ -46,7 +45,8 @@ at::Tensor gaussian_heatmap(const at::Tensor& landmarks, const at::Tensor& sigma
   return maps;
 }
 
-// Gradients by landmarks (B, K, D), sigma (B, K) and height (B, K); none through a disc but by its height.
+// Gradients by landmarks (B, K, D), sigma (as it came) and height (B, K); none through a disc but by its
+// height.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gaussian_heatmap_backward(const at::Tensor& gradient,
                                                                          const at::Tensor& landmarks,
                                                                          const at::Tensor& sigma,
@@ -64,7 +64,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gaussian_heatmap_backward(const a
     using T = decltype(element);
     using Sum = decltype(sum);
     const auto peak = PeakShape(shape);
-    const Sum *center = elements<Sum>(points), *width = elements<Sum>(widths), *top = elements<Sum>(heights);
+    const Sum *center = elements<Sum>(points), *top = elements<Sum>(heights);
+    const Widths<Sum> width{elements<Sum>(widths), axes_of(widths)};
     const auto profiles = [&](auto part) {
       return AllProfiles<Sum>(
           blocks.layout.size, maps, dims, center, width,
@@ -75,13 +76,16 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gaussian_heatmap_backward(const a
     const T* from = elements<T>(upstream);
     blocks.each([&](int64_t block, int64_t map, const RowRange& rows) {
       kernels.product_slopes(from + blocks.layout.map_offset(map), rows,
-                             {value.of(map), by_center.of(map), by_width.of(map)}, partial[block]);
+                             {value.of(map), by_center.of(map), by_width.of(map), width.per_axis()},
+                             partial[block]);
     });
     for (int64_t map = 0; map < maps; ++map) {
       HeatmapSlopes all{};
       for (int64_t block = map * blocks.per_map; block < (map + 1) * blocks.per_map; ++block) {
-        for (int axis = 0; axis < 3; ++axis) all.center[axis] += partial[block].center[axis];
-        all.sigma += partial[block].sigma;
+        for (int axis = 0; axis < 3; ++axis) {
+          all.center[axis] += partial[block].center[axis];
+          all.sigma[axis] += partial[block].sigma[axis];
+        }
         all.height += partial[block].height;
       }
       // A map of height 0 was not drawn at all: its landmark may be anything.
@@ -89,7 +93,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gaussian_heatmap_backward(const a
       for (int64_t axis = 0; axis < dims; ++axis)
         mutable_elements<Sum>(by_landmarks)[map * dims + axis] =
             drawn ? Sum(all.center[axis] * top[map]) : Sum(0);
-      mutable_elements<Sum>(by_sigma)[map] = drawn ? Sum(all.sigma * top[map]) : Sum(0);
+      for (int64_t axis = 0; axis < width.axes; ++axis)
+        mutable_elements<Sum>(by_sigma)[map * width.axes + axis] =
+            drawn ? Sum(all.sigma[axis] * top[map]) : Sum(0);
       mutable_elements<Sum>(by_height)[map] = drawn ? Sum(all.height) : Sum(0);
     }
   });

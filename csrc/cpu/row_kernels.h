@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "../common/layout.h"
+#include "../common/peak_shape.h"
 
 namespace mmlandmark {
 
@@ -27,12 +27,13 @@ constexpr int64_t kPadding = 16;
 template <class Sum>
 struct GaussianTarget {
   Profiles<Sum> profiles;
-  Sum center_x, sigma;
+  Sum center_x, sigma_x;
 };
 
 template <class Sum>
 struct ProfileSlopes {
   Profiles<Sum> value, by_center, by_sigma;
+  bool per_axis;  // widths
 };
 
 template <class T, class Sum>
@@ -44,7 +45,7 @@ struct RowKernels {
   double (*ewc_target)(const T* map, const RowRange&, const T* target, Sum log_alpha, Sum gain, T* slopes);
 
   void (*draw_product)(T* map, const RowRange&, const Profiles<Sum>&, Sum height);
-  void (*draw_disc)(T* map, const RowRange&, const Sum* center, Sum sigma, Sum height);
+  void (*draw_disc)(T* map, const RowRange&, const Disc<Sum>&, Sum height);
   void (*product_slopes)(const T* gradient, const RowRange&, const ProfileSlopes<Sum>&, HeatmapSlopes&);
 
   void (*softmax_sums)(const T* map, const RowRange&, Sum rate, const Features<Sum>&, Sum* scratch,

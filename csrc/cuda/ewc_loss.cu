@@ -49,14 +49,14 @@ __device__ void write_zeros(const MapLayout& layout, const Tile& tile, T* slopes
 template <class T>
 __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
     gaussian_kernel(const T* pred, MapLayout layout, Tiling tiling, const typename SumOf<T>::Type* points,
-                    const typename SumOf<T>::Type* sigma, const typename SumOf<T>::Type* factor, int dims,
+                    Widths<typename SumOf<T>::Type> sigma, const typename SumOf<T>::Type* factor, int dims,
                     typename SumOf<T>::Type log_alpha, T* slopes, double* partial) {
   using Sum = typename SumOf<T>::Type;
   __shared__ Sum along[Tiling::kColumns], across[Tiling::kRows];
   __shared__ double sums[Tiling::kThreads];
   const Tile tile = tile_of_block(tiling, layout.size);
   T* out = slopes ? slopes + tile.map * layout.size.pixels() : nullptr;
-  const Sum gain = factor[tile.map], width = sigma[tile.map];
+  const Sum gain = factor[tile.map];
   if (gain == 0) {  // the same for the whole block: no thread is left waiting
     if (out) write_zeros(layout, tile, out);
     if (thread_id() == 0) partial[tile.index] = 0;
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
   }
   const Sum* center = points + tile.map * dims;
   const auto profile = [&](int64_t pixel, int axis) {
-    return profile_value(PeakShape::kGaussian, Sum(pixel), center[axis], width);
+    return profile_value(PeakShape::kGaussian, Sum(pixel), center[axis], sigma.at(tile.map, axis));
   };
   for (int x = thread_id(); x < tile.columns; x += Tiling::kThreads) along[x] = profile(tile.column + x, 0);
   for (int i = thread_id(); i < tile.rows; i += Tiling::kThreads) {
@@ -131,8 +131,8 @@ void ewc_gaussian(Type type, const Maps& pred, const Landmarks& landmarks, doubl
     using Sum = typename SumOf<T>::Type;
     const auto* factor = static_cast<const Sum*>(landmarks.factor);
     launch(gaussian_kernel<T>, tiling.tiles(), stream, static_cast<const T*>(pred.data), pred.layout, tiling,
-           static_cast<const Sum*>(landmarks.points), static_cast<const Sum*>(landmarks.sigma), factor,
-           int(landmarks.dims), Sum(log_alpha), static_cast<T*>(slopes), partial);
+           static_cast<const Sum*>(landmarks.points), widths_of<Sum>(landmarks), factor, int(landmarks.dims),
+           Sum(log_alpha), static_cast<T*>(slopes), partial);
     launch(losses_kernel<Sum>, tiling.maps, stream, partial, tiling.per_map(), factor,
            static_cast<Sum*>(losses));
   });

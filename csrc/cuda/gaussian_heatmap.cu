@@ -8,20 +8,21 @@ namespace {
 
 template <class T>
 __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
-    draw_kernel(const typename SumOf<T>::Type* points, const typename SumOf<T>::Type* sigma,
+    draw_kernel(const typename SumOf<T>::Type* points, Widths<typename SumOf<T>::Type> sigma,
                 const typename SumOf<T>::Type* height, int dims, PeakShape shape, T* maps, MapLayout layout,
                 Tiling tiling) {
   using Sum = typename SumOf<T>::Type;
   __shared__ Sum along[Tiling::kColumns], across[Tiling::kRows];
   const Tile tile = tile_of_block(tiling, layout.size);
-  const Sum top = height[tile.map], width = sigma[tile.map];
+  const Sum top = height[tile.map];
   const Sum* center = points + tile.map * dims;
   T* out = maps + tile.map * layout.size.pixels();
-  const bool disc = shape == PeakShape::kDisc;
+  const bool is_disc = shape == PeakShape::kDisc;
+  const Disc<Sum> disc = disc_of(points, sigma, tile.map, dims);
   // Of a disc the squared distances are kept, of the others the profiles.
   const auto part = [&](int64_t pixel, int axis) {
-    if (!disc) return profile_value(shape, Sum(pixel), center[axis], width);
-    const Sum d = Sum(pixel) - center[axis];
+    if (!is_disc) return profile_value(shape, Sum(pixel), center[axis], sigma.at(tile.map, axis));
+    const Sum d = disc.along(Sum(pixel), axis);
     return d * d;
   };
   if (top != 0) {
@@ -29,8 +30,8 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
     for (int i = thread_id(); i < tile.rows; i += Tiling::kThreads) {
       const int64_t row = tile.row + i;
       const Sum first = part(row % layout.size.height, 1);
-      const Sum second = dims == 3 ? part(row / layout.size.height, 2) : Sum(disc ? 0 : 1);
-      across[i] = disc ? first + second : without_tiny(first * second);
+      const Sum second = dims == 3 ? part(row / layout.size.height, 2) : Sum(is_disc ? 0 : 1);
+      across[i] = is_disc ? first + second : without_tiny(first * second);
     }
   }
   __syncthreads();
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
     for (int i = 0; i < Pack<T>::kSize; ++i) {
       if (i >= count || top == 0) continue;
       const Sum a = along[x + i - tile.column], b = across[line.row - tile.row];
-      const Sum value = disc ? (a + b <= width * width ? top : Sum(0)) : a * b * top;
+      const Sum value = is_disc ? (a + b <= disc.bound ? top : Sum(0)) : a * b * top;
       pack.values[i] = narrowed<T>(value);
     }
     store_pack(out + line.row * layout.size.width + x, pack, count);
@@ -49,8 +50,10 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
 
 struct AddSlopes {
   __device__ void operator()(HeatmapSlopes& sum, const HeatmapSlopes& part) const {
-    for (int axis = 0; axis < 3; ++axis) sum.center[axis] += part.center[axis];
-    sum.sigma += part.sigma;
+    for (int axis = 0; axis < 3; ++axis) {
+      sum.center[axis] += part.center[axis];
+      sum.sigma[axis] += part.sigma[axis];
+    }
     sum.height += part.height;
   }
 };
@@ -58,15 +61,16 @@ struct AddSlopes {
 template <class T>
 __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
     slopes_kernel(const T* gradient, MapLayout layout, Tiling tiling, const typename SumOf<T>::Type* points,
-                  const typename SumOf<T>::Type* sigma, int dims, PeakShape shape, HeatmapSlopes* partial) {
+                  Widths<typename SumOf<T>::Type> sigma, int dims, PeakShape shape, HeatmapSlopes* partial) {
   using Sum = typename SumOf<T>::Type;
   __shared__ Profile<Sum> along[Tiling::kColumns];
   __shared__ HeatmapSlopes sums[Tiling::kThreads];
   const Tile tile = tile_of_block(tiling, layout.size);
   const Sum* center = points + tile.map * dims;
-  const Sum width = sigma[tile.map];
+  const Sum width_x = sigma.at(tile.map, 0), width_y = sigma.at(tile.map, 1),
+            width_z = sigma.at(tile.map, dims - 1);
   for (int x = thread_id(); x < tile.columns; x += Tiling::kThreads)
-    along[x] = profile_with_slopes(shape, Sum(tile.column + x), center[0], width);
+    along[x] = profile_with_slopes(shape, Sum(tile.column + x), center[0], width_x);
   __syncthreads();
   const T* map = gradient + layout.map_offset(tile.map);
   HeatmapSlopes own{};
@@ -82,13 +86,20 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
       by_center += upstream * profile.by_center;
       by_sigma += upstream * profile.by_sigma;
     }
-    const auto y = profile_with_slopes(shape, Sum(line.y), center[1], width);
+    const auto y = profile_with_slopes(shape, Sum(line.y), center[1], width_y);
     Profile<Sum> z{1, 0, 0};
-    if (dims == 3) z = profile_with_slopes(shape, Sum(line.z), center[2], width);
+    if (dims == 3) z = profile_with_slopes(shape, Sum(line.z), center[2], width_z);
     own.center[0] += by_center * y.value * z.value;
     own.center[1] += value * y.by_center * z.value;
     own.center[2] += value * y.value * z.by_center;
-    own.sigma += by_sigma * y.value * z.value + value * y.by_sigma * z.value + value * y.value * z.by_sigma;
+    if (sigma.per_axis()) {
+      own.sigma[0] += by_sigma * y.value * z.value;
+      own.sigma[1] += value * y.by_sigma * z.value;
+      own.sigma[2] += value * y.value * z.by_sigma;
+    } else {
+      own.sigma[0] +=
+          by_sigma * y.value * z.value + value * y.by_sigma * z.value + value * y.value * z.by_sigma;
+    }
     own.height += value * y.value * z.value;
   });
   const HeatmapSlopes sum = over_block(own, sums, AddSlopes());
@@ -98,7 +109,7 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
 template <class Sum>
 __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
     slopes_of_maps_kernel(const HeatmapSlopes* partial, int64_t per_map, const Sum* height, int dims,
-                          Sum* by_points, Sum* by_sigma, Sum* by_height) {
+                          int axes, Sum* by_points, Sum* by_sigma, Sum* by_height) {
   __shared__ HeatmapSlopes sums[Tiling::kThreads];
   const int64_t map = blockIdx.x;
   const HeatmapSlopes sum = over_tiles(partial + map * per_map, per_map, HeatmapSlopes{}, sums, AddSlopes());
@@ -107,7 +118,8 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
   const bool drawn = height[map] != 0;
   for (int axis = 0; axis < dims; ++axis)
     by_points[map * dims + axis] = drawn ? Sum(sum.center[axis] * height[map]) : Sum(0);
-  by_sigma[map] = drawn ? Sum(sum.sigma * height[map]) : Sum(0);
+  for (int axis = 0; axis < axes; ++axis)
+    by_sigma[map * axes + axis] = drawn ? Sum(sum.sigma[axis] * height[map]) : Sum(0);
   by_height[map] = drawn ? Sum(sum.height) : Sum(0);
 }
 
@@ -120,8 +132,8 @@ void draw(Type type, const Landmarks& landmarks, PeakShape shape, void* maps, co
     using T = decltype(element);
     using Sum = typename SumOf<T>::Type;
     launch(draw_kernel<T>, tiling.tiles(), stream, static_cast<const Sum*>(landmarks.points),
-           static_cast<const Sum*>(landmarks.sigma), static_cast<const Sum*>(landmarks.factor),
-           int(landmarks.dims), shape, static_cast<T*>(maps), layout, tiling);
+           widths_of<Sum>(landmarks), static_cast<const Sum*>(landmarks.factor), int(landmarks.dims), shape,
+           static_cast<T*>(maps), layout, tiling);
   });
 }
 
@@ -133,11 +145,11 @@ void draw_backward(Type type, const Maps& gradient, const Landmarks& landmarks, 
     using T = decltype(element);
     using Sum = typename SumOf<T>::Type;
     launch(slopes_kernel<T>, tiling.tiles(), stream, static_cast<const T*>(gradient.data), gradient.layout,
-           tiling, static_cast<const Sum*>(landmarks.points), static_cast<const Sum*>(landmarks.sigma),
-           int(landmarks.dims), shape, partial);
+           tiling, static_cast<const Sum*>(landmarks.points), widths_of<Sum>(landmarks), int(landmarks.dims),
+           shape, partial);
     launch(slopes_of_maps_kernel<Sum>, tiling.maps, stream, partial, tiling.per_map(),
-           static_cast<const Sum*>(landmarks.factor), int(landmarks.dims), static_cast<Sum*>(by_points),
-           static_cast<Sum*>(by_sigma), static_cast<Sum*>(by_height));
+           static_cast<const Sum*>(landmarks.factor), int(landmarks.dims), int(landmarks.axes),
+           static_cast<Sum*>(by_points), static_cast<Sum*>(by_sigma), static_cast<Sum*>(by_height));
   });
 }
 

@@ -44,11 +44,16 @@ struct Maps {
   MapLayout layout;
 };
 
-// Points (maps, dims), widths and factors (maps).
+// Points (maps, dims), widths (maps, axes) and factors (maps); see Widths for the axes.
 struct Landmarks {
   const void *points, *sigma, *factor;
-  int64_t dims;
+  int64_t dims, axes;
 };
+
+template <class Sum>
+Widths<Sum> widths_of(const Landmarks& landmarks) {
+  return {static_cast<const Sum*>(landmarks.sigma), landmarks.axes};
+}
 
 // partial: one double per tile. slopes: contiguous, or null.
 void ewc_gaussian(Type type, const Maps& pred, const Landmarks& landmarks, double log_alpha, void* slopes,

@@ -54,6 +54,11 @@ State* states(const at::Tensor& partial) {
   return static_cast<State*>(partial.mutable_data_ptr());
 }
 
+cuda::Landmarks landmarks_of(const at::Tensor& points, const at::Tensor& sigma, const at::Tensor& factor) {
+  return {points.const_data_ptr(), sigma.const_data_ptr(), factor.const_data_ptr(), points.size(2),
+          axes_of(sigma)};
+}
+
 using LossAndSlopes = std::tuple<at::Tensor, at::Tensor>;
 
 LossAndSlopes ewc_loss(const at::Tensor& prediction, const at::Tensor& landmarks, const at::Tensor& sigma,
@@ -65,11 +70,9 @@ LossAndSlopes ewc_loss(const at::Tensor& prediction, const at::Tensor& landmarks
   at::Tensor slopes =
       at::empty(with_slopes ? prediction.sizes() : at::IntArrayRef({0}), prediction.options());
   const at::Tensor partial = pred.partial<double>();
-  cuda::ewc_gaussian(
-      type_of(prediction), pred.maps,
-      {points.const_data_ptr(), widths.const_data_ptr(), gains.const_data_ptr(), points.size(2)}, log_alpha,
-      with_slopes ? slopes.mutable_data_ptr() : nullptr, states<double>(partial), losses.mutable_data_ptr(),
-      pred.stream);
+  cuda::ewc_gaussian(type_of(prediction), pred.maps, landmarks_of(points, widths, gains), log_alpha,
+                     with_slopes ? slopes.mutable_data_ptr() : nullptr, states<double>(partial),
+                     losses.mutable_data_ptr(), pred.stream);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return {losses, slopes};
 }
@@ -98,10 +101,8 @@ at::Tensor gaussian_heatmap(const at::Tensor& landmarks, const at::Tensor& sigma
   full.insert(full.end(), size.begin(), size.end());
   at::Tensor maps = at::empty(full, landmarks.options().dtype(type));
   const at::Tensor points = landmarks.contiguous(), widths = sigma.contiguous(), tops = height.contiguous();
-  cuda::draw(type_of(maps),
-             {points.const_data_ptr(), widths.const_data_ptr(), tops.const_data_ptr(), points.size(2)},
-             PeakShape(shape), maps.mutable_data_ptr(), layout_of(maps),
-             c10::cuda::getCurrentCUDAStream(landmarks.device().index()));
+  cuda::draw(type_of(maps), landmarks_of(points, widths, tops), PeakShape(shape), maps.mutable_data_ptr(),
+             layout_of(maps), c10::cuda::getCurrentCUDAStream(landmarks.device().index()));
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return maps;
 }
@@ -117,11 +118,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gaussian_heatmap_backward(const a
   at::Tensor by_points = at::empty_like(points), by_sigma = at::empty_like(widths),
              by_height = at::empty_like(tops);
   const at::Tensor partial = upstream.partial<HeatmapSlopes>();
-  cuda::draw_backward(
-      type_of(gradient), upstream.maps,
-      {points.const_data_ptr(), widths.const_data_ptr(), tops.const_data_ptr(), points.size(2)},
-      PeakShape(shape), states<HeatmapSlopes>(partial), by_points.mutable_data_ptr(),
-      by_sigma.mutable_data_ptr(), by_height.mutable_data_ptr(), upstream.stream);
+  cuda::draw_backward(type_of(gradient), upstream.maps, landmarks_of(points, widths, tops), PeakShape(shape),
+                      states<HeatmapSlopes>(partial), by_points.mutable_data_ptr(),
+                      by_sigma.mutable_data_ptr(), by_height.mutable_data_ptr(), upstream.stream);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return {by_points, by_sigma, by_height};
 }

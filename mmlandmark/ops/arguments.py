@@ -38,13 +38,19 @@ def checked_mask(mask: Tensor | None, landmarks: Tensor) -> Tensor:
 
 
 def checked_sigma(sigma: float | Tensor, landmarks: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return (B, K) widths of ``dtype`` from a scalar, (K,) or (B, K).
+    """Return widths of ``dtype``, (B, K) from a scalar, (K,) or (B, K), and (B, K, D) as they are.
+
+    Args:
+        sigma: Scalar, (K,), (B, K), or per axis (B, K, D), (x, y[, z]).
+        landmarks: (B, K, D), for the shape and the device.
+        dtype: Of the result.
 
     Raises:
         ValueError: The shape does not fit, or a width is not positive. On a GPU and inside ``torch.compile``
-            that is not waited for: there a width that is not positive fails on the device.
+            the values are checked on the device, which waits for nothing: a width that is not positive fails
+            there, later.
     """
-    batch, count = landmarks.shape[:2]
+    batch, count, dims = landmarks.shape
     if not isinstance(sigma, Tensor):
         if not (torch.tensor(sigma) > 0).all():
             raise ValueError(f"sigma must be positive, got {sigma}")
@@ -54,9 +60,14 @@ def checked_sigma(sigma: float | Tensor, landmarks: Tensor, dtype: torch.dtype) 
     elif not bool((sigma > 0).all()):
         raise ValueError(f"sigma must be positive, got {sigma}")
     width = sigma.to(dtype=dtype, device=landmarks.device)
-    fits = width.ndim == 0 or (width.ndim == 1 and len(width) == count) or width.shape == (batch, count)
-    if not fits:
+    if width.shape not in ((), (count,), (batch, count), (batch, count, dims)):
         raise ValueError(
-            f"sigma must be a scalar, ({count},) or ({batch}, {count}), got {tuple(width.shape)}"
+            f"sigma must be a scalar, ({count},), ({batch}, {count}) or per axis ({batch}, {count}, {dims}), "
+            f"got {tuple(width.shape)}"
         )
-    return width.expand(batch, count)
+    return width if width.ndim == 3 else width.expand(batch, count)
+
+
+def width_along(sigma: Tensor, axis: int) -> Tensor:
+    """Return the widths along one axis, (B, K), of (B, K) or of (B, K, D); axis 0 is x."""
+    return sigma[..., axis] if sigma.ndim == 3 else sigma

@@ -34,7 +34,7 @@ def ewc_loss(
     Args:
         pred: (B, K, *S) predicted heatmaps; sums are made in float32 (float64 for float64).
         landmarks: (B, K, D) pixels of the map, (x, y[, z]); NaN means missing.
-        sigma: Scalar, (K,) or (B, K), pixels of the map.
+        sigma: Pixels of the map: scalar, (K,), (B, K), or per axis (B, K, D), (x, y[, z]).
         alpha: Base of the weight: a pixel weighs 1 far from the landmark and ``alpha`` on it.
         mask: (B, K) bool; a map where it is False is not looked at, not even for NaN.
         weight: (B, K) weights w of the landmarks; 1 by default.

@@ -1,6 +1,16 @@
-"""Heatmaps with one peak per landmark, evaluated separably wherever the shape allows.
+r"""Heatmaps with one peak per landmark, evaluated separably wherever the shape allows.
 
 The landmark's centre is continuous: nothing is rounded, cut off or assumed to lie inside the image.
+
+With d the vector from the landmark to a pixel, and :math:`\sigma` one width or one per axis, a peak of height
+1 is
+
+- ``gaussian``: :math:`\exp(-\frac12 \sum_a d_a^2 / \sigma_a^2)`
+- ``laplace``: :math:`\exp(-\sum_a |d_a| / \sigma_a)`
+- ``laplace_l2``: :math:`\exp(-\sqrt{\sum_a d_a^2 / \sigma_a^2})`
+- ``disc``: 1 where :math:`\sum_a d_a^2 / \sigma_a^2 \le 1`, else 0
+- ``side_gaussian``: :math:`\exp(-\sum_a d_a^2 / S_a)` with the sides S of the map, whatever sigma is:
+  eq. 3 of FSF-LD (Huang et al. 2022) to the letter, with ``scale`` :math:`1 / 2\sigma^2`
 """
 
 from __future__ import annotations
@@ -10,7 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmlandmark.ops.arguments import checked_mask, checked_sigma, sum_type
+from mmlandmark.ops.arguments import checked_mask, checked_sigma, sum_type, width_along
 from mmlandmark.ops.backend import backend, is_native
 
 NATIVE_SHAPES = ("gaussian", "laplace", "disc")  # in the order of csrc/common/peak_shape.h
@@ -29,22 +39,17 @@ def gaussian_heatmap(
     scale: float = 1.0,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    r"""Draw one heatmap per landmark.
+    """Draw one heatmap per landmark.
 
-    With d the vector from the landmark to a pixel: ``gaussian`` is :math:`\exp(-|d|_2^2 / 2\sigma^2)`,
-    ``laplace`` is :math:`\exp(-|d|_1 / \sigma)`, ``laplace_l2`` is :math:`\exp(-|d|_2 / \sigma)` and ``disc``
-    is 1 where :math:`|d|_2 \le \sigma`. ``side_gaussian`` is :math:`\exp(-\sum_a d_a^2 / S_a)` with the sides
-    S of the map, whatever sigma is: eq. 3 of FSF-LD (Huang et al. 2022) to the letter, with ``scale``
-    :math:`1 / 2\sigma^2`.
-    Differentiable in ``landmarks`` and ``sigma`` (a disc has zero gradient).
+    Differentiable in ``landmarks`` and ``sigma``, to which a disc has no gradient but by its integral.
 
     Args:
         landmarks: (B, K, D) pixels of the map, (x, y[, z]); NaN means missing.
         size: (*S) of the map in array order.
-        sigma: Scalar, (K,) or (B, K), pixels of the map.
+        sigma: Pixels of the map: scalar, (K,), (B, K), or per axis (B, K, D), (x, y[, z]).
         mask: (B, K) bool; False gives an all-zero map.
-        shape: ``gaussian``, ``laplace``, ``disc``, or in plain PyTorch always: ``laplace_l2``,
-            ``side_gaussian``.
+        shape: ``gaussian``, ``laplace``, ``disc``, ``laplace_l2`` or ``side_gaussian``: see the head of this
+            module. The last two are always in plain PyTorch.
         normalize: ``peak``: the function's maximum is ``scale``; ``sum``: its integral over the infinite
             plane is ``scale``.
         scale: Height or integral, see ``normalize``.
@@ -54,13 +59,33 @@ def gaussian_heatmap(
         (B, K, *S) heatmaps.
 
     Raises:
-        ValueError: A shape does not fit or a sigma is not positive; the message names the argument. A
-            ``side_gaussian`` is asked for by its integral.
+        ValueError: A shape does not fit or a sigma is not positive; the message names the argument. Or a
+            ``side_gaussian`` is requested by its integral.
 
     Example:
         >>> gaussian_heatmap(torch.tensor([[[1.0, 0.0]]]), (2, 3), 1.0).shape
         torch.Size([1, 1, 2, 3])
     """
+    dims = len(size)
+    _check_request(landmarks, size, shape, normalize)
+    dtype = dtype or landmarks.dtype
+    present = checked_mask(mask, landmarks)
+    width = checked_sigma(sigma, landmarks, sum_type(dtype))
+    # A missing landmark is moved to 0 before any arithmetic, so that no NaN reaches value or gradient.
+    points = torch.where(present[..., None], landmarks, 0).to(width.dtype)
+    height = present * width.new_full(present.shape, scale)
+    if normalize == "sum":
+        height = height / _integral(width, shape, dims)
+    learns = torch.is_grad_enabled() and (points.requires_grad or width.requires_grad)
+    if shape in NATIVE_SHAPES and is_native(points) and not (shape == "disc" and learns):
+        return torch.ops.mmlandmark.gaussian_heatmap(
+            points, width, height, list(size), NATIVE_SHAPES.index(shape), dtype
+        )
+    return gaussian_heatmap_reference(points, width, height, size, shape).to(dtype)
+
+
+def _check_request(landmarks: Tensor, size: Sequence[int], shape: str, normalize: str) -> None:
+    """Raise ValueError unless such maps can be drawn around such landmarks."""
     dims = len(size)
     if landmarks.ndim != 3 or landmarks.shape[-1] != dims or dims not in (2, 3):
         raise ValueError(
@@ -72,20 +97,6 @@ def gaussian_heatmap(
         )
     if shape == "side_gaussian" and normalize == "sum":
         raise ValueError("a side_gaussian has no width of its own to normalise by: use normalize='peak'")
-    dtype = dtype or landmarks.dtype
-    present = checked_mask(mask, landmarks)
-    width = checked_sigma(sigma, landmarks, sum_type(dtype))
-    # A missing landmark is moved to 0 before any arithmetic, so that no NaN reaches value or gradient.
-    points = torch.where(present[..., None], landmarks, 0).to(width.dtype)
-    height = present * torch.full_like(width, scale)
-    if normalize == "sum":
-        height = height / _integral(width, shape, dims)
-    learns = torch.is_grad_enabled() and (points.requires_grad or width.requires_grad)
-    if shape in NATIVE_SHAPES and is_native(points) and not (shape == "disc" and learns):
-        return torch.ops.mmlandmark.gaussian_heatmap(
-            points, width, height, list(size), NATIVE_SHAPES.index(shape), dtype
-        )
-    return gaussian_heatmap_reference(points, width, height, size, shape).to(dtype)
 
 
 def gaussian_heatmap_reference(
@@ -95,22 +106,28 @@ def gaussian_heatmap_reference(
 
     Args:
         landmarks: (B, K, D) finite pixels of the map.
-        sigma: (B, K) positive.
+        sigma: (B, K) or (B, K, D), positive.
         height: (B, K) of the peak; 0 draws nothing.
         size: (*S) of the map.
         shape: One of ``SHAPES``.
     """
     ones = [1] * len(size)
+    if shape in SEPARABLE_SHAPES:
+        heatmaps = _outer(separable_profiles(landmarks, size, sigma, shape), torch.mul)
+        return heatmaps * height.reshape(*height.shape, *ones)
+    offsets = _offsets(landmarks, size)
+    if sigma.ndim == 3:  # distances in widths: from here on every width is 1
+        factors = sigma.reciprocal()
+        offsets = [o * width_along(factors, _axis_of(i, size))[..., None] for i, o in enumerate(offsets)]
+        sigma = torch.ones_like(height)
+    squared = _outer([o.square() for o in offsets], torch.add)
+    width = sigma.reshape(*sigma.shape, *ones)
     if shape == "disc":
-        squared = _outer([o.square() for o in _offsets(landmarks, size)], torch.add)
-        heatmaps = (squared <= sigma.reshape(*sigma.shape, *ones).square()).to(sigma.dtype)
-    elif shape == "laplace_l2":
-        squared = _outer([o.square() for o in _offsets(landmarks, size)], torch.add)
+        heatmaps = (squared <= width.square()).to(sigma.dtype)
+    else:
         # On the landmark itself the root has no slope; it is drawn without one.
         distance = torch.where(squared > 0, squared, 1).sqrt() * (squared > 0)
-        heatmaps = torch.exp(-distance / sigma.reshape(*sigma.shape, *ones))
-    else:
-        heatmaps = _outer(separable_profiles(landmarks, size, sigma, shape), torch.mul)
+        heatmaps = torch.exp(-distance / width)
     return heatmaps * height.reshape(*height.shape, *ones)
 
 
@@ -122,7 +139,7 @@ def separable_profiles(
     Args:
         landmarks: (B, K, D) finite pixels of the map, (x, y[, z]).
         size: (*S) of the map in array order.
-        sigma: (B, K) or scalar pixels of the map.
+        sigma: Pixels of the map: scalar, (K,), (B, K), or per axis (B, K, D), (x, y[, z]).
         shape: ``gaussian``, ``laplace`` or ``side_gaussian``.
 
     Returns:
@@ -135,18 +152,24 @@ def separable_profiles(
     """
     if shape not in SEPARABLE_SHAPES:
         raise ValueError(f"shape must be one of {SEPARABLE_SHAPES} for an outer product, got {shape!r}")
-    offsets, width = _offsets(landmarks, size), sigma[..., None]
+    offsets = _offsets(landmarks, size)
     if shape == "side_gaussian":
         return [torch.exp(-o.square() / side) for o, side in zip(offsets, size, strict=True)]
+    widths = [width_along(sigma, _axis_of(i, size))[..., None] for i in range(len(size))]
     if shape == "gaussian":
-        return [torch.exp(-o.square() / (2 * width.square())) for o in offsets]
-    return [torch.exp(-o.abs() / width) for o in offsets]
+        return [torch.exp(-o.square() / (2 * w.square())) for o, w in zip(offsets, widths, strict=True)]
+    return [torch.exp(-o.abs() / w) for o, w in zip(offsets, widths, strict=True)]
+
+
+def _axis_of(array_axis: int, size: Sequence[int]) -> int:
+    """Return the axis of a point, 0 for x, that runs along an axis of the array."""
+    return len(size) - 1 - array_axis
 
 
 def _offsets(points: Tensor, size: Sequence[int]) -> list[Tensor]:
     """Return the (B, K, side) distance of every pixel row from the landmark, per array axis."""
     grids = [torch.arange(side, dtype=points.dtype, device=points.device) for side in size]
-    return [grid - points[..., len(size) - 1 - axis, None] for axis, grid in enumerate(grids)]
+    return [grid - points[..., _axis_of(axis, size), None] for axis, grid in enumerate(grids)]
 
 
 def _outer(rows: list[Tensor], combine) -> Tensor:
@@ -161,6 +184,8 @@ def _outer(rows: list[Tensor], combine) -> Tensor:
 
 def _integral(width: Tensor, shape: str, dims: int) -> Tensor:
     """Integral of a peak-1 function over the whole plane or space, (B, K)."""
+    if width.ndim == 3:  # stretched along the axes, the function of width 1 has so many times its integral
+        return _integral(width.new_ones(()), shape, dims) * width.prod(-1)
     if shape == "gaussian":
         return (2 * torch.pi * width.square()) ** (dims / 2)
     if shape == "laplace":

@@ -54,6 +54,13 @@ def features_of(shape, count, dtype=torch.float64, device="cpu"):
     return maps_of((count, 1, *shape[2:]), dtype, device, seed=9)[:, 0]
 
 
+def widths_of(shape: tuple[int, ...], per_axis: bool, dtype=torch.float64, device="cpu") -> Tensor:
+    """Return widths between 1 and 3 pixels for maps of (B, K, *S): (B, K), or (B, K, D) per axis."""
+    generator = torch.Generator().manual_seed(2)
+    wanted = (*shape[:2], len(shape) - 2) if per_axis else shape[:2]
+    return (torch.rand(wanted, generator=generator, dtype=torch.float64) * 2 + 1).to(device, dtype)
+
+
 def laid_out(maps: Tensor, layout: str) -> Tensor:
     """Return equal maps that lie otherwise in memory."""
     if layout == "channels_last":

@@ -19,7 +19,7 @@ from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap_reference
 from mmlandmark.ops.refined_peak import refined_peak_reference
 from mmlandmark.ops.region_distance import region_distance_reference
 from mmlandmark.ops.soft_argmax import spatial_expectation_reference
-from test_ops.op_testing import TOLERANCES, laid_out, maps_of, points_of
+from test_ops.op_testing import TOLERANCES, laid_out, maps_of, points_of, widths_of
 
 SHIM = Path(__file__).parent / "cuda_shim"
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))
@@ -71,23 +71,23 @@ def work_type(dtype):
     return torch.promote_types(dtype, torch.float32)
 
 
-def spread(shape, dtype):
-    """Return widths of (B, K)."""
-    return torch.linspace(1, 3, shape[0] * shape[1]).reshape(shape[:2]).to(dtype)
+def axes_of(sigma):
+    """Return how many widths a landmark has."""
+    return sigma.shape[2] if sigma.ndim == 3 else 1
 
 
 @dtypes
 @shapes
-@pytest.mark.parametrize("layout", ["contiguous", "sliced"])
-def test_ewc_loss(shim, shape, dtype, layout):
+@pytest.mark.parametrize(("layout", "per_axis"), [("contiguous", True), ("sliced", False)])
+def test_ewc_loss(shim, shape, dtype, layout, per_axis):
     pred = laid_out(maps_of(shape, dtype), layout)
     work = work_type(dtype)
-    points, sigma = points_of(shape, work), spread(shape, work)
+    points, sigma = points_of(shape, work), widths_of(shape, per_axis, work)
     factor = torch.full(shape[:2], 0.5, dtype=work)
     factor[0, -1] = 0
     exact = pred.double().requires_grad_()
     target = gaussian_heatmap_reference(
-        points.double(), sigma.double(), torch.ones_like(sigma).double(), shape[2:], "gaussian"
+        points.double(), sigma.double(), torch.ones(shape[:2]).double(), shape[2:], "gaussian"
     )
     for given in (None, target.to(dtype)):
         truth = target if given is None else given.double()
@@ -98,7 +98,8 @@ def test_ewc_loss(shim, shape, dtype, layout):
         if given is None:
             call(
                 shim.shim_ewc_gaussian, TYPES[dtype], pointer(pred), layout_of(pred), pointer(points),
-                pointer(sigma), pointer(factor), len(shape) - 2, log_alpha, pointer(slopes), pointer(losses),
+                pointer(sigma), pointer(factor), len(shape) - 2, axes_of(sigma), log_alpha, pointer(slopes),
+                pointer(losses),
             )  # fmt: skip
         else:
             call(
@@ -112,9 +113,10 @@ def test_ewc_loss(shim, shape, dtype, layout):
 @dtypes
 @shapes
 @pytest.mark.parametrize("peak", [0, 1, 2])
-def test_gaussian_heatmap(shim, shape, dtype, peak):
+@pytest.mark.parametrize("per_axis", [False, True], ids=["one width", "per axis"])
+def test_gaussian_heatmap(shim, shape, dtype, peak, per_axis):
     work = work_type(dtype)
-    points, sigma = points_of(shape, work), spread(shape, work)
+    points, sigma = points_of(shape, work), widths_of(shape, per_axis, work)
     height = torch.full(shape[:2], 2.0, dtype=work)
     height[0, 0] = 0 if shape[1] > 1 else 2
     exact = [t.double().requires_grad_() for t in (points, sigma, height)]
@@ -123,20 +125,20 @@ def test_gaussian_heatmap(shim, shape, dtype, peak):
     maps = torch.full(shape, -1, dtype=dtype)
     call(
         shim.shim_draw, TYPES[dtype], layout_of(maps), pointer(points), pointer(sigma), pointer(height),
-        len(shape) - 2, peak, pointer(maps),
+        len(shape) - 2, axes_of(sigma), peak, pointer(maps),
     )  # fmt: skip
     torch.testing.assert_close(maps.double(), expected.detach(), rtol=1e-2, atol=TOLERANCES[dtype]["atol"])
     if name == "disc":
         return
     upstream = laid_out(maps_of(shape, dtype, seed=4), "sliced")
-    slopes = torch.autograd.grad((expected * upstream.double()).sum(), exact)
-    found = [torch.full_like(t, -1) for t in (points, sigma, height)]
+    gradients = torch.autograd.grad((expected * upstream.double()).sum(), exact)
+    slopes = [torch.full_like(t, -1) for t in (points, sigma, height)]
     call(
         shim.shim_draw_backward, TYPES[dtype], pointer(upstream), layout_of(upstream), pointer(points),
-        pointer(sigma), pointer(height), len(shape) - 2, peak, *map(pointer, found),
+        pointer(sigma), pointer(height), len(shape) - 2, axes_of(sigma), peak, *map(pointer, slopes),
     )  # fmt: skip
     drawn = (height != 0).double()
-    for one, other in zip(found, slopes, strict=True):
+    for one, other in zip(slopes, gradients, strict=True):
         other = other * (drawn[..., None] if other.ndim == 3 else drawn)
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
 
@@ -215,7 +217,7 @@ def test_region_distance(shim, shape, dtype):
 )
 def test_refined_peak(shim, shape, dtype, method, radius, smooth):
     drawn = gaussian_heatmap_reference(
-        points_of(shape), spread(shape, torch.float64), torch.ones(shape[:2]).double(), shape[2:], "gaussian"
+        points_of(shape), widths_of(shape, False), torch.ones(shape[:2]).double(), shape[2:], "gaussian"
     )
     maps = laid_out((drawn + maps_of(shape).abs() * 0.02).to(dtype), "sliced")
     if shape[-1] > 1000:

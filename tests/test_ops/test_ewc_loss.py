@@ -19,7 +19,10 @@ from test_ops.op_testing import (
     opcheck,
     points_of,
     threads,
+    widths_of,
 )
+
+per_axis = pytest.mark.parametrize("per_axis", [False, True], ids=["one width", "per axis"])
 
 ops = torch.ops.mmlandmark
 
@@ -31,21 +34,25 @@ def slow_loss(pred, landmarks, sigma, alpha):
     axes = [torch.arange(side, dtype=torch.float64, device=pred.device) for side in size]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)
     offsets = grid - landmarks.reshape(batch, count, *[1] * len(size), len(size))
-    width = torch.as_tensor(sigma, dtype=torch.float64, device=pred.device).expand(batch, count)
-    target = (-offsets.square().sum(-1) / (2 * width.square().reshape(batch, count, *[1] * len(size)))).exp()
+    width = torch.as_tensor(sigma, dtype=torch.float64, device=pred.device)
+    if width.ndim < 3:
+        width = width.expand(batch, count)[..., None].expand_as(landmarks)
+    scaled = offsets / width.reshape(batch, count, *[1] * len(size), len(size))
+    target = (-scaled.square().sum(-1) / 2).exp()
     return ((pred - target).square() * alpha**target).flatten(2).sum(-1)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", list(TOLERANCES))
 @pytest.mark.parametrize("shape", SHAPES)
-def test_loss_and_gradient_equal_the_equation(shape, dtype, device):
+@per_axis
+def test_loss_and_gradient_equal_the_equation(shape, dtype, device, per_axis):
     pred = maps_of(shape, dtype, device).requires_grad_()
-    landmarks, sigma = points_of(shape, device=device), 1.0 + torch.rand(shape[:2], dtype=torch.float64)
+    landmarks, sigma = points_of(shape, device=device), widths_of(shape, per_axis, device=device) / 2 + 0.5
     work = torch.promote_types(dtype, torch.float32)
     landmarks, sigma = landmarks.to(work), sigma.to(work)  # far from 0 a float32 is no exact place
     expected_pred = pred.detach().double().requires_grad_()
-    expected = slow_loss(expected_pred, landmarks, sigma.double().to(device), 40.0)
+    expected = slow_loss(expected_pred, landmarks, sigma.double(), 40.0)
     losses = ewc_loss(pred, landmarks, sigma, 40.0, reduction="none")
     assert losses.dtype == work
     torch.testing.assert_close(losses.double(), expected, **TOLERANCES[work])
@@ -98,11 +105,12 @@ def test_alpha_one_is_the_squared_error():
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 40.0, 1e4])
-def test_gradcheck(alpha):
-    shape = (2, 2, 4, 17)
+@pytest.mark.parametrize("shape", [(2, 2, 4, 17), (1, 2, 3, 4, 9)])
+@per_axis
+def test_gradcheck(alpha, shape, per_axis):
     pred = maps_of(shape).requires_grad_()
-    landmarks, sigma = points_of(shape), torch.rand(2, 2, dtype=torch.float64) + 1
-    target = torch.rand(shape, dtype=torch.float64)
+    landmarks, sigma = points_of(shape), widths_of(shape, per_axis)
+    target = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda p: ewc_loss(p, landmarks, sigma, alpha, reduction="none"), pred)
     assert torch.autograd.gradcheck(lambda p: ewc_loss_map(p, target, alpha, reduction="none"), pred)
 
@@ -115,6 +123,26 @@ def test_landmarks_sigma_and_weight_learn_too():
     assert torch.autograd.gradcheck(
         lambda p, x, s, w: ewc_loss(p, x, s, 40.0, weight=w), (pred, landmarks, sigma, weight)
     )
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 4, 6), (1, 2, 3, 4, 5)])
+def test_a_width_per_axis_learns(shape):
+    pred, landmarks = maps_of(shape).requires_grad_(), points_of(shape).requires_grad_()
+    sigma = torch.nn.Parameter(widths_of(shape, True)[0])  # (K, D), the same for all images
+    assert torch.autograd.gradcheck(
+        lambda p, x, s: ewc_loss(p, x, s.expand_as(landmarks)), (pred, landmarks, sigma)
+    )
+
+
+def test_a_thin_peak_far_along_one_axis():
+    """Which columns have a weight depends on the width along x alone."""
+    shape = (1, 1, 40, 400)
+    pred, landmarks = maps_of(shape, torch.float32), torch.tensor([[[200.0, 20.0]]])
+    for sigma in ((60.0, 1.0), (1.0, 60.0)):
+        width = torch.tensor([[sigma]])
+        expected = slow_loss(pred, landmarks, width, 40.0)
+        loss = ewc_loss(pred, landmarks, width, reduction="none")
+        torch.testing.assert_close(loss.double(), expected, rtol=2e-6, atol=0)
 
 
 def test_gradient_is_scaled_by_what_comes_after():
@@ -196,7 +224,10 @@ def test_empty_batch():
         (dict(sigma=0.0), "sigma must be positive, got 0.0"),
         (dict(sigma=torch.tensor([1.0, -1.0, 1.0])), "sigma must be positive"),
         (dict(sigma=float("nan")), "sigma must be positive"),
-        (dict(sigma=torch.ones(4)), r"sigma must be a scalar, \(3,\) or \(2, 3\), got \(4,\)"),
+        (
+            dict(sigma=torch.ones(4)),
+            r"a scalar, \(3,\), \(2, 3\) or per axis \(2, 3, 2\), got \(4,\)",
+        ),
         (dict(alpha=0.0), "alpha must be positive"),
         (dict(mask=torch.ones(3, 2)), r"mask must be \(2, 3\), got \(3, 2\)"),
         (dict(weight=torch.ones(3)), r"weight must be \(2, 3\), got \(3,\)"),
@@ -245,6 +276,7 @@ def test_registration(dtype):
     pred, points = maps_of(shape, dtype), points_of(shape, work)
     ones = torch.ones(2, 3, dtype=work)
     opcheck(ops.ewc_loss.default, pred, points, ones, ones, 3.0, False)
+    opcheck(ops.ewc_loss.default, pred, points, widths_of(shape, True, work), ones, 3.0, False)
     opcheck(ops.ewc_loss.default, pred.requires_grad_(), points, ones, ones, 3.0, True)
     opcheck(ops.ewc_loss_map.default, pred, maps_of(shape, dtype, seed=5), ones, 3.0, True)
 
@@ -254,15 +286,18 @@ def test_operator_names_what_does_not_fit():
     pred, points, ones = torch.zeros(2, 3, 4, 5), torch.zeros(2, 3, 2), torch.ones(2, 3)
     with pytest.raises(ValueError, match=r"landmarks must be \[2, 3, 2\], got \[2, 2, 2\]"):
         ops.ewc_loss(pred, points[:, :2], ones, ones, 0.0, False)
+    with pytest.raises(ValueError, match=r"sigma must be \[2, 3\] or \[2, 3, 2\], got \[3\]"):
+        ops.ewc_loss(pred, points, ones[0], ones, 0.0, False)
     with pytest.raises(ValueError, match="sigma must be Float, got Double"):
         ops.ewc_loss(pred, points, ones.double(), ones, 0.0, False)
 
 
 @pytest.mark.parametrize("compiler", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_compiled_in_one_graph(compiler):
+@per_axis
+def test_compiled_in_one_graph(compiler, per_axis):
     shape = (2, 3, 8, 33)
     pred, landmarks = maps_of(shape, torch.float32).requires_grad_(), points_of(shape, torch.float32)
-    sigma = torch.full((3,), 2.0)
+    sigma = torch.full((2, 3, 2) if per_axis else (3,), 2.0)
     mask = torch.tensor([[True, True, False], [True, False, True]])
 
     def loss(pred, landmarks, sigma):

@@ -56,7 +56,8 @@ double ewc_gaussian(const T* map, const RowRange& rows, const GaussianTarget<Sum
     T* out = slopes ? slopes + row * rows.width : nullptr;
     const Sum* profile = target.profiles.width;
     const Sum factor = without_tiny(target.profiles.depth[slice] * target.profiles.height[line]);
-    const auto near = detail::weighted_columns(factor, log_alpha, target.center_x, target.sigma, rows.width);
+    const auto near =
+        detail::weighted_columns(factor, log_alpha, target.center_x, target.sigma_x, rows.width);
     V sum{};
     int64_t x = detail::ewc_stretch<false>(values, profile, factor, log_alpha, gain, out, int64_t(0),
                                            near.begin, sum);

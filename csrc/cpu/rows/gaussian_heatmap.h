@@ -23,15 +23,16 @@ void draw_product(T* map, const RowRange& rows, const Profiles<Sum>& profiles, S
 }
 
 template <class T, class Sum>
-void draw_disc(T* map, const RowRange& rows, const Sum* center, Sum sigma, Sum height) {
+void draw_disc(T* map, const RowRange& rows, const Disc<Sum>& all, Sum height) {
   using V = Lanes<Sum>;
+  const Disc<Sum> disc = all;  // of its own: what is stored in a map cannot change it
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const Sum dy = Sum(row % rows.height) - center[1], dz = Sum(row / rows.height) - center[2];
+    const Sum dy = disc.along(Sum(row % rows.height), 1), dz = disc.along(Sum(row / rows.height), 2);
     const Sum rest = dy * dy + dz * dz;
     const auto value = [&](int64_t x) {
-      const V dx = counting_from<V>(Sum(x)) - center[0];
+      const V dx = (counting_from<V>(Sum(x)) - disc.center[0]) * disc.factor[0];
       const V squared = dx * dx + rest;
-      return squared <= V{} + sigma * sigma ? V{} + height : V{};
+      return squared <= V{} + disc.bound ? V{} + height : V{};
     };
     T* out = map + row * rows.width;
     over_row<Sum>(
@@ -40,9 +41,11 @@ void draw_disc(T* map, const RowRange& rows, const Sum* center, Sum sigma, Sum h
   }
 }
 
-template <class T, class Sum>
-void product_slopes(const T* gradient, const RowRange& rows, const ProfileSlopes<Sum>& profiles,
-                    HeatmapSlopes& sums) {
+namespace detail {
+
+template <bool kPerAxis, class T, class Sum>
+MML_INLINE void product_slopes(const T* gradient, const RowRange& rows, const ProfileSlopes<Sum>& profiles,
+                               HeatmapSlopes& sums) {
   using V = Lanes<Sum>;
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const int64_t z = row / rows.height, y = row % rows.height;
@@ -60,10 +63,27 @@ void product_slopes(const T* gradient, const RowRange& rows, const ProfileSlopes
     sums.center[0] += sum_of(by_center) * height * depth;
     sums.center[1] += value * profiles.by_center.height[y] * depth;
     sums.center[2] += value * height * profiles.by_center.depth[z];
-    sums.sigma += sum_of(by_sigma) * height * depth + value * profiles.by_sigma.height[y] * depth +
-                  value * height * profiles.by_sigma.depth[z];
+    if (kPerAxis) {
+      sums.sigma[0] += sum_of(by_sigma) * height * depth;
+      sums.sigma[1] += value * profiles.by_sigma.height[y] * depth;
+      sums.sigma[2] += value * height * profiles.by_sigma.depth[z];
+    } else {
+      sums.sigma[0] += sum_of(by_sigma) * height * depth + value * profiles.by_sigma.height[y] * depth +
+                       value * height * profiles.by_sigma.depth[z];
+    }
     sums.height += value * height * depth;
   }
+}
+
+}  // namespace detail
+
+template <class T, class Sum>
+void product_slopes(const T* gradient, const RowRange& rows, const ProfileSlopes<Sum>& profiles,
+                    HeatmapSlopes& sums) {
+  if (profiles.per_axis)
+    detail::product_slopes<true>(gradient, rows, profiles, sums);
+  else
+    detail::product_slopes<false>(gradient, rows, profiles, sums);
 }
 
 }  // namespace

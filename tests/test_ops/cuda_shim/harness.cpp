@@ -26,12 +26,12 @@ int64_t tiles(const Maps& maps) {
 extern "C" {
 
 void shim_ewc_gaussian(int type, const void* pred, const int64_t* layout, const void* points,
-                       const void* sigma, const void* factor, int64_t dims, double log_alpha, void* slopes,
-                       void* losses) {
+                       const void* sigma, const void* factor, int64_t dims, int64_t axes, double log_alpha,
+                       void* slopes, void* losses) {
   const Maps maps = maps_of(pred, layout);
   std::vector<double> partial(tiles(maps));
-  ewc_gaussian(Type(type), maps, {points, sigma, factor, dims}, log_alpha, slopes, partial.data(), losses,
-               nullptr);
+  ewc_gaussian(Type(type), maps, {points, sigma, factor, dims, axes}, log_alpha, slopes, partial.data(),
+               losses, nullptr);
 }
 
 void shim_ewc_target(int type, const void* pred, const int64_t* layout, const void* target,
@@ -42,18 +42,18 @@ void shim_ewc_target(int type, const void* pred, const int64_t* layout, const vo
 }
 
 void shim_draw(int type, const int64_t* layout, const void* points, const void* sigma, const void* height,
-               int64_t dims, int shape, void* out) {
-  draw(Type(type), {points, sigma, height, dims}, PeakShape(shape), out, maps_of(out, layout).layout,
+               int64_t dims, int64_t axes, int shape, void* out) {
+  draw(Type(type), {points, sigma, height, dims, axes}, PeakShape(shape), out, maps_of(out, layout).layout,
        nullptr);
 }
 
 void shim_draw_backward(int type, const void* gradient, const int64_t* layout, const void* points,
-                        const void* sigma, const void* height, int64_t dims, int shape, void* by_points,
-                        void* by_sigma, void* by_height) {
+                        const void* sigma, const void* height, int64_t dims, int64_t axes, int shape,
+                        void* by_points, void* by_sigma, void* by_height) {
   const Maps maps = maps_of(gradient, layout);
   std::vector<HeatmapSlopes> partial(tiles(maps));
-  draw_backward(Type(type), maps, {points, sigma, height, dims}, PeakShape(shape), partial.data(), by_points,
-                by_sigma, by_height, nullptr);
+  draw_backward(Type(type), maps, {points, sigma, height, dims, axes}, PeakShape(shape), partial.data(),
+                by_points, by_sigma, by_height, nullptr);
 }
 
 void shim_expectation(int type, const void* heatmaps, const int64_t* layout, const void* features,
@@ -107,10 +107,13 @@ int main() {
   const double factors[3] = {1, 1, 1};
   float a[3 * kMaps], b[3 * kMaps], c[3 * kMaps];
   int64_t pixels[3 * kMaps];
-  shim_ewc_gaussian(0, maps.data(), layout, points, sigma, ones, 2, 3.7, out.data(), a);
+  shim_ewc_gaussian(0, maps.data(), layout, points, sigma, ones, 2, 1, 3.7, out.data(), a);
   shim_ewc_target(0, maps.data(), layout, maps.data(), ones, 3.7, out.data(), a);
-  shim_draw(0, layout, points, sigma, ones, 2, 0, out.data());
-  shim_draw_backward(0, maps.data(), layout, points, sigma, ones, 2, 0, a, b, c);
+  shim_draw(0, layout, points, sigma, ones, 2, 1, 0, out.data());
+  shim_draw_backward(0, maps.data(), layout, points, sigma, ones, 2, 1, 0, a, b, c);
+  const float wide[2 * kMaps] = {2, 4, 3, 1};
+  shim_draw(0, layout, points, wide, ones, 2, 2, 2, out.data());
+  shim_draw_backward(0, maps.data(), layout, points, wide, ones, 2, 2, 0, a, b, c);
   for (const bool sigmoid : {false, true}) {
     shim_expectation(0, maps.data(), layout, nullptr, 2, 3.0, sigmoid, a, b);
     shim_expectation_backward(0, maps.data(), layout, nullptr, 2, 3.0, sigmoid, points, a, b, out.data());
