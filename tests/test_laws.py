@@ -48,13 +48,10 @@ UNTESTED = {
     "engine/run_checks",
     "engine/runner",
     "engine/training_state",
-    "ops/arguments",
-    "ops/backend",
 }
 # Still to be shortened.
 LONG = {
     "mmlandmark/cli/benchmark_training.py:contenders",
-    "mmlandmark/ops/gaussian_heatmap.py:gaussian_heatmap",
 }
 # Files that may hold what looks like a path of one machine, and why.
 OF_ONE_MACHINE = {
