@@ -17,7 +17,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from mmlandmark import apis
-from mmlandmark.engine import LandmarkRunner, load_config, plan_stages
+from mmlandmark.engine import LandmarkRunner, load_config, plan_of_stages
 from mmlandmark.registry import DATASETS, HOOKS, MODELS
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.testing.tiny import KINDS
@@ -39,7 +39,7 @@ def runs(path: Path, work_dir: str | Path = "work_dirs/x") -> list[Config]:
     """Return the config of every run that a config file stands for: itself, or its stages."""
     config = load_config(path)
     config.work_dir = str(work_dir)
-    return [s.config for s in plan_stages(config, work_dir)] if config.get("stages") else [config]
+    return [s.config for s in plan_of_stages(config, work_dir).children] if config.get("stages") else [config]
 
 
 def find_all(config: Any, key: str) -> list[Any]:

@@ -22,7 +22,7 @@ from mmlandmark.cli import COMMANDS
 from mmlandmark.cli.entry import make_parser
 from mmlandmark.datasets import transforms
 from mmlandmark.datasets.annotation_files import read_annotations
-from mmlandmark.engine import load_config, plan_stages
+from mmlandmark.engine import load_config, plan_of_stages
 from mmlandmark.evaluation import LandmarkReport
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.registry import MODELS
@@ -212,7 +212,7 @@ def test_examples_of_configs_load(page, tmp_path):
             config = load_config(path)
             assert issubclass(MODELS.get(config.model.type), BaseDetector)
             if config.get("stages"):
-                assert len(plan_stages(config, tmp_path)) == len(config.stages)
+                assert len(plan_of_stages(config, tmp_path).children) == len(config.stages)
 
 
 def test_json_example_of_the_datasets_page_can_be_read(tmp_path):

@@ -37,22 +37,9 @@ UNTESTED = {
     "cli/test",
     "cli/train",
     "engine/config_data",
-    "engine/hooks/checkpoint_hook",
-    "engine/hooks/epoch_seed_hook",
-    "engine/hooks/invalid_loss_hook",
-    "engine/hooks/landmark_visualization_hook",
-    "engine/hooks/peak_monitor_hook",
-    "engine/hooks/safe_checkpoint_hook",
-    "engine/hooks/teacher_hook",
-    "engine/inspection",
-    "engine/run_checks",
-    "engine/runner",
-    "engine/training_state",
 }
 # Still to be shortened.
-LONG = {
-    "mmlandmark/cli/benchmark_training.py:contenders",
-}
+LONG: set[str] = set()
 # Files that may hold what looks like a path of one machine, and why.
 OF_ONE_MACHINE = {
     ".ci/run": "continuous integration looks there for real images",

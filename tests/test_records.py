@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmlandmark.apis import prepare_config
-from mmlandmark.cli.sweep import load_sweep
+from mmlandmark.apis import load_sweep, prepare_config
 from mmlandmark.evaluation import read_superseded
 from mmlandmark.utils.config_hash import config_hash
 
@@ -119,11 +118,7 @@ def _config_of(record: Path, arm: str):
     folder = next(parent for parent in record.parents if parent.name == "results").parent
     if record.parent.name == "results":
         return prepare_config(folder / f"{arm}.py")
-    sweep = load_sweep(folder / "sweeps" / f"{record.parent.name}.py")
-    options = dict(sweep["arms"][arm])
-    if arm in sweep["teachers"]:
-        options["model.teacher.checkpoint"] = "of this seed"
-    return prepare_config(sweep["config"], options=options)
+    return load_sweep(folder / "sweeps" / f"{record.parent.name}.py").config_of(arm)
 
 
 def _recorded_configs() -> dict[tuple[str, str], Path]:

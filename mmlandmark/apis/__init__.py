@@ -1,7 +1,13 @@
-"""What a program calls: train, test and combine what configs say."""
+"""What a program calls: train, test and combine configs."""
 
 from mmlandmark.apis.complexity import ModuleCost, count_costs
-from mmlandmark.apis.cross_validation import check_folds, cross_validate, plan_folds
+from mmlandmark.apis.cross_validation import (
+    check_folds,
+    cross_validate,
+    fold_configs,
+    plan_of_folds,
+    record_folds,
+)
 from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.figures import draw_configuration, draw_features, draw_loss_weights
 from mmlandmark.apis.recording import (
@@ -11,15 +17,19 @@ from mmlandmark.apis.recording import (
     record_predictions,
     record_test,
 )
-from mmlandmark.apis.running import prepare_config, test_config, train_config
-from mmlandmark.engine import claim_folder
+from mmlandmark.apis.running import prepare_config, run_plan, test_config, train_config
+from mmlandmark.apis.steps import EnsembleStep, RecordStep, TestStep
+from mmlandmark.apis.sweep import Sweep, load_sweep, plan_of_sweep
 
 __all__ = [
+    "EnsembleStep",
     "ModuleCost",
+    "RecordStep",
+    "Sweep",
+    "TestStep",
     "build_ensemble",
     "check_folds",
     "check_trained_as",
-    "claim_folder",
     "count_costs",
     "cross_validate",
     "draw_configuration",
@@ -27,10 +37,15 @@ __all__ = [
     "draw_loss_weights",
     "draw_test_figures",
     "find_checkpoint",
-    "plan_folds",
+    "fold_configs",
+    "load_sweep",
+    "plan_of_folds",
+    "plan_of_sweep",
     "prepare_config",
+    "record_folds",
     "record_predictions",
     "record_test",
+    "run_plan",
     "test_config",
     "train_config",
 ]

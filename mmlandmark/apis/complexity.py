@@ -43,8 +43,8 @@ def count_costs(
     Args:
         model: Any detector. It is emptied: its weights are lost.
         image_shape: (C, *S) of the network's input, after the preprocessor.
-        training: Count what is run in training only, too: branches and supervised levels. What terms of a
-            teacher learn themselves is counted as parameters, but not run.
+        training: Count what only training runs, too: branches and supervised levels. Parameters of losses are
+            counted, but losses are not run.
         depth: How many levels of modules to list; 0 is the whole alone.
 
     Returns:

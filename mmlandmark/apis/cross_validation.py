@@ -1,4 +1,4 @@
-"""Train and test a config on every fold of its data, and count all folds together."""
+"""Cross-validation as a plan: a config is trained and tested on every fold, and all folds are pooled."""
 
 from __future__ import annotations
 
@@ -12,13 +12,20 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
-from mmlandmark.apis.recording import find_checkpoint
-from mmlandmark.apis.running import is_landmark_metric, report_files, test_config, train_config
+from mmlandmark.apis.recording import record_predictions
+from mmlandmark.apis.running import is_landmark_metric, report_files, run_plan
+from mmlandmark.apis.steps import TestStep
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.engine import KNOWN_KEYS, ConfigError, claim_folder, plan_stages
+from mmlandmark.engine import (
+    KNOWN_KEYS,
+    ConfigError,
+    Node,
+    Step,
+    main_process_decides,
+    plan_of_run,
+)
 from mmlandmark.evaluation import CaseMetric, FoldReport
 from mmlandmark.registry import DATASETS, METRICS
 from mmlandmark.utils.files import safe_name
@@ -26,14 +33,14 @@ from mmlandmark.utils.files import safe_name
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
-def plan_folds(
+def fold_configs(
     config: Config, names: Sequence[str] | None = None, deal: dict[str, Any] | None = None
 ) -> dict[str, Config]:
-    """Return the config of every fold, after a look at what it trains on and what it tests.
+    """Return the config of every fold, after checking what it trains on and what it tests.
 
-    In every loader, those of stages included, the datasets that say ``fold`` are given the fold; if none
-    does, all of them are. Datasets inside of wrappers are found; others, as phantoms that are added to the
-    training, stay. Variables of the config's author are dropped: nothing of a fold depends on them.
+    In every loader, also of stages, the datasets that name a ``fold`` get the fold; if none does, all of them
+    do. This includes datasets inside of wrappers; other ones, such as phantoms added to the training, stay as
+    they are. Variables of the config's author are dropped: nothing of a fold depends on them.
 
     Args:
         config: See :func:`~mmlandmark.apis.prepare_config`.
@@ -99,43 +106,103 @@ def check_folds(contents: dict[str, list[list[dict[str, Any]]]]) -> None:
                     )
 
 
-def cross_validate(folds: dict[str, Config], work_dir: str | Path) -> FoldReport:
-    """Train and test every fold in a folder of its own, and report all of them together.
-
-    The same call again goes on where it stopped: a finished fold is not run again. The folds' metrics are
-    then counted once more over the cases of all folds, into ``<work_dir>/pooled``.
+def plan_of_folds(folds: dict[str, Config], work_dir: str | Path) -> Node:
+    """Return the plan that trains and tests every fold in a folder of its own.
 
     Args:
-        folds: See :func:`plan_folds`.
+        folds: See :func:`fold_configs`.
+        work_dir: Folder above the folds' folders.
+    """
+    work_dir, nodes = Path(work_dir), []
+    for name, config in folds.items():
+        folder = work_dir / f"fold_{safe_name(name)}"
+        config = copy.deepcopy(config)
+        config.work_dir = str(folder)
+        nodes.append(plan_of_run(config, folder, steps=[TestStep(config)]))
+    return Node(work_dir.name, work_dir, children=nodes)
+
+
+def cross_validate(folds: dict[str, Config], work_dir: str | Path) -> FoldReport:
+    """Run the plan of all folds, and report them together.
+
+    The same call again goes on where it stopped, and several processes may share the folds. In the end the
+    metrics are computed once more over the cases of all folds, into ``<work_dir>/pooled``.
+
+    Args:
+        folds: See :func:`fold_configs`.
         work_dir: Folder above the folds' folders.
 
     Raises:
-        ConfigError: A folder holds a fold that ran with other values, or has lost its test.
+        ConfigError: A folder holds another run, or has lost its test.
     """
-    work_dir = Path(work_dir)
-    metrics, cases = {}, {}
-    for name, config in folds.items():
-        folder = work_dir / f"fold_{safe_name(name)}"
-        done = claim_folder(folder, config)
-        if done is None:
-            print_log(f"fold {name}: {folder}", "current")
-            config = copy.deepcopy(config)
-            config.work_dir = str(folder)
-            train_config(config, resume="auto")
-            barrier()  # the process that writes the checkpoint may be the last to end the run
-            done = test_config(config, find_checkpoint(config, None), out_dir=folder / "test")
-            if is_main_process():
-                claim_folder(folder, config, done)
-            barrier()
-        metrics[name] = done
-        cases[name] = _cases(folder)
-    pooled, sources = _pooled(next(iter(folds.values())), list(chain(*cases.values())), work_dir / "pooled")
-    return FoldReport(metrics, {name: len(part) for name, part in cases.items()}, pooled, sources)
+    plan, pooling = plan_of_folds(folds, work_dir), PoolStep(folds)
+    plan.steps = [pooling]
+    run_plan(plan)
+    assert pooling.report is not None
+    return pooling.report
+
+
+class PoolStep(Step):
+    """Report the folds of a plan together.
+
+    Args:
+        folds: See :func:`fold_configs`.
+
+    Attributes:
+        report: Set when the step has been run.
+    """
+
+    name, always = "pooled", True
+
+    def __init__(self, folds: dict[str, Config]) -> None:
+        self.folds, self.report = folds, None
+
+    def run(self, node: Node) -> dict[str, float]:
+        """Read the cases of all folds, and write the pooled files."""
+        self.report = main_process_decides(lambda: self._report(node))
+        return self.report.pooled
+
+    def _report(self, node: Node) -> FoldReport:
+        metrics, cases = {}, {}
+        for name, fold in zip(self.folds, node.children, strict=True):
+            metrics[name] = fold.run_folder.step_metrics(TestStep.name) or {}
+            cases[name] = _cases(fold.folder)
+        config = next(iter(self.folds.values()))
+        pooled, sources = _pooled(config, list(chain(*cases.values())), node.folder / "pooled")
+        return FoldReport(metrics, {name: len(part) for name, part in cases.items()}, pooled, sources)
+
+
+def record_folds(
+    report: FoldReport,
+    folds: dict[str, Config],
+    config: Config,
+    path: Path | None = None,
+    deal: dict[str, Any] | None = None,
+) -> Path:
+    """Record the pooled numbers of a cross-validation, and those of every fold.
+
+    Args:
+        report: See :func:`cross_validate`.
+        folds: See :func:`fold_configs`.
+        config: The config that is cross-validated; ``work_dir`` is the folder above the folds'.
+        path: File to write; ``results/<config>_cv<folds>_seed<seed>.json`` beside the config by default.
+        deal: How folds were dealt out, see :func:`fold_configs`.
+
+    Returns:
+        The file.
+    """
+    source, seed = Path(config.filename), config.randomness.seed
+    name = f"{source.stem}_cv{len(folds)}"
+    path = path or source.parent / "results" / f"{name}_seed{seed}.json"
+    first = next(iter(folds.values()))  # its hash tells how folds were dealt out
+    out = Path(config.work_dir) / "pooled"
+    record_predictions(path, first, report.pooled, seed, out, config_name=name, deal=deal, folds=report.folds)
+    return path
 
 
 def _runs(config: Config) -> list[Config]:
     """Return the configs that are trained one after the other; the last one is tested."""
-    return [s.config for s in plan_stages(config, config.work_dir)] if config.get("stages") else [config]
+    return [run.config for run in plan_of_run(config, config.work_dir).runs() if run.config is not None]
 
 
 def _check(config: Config) -> None:

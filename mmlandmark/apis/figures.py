@@ -15,7 +15,7 @@ from torch import Tensor
 from mmlandmark.engine import ConfigError, latest_checkpoint
 from mmlandmark.engine.config import input_size
 from mmlandmark.engine.inspection import annotated_maps, finest_blocks, seen_by
-from mmlandmark.engine.teacher import load_detector
+from mmlandmark.engine.trained_detector import load_detector
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.models.losses import HeatmapLoss, SpatialConfigurationLoss, spatial_features
 from mmlandmark.models.taps import check_taps

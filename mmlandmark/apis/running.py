@@ -1,9 +1,11 @@
-"""Train and test any config; the tools are thin shells around these functions."""
+"""Train and test any config, and run plans of trainings."""
 
 from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,19 @@ from mmengine.config import Config
 from mmlandmark.engine import (
     ConfigError,
     LandmarkRunner,
-    check_model,
-    check_stages,
+    Node,
+    TrainedRun,
+    check_plan,
+    check_run,
     default_launcher,
-    is_student,
+    execute_plan,
+    give_inputs,
     latest_checkpoint,
     load_config,
-    plan_stages,
-    run_stages,
+    plan_of_stages,
+    stage_named,
     stage_to_test,
-    use_teacher,
+    start_processes,
 )
 from mmlandmark.evaluation import LandmarkMetric
 from mmlandmark.registry import METRICS
@@ -38,7 +43,7 @@ def prepare_config(
     seed: int | None = None,
     deterministic: bool = False,
     amp: bool = False,
-    teacher: str | None = None,
+    inputs: Mapping[str, str] | None = None,
     verbose: bool = False,
 ) -> Config:
     """Load a config and apply what the command line says.
@@ -51,13 +56,13 @@ def prepare_config(
         seed: Of everything random.
         deterministic: Use deterministic algorithms, where slower ones exist.
         amp: Train in bfloat16 autocast.
-        teacher: Checkpoint of the teacher of a distilled detector; a stage that would train it is skipped.
+        inputs: ``--input``: name of an input that the model or a hook takes -> its file; a stage that would
+            make it is left out.
         verbose: Show all of the log on the terminal.
 
     Raises:
         FileNotFoundError: See :func:`~mmlandmark.engine.load_config`.
-        ConfigError: Likewise; or ``amp`` is asked of a config without ``optim_wrapper``, ``teacher`` of one
-            without a student.
+        ConfigError: Likewise; or the config has no ``optim_wrapper`` for ``amp``, or takes no such input.
     """
     config = load_config(path, options)
     config.work_dir = work_dir or config.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
@@ -75,26 +80,27 @@ def prepare_config(
         if config.get("optim_wrapper") is None:
             raise ConfigError(f"{path}: mixed precision needs an optim_wrapper in the config")
         config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="auto")
-    if teacher is not None:
-        use_teacher(config, teacher)
+    give_inputs(config, inputs or {})
     return config
 
 
-def train_config(config: Config, *, resume: str | None = None, stage: str | None = None) -> dict[str, Any]:
+def train_config(
+    config: Config, *, resume: str | None = None, stage: str | None = None
+) -> dict[str, float] | dict[str, TrainedRun]:
     """Train a config, or all its stages.
 
     Args:
         config: See :func:`prepare_config`.
-        resume: None starts anew, ``auto`` goes on from the newest checkpoint of the work folder and starts
-            anew if there is none, a path goes on from that checkpoint. Stages always go on by themselves.
+        resume: None starts anew, ``auto`` resumes from the newest checkpoint of the work folder and starts
+            anew if there is none, a path resumes from that checkpoint. Stages always resume by themselves.
         stage: Train this stage only.
 
     Returns:
-        The last validation's metrics, or a dict of what every stage left behind.
+        The last validation's metrics; of a config with stages what every stage left behind, by name.
 
     Raises:
-        ConfigError: ``stage`` is asked of a config without stages, or ``resume`` of one with stages; or as
-            :func:`~mmlandmark.engine.check_model`.
+        ConfigError: ``stage`` is given for a config without stages, or ``resume`` for one with stages; or as
+            :func:`~mmlandmark.engine.check_run`.
     """
     _need_model(config)
     if config.get("stages"):
@@ -102,12 +108,11 @@ def train_config(config: Config, *, resume: str | None = None, stage: str | None
             raise ConfigError(
                 "a config with stages resumes by itself: run the same command again, without --resume PATH"
             )
-        check_stages(plan_stages(config, config.work_dir))
-        return run_stages(config, config.work_dir, _train_once, only=stage)
+        plan = plan_of_stages(config, config.work_dir)
+        return run_plan(plan, only=None if stage is None else [stage_named(plan, stage)])
     if stage is not None:
         raise ConfigError(f"{config.filename} has no stages, so no stage {stage!r}")
-    if is_student(config):
-        check_model(config, config.filename or "the config")
+    check_run(config, config.filename or "the config", always_build=False)
     config = copy.deepcopy(config)
     if resume == "auto":
         # A run that has not begun starts as it would without --resume: from load_from, if there is one.
@@ -118,10 +123,31 @@ def train_config(config: Config, *, resume: str | None = None, stage: str | None
     return _train_once(config)
 
 
-def _train_once(config: Config) -> dict[str, Any]:
+def run_plan(plan: Node, only: Sequence[Node] | None = None) -> dict[str, TrainedRun]:
+    """Check a plan and run what is not finished of it; see :func:`~mmlandmark.engine.execute_plan`.
+
+    Args:
+        plan: The root.
+        only: Run these nodes alone.
+
+    Returns:
+        What every finished training left behind, by the path of its node.
+
+    Raises:
+        ConfigError: See :func:`~mmlandmark.engine.check_plan` and :func:`~mmlandmark.engine.execute_plan`.
+    """
+    for run in plan.runs()[:1]:
+        start_processes(run.config)
+    check_plan(plan)
+    return execute_plan(plan, partial(_train_once, locked=True), only)
+
+
+def _train_once(config: Config, locked: bool = False) -> dict[str, float]:
+    """Train one run; ``locked`` says that the caller holds the lock of its folder."""
     config = copy.deepcopy(config)
     config.setdefault("experiment_name", _experiment_name(config))
     runner = LandmarkRunner.from_cfg(config)
+    runner.locked = locked
     runner.train()
     scalars = runner.message_hub.log_scalars
     return {

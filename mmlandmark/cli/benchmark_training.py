@@ -2,8 +2,8 @@
 
 Compared are the step as it is and with the operators in plain PyTorch; with the EWC loss a minimal loop as
 published code has it, targets drawn by NumPy, sample by sample, and the loss written out; with a backbone
-that can, the step that recomputes activations instead of storing them; with a distilled detector the step of
-its student alone and the pass of its teacher; with --against the config with other values.
+that can, the step that recomputes activations instead of storing them; with a model that consists of parts
+(a network and one that it learns from) each part alone; with --against the config with other values.
 
     mmlandmark benchmark-training configs/farnet/farnet_densenet121_isbi2015_800x640.py --size 800 640
 """
@@ -23,7 +23,6 @@ from mmlandmark.utils.files import atomic_write_json
 from mmlandmark.utils.host_memory import keep_freed_memory
 
 OURS = "mmlandmark"
-STUDENT, TEACHER = "student alone", "teacher's pass"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,24 +49,58 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
     """Return a model, and by name steps that train it, or a rival of it, on the same images."""
     import torch
 
-    from mmlandmark.engine import plan_stages
-    from mmlandmark.models.detectors import DistilledDetector, LandmarkDetector
+    from mmlandmark.engine import plan_of_run
     from mmlandmark.models.losses import EWCLoss
-    from mmlandmark.ops.backend import using_reference
-    from mmlandmark.registry import MODELS
-    from mmlandmark.structures import LandmarkDataSample
 
     torch.manual_seed(0)
-    stages = plan_stages(config, "work_dirs") if config.get("stages") else []
-    config = stages[-1].config if stages else config
+    run = plan_of_run(config, "work_dirs").last_run
+    model = built_with_inputs(run, run.config, args)
+    inputs, samples, points = random_batch(run.config, model, args)
+    ours = step(model, lambda: model.loss(inputs, samples))
+    steps = {OURS: ours, "operators in plain PyTorch": with_reference(ours)}
+    parts = model.measured_parts(inputs, samples)
+    if [type(loss) for loss in model.head.losses.values()] == [EWCLoss] and not parts:
+        steps["published recipe"] = step(model, lambda: published_loss(model, inputs, points))
+    if hasattr(getattr(model, "backbone", None), "with_checkpoint"):
+        steps["backbone recomputed"] = recomputed(model, ours)
+    for name, part in parts.items():
+        steps[name] = step(model, part.function) if part.trains else part.function
+    if args.against:
+        other = copy.deepcopy(run.config)
+        other.merge_from_dict(args.against)
+        rival = built_with_inputs(run, other, args)
+        name = " ".join(f"{key}={value}" for key, value in args.against.items())
+        steps[name] = step(rival, lambda: rival.loss(inputs, samples))
+    return model, steps
+
+
+def built_with_inputs(run: Any, config: Any, args: argparse.Namespace) -> Any:
+    """Return a model, with untrained models of the runs that make its inputs.
+
+    Raises:
+        ValueError: A run that makes an input is not part of the config.
+    """
+    from mmlandmark.engine.given_inputs import input_value
+    from mmlandmark.registry import MODELS
+
     model = MODELS.build(config.model).to(args.device).train()
-    taught = isinstance(model, DistilledDetector)
-    if taught:  # it learns from the stage before its own
-        if len(stages) < 2:
+    for name in getattr(model, "run_inputs", {}):
+        maker, _ = run.references.get(input_value(config, name), (None, ""))
+        if maker is None:
             raise ValueError(
-                f"{args.config}: a student's step is measured with the stage that trains its teacher"
+                f"{args.config}: a step of {type(model).__name__} is measured with the stage that makes its "
+                f"input {name!r}"
             )
-        teach(model, stages[-2].config.model, args.device)
+        model.receive_input(name, MODELS.build(maker.config.model).to(args.device))
+    return model
+
+
+def random_batch(config: Any, model: Any, args: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """Return preprocessed random images, their samples, and the points (B, K, 2) in pixels."""
+    import torch
+
+    from mmlandmark.structures import LandmarkDataSample
+
     size = tuple(args.size)
     channels = config.model.get("data_preprocessor", {}).get("channels") or 3
     images = torch.rand(args.batch, channels, *size)
@@ -75,58 +108,46 @@ def contenders(config: Any, args: argparse.Namespace) -> tuple[Any, dict[str, An
     samples = [
         LandmarkDataSample.from_landmarks(p, sample_id=str(i), ori_shape=size) for i, p in enumerate(points)
     ]
-    inputs = model.data_preprocessor.normalize(images.to(args.device))
+    return model.data_preprocessor.normalize(images.to(args.device)), samples, points
 
-    def step(module: Any, loss: Callable[[], Any]) -> Callable[[], None]:
-        optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
 
-        def learn() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            loss().backward()
-            optimizer.step()
+def step(module: Any, loss: Callable[[], Any]) -> Callable[[], None]:
+    """Return a training step: ``loss`` returns a loss, or a dict of losses."""
+    import torch
 
-        return learn
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
 
-    ours = step(model, lambda: sum(model.loss(inputs, samples).values()))
+    def learn() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        losses = loss()
+        (sum(losses.values()) if isinstance(losses, dict) else losses).backward()
+        optimizer.step()
 
-    def twins() -> None:
+    return learn
+
+
+def with_reference(function: Callable[[], None]) -> Callable[[], None]:
+    """Return a step that computes with the operators in plain PyTorch."""
+    from mmlandmark.ops.backend import using_reference
+
+    def run() -> None:
         with using_reference():
-            ours()
+            function()
 
-    found = {OURS: ours, "operators in plain PyTorch": twins}
-    if [type(loss) for loss in model.head.losses.values()] == [EWCLoss] and not taught:
-        found["published recipe"] = step(model, lambda: published_loss(model, inputs, points))
-    if hasattr(getattr(model, "backbone", None), "with_checkpoint"):
-
-        def recomputed() -> None:
-            model.backbone.with_checkpoint = True
-            try:
-                ours()
-            finally:
-                model.backbone.with_checkpoint = False
-
-        found["backbone recomputed"] = recomputed
-    if taught:
-        found[STUDENT] = step(model, lambda: sum(LandmarkDetector.loss(model, inputs, samples).values()))
-        found[TEACHER] = lambda: model.teacher_outputs(inputs)  # as deep as the terms need it
-    if args.against:
-        other = copy.deepcopy(config)
-        other.merge_from_dict(args.against)
-        rival = MODELS.build(other.model).to(args.device).train()
-        if isinstance(rival, DistilledDetector):
-            teach(rival, stages[-2].config.model, args.device)
-        name = " ".join(f"{key}={value}" for key, value in args.against.items())
-        found[name] = step(rival, lambda: sum(rival.loss(inputs, samples).values()))
-    return model, found
+    return run
 
 
-def teach(student: Any, teacher: Any, device: str) -> None:
-    """Attach a teacher, in the epoch in which terms weigh most."""
-    from mmlandmark.registry import MODELS
+def recomputed(model: Any, function: Callable[[], None]) -> Callable[[], None]:
+    """Return a step that recomputes activations of the backbone instead of storing them."""
 
-    student.attach_teacher(MODELS.build(teacher).to(device))
-    epochs = [epoch for term in student.terms for epoch, _ in term.points]
-    student.epoch = max(epochs, key=lambda epoch: sum(term.weight(epoch) for term in student.terms))
+    def run() -> None:
+        model.backbone.with_checkpoint = True
+        try:
+            function()
+        finally:
+            model.backbone.with_checkpoint = False
+
+    return run
 
 
 def published_loss(model: Any, inputs: Any, points: Any) -> Any:
@@ -166,7 +187,7 @@ def run(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
     if args.threads:
         torch.set_num_threads(args.threads)
-    _, functions = contenders(config, args)
+    model, functions = contenders(config, args)
     if args.memory_of:
         function = functions[args.memory_of]
         print(peak_memory(lambda: (function(), function()), args.device, warmup=0) or 0)
@@ -183,9 +204,10 @@ def run(args: argparse.Namespace) -> None:
         )
         for name, times in seconds.items()
     }
-    if TEACHER in seconds:
-        both = [one + other for one, other in zip(seconds[STUDENT], seconds[TEACHER], strict=True)]
-        rows[OURS]["times_student_and_teacher"] = round(median_ratio(seconds[OURS], both), 3)
+    parts = [seconds[name] for name in model.measured_parts(None, None)]
+    if parts:
+        together = [sum(times) for times in zip(*parts, strict=True)]
+        rows[OURS]["times_parts"] = round(median_ratio(seconds[OURS], together), 3)
     for name, row in rows.items():
         print(f"{name:<30} {row}")
     if args.out:

@@ -35,15 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record", nargs="?", const="auto", metavar="JSON",
         help="record the result, by default in results/ beside the config",
     )  # fmt: skip
-    parser.add_argument("--list", action="store_true", help="check the folds and name them, run nothing")
+    parser.add_argument(
+        "--list", action="store_true", help="check the folds and show the state of each, run nothing"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Cross-validate."""
     from mmengine.dist import is_main_process
 
-    from mmlandmark.apis import cross_validate, plan_folds, prepare_config, record_predictions
-    from mmlandmark.engine import ConfigError
+    from mmlandmark.apis import cross_validate, fold_configs, plan_of_folds, prepare_config, record_folds
+    from mmlandmark.engine import ConfigError, describe_plan
 
     unusual = args.cfg_options or args.folds or args.fold_seed or args.all_splits or args.group_pattern
     if args.record == "auto" and unusual:
@@ -69,9 +71,9 @@ def run(args: argparse.Namespace) -> None:
         deal = dict(num_folds=args.num_folds, fold_seed=args.fold_seed)
         deal.update(dict(fold_split=None) if args.all_splits else {})
         deal.update(dict(group_pattern=args.group_pattern) if args.group_pattern else {})
-    folds = plan_folds(config, args.folds, deal)
+    folds = fold_configs(config, args.folds, deal)
     if args.list:
-        print("\n".join(f"fold {name}" for name in folds))
+        print(describe_plan(plan_of_folds(folds, config.work_dir)))
         return
     report = cross_validate(folds, config.work_dir)
     if not is_main_process():
@@ -80,16 +82,5 @@ def run(args: argparse.Namespace) -> None:
     for path in report.save(config.work_dir):
         print(f"wrote {path}")
     if args.record:
-        name, seed = f"{source.stem}_cv{len(folds)}", config.randomness.seed
-        path = source.parent / "results" / f"{name}_seed{seed}.json" if args.record == "auto" else args.record
-        record_predictions(
-            path,
-            next(iter(folds.values())),  # whose hash tells how folds were dealt out
-            report.pooled,
-            seed,
-            Path(config.work_dir) / "pooled",
-            config_name=name,
-            deal=deal,
-            folds=report.folds,
-        )
-        print(f"recorded {path}")
+        path = None if args.record == "auto" else Path(args.record)
+        print(f"recorded {record_folds(report, folds, config, path, deal)}")

@@ -7,7 +7,7 @@
 Sources are checkpoints, or work folders, of which the newest is taken; for loss-weights, configs. NAME=PATH
 gives one a name:
 
-    mmlandmark draw-figures features teacher=work_dirs/unet5 student=work_dirs/unet4 --out features.png
+    mmlandmark draw-figures features large=work_dirs/unet5 small=work_dirs/unet4 --out features.png
 """
 
 from __future__ import annotations

@@ -16,14 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print."""
     from mmlandmark.apis import prepare_config
-    from mmlandmark.engine import plan_stages
+    from mmlandmark.engine import plan_of_stages, stage_named
 
     config = prepare_config(
         args.config, options=args.cfg_options, work_dir=args.work_dir, launcher=args.launcher
     )
     if args.stage:
-        stages = {stage.name: stage.config for stage in plan_stages(config, config.work_dir)}
-        if args.stage not in stages:
-            raise ValueError(f"no stage {args.stage!r}; there are {list(stages)}")
-        config = stages[args.stage]
+        config = stage_named(plan_of_stages(config, config.work_dir), args.stage).config
     print(config.pretty_text)

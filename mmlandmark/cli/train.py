@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmlandmark.utils.command_line import add_config_arguments, add_verbose_argument
+from mmlandmark.utils.command_line import Inputs, add_config_arguments, add_verbose_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,22 +15,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume",
         nargs="?",
         const="auto",
-        help="go on from the newest checkpoint in the work folder, or from this one",
+        help="resume from the newest checkpoint in the work folder, or from this one",
     )
     parser.add_argument("--amp", action="store_true", help="train in bfloat16 autocast")
     parser.add_argument("--seed", type=int, help="seed of everything random")
     parser.add_argument("--deterministic", action="store_true", help="use deterministic algorithms only")
     parser.add_argument("--stage", help="of a config with stages: train this one only")
     parser.add_argument(
-        "--teacher",
-        metavar="CKPT",
-        help="of a config with a distilled detector: learn from this teacher, skip the stage that trains it",
+        "--input",
+        nargs="+",
+        action=Inputs,
+        default={},
+        metavar="NAME=FILE",
+        help="give the model an input, such as a checkpoint to learn from; a stage that makes it is left out",
     )
+    parser.add_argument("--list", action="store_true", help="show the state of every stage, train nothing")
 
 
 def run(args: argparse.Namespace) -> None:
     """Train."""
     from mmlandmark.apis import prepare_config, train_config
+    from mmlandmark.engine import describe_plan, plan_of_run
 
     config = prepare_config(
         args.config,
@@ -40,7 +45,10 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
         deterministic=args.deterministic,
         amp=args.amp,
-        teacher=args.teacher,
+        inputs=args.input,
         verbose=args.verbose,
     )
+    if args.list:
+        print(describe_plan(plan_of_run(config, config.work_dir)))
+        return
     train_config(config, resume=args.resume, stage=args.stage)

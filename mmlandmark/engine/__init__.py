@@ -1,6 +1,7 @@
-"""Running: configs, the runner, hooks and stages."""
+"""Running: configs, the runner, hooks, run folders and plans."""
 
 from mmlandmark.engine import hooks
+from mmlandmark.engine.checkpoint_files import best_checkpoint, latest_checkpoint
 from mmlandmark.engine.config import (
     KNOWN_KEYS,
     ConfigError,
@@ -9,43 +10,51 @@ from mmlandmark.engine.config import (
     load_config,
     test_pipeline,
 )
+from mmlandmark.engine.given_inputs import give_inputs
 from mmlandmark.engine.optim_wrapper import AutocastOptimWrapper
-from mmlandmark.engine.run_checks import check_model, check_stages
-from mmlandmark.engine.run_folder import (
-    RunLock,
-    best_checkpoint,
-    claim_folder,
-    folder_of_test,
-    latest_checkpoint,
-)
-from mmlandmark.engine.runner import LandmarkRunner, UnfinishedRun, default_launcher
+from mmlandmark.engine.plan import Node, Step, describe_plan, state_of
+from mmlandmark.engine.plan_execution import execute_plan
+from mmlandmark.engine.processes import default_launcher, main_process_decides, start_processes
+from mmlandmark.engine.run_checks import RunContext, check_plan, check_run
+from mmlandmark.engine.run_folder import RunFolder, TrainedRun, folder_of_test
+from mmlandmark.engine.run_lock import RunBusyError, RunLock
+from mmlandmark.engine.runner import LandmarkRunner, UnfinishedRun
 from mmlandmark.engine.schedules import OneCycleLR
-from mmlandmark.engine.stages import plan_stages, run_stages, stage_to_test
-from mmlandmark.engine.teacher import is_student, use_teacher
+from mmlandmark.engine.stages import plan_of_run, plan_of_stages, stage_named, stage_to_test
 
 __all__ = [
     "KNOWN_KEYS",
     "AutocastOptimWrapper",
     "ConfigError",
     "LandmarkRunner",
+    "Node",
     "OneCycleLR",
+    "RunBusyError",
+    "RunContext",
+    "RunFolder",
     "RunLock",
+    "Step",
+    "TrainedRun",
     "UnfinishedRun",
     "best_checkpoint",
-    "check_model",
-    "check_stages",
-    "claim_folder",
+    "check_plan",
+    "check_run",
     "config_of_run",
     "default_launcher",
+    "describe_plan",
+    "execute_plan",
     "folder_of_test",
+    "give_inputs",
     "hooks",
     "input_size",
-    "is_student",
     "latest_checkpoint",
     "load_config",
-    "plan_stages",
-    "run_stages",
+    "main_process_decides",
+    "plan_of_run",
+    "plan_of_stages",
+    "stage_named",
     "stage_to_test",
+    "start_processes",
+    "state_of",
     "test_pipeline",
-    "use_teacher",
 ]

@@ -8,7 +8,6 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmlandmark.engine.config import ConfigError
-from mmlandmark.models.detectors import DistilledDetector, MultiTaskDetector
 
 
 def compile_networks(runner: Runner) -> None:
@@ -33,7 +32,7 @@ def compile_networks(runner: Runner) -> None:
             f"compile must be True, False or a dict of arguments of torch.compile, got {options!r}"
         )
     model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    if isinstance(model, DistilledDetector | MultiTaskDetector):
+    if getattr(model, "taps_modules", False):
         raise ConfigError(
             f"compile does not go with {type(model).__name__}: it listens to modules inside of its network, "
             "which a compiled network does not call one by one; leave compile out"

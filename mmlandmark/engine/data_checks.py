@@ -102,7 +102,7 @@ def check_data(runner: Runner, doing: str) -> dict[str, SplitData]:
     for name in used:
         if splits[name].split is not None:
             outside = _check_places(runner, splits[name])
-            (_check_distillation if name == "train" else _check_truth)(runner, splits[name], outside)
+            (_check_training if name == "train" else _check_truth)(runner, splits[name], outside)
     if known:
         _say_findings(runner, known, splits, used)
     if doing == "train" and "train" in known and not runner.cfg.get("allow_leaks", False):
@@ -281,7 +281,7 @@ def _say_findings(
         runner.logger.info(f"not checked before the run: {what}", extra=dict(console=True))
 
 
-def _check_distillation(runner: Runner, part: SplitData, outside: np.ndarray) -> None:
+def _check_training(runner: Runner, part: SplitData, outside: np.ndarray) -> None:
     """Raise ValueError if there is nothing to learn, warn of landmarks of which there is nothing."""
     split, head = part.split, getattr(_bare(runner), "head", None)
     assert split is not None

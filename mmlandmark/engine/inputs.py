@@ -20,7 +20,7 @@ _DIGITS = 16
 def inputs_of(config: Config) -> dict[str, dict[str, str]]:
     """Return the weights that a run starts or learns from, by the key of its config that names them.
 
-    These are ``load_from``, the ``checkpoint`` of a teacher, and those of ``init_cfg`` inside of the model.
+    These are ``load_from`` and every ``checkpoint`` inside of the model: of its inputs and of ``init_cfg``.
 
     Returns:
         Key -> ``source``, the name of the file or the address, and ``sha256``, the beginning of the hash of

@@ -1,94 +1,170 @@
-"""What can be told of a run before it starts, above all of one of several stages."""
+"""What can be wrong with a run before its first batch, above all with a late one of a plan.
+
+A model or a hook that knows what can be wrong with its runs offers a method; nobody else needs to know the
+method it belongs to:
+
+``Model.check_run(run: RunContext) -> None``
+    is called on the model as it is built from the config, before data or weights are loaded.
+``Hook.check_run(run: RunContext, model) -> None``
+    is called after the model's own check, on a hook built for this purpose.
+
+Both raise ``ValueError`` (or ``FileNotFoundError``) with what is wrong and what to do; the run is named for
+them. A hook lists in ``provides`` the names of the inputs that it hands to the model, see
+:class:`~mmlandmark.utils.run_inputs.RunInput`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
 from mmlandmark.engine.config import ConfigError, check_arguments, input_size
-from mmlandmark.engine.hooks.teacher_hook import TeacherHook
-from mmlandmark.engine.stages import Stage
-from mmlandmark.engine.teacher import check_teacher, load_teacher, stage_of
-from mmlandmark.models.detectors import DistilledDetector
+from mmlandmark.engine.given_inputs import class_of
+from mmlandmark.engine.plan import Node, check_references, is_reference
 from mmlandmark.registry import HOOKS, MODELS
+from mmlandmark.utils.config_hash import config_hash
 
 
-def check_stages(stages: Sequence[Stage]) -> None:
-    """Build the models of all stages, and let students meet teachers that are still to be trained.
+@dataclass(frozen=True)
+class RunContext:
+    """What a check may ask about a run.
 
-    A mistake in the last stage is then told before the first, not hours later.
+    Attributes:
+        config: Of the run.
+        where: What the run is, to begin an error with.
+        makers: Reference -> config of the run that makes what it stands for; it may not have run yet.
+    """
+
+    config: Config
+    where: str
+    makers: Mapping[str, Config] = field(default_factory=dict)
+
+    def provides(self, name: str) -> bool:
+        """Return whether a hook of the run hands an input of that name to the model."""
+        return any(name in getattr(kind, "provides", ()) for kind, _ in _hooks(self.config))
+
+    def maker(self, source: Any) -> Config | None:
+        """Return the config of the run that makes an input, None if it is a file.
+
+        Raises:
+            ConfigError: It is a reference to a run that is not known here.
+        """
+        if not is_reference(source):
+            return None
+        if source not in self.makers:
+            raise ConfigError(f"{source!r} stands for a run that is not part of this plan: name a file")
+        return self.makers[source]
+
+    def build(self, model: dict) -> Any:
+        """Build a model of this or another run.
+
+        Raises:
+            ConfigError: The config does not describe a model.
+        """
+        return _built(model, self.where)
+
+
+def check_plan(plan: Node) -> None:
+    """Check all runs of a plan that have something left to do, before the first one starts.
 
     Raises:
-        ConfigError: A stage asks for the best checkpoint of one that keeps none; or as :func:`check_model`.
+        ConfigError: A reference means no run; a run needs the best checkpoint of one that keeps none; or see
+            :func:`check_run`.
         FileNotFoundError: See there.
-        ValueError: See there.
     """
-    configs = {stage.name: stage.config for stage in stages}
-    for stage in stages:
-        for name in stage.best_of():
-            if "save_best" not in (configs[name].get("default_hooks") or {}).get("checkpoint", {}):
+    check_references(plan)
+    seen = set()
+    for run in _open_runs(plan):
+        config, where = run.config, f"run {run.path!r}"
+        assert config is not None
+        makers = {text: node.config for text, (node, _) in run.references.items() if node.config is not None}
+        for text, (node, which) in run.references.items():
+            hooks = makers[text].get("default_hooks") or {}
+            if which == "best" and "save_best" not in hooks.get("checkpoint", {}):
                 raise ConfigError(
-                    f"stage {stage.name!r} starts from the best checkpoint of {name!r}, which keeps none: "
-                    "set save_best in its checkpoint hook"
+                    f"{where} needs the best checkpoint of {node.path!r}, which keeps none: set save_best in "
+                    "its checkpoint hook"
                 )
-        check_arguments(stage.config, f"stage {stage.name!r}")
-        check_model(stage.config, f"stage {stage.name!r}", configs)
+        check_arguments(config, where)
+        # Folds and seeds of one config are checked once.
+        key = (_hash_but_data(config), *(_hash_but_data(maker) for maker in makers.values()))
+        if key not in seen:
+            check_run(config, where, makers)
+        seen.add(key)
 
 
-def check_model(config: Config, where: str, stages: Mapping[str, Config] | None = None) -> None:
-    """Build a run's model, and let a student meet its teacher.
+def check_run(
+    config: Config, where: str, makers: Mapping[str, Config] | None = None, always_build: bool = True
+) -> None:
+    """Build a run's model, and let the model and the hooks check the run.
 
     Args:
         config: Of one run.
         where: What it is, to begin an error with.
-        stages: Configs of stages that train teachers, by their names.
+        makers: See :class:`RunContext`.
+        always_build: Build the model even if nobody has anything to check.
 
     Raises:
-        ConfigError: The model cannot be built, or a student has no ``TeacherHook``.
-        FileNotFoundError: A teacher that is not trained here does not exist.
-        ValueError: As :meth:`DistilledDetector.attach_teacher`, :meth:`DistilledDetector.dry_run` or
-            :func:`check_teacher`.
+        ConfigError: The model cannot be built, or a check failed.
+        FileNotFoundError: An input does not exist.
     """
-    model = _built(config, where)
-    if not isinstance(model, DistilledDetector):
+    hooks = [(kind, hook) for kind, hook in _hooks(config) if hasattr(kind, "check_run")]
+    kind = class_of(MODELS, (config.get("model") or {}).get("type"))
+    if not (always_build or hooks or hasattr(kind, "check_run")):
         return
-    kinds = [hook.get("type") for hook in config.get("custom_hooks") or ()]
-    check_hook(where, kinds)
-    trained = stage_of(model.teacher_cfg.get("checkpoint"))
-    if trained is None:
-        teacher, other, landmarks = load_teacher(model.teacher_cfg)
-    else:
-        other, landmarks = (stages or {})[trained], {}
-        teacher = _built(other, f"stage {trained!r}")
-    model.attach_teacher(teacher)
-    check_teacher(model, config, {}, teacher, other, landmarks)
-    rehearse(model, config)
-
-
-def _built(config: Config, where: str) -> Any:
-    """Build a run's model; an error says whose."""
+    run = RunContext(config, where, makers or {})
+    model = run.build(config.model)
     try:
-        return MODELS.build(config.model)
+        if hasattr(model, "check_run"):
+            model.check_run(run)
+        for _, hook in hooks:
+            HOOKS.build(hook).check_run(run, model)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _open_runs(plan: Node) -> list[Node]:
+    """Return the trainings that have something left to do, and those that they need."""
+    wanted: dict[Node, None] = {}
+
+    def collect(node: Node, needed: bool = False) -> None:
+        if not needed and (not node.wanted or node.finished()):
+            return
+        if needed and (node in wanted or node.trained() is not None):
+            return
+        for other in node.inputs:
+            collect(other, needed=True)
+        if node.config is not None:
+            wanted[node] = None
+        for child in node.children:
+            collect(child)
+
+    collect(plan)
+    return list(wanted)
+
+
+def _hooks(config: Config) -> list[tuple[Any, Any]]:
+    """Return class and config of the custom hooks."""
+    hooks = config.get("custom_hooks") or ()
+    return [
+        (class_of(HOOKS, hook.get("type") if isinstance(hook, dict) else type(hook)), hook) for hook in hooks
+    ]
+
+
+def _hash_but_data(config: Config) -> tuple[str, Any]:
+    """Return what tells runs apart that differ in more than seed and data."""
+    loaders = {f"{part}_dataloader" for part in ("train", "val", "test")}
+    rest = {key: value for key, value in config._cfg_dict.items() if key not in loaders | {"randomness"}}
+    return config_hash(rest, with_start=True), input_size(config)
+
+
+def _built(model: dict, where: str) -> Any:
+    try:
+        return MODELS.build(model)
     except (TypeError, ValueError, KeyError) as error:
         replaced = "; a section of another type than that which it is merged over begins with _delete_=True"
         hint = replaced if "unexpected keyword argument" in str(error) else ""
         raise ConfigError(f"{where}: {error.args[0]}{hint}") from error
-
-
-def rehearse(model: DistilledDetector, config: Config) -> None:
-    """Let a student compare features with its teacher's, if it is known what an image will be."""
-    size, own = input_size(config), model.data_preprocessor
-    if size is not None and own.channels is not None:
-        model.dry_run(own.pad(torch.zeros(1, own.channels, *size)).shape[1:])
-
-
-def check_hook(where: str, kinds: Sequence[Any]) -> None:
-    """Raise ConfigError unless a ``TeacherHook`` is among the hooks' types, names or classes."""
-    classes = [HOOKS.get(kind) if isinstance(kind, str) else kind for kind in kinds]
-    if not any(isinstance(kind, type) and issubclass(kind, TeacherHook) for kind in classes):
-        raise ConfigError(
-            f"{where}: a DistilledDetector needs its teacher: put dict(type='TeacherHook') into custom_hooks"
-        )

@@ -1,264 +1,191 @@
-"""The folder of one run: whose it is, what it holds, and who writes to it now."""
+"""The folder of one run: which config it belongs to, how far the run is, and what came out of it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import os
-import re
-import socket
-import threading
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from mmlandmark.engine.checkpoint_files import best_checkpoint, is_checkpoint_name, latest_checkpoint
 from mmlandmark.engine.config import ConfigError
 from mmlandmark.engine.config_data import CONFIG_FILE, config_to_data, read_config_of_run
-from mmlandmark.engine.training_state import Best, is_best_name
+from mmlandmark.engine.run_lock import RunLock
 from mmlandmark.utils.config_hash import config_hash
 from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
 
-BEST_NOTE = "best.json"
+NOTE_FILE = "run.json"
 
 
-def latest_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return the newest whole checkpoint of a run, or None.
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a finished training left behind.
 
-    The note ``last_checkpoint`` names it; of a run killed between checkpoint and note it is a file that is
-    younger than the note. Without a note it is the highest number.
+    Attributes:
+        folder: Its folder.
+        checkpoint: Name of the last checkpoint.
+        best: Name of the best checkpoint, None if no hook kept one.
+        metrics: Of the last validation.
     """
-    folder = Path(work_dir)
-    note = folder / "last_checkpoint"
-    text = note.read_text(encoding="utf-8", errors="replace").strip() if note.is_file() else ""
-    name = re.split(r"[/\\]", text)[-1]
-    numbered = numbered_checkpoints(folder)
-    noted = folder / name if _is_name(name) and (folder / name).is_file() else None
-    if noted is not None:
-        written = note.stat().st_mtime_ns
-        numbered = {number: p for number, p in numbered.items() if p.stat().st_mtime_ns > written}
-    return numbered[max(numbered)] if numbered else noted
+
+    folder: Path
+    checkpoint: str
+    best: str | None
+    metrics: dict[str, float]
+
+    def file(self, which: str) -> Path | None:
+        """Return the path of the ``last`` or ``best`` checkpoint, None if there is no best one."""
+        name = self.checkpoint if which == "last" else self.best
+        return None if name is None else self.folder / name
 
 
-def numbered_checkpoints(folder: str | Path) -> dict[int, Path]:
-    """Return the checkpoints of a run's folder by their epoch or iteration."""
-    return {
-        int(m[1]): p
-        for p in Path(folder).glob("*.pth")
-        if (m := re.fullmatch(r"(?:epoch|iter)_(\d+)\.pth", p.name))
-    }
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder, and the run it belongs to.
 
-
-def best_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return what ``CheckpointHook(save_best=...)`` kept in a run's folder, or None.
-
-    The note ``best.json`` names it, with its score; of several metrics the first counts. Folders of earlier
-    versions have no such note: there it is the newest.
-    """
-    folder = Path(work_dir)
-    if not (folder / BEST_NOTE).is_file():
-        return max(folder.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
-    names = [record.get("file") for record in _best_note(folder)["best"].values()]
-    found = (folder / name for name in names if is_best_name(name))
-    return next((path for path in found if path.is_file()), None)
-
-
-def note_best(work_dir: str | Path, best: Mapping[str, Best], superseded: str | None = None) -> None:
-    """Note which checkpoint is the best by each metric.
+    The note ``run.json`` holds the run's name and fingerprint from its beginning, the checkpoints and metrics
+    once it is trained, and the metrics of every step that followed. Names of files are relative to the
+    folder, so that it can be moved.
 
     Args:
-        work_dir: The run's folder.
-        best: Metric -> its best checkpoint.
-        superseded: Name of a file that is to be removed once the run's newest checkpoint knows its successor.
-    """
-    records = {key: dict(file=b.file, score=b.score, step=b.step) for key, b in best.items()}
-    content = dict(best=records, superseded=[superseded] if superseded else [])
-    atomic_write_json(Path(work_dir) / BEST_NOTE, content)
-
-
-def remove_superseded(work_dir: str | Path, best: Mapping[str, Best]) -> None:
-    """Remove what :func:`note_best` said is superseded, unless it is the best again."""
-    folder = Path(work_dir)
-    if not (folder / BEST_NOTE).is_file():
-        return
-    for name in _best_note(folder)["superseded"]:
-        if is_best_name(name) and name not in {b.file for b in best.values()} and (folder / name).is_file():
-            (folder / name).unlink()
-
-
-def _best_note(folder: Path) -> dict[str, Any]:
-    note = read_json(folder / BEST_NOTE)
-    best, superseded = note.get("best"), note.get("superseded", [])
-    if not isinstance(best, dict) or not all(isinstance(record, dict) for record in best.values()):
-        raise ValueError(f"{folder / BEST_NOTE}: 'best' must name a file for every metric; remove the note")
-    return dict(best=best, superseded=superseded if isinstance(superseded, list) else [])
-
-
-def _is_name(name: str) -> bool:
-    """Whether this is the name of a checkpoint; never a path."""
-    return re.fullmatch(r"[\w@.=+-]{1,200}\.pth", name) is not None
-
-
-class RunLock:
-    """One run at a time writes to a folder.
-
-    The lock is a file ``run.lock`` that names host and process, and is touched every half minute. It is
-    taken over if its process is gone, or, from another host, if it has not been touched for some minutes.
-
-    Args:
-        folder: The run's folder; made if need be.
-
-    Raises:
-        ConfigError: On entering: another run writes to the folder; host and process are named.
+        path: The folder.
+        fingerprint: A hash of everything that decides what the run computes.
+        name: The run's name, for messages.
     """
 
-    every, silent = 30.0, 300.0  # seconds between two touches, and until another host's lock is stale
+    path: Path
+    fingerprint: str
+    name: str = ""
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder, self.path = Path(folder), Path(folder) / "run.lock"
-        self._ended = threading.Event()
+    @property
+    def note_file(self) -> Path:
+        """The file that holds the note."""
+        return self.path / NOTE_FILE
 
-    def __enter__(self) -> RunLock:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        while not self._take():
-            owner = self._owner()
-            if owner and not self._stale(owner):
+    @property
+    def lock(self) -> RunLock:
+        """A lock for the folder, not yet taken."""
+        return RunLock(self.path)
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the note, None if the run has not begun.
+
+        Raises:
+            ConfigError: The folder belongs to another run, or its note is broken.
+        """
+        if not self.note_file.is_file():
+            return None
+        note = read_json(self.note_file)
+        if note.get("config_hash") != self.fingerprint:
+            name = f"run {self.name!r}: " if self.name else ""
+            raise ConfigError(
+                f"{name}{self.path} holds a run with other values or other inputs (files given with --input "
+                "count); remove that folder to run it again, or use another --work-dir"
+            )
+        for key in ("checkpoint", "best"):
+            if note.get(key) is not None and not is_checkpoint_name(note[key]):
+                raise ConfigError(f"{self.note_file}: {key} is {note[key]!r}, which is no file of its folder")
+        steps = note.get("steps") or {}
+        for part in (steps, note.get("metrics") or {}, *(steps.values() if isinstance(steps, dict) else ())):
+            if not isinstance(part, dict):
                 raise ConfigError(
-                    f"{self.folder}: another run writes here, process {owner.get('pid')} on "
-                    f"{owner.get('host')}; wait for it, end it, or use another --work-dir "
-                    f"({self.path} is its lock)"
+                    f"{self.note_file} is broken: remove it to run what follows the training again"
                 )
-            self.path.unlink(missing_ok=True)
-        threading.Thread(target=self._beat, daemon=True).start()
-        return self
+        return note
 
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        if self._owner() == _this_process():
-            self.path.unlink(missing_ok=True)
+    def begin(self) -> None:
+        """Claim the folder for this run.
 
-    def _take(self) -> bool:
-        try:
-            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            return False
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(_this_process(), file)
-        return True
+        Raises:
+            ConfigError: See :meth:`read`.
+        """
+        if self.read() is None:
+            self._write({})
 
-    def _owner(self) -> dict[str, Any]:
-        """Return who holds the lock; nothing if nobody does, or if it was cut off while it was written."""
-        try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+    def trained(self) -> TrainedRun | None:
+        """Return what the training left behind, None if it has not finished.
 
-    def _stale(self, owner: dict[str, Any]) -> bool:
-        if owner.get("host") == socket.gethostname():
-            return owner.get("began") is None or owner["began"] != _began(owner.get("pid"))
-        try:
-            return time.time() - self.path.stat().st_mtime > self.silent
-        except FileNotFoundError:
-            return True
+        Raises:
+            ConfigError: See :meth:`read`.
+        """
+        note = self.read()
+        if note is None or note.get("checkpoint") is None:
+            return None
+        return TrainedRun(
+            self.path, note["checkpoint"], note.get("best"), _from_json(note.get("metrics") or {})
+        )
 
-    def _beat(self) -> None:
-        while not self._ended.wait(self.every):
-            try:
-                os.utime(self.path)
-            except OSError:
-                return
+    def finish_training(self, metrics: Mapping[str, Any]) -> None:
+        """Note that the training has finished.
 
+        Args:
+            metrics: Of its last validation; only numbers are kept.
 
-def _this_process() -> dict[str, Any]:
-    return dict(host=socket.gethostname(), pid=os.getpid(), began=_began(os.getpid()))
+        Raises:
+            RuntimeError: There is no checkpoint in the folder.
+        """
+        last, best = latest_checkpoint(self.path), best_checkpoint(self.path)
+        if last is None:
+            raise RuntimeError(f"run {self.name!r} ended without a checkpoint in {self.path}")
+        self._write(dict(checkpoint=last.name, best=best.name if best else None, metrics=_to_json(metrics)))
 
+    def step_metrics(self, step: str) -> dict[str, float] | None:
+        """Return the metrics of a finished step, None if it has not finished.
 
-def _began(pid: Any) -> str | None:
-    """Return when a process of this machine began, None if there is none of that number.
+        Raises:
+            ConfigError: See :meth:`read`.
+        """
+        metrics = ((self.read() or {}).get("steps") or {}).get(step)
+        return None if metrics is None else _from_json(metrics)
 
-    Numbers are given anew; where the system does not say when a process began, the number alone counts.
-    """
-    if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0:
-        return None
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        pass  # it is there, and somebody else's
-    except (ProcessLookupError, OverflowError):
-        return None
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return "unknown"
-    return None if fields[0] == "Z" else fields[19]  # a zombie is dead
+    def finish_step(self, step: str, metrics: Mapping[str, Any]) -> None:
+        """Note that a step after the training has finished.
+
+        Args:
+            step: Its name.
+            metrics: What it measured; only numbers are kept.
+        """
+        steps = dict((self.read() or {}).get("steps") or {})
+        self._write(dict(steps=steps | {step: _to_json(metrics)}))
+
+    def _write(self, changes: dict[str, Any]) -> None:
+        if is_main_process():
+            own = dict(name=self.name, config_hash=self.fingerprint)
+            atomic_write_json(self.note_file, own | (self.read() or {}) | changes)
 
 
-def clean_temporaries(folder: str | Path) -> list[str]:
-    """Remove what a kill left of files that were being written, and return their names.
-
-    Only for the holder of the folder's lock: nobody else writes checkpoints there. Notes may be written by
-    other programs, a temporary one must be an hour old.
-    """
-    removed = []
-    for path in Path(folder).glob(".*-*"):
-        kind = re.fullmatch(r"\.[\w@.=+-]+-[a-z0-9_]{8}\.(pth|json|py)", path.name)
-        if kind is None or not path.is_file() or path.is_symlink():
-            continue
-        if kind[1] == "pth" or time.time() - path.stat().st_mtime > 3600:
-            path.unlink(missing_ok=True)
-            removed.append(path.name)
-    return removed
+def _to_json(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the numbers among metrics; JSON has no NaN."""
+    numbers = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
+    return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
 
 
-def claim_folder(
-    folder: str | Path, config: Config, metrics: dict[str, float] | None = None
-) -> dict[str, float] | None:
-    """Note in a folder which run it holds, and what came out of it.
-
-    Args:
-        folder: Work folder of one run.
-        config: What it runs: data, model, schedule, seed and starting weights count.
-        metrics: What came out, when it has ended.
-
-    Returns:
-        What came out of the run, if it ended before.
-
-    Raises:
-        ConfigError: The folder holds a run with other values.
-    """
-    note, now = Path(folder) / "run.json", config_hash(config, with_start=True)
-    if note.is_file():
-        found = read_json(note)
-        if found.get("config_hash") != now:
-            raise ConfigError(f"{folder} holds a run with other values: remove it to run it again")
-        if metrics is None and isinstance(found.get("metrics"), dict):
-            return {key: float("nan") if v is None else v for key, v in found["metrics"].items()}
-    if is_main_process():
-        told = {key: v if math.isfinite(v) else None for key, v in (metrics or {}).items()}
-        atomic_write_json(note, dict(config_hash=now, metrics=None if metrics is None else told))
-    return metrics
+def _from_json(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    return {key: math.nan if value is None else value for key, value in metrics.items()}
 
 
 def write_config(folder: str | Path, resolved: dict[str, Any]) -> None:
-    """Leave a run's resolved config, see :func:`config_to_data`, in its folder."""
+    """Write a run's resolved config, see :func:`config_to_data`, into its folder."""
     text = json.dumps(resolved, indent=2)
     atomic_write_text(Path(folder) / CONFIG_FILE, text + "\n")
 
 
 def folder_of_test(config: Config, checkpoint: str | Path) -> Path:
-    """Return where the results of a test go, so that it overwrites those of the same test only.
+    """Return where the results of a test go, so that a test overwrites only its own results.
 
-    The first test goes to ``test`` in the run's folder, with a note which it is, and so does the same again.
-    Another goes to a folder that says what is tested: ``test_last`` (the newest checkpoint), ``test_best``,
-    ``test_epoch_3``; a file of another folder, or what the run was not trained with, adds digits of a hash.
+    The first test of a run, and the same test again, goes to ``test`` in the run's folder, with a note that
+    identifies it. Others go to a folder that says what is tested: ``test_last`` (the newest checkpoint),
+    ``test_best``, ``test_epoch_3``. A checkpoint from another folder, or another config than the run was
+    trained with, adds digits of a hash.
 
     Args:
-        config: What is tested, of one run; ``work_dir`` is the run's folder.
+        config: The tested config of one run; ``work_dir`` is the run's folder.
         checkpoint: The weights.
     """
     folder, label = Path(config.work_dir), _label_of_test(config, Path(checkpoint))

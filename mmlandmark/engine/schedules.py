@@ -30,3 +30,15 @@ class OneCycleLR(optim.OneCycleLR):
             return super()._get_value()
         finally:
             self._schedule_phases = phases
+
+
+def spanning(config: dict, max_epochs: int, max_iters: int) -> dict:
+    """Return a schedule's config with its end filled in: that of the training."""
+    config = dict(config)
+    length = max_epochs if config.get("by_epoch", True) else max_iters
+    kind = getattr(config["type"], "__name__", config["type"])  # a config may hold the class itself
+    if kind in ("OneCycleLR", "OneCycleParamScheduler"):
+        config.setdefault("total_steps", length)
+    elif kind.startswith(("CosineAnnealing", "Poly", "CosineRestart")):
+        config.setdefault("end", length)
+    return config

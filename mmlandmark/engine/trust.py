@@ -73,7 +73,7 @@ def check_names(data: Any, source: str) -> None:
 
 
 def _check_programs(data: Any, source: str) -> None:
-    """Refuse a Python config that data names, as that of a teacher: reading it would run it."""
+    """Refuse a Python config that data names, as that of a further model: reading it would run it."""
     for path, value in _strings(data):
         is_data = Path(value).suffix in SUFFIXES or value.startswith("mmlandmark::")
         if path[-1] == "config" and not is_data:

@@ -25,6 +25,17 @@ class CfgOptions(argparse.Action):
         setattr(namespace, self.dest, options)
 
 
+class Inputs(argparse.Action):
+    """Collect ``name=file`` pairs."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:  # noqa: D102
+        pairs = [pair.partition("=") for pair in values]
+        for name, _, file in pairs:
+            if not name or not file:
+                parser.error(f"{option_string} takes name=file, got {name or '='!r}")
+        setattr(namespace, self.dest, getattr(namespace, self.dest) | {name: file for name, _, file in pairs})
+
+
 class Trust(argparse.Action):
     """Trust packages that configs in JSON and YAML, and those of runs, may name."""
 

@@ -44,20 +44,27 @@ def config_hash(config: Any, with_start: bool = False) -> str:
 
     Args:
         config: An MMEngine ``Config`` or a dict.
-        with_start: Tell runs of different seeds, starting weights or weights of a teacher apart too.
+        with_start: Tell runs of different seeds, starting weights or inputs of the model apart too. An input
+            is a section of the model without ``type`` that names a ``checkpoint``.
     """
     content = dict(config.to_dict() if hasattr(config, "to_dict") else config)
     content = {key: value for key, value in content.items() if key in KNOWN_KEYS and key not in _RUN_KEYS}
     if not with_start:
         content.pop("load_from", None)
         model = content.get("model")
-        if isinstance(model, dict) and isinstance(model.get("teacher"), dict):
-            teacher = {key: value for key, value in model["teacher"].items() if key != "checkpoint"}
-            content["model"] = dict(model, teacher=teacher)
+        if isinstance(model, dict):
+            content["model"] = {key: _without_file(value) for key, value in model.items()}
     if not with_start and isinstance(content.get("randomness"), dict):
         content["randomness"] = {key: value for key, value in content["randomness"].items() if key != "seed"}
     text = json.dumps(_without(content, _MACHINE_KEYS), sort_keys=True, default=_stable_name)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_file(section: Any) -> Any:
+    """Return a section of the model; of an input without its file."""
+    if not isinstance(section, dict) or "type" in section:
+        return section
+    return {key: value for key, value in section.items() if key != "checkpoint"}
 
 
 def _without(value: Any, keys: Sequence[str]) -> Any:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmlandmark.apis import count_costs
-from mmlandmark.engine import load_config, plan_stages
+from mmlandmark.engine import load_config, plan_of_stages
 from mmlandmark.registry import MODELS
 from mmlandmark.utils.shipped import config_root
 
@@ -68,7 +68,7 @@ def test_members_of_an_ensemble_are_counted_with_their_branches():
 
 def test_what_terms_learn_is_no_part_of_the_student():
     config = load_config(CONFIGS / "fsf-ld_unet5_unet4_hip_512x256.py")
-    student = plan_stages(config, "work_dirs/x")[1].config
+    student = plan_of_stages(config, "work_dirs/x").children[1].config
     student.model.terms = [
         dict(
             loss=dict(type="FeatureMSELoss", student_channels=64, teacher_channels=128),
@@ -93,7 +93,7 @@ def test_levels_that_only_training_supervises():
 @pytest.mark.parametrize("teacher", ["unet5", "seg-unet5"])
 def test_a_distilled_student_costs_what_it_costs_alone(method, teacher, data):
     config = load_config(CONFIGS / f"{method}_{teacher}_unet4_{data}.py")
-    first, second = plan_stages(config, "work_dirs/x")
+    first, second = plan_of_stages(config, "work_dirs/x").children
     alone = total(load_config(CONFIGS / f"unet4_{data}.py"))
     assert total(second.config) == alone
     assert total(first.config) == total(load_config(CONFIGS / f"{teacher}_{data}.py"))

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmlandmark.apis import check_folds, claim_folder, cross_validate, plan_folds
-from mmlandmark.engine import ConfigError, plan_stages
+from mmlandmark.apis import check_folds, cross_validate, fold_configs
+from mmlandmark.engine import ConfigError, plan_of_run, plan_of_stages
 from mmlandmark.evaluation import FoldReport, summarize
 from mmlandmark.registry import DATASETS
 from mmlandmark.testing import tiny_config
@@ -28,7 +28,7 @@ def config_of(folder: Path, **overrides):
 
 def test_three_folds_test_every_image_once(tmp_path):
     config = config_of(tmp_path)
-    folds = plan_folds(config, deal=dict(num_folds=3, fold_seed=1))
+    folds = fold_configs(config, deal=dict(num_folds=3, fold_seed=1))
     assert list(folds) == ["0", "1", "2"]
     report = cross_validate(folds, tmp_path / "cv")
     assert report.images == {"0": 2, "1": 2, "2": 2}
@@ -44,20 +44,20 @@ def test_three_folds_test_every_image_once(tmp_path):
     # The same call again runs nothing: all files keep their times.
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.pth")}
     assert len(before) == 3
-    again = cross_validate(plan_folds(config, deal=dict(num_folds=3, fold_seed=1)), tmp_path / "cv")
+    again = cross_validate(fold_configs(config, deal=dict(num_folds=3, fold_seed=1)), tmp_path / "cv")
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.pth")} == before
     assert again == report
     # A fold that was lost is run again, the others are not.
     (tmp_path / "cv" / "fold_1" / "run.json").unlink()
     assert cross_validate(folds, tmp_path / "cv").pooled == report.pooled
     # Other values in the same folder are refused.
-    other = plan_folds(config_of(tmp_path, **{"optim_wrapper.optimizer.lr": 0.5}), deal=dict(num_folds=3))
-    with pytest.raises(ConfigError, match=r"fold_0 holds a run with other values: remove it"):
+    other = fold_configs(config_of(tmp_path, **{"optim_wrapper.optimizer.lr": 0.5}), deal=dict(num_folds=3))
+    with pytest.raises(ConfigError, match=r"fold_0 holds a run with other values .* remove that folder"):
         cross_validate(other, tmp_path / "cv")
 
 
 def test_the_name_of_a_fold_leads_nowhere_else(tmp_path):
-    (config, _) = plan_folds(config_of(tmp_path), deal=dict(num_folds=2)).values()
+    (config, _) = fold_configs(config_of(tmp_path), deal=dict(num_folds=2)).values()
     name = "x/../../evil|"
     report = cross_validate({name: config}, tmp_path / "deep" / "cv")
     assert (tmp_path / "deep" / "cv" / f"fold_{safe_name(name)}" / "run.json").is_file()
@@ -73,7 +73,7 @@ def test_datasets_inside_of_wrappers_get_the_fold(tmp_path):
     config.train_dataloader.dataset = dict(
         type="ConcatDataset", datasets=[dict(type="RepeatDataset", dataset=inner, times=2), phantoms]
     )
-    folds = plan_folds(config, ["2"], dict(num_folds=3))
+    folds = fold_configs(config, ["2"], dict(num_folds=3))
     repeated, added = folds["2"].train_dataloader.dataset.datasets
     assert (repeated.dataset.fold, repeated.dataset.num_folds) == ("2", 3)
     assert "fold" not in added
@@ -90,7 +90,7 @@ def ids_of(folds):
 
 def test_dealt_folds_depend_on_their_seed(tmp_path):
     found = [
-        ids_of(plan_folds(config_of(tmp_path), deal=dict(num_folds=2, fold_seed=s))) for s in (0, 0, 1, 2)
+        ids_of(fold_configs(config_of(tmp_path), deal=dict(num_folds=2, fold_seed=s))) for s in (0, 0, 1, 2)
     ]
     assert found[0] == found[1]
     assert found[0] not in found[2:]
@@ -101,10 +101,10 @@ def test_folds_in_the_config_are_dealt_out_anew(tmp_path):
     for loader in ("train", "val", "test"):
         config[f"{loader}_dataloader"].dataset.update(fold=0, num_folds=6)
     config.author_says = "anything"
-    folds = plan_folds(config)
+    folds = fold_configs(config)
     assert list(folds) == ["0", "1", "2", "3", "4", "5"]
     assert "author_says" not in folds["0"]
-    folds = plan_folds(config, deal=dict(num_folds=2))
+    folds = fold_configs(config, deal=dict(num_folds=2))
     assert {name: len(ids) for name, ids in ids_of(folds).items()} == {"0": 3, "1": 3}
 
 
@@ -115,8 +115,8 @@ def test_stages_get_the_fold_and_are_looked_at(tmp_path):
         dict(name="first", train_dataloader=dict(dataset=dict(fold=0, num_samples=6))),
         dict(name="second", train_cfg=dict(max_epochs=2)),
     ]
-    folds = plan_folds(config, deal=dict(num_folds=3))
-    first, second = plan_stages(folds["2"], tmp_path)
+    folds = fold_configs(config, deal=dict(num_folds=3))
+    first, second = plan_of_stages(folds["2"], tmp_path).children
     assert first.config.train_dataloader.dataset.fold == second.config.train_dataloader.dataset.fold == "2"
     # A stage with a data set of its own that no fold reaches: it trains on what is tested.
     config.stages[0] = dict(
@@ -130,26 +130,28 @@ def test_stages_get_the_fold_and_are_looked_at(tmp_path):
         ),
     )
     with pytest.raises(ValueError, match="fold 0 trains on 2 images that it also tests"):
-        plan_folds(config, deal=dict(num_folds=3))
+        fold_configs(config, deal=dict(num_folds=3))
 
 
 def test_stages_are_cross_validated(tmp_path):
     config = config_of(tmp_path)
-    config.stages = [dict(name="one"), dict(name="two", load_from="stage:one:last")]
-    report = cross_validate(plan_folds(config, deal=dict(num_folds=2)), tmp_path / "cv")
+    config.stages = [dict(name="one"), dict(name="two", load_from="run:one:last")]
+    report = cross_validate(fold_configs(config, deal=dict(num_folds=2)), tmp_path / "cv")
     assert report.images == {"0": 3, "1": 3}
-    assert (tmp_path / "cv" / "fold_1" / "02_two" / "stage.json").is_file()
+    assert (tmp_path / "cv" / "fold_1" / "02_two" / "run.json").is_file()
 
 
 def test_numbers_that_do_not_exist_stay_so(tmp_path):
     """A fold without any prediction of a metric: NaN is kept, and does not stop what comes after."""
     folder = tmp_path / "fold"
     config = config_of(tmp_path)
-    assert claim_folder(folder, config) is None
-    claim_folder(folder, config, dict(mre=float("nan"), sdr_2mm=0.0))
-    assert math.isnan(claim_folder(folder, config)["mre"])
+    run = plan_of_run(config, folder).run_folder
+    assert run.step_metrics("test") is None
+    run.begin()
+    run.finish_step("test", dict(mre=float("nan"), sdr_2mm=0.0))
+    assert math.isnan(run.step_metrics("test")["mre"])
     values = dict(mre=1.0, mre_sd=0.5, sdr_2mm=80.0)
-    folds = {"0": claim_folder(folder, config), "1": values, "2": values}
+    folds = {"0": run.step_metrics("test"), "1": values, "2": values}
     text = FoldReport(
         folds, {"0": 2, "1": 2, "2": 2}, values, {"": "mm, spacing of every image"}
     ).to_markdown()
@@ -162,20 +164,20 @@ def test_numbers_that_do_not_exist_stay_so(tmp_path):
 
 
 def test_other_starting_weights_are_another_run(tmp_path):
-    claim_folder(tmp_path, config_of(tmp_path, load_from="a.pth"))
+    plan_of_run(config_of(tmp_path, load_from="a.pth"), tmp_path).run_folder.begin()
     with pytest.raises(ConfigError, match="holds a run with other values"):
-        claim_folder(tmp_path, config_of(tmp_path, load_from="b.pth"))
+        plan_of_run(config_of(tmp_path, load_from="b.pth"), tmp_path).run_folder.begin()
 
 
 def test_unknown_folds_and_missing_ones_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"no folds \['7'\]; the data has \['0', '1', '2'\]"):
-        plan_folds(config_of(tmp_path), ["7"], dict(num_folds=3))
+        fold_configs(config_of(tmp_path), ["7"], dict(num_folds=3))
     with pytest.raises(ValueError, match="has no folds: say with num_folds"):
-        plan_folds(config_of(tmp_path))
+        fold_configs(config_of(tmp_path))
     config = config_of(tmp_path)
     config.test_dataloader = None
     with pytest.raises(ConfigError, match="needs test_dataloader"):
-        plan_folds(config, deal=dict(num_folds=3))
+        fold_configs(config, deal=dict(num_folds=3))
 
 
 def records(*ids, group=None):
@@ -227,20 +229,20 @@ def test_what_the_report_needs_is_asked_for_before_anything_runs(tmp_path, evalu
     config = config_of(tmp_path)
     config.test_evaluator = evaluator
     with pytest.raises(ConfigError, match=message):
-        plan_folds(config, deal=dict(num_folds=3))
+        fold_configs(config, deal=dict(num_folds=3))
 
 
 def test_a_metric_may_go_by_its_full_name(tmp_path):
     config = config_of(tmp_path)
     config.test_evaluator.type = "mmlandmark.evaluation.LandmarkMetric"
-    report = cross_validate(plan_folds(config, ["0"], dict(num_folds=3)), tmp_path / "cv")
+    report = cross_validate(fold_configs(config, ["0"], dict(num_folds=3)), tmp_path / "cv")
     assert report.pooled["num_images"] == 2
     shutil.rmtree(tmp_path / "cv" / "fold_0" / "test")
     with pytest.raises(ConfigError, match=r"fold_0 is finished, but .*predictions\.json is gone"):
-        cross_validate(plan_folds(config, ["0"], dict(num_folds=3)), tmp_path / "cv")
+        cross_validate(fold_configs(config, ["0"], dict(num_folds=3)), tmp_path / "cv")
 
 
 @pytest.mark.parametrize("count", [0, 1, -2])
 def test_one_fold_is_none(tmp_path, count):
     with pytest.raises(ConfigError, match=f"num_folds must be at least 2, got {count}"):
-        plan_folds(config_of(tmp_path), deal=dict(num_folds=count))
+        fold_configs(config_of(tmp_path), deal=dict(num_folds=count))

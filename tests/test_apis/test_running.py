@@ -340,7 +340,7 @@ def test_of_stages_the_last_is_tested(trained, tmp_path):
         dict(name="rough", train_cfg=dict(max_epochs=1)),
         dict(
             name="fine",
-            load_from="stage:rough:last",
+            load_from="run:rough:last",
             train_cfg=dict(max_epochs=1),
             test_evaluator=dict(radii=(8,)),
         ),
@@ -348,7 +348,7 @@ def test_of_stages_the_last_is_tested(trained, tmp_path):
     config = trained.config(work_dir=str(tmp_path), stages=stages)
     results = train_config(config)
     assert list(results) == ["rough", "fine"]
-    note = json.loads((tmp_path / "02_fine" / "stage.json").read_text())
+    note = json.loads((tmp_path / "02_fine" / "run.json").read_text())
     assert note["metrics"]["mre"] > 0
     assert note["metrics"]["num_images"] == 4
     checkpoint = apis.find_checkpoint(config, None)

@@ -69,16 +69,16 @@ def test_a_student_is_measured_beside_itself_alone_and_its_teacher(tmp_path, mon
     term = dict(loss=dict(type="AttentionMapLoss"), pairs=[("backbone.up1", "backbone.up1")])
     student = dict(
         type="DistilledDetector",
-        teacher=dict(checkpoint="stage:teacher:last"),
+        teacher=dict(checkpoint="run:teacher:last"),
         terms=[term],
         **{k: v for k, v in plain.items() if k != "type"},
     )
     config.stages = [dict(name="teacher", model=plain), dict(name="student", model=student)]
     args = Namespace(size=(64, 64), batch=1, device="cpu", against={}, config="tiny")
     model, steps = benchmark_training.contenders(config, args)
-    steps[benchmark_training.TEACHER]()
+    steps["teacher's pass"]()
     assert all(p.grad is None for p in model.parameters()), "the teacher's pass trains nobody"
-    steps[benchmark_training.STUDENT]()
+    steps["student alone"]()
     alone = {key: parameter.grad.clone() for key, parameter in model.named_parameters()}
     again, steps = benchmark_training.contenders(config, args)  # anew, from the same start
     steps[benchmark_training.OURS]()
@@ -95,8 +95,8 @@ def test_a_student_is_measured_beside_itself_alone_and_its_teacher(tmp_path, mon
         [str(tmp_path / "tiny.py"), "--size", "64", "64", "--rounds", "2", "--out", str(out)],
     )
     rows = json.loads(out.read_text())["steps"]
-    assert {benchmark_training.STUDENT, benchmark_training.TEACHER} < set(rows)
-    assert rows[benchmark_training.OURS]["times_student_and_teacher"] > 0
+    assert {"student alone", "teacher's pass"} < set(rows)
+    assert rows[benchmark_training.OURS]["times_parts"] > 0
     # A rival of other values has the same teacher; terms are measured when they weigh most.
     config.stages[1].model.terms[0].weight = [(0, 0.0), (3, 1.0), (5, 0.0)]
     args.against = {"model.terms.0.weight": 0.5}
@@ -105,5 +105,8 @@ def test_a_student_is_measured_beside_itself_alone_and_its_teacher(tmp_path, mon
     steps["model.terms.0.weight=0.5"]()
     config.stages = config.stages[1:]
     config.stages[0].model.teacher.checkpoint = "x.pth"
-    with pytest.raises(ValueError, match="with the stage that trains its teacher"):
+    with pytest.raises(
+        ValueError,
+        match="a step of DistilledDetector is measured with the stage that makes its input 'teacher'",
+    ):
         benchmark_training.contenders(config, args)

@@ -28,7 +28,8 @@ def config(tmp_path, monkeypatch):
 
 def test_lists_runs_and_records(config, tmp_path, capsys):
     invoke("cross-validate", [str(config), "--num-folds", "2", "--list"])
-    assert capsys.readouterr().out.splitlines()[-2:] == ["fold 0", "fold 1"]
+    states = [line.split() for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert states == [["fold_0", "to", "do"], ["fold_1", "to", "do"]]
     assert not (tmp_path / "work_dirs").exists()
     invoke("cross-validate", [str(config), "--num-folds", "2", "--seed", "3", "--record"])
     out = capsys.readouterr().out

@@ -8,10 +8,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmlandmark.apis import prepare_config
-from mmlandmark.cli.sweep import load_sweep
-from mmlandmark.engine import LandmarkRunner, latest_checkpoint, load_config, plan_stages
-from mmlandmark.utils.command_line import parse_value
+from mmlandmark.apis import load_sweep, prepare_config
+from mmlandmark.engine import LandmarkRunner, latest_checkpoint, load_config, plan_of_stages
 from test_configs import find_all, put_phantoms
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +23,7 @@ SWEEPS = {
 ARMS = {
     f"{name} {arm}": (name, arm)
     for name, sweep in SWEEPS.items()
-    for arm, trained in sweep["trained_as"].items()
+    for arm, trained in sweep.trained_as.items()
     if trained == arm
 }
 
@@ -47,14 +45,13 @@ class Steps(Hook):
         self.steps = runner.optim_wrapper._inner_count
 
 
-def take_a_step(name: str, arm: str, folder: Path, teacher: Path | None = None) -> Steps:
+def take_a_step(name: str, arm: str, folder: Path, inputs: dict[str, Path] | None = None) -> Steps:
     """Train an arm for one step, as the tool would, and leave its checkpoint in ``folder``."""
     sweep = SWEEPS[name]
-    # As they go through the command line.
-    options = {key: parse_value(repr(value)) for key, value in sweep["arms"][arm].items()}
-    if teacher is not None:
-        options["model.teacher.checkpoint"] = str(latest_checkpoint(teacher))
-    config = put_phantoms(prepare_config(sweep["config"], options=options, work_dir=str(folder), seed=0))
+    given = {name: str(latest_checkpoint(maker)) for name, maker in (inputs or {}).items()}
+    config = put_phantoms(
+        prepare_config(sweep.config, options=sweep.arms[arm], inputs=given, work_dir=str(folder), seed=0)
+    )
     config.launcher, config.log_level = "none", "WARNING"
     config.val_dataloader = config.val_evaluator = config.val_cfg = None
     config.test_dataloader = config.test_evaluator = config.test_cfg = None
@@ -65,13 +62,13 @@ def take_a_step(name: str, arm: str, folder: Path, teacher: Path | None = None) 
 
 
 @pytest.fixture(scope="module")
-def teachers(tmp_path_factory):
-    """Return the folder of a sweep's teacher, trained for one step when it is first asked for."""
+def makers(tmp_path_factory):
+    """Return the folder of an arm that makes an input of others, trained for one step when first asked."""
     folders: dict[tuple[str, str], Path] = {}
 
     def folder_of(name: str, arm: str) -> Path:
         if (name, arm) not in folders:
-            folders[name, arm] = tmp_path_factory.mktemp("teacher")
+            folders[name, arm] = tmp_path_factory.mktemp("maker")
             take_a_step(name, arm, folders[name, arm])
         return folders[name, arm]
 
@@ -79,13 +76,13 @@ def teachers(tmp_path_factory):
 
 
 @pytest.mark.parametrize("place", ARMS.values(), ids=ARMS)
-def test_it_takes_a_step(place, tmp_path, teachers, monkeypatch):
+def test_it_takes_a_step(place, tmp_path, makers, monkeypatch):
     # What takes most of so short a run: layout of the config's text, machine facts.
     monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, True))
     monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
     name, arm = place
-    taught_by = SWEEPS[name]["teachers"].get(arm)
-    steps = take_a_step(name, arm, tmp_path, teachers(name, taught_by) if taught_by else None)
+    made_by = SWEEPS[name].inputs.get(arm, {})
+    steps = take_a_step(name, arm, tmp_path, {key: makers(name, maker) for key, maker in made_by.items()})
     assert steps.steps == 1
     assert steps.loss > 0
     assert steps.finite
@@ -98,17 +95,17 @@ def test_arms_of_fsf_ld_are_its_configs(data):
     """The networks and terms of the sweeps are those of the configs, which are trained in stages."""
     (sweep,) = (sweep for name, sweep in SWEEPS.items() if name.startswith("fsf_ld/") and name.endswith(data))
     names = {"hrnet": "hrnet-w18", "unet4": "unet4", "unet5": "unet5", "seg-unet5": "seg-unet5"}
-    for arm, teacher in sweep["teachers"].items():
+    for arm, (teacher,) in ((arm, made.values()) for arm, made in sweep.inputs.items()):
         names[arm] = f"{arm}_unet4"
         assert arm.endswith(f"_{teacher}")
     for arm, leaf in names.items():
         config = load_config(ROOT / "configs" / "fsf_ld" / f"{leaf}_{data}.py")
         if config.get("stages"):
-            config = plan_stages(config, "work_dirs/x")[-1].config
-        own = load_config(sweep["config"], sweep["arms"][arm])
+            config = plan_of_stages(config, "work_dirs/x").children[-1].config
+        own = load_config(sweep.config, sweep.arms[arm])
         for model in (config.model, own.model):
             model.pop("teacher", None)
         assert own.model.to_dict() == config.model.to_dict(), arm
         assert own.train_dataloader == config.train_dataloader
-        second = load_config(sweep["config"], sweep["arms"][f"{arm}_test2"])
+        second = load_config(sweep.config, sweep.arms[f"{arm}_test2"])
         assert find_all(second.test_dataloader, "ids")[0].endswith("/test2.txt")

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from mmengine.optim import OneCycleLR
 
 from mmlandmark.engine import ConfigError, load_config
-from mmlandmark.engine.runner import _spanning
 from mmlandmark.registry import MODELS
 from mmlandmark.utils.shipped import config_root
 
@@ -89,17 +87,3 @@ def test_a_missing_name_lists_near_ones_and_a_dotted_path_needs_no_registration(
     assert MODELS.get("torch.nn.ReLU").__name__ == "ReLU"
     with pytest.raises(KeyError, match="Importing 'no_such_package' failed"):
         MODELS.get("no_such_package.Thing")
-
-
-@pytest.mark.parametrize(
-    ("schedule", "key", "expected"),
-    [
-        (dict(type="OneCycleLR", eta_max=1.0), "total_steps", 7),
-        (dict(type="OneCycleLR", eta_max=1.0, total_steps=3), "total_steps", 3),
-        (dict(type="CosineAnnealingLR", by_epoch=False), "end", 70),
-        (dict(type="MultiStepLR", milestones=[2]), "end", None),
-        (dict(type=OneCycleLR, eta_max=1.0), "total_steps", 7),
-    ],
-)
-def test_a_schedule_spans_the_training(schedule, key, expected):
-    assert _spanning(schedule, max_epochs=7, max_iters=70).get(key) == expected

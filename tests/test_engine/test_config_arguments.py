@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmlandmark.apis import train_config
-from mmlandmark.engine import ConfigError, check_stages, load_config, plan_stages
+from mmlandmark.engine import ConfigError, check_plan, load_config, plan_of_stages
 from mmlandmark.engine.config_arguments import arguments_of, wrong_arguments
 from mmlandmark.registry import MODELS, UnknownArgumentError
 from mmlandmark.testing import tiny_config
@@ -94,9 +94,9 @@ def test_a_stage_is_checked_as_it_will_be(tmp_path):
     config.stages = [dict(name="one"), dict(name="two", model=dict(backbone=dict(widhts=(4, 8))))]
     with pytest.raises(
         ConfigError,
-        match=r"stage 'two': model\.backbone \(UNet\) got an unexpected keyword argument 'widhts'",
+        match=r"run 'two': model\.backbone \(UNet\) got an unexpected keyword argument 'widhts'",
     ):
-        check_stages(plan_stages(config, tmp_path))
+        check_plan(plan_of_stages(config, tmp_path))
 
 
 def test_further_arguments_may_go_elsewhere():

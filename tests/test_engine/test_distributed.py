@@ -85,10 +85,8 @@ def both(tmp_path_factory) -> Both:
             dict(name="rough", val_cfg=None, val_dataloader=None, val_evaluator=None),
             dict(
                 name="fine",
-                load_from="stage:rough:last",
-                model=dict(
-                    type="DistilledDetector", teacher=dict(checkpoint="stage:rough:last"), terms=TERMS
-                ),
+                load_from="run:rough:last",
+                model=dict(type="DistilledDetector", teacher=dict(checkpoint="run:rough:last"), terms=TERMS),
                 custom_hooks=[dict(type="TeacherHook")],
                 find_unused_parameters=False,  # a connector without weight gets its gradient too
             ),
@@ -113,14 +111,14 @@ def test_two_processes_train_one_model(both):
         assert {p.name for p in folder.iterdir() if p.suffix in (".json", ".pth")} == {
             "epoch_1.pth",
             "config.json",
-            "stage.json",
+            "run.json",
         }
         checkpoint = load_checkpoint(folder / "epoch_1.pth")
         assert checkpoint["meta"]["iter"] == 1  # 4 images, 2 processes, batches of 2
         weights = checkpoint["state_dict"]
         assert all(bool(torch.isfinite(w).all()) for w in weights.values())
         assert not [k for k in weights if k.startswith("module.")], "loads without several processes"
-    note = json.loads((both.folder / "run" / "02_fine" / "stage.json").read_text())
+    note = json.loads((both.folder / "run" / "02_fine" / "run.json").read_text())
     assert note["metrics"]["num_images"] == 4
     student = load_checkpoint(both.folder / "run" / "02_fine" / "epoch_1.pth")
     assert sorted(student["training_state_dict"]) == [
@@ -134,7 +132,7 @@ def test_two_processes_train_one_model(both):
 @pytest.mark.slow
 def test_two_processes_see_one_teacher(both, tmp_path):
     """Its errors are those of all cases, from whichever process, and are found once."""
-    note = json.loads((both.folder / "run" / "02_fine" / "stage.json").read_text())
+    note = json.loads((both.folder / "run" / "02_fine" / "run.json").read_text())
     config = Config.fromfile(both.config)
     teacher = Config(dict(config._cfg_dict, launcher="none", work_dir=str(tmp_path)))
     teacher.pop("stages")

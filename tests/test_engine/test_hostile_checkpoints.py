@@ -206,10 +206,11 @@ def test_no_field_runs_code_or_touches_what_is_not_the_runs(good, tmp_path, monk
         (("meta", "config"), "CODE"),  # what MMEngine executes
         (("meta", "cfg"), "CODE"),
         (("meta", "resolved_config"), "CODE"),
-        (("message_hub", "runtime_info", "best", "mre", "file"), "../precious/best_mre_epoch_1.pth"),
+        (("hook_states", "CheckpointHook", "best", "mre", "file"), "../precious/best_mre_epoch_1.pth"),
         (("message_hub", "runtime_info", "best_ckpt"), "FOLDER"),
         (("message_hub", "runtime_info", "last_ckpt"), "FOLDER"),
         (("message_hub", "runtime_info", "keep_ckpt_ids"), ["../../precious/epoch_1", 7]),
+        (("hook_states", "CheckpointHook", "kept"), ["../../precious/epoch_1", 7]),
         (("meta", "iter"), 10**15),
         (("meta", "epoch"), 10**15),
     ],

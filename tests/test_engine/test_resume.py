@@ -13,16 +13,67 @@ import torch
 from mmengine.hooks import Hook
 
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint
+from mmlandmark.engine.hooks import StatefulHook
+from mmlandmark.registry import HOOKS
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
-HOOKS = {
-    "none": [],
-    "ema": [dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.2, update_buffers=True)],
-    "peak_monitor": [dict(type="PeakMonitorHook")],
-    "visualization": [dict(type="LandmarkVisualizationHook", num_samples=1)],
+EMA = dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.2, update_buffers=True)
+
+
+def with_teacher(folder):
+    """Return what turns a tiny config into that of a student, after its teacher was trained."""
+    LandmarkRunner.from_cfg(tiny_config(folder / "teacher", max_epochs=1)).train()
+    term = dict(loss=dict(type="AttentionMapLoss"), pairs=[("backbone.up1", "backbone.up1")])
+    teacher = dict(checkpoint=str(folder / "teacher" / "epoch_1.pth"))
+    model = dict(type="DistilledDetector", teacher=teacher, terms=[term])
+    return dict(model=model, custom_hooks=[dict(type="TeacherHook", num_samples=1)])
+
+
+def custom(**hook):
+    return lambda folder: dict(custom_hooks=[hook])
+
+
+def checkpoints(**hook):
+    return lambda folder: dict(default_hooks=dict(checkpoint=hook))
+
+
+# Every registered hook, and how a run uses it.
+COVERED = {
+    "CheckpointHook": checkpoints(type="CheckpointHook", save_best="mre", rule="less", max_keep_ckpts=1),
+    "DistSamplerSeedHook": lambda folder: {},  # MMEngine adds it to every run
+    "EMAHook": custom(**EMA),
+    # Never an improvement: it stops after the third validation, if it remembers the first.
+    "EarlyStoppingHook": custom(
+        type="EarlyStoppingHook", monitor="mre", rule="less", min_delta=1e6, patience=2
+    ),
+    "EmptyCacheHook": custom(type="EmptyCacheHook"),
+    "EpochSeedHook": lambda folder: {},  # in every tiny config
+    "InvalidLossHook": lambda folder: {},
+    "IterTimerHook": lambda folder: {},
+    "LandmarkVisualizationHook": custom(type="LandmarkVisualizationHook", num_samples=1),
+    "LoggerHook": lambda folder: {},
+    "ParamSchedulerHook": lambda folder: {},
+    "PeakMonitorHook": custom(type="PeakMonitorHook"),
+    "RuntimeInfoHook": lambda folder: {},
+    "SafeCheckpointHook": lambda folder: {},
+    "SyncBuffersHook": custom(type="SyncBuffersHook"),
+    "TeacherHook": with_teacher,
+    "TimedCheckpointHook": checkpoints(type="TimedCheckpointHook", every_minutes=1e-9, max_keep_ckpts=1),
 }
+NO_TRAINING = {
+    "NPUProfilerHook": "needs the processor of one vendor",
+    "NaiveVisualizationHook": "draws classes of images, in a test only",
+    "PrepareTTAHook": "wraps the model for a test",
+    "ProfilerHook": "measures, and keeps its own files",
+}
+
+
+def registered_hooks():
+    """Return the names of the hooks that a config of this package finds."""
+    known = {**HOOKS.parent.module_dict, **HOOKS.module_dict}
+    return {name for name, kind in known.items() if kind.__module__.startswith(("mmengine.", "mmlandmark."))}
 
 
 def run(folder, epochs, resume=False, **overrides):
@@ -38,26 +89,71 @@ def run(folder, epochs, resume=False, **overrides):
 
 
 def assert_same(a, b):
-    assert set(a["state_dict"]) == set(b["state_dict"])
-    for key, value in a["state_dict"].items():
-        assert torch.equal(value, b["state_dict"][key]), key
-    if "ema_state_dict" in a:
-        for key, value in a["ema_state_dict"].items():
-            assert torch.equal(value, b["ema_state_dict"][key]), key
+    for part in ("state_dict", "ema_state_dict", "training_state_dict"):
+        assert set(a.get(part, ())) == set(b.get(part, ()))
+        for key, value in a.get(part, {}).items():
+            assert torch.equal(value, b[part][key]), (part, key)
+    assert a["meta"]["epoch"] == b["meta"]["epoch"]
+    assert a["hook_states"] == b["hook_states"]
 
 
-@pytest.mark.parametrize(("hooks", "workers"), [*[(name, 0) for name in HOOKS], ("none", 1)])
-def test_four_epochs_equal_two_and_two(tmp_path, hooks, workers):
-    common = dict(custom_hooks=HOOKS[hooks], train_dataloader=phantom_dataloader(num_workers=workers))
-    whole = run(tmp_path / "whole", 4, **common)
-    run(tmp_path / "parts", 2, **common)
-    parts = run(tmp_path / "parts", 4, resume=True, **common)
+def test_every_registered_hook_is_covered():
+    assert registered_hooks() == {*COVERED, *NO_TRAINING}
+
+
+def four_and_two_and_two(folder, **common):
+    """Return the checkpoints of a run without a break, and of one that was stopped after two epochs."""
+    whole = run(folder / "whole", 4, **copy.deepcopy(common))
+    run(folder / "parts", 2, **copy.deepcopy(common))
+    return whole, run(folder / "parts", 4, resume=True, **copy.deepcopy(common))
+
+
+@pytest.mark.parametrize("name", COVERED)
+def test_four_epochs_equal_two_and_two(tmp_path, name):
+    common = COVERED[name](tmp_path)
+    whole, parts = four_and_two_and_two(tmp_path, **common)
     assert_same(whole, parts)
+    assert whole["meta"]["epoch"] == (3 if name == "EarlyStoppingHook" else 4)
     # The log goes on where it stopped, so smoothed values agree as well.
     logs = [c["message_hub"]["log_scalars"] for c in (whole, parts)]
     torch.testing.assert_close(
         logs[0]["train/loss"]["__history_buffer__"], logs[1]["train/loss"]["__history_buffer__"]
     )
+
+
+def test_four_epochs_equal_two_and_two_with_a_worker(tmp_path):
+    assert_same(*four_and_two_and_two(tmp_path, train_dataloader=phantom_dataloader(num_workers=1)))
+
+
+class Forgetful(Hook):
+    """Has a state that decides what is learnt, and no way to keep it."""
+
+    epochs = 0
+
+    def after_train_epoch(self, runner):
+        self.epochs += 1
+        if self.epochs == 3:
+            with torch.no_grad():
+                next(runner.model.parameters()).mul_(2)
+
+
+class Remembering(StatefulHook, Forgetful):
+    """The same, with the protocol."""
+
+    def state_dict(self):
+        return dict(epochs=self.epochs)
+
+    def load_state_dict(self, state):
+        self.epochs = state["epochs"]
+
+
+def test_a_hook_that_forgets_is_found(tmp_path):
+    whole, parts = four_and_two_and_two(tmp_path / "a", custom_hooks=[dict(type=Forgetful)])
+    with pytest.raises(AssertionError):
+        assert_same(whole, parts)
+    whole, parts = four_and_two_and_two(tmp_path / "b", custom_hooks=[dict(type=Remembering)])
+    assert_same(whole, parts)
+    assert parts["hook_states"]["Remembering"] == dict(epochs=4)
 
 
 ROTATIONS: dict[str, list[float]] = {}
@@ -142,53 +238,3 @@ def test_killed_run_goes_on_and_ends_the_same(tmp_path):
         process.wait()
     assert latest_checkpoint(tmp_path / "killed").name != "epoch_4.pth"
     assert_same(finish(tmp_path / "whole"), finish(tmp_path / "killed"))
-
-
-def test_killed_while_saving_the_one_before_is_kept(tmp_path, monkeypatch):
-    config = tiny_config(tmp_path, max_epochs=3)
-    config.default_hooks.checkpoint = dict(type="CheckpointHook", interval=1, max_keep_ckpts=1)
-    LandmarkRunner.from_cfg(copy.deepcopy(config)).train()
-    assert [p.name for p in tmp_path.glob("epoch_*.pth")] == ["epoch_3.pth"]
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    config.train_cfg.max_epochs, config.resume = 4, True
-    runner = LandmarkRunner.from_cfg(config)
-    monkeypatch.setattr("mmlandmark.engine.runner.save_checkpoint", killed)
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
-    assert latest_checkpoint(tmp_path).name == "epoch_3.pth"
-
-
-def test_a_resumed_run_does_not_ask_for_published_weights(tmp_path):
-    config = tiny_config(tmp_path, max_epochs=1)
-    LandmarkRunner.from_cfg(copy.deepcopy(config)).train()
-    config.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "gone.pth"))
-    config.train_cfg.max_epochs, config.resume = 2, True
-    LandmarkRunner.from_cfg(config).train()
-    assert latest_checkpoint(tmp_path).name == "epoch_2.pth"
-    config.resume = False
-    with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
-        LandmarkRunner.from_cfg(config).train()
-
-
-def test_the_note_counts_and_what_is_younger(tmp_path):
-    for number, age in ((100, 30), (40, 20), (41, 0)):
-        path = tmp_path / f"epoch_{number}.pth"
-        path.write_bytes(b"x")
-        os.utime(path, (1000 - age, 1000 - age))
-    note = tmp_path / "last_checkpoint"
-    note.write_text("epoch_40.pth")
-    os.utime(note, (1000, 1000))
-    assert latest_checkpoint(tmp_path).name == "epoch_40.pth"  # 100 is of a run before
-    os.utime(note, (990, 990))
-    assert latest_checkpoint(tmp_path).name == "epoch_41.pth"  # killed before its note
-
-
-def test_a_broken_note_is_survived(tmp_path):
-    (tmp_path / "epoch_2.pth").write_bytes(b"x")
-    (tmp_path / "epoch_10.pth").write_bytes(b"x")
-    (tmp_path / "last_checkpoint").write_text("")
-    assert latest_checkpoint(tmp_path).name == "epoch_10.pth"
-    assert latest_checkpoint(tmp_path / "nothing") is None

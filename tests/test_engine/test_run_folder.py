@@ -1,24 +1,17 @@
-"""The folder of a run: one run at a time, nothing half-written, a test overwrites only itself."""
+"""The folder of a run: whose it is, what came out; a test overwrites only itself."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from mmlandmark.apis import find_checkpoint, train_config
-from mmlandmark.engine import ConfigError, RunLock, folder_of_test
-from mmlandmark.engine.run_folder import clean_temporaries
+from mmlandmark.engine import ConfigError, RunFolder, folder_of_test
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import save_checkpoint
-from mmlandmark.utils.files import atomic_path
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -34,90 +27,6 @@ def short(folder, **overrides):
     config = tiny_config(folder, max_epochs=1, **loaders, **overrides)
     config.model.backbone.widths = (4, 6)
     return config
-
-
-def test_two_runs_in_one_folder_are_refused(tmp_path):
-    with RunLock(tmp_path):
-        with pytest.raises(
-            ConfigError, match=rf"another run writes here, process {os.getpid()} on .*--work-dir"
-        ):
-            train_config(short(tmp_path))
-        assert not list(tmp_path.glob("*.pth"))
-    assert not (tmp_path / "run.lock").exists()
-    train_config(short(tmp_path))
-    assert not (tmp_path / "run.lock").exists()
-
-
-def test_a_lock_is_left_by_a_run_that_fails(tmp_path):
-    with pytest.raises(RuntimeError, match="x"), RunLock(tmp_path):
-        raise RuntimeError("x")
-    assert not (tmp_path / "run.lock").exists()
-
-
-def test_a_lock_of_a_killed_process_is_taken_over(tmp_path):
-    code = (
-        "import os, sys; from mmlandmark.engine import RunLock\nRunLock(sys.argv[1]).__enter__(); os._exit(9)"
-    )
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
-    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment).returncode == 9
-    assert (tmp_path / "run.lock").is_file()
-    with RunLock(tmp_path):
-        owner = json.loads((tmp_path / "run.lock").read_text())
-        assert owner["pid"] == os.getpid()
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}'])
-def test_a_lock_that_was_cut_off_is_taken_over(tmp_path, text):
-    (tmp_path / "run.lock").write_text(text)
-    if text == '{"pid": "x"}':
-        os.utime(tmp_path / "run.lock", (1, 1))
-    with RunLock(tmp_path):
-        pass
-
-
-def test_a_number_that_was_given_anew_is_another_process(tmp_path):
-    with RunLock(tmp_path):
-        owner = json.loads((tmp_path / "run.lock").read_text())
-    (tmp_path / "run.lock").write_text(json.dumps(dict(owner, began="1")))
-    with RunLock(tmp_path):
-        pass
-
-
-def test_another_host_is_believed_while_its_heart_beats(tmp_path):
-    lock = tmp_path / "run.lock"
-    lock.write_text(json.dumps(dict(host="elsewhere", pid=1, began="1")))
-    with pytest.raises(ConfigError, match="process 1 on elsewhere"), RunLock(tmp_path):
-        pass
-    os.utime(lock, (time.time() - 3600,) * 2)
-    with RunLock(tmp_path):
-        pass
-
-
-def test_the_heart_beats(tmp_path, monkeypatch):
-    monkeypatch.setattr(RunLock, "every", 0.01)
-    with RunLock(tmp_path):
-        os.utime(tmp_path / "run.lock", (1, 1))
-        deadline = time.monotonic() + 10
-        while (tmp_path / "run.lock").stat().st_mtime < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
-
-def test_what_a_kill_left_half_written_is_removed(tmp_path):
-    with atomic_path(tmp_path / "epoch_1.pth") as temporary:
-        name = temporary.name
-    left = [name, ".best_mre_epoch_2-abcdefgh.pth"]
-    kept = [".mine.pth", "epoch_1.pth", ".epoch_1-abc.pth", ".best-abcdefgh.json", ".x-abcdefgh.txt"]
-    for file in (*left, *kept):
-        (tmp_path / file).write_bytes(b"x")
-    (tmp_path / ".folder-abcdefgh.pth").mkdir()
-    assert sorted(clean_temporaries(tmp_path)) == sorted(left)
-    os.utime(tmp_path / ".best-abcdefgh.json", (1, 1))
-    assert clean_temporaries(tmp_path) == [".best-abcdefgh.json"]
-    assert {p.name for p in tmp_path.iterdir()} == {*kept, ".folder-abcdefgh.pth"} - {".best-abcdefgh.json"}
-    (tmp_path / left[0]).write_bytes(b"x")
-    train_config(short(tmp_path))
-    assert not (tmp_path / left[0]).exists()
 
 
 def test_a_test_overwrites_only_itself(tmp_path):
@@ -153,63 +62,56 @@ def test_a_test_overwrites_only_itself(tmp_path):
     assert folder_of_test(moved, tmp_path / "epoch_1.pth") == plain
 
 
-def test_the_newest_checkpoint_is_broken_the_one_beside_it_is_named(tmp_path):
-    config = short(tmp_path)
-    config.train_cfg.max_epochs = 2
-    train_config(config)
-    newest = tmp_path / "epoch_2.pth"
-    newest.write_bytes(newest.read_bytes()[:5000])
-    with pytest.raises(
-        ValueError, match=r"epoch_2\.pth cannot be loaded.* remove epoch_2\.pth.* from epoch_1\.pth"
-    ):
-        train_config(config, resume="auto")
-    newest.unlink()
-    train_config(config, resume="auto")
-    assert newest.is_file()
-    for path in (newest, tmp_path / "epoch_1.pth"):
-        path.write_bytes(b"PK")
-    with pytest.raises(ValueError, match=r"there is no other in the folder"):
-        train_config(config, resume="auto")
+def folder_of(path, fingerprint="abc"):
+    return RunFolder(path, fingerprint, "mine")
 
 
-def test_a_refused_run_leaves_the_config_of_the_one_before(tmp_path):
-    config = short(tmp_path)
-    train_config(config)
-    before = (tmp_path / "config.json").read_bytes(), (tmp_path / "config.py").read_bytes()
-    other = short(tmp_path, optim_wrapper=dict(optimizer=dict(type="SGD")))
-    with pytest.raises(ValueError, match="another type of optimiser"):
-        train_config(other, resume="auto")
-    assert ((tmp_path / "config.json").read_bytes(), (tmp_path / "config.py").read_bytes()) == before
-    assert json.loads(before[0])["optim_wrapper"]["optimizer"]["type"] == "Adam"
+def test_a_folder_knows_its_run_from_the_beginning(tmp_path):
+    run = folder_of(tmp_path)
+    assert run.read() is run.trained() is run.step_metrics("test") is None
+    run.begin()
+    run.begin()
+    assert json.loads((tmp_path / "run.json").read_text()) == dict(name="mine", config_hash="abc")
+    for act in (RunFolder.read, RunFolder.begin, RunFolder.trained):
+        with pytest.raises(
+            ConfigError, match=r"run 'mine': .* remove that folder to run it again, or use another"
+        ):
+            act(folder_of(tmp_path, "other"))
+    with pytest.raises(RuntimeError, match="run 'mine' ended without a checkpoint"):
+        run.finish_training({})
 
 
-def test_float16_needs_a_gpu(tmp_path):
-    import torch
+def test_what_came_out_can_be_moved_and_keeps_numbers_that_do_not_exist(tmp_path):
+    run = folder_of(tmp_path / "a")
+    run.begin()
+    for name in ("epoch_2.pth", "best_mre_epoch_1.pth"):
+        (run.path / name).write_bytes(b"x")
+    run.finish_training(dict(mre=1.5, sdr=float("nan"), name="no number"))
+    run.finish_step("test", dict(mre=float("inf")))
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = folder_of(tmp_path / "b")
+    trained = moved.trained()
+    assert trained.file("last") == tmp_path / "b" / "epoch_2.pth"
+    assert trained.file("best") == tmp_path / "b" / "best_mre_epoch_1.pth"
+    assert trained.metrics["mre"] == 1.5
+    assert math.isnan(trained.metrics["sdr"])
+    assert set(trained.metrics) == {"mre", "sdr"}
+    assert math.isnan(moved.step_metrics("test")["mre"])
+    assert moved.step_metrics("other") is None
 
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    config = short(tmp_path, optim_wrapper=dict(type="AmpOptimWrapper"))
-    with pytest.raises(ConfigError, match="AmpOptimWrapper trains in float16, which needs a GPU"):
-        train_config(config)
-    assert not list(tmp_path.glob("*.pth"))
 
-
-def test_a_run_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch):
-    from mmlandmark.engine.hooks import EpochSeedHook
-
-    original, stop = EpochSeedHook.before_train_epoch, {"at": 0}
-
-    def stopped(self, runner):
-        if runner.epoch == stop["at"]:
-            raise KeyboardInterrupt
-        original(self, runner)
-
-    monkeypatch.setattr(EpochSeedHook, "before_train_epoch", stopped)
-    config = short(tmp_path)
-    config.train_cfg.max_epochs = 2
-    with pytest.raises(KeyboardInterrupt, match=r"stopped before the first checkpoint of .*: start again"):
-        train_config(config)
-    stop["at"] = 1
-    with pytest.raises(KeyboardInterrupt, match=r"stopped: .* goes on from epoch_1\.pth with --resume"):
-        train_config(config)
-    assert not (tmp_path / "run.lock").exists()
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"run\.json"),
+        ("[]", r"run\.json: expected a JSON object, got list"),
+        ('{"config_hash": 3}', "holds a run with other values"),
+        ('{"config_hash": "abc", "steps": 3}', r"run\.json is broken: remove it"),
+        ('{"config_hash": "abc", "steps": {"test": 3}}', r"run\.json is broken: remove it"),
+        ('{"config_hash": "abc", "metrics": [1]}', r"run\.json is broken: remove it"),
+    ],
+)
+def test_a_broken_note_is_an_error(tmp_path, text, message):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        folder_of(tmp_path).read()

@@ -9,6 +9,7 @@ import torch
 from mmengine import optim
 
 from mmlandmark.engine import OneCycleLR
+from mmlandmark.engine.schedules import spanning
 from mmlandmark.registry import PARAM_SCHEDULERS
 
 
@@ -50,3 +51,17 @@ def test_five_steps_begin_at_the_peak():
 
 def test_configs_get_this_one():
     assert PARAM_SCHEDULERS.get("OneCycleLR") is OneCycleLR
+
+
+@pytest.mark.parametrize(
+    ("schedule", "key", "expected"),
+    [
+        (dict(type="OneCycleLR", eta_max=1.0), "total_steps", 7),
+        (dict(type="OneCycleLR", eta_max=1.0, total_steps=3), "total_steps", 3),
+        (dict(type="CosineAnnealingLR", by_epoch=False), "end", 70),
+        (dict(type="MultiStepLR", milestones=[2]), "end", None),
+        (dict(type=optim.OneCycleLR, eta_max=1.0), "total_steps", 7),
+    ],
+)
+def test_a_schedule_spans_the_training(schedule, key, expected):
+    assert spanning(schedule, max_epochs=7, max_iters=70).get(key) == expected

@@ -64,12 +64,12 @@ def test_stops_in_time_and_goes_on(tmp_path, monkeypatch):
 def test_nothing_builds_on_a_run_that_was_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(timed_checkpoint_hook, "time", Clock(0.4))
     both = config(tmp_path, every_minutes=60, budget_minutes=1)
-    both.stages = [dict(name="first"), dict(name="second", load_from="stage:first:last")]
+    both.stages = [dict(name="first"), dict(name="second", load_from="run:first:last")]
     for folder in ("01_first", "02_second"):
         with pytest.raises(UnfinishedRun):
             train_config(both)
         assert saved(tmp_path / folder) == ["epoch_2.pth"]
-        assert "checkpoint" not in json.loads((tmp_path / folder / "stage.json").read_text())
+        assert "checkpoint" not in json.loads((tmp_path / folder / "run.json").read_text())
     assert list(train_config(both)) == ["first", "second"]
     assert saved(tmp_path / "02_second") == ["epoch_2.pth", "epoch_4.pth"]
 

@@ -31,7 +31,7 @@ hrnet_w18 = dict(backbone=dict(_delete_=True, type="HRNet", width=18, in_channel
 # The three finest decoder blocks of either, by resolution (eq. 9 to 11).
 fsf_ld = dict(
     type="DistilledDetector",
-    teacher=dict(checkpoint="stage:teacher:last"),
+    teacher=dict(checkpoint="run:teacher:last"),
     terms=[
         dict(
             loss=dict(type="AttentionMapLoss"),
@@ -43,7 +43,7 @@ fsf_ld = dict(
 # Zhang et al. (2019): half from the annotation, half from what the teacher finds.
 fast_kd = dict(
     type="DistilledDetector",
-    teacher=dict(checkpoint="stage:teacher:last"),
+    teacher=dict(checkpoint="run:teacher:last"),
     head=dict(loss=dict(loss_weight=0.5)),
     terms=[dict(loss=dict(type="HeatmapMSELoss", reduction="sum"), weight=0.5)],
 )

@@ -30,8 +30,8 @@ arms = {
     "unet4": ewc,
     "unet5": unet5,
     "seg-unet5": seg_unet5,
-    "fast-kd_unet5": {**fast_kd, "teacher": "unet5"},
-    "fast-kd_seg-unet5": {**fast_kd, "teacher": "seg-unet5"},
-    "fsf-ld_unet5": {**fsf_ld, "teacher": "unet5"},
-    "fsf-ld_seg-unet5": {**fsf_ld, "teacher": "seg-unet5"},
+    "fast-kd_unet5": {**fast_kd, "inputs": {"teacher": "unet5"}},
+    "fast-kd_seg-unet5": {**fast_kd, "inputs": {"teacher": "seg-unet5"}},
+    "fsf-ld_unet5": {**fsf_ld, "inputs": {"teacher": "unet5"}},
+    "fsf-ld_seg-unet5": {**fsf_ld, "inputs": {"teacher": "seg-unet5"}},
 }

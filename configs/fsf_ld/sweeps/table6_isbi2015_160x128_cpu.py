@@ -28,12 +28,12 @@ arms = {
     "unet4": {},
     "unet5": unet5,
     "seg-unet5": seg_unet5,
-    "fast-kd_unet5": {**fast_kd, "teacher": "unet5"},
-    "fast-kd_seg-unet5": {**fast_kd, "teacher": "seg-unet5"},
-    "fsf-ld_unet5": {**fsf_ld, "teacher": "unet5"},
-    "fsf-ld_seg-unet5": {**fsf_ld, "teacher": "seg-unet5"},
+    "fast-kd_unet5": {**fast_kd, "inputs": {"teacher": "unet5"}},
+    "fast-kd_seg-unet5": {**fast_kd, "inputs": {"teacher": "seg-unet5"}},
+    "fsf-ld_unet5": {**fsf_ld, "inputs": {"teacher": "unet5"}},
+    "fsf-ld_seg-unet5": {**fsf_ld, "inputs": {"teacher": "seg-unet5"}},
     **{
-        f"fsf-ld_{teacher}_{variant}": {**student, "model.terms": [changed], "teacher": teacher}
+        f"fsf-ld_{teacher}_{variant}": {**student, "model.terms": [changed], "inputs": {"teacher": teacher}}
         for teacher in ("unet5", "seg-unet5")
         for variant, changed in variants.items()
     },

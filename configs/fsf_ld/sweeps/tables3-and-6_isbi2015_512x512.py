@@ -20,10 +20,10 @@ arms = {
     "unet4": {},
     "unet5": unet5,
     "seg-unet5": seg_unet5,
-    "fast-kd_unet5": {**fast_kd, "teacher": "unet5"},
-    "fsf-ld_unet5": {**fsf_ld, "teacher": "unet5"},
-    "fast-kd_seg-unet5": {**fast_kd, "teacher": "seg-unet5"},
-    "fsf-ld_seg-unet5": {**fsf_ld, "teacher": "seg-unet5"},
+    "fast-kd_unet5": {**fast_kd, "inputs": {"teacher": "unet5"}},
+    "fsf-ld_unet5": {**fsf_ld, "inputs": {"teacher": "unet5"}},
+    "fast-kd_seg-unet5": {**fast_kd, "inputs": {"teacher": "seg-unet5"}},
+    "fsf-ld_seg-unet5": {**fsf_ld, "inputs": {"teacher": "seg-unet5"}},
 }
 second = {"test_dataloader.dataset.ids": "mmlandmark::fsf_ld/splits/isbi2015/test2.txt"}
 arms.update({f"{name}_test2": dict(second, trained_as=name) for name in tuple(arms)})

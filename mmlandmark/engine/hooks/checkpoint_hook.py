@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,20 @@ from mmengine import hooks
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from mmlandmark.engine.run_folder import BEST_NOTE, note_best, remove_superseded
-from mmlandmark.engine.training_state import Best, best_key
+from mmlandmark.engine.checkpoint_files import BEST_NOTE, note_best, remove_superseded
+from mmlandmark.engine.hooks.stateful_hook import StatefulHook
+from mmlandmark.engine.training_state import Best, as_count, best_key, of_type, read_bests
 from mmlandmark.registry import HOOKS
 
 
 @HOOKS.register_module()
-class CheckpointHook(hooks.CheckpointHook):
+class CheckpointHook(StatefulHook, hooks.CheckpointHook):
     """MMEngine's hook, made to survive a kill anywhere, and to touch nothing outside the run's folder.
 
     MMEngine removes what is more than ``max_keep_ckpts``, and the best checkpoint so far, before it writes
-    the next one, and believes the paths in a resumed checkpoint. Here the old file goes last, and a
-    checkpoint names files of its own folder only. The best one is noted with its score in ``best.json``
-    and in every checkpoint; what the checkpoint says decides when a run is resumed.
+    the next one, and trusts the paths in a resumed checkpoint. Here the old file is removed last, and a
+    checkpoint names files of its own folder only. ``best.json`` and every checkpoint hold the name and score
+    of the best one; a resumed run goes by its checkpoint.
 
     Args:
         kwargs: See :class:`mmengine.hooks.CheckpointHook`; ``out_dir`` is the run's folder.
@@ -45,27 +47,37 @@ class CheckpointHook(hooks.CheckpointHook):
                 f"CheckpointHook: filename_tmpl must be a name like 'epoch_{{}}.pth', got {name!r}"
             )
         self.best: dict[str, Best] = {}
+        self._kept: list[int] = []  # numbers of the checkpoints that max_keep_ckpts counts
         self._behind_validation = False
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best checkpoints and the numbers of those that are kept."""
+        return dict(best={metric: asdict(best) for metric, best in self.best.items()}, kept=list(self._kept))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what a checkpoint says about its run's checkpoints; files are checked later."""
+        kept = [as_count(number, "kept") for number in of_type(state.get("kept", []), list | tuple, "kept")]
+        self.best, self._kept = read_bests(state.get("best", {})), kept
+
     def before_train(self, runner: Runner) -> None:
-        """Take over what a resumed run says of its checkpoints, as far as they are in its folder."""
+        """Keep what a resumed run knows about its checkpoints, as far as they are in its folder."""
         super().before_train(runner)
         folder, state = Path(self.out_dir), getattr(runner, "resumed", None)
-        self.best, kept = {}, []
-        if state is not None:
-            for metric, best in state.best.items():
-                if (folder / best.file).is_file():
-                    self.best[metric] = best
-                else:
-                    runner.logger.warning(f"the best checkpoint so far, {best.file}, is not in {folder}")
-            kept = [n for n in state.kept if (folder / self.filename_tmpl.format(n)).is_file()]
-            source = Path(state.source)
-            if source.parent.resolve() == folder.resolve() and source.name == self._name(runner):
-                self.last_ckpt = str(source)
+        for metric, best in list(self.best.items()):
+            if not (folder / best.file).is_file():
+                del self.best[metric]
+                runner.logger.warning(f"the best checkpoint so far, {best.file}, is not in {folder}")
+        self._kept = [n for n in self._kept if (folder / self.filename_tmpl.format(n)).is_file()]
+        source = Path("" if state is None else state.source)
+        if (
+            state is not None
+            and source.parent.resolve() == folder.resolve()
+            and source.name == self._name(runner)
+        ):
+            self.last_ckpt = str(source)
         if self.max_keep_ckpts > 0:
-            self.keep_ckpt_ids = deque(kept)
-            runner.message_hub.update_info("keep_ckpt_ids", kept)
-        self._publish_best(runner)
+            self.keep_ckpt_ids = deque(self._kept)
+        self._publish_best()
         # A run that starts anew has no best yet, whatever another left here.
         if is_main_process() and (self.save_best is not None or (folder / BEST_NOTE).is_file()):
             remove_superseded(folder, self.best)
@@ -82,8 +94,7 @@ class CheckpointHook(hooks.CheckpointHook):
             if limit > 0 and step not in self.keep_ckpt_ids:
                 kept = [*self.keep_ckpt_ids, step]
                 old, kept = kept[:-limit], kept[-limit:]
-                self.keep_ckpt_ids = deque(kept)
-                runner.message_hub.update_info("keep_ckpt_ids", kept)
+                self.keep_ckpt_ids, self._kept = deque(kept), kept
             super()._save_checkpoint_with_step(runner, step, dict(meta, validated=self._behind_validation))
         finally:
             self.max_keep_ckpts = limit
@@ -114,7 +125,7 @@ class CheckpointHook(hooks.CheckpointHook):
                 runner.logger.info(f"best checkpoint: {name}, {metric} {score:0.4f}")
 
     def _replace_best(self, runner: Runner, before: Best | None, name: str) -> None:
-        self._publish_best(runner)
+        self._publish_best()
         meta = dict(epoch=runner.epoch, iter=runner.iter)
         runner.save_checkpoint(
             self.out_dir,
@@ -135,9 +146,8 @@ class CheckpointHook(hooks.CheckpointHook):
         if is_main_process():
             remove_superseded(self.out_dir, self.best)
 
-    def _publish_best(self, runner: Runner) -> None:
-        """Say what is best where checkpoints, and MMEngine's ``published_keys``, look for it."""
-        runner.message_hub.update_info("best", {metric: asdict(best) for metric, best in self.best.items()})
+    def _publish_best(self) -> None:
+        """Set what MMEngine's ``published_keys`` look for."""
         if self.save_best is None:
             return
         paths = {m: str(Path(self.out_dir, self.best[k].file)) for m in self.key_indicators

@@ -11,9 +11,11 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmlandmark.engine.config import input_size
 from mmlandmark.engine.hooks.landmark_visualization_hook import by_iteration, training_step
+from mmlandmark.engine.hooks.teacher_loading import check_teacher, load_teacher
 from mmlandmark.engine.inspection import annotated_maps, seen_by
-from mmlandmark.engine.teacher import check_teacher, load_teacher
+from mmlandmark.engine.run_checks import RunContext
 from mmlandmark.models.detectors import DistilledDetector
 from mmlandmark.registry import HOOKS
 
@@ -33,19 +35,37 @@ class TeacherHook(Hook):
         num_samples: How many cases to draw features of; 0 for none.
     """
 
+    provides = ("teacher",)
+
     def __init__(self, validate_teacher: bool = True, num_samples: int = 1) -> None:
         self.validate_teacher, self.num_samples = validate_teacher, num_samples
         self._evaluator: Any = None
         self._metrics: dict[str, float] = {}
         self._drawn = 0
 
+    def check_run(self, run: RunContext, model: Any) -> None:
+        """Compare the student with its teacher, or with the network of one that is still to be trained.
+
+        Raises:
+            ValueError: There is no student; or see :func:`load_teacher`, :func:`check_teacher`,
+                :meth:`DistilledDetector.attach_teacher` and :meth:`DistilledDetector.dry_run`.
+            FileNotFoundError: The checkpoint of the teacher does not exist.
+        """
+        student = _student(model)
+        config, landmarks = run.maker(student.teacher_cfg.get("checkpoint")), {}
+        if config is None:
+            teacher, config, landmarks = load_teacher(student.teacher_cfg)
+        else:
+            teacher = run.build(config.model)
+        student.attach_teacher(teacher)
+        check_teacher(student, run.config, {}, teacher, config, landmarks)
+        size, own = input_size(run.config), student.data_preprocessor
+        if size is not None and own.channels is not None:
+            student.dry_run(own.pad(torch.zeros(1, own.channels, *size)).shape[1:])
+
     def before_train(self, runner: Runner) -> None:
         """Build, load, check and attach the teacher."""
-        student = bare(runner)
-        if not isinstance(student, DistilledDetector):
-            raise ValueError(
-                f"TeacherHook is for a DistilledDetector, the model is a {type(student).__name__}"
-            )
+        student = _student(bare(runner))
         teacher, config, landmarks = load_teacher(student.teacher_cfg)
         own = getattr(runner.train_dataloader.dataset, "metainfo", {})
         student.attach_teacher(teacher.to(next(student.parameters()).device))
@@ -118,6 +138,12 @@ class TeacherHook(Hook):
         )
 
 
+def _student(model: Any) -> DistilledDetector:
+    if not isinstance(model, DistilledDetector):
+        raise ValueError(f"TeacherHook is for a DistilledDetector, the model is a {type(model).__name__}")
+    return model
+
+
 def bare(runner: Runner) -> Any:
-    """Return the model of a run without what several processes wrap around it."""
+    """Return the model of a run without the wrapper for several processes."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model

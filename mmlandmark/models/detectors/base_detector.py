@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 from mmengine.model import BaseModel
 from torch import Tensor
@@ -15,6 +16,18 @@ from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import Detection, LandmarkDataSample, invert_matrix
 from mmlandmark.utils.safe_loading import safe_loading
+
+
+class MeasuredPart(NamedTuple):
+    """A part of a training step that a benchmark measures by itself.
+
+    Attributes:
+        function: Runs it; if it trains, it returns losses by name.
+        trains: Whether a backward pass and a step of the optimizer follow.
+    """
+
+    function: Callable[[], Any]
+    trains: bool
 
 
 class BaseDetector(BaseModel):
@@ -31,6 +44,8 @@ class BaseDetector(BaseModel):
 
     Attributes:
         training_parts: Names of children that only training uses. Checkpoints keep their weights apart.
+        taps_modules: Whether it reads what modules inside of its networks return, so that these cannot be
+            compiled.
 
     Raises:
         ValueError: ``test_cfg`` has an unknown key, or a view is wrong.
@@ -39,6 +54,7 @@ class BaseDetector(BaseModel):
     head: BaseHeatmapHead
     training_parts: tuple[str, ...] = ()
     init_weights = safe_loading(BaseModel.init_weights)
+    taps_modules = False
 
     def __init__(
         self,
@@ -64,6 +80,12 @@ class BaseDetector(BaseModel):
     def training_maps(self, inputs: Tensor) -> list[Tensor]:
         """Return all raw maps (B, R * K * M, *S) of a training step; by default those of the test."""
         return [self.raw_maps(inputs)]
+
+    def measured_parts(
+        self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]
+    ) -> dict[str, MeasuredPart]:
+        """Return the parts of a training step that together do what the step does; none by default."""
+        return {}
 
     @abstractmethod
     def detect(

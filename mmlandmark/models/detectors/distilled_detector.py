@@ -11,12 +11,13 @@ from mmengine.logging import print_log
 from mmengine.model import ModuleList
 from torch import Tensor
 
-from mmlandmark.models.detectors.base_detector import BaseDetector
+from mmlandmark.models.detectors.base_detector import BaseDetector, MeasuredPart
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
 from mmlandmark.models.losses.distillation_term import DistillationTerm
 from mmlandmark.models.taps import check_taps, record_outputs
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.utils.run_inputs import RunInput
 
 
 class _Teacher:
@@ -53,6 +54,8 @@ class DistilledDetector(LandmarkDetector):
     """
 
     training_parts = ("term_losses",)
+    taps_modules = True
+    run_inputs = {"teacher": RunInput("teacher.checkpoint", config="teacher.config")}
 
     def __init__(self, terms: Sequence[dict], teacher: dict | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -68,6 +71,13 @@ class DistilledDetector(LandmarkDetector):
         self.terms = [DistillationTerm.from_config(term, i, self.dims) for i, term in enumerate(terms)]
         check_taps(self, self._paths(0), "the student")
         self.term_losses = ModuleList(term.loss for term in self.terms)  # for their own parameters
+
+    def check_run(self, run: Any) -> None:
+        """Raise ValueError unless a hook brings the teacher, see :mod:`mmlandmark.engine.run_checks`."""
+        if not run.provides("teacher"):
+            raise ValueError(
+                "a DistilledDetector needs its teacher: put dict(type='TeacherHook') into custom_hooks"
+            )
 
     @property
     def teacher(self) -> BaseDetector:
@@ -122,6 +132,24 @@ class DistilledDetector(LandmarkDetector):
                         "the same, or pairs of features"
                     )
         self._teacher = _Teacher(teacher.eval().requires_grad_(False))
+
+    def receive_input(self, name: str, detector: BaseDetector) -> None:
+        """Take a teacher for a benchmark, and go to the epoch in which the terms weigh most."""
+        if name != "teacher":
+            raise ValueError(f"DistilledDetector takes the input 'teacher', not {name!r}")
+        self.attach_teacher(detector)
+        epochs = [epoch for term in self.terms for epoch, _ in term.points]
+        self.epoch = max(epochs, key=lambda epoch: sum(term.weight(epoch) for term in self.terms))
+
+    def measured_parts(
+        self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]
+    ) -> dict[str, MeasuredPart]:
+        """Return the step of the student without its teacher, and the pass of the teacher."""
+        alone = MeasuredPart(lambda: LandmarkDetector.loss(self, inputs, data_samples), trains=True)
+        return {
+            "student alone": alone,
+            "teacher's pass": MeasuredPart(lambda: self.teacher_outputs(inputs), False),
+        }
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Return the head's losses, and those of all terms as ``loss_distill<i>_<type>``."""

@@ -58,6 +58,7 @@ class MultiTaskDetector(LandmarkDetector):
     """
 
     training_parts = ("branches",)
+    taps_modules = True
 
     def __init__(self, branches: Mapping[str, dict], **kwargs: Any) -> None:
         super().__init__(**kwargs)

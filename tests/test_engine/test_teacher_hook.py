@@ -1,6 +1,5 @@
 """The teacher enters before the first batch, and stages around it hold what they promise."""
 
-import copy
 import json
 import logging
 import os
@@ -19,42 +18,17 @@ from mmlandmark import apis
 from mmlandmark.engine import (
     ConfigError,
     LandmarkRunner,
+    give_inputs,
     latest_checkpoint,
-    plan_stages,
-    use_teacher,
+    plan_of_stages,
 )
+from mmlandmark.engine.plan import check_references
 from mmlandmark.registry import MODELS
-from mmlandmark.testing import phantom_dataloader, tiny_config
+from mmlandmark.testing import tiny_config
 from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint
+from test_engine.student_configs import EMA, student_config, teacher_model, two_stages
 
 ROOT = Path(__file__).parents[2]
-TERMS = [
-    dict(
-        loss=dict(type="AttentionMapLoss"),
-        pairs=[("backbone.up1", "backbone.up2")],
-        weight=[(0, 0), (4, 0.1)],
-    ),
-    dict(
-        loss=dict(type="FeatureMSELoss", student_channels=8, teacher_channels=16),
-        pairs=[("backbone.up1", "backbone.up1")],
-    ),
-]
-EMA = dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.2, update_buffers=True)
-
-
-def teacher_model(config):
-    model = copy.deepcopy(config.model.to_dict())
-    model["backbone"]["widths"] = (8, 16, 16)
-    return model
-
-
-def student_model(config, checkpoint, teacher=()):
-    return dict(
-        config.model.to_dict(),
-        type="DistilledDetector",
-        teacher=dict(teacher, checkpoint=str(checkpoint)),
-        terms=copy.deepcopy(TERMS),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +39,6 @@ def taught(tmp_path_factory):
     config.model = teacher_model(config)
     apis.train_config(config)
     return folder / "epoch_1.pth"
-
-
-def student_config(folder, checkpoint, hook=(), teacher=(), **overrides):
-    config = tiny_config(folder, **overrides)
-    config.model = student_model(config, checkpoint, teacher)
-    config.custom_hooks = [dict(type="TeacherHook", **dict(hook)), *config.get("custom_hooks", ())]
-    return config
 
 
 def test_student_and_teacher_are_seen_side_by_side(tmp_path, taught, caplog):
@@ -156,76 +123,6 @@ def test_four_epochs_equal_two_and_two(tmp_path, taught):
             assert torch.equal(value, parts[part][key]), (part, key)
 
 
-def message(config):
-    with pytest.raises((ValueError, FileNotFoundError)) as error:
-        apis.train_config(config)
-    assert latest_checkpoint(config.work_dir) is None, "no batch may have run"
-    return str(error.value)
-
-
-def test_a_wrong_teacher_is_told_before_the_first_batch(tmp_path, taught):
-    def config(name, **kwargs):
-        return student_config(tmp_path / name, kwargs.pop("checkpoint", taught), **kwargs)
-
-    assert "nowhere.pth does not exist" in message(config("a", checkpoint=tmp_path / "nowhere.pth"))
-    other = config("b")
-    other.model.head.num_landmarks = 37
-    for key in ("train", "val", "test"):
-        other[f"{key}_dataloader"] = phantom_dataloader(37, train=key == "train")
-    assert "the teacher predicts 19 landmarks, the student 37" in message(other)
-    larger = config("c")
-    for key in ("train", "val", "test"):
-        larger[f"{key}_dataloader"] = phantom_dataloader(size=(96, 64), train=key == "train")
-    found = message(larger)
-    assert "images have (64, 64) there, (96, 64) here" in found
-    brighter = config("d")
-    brighter.model.data_preprocessor.mean = 0.5
-    assert "data_preprocessor.mean is [0.4] there, [0.5] here" in message(brighter)
-    odd = config("j")
-    for key in ("train", "val", "test"):
-        odd[f"{key}_dataloader"] = phantom_dataloader(size=(68, 64), train=key == "train")
-    divided = teacher_model(odd)
-    divided["data_preprocessor"]["size_divisor"] = 16
-    odd.model.teacher.config = divided
-    assert "padded to multiples of 16 there, of 1 here" in message(odd)
-    assert "holds the weights of another model" in message(
-        config("e", teacher=dict(config=tiny_config(tmp_path / "f").model.to_dict()))
-    )
-    lonely = tmp_path / "lonely" / "epoch_1.pth"
-    lonely.parent.mkdir()
-    lonely.write_bytes(taught.read_bytes())
-    assert "say with model.teacher.config what the teacher is" in message(config("g", checkpoint=lonely))
-    without = config("h")
-    without.model.teacher = dict()
-    assert "name the checkpoint of the teacher" in message(without)
-    without = config("k")
-    without.custom_hooks = []
-    assert "put dict(type='TeacherHook') into custom_hooks" in message(without)
-    plain = tiny_config(tmp_path / "i", custom_hooks=[dict(type="TeacherHook")])
-    assert "the model is a LandmarkDetector" in message(plain)
-
-
-def test_other_names_of_landmarks_are_told(tmp_path, taught):
-    checkpoint = load_checkpoint(taught)
-    checkpoint["meta"]["dataset_meta"]["landmark_names"][3] = "elsewhere"
-    changed = tmp_path / "changed.pth"
-    torch.save(checkpoint, changed)
-    config = student_config(
-        tmp_path / "run", changed, teacher=dict(config=teacher_model(tiny_config(tmp_path)))
-    )
-    assert "landmark 3 is 'elsewhere' there" in message(config)
-
-
-def two_stages(folder, epochs=3):
-    config = tiny_config(folder, max_epochs=epochs)
-    student = student_model(config, "stage:teacher:last")
-    config.stages = [
-        dict(name="teacher", model=teacher_model(config), train_cfg=dict(max_epochs=1)),
-        dict(name="student", model=student, custom_hooks=[dict(type="TeacherHook", num_samples=0), EMA]),
-    ]
-    return config
-
-
 def test_two_stages_in_one_command(tmp_path, taught):
     config = two_stages(tmp_path, epochs=1)
     results = apis.train_config(config)
@@ -239,61 +136,9 @@ def test_two_stages_in_one_command(tmp_path, taught):
 
     # A teacher that is there already takes the place of the first stage.
     ready = two_stages(tmp_path / "ready", epochs=1)
-    use_teacher(ready, str(taught))
+    give_inputs(ready, dict(teacher=str(taught)))
     assert list(apis.train_config(ready)) == ["student"]
     assert [p.name for p in (tmp_path / "ready").glob("0*")] == ["02_student"]
-    with pytest.raises(ConfigError, match="there is none here"):
-        use_teacher(tiny_config(tmp_path), "x.pth")
-    with pytest.raises(ConfigError, match="there is none here"):
-        use_teacher(tiny_config(tmp_path, stages=[dict(name="only")]), "x.pth")
-
-
-def test_a_given_teacher_takes_the_place_of_the_first_one_only(tmp_path):
-    config = two_stages(tmp_path)
-    last = dict(config.stages[1].to_dict(), name="smaller")
-    last["model"]["teacher"]["checkpoint"] = "stage:student:last"
-    config.stages = [*config.stages, last]
-    use_teacher(config, "x.pth")
-    assert [stage.name for stage in plan_stages(config, tmp_path)] == ["student", "smaller"]
-    assert config.stages[1].model.teacher.checkpoint == "x.pth"
-    assert config.stages[2].model.teacher.checkpoint == "stage:student:last"
-
-
-def test_a_given_teacher_leaves_nothing_to_do_for_its_own_training(tmp_path):
-    config = two_stages(tmp_path)
-    first = dict(name="before", model=teacher_model(config))
-    config.stages = [first, dict(config.stages[0].to_dict(), load_from="stage:before:last"), config.stages[1]]
-    config.stages[2].model.teacher.config = dict(type="old")
-    given = str(tmp_path / "run" / "x.pth")
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.py").touch()
-    use_teacher(config, given)
-    (stage,) = plan_stages(config, tmp_path)
-    assert stage.name == "student"
-    assert stage.config.model.teacher.to_dict() == dict(checkpoint=given, config=None)
-    # A checkpoint without a config beside it is what the student's config says it is, or the left out stage.
-    for own, expected in ((dict(type="own"), "own"), (None, "LandmarkDetector")):
-        config = two_stages(tmp_path)
-        config.stages[1].model.teacher.config = own
-        use_teacher(config, str(tmp_path / "x.pth"))
-        (stage,) = plan_stages(config, tmp_path)
-        assert stage.config.model.teacher.config.type == expected
-    # Where the teacher is said for all stages at once, too.
-    config = two_stages(tmp_path)
-    config.model = config.stages[1].model
-    config.stages[1].pop("model")
-    config.stages[0].model["_delete_"] = True
-    use_teacher(config, "x.pth")
-    (stage,) = plan_stages(config, tmp_path)
-    assert stage.config.model.teacher.checkpoint == "x.pth"
-    # Whom another stage still needs is trained.
-    config = two_stages(tmp_path)
-    config.stages = [
-        *config.stages,
-        dict(name="last", load_from="stage:teacher:last", model=teacher_model(config)),
-    ]
-    use_teacher(config, "x.pth")
-    assert [stage.name for stage in plan_stages(config, tmp_path)] == ["teacher", "student", "last"]
 
 
 def test_stages_of_another_seed_can_be_tested(tmp_path):
@@ -308,10 +153,12 @@ def test_a_student_of_another_teacher_is_not_taken_for_this_ones(tmp_path):
     apis.train_config(two_stages(tmp_path, epochs=1))
     config = two_stages(tmp_path, epochs=1)
     config.stages[0].optim_wrapper = dict(optimizer=dict(lr=5e-4))
-    with pytest.raises(ConfigError, match=r"stage 'teacher' .* was run with another config"):
+    with pytest.raises(ConfigError, match=r"run 'teacher': .*01_teacher holds a run with other values"):
         apis.train_config(config)
     (tmp_path / "01_teacher").rename(tmp_path / "old")
-    with pytest.raises(ConfigError, match=r"stage 'student' .* or on what other stages left"):
+    with pytest.raises(
+        ConfigError, match=r"run 'student': .*02_student holds a run with other values or other inputs"
+    ):
         apis.train_config(config)
     assert not (tmp_path / "01_teacher").exists(), "told before the teacher is trained anew"
 
@@ -337,17 +184,15 @@ def test_a_mistake_in_the_last_stage_is_told_before_the_first(tmp_path):
         apis.train_config(config)
     config = two_stages(tmp_path)
     config.stages[0].model.backbone = dict(type="HRNet")
-    with pytest.raises(ConfigError, match=r"stage 'teacher': .*begins with _delete_=True"):
+    with pytest.raises(ConfigError, match=r"run 'teacher': .*begins with _delete_=True"):
         apis.train_config(config)
     config = two_stages(tmp_path)
     config.stages[1].custom_hooks = [EMA]
-    with pytest.raises(ConfigError, match="stage 'student': a DistilledDetector needs its teacher"):
+    with pytest.raises(ConfigError, match="run 'student': a DistilledDetector needs its teacher"):
         apis.train_config(config)
     config = two_stages(tmp_path)
-    config.stages[1].model.teacher.checkpoint = "stage:teacher:best"
-    with pytest.raises(
-        ConfigError, match="'student' starts from the best checkpoint of 'teacher', which keeps"
-    ):
+    config.stages[1].model.teacher.checkpoint = "run:teacher:best"
+    with pytest.raises(ConfigError, match="'student' needs the best checkpoint of 'teacher', which keeps"):
         apis.train_config(config)
     config = two_stages(tmp_path)
     config.stages[1].model.teacher.checkpoint = "nowhere.pth"
@@ -371,7 +216,7 @@ def test_killed_in_the_second_stage_it_ends_the_same(tmp_path):
     def finish(folder):
         done = subprocess.run(command(folder), env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
-        note = json.loads((folder / "02_student/stage.json").read_text())
+        note = json.loads((folder / "02_student/run.json").read_text())
         return note["metrics"], load_checkpoint(folder / "02_student" / note["checkpoint"])
 
     killed = tmp_path / "killed"
@@ -396,14 +241,14 @@ def test_stages_that_are_left_out_keep_the_numbers_of_others(tmp_path):
     config = two_stages(tmp_path)
     config.stages[0].skip = True
     config.stages[1].model.teacher.checkpoint = "x.pth"
-    assert [stage.folder.name for stage in plan_stages(config, tmp_path)] == ["02_student"]
-    config.stages[1].model.teacher.checkpoint = "stage:teacher:last"
-    with pytest.raises(ConfigError, match=r"one of the stages before it: .*'teacher' is left out"):
-        plan_stages(config, tmp_path)
+    assert [stage.folder.name for stage in plan_of_stages(config, tmp_path).children] == ["02_student"]
+    config.stages[1].model.teacher.checkpoint = "run:teacher:last"
+    with pytest.raises(ConfigError, match=r"one of the runs before it: .*'teacher' is left out"):
+        check_references(plan_of_stages(config, tmp_path))
     config.stages[0].skip = False
-    config.stages[1].model.teacher.checkpoint = "stage:teacher:last:x"
-    with pytest.raises(ConfigError, match="uses 'stage:teacher:last:x'; write"):
-        plan_stages(config, tmp_path)
+    config.stages[1].model.teacher.checkpoint = "run:teacher:last:x"
+    with pytest.raises(ConfigError, match="uses 'run:teacher:last:x'; write"):
+        check_references(plan_of_stages(config, tmp_path))
 
 
 def test_the_log_names_no_missing_weights(tmp_path, taught, caplog):

@@ -64,7 +64,7 @@ def outcome(folder):
         sorted(path.name for path in folder.glob("*.pth")),
         best_checkpoint(folder).name,
         last["optimizer"]["param_groups"][0]["lr"],
-        last["message_hub"]["runtime_info"]["best"],
+        last["hook_states"]["CheckpointHook"]["best"],
         {key: value.tolist() for key, value in last["state_dict"].items()},
         {k: v.tolist() for k, v in load_checkpoint(best_checkpoint(folder))["state_dict"].items()},
     )

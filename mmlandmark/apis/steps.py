@@ -1,0 +1,96 @@
+"""What follows a training in a plan: a test, a record, an ensemble of several runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from mmlandmark.apis.ensemble import build_ensemble
+from mmlandmark.apis.recording import find_checkpoint, record_test
+from mmlandmark.apis.running import test_config
+from mmlandmark.engine import Node, Step, folder_of_test, main_process_decides, stage_to_test
+
+
+class TestStep(Step):
+    """Test the last checkpoint of a run, into ``test`` in its folder.
+
+    Args:
+        config: The tested config, with or without stages; ``work_dir`` is the folder of the node.
+    """
+
+    __test__ = False  # pytest takes classes of such a name for tests
+    name = "test"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def run(self, node: Node) -> dict[str, float]:
+        """Test."""
+        checkpoint = main_process_decides(lambda: find_checkpoint(self.config, None))
+        return test_config(self.config, checkpoint, out_dir=node.folder / "test")
+
+
+class RecordStep(Step):
+    """Test the last checkpoint of a run and record the result; done once the record exists.
+
+    Args:
+        name: Of the step.
+        config: Returns the tested config when it is needed.
+        path: The record.
+    """
+
+    def __init__(self, name: str, config: Any, path: Path) -> None:
+        self.name, self.config, self.path = name, config, path
+
+    def done(self, node: Node) -> bool:
+        """Return whether the record exists."""
+        return self.path.is_file()
+
+    def run(self, node: Node) -> Mapping[str, Any]:
+        """Test and record."""
+        config = self.config()
+        config.work_dir = str(node.folder)
+
+        def tested() -> tuple[Path, Path]:
+            checkpoint = find_checkpoint(config, None)
+            run = stage_to_test(config, config.work_dir) if config.get("stages") else config
+            return checkpoint, node.folder / folder_of_test(run, checkpoint).name
+
+        checkpoint, out = main_process_decides(tested)
+        metrics = test_config(config, checkpoint, out_dir=out)
+        main_process_decides(lambda: record_test(config, checkpoint, metrics, out, self.path))
+        print_log(f"recorded {self.path}", "current")
+        return metrics
+
+
+class EnsembleStep(Step):
+    """Test the mean of the runs that a node needs and record the result; done once the record exists.
+
+    Args:
+        name: Of the step.
+        options: Dotted keys to values that differ in the test.
+        path: The record.
+    """
+
+    def __init__(self, name: str, options: dict[str, Any], path: Path) -> None:
+        self.name, self.options, self.path = name, options, path
+
+    def done(self, node: Node) -> bool:
+        """Return whether the record exists."""
+        return self.path.is_file()
+
+    def run(self, node: Node) -> Mapping[str, Any]:
+        """Build the ensemble, test and record it."""
+        folders = [run.last_run.folder for run in node.needs]
+        config, checkpoint = main_process_decides(
+            lambda: build_ensemble(folders, node.folder, which="last", options=self.options)
+        )
+        out = node.folder / "test"
+        metrics = test_config(config, checkpoint, out_dir=out)
+        main_process_decides(lambda: record_test(config, checkpoint, metrics, out, self.path))
+        print_log(f"recorded {self.path}", "current")
+        return metrics

@@ -1,0 +1,199 @@
+"""Sweeps: variants of one config under several seeds, as a plan.
+
+A sweep is a Python file with ``config`` (a config file, relative to the sweep), ``seeds`` and ``arms``: name
+of the variant -> values that differ, as ``--cfg-options`` takes them. Two keys of an arm are no such values:
+``trained_as`` names an arm whose training serves this one too, where they differ in the test only; ``inputs``
+gives the arm's model the checkpoint of another arm, seed by seed, as ``{"<name>": "<arm>"}``.
+``ensembles``, name -> arm, tests the mean of an arm's seeds. ``baseline`` names the arm that tables test all
+others against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmlandmark.apis.running import prepare_config
+from mmlandmark.apis.steps import EnsembleStep, RecordStep
+from mmlandmark.engine import Node, plan_of_run
+from mmlandmark.utils.files import safe_name
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as its file describes it.
+
+    Attributes:
+        name: Of the file.
+        config: Path of the config.
+        seeds: Of all arms.
+        arms: Arm -> all its values, those of the arm it is trained as included.
+        trained_as: Arm -> the arm whose training it shares, itself by default.
+        inputs: Arm -> name of an input -> the arm that makes it.
+        ensembles: Name -> arm.
+    """
+
+    name: str
+    config: Path
+    seeds: list[int]
+    arms: dict[str, dict[str, Any]]
+    trained_as: dict[str, str]
+    inputs: dict[str, dict[str, str]]
+    ensembles: dict[str, str]
+
+    def config_of(self, arm: str, seed: int | None = None, work_dir: Path | None = None) -> Config:
+        """Return the config of an arm, with references to the arms that make its inputs.
+
+        Args:
+            arm: Its name.
+            seed: None for a test, which needs none.
+            work_dir: Its folder.
+        """
+        made = self.inputs.get(self.trained_as[arm], {})
+        inputs = {name: f"run:{maker}_seed{seed}:last" for name, maker in made.items()}
+        folder = None if work_dir is None else str(work_dir)
+        return prepare_config(self.config, options=self.arms[arm], inputs=inputs, seed=seed, work_dir=folder)
+
+
+def load_sweep(path: str | Path) -> Sweep:
+    """Read a sweep.
+
+    Raises:
+        FileNotFoundError: The sweep or its config does not exist.
+        ValueError: The sweep lacks a key, an arm is no dict, is trained as one that has no training or gets
+            an input from one that does not come before it, or an ensemble is of no arm.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"sweep {path} does not exist")
+    content = Config.fromfile(path).to_dict()
+    missing = [key for key in ("config", "seeds", "arms") if key not in content]
+    if missing:
+        raise ValueError(f"{path}: a sweep has config, seeds and arms; this one lacks {', '.join(missing)}")
+    arms, baseline, ensembles = content["arms"], content.get("baseline"), content.get("ensembles", {})
+    if baseline is not None and baseline not in arms:
+        raise ValueError(f"{path}: the baseline {baseline!r} is no arm; arms are {sorted(arms)}")
+    for name in (*arms, *ensembles):
+        if safe_name(name) != name:
+            raise ValueError(
+                f"{path}: {name!r} names files, so it must be a plain name, as {safe_name(name)!r}"
+            )
+    for arm, options in arms.items():
+        if not isinstance(options, dict):
+            raise ValueError(f"{path}: arm {arm!r} must be a dict of config values, got {options!r}")
+    trained_as = {arm: options.pop("trained_as", arm) for arm, options in arms.items()}
+    inputs = {arm: options.pop("inputs") for arm, options in arms.items() if "inputs" in options}
+    _check_arms(path, trained_as, inputs)
+    unknown = sorted(set(ensembles.values()) - set(arms))
+    if unknown:
+        raise ValueError(f"{path}: ensembles of {unknown}, which are no arms")
+    config = (path.parent / content["config"]).resolve()
+    if not config.is_file():
+        raise FileNotFoundError(f"{path}: its config {config} does not exist")
+    merged = {arm: arms[trained_as[arm]] | options for arm, options in arms.items()}
+    return Sweep(path.stem, config, list(content["seeds"]), merged, trained_as, inputs, ensembles)
+
+
+def _check_arms(path: Path, trained_as: dict[str, str], inputs: dict[str, dict[str, str]]) -> None:
+    """Raise ValueError for arms that build on what is no arm with a training of its own."""
+    order = list(trained_as)
+    for arm, made in inputs.items():
+        for name, maker in made.items():
+            if trained_as.get(maker) != maker or order.index(maker) >= order.index(arm):
+                raise ValueError(
+                    f"{path}: input {name!r} of arm {arm!r} comes from {maker!r}, which is no trained arm "
+                    "before it"
+                )
+    for arm, name in trained_as.items():
+        if trained_as.get(name) != name:
+            raise ValueError(
+                f"{path}: arm {arm!r} is trained as {name!r}, which is no arm with a training of its own"
+            )
+
+
+def plan_of_sweep(
+    sweep: Sweep,
+    work_dir: str | Path,
+    results: str | Path,
+    arms: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Node:
+    """Return the plan that trains, tests and records all arms under all seeds.
+
+    Every trained arm and seed has a folder ``<work_dir>/<arm>_seed<seed>``. What is on record is not run
+    again.
+
+    Args:
+        sweep: See :func:`load_sweep`.
+        work_dir: Folder above the runs' folders.
+        results: Folder of the records.
+        arms: Record these only; arms that make their inputs are trained, too.
+        seeds: Run these only.
+
+    Raises:
+        ValueError: The sweep has no such arm.
+    """
+    work_dir, results = Path(work_dir), Path(results)
+    unknown = sorted(set(arms or ()) - set(sweep.arms))
+    if unknown:
+        raise ValueError(f"sweep {sweep.name} has no arms {unknown}; it has {sorted(sweep.arms)}")
+    chosen = {(arm, seed) for arm in arms or sweep.arms for seed in seeds or sweep.seeds}
+    # Seed by seed, so that all arms have as many runs as each other wherever the sweep is stopped.
+    nodes = {
+        f"{arm}_seed{seed}": _arm(sweep, arm, seed, chosen, work_dir, results)
+        for seed in dict.fromkeys([*(seeds or ()), *sweep.seeds])
+        for arm in dict.fromkeys(sweep.trained_as.values())
+    }
+    ensembles = [_ensemble(sweep, name, nodes, chosen, work_dir, results) for name in sweep.ensembles]
+    return Node(sweep.name, work_dir, children=[*nodes.values(), *ensembles])
+
+
+def _arm(
+    sweep: Sweep, trained: str, seed: int, chosen: set[tuple[str, int]], work_dir: Path, results: Path
+) -> Node:
+    """Return the node that trains an arm, and records all chosen arms that are trained as this one."""
+    folder = work_dir / f"{trained}_seed{seed}"
+    names = {
+        arm: f"{arm}_seed{seed}"
+        for arm, own in sweep.trained_as.items()
+        if own == trained and (arm, seed) in chosen
+    }
+    records = [
+        RecordStep(name, partial(sweep.config_of, arm, seed), results / f"{name}.json")
+        for arm, name in names.items()
+    ]
+    config = sweep.config_of(trained, seed, folder)
+    return plan_of_run(config, folder, steps=records, wanted=bool(records))
+
+
+def _ensemble(
+    sweep: Sweep,
+    name: str,
+    nodes: dict[str, Node],
+    chosen: set[tuple[str, int]],
+    work_dir: Path,
+    results: Path,
+) -> Node:
+    """Return the node of an ensemble; it waits until its arm has a record or a turn for every seed."""
+    arm = sweep.ensembles[name]
+    trained = sweep.trained_as[arm]
+    own = sweep.arms[trained]
+    options = {key: value for key, value in sweep.arms[arm].items() if key not in own or own[key] != value}
+    missing = [
+        seed
+        for seed in sweep.seeds
+        if (arm, seed) not in chosen and not (results / f"{arm}_seed{seed}.json").is_file()
+    ]
+    return Node(
+        name,
+        work_dir / name,
+        steps=[EnsembleStep(name, options, results / f"{name}.json")],
+        needs=[nodes[f"{trained}_seed{seed}"] for seed in sweep.seeds],
+        wanted=not missing,
+        remark=f"when {arm} has seeds {missing}",
+    )

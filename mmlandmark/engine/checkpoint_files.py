@@ -1,0 +1,108 @@
+"""Checkpoint files in a run's folder: the newest, the best, and what a kill left half-written."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.engine.training_state import Best, is_best_name
+from mmlandmark.utils.files import atomic_write_json, read_json
+
+BEST_NOTE = "best.json"
+
+
+def latest_checkpoint(work_dir: str | Path) -> Path | None:
+    """Return the newest whole checkpoint of a run, or None.
+
+    The note ``last_checkpoint`` names it. After a kill between checkpoint and note it is the file that is
+    younger than the note. Without a note it is the one with the highest number.
+    """
+    folder = Path(work_dir)
+    note = folder / "last_checkpoint"
+    text = note.read_text(encoding="utf-8", errors="replace").strip() if note.is_file() else ""
+    name = re.split(r"[/\\]", text)[-1]
+    numbered = numbered_checkpoints(folder)
+    noted = folder / name if is_checkpoint_name(name) and (folder / name).is_file() else None
+    if noted is not None:
+        written = note.stat().st_mtime_ns
+        numbered = {number: p for number, p in numbered.items() if p.stat().st_mtime_ns > written}
+    return numbered[max(numbered)] if numbered else noted
+
+
+def numbered_checkpoints(folder: str | Path) -> dict[int, Path]:
+    """Return the checkpoints of a run's folder by their epoch or iteration."""
+    return {
+        int(m[1]): p
+        for p in Path(folder).glob("*.pth")
+        if (m := re.fullmatch(r"(?:epoch|iter)_(\d+)\.pth", p.name))
+    }
+
+
+def best_checkpoint(work_dir: str | Path) -> Path | None:
+    """Return the checkpoint that ``CheckpointHook(save_best=...)`` kept in a run's folder, or None.
+
+    The note ``best.json`` names it, with its score; of several metrics the first counts. Folders without the
+    note were written by earlier versions: there it is the newest best checkpoint.
+    """
+    folder = Path(work_dir)
+    if not (folder / BEST_NOTE).is_file():
+        return max(folder.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
+    names = [record.get("file") for record in _best_note(folder)["best"].values()]
+    paths = (folder / name for name in names if is_best_name(name))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def note_best(work_dir: str | Path, best: Mapping[str, Best], superseded: str | None = None) -> None:
+    """Note which checkpoint is the best by each metric.
+
+    Args:
+        work_dir: The run's folder.
+        best: Metric -> its best checkpoint.
+        superseded: Name of a file that is to be removed once the run's newest checkpoint knows its successor.
+    """
+    records = {key: dict(file=b.file, score=b.score, step=b.step) for key, b in best.items()}
+    content = dict(best=records, superseded=[superseded] if superseded else [])
+    atomic_write_json(Path(work_dir) / BEST_NOTE, content)
+
+
+def remove_superseded(work_dir: str | Path, best: Mapping[str, Best]) -> None:
+    """Remove the file that :func:`note_best` marked as superseded, unless it is the best again."""
+    folder = Path(work_dir)
+    if not (folder / BEST_NOTE).is_file():
+        return
+    for name in _best_note(folder)["superseded"]:
+        if is_best_name(name) and name not in {b.file for b in best.values()} and (folder / name).is_file():
+            (folder / name).unlink()
+
+
+def _best_note(folder: Path) -> dict[str, Any]:
+    note = read_json(folder / BEST_NOTE)
+    best, superseded = note.get("best"), note.get("superseded", [])
+    if not isinstance(best, dict) or not all(isinstance(record, dict) for record in best.values()):
+        raise ValueError(f"{folder / BEST_NOTE}: 'best' must name a file for every metric; remove the note")
+    return dict(best=best, superseded=superseded if isinstance(superseded, list) else [])
+
+
+def is_checkpoint_name(name: Any) -> bool:
+    """Whether this is the name of a checkpoint file; never a path."""
+    return isinstance(name, str) and re.fullmatch(r"[\w@.=+-]{1,200}\.pth", name) is not None
+
+
+def clean_temporaries(folder: str | Path) -> list[str]:
+    """Remove half-written files that a kill left behind, and return their names.
+
+    Only the holder of the folder's lock may call this: nobody else writes checkpoints there. Other programs
+    may be writing notes, so a temporary note must be an hour old.
+    """
+    removed = []
+    for path in Path(folder).glob(".*-*"):
+        kind = re.fullmatch(r"\.[\w@.=+-]+-[a-z0-9_]{8}\.(pth|json|py|lock)", path.name)
+        if kind is None or not path.is_file() or path.is_symlink():
+            continue
+        if kind[1] == "pth" or time.time() - path.stat().st_mtime > 3600:
+            path.unlink(missing_ok=True)
+            removed.append(path.name)
+    return removed

@@ -1,0 +1,142 @@
+"""``--input name=FILE``: a run gets an input that the config would otherwise make or name itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmlandmark.engine.config import ConfigError
+from mmlandmark.engine.config_data import CONFIG_FILE
+from mmlandmark.engine.plan import Node, is_reference
+from mmlandmark.engine.stages import plan_of_stages
+from mmlandmark.registry import HOOKS, MODELS
+from mmlandmark.utils.run_inputs import RunInput
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in a config that takes an input.
+
+    Attributes:
+        owner: Keys that lead to the config of the model or hook.
+        keys: Where in there the file and the config stand.
+    """
+
+    owner: tuple[str | int, ...]
+    keys: RunInput
+
+
+def slots_of(config: Config) -> dict[str, Slot]:
+    """Return what the model and the hooks of one run declare as inputs, by name."""
+    sections: list[tuple[tuple[str | int, ...], Any, Any]] = [(("model",), MODELS, config.get("model"))]
+    hooks = enumerate(config.get("custom_hooks") or ())
+    sections += [(("custom_hooks", index), HOOKS, hook) for index, hook in hooks]
+    return {
+        name: Slot(owner, keys)
+        for owner, registry, section in sections
+        if isinstance(section, dict)
+        for name, keys in getattr(class_of(registry, section.get("type")), "run_inputs", {}).items()
+    }
+
+
+def input_value(config: Config, name: str) -> Any:
+    """Return the file or reference that a run's config names for an input."""
+    slot = slots_of(config)[name]
+    return _value(config, slot, slot.keys.file)
+
+
+def class_of(registry: Any, kind: Any) -> Any:
+    """Return the class that a ``type`` names, or the type itself."""
+    return registry.get(kind) if isinstance(kind, str) else kind
+
+
+def give_inputs(config: Config, given: Mapping[str, str]) -> None:
+    """Give a config inputs; a stage that nothing refers to any more because of that is left out.
+
+    Args:
+        config: Of one run, or with stages.
+        given: Name of the input -> a file, or a reference to another run.
+
+    Raises:
+        ConfigError: Neither a model nor a hook takes an input of that name.
+    """
+    for name, source in given.items():
+        if config.get("stages"):
+            known = _give_stages(config, name, source)
+        else:
+            known = sorted(slots := slots_of(config))
+            if name in slots:
+                _set(config, slots[name], source, _value(config, slots[name], slots[name].keys.config))
+        if name not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise ConfigError(
+                f"{config.filename or 'the config'}: no model and no hook takes an input {name!r} here; "
+                f"{takes}"
+            )
+
+
+def _give_stages(config: Config, name: str, source: str) -> list[str]:
+    """Give all stages that take an input, except those that get theirs from a stage which takes it, too."""
+    plan = plan_of_stages(config, "work_dirs")
+    stages = {stage.name: stage for stage in plan.children}
+    slots = {stage: slots_of(node.config) for stage, node in stages.items() if node.config is not None}
+    for part in config.stages:
+        if part.get("skip") or name not in slots[part["name"]]:
+            continue
+        slot, run = slots[part["name"]][name], stages[part["name"]].config
+        own = _value(run, slot, slot.keys.file)
+        maker = stages[part["name"]].references[own][0] if is_reference(own) else None
+        if maker is not None and name in slots.get(maker.name, {}):
+            continue  # trained on the way, with the same input
+        described = _value(run, slot, slot.keys.config)
+        if described is None and maker is not None and maker.config is not None:
+            described = maker.config.model.to_dict()
+        if slot.owner[0] != "model" and slot.owner[0] not in part:
+            part[slot.owner[0]] = run[slot.owner[0]]  # a list is replaced as a whole
+        _set(part, slot, source, described)
+        if maker is not None:
+            _leave_out(config, maker.name)
+    return sorted({name for declared in slots.values() for name in declared})
+
+
+def _value(config: Any, slot: Slot, dotted: str | None) -> Any:
+    if dotted is None:
+        return None
+    node = config
+    for key in (*slot.owner, *dotted.split(".")):
+        node = node[key] if isinstance(key, int) else (node or {}).get(key)
+    return node
+
+
+def _set(config: Any, slot: Slot, source: str, described: Any) -> None:
+    """Write an input, and for a file what describes it: the config beside it, or ``described``."""
+    values = {slot.keys.file: source}
+    if slot.keys.config is not None and not is_reference(source):
+        folder = Path(source).expanduser().parent
+        beside = (folder / CONFIG_FILE).is_file() or any(folder.glob("*.py"))
+        values[slot.keys.config] = None if beside else described
+    for dotted, value in values.items():
+        node = config
+        *path, last = (*slot.owner, *dotted.split("."))
+        for key in path:
+            if not isinstance(key, int) and not isinstance(node.get(key), list | dict):
+                node[key] = {}
+            node = node[key]
+        node[last] = value
+
+
+def _leave_out(config: Config, name: str) -> None:
+    """Leave out a stage that no other one uses, and those before it that served nothing else."""
+    stages: dict[str, Node] = {stage.name: stage for stage in plan_of_stages(config, "work_dirs").children}
+    if any(stages[name] in stage.inputs for stage in stages.values()):
+        return
+    needed = [stage.name for stage in stages[name].inputs]
+    for part in config.stages:
+        if part["name"] == name:
+            part["skip"] = True
+    for other in needed:
+        _leave_out(config, other)

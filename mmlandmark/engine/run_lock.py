@@ -1,0 +1,172 @@
+"""The lock of a run's folder: one run at a time writes there."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.engine.config import ConfigError
+
+LOCK_FILE = "run.lock"
+
+
+class RunBusyError(ConfigError):
+    """Another run writes to the folder."""
+
+
+class RunLock:
+    """Lock a folder, so that one run at a time writes to it.
+
+    The lock is a file ``run.lock`` that names host and process and is touched every half minute. It is taken
+    over if its process has ended or, on another host, if it has not been touched for some minutes.
+
+    Args:
+        folder: The run's folder; created if missing.
+
+    Raises:
+        RunBusyError: On entering: another run writes to the folder; host and process are named.
+    """
+
+    every, silent = 30.0, 300.0  # seconds between two touches, and until another host's lock is stale
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder, self.path = Path(folder), Path(folder) / LOCK_FILE
+        self._ended, self._held = threading.Event(), False
+
+    def __enter__(self) -> RunLock:
+        if not self.acquire():
+            owner = self._owner()
+            raise RunBusyError(
+                f"{self.folder}: another run writes here, process {owner.get('pid')} on "
+                f"{owner.get('host')}; wait for it, end it, or use another --work-dir "
+                f"({self.path} is its lock)"
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def acquire(self) -> bool:
+        """Take the lock without waiting; return False if another run holds it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        while not self._create(self.path):
+            if self._is_held():
+                return False
+            self._remove_stale()
+        self._held = True
+        self._ended.clear()
+        threading.Thread(target=self._beat, daemon=True).start()
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._ended.set()
+        if self._held and self._owner() == _this_process():
+            self.path.unlink(missing_ok=True)
+        self._held = False
+
+    def holder(self) -> dict[str, Any] | None:
+        """Return ``host`` and ``pid`` of the run that holds the lock, None if nobody does."""
+        return self._owner() if self._is_held() else None
+
+    @staticmethod
+    def _create(path: Path) -> bool:
+        """Create a file that names this process, whole from the start; return False if there is one."""
+        text = json.dumps(_this_process())
+        handle, temporary = tempfile.mkstemp(prefix=".run-", suffix=".lock", dir=path.parent)
+        try:
+            os.fchmod(handle, 0o644)  # other users of a shared folder read it, too
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links
+                return _create_exclusively(path, text)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        return True
+
+    def _remove_stale(self) -> None:
+        """Remove a stale lock; of several processes that find it one does, so that no new lock is removed."""
+        guard = self.path.with_name(f"{self.path.name}.takeover")
+        if not self._create(guard):
+            try:
+                age = time.time() - guard.stat().st_mtime
+            except FileNotFoundError:
+                return
+            if age > self.silent:  # its process was killed within these few lines
+                guard.unlink(missing_ok=True)
+            time.sleep(0.01)
+            return
+        try:
+            if not self._is_held():
+                self.path.unlink(missing_ok=True)
+        finally:
+            guard.unlink(missing_ok=True)
+
+    def _owner(self) -> dict[str, Any]:
+        """Return what the lock says; nothing if there is none, or if it is broken."""
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def _is_held(self) -> bool:
+        owner = self._owner()
+        if not owner:
+            return False
+        if owner.get("host") == socket.gethostname():
+            return owner.get("began") is not None and owner["began"] == _began(owner.get("pid"))
+        try:
+            return time.time() - self.path.stat().st_mtime <= self.silent
+        except FileNotFoundError:
+            return False
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self.every):
+            try:
+                os.utime(self.path)
+            except OSError:
+                return
+
+
+def _create_exclusively(path: Path, text: str) -> bool:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _this_process() -> dict[str, Any]:
+    return dict(host=socket.gethostname(), pid=os.getpid(), began=_began(os.getpid()))
+
+
+def _began(pid: Any) -> str | None:
+    """Return when a process of this machine began, None if there is none of that number.
+
+    Numbers are reused; where the system does not say when a process began, the number alone counts.
+    """
+    if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0:
+        return None
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        pass  # the process exists and belongs to somebody else
+    except (ProcessLookupError, OverflowError):
+        return None
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return "unknown"
+    return None if fields[0] == "Z" else fields[19]  # a zombie is dead

@@ -1,0 +1,195 @@
+"""The part of the runner that reads and writes checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.device import get_device
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import runner as _mmengine_runner
+
+from mmlandmark.engine.checkpoint_files import latest_checkpoint, numbered_checkpoints
+from mmlandmark.engine.data_checks import check_checkpoint
+from mmlandmark.engine.hooks.safe_checkpoint_hook import to_plain
+from mmlandmark.engine.hooks.stateful_hook import hook_states, restore_hooks
+from mmlandmark.engine.mmengine_cures import applied
+from mmlandmark.engine.optim_wrapper import precision_of
+from mmlandmark.engine.resuming import changes_since, check_resumable, restore_optimizer, restore_schedules
+from mmlandmark.engine.run_folder import write_config
+from mmlandmark.engine.training_state import TrainingState, read_training_state
+from mmlandmark.utils.checkpoint import (
+    check_state_dict,
+    is_whole,
+    put_training_apart,
+    put_training_back,
+    save_checkpoint,
+)
+
+
+class CheckpointedRunner(Runner):
+    """MMEngine's runner with checkpoints that are written whole, loaded safely and resumed exactly.
+
+    Attributes:
+        inputs: What the run is made of beside its config, for the checkpoint's meta.
+        resumed: What the checkpoint said that this run goes on from, None if it started anew.
+    """
+
+    inputs: Mapping[str, Any] = {}
+    resumed: TrainingState | None = None
+    _resolved: dict[str, Any]
+
+    @applied
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = "cpu",
+        strict: bool | None = None,
+        revise_keys: list | None = None,
+    ) -> dict:
+        """Load weights and refuse those of another model, unless the config says ``load_strict=False``."""
+        strict = self.cfg.get("load_strict", True) if strict is None else strict
+        revise_keys = [("(?!)", "")] if revise_keys is None else revise_keys  # loading puts names right
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location, logger="current")
+        put_training_back(loaded, model)
+        if strict:
+            check_state_dict(model, loaded.get("state_dict", loaded), f"checkpoint {filename}")
+        try:
+            check_checkpoint(self, loaded, filename)
+        except (AttributeError, TypeError) as error:
+            raise ValueError(
+                f"checkpoint {filename} is broken: its landmarks cannot be read: {error}"
+            ) from error
+        with _replaced("_load_checkpoint", lambda *_, **__: loaded):
+            return super().load_checkpoint(filename, map_location, False, revise_keys)
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks; if one cannot read its part of a checkpoint, raise one sentence that says so."""
+        if fn_name != "after_load_checkpoint":
+            super().call_hook(fn_name, **kwargs)
+            return
+        try:
+            super().call_hook(fn_name, **kwargs)
+        except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"checkpoint {self._load_from}: a hook cannot read its state in it: {error}"
+            ) from error
+
+    def _init_model_weights(self) -> None:
+        """Initialise the weights, unless a checkpoint of this run is about to be loaded."""
+        if not (self._resume and (self._load_from or latest_checkpoint(self.work_dir))):
+            super()._init_model_weights()
+
+    def load_or_resume(self) -> None:
+        """Resume from the newest checkpoint, or load the starting weights.
+
+        Raises:
+            ValueError: The newest checkpoint is broken; a whole one beside it is named.
+        """
+        newest = None
+        if self._resume and self._load_from is None:
+            newest = latest_checkpoint(self.work_dir)
+            if newest is None:
+                self._resume = False
+                self.logger.info(f"nothing to resume in {self.work_dir}: starting anew")
+            else:
+                self._load_from = str(newest)
+        try:
+            super().load_or_resume()
+        except ValueError as error:
+            if newest is None or is_whole(newest):
+                raise
+            others = sorted(numbered_checkpoints(self.work_dir).items(), reverse=True)
+            whole = next((path.name for _, path in others if path != newest and is_whole(path)), None)
+            way = (
+                f"{whole} beside it is whole: remove {newest.name}, and --resume goes on from {whole}"
+                if whole
+                else "there is no other in the folder: start again without --resume"
+            )
+            raise ValueError(f"{error}; {way}") from error
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = "default",
+    ) -> None:
+        """Resume from a checkpoint, by the rule of :mod:`mmlandmark.engine.resuming`.
+
+        MMEngine executes the config in a checkpoint and trusts its paths; here a checkpoint is data. What has
+        changed in the config is logged.
+
+        Raises:
+            ValueError: See :func:`~mmlandmark.engine.training_state.read_training_state` and the functions of
+                :mod:`mmlandmark.engine.resuming`.
+        """
+        checkpoint = self.load_checkpoint(
+            filename, get_device() if map_location == "default" else map_location
+        )
+        state = read_training_state(checkpoint, str(filename))
+        check_resumable(self, state)
+        loop = self.train_loop
+        loop._epoch, loop._iter = state.epoch, state.iter
+        if not isinstance(loop, IterBasedTrainLoop):  # an epoch begins anew, whatever its length is now
+            loop._iter = state.epoch * len(self.train_dataloader)
+        for name, history in state.scalars.items():
+            self.message_hub.log_scalars[name] = history
+            self.message_hub._resumed_keys[name] = True
+        self.message_hub.update_info_dict(state.info)
+        if resume_optimizer:
+            restore_optimizer(self, state)
+        if resume_param_scheduler:
+            restore_schedules(self, state)
+        missing = restore_hooks(self.hooks, state.hooks, str(filename))
+        if missing:
+            self.logger.warning(f"the checkpoint holds no state of {', '.join(missing)}: they start anew")
+        self.inputs = {
+            key: checkpoint["meta"][key] for key in ("inputs", "trained_on") if key in checkpoint["meta"]
+        }
+        self.resumed, self._has_loaded = state, True
+        self.logger.info(f"resumed epoch: {self.epoch}, iter: {self.iter}")
+        changed = changes_since(self, state)
+        if changed:
+            more = f"; and {len(changed) - 12} more" if len(changed) > 12 else ""
+            self.logger.warning(f"resumed with another config: {'; '.join(changed[:12])}{more}")
+
+    def save_checkpoint(
+        self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any
+    ) -> None:
+        """Save as MMEngine does, but so that a crash never leaves half a file.
+
+        Parts that only training uses are kept in ``training_state_dict``: ``state_dict`` is the model as it
+        is used, and fits a config without those parts. The resolved config is kept as data.
+        """
+
+        def atomically(checkpoint: dict, path: str, **_: Any) -> None:
+            model = self.model.module if is_model_wrapper(self.model) else self.model
+            put_training_apart(checkpoint, model)
+            checkpoint["hook_states"] = to_plain(hook_states(self.hooks), "hook_states")
+            write_config(self.work_dir, self._resolved)  # the checkpoints here are of this config from now on
+            checkpoint["meta"].update(self.inputs, precision=precision_of(self.optim_wrapper))
+            save_checkpoint(checkpoint, path)
+
+        meta = dict(
+            meta or {},
+            resolved_config=json.dumps(self._resolved),
+            iterations_per_epoch=len(self.train_dataloader),
+        )
+        with _replaced("save_checkpoint", atomically):
+            super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
+
+
+@contextmanager
+def _replaced(name: str, function: Callable) -> Iterator[None]:
+    """Let MMEngine's runner use ``function`` under a name that it imports."""
+    original = getattr(_mmengine_runner, name)
+    setattr(_mmengine_runner, name, function)
+    try:
+        yield
+    finally:
+        setattr(_mmengine_runner, name, original)

@@ -1,0 +1,23 @@
+"""What models and hooks declare as the inputs of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunInput:
+    """Where an input of a run stands in the config of the model or hook that takes it.
+
+    A class lists its inputs in the attribute ``run_inputs``, name -> :class:`RunInput`. The command line then
+    takes ``--input name=FILE``, a stage may get the input from another run, and no code outside of the class
+    needs to know about it.
+
+    Attributes:
+        file: Dotted key of the file.
+        config: Dotted key of the config that describes a checkpoint, where one may be given. Without one, the
+            config that lies beside the checkpoint counts.
+    """
+
+    file: str
+    config: str | None = None

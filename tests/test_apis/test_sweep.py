@@ -1,0 +1,154 @@
+"""Sweeps as plans; tests/test_cli/test_sweep.py runs whole ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmlandmark.apis import load_sweep, plan_of_sweep, run_plan
+from mmlandmark.engine import state_of
+from mmlandmark.registry import MODELS
+from mmlandmark.testing import tiny_config
+
+ROOT = Path(__file__).parents[2]
+SWEEPS = sorted((ROOT / "configs").glob("*/sweeps/*.py"))
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    tiny_config("unused", max_epochs=1).dump(tmp_path / "tiny.py")
+    (tmp_path / "sweeps").mkdir()
+    path = tmp_path / "sweeps" / "losses.py"
+    path.write_text(
+        "config = '../tiny.py'\nseeds = [0, 1]\n"
+        "arms = dict(ewc={}, mse={'model.head.loss': dict(_delete_=True, type='HeatmapMSELoss')},\n"
+        "            argmax={'trained_as': 'mse', 'model.head.codec.decoder': 'argmax'})\n"
+        "ensembles = dict(both='argmax')\n"
+    )
+    return path
+
+
+def plan_of(path, tmp_path, **kwargs):
+    return plan_of_sweep(load_sweep(path), tmp_path / "work", tmp_path / "results", **kwargs)
+
+
+def record(tmp_path, *names):
+    (tmp_path / "results").mkdir(exist_ok=True)
+    for name in names:
+        (tmp_path / "results" / f"{name}.json").write_text("{}")
+
+
+def test_runs_go_seed_by_seed_and_arms_share_trainings(sweep, tmp_path):
+    plan = plan_of(sweep, tmp_path)
+    steps = {node.name: [step.name for step in node.steps] for node in plan.children}
+    assert steps == {
+        "ewc_seed0": ["ewc_seed0"],
+        "mse_seed0": ["mse_seed0", "argmax_seed0"],
+        "ewc_seed1": ["ewc_seed1"],
+        "mse_seed1": ["mse_seed1", "argmax_seed1"],
+        "both": ["both"],
+    }
+    assert [run.name for run in plan.children[-1].inputs] == ["mse_seed0", "mse_seed1"]
+    assert plan.children[1].config.randomness.seed == 0
+    assert plan.children[3].config.model.head.loss.type == "HeatmapMSELoss"
+
+
+def test_a_selection(sweep, tmp_path):
+    plan = plan_of(sweep, tmp_path, arms=["argmax"], seeds=[1])
+    wanted = {node.name: [step.name for step in node.steps] for node in plan.children if node.wanted}
+    assert wanted == {"mse_seed1": ["argmax_seed1"]}
+    assert state_of(plan.children[-1]) == ("to do", "when argmax has seeds [0]")
+    record(tmp_path, "argmax_seed0")
+    assert plan_of(sweep, tmp_path, arms=["argmax"], seeds=[1]).children[-1].wanted
+    with pytest.raises(
+        ValueError, match=r"sweep losses has no arms \['l1'\]; it has \['argmax', 'ewc', 'mse'\]"
+    ):
+        plan_of(sweep, tmp_path, arms=["l1"])
+
+
+def test_what_is_on_record_is_finished_whatever_the_folder_holds(sweep, tmp_path):
+    record(tmp_path, "ewc_seed0", "mse_seed0")
+    states = {node.name: state_of(node)[0] for node in plan_of(sweep, tmp_path).children}
+    assert states["ewc_seed0"] == "finished"
+    assert states["mse_seed0"] == "to do", "argmax is not on record"
+    record(tmp_path, "argmax_seed0")
+    assert plan_of(sweep, tmp_path).children[1].finished()
+
+
+def test_arms_may_have_stages_and_build_on_each_other(tmp_path):
+    """A plan inside of a plan: the last stage of one arm is the input of a stage of another."""
+    term = dict(loss=dict(type="AttentionMapLoss"), pairs=[("backbone.up1", "backbone.up1")])
+    tiny_config("unused", max_epochs=1).dump(tmp_path / "tiny.py")
+    (tmp_path / "sweeps").mkdir()
+    path = tmp_path / "sweeps" / "staged.py"
+    path.write_text(
+        "config = '../tiny.py'\nseeds = [0]\n"
+        "two = [dict(name='rough'), dict(name='fine', load_from='run:rough:last')]\n"
+        f"student = dict(type='DistilledDetector', terms=[{term!r}])\n"
+        "arms = {\n"
+        "    'large': {'stages': two},\n"
+        "    'small': {'inputs': {'teacher': 'large'}, 'stages': [dict(name='rough'), dict(\n"
+        "        name='fine', load_from='run:rough:last', model=student,\n"
+        "        custom_hooks=[dict(type='TeacherHook')])]},\n"
+        "}\n"
+    )
+    plan = plan_of(path, tmp_path)
+    fine = plan.children[1].children[1]
+    assert {text: node.path for text, (node, _) in fine.references.items()} == {
+        "run:rough:last": "small_seed0/rough",
+        "run:large_seed0:last": "large_seed0/fine",
+    }
+    results = run_plan(plan)
+    assert list(results) == ["large_seed0/rough", "large_seed0/fine", "small_seed0/rough", "small_seed0/fine"]
+    records = {p.stem: json.loads(p.read_text()) for p in (tmp_path / "results").iterdir()}
+    assert sorted(records) == ["large_seed0", "small_seed0"]
+    assert (tmp_path / "work/small_seed0/02_fine/epoch_1.pth").is_file()
+    used = (tmp_path / "work/small_seed0/02_fine/tiny.py").read_text()
+    assert str(tmp_path / "work/large_seed0/02_fine/epoch_1.pth") in used
+    assert run_plan(plan_of(path, tmp_path)) == results
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("config = '../tiny.py'\nseeds = [0]\n", ValueError, "lacks arms"),
+        ("config = '../none.py'\nseeds = [0]\narms = {}\n", FileNotFoundError, r"none\.py does not exist"),
+        ("config = '../tiny.py'\nseeds = [0]\narms = {'a': 3}\n", ValueError, "arm 'a' must be a dict"),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'x/../../a': {}}\n",
+            ValueError,
+            "must be a plain name",
+        ),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {}, 'b': {'trained_as': 'c'}}\n",
+            ValueError,
+            "arm 'b' is trained as 'c', which is no arm",
+        ),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {}}\nbaseline = 'b'\n",
+            ValueError,
+            "the baseline 'b' is no arm",
+        ),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {'inputs': {'teacher': 'b'}}, 'b': {}}\n",
+            ValueError,
+            "input 'teacher' of arm 'a' comes from 'b', which is no trained arm before it",
+        ),
+    ],
+)
+def test_bad_sweeps_are_named(sweep, text, error, message):
+    sweep.write_text(text)
+    with pytest.raises(error, match=message):
+        load_sweep(sweep)
+
+
+@pytest.mark.parametrize(
+    ("path", "arm"),
+    [(p, arm) for p in SWEEPS for arm in load_sweep(p).arms],
+    ids=lambda v: getattr(v, "stem", v),
+)
+def test_every_arm_of_a_shipped_sweep_is_a_model(path, arm):
+    model = MODELS.build(load_sweep(path).config_of(arm).model)
+    assert sum(p.numel() for p in model.parameters()) > 10_000

@@ -1,0 +1,49 @@
+"""Checkpoint files: which is the newest, which the best, and what a kill left."""
+
+from __future__ import annotations
+
+import os
+
+from mmlandmark.apis import train_config
+from mmlandmark.engine import latest_checkpoint
+from mmlandmark.engine.checkpoint_files import clean_temporaries
+from mmlandmark.testing import tiny_config
+from mmlandmark.utils.files import atomic_path
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path):
+    with atomic_path(tmp_path / "epoch_1.pth") as temporary:
+        name = temporary.name
+    left = [name, ".best_mre_epoch_2-abcdefgh.pth"]
+    kept = [".mine.pth", "epoch_1.pth", ".epoch_1-abc.pth", ".best-abcdefgh.json", ".x-abcdefgh.txt"]
+    for file in (*left, *kept):
+        (tmp_path / file).write_bytes(b"x")
+    (tmp_path / ".folder-abcdefgh.pth").mkdir()
+    assert sorted(clean_temporaries(tmp_path)) == sorted(left)
+    os.utime(tmp_path / ".best-abcdefgh.json", (1, 1))
+    assert clean_temporaries(tmp_path) == [".best-abcdefgh.json"]
+    assert {p.name for p in tmp_path.iterdir()} == {*kept, ".folder-abcdefgh.pth"} - {".best-abcdefgh.json"}
+    (tmp_path / left[0]).write_bytes(b"x")
+    train_config(tiny_config(tmp_path, max_epochs=1))
+    assert not (tmp_path / left[0]).exists()
+
+
+def test_the_note_counts_and_what_is_younger(tmp_path):
+    for number, age in ((100, 30), (40, 20), (41, 0)):
+        path = tmp_path / f"epoch_{number}.pth"
+        path.write_bytes(b"x")
+        os.utime(path, (1000 - age, 1000 - age))
+    note = tmp_path / "last_checkpoint"
+    note.write_text("epoch_40.pth")
+    os.utime(note, (1000, 1000))
+    assert latest_checkpoint(tmp_path).name == "epoch_40.pth"  # 100 is of a run before
+    os.utime(note, (990, 990))
+    assert latest_checkpoint(tmp_path).name == "epoch_41.pth"  # killed before its note
+
+
+def test_a_broken_note_is_survived(tmp_path):
+    (tmp_path / "epoch_2.pth").write_bytes(b"x")
+    (tmp_path / "epoch_10.pth").write_bytes(b"x")
+    (tmp_path / "last_checkpoint").write_text("")
+    assert latest_checkpoint(tmp_path).name == "epoch_10.pth"
+    assert latest_checkpoint(tmp_path / "nothing") is None

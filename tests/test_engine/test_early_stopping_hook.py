@@ -1,0 +1,40 @@
+"""A run that was stopped early stays stopped, and a resumed one counts on."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmlandmark.apis import train_config
+from mmlandmark.engine import latest_checkpoint
+from mmlandmark.testing import tiny_config
+from mmlandmark.utils.checkpoint import load_checkpoint
+
+
+def config(folder, epochs, **hook):
+    found = tiny_config(folder, max_epochs=epochs)
+    found.custom_hooks = [
+        dict(type="EarlyStoppingHook", monitor="mre", rule="less", min_delta=1e6, patience=2, **hook)
+    ]
+    return found
+
+
+@pytest.mark.parametrize("save_best", [None, "mre"])
+def test_it_stays_stopped(tmp_path, save_best):
+    def stopping():
+        found = config(tmp_path, 6)
+        found.default_hooks.checkpoint.update(save_best=save_best, rule="less")
+        return found
+
+    train_config(stopping())
+    assert latest_checkpoint(tmp_path).name == "epoch_3.pth"
+    train_config(stopping(), resume="auto")
+    assert latest_checkpoint(tmp_path).name == "epoch_3.pth"
+
+
+def test_the_count_is_in_the_checkpoint(tmp_path):
+    found = config(tmp_path, 3)
+    train_config(found)
+    state = load_checkpoint(tmp_path / "epoch_3.pth")["hook_states"]["EarlyStoppingHook"]
+    assert state["wait_count"] == 1, "after two validations, of which the first cannot be an improvement"
+    assert state["best_score"] > 0
+    assert not state["stopped"]

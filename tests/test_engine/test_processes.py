@@ -1,0 +1,47 @@
+"""Processes of one run agree."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmlandmark.engine import default_launcher, main_process_decides, processes, start_processes
+
+
+def test_the_launcher_is_that_of_torchrun(monkeypatch):
+    for name in ("LOCAL_RANK", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    assert default_launcher() == "none"
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    assert default_launcher() == "pytorch"
+
+
+def test_one_process_decides_for_itself():
+    assert main_process_decides(lambda: 3) == 3
+    with pytest.raises(KeyError, match="x"):
+        main_process_decides(lambda: {}["x"])
+
+
+def test_others_take_over_what_the_main_process_decided(monkeypatch):
+    """As a process that is not the main one sees it."""
+
+    def broadcast(outcome):
+        outcome[:] = received
+
+    monkeypatch.setattr(processes, "is_main_process", lambda: False)
+    monkeypatch.setattr(processes, "broadcast_object_list", broadcast)
+    received = [7, None]
+    assert main_process_decides(lambda: pytest.fail("asked")) == 7
+    received = [None, ValueError("of the main process")]
+    with pytest.raises(ValueError, match="of the main process"):
+        main_process_decides(lambda: pytest.fail("asked"))
+
+
+def test_nothing_is_started_without_a_launcher(monkeypatch):
+    start_processes(Config(dict(launcher="none")))
+    assert not torch.distributed.is_initialized()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match="launcher 'slurm' needs GPUs"):
+        start_processes(Config(dict(launcher="slurm")))

@@ -1,0 +1,130 @@
+"""What models and hooks check before the first batch; nobody else knows what that is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from mmengine.hooks import Hook
+
+from mmlandmark.engine import ConfigError, Node, check_plan, check_run, plan_of_run, plan_of_stages
+from mmlandmark.engine.run_checks import RunContext
+from mmlandmark.models.detectors import LandmarkDetector
+from mmlandmark.registry import HOOKS, MODELS
+from mmlandmark.testing import tiny_config
+
+PACKAGE = Path(__file__).parents[2] / "mmlandmark"
+CALLS: list = []
+
+
+@MODELS.register_module(force=True)
+class CheckedDetectorOfTest(LandmarkDetector):
+    """Checks its run."""
+
+    def check_run(self, run):
+        CALLS.append((run.where, run.provides("template")))
+        if run.config.get("load_from") == "bad.pth":
+            raise ValueError("load_from must not be bad.pth: name another")
+
+
+@HOOKS.register_module(force=True)
+class CheckingHookOfTest(Hook):
+    """Checks the model of its run."""
+
+    provides = ("template",)
+
+    def check_run(self, run, model):
+        CALLS.append((type(model).__name__, run.maker(run.config.get("load_from"))))
+
+
+@pytest.fixture(autouse=True)
+def calls():
+    CALLS.clear()
+    return CALLS
+
+
+def config(folder, **overrides):
+    return tiny_config(folder, **{"model.type": "CheckedDetectorOfTest"}, **overrides)
+
+
+def test_the_model_and_then_the_hooks_are_asked(tmp_path, calls):
+    hooks = [dict(type="PeakMonitorHook"), dict(type=CheckingHookOfTest)]
+    check_run(config(tmp_path, custom_hooks=hooks), "this run", always_build=False)
+    assert calls == [("this run", True), ("CheckedDetectorOfTest", None)]
+    check_run(config(tmp_path), "this run")
+    assert calls[2:] == [("this run", False)]
+
+
+def test_an_error_names_the_run(tmp_path):
+    with pytest.raises(ConfigError, match=r"run 'b': load_from must not be bad\.pth: name another"):
+        check_plan(
+            plan_of_stages(
+                config(tmp_path, stages=[dict(name="a"), dict(name="b", load_from="bad.pth")]), tmp_path
+            )
+        )
+
+
+def test_a_reference_leads_to_the_config_that_makes_it(tmp_path, calls):
+    stages = [
+        dict(name="a", train_cfg=dict(max_epochs=7)),
+        dict(name="b", load_from="run:a:last", custom_hooks=[dict(type="CheckingHookOfTest")]),
+    ]
+    check_plan(plan_of_stages(config(tmp_path, stages=stages), tmp_path))
+    assert calls[-1][1].train_cfg.max_epochs == 7
+    with pytest.raises(ConfigError, match="'run:x:last' stands for a run that is not part of this plan"):
+        RunContext(config(tmp_path), "this").maker("run:x:last")
+    assert RunContext(config(tmp_path), "this").maker("x.pth") is None
+
+
+def test_folds_and_seeds_are_checked_once_and_what_is_finished_not_at_all(tmp_path, calls):
+    def plan():
+        runs = [
+            plan_of_run(config(tmp_path, randomness=dict(seed=seed)), tmp_path / f"seed{seed}")
+            for seed in range(3)
+        ]
+        return Node("plan", tmp_path, children=runs)
+
+    check_plan(plan())
+    assert [where for where, _ in calls] == ["run 'seed0'"]
+    first = plan().children[0]
+    first.run_folder.begin()
+    (first.folder / "epoch_1.pth").write_bytes(b"x")
+    first.run_folder.finish_training({})
+    check_plan(plan())
+    assert calls[-1][0] == "run 'seed1'"
+
+
+def test_a_model_that_cannot_be_built_is_named_with_a_cure(tmp_path):
+    wrong = config(tmp_path)
+    wrong.model.backbone = dict(type="HRNet", widths=(8, 16))
+    with pytest.raises(ConfigError, match=r"this: .*widths.*begins with _delete_=True"):
+        check_run(wrong, "this")
+    check_run(tiny_config(tmp_path, **{"model.backbone.in_channels": -1}), "this", always_build=False)
+
+
+def test_the_best_checkpoint_must_be_kept(tmp_path):
+    stages = [dict(name="a"), dict(name="b", load_from="run:a:best")]
+    plan = plan_of_stages(config(tmp_path, stages=stages), tmp_path)
+    with pytest.raises(
+        ConfigError, match="run 'b' needs the best checkpoint of 'a', which keeps none: set save_best"
+    ):
+        check_plan(plan)
+    plan.children[0].config.default_hooks.checkpoint.save_best = "mre"
+    check_plan(plan)
+
+
+def test_no_method_is_known_by_name():
+    """Distillation stands for all: engine, apis, utils and command line ask, they do not know."""
+    own = {"hooks/teacher_hook.py", "hooks/teacher_loading.py"}
+    found = {}
+    for room in ("engine", "apis", "utils", "cli"):
+        for path in (PACKAGE / room).rglob("*.py"):
+            name = path.relative_to(PACKAGE / room).as_posix()
+            text = path.read_text(encoding="utf-8")
+            if name == "hooks/__init__.py":  # which lists the hooks
+                text = re.sub(r".*\bTeacherHook\b.*\n", "", text)
+            if name not in own and (words := re.findall(r"(?i)\w*(?:teacher|distill)\w*", text)):
+                found[f"{room}/{name}"] = words
+    assert found == {}
+    assert {f"hooks/{p.name}" for p in (PACKAGE / "engine/hooks").glob("teacher_*.py")} == own

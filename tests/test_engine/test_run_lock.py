@@ -1,0 +1,135 @@
+"""The lock of a run's folder: one run at a time, and a killed one blocks nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmlandmark.apis import train_config
+from mmlandmark.engine import ConfigError, RunBusyError, RunLock
+from mmlandmark.testing import tiny_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path):
+    with RunLock(tmp_path):
+        with pytest.raises(
+            ConfigError, match=rf"another run writes here, process {os.getpid()} on .*--work-dir"
+        ):
+            train_config(tiny_config(tmp_path, max_epochs=1))
+        assert not list(tmp_path.glob("*.pth"))
+    assert not (tmp_path / "run.lock").exists()
+    train_config(tiny_config(tmp_path, max_epochs=1))
+    assert not (tmp_path / "run.lock").exists()
+
+
+def test_a_lock_is_left_by_a_run_that_fails(tmp_path):
+    with pytest.raises(RuntimeError, match="x"), RunLock(tmp_path):
+        raise RuntimeError("x")
+    assert not (tmp_path / "run.lock").exists()
+
+
+def test_a_lock_of_a_killed_process_is_taken_over(tmp_path):
+    code = (
+        "import os, sys; from mmlandmark.engine import RunLock\nRunLock(sys.argv[1]).__enter__(); os._exit(9)"
+    )
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment).returncode == 9
+    assert (tmp_path / "run.lock").is_file()
+    with RunLock(tmp_path):
+        owner = json.loads((tmp_path / "run.lock").read_text())
+        assert owner["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}'])
+def test_a_lock_that_was_cut_off_is_taken_over(tmp_path, text):
+    (tmp_path / "run.lock").write_text(text)
+    if text == '{"pid": "x"}':
+        os.utime(tmp_path / "run.lock", (1, 1))
+    with RunLock(tmp_path):
+        pass
+
+
+def test_a_number_that_was_given_anew_is_another_process(tmp_path):
+    with RunLock(tmp_path):
+        owner = json.loads((tmp_path / "run.lock").read_text())
+    (tmp_path / "run.lock").write_text(json.dumps(dict(owner, began="1")))
+    with RunLock(tmp_path):
+        pass
+
+
+def test_another_host_is_believed_while_its_heart_beats(tmp_path):
+    lock = tmp_path / "run.lock"
+    lock.write_text(json.dumps(dict(host="elsewhere", pid=1, began="1")))
+    with pytest.raises(ConfigError, match="process 1 on elsewhere"), RunLock(tmp_path):
+        pass
+    os.utime(lock, (time.time() - 3600,) * 2)
+    with RunLock(tmp_path):
+        pass
+
+
+def test_the_heart_beats(tmp_path, monkeypatch):
+    monkeypatch.setattr(RunLock, "every", 0.01)
+    with RunLock(tmp_path):
+        os.utime(tmp_path / "run.lock", (1, 1))
+        deadline = time.monotonic() + 10
+        while (tmp_path / "run.lock").stat().st_mtime < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_lock_is_taken_without_waiting(tmp_path):
+    lock, other = RunLock(tmp_path), RunLock(tmp_path)
+    assert lock.acquire()
+    assert not other.acquire()
+    assert other.holder()["pid"] == os.getpid()
+    other.release()  # of somebody else: nothing happens
+    assert lock.holder() is not None
+    lock.release()
+    assert lock.holder() is None
+    assert other.acquire()
+    other.release()
+    with RunLock(tmp_path), pytest.raises(RunBusyError, match="another run writes here"), RunLock(tmp_path):
+        pass
+
+
+def test_of_many_processes_that_find_a_stale_lock_one_takes_it(tmp_path):
+    (tmp_path / "run.lock").write_text(json.dumps(dict(host="elsewhere", pid=1, began="1")))
+    os.utime(tmp_path / "run.lock", (1, 1))
+    (tmp_path / "go").mkdir()
+    code = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom mmlandmark.engine.run_lock import RunLock\n"
+        "folder = Path(sys.argv[1])\n"
+        "(folder / 'go' / sys.argv[2]).touch()\n"
+        "while len(list((folder / 'go').iterdir())) < 6: time.sleep(0.001)\n"
+        "taken = RunLock(folder).acquire()\n"
+        "print(int(taken), flush=True)\ntime.sleep(1 if taken else 0)\nos._exit(0)\n"
+    )
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), str(n)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(6)
+    ]
+    assert sum(int(process.communicate(timeout=120)[0]) for process in processes) == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"go", "run.lock"}
+
+
+def test_a_killed_takeover_does_not_block_for_ever(tmp_path):
+    for name in ("run.lock", "run.lock.takeover"):
+        (tmp_path / name).write_text(json.dumps(dict(host="elsewhere", pid=1, began="1")))
+        os.utime(tmp_path / name, (1, 1))
+    with RunLock(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
