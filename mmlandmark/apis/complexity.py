@@ -96,6 +96,5 @@ def _own_macs(module: nn.Module, inputs: tuple, output: Any) -> int:
         return module.weight.numel() * output[0, 0].numel()
     if isinstance(module, nn.Linear):
         return module.weight.numel() * (output[0].numel() // output.shape[-1])
-    if hasattr(module, "uncounted_macs"):
-        return module.uncounted_macs(*inputs)
-    return 0
+    uncounted: Any = getattr(module, "uncounted_macs", None)
+    return 0 if uncounted is None else uncounted(*inputs)

@@ -100,7 +100,8 @@ def _weights(
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Return the weights of all members and the meta data of their checkpoint."""
     state: dict[str, torch.Tensor] = {}
-    seeds, landmarks = [], {}
+    seeds: list[int | None] = []
+    landmarks: dict[str, Any] = {}
     for index, (config, member) in enumerate(zip(configs, members, strict=True)):
         path = find_checkpoint(config, which)
         checkpoint = load_checkpoint(path)

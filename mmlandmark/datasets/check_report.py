@@ -255,7 +255,8 @@ def _html_table(header: list[str], rows: list[list[Any]]) -> str:
 
 def _image(path: Path, width: int | None = None) -> str:
     # As JPEG: radiographs are ten times as large as PNG, and a report is sent around.
-    picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    data = base64.b64encode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]).decode("ascii")
+    picture: Any = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    data = base64.b64encode(encoded.tobytes()).decode("ascii")
     size = f" width={width}" if width else ""
     return f'<img{size} src="data:image/jpeg;base64,{data}">'

@@ -159,7 +159,7 @@ def _range(values: np.ndarray) -> list[float] | None:
 
 def _describe_split(cases: Cases, name: str) -> dict[str, Any]:
     chosen = [n for n, split in enumerate(cases.splits) if split == name]
-    missing = np.isnan(cases.points[chosen]).any(axis=2)
+    missing = np.isnan(cases.points[chosen].sum(axis=2))
     groups = {cases.records[n]["group"] for n in chosen} - {None}
     return dict(
         samples=len(chosen),

@@ -94,7 +94,7 @@ class Pictures:
 
     @staticmethod
     def _reduced(image: LoadedImage) -> np.ndarray:
-        array = image.array.astype(np.float32)
+        array: np.ndarray = image.array.astype(np.float32)
         array = array.mean(axis=2) if array.ndim == 3 else array
         height, width = array.shape[:2]
         factor = min(1.0, _SIDE / max(height, width))
@@ -251,8 +251,9 @@ def _agreement(images: list[np.ndarray], points: np.ndarray, sizes: np.ndarray) 
         original = mirror_image(original) if flip else original
         place = (original + 0.5) * (np.array(image.shape[::-1]) / sizes[n]) - 0.5
         x, y = (place[:, i].reshape(_PATCH, _PATCH).astype(np.float32) for i in (0, 1))
-        outside = dict(borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan"))
-        patch = cv2.remap(image, x, y, cv2.INTER_LINEAR, **outside)
+        patch = cv2.remap(
+            image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")
+        )
         patches[n] = _structure(patch).ravel()
     return _with_the_others(patches)
 

@@ -126,8 +126,8 @@ def _upside_down_by_name(cases: Cases, points: np.ndarray) -> str:
                 reversed_pairs.append((a, b))
     if 2 * len(reversed_pairs) <= all_pairs:
         return ""
-    a, b = (cases.schema.landmarks[i] for i in reversed_pairs[0])
-    return f"{a!r} lies below {b!r} in most of {len(points)} samples"
+    upper, lower = (cases.schema.landmarks[i] for i in reversed_pairs[0])
+    return f"{upper!r} lies below {lower!r} in most of {len(points)} samples"
 
 
 def _upside_down_by_schema(cases: Cases, points: np.ndarray) -> str:

@@ -181,7 +181,7 @@ def points_too_close(cases: Cases, close: float) -> Iterator[Finding]:
 
 def spacing_faults(cases: Cases, factor: float) -> Iterable[Finding]:
     """Spacing that only some records have, or that differs from the others' by more than ``factor``."""
-    known = np.isfinite(cases.spacing).all(axis=1)
+    known = np.isfinite(cases.spacing.sum(axis=1))
     if not known.any():
         return
     median = np.median(cases.spacing[known], axis=0)

@@ -224,7 +224,7 @@ def _turned(cases: Cases, judge: Judge) -> Iterator[Finding]:
     angles = _angles(judge.poses.rotations, usual)
     usually = float(np.median(angles[judge.rows])) if len(judge.rows) else np.pi
     limit = max(3 * usually, 2 * _TURNED)
-    for n in judge.rows:
+    for n in judge.rows.tolist():
         if judge.mirrored[n] and not judge.sides:
             # Shapes that lie in any direction do not tell which axis was mirrored.
             axes = _AXES if usually < _TURNED else {}
@@ -241,10 +241,10 @@ def _turned(cases: Cases, judge: Judge) -> Iterator[Finding]:
         else:
             continue
         if judge.mirrored[n] and not judge.sides:
-            for a, b in _exchanges_that_mirror(judge, int(n), usual):
+            for a, b in _exchanges_that_mirror(judge, n, usual):
                 message += f", or when {cases.at(n, a)} and {cases.at(n, b)} change places"
                 named = (*named, a, b)
-        yield cases.finding(int(n), kind, message, landmarks=named, score=float(angles[n]))
+        yield cases.finding(n, kind, message, landmarks=named, score=float(angles[n]))
 
 
 def _exchanges_that_mirror(judge: Judge, n: int, usual: np.ndarray) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ Every function returns calls by name; packages that are not installed are left o
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from types import ModuleType
@@ -36,7 +37,7 @@ def landmarks_of(shape: tuple[int, ...], device: str) -> Tensor:
 def dense_gaussian(landmarks: Tensor, shape: tuple[int, ...], sigma: float) -> Tensor:
     """Draw Gaussians the plain way: one exponential per pixel."""
     axes = [torch.arange(side, dtype=torch.float32, device=landmarks.device) for side in shape[2:]]
-    squared = 0
+    squared = torch.zeros((), device=landmarks.device)
     for axis, grid in enumerate(torch.meshgrid(*axes, indexing="ij")):
         center = landmarks[..., len(axes) - 1 - axis].reshape(*shape[:2], *[1] * len(axes))
         squared = squared + (grid - center) ** 2
@@ -129,7 +130,7 @@ def heatmap_contenders(shape: tuple[int, ...], device: str) -> Calls:
     if len(shape) != 4:
         return calls
     for name, draw in (("windows around whole pixels", numpy_window), ("continuous centres", numpy_dense)):
-        calls[f"NumPy as in MMPose, {name}"] = lambda f=draw: per_sample(f, landmarks, shape)
+        calls[f"NumPy as in MMPose, {name}"] = functools.partial(per_sample, draw, landmarks, shape)
     if kornia := optional("kornia"):
         std = torch.full((shape[0] * shape[1], 2), SIGMA, device=device)
         calls["kornia render_gaussian2d"] = lambda: kornia.geometry.subpix.render_gaussian2d(
@@ -184,7 +185,7 @@ def peak_contenders(shape: tuple[int, ...], device: str) -> Calls:
     }
 
 
-def step_contenders(size: tuple[int, int], device: str) -> Calls:
+def step_contenders(size: tuple[int, ...], device: str) -> Calls:
     """Return a training step with the native operators and one with their twins."""
     torch.manual_seed(0)
     network = UNet(in_channels=1, widths=(16, 32, 64, 128)).to(device)

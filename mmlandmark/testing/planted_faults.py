@@ -87,12 +87,12 @@ def ultrasound_annotations(count: int = 200, seed: int = 0) -> Annotations:
 
 
 def _family(
-    name: str, mean: Sequence, count: int, seed: int, *, bend: float, noise: float, turn: float,
+    name: str, places: Sequence, count: int, seed: int, *, bend: float, noise: float, turn: float,
     grow: float, mirrored: float,
 ) -> Annotations:  # fmt: skip
     """Return shapes that vary by a few smooth modes, then by pose, in images of 640 x 480."""
     rng = np.random.default_rng([seed, len(name)])
-    mean = np.array(mean, dtype=float)
+    mean = np.array(places, dtype=float)
     # Smooth in space: neighbours move together.
     gap = np.linalg.norm(mean[:, None] - mean[None], axis=-1)
     smooth = np.linalg.cholesky(np.exp(-((gap / 1.2) ** 2)) + 1e-6 * np.eye(len(mean)))
@@ -293,7 +293,7 @@ class Tally:
 
 
 def measure(
-    clean: Annotations, seeds: Sequence[int] = (0, 1, 2), fraction: float = 0.15, **thresholds: float
+    clean: Annotations, seeds: Sequence[int] = (0, 1, 2), fraction: float = 0.15, **thresholds: Any
 ) -> Tally:
     """Plant faults into ``clean`` once for every seed, check, and count.
 
@@ -313,7 +313,7 @@ def measure(
     return tally
 
 
-def alarms(clean: Annotations, **thresholds: float) -> float:
+def alarms(clean: Annotations, **thresholds: Any) -> float:
     """Return the samples with a finding among 100 of ``clean``."""
     from mmlandmark.datasets.checks import Thresholds, check_dataset
 

@@ -40,7 +40,7 @@ def blend_heatmap(
     import cv2
 
     canvas = style.to_rgb(image)
-    heat = np.nan_to_num(np.asarray(heatmaps, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    heat: np.ndarray = np.nan_to_num(np.asarray(heatmaps, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     heat = heat.max(axis=0) if heat.ndim == 3 else heat
     if heat.ndim != 2 or heat.size == 0:
         raise ValueError(f"heatmaps must be (H, W) or (K, H, W), got {np.shape(heatmaps)}")

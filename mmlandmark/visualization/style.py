@@ -75,7 +75,7 @@ def figure(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("figures need matplotlib: pip install matplotlib") from error
-    style = {**_RC, "axes.prop_cycle": cycler(color=[hex_color(color) for color in CYCLE])}
+    style: Any = {**_RC, "axes.prop_cycle": cycler(color=[hex_color(color) for color in CYCLE])}
     with matplotlib.rc_context(style):
         canvas = Figure(figsize=size)
         yield canvas, canvas.subplots(rows, columns, **options)

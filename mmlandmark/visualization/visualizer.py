@@ -82,7 +82,7 @@ class LandmarkVisualizer(Visualizer):
         dims = dims or (3 if image.ndim == 3 and image.shape[-1] not in (1, 3) else 2)
         matrix = np.eye(dims + 1) if image_from_original is None else np.asarray(image_from_original)
         errors, unit = _errors(gt, pred, sample.get("spacing"))
-        drawn = dict(
+        drawn: dict[str, Any] = dict(
             names=self._names(gt, pred),
             errors=errors if self.show_names else None,
             unit=unit,
@@ -197,12 +197,12 @@ def _errors(
     return np.linalg.norm((pred - gt) * scale, axis=1), "px" if spacing is None else "mm"
 
 
-def _image_spacing(sample: LandmarkDataSample, image_from_original: np.ndarray) -> np.ndarray | None:
-    """Return (D,) mm per pixel of the image drawn: the length of each of its axes' steps in the original."""
+def _image_spacing(sample: LandmarkDataSample, image_from_original: np.ndarray) -> list[float] | None:
+    """Return D mm per pixel of the image drawn: the length of each of its axes' steps in the original."""
     if sample.get("spacing") is None:
         return None
     steps = invert_matrix(image_from_original)[:-1, :-1]
-    return np.linalg.norm(np.asarray(sample.spacing)[:, None] * steps, axis=0)
+    return np.linalg.norm(np.asarray(sample.spacing)[:, None] * steps, axis=0).tolist()
 
 
 def _caption(sample: LandmarkDataSample, errors: np.ndarray | None, unit: str) -> str | None:
