@@ -1,4 +1,4 @@
-"""Networks, necks, heads, losses and the detector that joins them."""
+"""Backbones, necks, heads, losses, and the detectors made of them."""
 
 from mmlandmark.models import backbones, detectors, heads, losses, necks
 from mmlandmark.models.data_preprocessor import LandmarkDataPreprocessor

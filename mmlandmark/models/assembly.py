@@ -1,4 +1,4 @@
-"""How the parts of a model are put together: what one part says is filled into the config of the next."""
+"""Assembly of a model from its parts: channels and dimensions are handed on from part to part."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def build_part(config: dict, dims: int | None = None, behind: nn.Module | None =
         config: Of the part.
         dims: Spatial dimensions of the images, handed on to a part that takes ``dims``; None leaves it to the
             parts.
-        behind: What comes before, of which ``in_channels`` are taken unless ``config`` names them.
+        behind: The part before it: its ``out_channels`` are the new part's ``in_channels``, unless given.
 
     Raises:
-        ValueError: What comes before does not say its ``out_channels``, or the part has another ``dims``.
+        ValueError: ``behind`` has no ``out_channels``, or the part has another ``dims``.
     """
     if behind is not None and "in_channels" not in config:
         if not hasattr(behind, "out_channels"):

@@ -1,4 +1,4 @@
-"""What decoders, necks and heads are made of."""
+"""Building blocks of decoders, necks and heads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ RELU = dict(type="ReLU")
 
 
 def conv_block(channels: int, channels_out: int, kernel_size: int = 3, **kwargs: Any) -> ConvModule:
-    """Return convolution, norm and activation; the map keeps its size, or with ``stride=2`` half of it."""
+    """Return convolution, norm and activation; the map keeps its size, or half of it with ``stride=2``."""
     with warnings.catch_warnings():  # The published networks have biases before their norms.
         warnings.filterwarnings("ignore", "Unnecessary conv bias")
         return ConvModule(channels, channels_out, kernel_size, padding=kernel_size // 2, **kwargs)
 
 
 def norm_of_dims(norm_cfg: dict | None, dims: int) -> dict | None:
-    """Give the dimension-free norm names of a config the dimension mmcv asks for."""
+    """Return a norm's config with the dimension that mmcv's names need: ``BN`` becomes ``BN2d``."""
     if norm_cfg is not None and norm_cfg["type"] in ("BN", "IN"):
         return dict(norm_cfg, type=f"{norm_cfg['type']}{dims}d")
     return norm_cfg
@@ -53,13 +53,13 @@ def space_to_depth(images: Tensor, stride: int) -> Tensor:
 
 
 def start_as_pytorch(network: nn.Module) -> None:
-    """Start the convolutions as PyTorch does, now and for good; mmcv starts them 2.4 times wider.
+    """Initialise the convolutions as PyTorch does, and keep mmcv from doing it again, 2.4 times wider.
 
-    Behind a norm the scale changes no output, but the same step of the optimiser then turns the weights less.
+    Before a norm the scale changes no output, but the same optimiser step then turns the weights less.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             module.reset_parameters()
         elif isinstance(module, ConvModule):
-            # Else MMEngine starts it again, mmcv's way, if no plain module lies between.
+            # Otherwise MMEngine initialises it again, mmcv's way, if no plain module lies between.
             module.is_init = True

@@ -1,4 +1,4 @@
-"""The last step before the network: stacking, normalising and padding a batch on the device."""
+"""The last step before the network: stack, normalise and pad a batch on its device."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 @MODELS.register_module()
 class LandmarkDataPreprocessor(BaseDataPreprocessor):
-    """Stack images of one batch, bring them to the network's channels and normalise them.
+    """Stack the images of a batch, convert them to the network's channels and normalise them.
 
     Args:
         mean: Per channel, in units of the packed image (0 to 1); one value serves all channels.
         std: Likewise.
         channels: Channels the network takes; a grey image is repeated to 3, a colour image is averaged
             to 1 with the luma weights of ITU-R BT.601. None leaves them as they are.
-        size_divisor: Pad each side at its end to a multiple of this, with zeros after normalisation. The
-            padding lies behind the image, so no coordinate changes.
+        size_divisor: Pad the end of each side to a multiple of this, with zeros after normalisation.
+            Coordinates do not change.
         channels_last: Use the channels-last memory format, faster for convolutions on most machines.
         non_blocking: Copy to the device asynchronously.
 

@@ -1,4 +1,4 @@
-"""Every place of a feature map asks all others."""
+"""Non-local attention over a feature map."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class NonLocalBlock(nn.Module):
     half the size. The norm starts at zero, so that the block starts as identity.
 
     The projection of a concatenation is a sum, :math:`w^T [\theta_i, \phi_j] = w_\theta^T \theta_i + w_\phi^T
-    \phi_j`, so that the N x M x C tensor of all pairs is never made.
+    \phi_j`: the N x M x C tensor of all pairs is never built.
 
     Args:
         in_channels: C.
@@ -47,20 +47,20 @@ class NonLocalBlock(nn.Module):
         """
         if min(features.shape[2:]) < 2:
             raise ValueError(
-                f"NonLocalBlock halves the map and got {tuple(features.shape[2:])}: use larger images, or "
+                f"NonLocalBlock halves the map and got {tuple(features.shape[2:])}: use larger images or "
                 "fewer levels before it"
             )
         g, phi = (self.pool(layer(features)).flatten(2) for layer in (self.g, self.phi))  # (B, C', M)
         theta = self.theta(features).flatten(2)  # (B, C', N)
         of_theta, of_phi = self.pair.weight[0].chunk(2)
         pairs = torch.relu((of_theta @ theta)[..., None] + (of_phi @ phi)[:, None])  # (B, N, M)
-        found = g @ pairs.mT / g.shape[-1]
-        return features + self.norm(self.output(found.unflatten(2, features.shape[2:])))
+        attended = g @ pairs.mT / g.shape[-1]
+        return features + self.norm(self.output(attended.unflatten(2, features.shape[2:])))
 
     def uncounted_macs(self, features: Tensor) -> int:
-        """Return the multiply-adds that the projection of all pairs has as published, for ``features``.
+        """Return the multiply-adds of the projection of all pairs, as the publication counts them.
 
-        Counts of operations follow the publication; here it takes (N + M) times C' of them.
+        The implementation needs only (N + M) times C'.
         """
         places = features[0, 0].numel()
         kept = self.pool(features[:1, :1]).numel()

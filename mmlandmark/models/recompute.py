@@ -1,4 +1,4 @@
-"""Activations that are computed again in the backward pass instead of being stored."""
+"""Activation checkpointing: recompute in the backward pass instead of storing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run(module: nn.Module, features: Tensor, recompute: bool) -> Tensor:
-    """Return ``module(features)``; with ``recompute`` it is forgotten, and computed again for the gradient.
+    """Return ``module(features)``; with ``recompute`` its activations are recomputed for the gradient.
 
     Unlike plain :func:`torch.utils.checkpoint.checkpoint`, a batch norm inside counts every batch once.
     """
@@ -23,7 +23,7 @@ def run(module: nn.Module, features: Tensor, recompute: bool) -> Tensor:
 
 
 class _WithoutStatistics:
-    """Let batch norms work as in training, but learn nothing; may be entered once per backward pass."""
+    """Lets batch norms work as in training without updating their statistics, once per backward pass."""
 
     def __init__(self, module: nn.Module) -> None:
         self.norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]

@@ -1,4 +1,4 @@
-"""What U-Nets are made of: levels of convolutions, and the way up over them."""
+"""Levels of convolutions and the way up over them, shared by U-Net and its decoder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Upsample(nn.Module):
 
 
 class UNetLevels(BaseModule):
-    """What U-Nets are made of: levels of convolutions, and the way up over them.
+    """Levels of convolutions, and the way up over them.
 
     Args:
         widths: Channels per level, finest first.
@@ -88,19 +88,19 @@ class UNetLevels(BaseModule):
         return nn.Sequential(*[conv_block(c, channels_out, **self._options) for c in inside])
 
     def add_way_up(self) -> None:
-        """Add ``up1``, ``up2``... from the deepest level on: the names methods tap features by."""
+        """Add ``up1``, ``up2``... from the deepest level on; methods tap features by these names."""
         for i in range(self.depth - 1, min(self.out_indices), -1):
             fine, deep = self.widths[i - 1], self.widths[i]
             self.add_module(f"up{self.depth - i}", self.level(deep + fine, fine))
 
     def go_up(self, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return the levels of ``out_indices`` behind the way up, from all levels, finest first."""
-        found = {self.depth - 1: levels[-1]}
+        """Return the decoder levels of ``out_indices``, from the encoder levels, finest first."""
+        outputs = {self.depth - 1: levels[-1]}
         for i in range(self.depth - 2, min(self.out_indices) - 1, -1):
             skip = levels[i]
-            joined = torch.cat([self.upsample(found[i + 1], skip.shape[2:]), skip], 1)
-            found[i] = self.run_level(f"up{self.depth - 1 - i}", joined)
-        return tuple(found[i] for i in self.out_indices)
+            joined = torch.cat([self.upsample(outputs[i + 1], skip.shape[2:]), skip], 1)
+            outputs[i] = self.run_level(f"up{self.depth - 1 - i}", joined)
+        return tuple(outputs[i] for i in self.out_indices)
 
     def run_level(self, name: str, features: Tensor) -> Tensor:
         """Return a level's output."""

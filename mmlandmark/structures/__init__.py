@@ -1,4 +1,4 @@
-"""What travels through the house: landmarks, their frame, and the names of their set."""
+"""Structures: landmarks, detections, coordinate frames and landmark schemas."""
 
 from mmlandmark.structures.coordinates import (
     apply_matrix,

@@ -111,5 +111,5 @@ def test_mistakes_are_named():
     with pytest.raises(ValueError, match="at least one branch"):
         model(dict(CONFIG, branches={}))
     detector = model(dict(CONFIG, branches=dict(discs=dict(BRANCH, taps=["backbone.down1"]))))
-    with pytest.raises(ValueError, match="3 levels, the encoder gives 1"):
+    with pytest.raises(ValueError, match="3 levels, the encoder returns 1"):
         detector.loss(*batch())

@@ -22,5 +22,5 @@ def test_it_computes_the_second_half_of_a_unet(dims):
 
 
 def test_missing_levels_are_named():
-    with pytest.raises(ValueError, match="UNetDecoder has 3 levels, the encoder gives 2"):
+    with pytest.raises(ValueError, match="UNetDecoder has 3 levels, the encoder returns 2"):
         UNetDecoder((4, 6, 8))([torch.rand(1, 4, 8, 8), torch.rand(1, 6, 4, 4)])

@@ -21,12 +21,12 @@ _OLD_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12])\.")
 
 
 def renamed_densenet(name: str) -> str:
-    """Undo the dots of the first published files: ``norm.1`` is ``norm1``."""
+    """Rename parameters of the first published files: ``norm.1`` is ``norm1``."""
     return _OLD_NAME.sub(r"\1\2.", name)
 
 
 class _DenseLayer(nn.Module):
-    """Norm, ReLU and a convolution, twice; what is found is put beside what came in."""
+    """Norm, ReLU and a convolution, twice; the block concatenates the result with the input."""
 
     def __init__(self, channels: int, growth_rate: int, bottleneck: int) -> None:
         super().__init__()
@@ -50,10 +50,10 @@ class _DenseBlock(nn.ModuleDict):
             self.add_module(f"denselayer{i + 1}", layer)
 
     def forward(self, features: Tensor) -> Tensor:
-        found = [features]
+        outputs = [features]
         for layer in self.values():
-            found.append(layer(torch.cat(found, 1)))
-        return torch.cat(found, 1)
+            outputs.append(layer(torch.cat(outputs, 1)))
+        return torch.cat(outputs, 1)
 
 
 def _transition(channels: int, channels_out: int) -> nn.Sequential:
@@ -71,12 +71,12 @@ class DenseNet(PretrainedBackbone):
     """DenseNet without its classifier, with the taps of FARNet (Ao and Wu 2023, fig. 2).
 
     Level 0 is the first convolution, before its norm (stride 2); levels 1 to 3 are the dense blocks (4, 8,
-    16); level 4 is the last block behind its norm, without ReLU (32).
+    16); level 4 is the last block after its norm, without ReLU (32).
 
     Args:
         depth: 121 or 169.
-        growth_rate: Channels that every layer adds; None is that of the depth. Less makes a narrow network,
-            of which no weights are published.
+        growth_rate: Channels that every layer adds; None is that of the depth. There are no published weights
+            for other values, likewise for those below.
         block_layers: Layers per block; None is that of the depth.
         stem_channels: Of the first convolution; None is that of the depth.
         bottleneck: Width of a layer's first convolution, in growth rates.
@@ -136,7 +136,7 @@ class DenseNet(PretrainedBackbone):
         return renamed_densenet(name)
 
     def stages(self) -> list[list[nn.Module]]:
-        """Return the stem, and every block that is used with the transition or norm behind it."""
+        """Return the stem, and every block in use with the transition or norm after it."""
         parts = dict(self.features.named_children())
         blocks = [[parts[f"denseblock{i + 1}"]] for i in range(self.depth)]
         for i, block in enumerate(blocks):
@@ -146,7 +146,7 @@ class DenseNet(PretrainedBackbone):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the levels of ``out_indices``; (B, in_channels, H, W) -> tuple of (B, C, H / s, W / s)."""
         parts = self.features
-        # The norm behind works on its own copy, but ReLU would write into what is returned.
+        # ReLU works in place: level 0 is returned, so it must not write into that.
         levels = [parts.conv0(images)]
         features = parts.pool0(parts.relu0(parts.norm0(levels[0])))
         for i in range(1, self.depth + 1):

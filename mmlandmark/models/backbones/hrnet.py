@@ -12,7 +12,7 @@ from mmlandmark.registry import MODELS
 
 
 class _Fusion(nn.ModuleList):
-    """All branches brought to one branch's shape and added: ``self[j]`` works on branch j."""
+    """Adds all branches in the shape of one; ``self[j]`` brings branch j there."""
 
     def __init__(self, widths: list[int], target: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Fusion(nn.ModuleList):
 
 
 class _Module(nn.Module):
-    """Four residual blocks per branch, then every branch gets something of every other."""
+    """Four residual blocks per branch, then an exchange between all branches."""
 
     def __init__(self, widths: list[int], outputs: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _Module(nn.Module):
 
 
 class _Transition(nn.ModuleList):
-    """From one stage's branches to the next one's: one branch more."""
+    """From the branches of one stage to those of the next, one more."""
 
     def __init__(self, before: list[int], after: list[int]) -> None:
         super().__init__()
@@ -82,17 +82,17 @@ def _step(channels: int, channels_out: int, stride: int) -> nn.Sequential:
 
 @MODELS.register_module()
 class HRNet(PretrainedBackbone):
-    """HRNet: branches of several resolutions side by side, the finest at a quarter of the image.
+    """HRNet: parallel branches of several resolutions, the finest at a quarter of the image.
 
     Levels 0 to 3 are the branches of the last stage, at strides 4, 8, 16 and 32, of ``width`` times 1, 2, 4
     and 8 channels.
 
     Args:
-        width: 18 or 32 in what is published.
+        width: 18 or 32 in the published networks.
         modules: Modules of stages 2, 3 and 4.
         **kwargs: ``in_channels``, ``out_indices``, ``frozen_stages`` (0 to 4), ``norm_eval``,
             ``with_checkpoint``, ``init_cfg``: see :class:`PretrainedBackbone`. With ``out_indices=(0,)`` the
-            last module makes the finest branch alone, as for poses.
+            last module returns the finest branch alone, as for poses.
     """
 
     unused_prefixes = (

@@ -1,4 +1,4 @@
-"""What all backbones with weights from natural images have in common."""
+"""Base of the backbones with published weights."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TORCHVISION_WEIGHTS = {
 
 
 class PretrainedBackbone(BaseModule):
-    """A backbone with the parameter names of a published network, which can start from its weights.
+    """A backbone with the parameter names of a published network, so that it can start from its weights.
 
     Args:
         in_channels: Of the image. For another number than 3 the published first convolution is summed over
@@ -55,7 +55,7 @@ class PretrainedBackbone(BaseModule):
     """
 
     dims = 2
-    # Names of the published parameters that are no part of the features.
+    # Prefixes of published parameters that do not belong to the features.
     unused_prefixes: tuple[str, ...] = ()
     first_conv: str
 
@@ -90,7 +90,7 @@ class PretrainedBackbone(BaseModule):
         return name
 
     def freeze(self) -> None:
-        """Take what is frozen out of the training; a subclass calls this when it is built."""
+        """Freeze stages and norms; a subclass calls this at the end of its constructor."""
         stages = self.stages()
         if not -1 <= self.frozen_stages < len(stages):
             raise ValueError(
@@ -120,7 +120,7 @@ class PretrainedBackbone(BaseModule):
         return run(module, features, self.with_checkpoint and self.training)
 
     def init_weights(self) -> None:
-        """Load the weights that ``init_cfg`` names; a random start is said aloud."""
+        """Load the weights that ``init_cfg`` names, or log that the start is random."""
         given = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
         published = [cfg for cfg in given if cfg["type"] == "Pretrained"]
         initialize(self, [cfg for cfg in given if cfg["type"] != "Pretrained"])

@@ -1,4 +1,4 @@
-"""The blocks that ResNet and HRNet are made of."""
+"""Residual blocks of ResNet and HRNet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def _shortcut(channels: int, channels_out: int, stride: int) -> nn.Sequential | None:
-    """Return what brings the input to the shape of the block's result, if they differ."""
+    """Return the projection of a shortcut, or None if the shape does not change."""
     if stride == 1 and channels == channels_out:
         return None
     return nn.Sequential(
@@ -30,9 +30,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, width, H / stride, W / stride) from (B, channels, H, W)."""
-        kept = features if self.downsample is None else self.downsample(features)
-        found = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(features)))))
-        return self.relu(found + kept)
+        shortcut = features if self.downsample is None else self.downsample(features)
+        residual = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(features)))))
+        return self.relu(residual + shortcut)
 
 
 class Bottleneck(nn.Module):
@@ -53,14 +53,14 @@ class Bottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, 4 * width, H / stride, W / stride) from (B, channels, H, W)."""
-        kept = features if self.downsample is None else self.downsample(features)
-        found = self.relu(self.bn1(self.conv1(features)))
-        found = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(found)))))
-        return self.relu(found + kept)
+        shortcut = features if self.downsample is None else self.downsample(features)
+        residual = self.relu(self.bn1(self.conv1(features)))
+        residual = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(residual)))))
+        return self.relu(residual + shortcut)
 
 
 def start_residual(network: nn.Module) -> None:
-    """Give every convolution the start of He et al. 2015, by fan-out."""
+    """Initialise every convolution as in He et al. 2015, by fan-out."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

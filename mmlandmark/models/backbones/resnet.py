@@ -28,7 +28,7 @@ class ResNet(PretrainedBackbone):
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        base_channels: Of the stem, 64 in what is published.
+        base_channels: Of the stem, 64 in the published networks.
         **kwargs: ``in_channels``, ``out_indices``, ``frozen_stages`` (0 to 4), ``norm_eval``,
             ``with_checkpoint``, ``init_cfg``: see :class:`PretrainedBackbone`.
     """
@@ -58,7 +58,7 @@ class ResNet(PretrainedBackbone):
         self.freeze()
 
     def stages(self) -> list[list[nn.Module]]:
-        """Return the stem and the stages, as many as are used."""
+        """Return the stem and the stages in use."""
         return [[self.conv1, self.bn1], *[[getattr(self, f"layer{i + 1}")] for i in range(self.depth)]]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

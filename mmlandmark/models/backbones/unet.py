@@ -31,9 +31,9 @@ class UNet(UNetLevels):
         upsample: ``bilinear`` (trilinear in 3D) or ``nearest``.
         align_corners: Of the interpolation; ignored for ``nearest``.
         stem_stride: s; blocks of s pixels a side become channels before the first level (space to depth), so
-            that fine detail is seen at the cost of an image s times smaller. Level 0 is that small.
+            that the network sees fine detail at the cost of an image s times smaller. Level 0 has that size.
         out_indices: Decoder levels to return, 0 is the finest; the first is the main output.
-        bottleneck: Config of a module that the deepest features pass before the way up, such as
+        bottleneck: Config of a module on the deepest features, such as
             :class:`~mmlandmark.models.NonLocalBlock`; its ``in_channels`` and ``dims`` are filled in.
         with_checkpoint: Recompute levels in the backward pass instead of storing them.
         init_cfg: See MMEngine.
@@ -77,7 +77,7 @@ class UNet(UNetLevels):
         )
         self.stem_stride = stem_stride
         self.pool = nn.MaxPool2d(2) if dims == 2 else nn.MaxPool3d(2)
-        # down1, down2... from full resolution on: the names methods tap features by.
+        # down1, down2... from full resolution on: methods tap features by these names.
         before = in_channels * stem_stride**dims
         for i, width in enumerate(widths):
             self.add_module(f"down{i + 1}", self.level(before, width))
@@ -99,7 +99,7 @@ class UNet(UNetLevels):
         if min(features.shape[2:]) < 2 ** (self.depth - 1):
             raise ValueError(
                 f"an image of {tuple(features.shape[2:])} is too small for a UNet of {self.depth} levels: "
-                f"every side needs {2 ** (self.depth - 1)} pixels behind the stem"
+                f"every side needs {2 ** (self.depth - 1)} pixels after the stem"
             )
         levels: list[Tensor] = []
         for i in range(self.depth):

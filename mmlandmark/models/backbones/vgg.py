@@ -21,7 +21,7 @@ class VGG(PretrainedBackbone):
     Args:
         depth: 16 or 19.
         batch_norm: With batch norm behind every convolution.
-        widths: Channels per block; narrower than the published ones there are no weights for.
+        widths: Channels per block; there are published weights only for the default.
         **kwargs: ``in_channels``, ``out_indices``, ``frozen_stages`` (0, the first block, to 4),
             ``norm_eval``, ``with_checkpoint``, ``init_cfg``: see :class:`PretrainedBackbone`.
     """
@@ -42,7 +42,7 @@ class VGG(PretrainedBackbone):
             raise ValueError(f"VGG has five blocks, got widths {tuple(widths)}")
         super().__init__([(width, 2**i) for i, width in enumerate(widths)], **kwargs)
         layers: list[nn.Module] = []
-        self.ends: list[int] = []  # where every block ends; its pooling follows
+        self.ends: list[int] = []  # index after the last layer of every block; its pooling follows
         channels = self.in_channels
         for width, count in zip(widths, ARCHITECTURES[depth], strict=True):
             for _ in range(count):
@@ -62,7 +62,7 @@ class VGG(PretrainedBackbone):
         self.freeze()
 
     def stages(self) -> list[list[nn.Module]]:
-        """Return the blocks, as many as are used, each but the first with the pooling before it."""
+        """Return the blocks in use, each but the first with the pooling before it."""
         return [list(block) for block in self._blocks()]
 
     def _blocks(self) -> list[nn.Sequential]:

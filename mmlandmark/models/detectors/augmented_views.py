@@ -1,4 +1,4 @@
-"""The same image seen a little rotated, larger or smaller: test-time augmentation of points."""
+"""Test-time augmentation: rotated and scaled views of an image."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _KEYS = ("rotation", "scale")
 
 
 def checked_views(views: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """Return the views to look at; one untouched view where none are given.
+    """Return the views as dicts; by default one view, the image as it is.
 
     Raises:
         ValueError: A view has an unknown key, or a scale that is not positive.
     """
-    found = [dict(view) for view in views or [{}]]
-    for view in found:
+    checked = [dict(view) for view in views or [{}]]
+    for view in checked:
         if set(view) - set(_KEYS):
             raise ValueError(
                 f"test_cfg.views: unknown keys {sorted(set(view) - set(_KEYS))} in {view}; known: {_KEYS}"
             )
         if not np.min(view.get("scale", 1.0)) > 0:
             raise ValueError(f"test_cfg.views: scale must be positive in {view}")
-    return found
+    return checked
 
 
 def view_matrix(view: dict[str, Any], size: Sequence[int]) -> np.ndarray | None:
-    """Return the (D+1, D+1) matrix from input pixels to those of a view; None if the view is the input.
+    """Return the (D+1, D+1) matrix from input pixels to those of a view; None for the image as it is.
 
     Args:
         view: ``rotation`` in degrees (three in 3D) and ``scale``, both about the centre of the image.
@@ -54,7 +54,7 @@ def view_matrix(view: dict[str, Any], size: Sequence[int]) -> np.ndarray | None:
 
 
 def view_of(inputs: Tensor, matrix: np.ndarray) -> Tensor:
-    """Return the images resampled to a view; what comes from outside is as dark as the darkest pixel.
+    """Return images resampled to a view; pixels from outside are as dark as the darkest of their image.
 
     Args:
         inputs: (B, C, *S) images.

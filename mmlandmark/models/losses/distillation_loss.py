@@ -15,15 +15,15 @@ from mmlandmark.registry import MODELS
 class FeatureLoss(nn.Module, ABC):
     """A loss of one feature map of the student against one of the teacher.
 
-    A teacher's map of another size is brought to that of the student's, by areas where it is larger.
+    A teacher's map of another size is resized to the student's, see :func:`mmlandmark.codecs.resized`.
     """
 
     @abstractmethod
     def compare(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the scalar loss of what :meth:`reduced` makes of the maps, of one size (*S)."""
+        """Return the scalar loss of maps of one size (*S), as :meth:`reduced` returns them."""
 
     def reduced(self, features: Tensor) -> Tensor:
-        """Return what is compared of features (B, C, *S), before sizes are matched; all of it by default."""
+        """Return the part of features (B, C, *S) to compare, before sizes are matched; all by default."""
         return features
 
     def adapted(self, student: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class FeatureLoss(nn.Module, ABC):
 
 
 class _SpatialAttention(FeatureLoss):
-    """Compares where features are strong, not what they are: channels need not be as many."""
+    """Compares where features are strong: the numbers of channels may differ."""
 
     def reduced(self, features: Tensor) -> Tensor:
         """Return the mean square over channels, (B, 1, *S)."""
@@ -87,7 +87,7 @@ class FeatureMSELoss(FeatureLoss):
         dims: 2 or 3.
 
     Raises:
-        ValueError: Only one of the channels is given; or features have other channels than were said.
+        ValueError: Only one of the channels is given; or features have other channels.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class FeatureMSELoss(FeatureLoss):
             return student
         if student.shape[1] != self.connector.in_channels:
             raise ValueError(
-                f"the student's features have {student.shape[1]} channels, FeatureMSELoss was told "
+                f"the student's features have {student.shape[1]} channels, FeatureMSELoss has "
                 f"student_channels={self.connector.in_channels}"
             )
         return self.connector(student)
@@ -117,7 +117,7 @@ class FeatureMSELoss(FeatureLoss):
         if student.shape[1] != teacher.shape[1]:
             if self.connector is not None:
                 raise ValueError(
-                    f"the teacher's features have {teacher.shape[1]} channels, FeatureMSELoss was told "
+                    f"the teacher's features have {teacher.shape[1]} channels, FeatureMSELoss has "
                     f"teacher_channels={student.shape[1]}"
                 )
             raise ValueError(

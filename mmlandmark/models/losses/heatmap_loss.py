@@ -41,7 +41,7 @@ class LandmarkLoss(nn.Module, ABC):
         """Return the (B, K) loss of every map before masking and weighting."""
 
     def normalizer(self, target: HeatmapTarget) -> Tensor:
-        """Return what the weighted sum over (B, K) is divided by; the total weight by default."""
+        """Return the divisor of the weighted sum over (B, K); the total weight by default."""
         return target.weights.sum()
 
     def forward(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
@@ -55,7 +55,7 @@ class LandmarkLoss(nn.Module, ABC):
             ValueError: ``pred`` and ``target`` differ in shape.
         """
         check_shapes(pred, target)
-        # Pixels are summed map by map, whatever order the convolutions like.
+        # Pixels are summed map by map, in whatever memory format the convolutions left them.
         kind = torch.promote_types(pred.dtype, torch.float32)
         pred = pred.to(kind, memory_format=torch.contiguous_format)
         with torch.autocast(pred.device.type, enabled=False):
@@ -98,7 +98,7 @@ class HeatmapLoss(LandmarkLoss):
 
 
 class WeightedSquareLoss(HeatmapLoss):
-    """A squared error weighted by a power of the target, without a map of the target where it is a Gaussian.
+    """A squared error weighted by a power of the target; a Gaussian target is not drawn.
 
     Args:
         alpha: Base of the weight; 1 for none.
@@ -116,7 +116,7 @@ class WeightedSquareLoss(HeatmapLoss):
         """Return the scalar loss; see :meth:`LandmarkLoss.forward`."""
         check_shapes(pred, target)
         divisor = self.normalizer(target) * (math.prod(target.size) if self.reduction == "mean" else 1)
-        # All factors are in the weights: what the operator writes then is the gradient, and stays as it is.
+        # All factors go into the weights, so that the operator writes the final gradient in one pass.
         weight = self.loss_weight * target.weights / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)
         options = dict(alpha=self.alpha, mask=target.mask, weight=weight, reduction="sum")
         if target.is_unit_gaussian:
@@ -193,7 +193,7 @@ class AdaptiveWingLoss(HeatmapLoss):
         ratio = self.theta / self.epsilon
         slope = self.omega * power * ratio ** (power - 1) / (self.epsilon * (1 + ratio**power))
         offset = self.theta * slope - self.omega * torch.log1p(ratio**power)
-        # The power of the branch not taken must stay finite, or its gradient is NaN.
+        # Both branches are computed: the power must stay finite in the other one, or its gradient is NaN.
         small = error.clamp(max=self.theta)
         return torch.where(
             error < self.theta,

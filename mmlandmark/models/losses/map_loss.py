@@ -37,10 +37,10 @@ class SpatialCrossEntropyLoss(LandmarkLoss):
         inner = logits.flatten(2).log_softmax(-1)
         profiles = target.profiles
         if profiles is None:
-            # A map that a network gives may fall below zero, where no distribution is.
+            # A given map may have negative values, a distribution may not.
             weights = target.heatmaps.flatten(2).clamp(min=0)
             return -(weights * inner).sum(-1) / _positive(weights.sum(-1))
-        # <q, log p> with q an outer product, one axis after the other: the target map is never made.
+        # <q, log p> with q an outer product, one axis after the other: the target map is never drawn.
         inner = inner.view(logits.shape)
         for row in reversed(profiles):
             row = row / _positive(row.sum(-1, keepdim=True))
@@ -50,7 +50,7 @@ class SpatialCrossEntropyLoss(LandmarkLoss):
 
 
 def _positive(values: Tensor) -> Tensor:
-    """Return values that can be divided by."""
+    """Return values clamped to the smallest positive number, for a division."""
     return values.clamp(min=torch.finfo(values.dtype).tiny)
 
 
@@ -61,7 +61,7 @@ class DiceLoss(LandmarkLoss):
     Args:
         per_map: True: one ratio per map, averaged over annotated landmarks; False: one ratio per image
             over all its annotated maps (FSF-LD, Huang et al. 2022, eq. 7), averaged over the annotated
-            landmarks of the batch: over its images, where all have as many.
+            landmarks of the batch, and so over its images if all have as many.
         loss_weight: Factor of the loss.
     """
 

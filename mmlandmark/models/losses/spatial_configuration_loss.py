@@ -1,4 +1,4 @@
-"""Landmarks held in their place among the others."""
+"""Spatial configuration loss: the places of landmarks relative to each other."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ class SpatialConfigurationLoss(LandmarkLoss):
     r"""Spatial configuration loss :math:`\|x - o\|^2 + \gamma \|c_x - c_o\|^2` (Ham and Oh 2023, eq. 1 to 4).
 
     Every heatmap is embedded as the expectation :math:`e_k` of d maps of position under
-    :math:`\mathrm{softmax}(\beta x_k)`; the correlations :math:`c = E E^T` of the n embeddings tell how the
-    landmarks lie to each other. The target is embedded from its own heatmaps in the same way. At the
-    published :math:`\beta = 10` most of the softmax lies on the background, so that an embedding is a
-    shrunken place, good for comparing but not for decoding (see :func:`mmlandmark.ops.soft_argmax`).
+    :math:`\mathrm{softmax}(\beta x_k)`; the correlations :math:`c = E E^T` of the n embeddings describe how
+    the landmarks lie relative to each other. The target's heatmaps are embedded in the same way. At the
+    published :math:`\beta = 10` most of the softmax lies on the background, which shrinks an embedding
+    towards
+    the centre: good for comparing, not for decoding (see :func:`mmlandmark.ops.soft_argmax`).
 
     With w the landmark weights, the correlation term of an image is
-    :math:`\sum_{ij} w_i w_j (c_x - c_o)_{ij}^2`. Masked landmarks fall out of rows and columns; an image with
-    fewer than two landmarks has none of it.
+    :math:`\sum_{ij} w_i w_j (c_x - c_o)_{ij}^2`. Masked landmarks are left out of rows and columns; in an
+    image with fewer than two landmarks the term is zero.
 
     Args:
         gamma: Weight of the correlations. The paper's text says 1e-3; its Table 5 is best, and equal to its
@@ -34,7 +35,7 @@ class SpatialConfigurationLoss(LandmarkLoss):
         beta: Sharpness of the softmax.
         features: Names in ``SPATIAL_FEATURES``, see :func:`spatial_features`.
         heatmap_loss: Config of the first term, with a reduction of its own; None leaves it out, for a head
-            that lists another loss beside this one.
+            with another loss beside this one.
         reduction: Of the correlations: ``mean`` over all pairs, ``sum`` over the pairs of an image and mean
             over the batch.
         loss_weight: Factor of both terms.
@@ -60,7 +61,7 @@ class SpatialConfigurationLoss(LandmarkLoss):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         if isinstance(features, str) or not features:
             raise ValueError(f"features must be a list of names, at least one, got {features!r}")
-        for name in features:  # one that nobody registered is told now
+        for name in features:  # an unknown name fails here, not in the first batch
             SPATIAL_FEATURES.get(name if isinstance(name, str) else name["type"])
         self.gamma, self.beta, self.features, self.reduction = gamma, beta, list(features), reduction
         self.heatmap_loss = None if heatmap_loss is None else MODELS.build(heatmap_loss)
@@ -84,8 +85,8 @@ class SpatialConfigurationLoss(LandmarkLoss):
         weights = self._weights(target)
         with torch.no_grad():
             truth = self.correlations(target.heatmaps.to(pred.dtype), weights > 0)
-        found = self.correlations(pred, weights > 0)
-        return ((found - truth).square() @ weights[..., None])[..., 0]
+        predicted = self.correlations(pred, weights > 0)
+        return ((predicted - truth).square() @ weights[..., None])[..., 0]
 
     def normalizer(self, target: HeatmapTarget) -> Tensor:
         """Return the total weight of all pairs for ``mean``, the batch size for ``sum``."""

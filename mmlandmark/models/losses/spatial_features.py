@@ -1,4 +1,4 @@
-"""Maps of where a pixel lies, as the spatial configuration loss weighs them."""
+"""Maps of pixel position for the spatial configuration loss."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def spatial_features(names: Sequence[str | dict], size: Sequence[int]) -> Tensor
         >>> spatial_features(["cartesian"], (1, 3))[0, 0].round(decimals=3).tolist()
         [-1.225, 0.0, 1.225]
     """
-    found = []
+    parts = []
     for name in names:
         config = dict(type=name) if isinstance(name, str) else dict(name)
         maps = SPATIAL_FEATURES.get(config.pop("type"))(size=tuple(size), **config)
@@ -67,6 +67,6 @@ def spatial_features(names: Sequence[str | dict], size: Sequence[int]) -> Tensor
             raise ValueError(
                 f"spatial feature {name!r} must be (d, *S) with *S = {tuple(size)}, got {tuple(maps.shape)}"
             )
-        found.append(maps.to(torch.float64))
-    stacked = torch.cat(found).flatten(1)
+        parts.append(maps.to(torch.float64))
+    stacked = torch.cat(parts).flatten(1)
     return F.instance_norm(stacked[None], eps=1e-5)[0].view(-1, *size)

@@ -14,13 +14,13 @@ from mmlandmark.registry import MODELS
 
 @MODELS.register_module()
 class FPN(BaseModule):
-    """From the deepest level up, each brought to one width and added; the finest is returned.
+    """Adds all levels from the deepest up, at one width; returns the finest.
 
     Args:
         in_channels: Channels of the levels, finest first.
         channels: Width of the pyramid.
         upsample_to: Factor by which the finest level is enlarged, bilinear, before the head: 4 brings the
-            first block of a backbone back to the size of the image, as in table 2 of FARNet.
+            first block of a backbone to the size of the image, as in table 2 of FARNet.
         init_cfg: See MMEngine.
 
     Attributes:
@@ -44,10 +44,10 @@ class FPN(BaseModule):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor]:
         """Return (B, channels, f H, f W), f as ``upsample_to``, from levels (B, C, H / 2^i, W / 2^i)."""
-        *finer, found = (lateral(f) for lateral, f in zip(self.laterals, features, strict=True))
+        *finer, top = (lateral(f) for lateral, f in zip(self.laterals, features, strict=True))
         for lateral in reversed(finer):
-            found = lateral + upsample(found, lateral)
-        found = self.output(found)
+            top = lateral + upsample(top, lateral)
+        top = self.output(top)
         if self.upsample_to != 1:
-            found = F.interpolate(found, scale_factor=self.upsample_to, mode="bilinear", align_corners=False)
-        return (found,)
+            top = F.interpolate(top, scale_factor=self.upsample_to, mode="bilinear", align_corners=False)
+        return (top,)

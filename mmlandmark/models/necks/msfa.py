@@ -16,7 +16,7 @@ FUSIONS = ("concat", "add")
 
 
 class _Concat(nn.Module):
-    """Two maps beside each other and one convolution (fig. 3)."""
+    """Concatenates two maps, then one convolution (fig. 3)."""
 
     def __init__(self, path: int, lateral: int, channels_out: int, kernel: int = 1, **block) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class _Concat(nn.Module):
 
 
 class _Add(nn.Module):
-    """Two maps brought to one width and added, and one 3x3 convolution, as in FPN and PAN."""
+    """Adds two maps at one width, then one 3x3 convolution, as in FPN and PAN."""
 
     def __init__(self, path: int, lateral: int, channels_out: int, kernel: int = 3, **block) -> None:
         super().__init__()
@@ -47,10 +47,10 @@ class MSFA(BaseModule):
 
     Args:
         in_channels: Channels of four or five levels, each half as large as the one before, finest first.
-        guide: The first entry of ``in_channels`` is not aggregated but handed on, for a head to refine by:
-            the first block of VGG, at the size of the image.
+        guide: The first entry of ``in_channels`` is not aggregated but returned too, as the guide of a
+            refining head: the first block of VGG, at the size of the image.
         channels: Width of the up-sampling paths, 256 in the paper; all others follow from it. The result has
-            a quarter of it.
+            a quarter as many.
         fusion: ``concat``, or ``add`` for MSFA(+), the rival of the paper's table 2.
         conv_bias: Of all convolutions before a norm.
         norm_cfg: Norm layer of :mod:`mmcv.cnn`, or None.
@@ -125,7 +125,7 @@ class MSFA(BaseModule):
             a != 2 * b for fine, half in itertools.pairwise(sizes) for a, b in zip(fine, half, strict=True)
         ):
             raise ValueError(
-                f"MSFA takes levels of which each is half as large as the one before, got {sizes}: set "
+                f"every level of MSFA must be half as large as the one before, got {sizes}: set "
                 "data_preprocessor.size_divisor=32"
             )
         laterals = {self.deepest: self.bottom(features[-1])}
@@ -137,7 +137,7 @@ class MSFA(BaseModule):
             below = getattr(self, f"step_{i}")(down[i - 1])
             down[i] = getattr(self, f"down_{i}")(below, laterals[i])
         down[0] = features[0]
-        found = self.turn(down[self.deepest])
+        path_up = self.turn(down[self.deepest])
         for i in range(self.deepest - 1, -1, -1):
-            found = getattr(self, f"up2_{i}")(upsample(found, down[i]), down[i])
-        return (found, *handed_on)
+            path_up = getattr(self, f"up2_{i}")(upsample(path_up, down[i]), down[i])
+        return (path_up, *handed_on)

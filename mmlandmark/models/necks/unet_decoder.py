@@ -16,8 +16,8 @@ from mmlandmark.registry import MODELS
 class UNetDecoder(UNetLevels):
     """The way up of a U-Net over an encoder's levels: interpolate, concatenate ``[up, skip]``, convolve.
 
-    Beside an encoder with a decoder of its own it makes a second branch, see
-    :class:`~mmlandmark.models.detectors.MultiTaskDetector`; behind one without, a U-Net of it.
+    It makes a U-Net of an encoder without a decoder, and a second branch of one with, see
+    :class:`~mmlandmark.models.detectors.MultiTaskDetector`.
 
     Args:
         in_channels: Channels of the levels, finest first; each is half as large as the one before.
@@ -37,5 +37,5 @@ class UNetDecoder(UNetLevels):
             ValueError: There are more or fewer levels than ``in_channels``.
         """
         if len(features) != self.depth:
-            raise ValueError(f"UNetDecoder has {self.depth} levels, the encoder gives {len(features)}")
+            raise ValueError(f"UNetDecoder has {self.depth} levels, the encoder returns {len(features)}")
         return self.go_up(features)
