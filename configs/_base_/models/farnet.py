@@ -1,5 +1,5 @@
-# FARNet (Ao and Wu 2023) as published: DenseNet-121 from ImageNet, MSFA, feature refinement, EWC loss at both
-# sizes.
+# FARNet (Ao and Wu 2023) as published: DenseNet-121 with ImageNet weights, MSFA, feature refinement, EWC loss
+# at both sizes.
 model = dict(
     type="LandmarkDetector",
     data_preprocessor=dict(

@@ -1,4 +1,4 @@
-# FSF-LD (Huang et al. 2022): the student UNet4, and what makes the other models of it.
+# FSF-LD (Huang et al. 2022): the student UNet4, and the changes that turn it into the other models.
 model = dict(
     type="LandmarkDetector",
     data_preprocessor=dict(type="LandmarkDataPreprocessor", mean=0.0, std=1.0, channels=3, size_divisor=32),
@@ -7,7 +7,7 @@ model = dict(
         type="HeatmapHead",
         num_landmarks=37,
         codec=dict(type="GaussianHeatmapCodec", sigma=1.5),
-        # Summed over pixels and landmarks (eq. 4): so thin a target is lost in a mean.
+        # Summed over pixels and landmarks (eq. 4): in a mean, so small a target would be lost.
         loss=dict(type="HeatmapMSELoss", reduction="sum"),
     ),
 )
@@ -28,7 +28,7 @@ seg_unet5 = dict(
     ),
 )
 hrnet_w18 = dict(backbone=dict(_delete_=True, type="HRNet", width=18, in_channels=3, out_indices=(0,)))
-# The three finest decoder blocks of either, by resolution (eq. 9 to 11).
+# The three finest decoder blocks of both, paired by resolution (eq. 9 to 11).
 fsf_ld = dict(
     type="DistilledDetector",
     teacher=dict(checkpoint="run:teacher:last"),
@@ -40,7 +40,7 @@ fsf_ld = dict(
         )
     ],
 )
-# Zhang et al. (2019): half from the annotation, half from what the teacher finds.
+# Zhang et al. (2019): half from the annotation, half from the teacher's heatmaps.
 fast_kd = dict(
     type="DistilledDetector",
     teacher=dict(checkpoint="run:teacher:last"),

@@ -1,6 +1,6 @@
-# The models of fsf_ld.py a quarter as wide, for small images on a few CPU cores, with the loss that loses no
+# The models of fsf_ld.py a quarter as wide, for small images on a few CPU cores, with a loss that loses no
 # landmarks in so few steps (docs/collapsed_channels.md). Its gradients are far smaller than those of summed
-# squares, and so is the weight of the distillation term beside it.
+# squares, and so is the weight of the distillation term.
 _base_ = ["./fsf_ld.py"]
 
 entropy = dict(_delete_=True, type="SpatialCrossEntropyLoss")

@@ -1,5 +1,5 @@
 # Ham and Oh (2023): U-Net of 64 to 1024 channels (31,380,133 parameters for 37 landmarks), Laplace heatmaps,
-# the centroid of what lies above 0.95 of the maximum, spatial configuration loss.
+# the centroid of the pixels above 0.95 of the maximum, spatial configuration loss.
 model = dict(
     type="LandmarkDetector",
     data_preprocessor=dict(type="LandmarkDataPreprocessor", mean=0.0, std=1.0, channels=1, size_divisor=16),

@@ -1,4 +1,4 @@
-# Table 2 of the paper at the size of a few CPU cores, equal budgets.
+# Table 2 of the paper at a size for a few CPU cores, with equal budgets.
 _base_ = ["./table2_isbi2015_800x640.py"]
 config = "../farnet_densenet-narrow_isbi2015_160x128_cpu.py"
 seeds = [0, 1, 2]

@@ -1,4 +1,4 @@
-# Table 2 of the paper at its size; needs a GPU. Beside it, what comes before refinement with the EWC loss.
+# Table 2 of the paper at full size; needs a GPU. Additional rows: networks without refinement, with EWC.
 config = "../farnet_densenet121_isbi2015_800x640.py"
 seeds = [0]
 

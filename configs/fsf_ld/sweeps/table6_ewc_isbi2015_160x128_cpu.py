@@ -1,5 +1,5 @@
 # Table 6 of FSF-LD as in table6_isbi2015_160x128_cpu.py, with EWC, summed, and the paper's weight of the
-# distillation term: of the losses on Gaussian maps that learn here, the one closest to the paper's.
+# distillation term: the loss on Gaussian maps closest to the paper's of those that learn here.
 _base_ = ["../../_base_/models/fsf_ld.py"]
 
 config = "../unet4-narrow_isbi2015_160x128_cpu.py"

@@ -1,5 +1,5 @@
-# Table 3 of Ham and Oh (2023): which spatial features the loss compares. It is of one
-# fold, that of HAND_ATLAS_FOLD: give others a --work-dir and --results of their own.
+# Table 3 of Ham and Oh (2023): spatial features of the loss. For the fold HAND_ATLAS_FOLD; give every fold
+# its own --work-dir and --results.
 config = "../sc_unet_hand_800x640.py"
 seeds = [0, 1, 2]
 baseline = "none"

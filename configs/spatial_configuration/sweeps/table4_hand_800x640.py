@@ -1,5 +1,5 @@
-# Table 4 of Ham and Oh (2023): how sharp the softmax is. It is of one fold, that of
-# HAND_ATLAS_FOLD: give others a --work-dir and --results of their own.
+# Table 4 of Ham and Oh (2023): sharpness of the softmax. For the fold HAND_ATLAS_FOLD; give every fold its
+# own --work-dir and --results.
 config = "../sc_unet_hand_800x640.py"
 seeds = [0, 1, 2]
 baseline = "beta10"

@@ -1,5 +1,5 @@
-# Table 5 of Ham and Oh (2023): how much the configuration weighs; with 0 only the heatmaps are left.
-# It is of one fold, that of HAND_ATLAS_FOLD: give others a --work-dir and --results of their own.
+# Table 5 of Ham and Oh (2023): weight of the configuration term; 0 leaves only the heatmap loss. For the
+# fold HAND_ATLAS_FOLD; give every fold its own --work-dir and --results.
 config = "../sc_unet_hand_800x640.py"
 seeds = [0, 1, 2]
 baseline = "gamma0"

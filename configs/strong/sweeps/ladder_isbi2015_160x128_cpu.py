@@ -1,11 +1,11 @@
-# What each ingredient gives: from the published recipe of FARNet one at a time, equal budgets.
+# The effect of each ingredient, added one at a time to the published recipe of FARNet, with equal budgets.
 config = "../../farnet/farnet_densenet-narrow_isbi2015_160x128_cpu.py"
 seeds = [0, 1, 2]
 
 load = [dict(type="LoadImage", size=(320, 256), channels=1), dict(type="Resize", size=(160, 128))]
 published = {
     "train_dataloader.dataset.pipeline": [*load, dict(type="Resample"), dict(type="PackInputs")],
-    # The published rate of 1e-4 is made for 45000 steps of one image; here there are 912 of four.
+    # The published rate of 1e-4 is for 45000 steps of one image; here there are 912 of four.
     "optim_wrapper.optimizer": dict(_delete_=True, type="Adam", lr=1e-3),
     "param_scheduler": [dict(type="MultiStepLR", milestones=[16], gamma=0.1, by_epoch=True)],
     "custom_hooks": [],

@@ -1,5 +1,4 @@
-# The strong recipe on a CPU: single networks, what three views add, the mean of four networks, and whether
-# more epochs would help.
+# The strong recipe on a CPU: single networks, three views, the mean of four networks, and more epochs.
 config = "../strong_unet_isbi2015_640x512_cpu.py"
 seeds = [0, 1, 2, 3]
 arms = {
