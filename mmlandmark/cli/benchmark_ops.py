@@ -26,6 +26,7 @@ from mmlandmark.utils.command_line import command_line
 from mmlandmark.utils.files import atomic_write_json, atomic_write_text
 from mmlandmark.utils.host_memory import keep_freed_memory
 from mmlandmark.utils.shipped import native_sources
+from mmlandmark.utils.table_text import markdown_table
 
 SHAPES = {
     "farnet": (1, 19, 800, 640),
@@ -265,15 +266,15 @@ def levels_table(results: dict[str, Any]) -> str:
         if result["device"] == "cpu"
         for setting in ("default", "kept_memory")
     }
-    lines = table_head("what", *runs)
+    rows = []
     first = next(iter(runs.values()))
     for family in ("ewc", "expectation", "expectation_backward"):
-        (name, rows), *_ = first[family].items()
-        for contender in rows:
+        (name, contenders), *_ = first[family].items()
+        for contender in contenders:
             if contender.startswith(("PyTorch", "torch.compile", "kornia", "dsntnn")):
                 times = [run[family][name][contender]["times_ours"] for run in runs.values()]
-                lines.append(f"| {TITLES[family]}: {contender} | {' | '.join(f'{t:.1f}' for t in times)} |")
-    return "\n".join(lines)
+                rows.append([f"{TITLES[family]}: {contender}", *(f"{t:.1f}" for t in times)])
+    return markdown_table(["what", *runs], rows)
 
 
 def tables_of(result: dict[str, Any]) -> str:
@@ -287,28 +288,48 @@ def tables_of(result: dict[str, Any]) -> str:
         f"PyTorch used {found_with(result)}."
     ]
     for family, shapes in found.items():
-        lines += ["", f"#### {TITLES[family]}", ""]
-        lines += table_head("maps", "what", "ms", "times ours", "memory, maps", "GB/s")
-        for name, rows in shapes.items():
-            for contender, row in rows.items():
-                times = f"{row['milliseconds']:.2f} | {row['times_ours']:.2f}"
-                memory = "" if row["memory_in_maps"] is None else f"{row['memory_in_maps']:.2f}"
-                speed = row.get("gigabytes_per_second", "")
-                lines.append(f"| {size_of(name)} | {contender} | {times} | {memory} | {speed} |")
+        lines += ["", f"#### {TITLES[family]}", "", family_table(shapes)]
     if len(settings) > 1:
-        lines += ["", "#### How memory is handed out", ""]
-        lines += table_head("maps", "what", *(f"{name.replace('_', ' ')}, ms" for name in settings))
-        for family, shapes in settings[list(settings)[-1]]["table"].items():
-            for name, rows in shapes.items():
-                for contender in rows:
-                    times = [s["table"][family][name][contender]["milliseconds"] for s in settings.values()]
-                    what = f"{TITLES[family]}: {contender}"
-                    lines.append(f"| {size_of(name)} | {what} | {' | '.join(f'{t:.2f}' for t in times)} |")
+        lines += ["", "#### How memory is handed out", "", settings_table(settings)]
+    linearity = [
+        [str(row["megapixels"]), f"{row['sigma']:g}", f"{row['milliseconds']:.2f}"]
+        for row in settings["default"]["linearity"]
+    ]
     lines += ["", "#### Fused EWC loss and gradient by size and sigma", ""]
-    lines += table_head("megapixels", "sigma", "ms")
-    for row in settings["default"]["linearity"]:
-        lines.append(f"| {row['megapixels']} | {row['sigma']:g} | {row['milliseconds']:.2f} |")
+    lines.append(markdown_table(["megapixels", "sigma", "ms"], linearity, left=0))
     return "\n".join(lines)
+
+
+def family_table(shapes: dict[str, Any]) -> str:
+    """Return the table of one family of operators."""
+    rows = [
+        [
+            size_of(name),
+            contender,
+            f"{row['milliseconds']:.2f}",
+            f"{row['times_ours']:.2f}",
+            "" if row["memory_in_maps"] is None else f"{row['memory_in_maps']:.2f}",
+            str(row.get("gigabytes_per_second", "")),
+        ]
+        for name, contenders in shapes.items()
+        for contender, row in contenders.items()
+    ]
+    return markdown_table(["maps", "what", "ms", "times ours", "memory, maps", "GB/s"], rows, left=2)
+
+
+def settings_table(settings: dict[str, Any]) -> str:
+    """Return the times of all families under every setting of the allocator."""
+    rows = [
+        [
+            size_of(name),
+            f"{TITLES[family]}: {contender}",
+            *(f"{s['table'][family][name][contender]['milliseconds']:.2f}" for s in settings.values()),
+        ]
+        for family, shapes in settings[list(settings)[-1]]["table"].items()
+        for name, contenders in shapes.items()
+        for contender in contenders
+    ]
+    return markdown_table(["maps", "what", *(f"{n.replace('_', ' ')}, ms" for n in settings)], rows, left=2)
 
 
 def found_with(result: dict[str, Any]) -> str:
@@ -316,12 +337,6 @@ def found_with(result: dict[str, Any]) -> str:
     used = result["settings"]["default"]["instructions"]
     held = ", ".join(f"`{name}={value}`" for name, value in result["environment"].items())
     return f"{used['torch']}, ours is {used['backend']}{f'; set were {held}' if held else ''}"
-
-
-def table_head(*names: str) -> list[str]:
-    """Return the first two lines of a table; all columns but words are set to the right."""
-    marks = ["---" if name in ("maps", "what") else "---:" for name in names]
-    return [f"| {' | '.join(names)} |", f"| {' | '.join(marks)} |"]
 
 
 def size_of(name: str) -> str:
