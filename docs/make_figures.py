@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.utils.command_line import run_tool
+from mmlandmark.utils.command_line import run_and_exit
 
 GAP = 12  # white pixels between pictures
 PATIENTS = {"ceph": 3, "hand": 2, "spine": 2}  # those that show well at this size
@@ -147,4 +147,4 @@ def save_picture(picture: np.ndarray, path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_and_exit(main)

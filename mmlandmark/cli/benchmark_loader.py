@@ -1,8 +1,8 @@
-"""Measure how fast images get into a pipeline, against a plain OpenCV loop.
+"""Measure how fast images are loaded, against a plain OpenCV loop.
 
-All ways of loading take turns in one process on one core, over and over, so that a busy machine is unfair
-to all of them alike; speeds are compared image by image within a turn. A second part measures what decoding
-a JPEG at reduced scale changes.
+All ways of loading take turns in one process on one core, so that a busy machine slows all of them alike;
+times are compared image by image within a turn. A second part measures what decoding a JPEG at reduced scale
+changes.
 
     mmlandmark benchmark-loader $MMLANDMARK_DATA/isbi2015_ceph/RawImage/TrainingData --out loader.json
 """
@@ -13,8 +13,6 @@ import argparse
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.utils.command_line import natural_number, positive_number
+from mmlandmark.utils.files import atomic_write_json
 
 REFERENCE = "plain_area"
 LOOPS = {
@@ -32,24 +31,58 @@ LOOPS = {
     "cached_ram": "LoadImage(size), image cache in memory",
     "cached_disk": "LoadImage(size), image cache on disk",
 }
+_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+
+Loops = dict[str, Callable[[str], Any]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark benchmark-loader``."""
     parser.add_argument(
-        "folder", nargs="?", type=Path, help="folder of images; 1935x2400 JPEGs are made if missing"
+        "folder", nargs="?", type=Path, help="folder of images; default generated JPEGs of 1935x2400"
     )
     parser.add_argument(
-        "--size", nargs=2, type=positive_number, default=(320, 256), metavar=("HEIGHT", "WIDTH")
-    )
+        "--size", nargs=2, type=positive_number, default=(320, 256), metavar=("HEIGHT", "WIDTH"),
+        help="default 320 256",
+    )  # fmt: skip
+    parser.add_argument("--images", type=positive_number, default=20, help="images to load; default 20")
+    parser.add_argument("--rounds", type=positive_number, default=6, help="turns of every loop; default 6")
     parser.add_argument(
-        "--images", type=positive_number, default=20, help="number of images used (default 20)"
-    )
-    parser.add_argument("--rounds", type=positive_number, default=6, help="turns of every loop (default 6)")
-    parser.add_argument(
-        "--study-images", type=natural_number, default=6, help="images for the quality study (default 6)"
+        "--study-images", type=natural_number, default=6, help="images of the second part; default 6"
     )
     parser.add_argument("--out", type=Path, help="JSON file for the results")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure both parts, print and write them."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    size = tuple(args.size)
+    with tempfile.TemporaryDirectory() as scratch:
+        if args.folder is None:
+            generated = Path(scratch, "images")
+            generated.mkdir()
+            make_images(generated, args.images)
+        paths = find_images(args.folder or generated, args.images)
+        table = measure(make_loops(size, os.path.join(scratch, "cache")), paths, args.rounds)
+        study = study_reduction(paths[: args.study_images], size)
+    print(f"{len(paths)} images, {args.rounds} rounds, to {size[0]}x{size[1]}, medians, one core\n")
+    print_tables(table, study)
+    if args.out is not None:
+        result = dict(
+            source="folder" if args.folder else "generated 1935x2400 JPEG",
+            size=list(size),
+            images=len(paths),
+            rounds=args.rounds,
+            reference=REFERENCE,
+            loops=LOOPS,
+            loader=table,
+            reduced_decode=study,
+            machine=describe_machine(),
+        )
+        atomic_write_json(args.out, result)
+        print(f"\nwrote {args.out}")
 
 
 def make_images(folder: Path, count: int) -> None:
@@ -69,17 +102,21 @@ def make_images(folder: Path, count: int) -> None:
 
 
 def find_images(folder: Path, count: int) -> list[str]:
-    """Return up to ``count`` image paths of a folder; exits with a message if there are none."""
+    """Return up to ``count`` image paths of a folder.
+
+    Raises:
+        NotADirectoryError: It is not a folder.
+        FileNotFoundError: It holds no images.
+    """
     if not folder.is_dir():
-        sys.exit(f"{folder} is not a folder")
-    suffixes = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
-    paths = sorted(str(p) for p in folder.iterdir() if p.suffix.lower() in suffixes)
+        raise NotADirectoryError(f"{folder} is not a folder")
+    paths = sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
     if not paths:
-        sys.exit(f"{folder} has no images ({', '.join(sorted(suffixes))})")
+        raise FileNotFoundError(f"{folder} holds no images ({', '.join(_SUFFIXES)})")
     return paths[:count]
 
 
-def make_loops(size: tuple[int, int], cache_folder: str) -> dict[str, Callable[[str], Any]]:
+def make_loops(size: tuple[int, int], cache_folder: str) -> Loops:
     """Return the ways of loading, each from a path to an array."""
     import cv2
 
@@ -90,7 +127,7 @@ def make_loops(size: tuple[int, int], cache_folder: str) -> dict[str, Callable[[
     caches = dict(uncached=None, cached_ram=ImageCache("ram"), cached_disk=ImageCache("disk", cache_folder))
 
     def ours(cache: ImageCache | None) -> Callable[[str], Any]:
-        # Copied, since a cached array would else be delivered without a single pixel being read.
+        # Copied, since otherwise a cached array is returned without reading a single pixel.
         return lambda path: load(dict(img_path=path, image_cache=cache))["img"].copy()
 
     return {
@@ -103,17 +140,16 @@ def make_loops(size: tuple[int, int], cache_folder: str) -> dict[str, Callable[[
     }
 
 
-def measure(
-    loops: dict[str, Callable[[str], Any]], paths: list[str], rounds: int
-) -> dict[str, dict[str, float]]:
-    """Time all loops in turns and compare them in pairs, the same image in the same round."""
-    for path in paths:  # fills the caches, and the system's cache of files
+def measure(loops: Loops, paths: list[str], rounds: int) -> dict[str, dict[str, float]]:
+    """Time all loops in turns and compare them in pairs: the same image in the same round."""
+    for path in paths:  # fills the caches, including the system's cache of files
         for loop in loops.values():
             loop(path)
-    names, seconds = list(loops), {name: [] for name in loops}
+    names = list(loops)
+    seconds: dict[str, list[float]] = {name: [] for name in loops}
     for index in range(rounds):
-        # A loop runs over all images before the next one does, as a loader would: the image after another
-        # loop's pays for what that one did to the memory, up to a third of its own time.
+        # A loop goes over all images before the next one does, as a loader would: the first image after
+        # another loop pays for what that one did to the memory, up to a third of its own time.
         first = index % len(names)
         for name in names[first:] + names[:first]:
             loops[name](paths[-1])
@@ -134,45 +170,59 @@ def measure(
 
 def study_reduction(paths: list[str], size: tuple[int, int]) -> list[dict[str, Any]]:
     """Compare decoding at reduced scale with a full decode, both resized by area to the same pixels."""
+    import numpy as np
+
+    rows = []
+    for factor in (1, 2):
+        wanted = tuple(factor * side for side in size)
+        studied = [found for path in paths if (found := _compare_decoding(path, wanted)) is not None]
+        if studied:
+            reductions, differences, shifts = zip(*studied, strict=True)
+            percentiles = np.mean([np.percentile(d, (50, 95, 99)) for d in differences], axis=0)
+            rows.append(
+                dict(
+                    size=list(wanted),
+                    decoded_at=sorted({f"1/{reduction}" for reduction in reductions}),
+                    images=len(studied),
+                    mean_abs_difference_grey_levels=round(float(np.mean([d.mean() for d in differences])), 4),
+                    percentiles_50_95_99=[round(float(value), 3) for value in percentiles],
+                    largest_residual_shift_px=round(float(np.max(shifts)), 4),
+                )
+            )
+    return rows
+
+
+def _compare_decoding(path: str, size: tuple[int, ...]) -> tuple[int, Any, float] | None:
+    """Return reduction, absolute differences (H, W) and shift in pixels for one image; None if not grey."""
     import cv2
     import numpy as np
 
     from mmlandmark.datasets.image_io import read_image
 
-    rows = []
-    for factor in (1, 2):
-        wanted = tuple(factor * side for side in size)
-        window = cv2.createHanningWindow(wanted[::-1], cv2.CV_64F)
-        differences, shifts, percentiles, reductions = [], [], [], set()
-        for path in paths:
-            image, full = read_image(path, min_size=wanted), read_image(path).array
-            if image.array.ndim != 2:
-                continue
-            reduction = round(1 / image.img_from_original[0, 0])
-            reductions.add(reduction)
-            # A reduced image may reach beyond the original by a part of a pixel; the reference must too.
-            over = [n * reduction - m for n, m in zip(image.array.shape, full.shape, strict=True)]
-            full = cv2.copyMakeBorder(full, 0, over[0], 0, over[1], cv2.BORDER_REPLICATE)
-            ours, theirs = (
-                cv2.resize(array.astype(np.float64), wanted[::-1], interpolation=cv2.INTER_AREA)
-                for array in (image.array, full)
-            )
-            difference = np.abs(ours - theirs)
-            differences.append(difference.mean())
-            percentiles.append(np.percentile(difference, (50, 95, 99)))
-            shifts.append(np.hypot(*cv2.phaseCorrelate(theirs, ours, window)[0]))
-        if differences:
-            rows.append(
-                dict(
-                    size=list(wanted),
-                    decoded_at=sorted(f"1/{r}" for r in reductions),
-                    images=len(differences),
-                    mean_abs_difference_grey_levels=round(float(np.mean(differences)), 4),
-                    percentiles_50_95_99=[round(float(v), 3) for v in np.mean(percentiles, axis=0)],
-                    largest_residual_shift_px=round(float(np.max(shifts)), 4),
-                )
-            )
-    return rows
+    image, full = read_image(path, min_size=size), read_image(path).array
+    if image.array.ndim != 2:
+        return None
+    reduction = round(1 / image.img_from_original[0, 0])
+    # A reduced image may reach beyond the original by a part of a pixel; the reference must, too.
+    beyond = [n * reduction - m for n, m in zip(image.array.shape, full.shape, strict=True)]
+    full = cv2.copyMakeBorder(full, 0, beyond[0], 0, beyond[1], cv2.BORDER_REPLICATE)
+    ours, theirs = (
+        cv2.resize(array.astype(np.float64), size[::-1], interpolation=cv2.INTER_AREA)
+        for array in (image.array, full)
+    )
+    window = cv2.createHanningWindow(size[::-1], cv2.CV_64F)
+    shift = float(np.hypot(*cv2.phaseCorrelate(theirs, ours, window)[0]))
+    return reduction, np.abs(ours - theirs), shift
+
+
+def print_tables(table: dict[str, dict[str, float]], study: list[dict[str, Any]]) -> None:
+    """Print both parts."""
+    print(f"{'':14}{'ms':>9}{'images/s':>11}{'x plain_area':>14}{'x linear':>10}{'x default':>11}")
+    for name, row in table.items():
+        numbers = "{:9.3f}{:11.1f}{:14.2f}{:10.2f}{:11.2f}".format(*row.values())
+        print(f"{name:14}{numbers}   {LOOPS[name]}")
+    for row in study:
+        print("\nreduced decode: " + ", ".join(f"{key} {value}" for key, value in row.items()))
 
 
 def describe_machine() -> dict[str, Any]:
@@ -180,12 +230,10 @@ def describe_machine() -> dict[str, Any]:
     import cv2
     import numpy as np
 
+    from mmlandmark.evaluation.record import git_commit
     from mmlandmark.utils.cpu import cpu_model
     from mmlandmark.version import __version__
 
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
     return dict(
         processor=cpu_model(),
         cores=os.cpu_count(),
@@ -193,47 +241,5 @@ def describe_machine() -> dict[str, Any]:
         opencv=cv2.__version__,
         numpy=np.__version__,
         mmlandmark=__version__,
-        commit=commit.stdout.strip() if commit.returncode == 0 else None,
+        commit=git_commit(),
     )
-
-
-def run(args: argparse.Namespace) -> None:
-    """Run both parts, print and write them."""
-    import cv2
-
-    from mmlandmark.utils.files import atomic_write_json
-
-    cv2.setNumThreads(1)
-    size = tuple(args.size)
-    with tempfile.TemporaryDirectory() as scratch:
-        if args.folder is None:
-            made = Path(scratch, "images")
-            made.mkdir()
-            make_images(made, args.images)
-        paths = find_images(args.folder or made, args.images)
-        table = measure(make_loops(size, os.path.join(scratch, "cache")), paths, args.rounds)
-        study = study_reduction(paths[: args.study_images], size)
-    print(f"{len(paths)} images, {args.rounds} rounds, to {size[0]}x{size[1]}, medians, one core\n")
-    print(f"{'':14}{'ms':>9}{'images/s':>11}{'x plain_area':>14}{'x linear':>10}{'x default':>11}")
-    for name, row in table.items():
-        print(
-            f"{name:14}"
-            + "{:9.3f}{:11.1f}{:14.2f}{:10.2f}{:11.2f}".format(*row.values())
-            + f"   {LOOPS[name]}"
-        )
-    for row in study:
-        print("\nreduced decode: " + ", ".join(f"{key} {value}" for key, value in row.items()))
-    if args.out is not None:
-        result = dict(
-            source="folder" if args.folder else "generated 1935x2400 JPEG",
-            size=list(size),
-            images=len(paths),
-            rounds=args.rounds,
-            reference=REFERENCE,
-            loops=LOOPS,
-            loader=table,
-            reduced_decode=study,
-            machine=describe_machine(),
-        )
-        atomic_write_json(args.out, result)
-        print(f"\nwritten to {args.out}")

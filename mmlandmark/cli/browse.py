@@ -1,7 +1,7 @@
-"""Draw a contact sheet of a config's dataset: every image as it is, then as the pipeline hands it on.
+"""Draw a contact sheet of a config's data: every image as it is, then as the pipeline delivers it.
 
-mmlandmark browse configs/unet/unet_isbi2015_320x256_cpu.py --num 8 --out sheet.png
-mmlandmark browse my_config.py --split val --draws 1
+    mmlandmark browse configs/unet/unet_isbi2015_320x256_cpu.py --num 8 --out sheet.png
+    mmlandmark browse my_config.py --split val --draws 1
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmlandmark.utils.command_line import CfgOptions, natural_number, positive_number
+from mmlandmark.utils.command_line import (
+    add_options_argument,
+    add_trust_argument,
+    natural_number,
+    positive_number,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,30 +26,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file")
     parser.add_argument("--split", choices=("train", "val", "test"), default="train", help="default train")
     parser.add_argument(
-        "--num", type=positive_number, default=8, help="number of images, spread over the dataset; default 8"
+        "--num", type=positive_number, default=8, help="images, spread over the data set; default 8"
     )
     parser.add_argument(
-        "--draws", type=natural_number, default=3, help="results of the pipeline per image; default 3"
+        "--draws", type=natural_number, default=3, help="outputs of the pipeline per image; default 3"
     )
-    parser.add_argument("--columns", type=positive_number, default=2, help="images side by side; default 2")
+    parser.add_argument("--columns", type=positive_number, default=2, help="images per row; default 2")
     parser.add_argument(
         "--side", type=positive_number, default=320, help="longer side of a picture in pixels; default 320"
     )
-    parser.add_argument("--names", action="store_true", help="write the numbers of the landmarks")
-    parser.add_argument("--out", type=Path, default=Path("work_dirs/browse_dataset.png"), help="PNG to write")
-    parser.add_argument("--seed", type=int, help="of the random transforms; the dataset's own by default")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=CfgOptions,
-        default={},
-        metavar="KEY=VALUE",
-        help="override config values",
-    )
+    parser.add_argument("--names", action="store_true", help="number the landmarks")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/browse.png"), help="PNG to write")
+    parser.add_argument("--seed", type=int, help="seed of the random transforms; default: the dataset's")
+    add_options_argument(parser)
+    add_trust_argument(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Write the sheet; return the exit code."""
+def run(args: argparse.Namespace) -> None:
+    """Write the sheet."""
     from mmlandmark.visualization import save_image
     from mmlandmark.visualization.sheets import contact_sheet
 
@@ -54,13 +53,13 @@ def run(args: argparse.Namespace) -> int:
     strips = [draw_strip(dataset, index, args) for index in chosen]
     path = save_image(contact_sheet(strips, args.columns), args.out)
     print(
-        f"{path}: {count} of {len(dataset)} samples of {args.split}, as they are and {args.draws} times drawn"
+        f"{path}: {count} of {len(dataset)} samples of {args.split}, each as it is and {args.draws} times "
+        "from the pipeline"
     )
-    return 0
 
 
 def build_dataset(args: argparse.Namespace) -> Any:
-    """Build the dataset of the wanted split."""
+    """Build the dataset of the chosen split."""
     from mmlandmark.datasets import set_seed
     from mmlandmark.engine import load_config
     from mmlandmark.registry import DATASETS
@@ -77,17 +76,18 @@ def build_dataset(args: argparse.Namespace) -> Any:
 
 
 def draw_strip(dataset: Any, index: int, args: argparse.Namespace) -> np.ndarray:
-    """Return one sample as it is and after the pipeline in several epochs, side by side, (H, W, 3) uint8."""
+    """Return one sample as it is and from the pipeline in several epochs, side by side, (H, W, 3) uint8."""
     import numpy as np
 
     from mmlandmark.datasets import set_epoch
     from mmlandmark.datasets.image_io import from_array, read_image
     from mmlandmark.structures import apply_matrix
+    from mmlandmark.visualization.sheets import contact_sheet
 
     record = dataset.get_data_info(index)
-    made = record.get("img") is not None
-    image = from_array(record["img"]) if made else read_image(record["img_path"], fill_value=0.0)
-    points = apply_matrix(image.img_from_original, record["landmarks"])  # a volume may be stored otherwise
+    in_memory = record.get("img") is not None
+    image = from_array(record["img"]) if in_memory else read_image(record["img_path"], fill_value=0.0)
+    points = apply_matrix(image.img_from_original, record["landmarks"])  # a volume may be reoriented
     links = dataset.metainfo.get("links", ())
     pictures = [_picture(image.array, points, record["sample_id"], links, args)]
     for epoch in range(args.draws):
@@ -101,7 +101,7 @@ def draw_strip(dataset: Any, index: int, args: argparse.Namespace) -> np.ndarray
         points = sample.to_input(sample.gt_landmarks).numpy()
         points[~sample.mask.numpy()] = np.nan
         pictures.append(_picture(array, points, f"epoch {epoch}", links, args))
-    return _side_by_side(pictures)
+    return contact_sheet(pictures, len(pictures), gap=4)
 
 
 def _picture(
@@ -111,17 +111,9 @@ def _picture(
     from mmlandmark.visualization.volume_views import flatten
 
     dims = points.shape[1]
-    if image.ndim == dims + 1 and image.shape[-1] not in (1, 3):
-        image = image[..., 0]
-    if image.ndim > dims and image.shape[-1] == 1:
+    if image.ndim == dims + 1 and image.shape[-1] != 3:
         image = image[..., 0]
     if dims == 3:
         image, points = flatten(image), points[:, :2]
     names = [str(number) for number in range(len(points))] if args.names else None
     return draw_landmarks(image, points, names=names, links=links, caption=caption, long_side=args.side)
-
-
-def _side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
-    from mmlandmark.visualization.sheets import contact_sheet
-
-    return contact_sheet(pictures, len(pictures), gap=4)

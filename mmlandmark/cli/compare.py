@@ -1,7 +1,7 @@
 """Compare recorded results image by image: paired t-test and Wilcoxon's signed-rank test.
 
-Records are files that `mmlandmark test --record` wrote, or folders of them, as a sweep's; those that differ
-in the seed only are one method, whose mean per image is compared:
+Records are files written by `mmlandmark test --record`, or folders of them, such as those of a sweep. Records
+that differ only in the seed are one method, and its mean per image is compared.
 
     mmlandmark compare configs/method/results/sweep --against baseline --figure differences.png
 """
@@ -15,22 +15,22 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark compare``."""
     parser.add_argument("records", nargs="+", type=Path, help="records, or folders of them")
-    parser.add_argument("--against", required=True, metavar="NAME", help="what the others stand against")
-    parser.add_argument("--figure", type=Path, metavar="PNG", help="draw the differences")
+    parser.add_argument("--against", required=True, metavar="NAME", help="the method to compare with")
+    parser.add_argument("--figure", type=Path, metavar="PNG", help="plot the differences")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Compare."""
+    """Compare and print."""
     from mmlandmark.evaluation import compare_records, read_records
 
-    files = [f for path in args.records for f in (path.glob("*.json") if path.is_dir() else [path])]
+    files = [file for path in args.records for file in (path.glob("*.json") if path.is_dir() else [path])]
     groups = read_records(files, by_file=True)
-    base = groups.pop(args.against, None)
-    if base is None or not groups:
-        raise ValueError(f"--against {args.against}: compare {sorted(groups)} with what? name one of several")
-    tests = {name: compare_records(records, base) for name, records in groups.items()}
-    unit = base[0]["image_errors"]["unit"]
-    print(f"Mean error of an image, difference to {args.against} ({unit}):")
+    baseline = groups.pop(args.against, None)
+    if baseline is None or not groups:
+        raise ValueError(f"--against {args.against}: name one of several methods, here {sorted(groups)}")
+    tests = {name: compare_records(records, baseline) for name, records in groups.items()}
+    unit = baseline[0]["image_errors"]["unit"]
+    print(f"Mean error per image, difference to {args.against} ({unit}):")
     for name, test in tests.items():
         low, high = test.interval
         print(

@@ -1,11 +1,11 @@
-"""Draw the figures of methods, as their publications have them, from any run.
+"""Draw the figures of publications for any run.
 
-    features         FSF-LD, figures 5 and 6: where features are strong, and heatmaps, a row per checkpoint
-    loss-weights     FARNet, figure 4: what an error weighs near a landmark, a curve per config
+    features         FSF-LD, figures 5 and 6: where features are strong, and heatmaps; a row per checkpoint
+    loss-weights     FARNet, figure 4: the weight of an error near a landmark; a curve per config
     configuration    spatial configuration loss, figures 4 and 5: maps of position, correlations of landmarks
 
-Sources are checkpoints, or work folders, of which the newest is taken; for loss-weights, configs. NAME=PATH
-gives one a name:
+Sources are checkpoints, or work folders, of which the newest checkpoint is taken; for loss-weights, configs.
+NAME=PATH names a source:
 
     mmlandmark draw-figures features large=work_dirs/unet5 small=work_dirs/unet4 --out features.png
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmlandmark.utils.command_line import CfgOptions
+from mmlandmark.utils.command_line import KeyValues, add_options_argument, add_trust_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,37 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources", nargs="+", metavar="[NAME=]PATH", help="checkpoints, work folders or configs"
     )
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
-    parser.add_argument("--case", metavar="ID", help="sample of the test data; the first by default")
+    parser.add_argument("--case", metavar="ID", help="sample of the test data; default the first")
     parser.add_argument(
-        "--modules", nargs="+", action=CfgOptions, default={}, metavar="NAME=MODULE,MODULE",
-        help="features to show of a checkpoint; the two finest blocks of a U-Net's decoder by default",
+        "--modules", nargs="+", action=KeyValues, default={}, metavar="NAME=MODULE,MODULE",
+        help="features of a source to show; default the two finest blocks of a U-Net's decoder",
     )  # fmt: skip
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=CfgOptions, default={}, metavar="KEY=VALUE",
-        help="override values of all configs, such as where the data is",
-    )  # fmt: skip
-
-
-def named(sources: list[str]) -> dict[str, str]:
-    """Return name -> path; a path without a name is called as its file, a checkpoint as its folder.
-
-    Raises:
-        ValueError: Two have one name.
-    """
-    found: dict[str, str] = {}
-    for source in sources:
-        name, given, path = source.partition("=")
-        if not given:
-            path, file = source, Path(source)
-            name = file.parent.name if file.suffix == ".pth" else file.stem
-        if name in found:
-            raise ValueError(f"two sources are called {name!r}; name them with NAME=PATH")
-        found[name] = path
-    return found
+    add_options_argument(parser, "override values in all configs, such as the folder of the data")
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draw a figure."""
+    """Draw the figure."""
     sources = named(args.sources)
     unknown = sorted(set(args.modules) - set(sources))
     if unknown:
@@ -72,3 +52,21 @@ def run(args: argparse.Namespace) -> None:
     else:
         path = draw_configuration(sources, args.out, case=args.case, options=args.cfg_options)
     print(f"wrote {path}")
+
+
+def named(sources: list[str]) -> dict[str, str]:
+    """Return name -> path; the default name is that of the file, for a checkpoint that of its folder.
+
+    Raises:
+        ValueError: Two sources have one name.
+    """
+    paths: dict[str, str] = {}
+    for source in sources:
+        name, separator, path = source.partition("=")
+        if not separator:
+            path, file = source, Path(source)
+            name = file.parent.name if file.suffix == ".pth" else file.stem
+        if name in paths:
+            raise ValueError(f"two sources are called {name!r}; name them with NAME=PATH")
+        paths[name] = path
+    return paths

@@ -1,6 +1,6 @@
-"""Test several trained runs as one model, which is kept as a config and a checkpoint of its own.
+"""Test several trained runs as one model, and save it as a config and a checkpoint of its own.
 
-mmlandmark ensemble work_dirs/a work_dirs/b --out work_dirs/a_and_b
+    mmlandmark ensemble work_dirs/a work_dirs/b --out work_dirs/a_and_b
 """
 
 from __future__ import annotations
@@ -8,26 +8,25 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmlandmark.utils.command_line import CfgOptions, add_trust_argument
+from mmlandmark.utils.command_line import add_options_argument, add_trust_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark ensemble``."""
-    parser.add_argument("runs", nargs="+", type=Path, help="work folders of training runs")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the ensemble and its test")
-    parser.add_argument("--average", choices=("points", "heatmaps"), default="points")
-    parser.add_argument("--checkpoint", choices=("last", "best"), default="last")
+    parser.add_argument("runs", nargs="+", type=Path, help="work folders of trained runs")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the ensemble and its test")
+    parser.add_argument(
+        "--average", choices=("points", "heatmaps"), default="points", help="what is averaged; default points"
+    )
+    parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="default last")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--record", type=Path, metavar="JSON", help="record the result")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=CfgOptions, default={}, metavar="KEY=VALUE",
-        help="override values in the configs of all runs",
-    )  # fmt: skip
+    add_options_argument(parser, "override values in the configs of all runs")
     add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Build and test."""
+    """Build the ensemble and test it."""
     from mmlandmark.apis import build_ensemble, record_test, test_config
 
     options = dict(args.cfg_options)

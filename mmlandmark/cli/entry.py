@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-from mmlandmark.utils.command_line import run_tool
+from mmlandmark.utils.command_line import run_and_exit
 from mmlandmark.utils.near_names import did_you_mean
 from mmlandmark.version import __version__
 
@@ -64,7 +64,7 @@ def run_command(name: str, argv: Sequence[str] | None = None, prog: str | None =
         prog: Name in the usage message, that of the script by default.
     """
     words = sys.argv[1:] if argv is None else argv
-    run_tool(
+    run_and_exit(
         lambda: invoke(name, words, prog),
         error_code=getattr(load_command(name), "ERROR_CODE", 1),
         traceback="--traceback" in words,

@@ -1,8 +1,8 @@
-"""Plant known faults into clean annotations and count how many mmlandmark check finds.
+"""Plant known faults in clean annotations and count how many of them mmlandmark check finds.
 
-mmlandmark measure-checks
-mmlandmark measure-checks --seeds 5 --options landmark=6 --out work_dirs/measure_checks
-ISBI2015_ROOT=data/isbi HAND_ATLAS_ROOT=data/hand SPINE_ROOT=data/spine mmlandmark measure-checks --real
+    mmlandmark measure-checks
+    mmlandmark measure-checks --seeds 5 --options landmark=6 --out work_dirs/measure_checks
+    ISBI2015_ROOT=data/isbi HAND_ATLAS_ROOT=data/hand SPINE_ROOT=data/spine mmlandmark measure-checks --real
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.utils.command_line import CfgOptions
+from mmlandmark.utils.command_line import KeyValues, positive_number
 from mmlandmark.utils.table_text import markdown_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark measure-checks``."""
-    parser.add_argument("--count", type=int, default=200, help="shapes of a made family; default 200")
-    parser.add_argument("--seeds", type=int, default=5, help="how often faults are planted; default 5")
+    parser.add_argument("--count", type=positive_number, default=200, help="shapes per family; default 200")
+    parser.add_argument("--seeds", type=positive_number, default=5, help="repetitions; default 5")
     parser.add_argument("--fraction", type=float, default=0.15, help="share of faulty records; default 0.15")
-    parser.add_argument("--real", action="store_true", help="the releases whose folders are set, too")
+    parser.add_argument("--real", action="store_true", help="also the releases whose folders are set")
     parser.add_argument(
-        "--options", nargs="+", action=CfgOptions, default={}, metavar="KEY=VALUE", help="thresholds"
+        "--options", nargs="+", action=KeyValues, default={}, metavar="KEY=VALUE", help="thresholds"
     )
     parser.add_argument("--out", type=Path, default=Path("work_dirs/measure_checks"), help="folder")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Measure every family, write table.md and print it."""
     from mmlandmark.testing.planted_faults import alarms, measure
     from mmlandmark.utils.files import atomic_write_text
 
-    families = made_families(args.count) + (real_families() if args.real else [])
+    families = generated_families(args.count) + (real_families() if args.real else [])
     tallies = {}
     for family in families:
         tallies[family.name] = (
@@ -45,11 +45,10 @@ def run(args: argparse.Namespace) -> int:
     text = to_table(tallies)
     atomic_write_text(args.out / "table.md", text)
     print(f"\n{text}\n{args.out / 'table.md'}")
-    return 0
 
 
-def made_families(count: int) -> list[Any]:
-    """Return phantoms and made shapes."""
+def generated_families(count: int) -> list[Any]:
+    """Return annotations of phantoms and of generated shapes."""
     from mmlandmark.testing.planted_faults import (
         phantom_annotations,
         ultrasound_annotations,
@@ -61,22 +60,27 @@ def made_families(count: int) -> list[Any]:
 
 
 def real_families() -> list[Any]:
-    """Return the annotations of the releases whose folders the environment names."""
+    """Return the annotations of the releases whose folders the environment names.
+
+    Raises:
+        ValueError: It names none.
+    """
     from mmlandmark.datasets.releases import DigitalHandAtlas, Isbi2015Cephalogram, SpineAasce2019
     from mmlandmark.testing.planted_faults import from_datasets
 
-    found = []
-    for variable, name, release in (
-        ("ISBI2015_ROOT", "cephalograms", Isbi2015Cephalogram),
-        ("HAND_ATLAS_ROOT", "hands", DigitalHandAtlas),
-        ("SPINE_ROOT", "spines", SpineAasce2019),
-    ):
-        root = os.environ.get(variable)
-        if root:
-            found.append(from_datasets(name, release(data_root=root, missing_images="keep")))
-    if not found:
+    releases = {
+        "ISBI2015_ROOT": ("cephalograms", Isbi2015Cephalogram),
+        "HAND_ATLAS_ROOT": ("hands", DigitalHandAtlas),
+        "SPINE_ROOT": ("spines", SpineAasce2019),
+    }
+    families = [
+        from_datasets(name, release(data_root=os.environ[variable], missing_images="keep"))
+        for variable, (name, release) in releases.items()
+        if os.environ.get(variable)
+    ]
+    if not families:
         raise ValueError("--real needs ISBI2015_ROOT, HAND_ATLAS_ROOT or SPINE_ROOT in the environment")
-    return found
+    return families
 
 
 def to_table(tallies: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Print a config as it is used: bases merged, options applied, stages laid out."""
+"""Print a config as it is used: bases merged, options applied, stages listed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mmlandmark.utils.command_line import add_config_arguments
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark print-config``."""
     add_config_arguments(parser)
-    parser.add_argument("--stage", help="of a config with stages: print what this one runs with")
+    parser.add_argument("--stage", help="print the config of this stage")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print."""
+    """Print the config."""
     from mmlandmark.apis import prepare_config
     from mmlandmark.engine import plan_of_stages, stage_named
 

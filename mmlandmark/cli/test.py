@@ -1,4 +1,4 @@
-"""Test a trained detector: the table, the predictions, pictures, and a result on record."""
+"""Test a trained detector: table, predictions and pictures; optionally record the result."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark test``."""
     add_config_arguments(parser)
     add_verbose_argument(parser)
-    parser.add_argument("checkpoint", nargs="?", help="weights: a path, last (the default) or best")
-    parser.add_argument(
-        "--flip", action="store_true", help="average with the mirrored image (test-time augmentation)"
-    )
-    parser.add_argument("--stage", help="of a config with stages: test this one, not the last")
+    parser.add_argument("checkpoint", nargs="?", help="a file, last (the default) or best")
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    parser.add_argument("--stage", help="test this stage; default the last")
     parser.add_argument("--no-figures", action="store_true", help="write numbers only")
     parser.add_argument(
         "--record", nargs="?", const="auto", metavar="JSON",
-        help="record the result, by default in results/ beside the config",
+        help="record the result; without a file in results/ beside the config",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
-    """Test."""
+    """Test, and print the table."""
     from mmengine.dist import is_main_process
 
     from mmlandmark.apis import (
@@ -41,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     options = dict(args.cfg_options)
     if args.record == "auto" and (options or args.flip or args.stage or args.checkpoint == "best"):
         raise ConfigError(
-            "--record without a path is for the config as it is: name a file for a result with --flip, "
+            "--record without a file is for the config as it is: name a file for a result with --flip, "
             "--stage, --cfg-options or the best checkpoint"
         )
     if args.flip:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmlandmark.utils.command_line import Inputs, add_config_arguments, add_verbose_argument
+from mmlandmark.utils.command_line import NamedFiles, add_config_arguments, add_verbose_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         nargs="+",
-        action=Inputs,
+        action=NamedFiles,
         default={},
         metavar="NAME=FILE",
         help="give the model an input, such as a checkpoint to learn from; a stage that makes it is left out",

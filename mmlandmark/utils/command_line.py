@@ -1,4 +1,4 @@
-"""Arguments that the tools share; importing it costs nothing."""
+"""What all commands share: arguments, and how a command exits. Importing it is cheap."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 
-class CfgOptions(argparse.Action):
-    """Collect ``key.sub=value`` pairs; values are Python literals, or strings where they are none."""
+class KeyValues(argparse.Action):
+    """Collect ``key.sub=value`` pairs in a dict; see :func:`parse_value` for the values."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:  # noqa: D102
         options = dict(getattr(namespace, self.dest) or {})
         for pair in values:
-            key, found, text = pair.partition("=")
-            if not found or not key:
-                parser.error(f"--cfg-options takes key=value, got {pair!r}")
+            key, separator, text = pair.partition("=")
+            if not separator or not key:
+                parser.error(f"{option_string} takes key=value, got {pair!r}")
             options[key] = parse_value(text)
         setattr(namespace, self.dest, options)
 
 
-class Inputs(argparse.Action):
-    """Collect ``name=file`` pairs."""
+class NamedFiles(argparse.Action):
+    """Collect ``name=file`` pairs in a dict."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:  # noqa: D102
-        pairs = [pair.partition("=") for pair in values]
-        for name, _, file in pairs:
+        files = dict(getattr(namespace, self.dest) or {})
+        for pair in values:
+            name, _, file = pair.partition("=")
             if not name or not file:
-                parser.error(f"{option_string} takes name=file, got {name or '='!r}")
-        setattr(namespace, self.dest, getattr(namespace, self.dest) | {name: file for name, _, file in pairs})
+                parser.error(f"{option_string} takes name=file, got {pair!r}")
+            files[name] = file
+        setattr(namespace, self.dest, files)
 
 
-class Trust(argparse.Action):
-    """Trust packages that configs in JSON and YAML, and those of runs, may name."""
+class TrustPackages(argparse.Action):
+    """Trust packages that configs in JSON and YAML, and those of runs, may import."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:  # noqa: D102
         known = [part for part in os.environ.get("MMLANDMARK_TRUST", "").split(",") if part]
@@ -45,19 +47,8 @@ class Trust(argparse.Action):
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), *values])
 
 
-def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--trust``."""
-    parser.add_argument(
-        "--trust",
-        nargs="+",
-        action=Trust,
-        metavar="PACKAGE",
-        help="let configs in JSON or YAML, and those that runs left, import these packages",
-    )
-
-
 def parse_value(text: str) -> Any:
-    """Return the Python literal ``text`` stands for; ``a,b`` is a list, anything else a string."""
+    """Return the Python literal that ``text`` is; ``a,b`` is a list, anything else a string."""
     if text.lower() in ("true", "false", "none"):
         return {"true": True, "false": False, "none": None}[text.lower()]
     try:
@@ -68,12 +59,12 @@ def parse_value(text: str) -> Any:
 
 
 def positive_number(text: str) -> int:
-    """Return an integer above 0; argparse reports anything else."""
+    """Return an integer of 1 or more, for ``type=`` of an argument."""
     return _integer(text, at_least=1)
 
 
 def natural_number(text: str) -> int:
-    """Return an integer of 0 or more; argparse reports anything else."""
+    """Return an integer of 0 or more, for ``type=`` of an argument."""
     return _integer(text, at_least=0)
 
 
@@ -81,33 +72,41 @@ def _integer(text: str, at_least: int) -> int:
     try:
         value = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no integer") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from None
     if value < at_least:
         raise argparse.ArgumentTypeError(f"{text} is below {at_least}")
     return value
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``config``, ``--cfg-options``, ``--work-dir`` and ``--launcher``."""
+    """Add ``config``, ``--work-dir``, ``--cfg-options``, ``--launcher`` and ``--trust``."""
     parser.add_argument("config", help="config file")
-    parser.add_argument("--work-dir", help="where results go; work_dirs/<config name> by default")
+    parser.add_argument("--work-dir", help="folder of the results; default work_dirs/<config name>")
+    add_options_argument(parser)
     parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=CfgOptions,
-        default={},
-        metavar="KEY=VALUE",
-        help="override config values",
-    )
-    parser.add_argument(
-        "--launcher", choices=("none", "pytorch", "slurm", "mpi"), help="how several processes were started"
+        "--launcher", choices=("none", "pytorch", "slurm", "mpi"), help="what started several processes"
     )
     add_trust_argument(parser)
 
 
+def add_options_argument(parser: argparse.ArgumentParser, help: str = "override config values") -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=KeyValues, default={}, metavar="KEY=VALUE", help=help
+    )
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust``."""
+    parser.add_argument(
+        "--trust", nargs="+", action=TrustPackages, metavar="PACKAGE",
+        help="packages that a config in JSON or YAML, or one left by a run, may import",
+    )  # fmt: skip
+
+
 def add_verbose_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--verbose`` to a tool that runs something."""
-    parser.add_argument("--verbose", action="store_true", help="show all of the log on the terminal")
+    """Add ``--verbose``."""
+    parser.add_argument("--verbose", action="store_true", help="show the whole log on the terminal")
 
 
 def command_line(name: str, *words: object) -> list[str]:
@@ -116,64 +115,62 @@ def command_line(name: str, *words: object) -> list[str]:
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end by SIGTERM."""
+    """The process received SIGTERM."""
 
     exit_code = 143
 
 
-def run_tool(main: Callable[[], Any], error_code: int = 1, traceback: bool = False) -> None:
-    """Run a tool; an error a user can mend is printed as one line instead of a traceback.
+def run_and_exit(main: Callable[[], Any], error_code: int = 1, traceback: bool = False) -> NoReturn:
+    """Run a program and exit; an error that the user can fix is printed as one line, without a traceback.
 
-    What has an ``exit_code`` of its own, as a run that is to be gone on with, is no error: it is told and
-    ends the tool with that code. Ctrl-C and SIGTERM end it at once, with the codes 130 and 143: what was
-    saved before is whole.
+    A RuntimeError with an ``exit_code``, such as that of a run that stopped in time and can be resumed, is no
+    error: its message is printed and the program exits with that code. Ctrl-C and SIGTERM exit at once, with
+    130 and 143; whatever was saved before is complete.
 
     Args:
-        main: Its return value is the exit code, None is 0.
-        error_code: Exit code of an error, where 1 is taken.
-        traceback: Raise errors as they are.
+        main: Returns the exit code; None is 0.
+        error_code: Exit code of an error, if 1 has another meaning.
+        traceback: Let errors pass, so that Python prints the traceback.
     """
     before = signal.signal(signal.SIGTERM, _terminate(os.getpid()))
     try:
         code = main() or 0
         _leave_process_group()
     except KeyboardInterrupt as stop:
-        _end(str(stop) or "stopped", getattr(stop, "exit_code", 130))
+        _exit(str(stop) or "stopped", getattr(stop, "exit_code", 130))
     except BrokenPipeError:  # whoever read the output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (OSError, ValueError, KeyError, TypeError, FloatingPointError) as error:
         if traceback:
             raise
-        _end(
-            f"error: {_sentence(error)}\n(run again with --traceback to see where it comes from)", error_code
-        )
+        _exit(f"error: {_sentence(error)}\n(--traceback shows where it was raised)", error_code)
     except RuntimeError as end:
         if not hasattr(end, "exit_code"):
             raise
-        _end(str(end), end.exit_code)
+        _exit(str(end), end.exit_code)
     finally:
         signal.signal(signal.SIGTERM, before)
     sys.exit(code)
 
 
-def _end(message: str, code: int) -> None:
+def _exit(message: str, code: int) -> NoReturn:
     print(message, file=sys.stderr)
     sys.exit(code)
 
 
 def _sentence(error: Exception) -> str:
-    """Return what an error says, without what only a program wants to know."""
+    """Return the message of an error without what only a program needs."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-    if "Original Traceback" in message:  # of a data loader's worker; its last line is the error
+    if "Original Traceback" in message:  # from a worker of a data loader; the last line is the error
         message = message.strip().splitlines()[-1]
     return message
 
 
 def _terminate(owner: int) -> Callable[[int, Any], None]:
-    """Return what to do on SIGTERM: the tool's process ends as on Ctrl-C, one that it forked ends at once."""
+    """Return a handler of SIGTERM: the program ends as on Ctrl-C, a process that it forked ends at once."""
 
     def handle(number: int, _: Any) -> None:
         if os.getpid() == owner:
@@ -185,12 +182,12 @@ def _terminate(owner: int) -> Callable[[int, Any], None]:
 
 
 def _leave_process_group() -> None:
-    """End the threads through which processes without GPUs speak.
+    """End the threads through which processes without GPUs communicate.
 
-    A model that still holds them when the interpreter ends makes it abort, after all is done (pytorch issue
-    190489); a runner and its loops hold each other until they are collected.
+    If a model still holds them when the interpreter ends, it aborts although all is done (pytorch issue
+    190489); a runner and its loops refer to each other until they are garbage-collected.
     """
-    distributed = sys.modules.get("torch.distributed")  # a tool that never asked for torch need not load it
+    distributed = sys.modules.get("torch.distributed")  # a command that did not need torch does not load it
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return
     if distributed.get_backend() == "gloo":

@@ -102,7 +102,7 @@ def test_the_module_runs_as_a_program():
         (("train",), "the following arguments are required: config"),
         (("test", "config.py", "--fast"), "unrecognized arguments: --fast"),
         (("browse", "config.py", "--num", "0"), "argument --num: 0 is below 1"),
-        (("browse", "config.py", "--draws", "few"), "argument --draws: 'few' is no integer"),
+        (("browse", "config.py", "--draws", "few"), "argument --draws: 'few' is not an integer"),
     ],
 )
 def test_a_wrong_command_line_ends_with_2(words, message, mmlandmark_command):

@@ -13,9 +13,9 @@ from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.phantom import render_phantom
 
 
-def make(folder: Path, *arguments: object) -> int:
+def make(folder: Path, *arguments: object) -> None:
     numbers = ["--num-train", "3", "--num-test", "2", "--size", "96", "72", "--out", str(folder)]
-    return invoke("phantoms", [*numbers, *map(str, arguments)])
+    invoke("phantoms", [*numbers, *map(str, arguments)])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -23,7 +23,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_folder_is_read_back_exactly(tmp_path):
-    assert make(tmp_path / "out", "--num-val", 1, "--bits", 16, "--missing", 0.2, "--seed", 4) == 0
+    make(tmp_path / "out", "--num-val", 1, "--bits", 16, "--missing", 0.2, "--seed", 4)
     for split, count in (("train", 3), ("val", 1), ("test", 2)):
         dataset = LandmarkDataset("annotations.json", str(tmp_path / "out"), split=split)
         ids = (tmp_path / "out" / f"{split}.txt").read_text().split()
@@ -54,7 +54,7 @@ def test_same_arguments_keep_the_folder_and_others_are_refused(tmp_path, capsys)
     before = contents(out)
     changed = (out / "annotations.json").stat().st_mtime_ns
     make(out)
-    assert "there already" in capsys.readouterr().out
+    assert "exists already" in capsys.readouterr().out
     assert (out / "annotations.json").stat().st_mtime_ns == changed
     with pytest.raises(ValueError, match="--overwrite"):
         make(out, "--seed", 1)
@@ -65,7 +65,7 @@ def test_same_arguments_keep_the_folder_and_others_are_refused(tmp_path, capsys)
 
 def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="does not hold phantoms"):
+    with pytest.raises(ValueError, match="holds something else than phantoms"):
         make(tmp_path, "--overwrite")
     assert contents(tmp_path) == {"thesis.txt": b"years of work"}
 

@@ -29,11 +29,11 @@ def test_table_and_record(trained, tmp_path, mmlandmark_command):
 
 
 @pytest.mark.parametrize("option", [["--flip"], ["--stage", "x"], ["best"], ["--cfg-options", "seed=1"]])
-def test_a_record_without_a_path_is_for_the_config_as_it_is(
+def test_a_record_without_a_file_is_for_the_config_as_it_is(
     option, config, mmlandmark_command, assert_one_line
 ):
     done = mmlandmark_command("test", config, *option, "--record")
-    assert_one_line(done, "--record without a path is for the config as it is", "name a file")
+    assert_one_line(done, "--record without a file is for the config as it is", "name a file")
 
 
 def test_results_of_other_values_are_not_recorded_as_the_configs(

@@ -14,7 +14,7 @@ import weakref
 import pytest
 import torch
 
-from mmlandmark.utils.command_line import add_config_arguments, parse_value, run_tool
+from mmlandmark.utils.command_line import add_config_arguments, parse_value, run_and_exit
 
 
 def parser():
@@ -73,7 +73,7 @@ def run(error):
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        run_tool(main)
+        run_and_exit(main)
     return caught.value.code
 
 
@@ -108,19 +108,19 @@ def test_traceback_on_request_and_for_faults_of_ours():
         raise ValueError("x")
 
     with pytest.raises(ValueError, match="x"):
-        run_tool(main, traceback=True)
+        run_and_exit(main, traceback=True)
 
     def fault():
         raise AttributeError("no user can mend this")
 
     with pytest.raises(AttributeError):
-        run_tool(fault)
+        run_and_exit(fault)
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (3, 3)])
 def test_exit_code(returned, code):
     with pytest.raises(SystemExit) as caught:
-        run_tool(lambda: returned)
+        run_and_exit(lambda: returned)
     assert caught.value.code == code
 
 
@@ -131,7 +131,7 @@ def test_a_run_to_be_gone_on_with_is_no_error(capsys):
     assert run(Later("go on with --resume")) == 75
     assert capsys.readouterr().err == "go on with --resume\n"
     with pytest.raises(RuntimeError, match="ours"):
-        run_tool(lambda: (_ for _ in ()).throw(RuntimeError("ours")))
+        run_and_exit(lambda: (_ for _ in ()).throw(RuntimeError("ours")))
 
 
 def test_importing_it_costs_nothing():
@@ -159,7 +159,7 @@ def test_the_process_group_is_left_and_what_holds_it_freed(tmp_path):
     gc.disable()
     try:
         with pytest.raises(SystemExit) as end:
-            run_tool(main)
+            run_and_exit(main)
     finally:
         gc.enable()
     assert end.value.code == 0
@@ -183,8 +183,8 @@ def test_ctrl_c_is_one_line(capsys):
 
 def test_a_reader_that_leaves_is_no_error():
     code = (
-        "from mmlandmark.utils.command_line import run_tool\n"
-        "run_tool(lambda: [print('x' * 1000, flush=True) for _ in range(10000)] and None)"
+        "from mmlandmark.utils.command_line import run_and_exit\n"
+        "run_and_exit(lambda: [print('x' * 1000, flush=True) for _ in range(10000)] and None)"
     )
     done = subprocess.run(
         f"{sys.executable} -c \"{code}\" | head -1; exit ${{PIPESTATUS[0]}}",
@@ -197,7 +197,7 @@ def test_a_reader_that_leaves_is_no_error():
 def test_sigterm_ends_a_tool_and_what_it_started(tmp_path):
     code = (
         "import multiprocessing, pathlib, sys, time\n"
-        "from mmlandmark.utils.command_line import run_tool\n"
+        "from mmlandmark.utils.command_line import run_and_exit\n"
         "def child(folder):\n"
         "    pathlib.Path(folder, 'child').write_text(str(multiprocessing.current_process().pid))\n"
         "    time.sleep(60)\n"
@@ -209,7 +209,7 @@ def test_sigterm_ends_a_tool_and_what_it_started(tmp_path):
         "        time.sleep(60)\n"
         "    finally:\n"
         "        pathlib.Path(sys.argv[1], 'tidied').touch()\n"
-        "run_tool(main)\n"
+        "run_and_exit(main)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -229,7 +229,7 @@ def test_sigterm_ends_a_tool_and_what_it_started(tmp_path):
 def test_sigterm_is_handled_by_a_tool_only():
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit):
-        run_tool(lambda: None)
+        run_and_exit(lambda: None)
     assert signal.getsignal(signal.SIGTERM) is before
 
 

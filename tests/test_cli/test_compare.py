@@ -1,0 +1,46 @@
+"""mmlandmark compare: what it prints and draws."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mmlandmark.cli import invoke
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Write records of three methods on the same 30 images."""
+    rng = np.random.default_rng(1)
+    base = rng.random(30)
+    methods = {
+        "none": base,
+        "polar": base - 0.1 + 0.02 * rng.random(30),
+        "cartesian": base + 0.3 * (rng.random(30) - 0.5),
+    }
+    for name, errors in methods.items():
+        record = dict(config="c", seed=0, config_hash=name, metrics=dict(mre=1.0), split=dict(images=3, hash="s"))
+        record["image_errors"] = dict(unit="mm", mean=errors.tolist())
+        (tmp_path / f"{name}_seed0.json").write_text(json.dumps(record))
+    return tmp_path
+
+
+def test_differences_are_printed_and_drawn(records, capsys):
+    figure = records / "out" / "differences.png"
+    invoke("compare", [str(records), "--against", "none", "--figure", str(figure)])
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == "Mean error per image, difference to none (mm):"
+    (polar,) = (line for line in lines if line.startswith("polar: -0.0"))
+    assert "30 images, t-test p = " in polar
+    assert lines[-1] == f"wrote {figure}"
+    picture = cv2.imread(str(figure))
+    assert picture.shape[1] > 500
+    assert picture.std() > 5
+
+
+def test_a_method_that_is_not_there_is_named(records):
+    with pytest.raises(ValueError, match=r"--against both: name one of .*\['cartesian', 'none', 'polar'\]"):
+        invoke("compare", [str(records), "--against", "both"])
