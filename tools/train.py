@@ -5,9 +5,5 @@ import sys
 from mmlandmark.cli import run_command
 
 if __name__ == "__main__":
-    for place in reversed([index for index, word in enumerate(sys.argv) if word == "--teacher"]):
-        sys.argv[place : place + 2] = [
-            "--input",
-            *(f"teacher={file}" for file in sys.argv[place + 1 : place + 2]),
-        ]
-    run_command("train")
+    words = iter(word.replace("--teacher=", "--input=teacher=", 1) for word in sys.argv[1:])
+    run_command("train", [f"--input=teacher={next(words, '')}" if w == "--teacher" else w for w in words])

@@ -1,7 +1,7 @@
 """Draw a contact sheet of a config's data: every image as it is, then as the pipeline delivers it.
 
-    mmlandmark browse configs/unet/unet_isbi2015_320x256_cpu.py --num 8 --out sheet.png
-    mmlandmark browse my_config.py --split val --draws 1
+mmlandmark browse configs/unet/unet_isbi2015_320x256_cpu.py --num 8 --out sheet.png
+mmlandmark browse my_config.py --split val --draws 1
 """
 
 from __future__ import annotations

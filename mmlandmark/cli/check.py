@@ -1,9 +1,9 @@
 """Find faults in the annotations and images of a data set and write a report (HTML, Markdown and JSON).
 
-    mmlandmark check configs/unet/unet_isbi2015_320x256_cpu.py
-    mmlandmark check --type SpineAasce2019 --data-root data/spine
-    mmlandmark check --type Isbi2015Cephalogram --data-root data/isbi --splits train test1
-    mmlandmark check --ann-file train.csv --image-dir images --fail-on warning
+mmlandmark check configs/unet/unet_isbi2015_320x256_cpu.py
+mmlandmark check --type SpineAasce2019 --data-root data/spine
+mmlandmark check --type Isbi2015Cephalogram --data-root data/isbi --splits train test1
+mmlandmark check --ann-file train.csv --image-dir images --fail-on warning
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--options", nargs="+", action=KeyValues, default={}, metavar="KEY=VALUE",
         help="further arguments of the dataset, or thresholds",
     )  # fmt: skip
-    parser.add_argument("--out", help="folder of the report; default work_dirs/check/<name of config or data>")
+    parser.add_argument(
+        "--out", help="folder of the report; default work_dirs/check/<name of config or data>"
+    )
     parser.add_argument(
         "--no-images", action="store_true",
         help="check records only: no copies in other formats, no pixels, no pictures",

@@ -2,8 +2,8 @@
 
 A table stands between `<!-- results:begin -->` and `<!-- results:end -->`, so that nobody types numbers.
 
-- Every configs/<method>/results/*.json is one run, written by `mmlandmark test --record`. Runs of one config that
-  differ only in the seed share a row: mean +- standard deviation.
+- Every configs/<method>/results/*.json is one run, written by `mmlandmark test --record`. Runs of one config
+  that differ only in the seed share a row: mean +- standard deviation.
 - The runs of a sweep (`mmlandmark sweep`) lie in results/<sweep>/. Their table stands between
   `<!-- results:<sweep>:begin -->` and `:end`; rows are named after the files, in the order of the sweep.
 - Published numbers lie in configs/<method>/paper.json, {"<config>": {"mre": 1.12, "sdr_2mm": 88.0, "source":
@@ -28,7 +28,11 @@ from mmlandmark.utils.files import atomic_write_text
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark collect``."""
     parser.add_argument(
-        "configs", nargs="?", type=Path, default=Path("configs"), help="folder of the methods; default configs"
+        "configs",
+        nargs="?",
+        type=Path,
+        default=Path("configs"),
+        help="folder of the methods; default configs",
     )
     parser.add_argument("--check", action="store_true", help="write nothing, fail if a page is out of date")
 

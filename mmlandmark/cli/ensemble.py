@@ -1,6 +1,6 @@
 """Test several trained runs as one model, and save it as a config and a checkpoint of its own.
 
-    mmlandmark ensemble work_dirs/a work_dirs/b --out work_dirs/a_and_b
+mmlandmark ensemble work_dirs/a work_dirs/b --out work_dirs/a_and_b
 """
 
 from __future__ import annotations

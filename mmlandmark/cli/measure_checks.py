@@ -1,8 +1,8 @@
 """Plant known faults in clean annotations and count how many of them mmlandmark check finds.
 
-    mmlandmark measure-checks
-    mmlandmark measure-checks --seeds 5 --options landmark=6 --out work_dirs/measure_checks
-    ISBI2015_ROOT=data/isbi HAND_ATLAS_ROOT=data/hand SPINE_ROOT=data/spine mmlandmark measure-checks --real
+mmlandmark measure-checks
+mmlandmark measure-checks --seeds 5 --options landmark=6 --out work_dirs/measure_checks
+ISBI2015_ROOT=data/isbi HAND_ATLAS_ROOT=data/hand SPINE_ROOT=data/spine mmlandmark measure-checks --real
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Write a small copy of a config's data: images resized and stored as JPEG, and one annotation file.
 
-For machines to which little can be copied. `LandmarkDataset` reads the copy: its splits are train, val (where it
-is not the test data) and test, and its spacing is that of the resized pixels, so that millimetres stay true.
+For machines to which little can be copied. `LandmarkDataset` reads the copy. Its splits are train, val (if
+that is not the test data) and test; its spacing is that of the resized pixels: millimetres stay true.
 
     mmlandmark pack-data CONFIG --size 800 640 --out data/packed
 """
@@ -25,7 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark pack-data``."""
     add_config_arguments(parser)
     parser.add_argument(
-        "--size", nargs=2, type=positive_number, required=True, metavar=("H", "W"), help="pixels of the images"
+        "--size",
+        nargs=2,
+        type=positive_number,
+        required=True,
+        metavar=("H", "W"),
+        help="pixels of the images",
     )
     parser.add_argument("--quality", type=int, default=90, help="of the JPEG files, 1 to 100; default 90")
     parser.add_argument("--out", type=Path, required=True, help="folder of the copy")

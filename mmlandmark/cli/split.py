@@ -1,7 +1,7 @@
 """Divide the cases of a config's data into parts, by group, and write a list of ids for each.
 
-A dataset reads such a list with `ids=`. The same seed gives the same lists; an existing list with other ids is
-not overwritten.
+A dataset reads such a list with `ids=`. The same seed gives the same lists; a list with other ids is not
+overwritten.
 
     mmlandmark split configs/fsf_ld/unet4_hand_512x256.py --parts train=6 test=4 --out splits
 """
@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--parts", nargs="+", action=KeyValues, required=True, metavar="NAME=SHARE",
         help="parts and their relative sizes, such as train=6 test=2",
     )  # fmt: skip
-    parser.add_argument("--among", nargs="+", type=Path, metavar="FILE", help="divide the ids of these lists only")
+    parser.add_argument(
+        "--among", nargs="+", type=Path, metavar="FILE", help="divide the ids of these lists only"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the shuffle; default 0")
     parser.add_argument("--out", type=Path, required=True, help="folder for NAME.txt")
 

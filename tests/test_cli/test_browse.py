@@ -30,7 +30,7 @@ def config(tmp_path):
 
 
 def browse(config: str, out: Path, *arguments: object) -> np.ndarray:
-    assert invoke("browse", [config, "--side", "192", "--out", str(out), *map(str, arguments)]) == 0
+    invoke("browse", [config, "--side", "192", "--out", str(out), *map(str, arguments)])
     return cv2.imread(str(out))
 
 

@@ -22,7 +22,9 @@ def records(tmp_path):
         "cartesian": base + 0.3 * (rng.random(30) - 0.5),
     }
     for name, errors in methods.items():
-        record = dict(config="c", seed=0, config_hash=name, metrics=dict(mre=1.0), split=dict(images=3, hash="s"))
+        record = dict(
+            config="c", seed=0, config_hash=name, metrics=dict(mre=1.0), split=dict(images=3, hash="s")
+        )
         record["image_errors"] = dict(unit="mm", mean=errors.tolist())
         (tmp_path / f"{name}_seed0.json").write_text(json.dumps(record))
     return tmp_path

@@ -83,7 +83,8 @@ def test_every_tool_is_a_command():
 
 def test_tools_are_short():
     lengths = {path.name: len(path.read_text().split("\n")) for path in TOOLS}
-    assert max(lengths.values()) <= 8, lengths
+    longer = {name: length for name, length in lengths.items() if length > 7}
+    assert longer == {"train.py": 10}  # it has an option more
 
 
 def test_the_module_runs_as_a_program():

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
 from mmengine.config import Config
 
+from mmlandmark.cli.entry import make_parser
 from mmlandmark.utils.checkpoint import load_checkpoint
 
 
@@ -30,3 +36,27 @@ def test_an_unknown_type_is_one_line(config, tmp_path, mmlandmark_command, asser
     done = mmlandmark_command("train", config, "--cfg-options", "model.backbone.type=UNett")
     assert_one_line(done, "'UNett' is not in", "Did you mean UNet")
     assert not list(tmp_path.rglob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--teacher", "a.pth", "c.py"], ["--input=teacher=a.pth", "c.py"]),
+        (["c.py", "--teacher=a.pth", "--amp"], ["c.py", "--input=teacher=a.pth", "--amp"]),
+        (["c.py", "--input", "teacher=a.pth"], ["c.py", "--input", "teacher=a.pth"]),
+    ],
+)
+def test_the_script_has_a_short_form_for_teachers(words, expected, monkeypatch):
+    calls = []
+    monkeypatch.setattr("mmlandmark.cli.run_command", lambda *call: calls.append(call))
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    runpy.run_path(str(Path(__file__).parents[2] / "tools" / "train.py"), run_name="__main__")
+    assert calls == [("train", expected)]
+    assert make_parser("train").parse_args(expected).input == {"teacher": "a.pth"}
+
+
+@pytest.mark.parametrize("pair", ["teacher", "=a.pth", "teacher="])
+def test_an_input_without_name_or_file_is_named(pair, mmlandmark_command):
+    done = mmlandmark_command("train", "c.py", "--input", pair)
+    assert done.returncode == 2
+    assert f"--input takes name=file, got {pair!r}" in done.stderr

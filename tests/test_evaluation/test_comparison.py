@@ -1,15 +1,13 @@
-"""Paired tests, of arrays and of records, and the tool that prints them."""
+"""Paired tests, of arrays and of records."""
 
 from __future__ import annotations
 
 import json
 
-import cv2
 import numpy as np
 import pytest
 from scipy import stats
 
-from mmlandmark.cli import invoke
 from mmlandmark.evaluation import compare_records, paired_test, read_records
 from mmlandmark.visualization import plot_differences
 
@@ -77,27 +75,6 @@ def test_records_that_cannot_be_compared_are_named(tmp_path, changes, message):
     groups = read_records(tmp_path.glob("*.json"), by_file=True)
     with pytest.raises(ValueError, match=rf"b_seed0\.json.*{message}"):
         compare_records(groups["a"], groups["b"])
-
-
-def test_the_tool_prints_and_draws(tmp_path, capsys):
-    rng = np.random.default_rng(1)
-    base = rng.random(30)
-    write(tmp_path, "none", 0, base.tolist())
-    write(tmp_path, "polar", 0, (base - 0.1 + 0.02 * rng.random(30)).tolist())
-    write(tmp_path, "cartesian", 0, (base + 0.3 * (rng.random(30) - 0.5)).tolist())
-    figure = tmp_path / "out" / "differences.png"
-    invoke("compare", [str(tmp_path), "--against", "none", "--figure", str(figure)])
-    out = capsys.readouterr().out
-    assert "polar: -0.0" in out
-    assert "t-test p = " in out
-    assert "30 images, t-test p = " in out
-    picture = cv2.imread(str(figure))
-    assert picture.shape[1] > 500
-    assert picture.std() > 5
-    with pytest.raises(
-        ValueError, match=r"--against both: compare \['cartesian', 'none', 'polar'\] with what"
-    ):
-        invoke("compare", [str(tmp_path), "--against", "both"])
 
 
 def test_nothing_to_draw_is_said(tmp_path):

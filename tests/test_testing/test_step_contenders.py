@@ -23,7 +23,9 @@ def test_all_make_the_same_step():
         gradients[name] = {key: parameter.grad for key, parameter in model.named_parameters()}
     for name in names[1:]:
         for key, expected in gradients[OURS].items():
-            torch.testing.assert_close(gradients[name][key], expected, rtol=1e-2, atol=1e-5, msg=f"{name} {key}")
+            torch.testing.assert_close(
+                gradients[name][key], expected, rtol=1e-2, atol=1e-5, msg=f"{name} {key}"
+            )
 
 
 def test_a_variant_trains_a_model_of_its_own():
