@@ -26,7 +26,7 @@ class HeatmapCodec(BaseCodec):
     two by the half-pixel convention of :mod:`mmlandmark.structures.coordinates`.
 
     Args:
-        sigma: Width of the peak in pixels of the map, at every map size.
+        sigma: Width of the peak in pixels of the map, at every map size; or one per axis, (x, y[, z]).
         shape: See :func:`mmlandmark.ops.gaussian_heatmap`.
         normalize: ``peak`` or ``sum``, what ``scale`` fixes.
         scale: Height (or integral) of the target.
@@ -34,7 +34,7 @@ class HeatmapCodec(BaseCodec):
             the pixels of a map). Losses see the output without it.
         decoder: Name or config of a decoder, see :mod:`mmlandmark.codecs.decoders`.
         window: Radius around the maximum in map pixels, of the decoder ``local_centroid`` and of the score of
-            ``softmax``; ``ceil(sigma) + 1`` by default.
+            ``softmax``; ``ceil(sigma) + 1`` by default, of the largest sigma.
 
     Raises:
         ValueError: An argument is unknown or not positive.
@@ -42,7 +42,7 @@ class HeatmapCodec(BaseCodec):
 
     def __init__(
         self,
-        sigma: float,
+        sigma: float | Sequence[float],
         shape: str = "gaussian",
         normalize: str = "peak",
         scale: float = 1.0,
@@ -51,21 +51,42 @@ class HeatmapCodec(BaseCodec):
         window: int | None = None,
     ) -> None:
         super().__init__()
-        if not sigma > 0 or not scale > 0:
+        widths = [sigma] if isinstance(sigma, int | float) else list(sigma)
+        if not widths or not all(width > 0 for width in widths) or not scale > 0:
             raise ValueError(f"sigma and scale of a codec must be positive, got {sigma} and {scale}")
         if activation not in (None, "sigmoid", "softmax"):
             raise ValueError(f"activation must be None, 'sigmoid' or 'softmax', got {activation!r}")
-        self.sigma, self.shape, self.normalize, self.scale = float(sigma), shape, normalize, float(scale)
-        self.activation = activation
-        self.window = math.ceil(sigma) + 1 if window is None else window
+        self.sigma: float | tuple[float, ...] | Tensor = float(widths[0])
+        if not isinstance(sigma, int | float):
+            self.sigma = tuple(float(width) for width in widths)
+        self.shape, self.normalize, self.scale, self.activation = shape, normalize, float(scale), activation
+        self.window = math.ceil(max(widths)) + 1 if window is None else window
         self.decoder: BaseDecoder = DECODERS.build(
             dict(type=decoder) if isinstance(decoder, str) else decoder
         )
 
     @property
     def peak_width(self) -> float:
-        """Width of a peak, in pixels of the map."""
-        return float(self.sigma)
+        """Width of a peak along its widest axis, in pixels of the map."""
+        return max(self.sigma) if isinstance(self.sigma, tuple) else float(self.sigma)
+
+    def target_sigma(self, landmarks: Tensor) -> float | Tensor:
+        """Return the width of every landmark's peak, as :func:`mmlandmark.ops.gaussian_heatmap` takes it.
+
+        Args:
+            landmarks: (B, K, D) pixels of the map.
+
+        Raises:
+            ValueError: There are not as many widths as axes.
+        """
+        if not isinstance(self.sigma, tuple):
+            return self.sigma
+        if len(self.sigma) != landmarks.shape[-1]:
+            raise ValueError(
+                f"sigma of the codec has {len(self.sigma)} widths, landmarks have {landmarks.shape[-1]} "
+                "coordinates: give one number, or one per axis"
+            )
+        return landmarks.new_tensor(self.sigma).expand_as(landmarks)
 
     def to_map(self, landmarks: Tensor, input_size: Sequence[int], map_size: Sequence[int]) -> Tensor:
         """Return where landmarks (B, K, D) of the input lie in a map of ``map_size``."""
@@ -87,7 +108,7 @@ class HeatmapCodec(BaseCodec):
             mask=mask,
             weights=weights * mask,
             size=tuple(int(s) for s in map_size),
-            sigma=self.sigma,
+            sigma=self.target_sigma(moved),
             shape=self.shape,
             normalize=self.normalize,
             scale=self.scale,
@@ -172,7 +193,9 @@ class LaplaceHeatmapCodec(HeatmapCodec):
         ValueError: ``norm`` is neither 1 nor 2.
     """
 
-    def __init__(self, sigma: float, norm: int = 1, decoder: str | dict = "quadratic", **kwargs) -> None:
+    def __init__(
+        self, sigma: float | Sequence[float], norm: int = 1, decoder: str | dict = "quadratic", **kwargs
+    ) -> None:
         if norm not in (1, 2):
             raise ValueError(f"norm of a Laplace peak must be 1 or 2, got {norm!r}")
         super().__init__(sigma, shape="laplace" if norm == 1 else "laplace_l2", decoder=decoder, **kwargs)

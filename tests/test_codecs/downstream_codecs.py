@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -120,10 +120,9 @@ class LearnedSigmaCodec(HeatmapCodec):
         """The mean width."""
         return float(self.sigma.detach().mean())
 
-    def encode(self, landmarks, mask, weights, input_size, map_size):
-        """Return a target through which the widths get their gradient."""
-        target = super().encode(landmarks, mask, weights, input_size, map_size)
-        return replace(target, sigma=self.sigma.repeat(landmarks.shape[1] // len(self.sigma)))
+    def target_sigma(self, landmarks):
+        """Return the widths, through which they get their gradient, once for every annotator."""
+        return self.sigma.repeat(landmarks.shape[1] // len(self.sigma))
 
     def losses(self):
         """Return the penalty."""

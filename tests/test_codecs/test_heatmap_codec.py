@@ -55,6 +55,26 @@ def test_masked_landmarks_have_empty_targets():
     assert target.heatmaps.flatten(2).sum(-1)[0, [0, 2]].tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_width_per_axis(dims):
+    sigma, size = (3.0, 2.0, 1.5)[:dims], (26, 28, 32)[-dims:]
+    assert CODECS.build(dict(type="GaussianHeatmapCodec", sigma=sigma)).window == 4
+    codec = CODECS.build(dict(type="GaussianHeatmapCodec", sigma=sigma, window=9))
+    assert codec.peak_width == 3
+    torch.manual_seed(0)
+    points = 12 + 4 * torch.rand(2, 3, dims)
+    target = encoded(codec, points, size, size)
+    assert target.sigma.shape == (2, 3, dims)
+    detection = codec.decode(target.heatmaps, size, spread=True)
+    assert (detection.points - points).abs().max() < 0.05
+    wanted = torch.tensor(sigma).square().diag().expand(2, 3, dims, dims)
+    torch.testing.assert_close(detection.spread, wanted, rtol=0.1, atol=0.1)
+    # Smaller maps have the same widths in their own pixels.
+    assert torch.equal(encoded(codec, points, size, [s // 2 for s in size]).sigma, target.sigma)
+    with pytest.raises(ValueError, match=f"has {dims} widths, landmarks have {5 - dims} coordinates"):
+        encoded(codec, torch.rand(2, 3, 5 - dims), (28,) * (5 - dims), (28,) * (5 - dims))
+
+
 def test_score_of_a_softmax_is_a_probability():
     codec = CODECS.build(dict(type="GaussianHeatmapCodec", sigma=1.0, activation="softmax"))
     logits = torch.zeros(1, 2, 20, 20)
@@ -68,6 +88,8 @@ def test_score_of_a_softmax_is_a_probability():
     ("kwargs", "message"),
     [
         (dict(sigma=0), "must be positive"),
+        (dict(sigma=(1.0, -1.0)), "must be positive"),
+        (dict(sigma=()), "must be positive"),
         (dict(sigma=1, activation="relu"), "activation must be"),
     ],
 )
