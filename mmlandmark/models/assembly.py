@@ -42,7 +42,7 @@ def filled(registry: Registry, config: dict, **known: Any) -> dict:
     return dict(config, **more)
 
 
-def build_part(config: dict, dims: int | None = None, behind: nn.Module | None = None) -> nn.Module:
+def build_part(config: dict, dims: int | None = None, behind: nn.Module | None = None) -> Any:
     """Build a backbone, neck or head.
 
     Args:
@@ -60,8 +60,9 @@ def build_part(config: dict, dims: int | None = None, behind: nn.Module | None =
                 f"{type(behind).__name__} does not say its out_channels: give in_channels of "
                 f"{config.get('type')}"
             )
-        config = dict(config, in_channels=list(behind.out_channels))
-    part = MODELS.build(filled(MODELS, config, dims=dims))
+        channels: Any = behind.out_channels
+        config = dict(config, in_channels=list(channels))
+    part: Any = MODELS.build(filled(MODELS, config, dims=dims))
     own = getattr(part, "dims", None)
     if None not in (dims, own) and own != dims:
         cure = "leave its dims out" if "dims" in config else f"choose another part for {dims}D images"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,8 @@ class _WithoutStatistics:
     """Lets batch norms work as in training without updating their statistics, once per backward pass."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        self.norms: list[Any] = norms
 
     def __enter__(self) -> None:
         self.before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in self.norms]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +74,7 @@ class UNetLevels(BaseModule):
         self.dims, self.out_indices, self.with_checkpoint = dims, tuple(out_indices), with_checkpoint
         self.out_channels = [widths[i] for i in out_indices]
         self.widths, self.depth, self.num_convs = tuple(widths), len(widths), num_convs
-        self._options = dict(
+        self._options: dict[str, Any] = dict(
             bias=conv_bias,
             conv_cfg=dict(type=f"Conv{dims}d"),
             norm_cfg=norm_of_dims(norm_cfg, dims),

@@ -84,7 +84,7 @@ class DenseNet(PretrainedBackbone):
             ``with_checkpoint``, ``init_cfg``: see :class:`PretrainedBackbone`.
     """
 
-    unused_prefixes = ("classifier.",)
+    unused_prefixes: tuple[str, ...] = ("classifier.",)
     first_conv = "features.conv0.weight"
 
     def __init__(
@@ -99,12 +99,13 @@ class DenseNet(PretrainedBackbone):
         if depth not in ARCHITECTURES:
             raise ValueError(f"DenseNet depth must be one of {sorted(ARCHITECTURES)}, got {depth}")
         growth, layers, stem = ARCHITECTURES[depth]
-        growth, layers, stem = growth_rate or growth, tuple(block_layers or layers), stem_channels or stem
+        growth, stem = growth_rate or growth, stem_channels or stem
+        counts = tuple(block_layers or layers)
         blocks, channels = [], stem
-        for i, count in enumerate(layers):
+        for i, count in enumerate(counts):
             end = channels + count * growth
             blocks.append((channels, end))
-            channels = end // 2 if i < len(layers) - 1 else end
+            channels = end // 2 if i < len(counts) - 1 else end
         super().__init__([(stem, 2), *((end, 4 * 2**i) for i, (_, end) in enumerate(blocks))], **kwargs)
         self.features = nn.Sequential(
             OrderedDict(
@@ -116,7 +117,7 @@ class DenseNet(PretrainedBackbone):
         )
         self.depth, last = max(self.out_indices), len(blocks)
         for i, (start, end) in enumerate(blocks[: self.depth]):
-            block = _DenseBlock(layers[i], start, growth, bottleneck)
+            block = _DenseBlock(counts[i], start, growth, bottleneck)
             self.features.add_module(f"denseblock{i + 1}", block)
             if i < self.depth - 1:
                 self.features.add_module(f"transition{i + 1}", _transition(end, end // 2))
@@ -145,7 +146,7 @@ class DenseNet(PretrainedBackbone):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the levels of ``out_indices``; (B, in_channels, H, W) -> tuple of (B, C, H / s, W / s)."""
-        parts = self.features
+        parts: Any = self.features
         # ReLU works in place: level 0 is returned, so it must not write into that.
         levels = [parts.conv0(images)]
         features = parts.pool0(parts.relu0(parts.norm0(levels[0])))

@@ -95,7 +95,7 @@ class HRNet(PretrainedBackbone):
             last module returns the finest branch alone, as for poses.
     """
 
-    unused_prefixes = (
+    unused_prefixes: tuple[str, ...] = (
         "classifier.",
         "incre_modules.",
         "downsamp_modules.",
@@ -148,7 +148,7 @@ class HRNet(PretrainedBackbone):
                 "data_preprocessor.size_divisor=32"
             )
         features = self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(images))))))
-        branches = [self.run(self.layer1, features)]
+        branches: Any = [self.run(self.layer1, features)]
         for stage in (2, 3, 4):
             branches = getattr(self, f"transition{stage - 1}")(branches)
             for module in getattr(self, f"stage{stage}"):

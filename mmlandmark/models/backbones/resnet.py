@@ -33,7 +33,7 @@ class ResNet(PretrainedBackbone):
             ``with_checkpoint``, ``init_cfg``: see :class:`PretrainedBackbone`.
     """
 
-    unused_prefixes = ("fc.",)
+    unused_prefixes: tuple[str, ...] = ("fc.",)
     first_conv = "conv1.weight"
 
     def __init__(self, depth: int = 50, base_channels: int = 64, **kwargs: Any) -> None:

@@ -26,7 +26,7 @@ class VGG(PretrainedBackbone):
             ``norm_eval``, ``with_checkpoint``, ``init_cfg``: see :class:`PretrainedBackbone`.
     """
 
-    unused_prefixes = ("classifier.",)
+    unused_prefixes: tuple[str, ...] = ("classifier.",)
     first_conv = "features.0.weight"
 
     def __init__(
@@ -58,7 +58,8 @@ class VGG(PretrainedBackbone):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         self.freeze()
 
     def stages(self) -> list[list[nn.Module]]:
@@ -67,7 +68,8 @@ class VGG(PretrainedBackbone):
 
     def _blocks(self) -> list[nn.Sequential]:
         starts = [0, *self.ends[:-1]]
-        return [self.features[start:end] for start, end in zip(starts, self.ends, strict=True)]
+        layers = list(self.features)
+        return [nn.Sequential(*layers[start:end]) for start, end in zip(starts, self.ends, strict=True)]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the levels of ``out_indices``; (B, in_channels, H, W) -> tuple of (B, C, H / s, W / s)."""

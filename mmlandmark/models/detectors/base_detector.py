@@ -64,7 +64,12 @@ class BaseDetector(BaseModel):
     ) -> None:
         # Built here, since MMEngine would look it up in its root registry.
         super().__init__(MODELS.build(data_preprocessor or dict(type="LandmarkDataPreprocessor")), init_cfg)
-        self.test_cfg = {"flip": False, "views": None, "spread": False, "keep_heatmaps": False}
+        self.test_cfg: dict[str, Any] = {
+            "flip": False,
+            "views": None,
+            "spread": False,
+            "keep_heatmaps": False,
+        }
         unknown = set(test_cfg or {}) - set(self.test_cfg)
         if unknown:
             raise ValueError(
@@ -119,9 +124,11 @@ class BaseDetector(BaseModel):
                 ``tensor`` the raw maps (B, R * K * M, *S).
 
         Raises:
-            ValueError: ``mode`` is unknown.
+            ValueError: ``mode`` is unknown, or there are no samples to learn from.
         """
         if mode == "loss":
+            if data_samples is None:
+                raise ValueError("mode 'loss' needs data_samples with annotated landmarks")
             return self.loss(inputs, data_samples)
         if mode == "predict":
             return self.predict(inputs, data_samples)

@@ -65,7 +65,8 @@ class DistilledDetector(LandmarkDetector):
             )
         if not isinstance(teacher, dict | None):
             raise ValueError(f"teacher must be a dict(checkpoint=...), got {teacher!r}")
-        self.teacher_cfg, self.epoch = dict(teacher or {}), 0
+        self.teacher_cfg = dict(teacher or {})
+        self.epoch: float = 0  # set by the hook
         self._teacher: _Teacher | None = None
         self._widths_compared = False
         self.terms = [DistillationTerm.from_config(term, i, self.dims) for i, term in enumerate(terms)]

@@ -56,7 +56,7 @@ class BaseEnsemble(BaseDetector):
             )
 
     @property
-    def head(self) -> BaseHeatmapHead:
+    def head(self) -> BaseHeatmapHead:  # type: ignore[override]
         """The first member's head."""
         return self.members[0].head
 
@@ -185,4 +185,4 @@ def _mean(maps: Sequence[Tensor]) -> Tensor:
     shapes = sorted({tuple(m.shape[1:]) for m in maps})
     if len(shapes) != 1:
         raise ValueError(f"maps of different shapes have no mean: {shapes}; average points instead")
-    return sum(maps) / len(maps)
+    return sum(maps[1:], maps[0]) / len(maps)

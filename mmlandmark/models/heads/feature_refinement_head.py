@@ -94,7 +94,7 @@ class FeatureRefinementHead(BaseHeatmapHead):
         guide = self.guide(guide)
         parts = [upsample(coarse, guide), guide]
         maps = []
-        if self.coarse_conv is not None:
+        if self.coarse_conv is not None and self.coarse_hidden is not None:
             maps.append(self.coarse_conv(self.coarse_hidden(coarse)))
             parts.append(upsample(maps[0], guide))
         fine = self.fine_conv(self.fine_hidden(torch.cat(parts, 1)))

@@ -58,9 +58,10 @@ class HeatmapHead(BaseHeatmapHead):
         conv = nn.Conv2d if dims == 2 else nn.Conv3d
         hidden = hidden_channels
         self.hidden = nn.ModuleList(conv(c, hidden, 3, padding=1) for c in channels) if hidden else None
-        self.convs = nn.ModuleList(conv(hidden or c, self.num_maps, 1) for c in channels)
-        if bias_init is not None:
-            for layer in self.convs:
+        layers = [conv(hidden or c, self.num_maps, 1) for c in channels]
+        self.convs = nn.ModuleList(layers)
+        for layer in layers:
+            if bias_init is not None and layer.bias is not None:
                 nn.init.constant_(layer.bias, bias_init)
 
     def forward(self, features: Sequence[Tensor], all_levels: bool = True) -> list[Tensor]:

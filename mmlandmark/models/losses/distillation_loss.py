@@ -94,10 +94,13 @@ class FeatureMSELoss(FeatureLoss):
         self, student_channels: int | None = None, teacher_channels: int | None = None, dims: int = 2
     ) -> None:
         super().__init__()
-        if (student_channels is None) != (teacher_channels is None):
-            raise ValueError("FeatureMSELoss needs both student_channels and teacher_channels, or neither")
         self.connector = None
-        if student_channels is not None and student_channels != teacher_channels:
+        if student_channels is None or teacher_channels is None:
+            if student_channels is not teacher_channels:
+                raise ValueError(
+                    "FeatureMSELoss needs both student_channels and teacher_channels, or neither"
+                )
+        elif student_channels != teacher_channels:
             conv = nn.Conv2d if dims == 2 else nn.Conv3d
             self.connector = conv(student_channels, teacher_channels, 1)
 

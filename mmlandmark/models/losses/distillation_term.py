@@ -47,7 +47,7 @@ class DistillationTerm:
             )
         if any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
             raise ValueError(f"pairs must be (path in the student, path in the teacher), got {pairs!r}")
-        self.loss, self.pairs, self.points = loss, [tuple(pair) for pair in pairs], _points(weight)
+        self.loss, self.pairs, self.points = loss, [(own, other) for own, other in pairs], _points(weight)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], number: int, dims: int | None = None) -> DistillationTerm:
@@ -76,7 +76,8 @@ class DistillationTerm:
 
     def weight(self, epoch: float) -> float:
         """Return the weight in an epoch, counted from 0."""
-        return float(np.interp(epoch, *zip(*self.points, strict=True)))
+        epochs, weights = zip(*self.points, strict=True)
+        return float(np.interp(epoch, epochs, weights))
 
 
 def _points(weight: Weight) -> list[tuple[float, float]]:

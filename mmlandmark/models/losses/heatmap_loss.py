@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -118,7 +119,7 @@ class WeightedSquareLoss(HeatmapLoss):
         divisor = self.normalizer(target) * (math.prod(target.size) if self.reduction == "mean" else 1)
         # All factors go into the weights, so that the operator writes the final gradient in one pass.
         weight = self.loss_weight * target.weights / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)
-        options = dict(alpha=self.alpha, mask=target.mask, weight=weight, reduction="sum")
+        options: Any = dict(alpha=self.alpha, mask=target.mask, weight=weight, reduction="sum")
         if target.is_unit_gaussian:
             return ewc_loss(pred, target.landmarks, target.sigma, **options)
         return ewc_loss_map(pred, target.heatmaps, **options)

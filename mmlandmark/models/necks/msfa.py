@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +87,7 @@ class MSFA(BaseModule):
             raise ValueError(
                 f"MSFA needs a multiple of 4 channels and a fusion of {FUSIONS}, got {channels}, {fusion!r}"
             )
-        block = dict(bias=conv_bias, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        block: dict[str, Any] = dict(bias=conv_bias, norm_cfg=norm_cfg, act_cfg=act_cfg)
         join = _Concat if fusion == "concat" else _Add
         deepest = levels - 1
         self.bottom = nn.Sequential(
