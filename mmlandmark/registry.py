@@ -1,9 +1,9 @@
 """Every extension point of mmlandmark, one line each.
 
-A downstream package registers with ``from mmlandmark.registry import MODELS`` and needs no prefix in
-its configs. Three ways lead a class into a config: its registered name, its full dotted path
-(``type="my_package.module.MyLoss"``, no registration needed), or an entry point of the group
-``mmlandmark.plugins``, which is imported when a registry is first asked.
+A downstream package registers with ``from mmlandmark.registry import MODELS`` and needs no prefix in its
+configs. A config can name a class in three ways: by its registered name; by its full dotted path
+(``type="my_package.module.MyLoss"``), without registration; or by the name that a package registers when its
+entry point of the group ``mmlandmark.plugins`` is imported, on the first use of a registry.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mmlandmark.utils.near_names import near_name
 
 SCOPE = "mmlandmark"
 
-# The rooms that register something, from bottom to top. Asking any registry imports them all once.
+# The subpackages that register something, from bottom to top. The first use of a registry imports them all.
 ROOMS = (
     "mmlandmark.codecs",
     "mmlandmark.datasets",
@@ -37,37 +37,37 @@ _rooms_imported = False
 
 
 def _import_rooms() -> None:
-    """Import every room and every plugin once; remember what a plugin's import raised."""
+    """Import every room and every plugin once; remember the errors that plugins raised."""
     global _rooms_imported
     if _rooms_imported:
         return
-    _rooms_imported = True  # set first: the rooms ask registries while they are imported
+    _rooms_imported = True  # set first: the rooms use registries while they are imported
     try:
         for room in ROOMS:
             importlib.import_module(room)
     except BaseException:
-        _rooms_imported = False  # the next to ask shall see the real error too
+        _rooms_imported = False  # the next use shall raise the real error, too
         raise
     for entry in entry_points(group="mmlandmark.plugins"):
         try:
             entry.load()
-        except Exception as error:  # A broken plugin must not take the house down, but is reported.
+        except Exception as error:  # A broken plugin must not break the package, but is reported.
             _swallowed[f"plugin {entry.name} ({entry.value})"] = repr(error)
 
 
 class NotRegisteredError(KeyError):
-    """Nothing is registered under a name."""
+    """A name is not registered."""
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would show the message quoted, with every quote escaped
 
 
 class UnknownArgumentError(TypeError):
-    """A class was given an argument that it does not take; the message names the nearest."""
+    """A class does not take an argument that it was given; the message names the nearest one."""
 
 
 def _unknown_argument(kind: type, owner: str, argument: str) -> str:
-    """Say what a class takes, of which a base called ``owner`` refused an argument."""
+    """Return the message for an argument that a class refused, itself or in its base class ``owner``."""
     inits = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
     parameters = [p for init in inits for p in inspect.signature(init).parameters.values()]
     known = {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} - {"self"}
@@ -78,58 +78,58 @@ def _unknown_argument(kind: type, owner: str, argument: str) -> str:
 
 
 class Registry(_Registry):
-    """An MMEngine registry whose misses help: nearest names, and import errors swallowed on the way."""
+    """An MMEngine registry with helpful errors: they list the nearest names and failed imports."""
 
     def import_from_location(self) -> None:
-        """Import all rooms instead of one location, so that a name is found wherever it lives."""
+        """Import all rooms instead of one location, wherever the name is registered."""
         _import_rooms()
 
     def get(self, key: str) -> Any:
         """Return the class registered as ``key`` or found at the dotted path ``key``.
 
         Raises:
-            NotRegisteredError: Nothing is found. The message lists the nearest names and swallowed errors.
+            NotRegisteredError: There is none; the message lists the nearest names and failed imports.
         """
-        reason = ""
         try:
-            found = super().get(key)
+            kind = super().get(key)
         except RuntimeError:
-            found = None
-        if found is None and "." in key:
+            kind = None
+        if kind is not None:
+            return kind
+        reason = ""
+        if "." in key:
             module = key.rsplit(".", 1)[0]
             try:
                 importlib.import_module(module)
             except ImportError as error:
                 reason = f" Importing {module!r} failed: {error!r}."
-        if found is not None:
-            return found
         raise NotRegisteredError(
             f"{key!r} is not in the {SCOPE} registry of {self.name!r}.{reason}{self._hint(key)}"
         )
 
     def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
-        """Build what a config describes.
+        """Build the object that a config describes.
 
         Raises:
             NotRegisteredError: See :meth:`get`.
-            UnknownArgumentError: A class, this one or one inside of it, was given what it does not take.
+            UnknownArgumentError: Its class, or one nested in it, was given an argument it does not take.
         """
         try:
             return super().build(cfg, *args, **kwargs)
         except UnknownArgumentError:
             raise
         except TypeError as error:
-            told = self.explained(cfg, error)
-            if told is error:
+            explained = self.explained(cfg, error)
+            if explained is error:
                 raise
-            raise told from error
+            raise explained from error
 
     def explained(self, cfg: Any, error: TypeError) -> TypeError:
-        """Return an error that names the nearest argument, for one met while ``cfg`` was built elsewhere.
+        """Return an error that names the nearest argument, for one raised while ``cfg`` was built elsewhere.
 
         Args:
-            cfg: What was to be built.
-            error: What was raised; it comes back as it is unless it is about an unknown argument.
+            cfg: Config of the object.
+            error: The error. It is returned unchanged unless it is about an unknown argument.
         """
         slip = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
         kind = cfg.get("type") if isinstance(cfg, dict) else None
@@ -149,7 +149,7 @@ class Registry(_Registry):
             else f" Registered here: {', '.join(sorted(self._module_dict))}."
         )
         if _swallowed:
-            hint += " Import errors on the way: " + "; ".join(f"{k}: {v}" for k, v in _swallowed.items())
+            hint += " Failed imports: " + "; ".join(f"{k}: {v}" for k, v in _swallowed.items())
         return hint
 
 

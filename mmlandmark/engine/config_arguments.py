@@ -1,4 +1,4 @@
-"""Whether the sections of a config say what the classes they name understand."""
+"""Checks that the classes named in a config take the arguments given there."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from torch.utils.data import DataLoader
 from mmlandmark import registry
 from mmlandmark.utils.near_names import near_name
 
-# Whoever builds these takes out some keys for itself first, so that only slips of known keys are told.
+# Their builders remove some keys first, so an unknown key is an error only if it resembles a known one.
 _OPEN = ("optim_wrapper", "param_scheduler", "default_hooks", "custom_hooks", "visualizer", "vis_backends")
 _OF_CONFIGS = {"type", "_scope_", "_delete_"}
 
 
 def wrong_arguments(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the sections of a config: the place, the class and the nearest argument.
+    """Yield a message for every wrong argument in a config: the section, its class and the nearest argument.
 
-    A key is wrong if the class that the section's ``type`` names does not take it. Where a class hands
-    further arguments on, and in sections that their builder takes keys out of, it is so only if it is near
-    one that the class takes.
+    A key is wrong if the class that ``type`` names does not take it. If the class passes further arguments
+    on, or the builder of the section removes keys, a key is wrong only if it resembles one that is known.
 
     Args:
         config: A whole config.
@@ -64,23 +63,23 @@ def _compared(
 
 
 def _arguments(kind: Any) -> tuple[str, frozenset[str], bool]:
-    """Return the name of what a ``type`` stands for, the arguments it takes, and whether these are all."""
-    found = [kind] if inspect.isclass(kind) else _registered(kind)
+    """Return the name of the class of a ``type``, the arguments it takes, and whether these are all."""
+    classes = [kind] if inspect.isclass(kind) else _registered(kind)
     known: set[str] = set()
-    complete = bool(found)
-    for one in found:
-        own, whole = arguments_of(one)
+    complete = bool(classes)
+    for candidate in classes:
+        own, own_complete = arguments_of(candidate)
         known |= own
-        complete = complete and whole
+        complete = complete and own_complete
     name = getattr(kind, "__name__", str(kind))
     return name, frozenset(known), complete
 
 
 def arguments_of(kind: Any) -> tuple[set[str], bool]:
-    """Return the names of what a class or function takes, and whether these are all.
+    """Return the names of the arguments of a class or function, and whether these are all.
 
-    Through ``**kwargs`` the classes above are asked; that they are all is certain only without it, since
-    further arguments may go elsewhere.
+    ``**kwargs`` adds those of the base classes. The list is complete only without it, since further arguments
+    may go elsewhere.
     """
     inits = [vars(base)["__init__"] for base in getattr(kind, "__mro__", ()) if "__init__" in vars(base)]
     known: set[str] = set()
@@ -95,22 +94,22 @@ def arguments_of(kind: Any) -> tuple[set[str], bool]:
 
 
 def _registered(name: str) -> list[Any]:
-    """Return what is registered under a name, wherever, or lies at a dotted path."""
+    """Return the classes and functions registered under a name in any registry, or at a dotted path."""
     if "." in name:
         with contextlib.suppress(registry.NotRegisteredError):
             return [registry.MODELS.get(name)]
         return []
-    found = []
+    registered = []
     for one in vars(registry).values():
         if isinstance(one, registry.Registry):
             one.import_from_location()
             upper = {} if one.parent is None else one.parent.module_dict
-            found.append(one.module_dict.get(name, upper.get(name)))
-    return [one for one in found if inspect.isclass(one) or inspect.isfunction(one)]
+            registered.append(one.module_dict.get(name, upper.get(name)))
+    return [kind for kind in registered if inspect.isclass(kind) or inspect.isfunction(kind)]
 
 
 def _untyped(key: str, section: Any) -> tuple[str, frozenset[str], bool] | None:
-    """Return what a section without ``type`` stands for, likewise."""
+    """Return the same of a section without ``type``; None if it is not known."""
     if not isinstance(section, Mapping) or "type" in section:
         return None
     if key.endswith("_dataloader"):

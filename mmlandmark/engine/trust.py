@@ -1,8 +1,8 @@
-"""Configs that are data: JSON, YAML, and what runs leave behind. They name classes, and run no code.
+"""Configs that are data: JSON, YAML, and the configs that runs write. They name classes and run no code.
 
-A name in such a config is one that is registered. A dotted path makes Python import a module, which is code:
-it must lie below a package that the user trusts by name, in the environment variable ``MMLANDMARK_TRUST``
-(``--trust`` of the tools).
+Such a config may name registered classes. A dotted path makes Python import a module, which runs code, so
+the user must trust its package by name: in the environment variable ``MMLANDMARK_TRUST``, or with the option
+``--trust`` of a command.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FILES = frozenset(
 
 
 class _DataLoader(yaml.SafeLoader):
-    """Plain values only, and tuples, which MMEngine writes by a name of Python's."""
+    """Read plain values only, and tuples, which MMEngine writes with a Python tag."""
 
 
 _DataLoader.add_constructor(
@@ -47,14 +47,15 @@ def _trusted() -> set[str]:
 
 
 def check_names(data: Any, source: str) -> None:
-    """Refuse what would make Python import something that the user did not say to trust.
+    """Refuse names that would make Python import a package that the user does not trust.
 
     Args:
         data: A config, or a part of one, in plain types.
-        source: Its file, for errors.
+        source: Its file, for error messages.
 
     Raises:
-        ValueError: A dotted path, a scope or an entry of ``custom_imports``; key and package are named.
+        ValueError: A dotted path, a scope or an entry of ``custom_imports`` is not trusted. The message names
+            key and package.
     """
     for path, value in _strings(data):
         key = next((part for part in reversed(path) if not part.isdigit()), "")
@@ -68,18 +69,18 @@ def check_names(data: Any, source: str) -> None:
             package = value.split(".")[0]
             raise ValueError(
                 f"{source}: {'.'.join(path)} names {value!r}, and importing it runs code of the package "
-                f"{package!r}: if you trust that package, say --trust {package} or set {VARIABLE}={package}"
+                f"{package!r}: if you trust that package, use --trust {package} or set {VARIABLE}={package}"
             )
 
 
 def _check_programs(data: Any, source: str) -> None:
-    """Refuse a Python config that data names, as that of a further model: reading it would run it."""
+    """Refuse a Python config named by data, such as that of a further model: reading it would run it."""
     for path, value in _strings(data):
         is_data = Path(value).suffix in SUFFIXES or value.startswith("mmlandmark::")
         if path[-1] == "config" and not is_data:
             raise ValueError(
-                f"{source}: {'.'.join(path)} names {value!r}, which is a program and no data: name a JSON or "
-                "YAML config, or leave it out where one lies beside the checkpoint"
+                f"{source}: {'.'.join(path)} names {value!r}, which is a program, not data: name a JSON or "
+                "YAML config, or leave the key out if a config lies beside the checkpoint"
             )
 
 
@@ -99,7 +100,7 @@ def _is_trusted(dotted: str) -> bool:
 
 
 def _is_harmless(dotted: str, key: str) -> bool:
-    """Whether a string with dots is of a registered or trusted class, or no name of Python at all."""
+    """Whether a string with dots names a registered or trusted class, or nothing in Python at all."""
     if _is_trusted(dotted) or dotted in _registered():
         return True
     first, last = dotted.split(".")[0], dotted.rsplit(".", 1)[1]
@@ -115,9 +116,9 @@ def _is_harmless(dotted: str, key: str) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _registered() -> frozenset[str]:
-    """Return the names under which registered classes are found, with their scope or their module."""
+    """Return the dotted names of all registered classes: with their scope, and with their module."""
     with contextlib.suppress(registry.NotRegisteredError):
-        registry.MODELS.get("LandmarkDetector")  # asking imports all rooms
+        registry.MODELS.get("LandmarkDetector")  # this imports all rooms
     names = set()
     for one in vars(registry).values():
         for part in (one, getattr(one, "parent", None)) if isinstance(one, registry.Registry) else ():
@@ -132,32 +133,32 @@ def read_data_config(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str
     """Read a config in JSON or YAML, with its bases; ``{{$NAME:default}}`` is an environment variable.
 
     Args:
-        path: The file. Its bases are files of these kinds, too, or shipped ones (``mmlandmark::...``).
-        above: The files that it is a base of.
+        path: The file. Its bases must be JSON, YAML, or shipped configs (``mmlandmark::...``).
+        above: The files that inherit from it.
 
     Raises:
         FileNotFoundError: A file does not exist.
-        ValueError: It cannot be read as data, or names what :func:`check_names` refuses.
+        ValueError: It cannot be read as data, or :func:`check_names` refuses a name in it.
     """
     path = Path(path)
     if path.resolve() in above:
         raise ValueError(f"{path}: it is a base of itself")
     text = re.sub(r"\{\{\s*\$(\w+)\s*:\s*(\S*?)\s*\}\}", _variable, path.read_text(encoding="utf-8"))
     try:
-        found = json.loads(text) if path.suffix == ".json" else yaml.load(text, _DataLoader)
+        config = json.loads(text) if path.suffix == ".json" else yaml.load(text, _DataLoader)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise ValueError(
             f"{path}: not valid {path.suffix[1:].upper()}: {' '.join(str(error).split())}"
         ) from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise ValueError(f"{path}: a config is an object with named keys, got {type(found).__name__}")
-    check_names(found, str(path))
-    _check_programs(found, str(path))
-    bases = found.pop("_base_", [])
-    whole: dict[str, Any] = {}
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+        raise ValueError(f"{path}: a config is an object with named keys, got {type(config).__name__}")
+    check_names(config, str(path))
+    _check_programs(config, str(path))
+    bases = config.pop("_base_", [])
+    inherited: dict[str, Any] = {}
     for base in [bases] if isinstance(bases, str) else bases:
-        whole.update(_base(path, str(base), (*above, path.resolve())))
-    return Config._merge_a_into_b(found, whole) if whole else found
+        inherited.update(_base(path, str(base), (*above, path.resolve())))
+    return Config._merge_a_into_b(config, inherited) if inherited else config
 
 
 def _base(path: Path, base: str, above: tuple[Path, ...]) -> dict[str, Any]:
@@ -167,15 +168,15 @@ def _base(path: Path, base: str, above: tuple[Path, ...]) -> dict[str, Any]:
         if config_root().resolve() not in shipped.parents or not shipped.is_file():
             raise ValueError(f"{path}: _base_ {base!r} is not among the shipped configs")
         return Config.fromfile(str(shipped)).to_dict()
-    found = path.parent / base
-    if found.suffix not in SUFFIXES:
+    file = path.parent / base
+    if file.suffix not in SUFFIXES:
         raise ValueError(
-            f"{path}: _base_ {base!r} is no JSON or YAML: a config that is data runs no Python; start "
+            f"{path}: _base_ {base!r} is not JSON or YAML, and a config that is data runs no Python: inherit "
             "from it in a Python config of your own"
         )
-    if not found.is_file():
-        raise FileNotFoundError(f"{path}: its _base_ {found} does not exist")
-    return read_data_config(found, above)
+    if not file.is_file():
+        raise FileNotFoundError(f"{path}: its _base_ {file} does not exist")
+    return read_data_config(file, above)
 
 
 def _variable(match: re.Match[str]) -> str:
