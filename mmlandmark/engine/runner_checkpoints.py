@@ -23,7 +23,7 @@ from mmlandmark.engine.run_folder import write_config
 from mmlandmark.engine.training_state import TrainingState, read_training_state
 from mmlandmark.utils.checkpoint import (
     check_state_dict,
-    is_whole,
+    is_loadable,
     put_training_apart,
     put_training_back,
     save_checkpoint,
@@ -101,10 +101,10 @@ class CheckpointedRunner(Runner):
         try:
             super().load_or_resume()
         except ValueError as error:
-            if newest is None or is_whole(newest):
+            if newest is None or is_loadable(newest):
                 raise
             others = sorted(numbered_checkpoints(self.work_dir).items(), reverse=True)
-            whole = next((path.name for _, path in others if path != newest and is_whole(path)), None)
+            whole = next((path.name for _, path in others if path != newest and is_loadable(path)), None)
             way = (
                 f"{whole} beside it is whole: remove {newest.name}, and --resume goes on from {whole}"
                 if whole

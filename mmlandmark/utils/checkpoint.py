@@ -1,4 +1,4 @@
-"""Checkpoints are written whole, and read without running any code in them."""
+"""Checkpoints are written atomically, and read without running any code in them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from urllib.parse import urlparse
 
 import torch
 
+from mmlandmark.utils.checkpoint_integrity import HashingFile, check_integrity
 from mmlandmark.utils.files import atomic_path, file_hash
-from mmlandmark.utils.whole_files import HashingFile, check_whole
 
 
 def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
-    """Load a checkpoint of tensors and plain values, after a look whether the file is whole.
+    """Check the integrity of a checkpoint file and load it: tensors and plain values only.
 
-    Names of weights lose the prefixes that ``torch.compile`` and wrappers for several processes give them.
+    Prefixes that ``torch.compile`` and wrappers for several processes add to names of weights are removed.
 
     Args:
         path: Local file.
@@ -27,15 +27,14 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is broken, holds objects whose loading would run code, or weights that are not
-            finite numbers.
+        ValueError: The file is broken, loading it would run code, or weights are not finite.
     """
     path = _existing(path)
-    check_whole(path)
+    check_integrity(path)
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
-        # What torch says begins with the advice to load it unsafely.
+        # The message of torch begins with the advice to load the file unsafely.
         raise ValueError(
             f"checkpoint {path} cannot be loaded safely (broken, or it holds more than tensors and plain "
             f"values): {_reason(error)}"
@@ -43,8 +42,8 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
     return checked_content(checkpoint, f"checkpoint {path}")
 
 
-def is_whole(path: str | Path) -> bool:
-    """Whether :func:`load_checkpoint` reads a file."""
+def is_loadable(path: str | Path) -> bool:
+    """Whether :func:`load_checkpoint` can load a file."""
     try:
         load_checkpoint(path)
     except (FileNotFoundError, ValueError):
@@ -53,14 +52,14 @@ def is_whole(path: str | Path) -> bool:
 
 
 def checked_content(checkpoint: Any, where: str) -> dict:
-    """Return what a checkpoint holds, its weights under the names of the plain model.
+    """Return the content of a checkpoint, with the weights under the names of the plain model.
 
     Args:
-        checkpoint: As it was read.
-        where: To begin an error with.
+        checkpoint: Content of the file.
+        where: File name for error messages.
 
     Raises:
-        ValueError: It is no checkpoint, or holds weights that are not finite numbers.
+        ValueError: It is not a checkpoint, or weights are not finite.
     """
     if not isinstance(checkpoint, dict):
         raise ValueError(f"{where} holds a {type(checkpoint).__name__}, not a dict")
@@ -73,7 +72,7 @@ def checked_content(checkpoint: Any, where: str) -> dict:
 
 
 def holds_its_values(value: Any) -> bool:
-    """Whether a value is a tensor whose storage is as large as its shape says, as any that was trained."""
+    """Whether a value is a dense tensor whose storage has the size that its shape requires."""
     return (
         isinstance(value, torch.Tensor)
         and value.layout is torch.strided
@@ -83,35 +82,35 @@ def holds_its_values(value: Any) -> bool:
 
 
 def is_plain_tensor(value: Any) -> bool:
-    """Whether a value is a tensor that holds its values, and somewhere where they can be read."""
+    """Whether a value is a tensor with values that can be read."""
     return holds_its_values(value) and value.device.type != "meta"
 
 
 def _reason(error: Exception) -> str:
     """Return why torch refused a file, without its advice."""
-    found = re.search(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)", str(error))
-    return f"it holds objects of {found[1]}" if found else type(error).__name__
+    unsupported = re.search(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)", str(error))
+    return f"it holds objects of {unsupported[1]}" if unsupported else type(error).__name__
 
 
 def _weights(state: Any, where: str) -> dict[str, torch.Tensor]:
     """Return named weights under the names of the plain model.
 
     Raises:
-        ValueError: They are no weights, not finite, or larger than what the file holds of them.
+        ValueError: They are not weights, not finite, or the file does not hold all of their values.
     """
     if not isinstance(state, dict):
         raise ValueError(f"{where} is a {type(state).__name__}, not named weights")
     strange = [k for k, v in state.items() if not (isinstance(k, str) and isinstance(v, torch.Tensor))]
     if strange:
-        raise ValueError(f"{where}[{str(strange[0])[:60]!r}] is no tensor with a name")
+        raise ValueError(f"{where}[{str(strange[0])[:60]!r}] is not a named tensor")
     strange = [k for k, v in state.items() if not is_plain_tensor(v)]
     if strange:
-        raise ValueError(f"{where}[{strange[0][:60]!r}] does not hold as many values as its shape says")
+        raise ValueError(f"{where}[{strange[0][:60]!r}] does not hold as many values as its shape requires")
     bad = [k for k, v in state.items() if not bool(torch.isfinite(v).all())]
     if bad:
         raise ValueError(
             f"{where} holds {len(bad)} weights that are NaN or infinite: {', '.join(bad[:3])}; "
-            "the training that wrote them had diverged, take an earlier checkpoint"
+            "the training had diverged, use an earlier checkpoint"
         )
     wrapped = bool(state) and all(_plain_name(key).startswith("module.") for key in state)
     for key in list(state):  # in place: an OrderedDict keeps its metadata, which loading uses
@@ -121,7 +120,7 @@ def _weights(state: Any, where: str) -> dict[str, torch.Tensor]:
 
 
 def _plain_name(key: str) -> str:
-    """Return the name of a weight without what ``torch.compile`` puts in front of the parts it compiled."""
+    """Return the name of a weight without the prefixes of compiled modules."""
     return key.replace("_orig_mod.", "")
 
 
@@ -129,8 +128,8 @@ def fetch_checkpoint(source: str | Path) -> Path:
     """Return the local file of a checkpoint; a URL is downloaded once, into the cache of :mod:`torch.hub`.
 
     Args:
-        source: File, or URL with http or https. Where the name ends in ``-HASH.pth``, HASH must be how the
-            SHA-256 of the content begins.
+        source: File, or URL with http or https. In a name ``...-HASH.pth``, HASH must be the beginning of the
+            SHA-256 of the content.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -142,7 +141,7 @@ def fetch_checkpoint(source: str | Path) -> Path:
         return path
     name = Path(urlparse(str(source)).path).name
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    if not _hash_in(name):  # Other places may have other files of that name.
+    if not _hash_in(name):  # another server may have another file of that name
         folder /= hashlib.sha256(str(source).encode()).hexdigest()[:16]
     path = folder / name
     if path.is_file():
@@ -153,10 +152,10 @@ def fetch_checkpoint(source: str | Path) -> Path:
             torch.hub.download_url_to_file(str(source), str(temporary))
             try:
                 _check_hash(temporary, name)
-                load_checkpoint(temporary)  # A download that was cut off is found here.
+                load_checkpoint(temporary)  # raises if the download was cut off
             except ValueError as error:
                 reason = str(error).replace(str(temporary), str(source))
-                raise ValueError(f"{reason}; nothing is kept of it") from error
+                raise ValueError(f"{reason}; the download was deleted") from error
     except OSError as error:
         raise ValueError(
             f"checkpoint {source} cannot be fetched: {error}; put the file at {path}, or name a local file"
@@ -168,26 +167,26 @@ def load_weights(source: str | Path, prefix: str = "") -> dict[str, torch.Tensor
     """Return the weights in a checkpoint, a file or a URL, see :func:`fetch_checkpoint`.
 
     Args:
-        source: File or URL; of a whole training or of the weights alone.
-        prefix: Of the names that are wanted, for a part of a model: ``"backbone."``. It is taken off.
+        source: File or URL, with the state of a training or with weights alone.
+        prefix: Return only the names with this prefix, without it: ``"backbone."`` for a part of a model.
 
     Raises:
-        ValueError: As :func:`fetch_checkpoint` and :func:`load_checkpoint`, or no name has the prefix.
+        ValueError: See :func:`fetch_checkpoint` and :func:`load_checkpoint`; or no name has the prefix.
     """
     loaded = load_checkpoint(fetch_checkpoint(source))
     state = loaded.get("state_dict", loaded)
-    found = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    if not found:
+    part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    if not part:
         raise ValueError(f"checkpoint {source} has no weights that begin with {prefix!r}")
-    return found
+    return part
 
 
 def _existing(path: str | Path) -> Path:
-    """Return the path of a file; FileNotFoundError if it is none, and in a folder, what there is."""
+    """Return the path of a file; FileNotFoundError if there is none, which lists the files of a folder."""
     path = Path(path).expanduser()
     if path.is_dir():
-        found = sorted(file.name for file in path.glob("*.pth"))
-        there = f"name one of {', '.join(found)} in it" if found else "there is none in it"
+        names = sorted(file.name for file in path.glob("*.pth"))
+        there = f"name one of {', '.join(names)} in it" if names else "there is none in it"
         raise FileNotFoundError(f"checkpoint {path} is a folder: {there}")
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
@@ -196,8 +195,8 @@ def _existing(path: str | Path) -> Path:
 
 def _hash_in(name: str) -> str | None:
     """Return the beginning of a SHA-256 at the end of a name; digits alone are a date or a count."""
-    found = re.search(r"-(?=[0-9]*[a-f])([0-9a-f]{8,64})\.(?:pth|pt|pkl)$", name)
-    return found[1] if found else None
+    match = re.search(r"-(?=[0-9]*[a-f])([0-9a-f]{8,64})\.(?:pth|pt|pkl)$", name)
+    return match[1] if match else None
 
 
 def _check_hash(path: Path, name: str) -> None:
@@ -205,23 +204,23 @@ def _check_hash(path: Path, name: str) -> None:
     wanted = _hash_in(name)
     if wanted is None:
         return
-    found = file_hash(path)
-    if not found.startswith(wanted):
+    actual = file_hash(path)
+    if not actual.startswith(wanted):
         raise ValueError(
-            f"checkpoint {path} has SHA-256 {found[:16]}..., its name says "
-            f"{wanted}: it is broken, fetch it again"
+            f"checkpoint {path} has SHA-256 {actual[:16]}..., but its name says {wanted}: it is damaged, "
+            "download it again"
         )
 
 
 def save_checkpoint(checkpoint: dict, path: str | Path) -> None:
-    """Write a checkpoint with a hash of its content; a crash leaves the file that was there before.
+    """Write a checkpoint with a hash of its content; a crash leaves the previous file as it was.
 
     Raises:
-        OSError: It cannot be written; path, size and what is free are named.
+        OSError: It cannot be written; the message names path, size and free space.
     """
     try:
         with atomic_path(path) as temporary, HashingFile(temporary) as file:
-            torch.save(checkpoint, cast(IO[bytes], file))  # torch writes, and does no more
+            torch.save(checkpoint, cast(IO[bytes], file))  # torch only writes to it
     except (OSError, RuntimeError) as error:
         reason = _os_error(error)
         if reason is None:
@@ -230,21 +229,21 @@ def save_checkpoint(checkpoint: dict, path: str | Path) -> None:
 
 
 def _os_error(error: BaseException | None) -> OSError | None:
-    """Return the OSError behind an error: torch complains of a wrong position when a write has failed."""
+    """Return the OSError that caused an error: torch reports a wrong position after a failed write."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
 
 
 def _unsaved(error: OSError, checkpoint: dict, path: Path) -> OSError:
-    """Return an error that says what did not fit where."""
+    """Return an error that names the file, its size and the free space."""
     size = sum(t.numel() * t.element_size() for t in _tensors(checkpoint)) / 2**20
     free = shutil.disk_usage(path.parent).free / 2**20 if path.parent.is_dir() else 0.0
     reason = error.strerror or str(error)
     return OSError(
         error.errno,
         f"checkpoint {path} cannot be written: {reason} (it takes {size:.0f} MiB, {free:.0f} MiB are free); "
-        "the checkpoint before is whole, make room and go on with --resume",
+        "the previous checkpoint is intact: make room, then continue with --resume",
     )
 
 
@@ -257,9 +256,9 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def training_keys(model: torch.nn.Module) -> set[str]:
-    """Return the names in a model's ``state_dict`` that only its training uses.
+    """Return the names in a model's ``state_dict`` that only training uses.
 
-    They belong to children that a module inside names in ``training_parts``.
+    They belong to children that some module of the model lists in ``training_parts``.
     """
     parts = tuple(
         f"{name}.{part}.".lstrip(".")
@@ -270,14 +269,14 @@ def training_keys(model: torch.nn.Module) -> set[str]:
 
 
 def put_training_apart(checkpoint: dict, model: torch.nn.Module) -> None:
-    """Move what only training uses from ``state_dict`` to ``training_state_dict``, in place."""
+    """Move the weights that only training uses from ``state_dict`` to ``training_state_dict``, in place."""
     state, keys = checkpoint["state_dict"], training_keys(model)
     if keys:
         checkpoint["training_state_dict"] = {key: state.pop(key) for key in sorted(keys & state.keys())}
 
 
 def put_training_back(checkpoint: dict, model: torch.nn.Module) -> None:
-    """Undo :func:`put_training_apart`, in place; what the checkpoint lacks stays as it is in the model."""
+    """Undo :func:`put_training_apart`, in place; weights that the checkpoint lacks come from the model."""
     state, apart = checkpoint.get("state_dict", checkpoint), checkpoint.get("training_state_dict", {})
     own = model.state_dict()
     for key in training_keys(model):
@@ -285,10 +284,10 @@ def put_training_back(checkpoint: dict, model: torch.nn.Module) -> None:
 
 
 def check_state_dict(model: torch.nn.Module, state_dict: dict, source: str) -> None:
-    """Refuse weights that are not those of ``model``; what only training uses may be missing.
+    """Raise an error if weights do not fit ``model``; those that only training uses may be missing.
 
     Raises:
-        ValueError: Names or shapes differ; ``source`` and the first differences are named.
+        ValueError: Names, shapes or types differ; the message names ``source`` and the first differences.
     """
     own = model.state_dict()
     optional = training_keys(model)
@@ -306,13 +305,13 @@ def check_state_dict(model: torch.nn.Module, state_dict: dict, source: str) -> N
     ]
     if missing or unexpected or shapes or types:
         parts = [
-            f"{len(found)} {label} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
-            for label, found in (
+            f"{len(names)} {label} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            for label, names in (
                 ("missing", missing),
                 ("unexpected", unexpected),
                 ("of another shape", shapes),
                 ("of another type", types),
             )
-            if found
+            if names
         ]
         raise ValueError(f"{source} holds the weights of another model: {'; '.join(parts)}")

@@ -1,4 +1,4 @@
-"""A short name for what a config says."""
+"""A hash that identifies the experiment of a config."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Keys a run understands; anything else at the top of a config is a variable of its author.
+# Top-level keys that a run reads; all others are variables of the config's author.
 KNOWN_KEYS = frozenset(
     """
     allow_leaks auto_scale_lr cfg compile custom_hooks custom_imports data_preprocessor default_hooks
@@ -18,7 +18,7 @@ KNOWN_KEYS = frozenset(
     val_evaluator vis_backends visualizer work_dir
     """.split()  # noqa: SIM905  a list of 38 quoted words reads worse
 )
-# They say where and how often a run was started and what is told of it, not what was run.
+# Where and how a run is started and logged; they do not change the experiment.
 _RUN_KEYS = (
     *("work_dir", "resume", "launcher", "experiment_name", "allow_leaks"),
     *(
@@ -31,21 +31,21 @@ _RUN_KEYS = (
         "default_scope",
     ),
 )
-# Wherever they stand: where the data lies (what was tested has a hash of its own) and how fast it comes.
+# At any depth: where the data is (the tested images have a hash of their own) and how fast it is loaded.
 _MACHINE_KEYS = (
     *("data_root", "image_cache", "num_workers", "persistent_workers", "prefetch_factor", "pin_memory"),
 )
 
 
 def config_hash(config: Any, with_start: bool = False) -> str:
-    """Return a hash of a resolved config, equal for runs that differ in folders, machine, log or seed only.
+    """Return a hash of a resolved config, equal for runs that differ only in folders, machine, log or seed.
 
-    Variables of the config's author, which no run reads, do not count.
+    Variables of the config's author, which no run reads, are ignored.
 
     Args:
         config: An MMEngine ``Config`` or a dict.
-        with_start: Tell runs of different seeds, starting weights or inputs of the model apart too. An input
-            is a section of the model without ``type`` that names a ``checkpoint``.
+        with_start: Distinguish seeds, starting weights and inputs of the model, too. An input is a section
+            of the model without ``type`` that names a ``checkpoint``.
     """
     content = dict(config.to_dict() if hasattr(config, "to_dict") else config)
     content = {key: value for key, value in content.items() if key in KNOWN_KEYS and key not in _RUN_KEYS}
@@ -74,7 +74,7 @@ def _without(value: Any, keys: Sequence[str]) -> Any:
 
 
 def _stable_name(value: Any) -> str:
-    """Name classes and functions without their address in memory, which differs from run to run."""
+    """Return a name of a class or function without its address in memory, which changes between runs."""
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     return str(value) if isinstance(value, Path) else f"{type(value).__module__}.{type(value).__qualname__}"

@@ -1,4 +1,4 @@
-"""What processor this is."""
+"""Properties of the processor."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _INFO = Path("/proc/cpuinfo")
 
 
 def cpu_model() -> str:
-    """Return the name of the processor, or of its architecture where no better one is to be had."""
+    """Return the name of the processor, or of its architecture if the name is not known."""
     return _line("model name") or platform.processor() or platform.machine()
 
 
 def has_bfloat16() -> bool | None:
-    """Return whether the processor has instructions for bfloat16; None where that cannot be told."""
+    """Return whether the processor has instructions for bfloat16; None if this is not known."""
     flags = _line("flags") or _line("features")  # x86, Arm
     return None if flags is None else any("bf16" in flag for flag in flags.split())
 

@@ -1,8 +1,8 @@
-"""Datasets inside of datasets: the one place that knows how a wrapper holds others.
+"""Datasets inside of datasets: the one place that knows how wrappers hold others.
 
-A wrapper (``ConcatDataset``, ``RepeatDataset``, ``torch.utils.data.Subset``, or one of another package) names
-what it holds ``datasets``, a list, or ``dataset``, a single one: as keys of its config and as attributes once
-it is built. A dataset that holds no other is a leaf.
+A wrapper (``ConcatDataset``, ``RepeatDataset``, ``torch.utils.data.Subset``, or one of another package) holds
+other datasets in ``datasets``, a list, or in ``dataset``, a single one: keys of its config, and attributes of
+the built object. A dataset that holds no other is a leaf.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 def leaf_configs(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the configs of the leaves inside a dataset's config, or the config itself if it is a leaf.
 
-    They are the very dicts inside of ``config``, so that a change of one is a change of the whole.
+    They are the dicts inside ``config`` itself, not copies: changing one changes the config.
 
     Example:
         >>> leaf_configs(dict(type="RepeatDataset", times=2, dataset=dict(type="A")))

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, named safely, and read whatever program wrote them."""
+"""Files are written atomically, get safe names, and can be read whatever program wrote them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def atomic_write_text(path: str | Path, text: str) -> None:
 
 
 def atomic_write_json(path: str | Path, data: Any, indent: int | None = 2) -> None:
-    """Write ``data`` to ``path`` as JSON; NaN is refused, since other readers stumble over it."""
+    """Write ``data`` to ``path`` as JSON; NaN raises an error, since many programs cannot read it."""
     atomic_write_text(path, json.dumps(data, indent=indent, allow_nan=False) + "\n")
 
 
@@ -49,11 +49,11 @@ def read_text(path: str | Path, legacy: bool = False) -> str:
 
     Args:
         path: The file.
-        legacy: Take a file that is no UTF-8 as Windows-1252, as spreadsheets of western Europe write it.
+        legacy: Read a file that is not UTF-8 as Windows-1252, which some spreadsheets write.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no text; the file is named.
+        ValueError: It is not text; the message names the file.
     """
     data = Path(path).read_bytes()
     encoding = "utf-8-sig"
@@ -83,7 +83,7 @@ def load_json(path: str | Path) -> Any:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is broken, or an object in it has a key twice; file and, where known, line are named.
+        ValueError: It is broken, or an object has a key twice; the message names file and, if known, line.
     """
     text = read_text(path)
     try:
@@ -97,7 +97,7 @@ def load_json(path: str | Path) -> Any:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Return the JSON object in a file; ValueError naming the file if there is none."""
+    """Return the JSON object in a file; raise a ValueError that names the file if it holds another value."""
     data = load_json(path)
     if not isinstance(data, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(data).__name__}")
@@ -105,25 +105,25 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; Python would keep the last of two equal keys without a word."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    """Return a JSON object; of two equal keys Python would silently keep the last."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"an object has the key {next(k for k in keys if keys.count(k) > 1)!r} twice")
-    return found
+    return result
 
 
-# Names that Windows keeps for devices, whatever suffix follows.
+# Names that Windows reserves for devices, with any suffix.
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _NAME_BYTES = 120
 
 
 def safe_name(text: object) -> str:
-    """Return a name for a file or folder after ``text``, such as a sample id, that lies nowhere else.
+    """Return a name for a file or folder made from ``text``, such as a sample id; it is never a path.
 
-    Letters, digits, ``_``, ``-``, ``.`` and blanks inside stay; anything else, as separators and control
-    characters, becomes ``_``, and the end of a long name is cut off. A name that was changed ends with ``~``
-    and a hash of ``text``, so that two texts never share a file; one that was not changed has no ``~``.
+    Letters, digits, ``_``, ``-``, ``.`` and inner blanks are kept. Everything else, such as separators and
+    control characters, becomes ``_``, and long names are cut. A changed name ends with ``~`` and a hash of
+    ``text``, so that two texts never share a file; an unchanged name has no ``~``.
     """
     given = str(text)
     name = re.sub(r"[^\w. -]|\.\.+", "_", unicodedata.normalize("NFC", given))

@@ -1,4 +1,4 @@
-"""How a long run on a CPU holds its memory."""
+"""Memory of a training on a CPU."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> bool:
-    """Let the process keep the memory it frees, for its next tensors.
+    """Let the process keep the memory it frees, and use it for its next tensors.
 
-    By default glibc gives every tensor of some megabytes back to the kernel when it is freed, and a step
-    of training waits for the same pages to be mapped and zeroed again.
-    The most it ever uses grows little; what lies idle between the peaks is not given to other processes.
+    By default glibc returns the memory of every large tensor to the kernel, and the next training step waits
+    while the same pages are mapped and zeroed again. Peak memory grows little, but other processes cannot use
+    the memory that is free between the peaks.
 
     Returns:
-        True where it took effect, False where the C library is not glibc.
+        True if it took effect, False if the C library is not glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    # No block of its own from the kernel for a large tensor, and the heap grows in large steps, never back.
+    # Large tensors come from the heap, not from mmap; the heap grows in large steps and never shrinks.
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, 256 * 2**20))
     return all([mallopt(parameter, value) == 1 for parameter, value in settings])

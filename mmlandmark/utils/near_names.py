@@ -1,4 +1,4 @@
-"""Words that were meant to be other words."""
+"""Detects misspelt names and suggests the right ones."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def plain(name: str) -> str:
 
 
 def near_name(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that ``name`` seems to be a slip of, or None.
+    """Return the known name that ``name`` probably stands for, or None.
 
-    Names that differ in case, blanks, ``-`` and ``_`` only are near; so are names with one wrong, missing,
-    doubled or swapped letter, or two where both names have six letters or more. Words of less than four
-    letters are near to nothing, and names with other digits are other names.
+    Names are near if they differ only in case, blanks, ``-`` and ``_``, or in one wrong, missing, extra or
+    swapped letter; in two letters if both names have at least six. Names of fewer than four letters are near
+    to none, and names with different digits are different names.
     """
     wanted = plain(name)
     others = {other: plain(other) for other in known}
@@ -30,7 +30,7 @@ def near_name(name: str, known: Iterable[str]) -> str | None:
         if re.sub(r"\D", "", text) == digits
     }
     near = [
-        (distance, others[other][:1] != wanted[:1], other)  # slips seldom hit the first letter
+        (distance, others[other][:1] != wanted[:1], other)  # the first letter is seldom wrong
         for other, distance in distances.items()
         if (shorter := min(len(wanted), len(others[other]))) >= 4 and distance <= (2 if shorter >= 6 else 1)
     ]
@@ -40,34 +40,34 @@ def near_name(name: str, known: Iterable[str]) -> str | None:
 def did_you_mean(names: Iterable[str], known: Iterable[str]) -> str:
     """Return ``" (did you mean 'a' for 'A'?)"`` for names that are near a known one, else an empty string."""
     known = list(known)
-    found = {name: near for name in names if (near := near_name(name, known)) is not None}
-    words = ", ".join(f"{near!r} for {name!r}" for name, near in found.items())
+    suggestions = {name: near for name in names if (near := near_name(name, known)) is not None}
+    words = ", ".join(f"{near!r} for {name!r}" for name, near in suggestions.items())
     return f" (did you mean {words}?)" if words else ""
 
 
 def refuse_misspelt(keys: Iterable[str], known: Iterable[str], where: str, what: str = "key") -> None:
-    """Raise ValueError if a key that is not known is near one that is.
+    """Raise a ValueError if an unknown key is near a known one.
 
-    A key like no other is somebody's own and is let through.
+    A key that resembles none is a custom one and is accepted.
 
     Args:
-        keys: What a file says.
-        known: What would be understood.
+        keys: Keys in a file.
+        known: Known keys.
         where: File and line or entry, for the message.
-        what: What the keys are called there.
+        what: The word for a key in the message.
     """
     known = list(known)
     for key in keys:
         near = None if key in known else near_name(key, known)
         if near is not None:
             raise ValueError(
-                f"{where}: unknown {what} {key!r}, did you mean {near!r}? If it is something of your own, "
-                "give it a name less alike"
+                f"{where}: unknown {what} {key!r}, did you mean {near!r}? If it is your own, give it a name "
+                "that differs more"
             )
 
 
 def edit_distance(one: str, other: str) -> int:
-    """Return how many letters must be changed, added, left out or swapped with the next to get the other."""
+    """Return how many letters must be changed, added, removed or swapped with the next to get the other."""
     before: list[int] = []
     last, row = before, list(range(len(other) + 1))
     for i, a in enumerate(one):

@@ -1,4 +1,4 @@
-"""Files that come with the package, found wherever it is installed."""
+"""Files that are shipped with the package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _SCOPE = "mmlandmark::"
 
 
 def config_root() -> Path:
-    """Return the folder of the configs: inside an installed package, beside it in a checkout."""
+    """Return the folder of the configs: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
@@ -28,7 +28,7 @@ def native_sources() -> Path:
 
 
 def shipped_file(name: str) -> Path | None:
-    """Return the file among the configs that ``mmlandmark::<path>`` stands for; None for any other name.
+    """Return the file below the configs that ``mmlandmark::<path>`` names; None for any other name.
 
     Raises:
         FileNotFoundError: There is no such file.

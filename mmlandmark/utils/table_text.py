@@ -47,14 +47,14 @@ def markdown_table(
 
 
 def markdown_text(text: object) -> str:
-    """Return text for one cell or line of Markdown: no column, tag, link, code or line comes of it."""
+    """Return text escaped for one cell or line of Markdown: it adds no column, tag, link, code or line."""
     plain = re.sub(r"[\s\x00-\x1f\x7f]+", " ", str(text))
     plain = re.sub("[&<>]", lambda match: _MARKDOWN[match[0]], plain)
     return re.sub(r"([\\|`\[\]])", r"\\\1", plain)
 
 
 def markdown_code(text: object) -> str:
-    """Return text as code in a line of Markdown: shown as it is, whatever it holds."""
+    """Return text as inline code in Markdown, which shows it as it is."""
     plain = re.sub(r"[\s\x00-\x1f\x7f]+", " ", str(text))
     longest = max(map(len, re.findall("`+", plain)), default=0)
     fence, space = "`" * (longest + 1), " " if longest else ""
@@ -62,10 +62,9 @@ def markdown_code(text: object) -> str:
 
 
 def csv_text(text: object) -> str:
-    """Return text for a cell of a CSV file that a spreadsheet shows and does not calculate.
+    """Return text for a cell of a CSV file, which a spreadsheet must not evaluate as a formula.
 
-    What a spreadsheet would take for a formula gets an apostrophe in front. Numbers are no text: write them
-    as they are.
+    Text that looks like a formula gets a leading apostrophe. Write numbers as numbers, without this function.
     """
     plain = str(text)
     return f"'{plain}" if plain.lstrip(" ")[:1] in tuple("=+-@\t\r\n") else plain

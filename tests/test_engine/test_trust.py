@@ -75,7 +75,7 @@ def test_a_name_outside_of_the_house_is_refused(evil, tmp_path, number, kind):
 def test_data_names_no_program_as_the_config_of_a_teacher(tmp_path, name, kind):
     model = dict(teacher=dict(checkpoint="a.pth", config=name))
     for data in (dict(model=model), dict(stages=[dict(name="a", model=model)])):
-        with pytest.raises(ConfigError, match=r"model\.teacher\.config names .* is a program and no data"):
+        with pytest.raises(ConfigError, match=r"model\.teacher\.config names .* is a program, not data"):
             load_config(write(tmp_path, data, kind))
 
 

@@ -1,8 +1,8 @@
-"""Whether a checkpoint file is as it was written, to the bit.
+"""Detects damage to checkpoint files.
 
-A file of :func:`torch.save` is a zip archive with a checksum for every entry, which :func:`torch.load` does
-not look at. Our own files say a SHA-256 of everything before it in the archive's comment, at their very end;
-other programs pass over it.
+:func:`torch.save` writes a zip archive with a checksum for every entry, but :func:`torch.load` does not check
+them. Our own files end with a SHA-256 of their content, in the comment of the archive, which other programs
+ignore.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _END = b"PK\x05\x06"  # how the last record of an archive begins; its last two b
 
 
 class HashingFile:
-    """A binary file that writes, when it is closed, a hash of its content into the comment of its archive.
+    """A binary file that appends a hash of its content, as the comment of the archive, when it is closed.
 
     Args:
         path: File to write.
@@ -44,7 +44,7 @@ class HashingFile:
         return len(data)
 
     def flush(self) -> None:
-        """Hand to the operating system what was written."""
+        """Pass the data written so far on to the operating system."""
         self._file.flush()
 
     def __enter__(self) -> HashingFile:
@@ -62,12 +62,15 @@ class HashingFile:
             self._file.close()
 
 
-def check_whole(path: Path) -> None:
-    """Refuse a checkpoint file that is damaged, as far as that can be told.
+def check_integrity(path: Path) -> None:
+    """Raise an error if a checkpoint file is damaged, as far as this can be detected.
 
-    A file of ours is compared with its hash. Of another archive the checksums of the entries are compared,
-    which leaves its directory unprotected. Files in torch's format of before 2020 have no checksums; that is
-    logged.
+    A file of ours is compared with its hash. For other archives the checksums of the entries are compared,
+    which leaves their directory unprotected. Files in torch's format from before 2020 have no checksums; this
+    is logged as a warning.
+
+    Args:
+        path: The file.
 
     Raises:
         ValueError: The file is damaged.
@@ -78,20 +81,20 @@ def check_whole(path: Path) -> None:
         size = file.seek(0, 2)
         file.seek(max(size - _LONGEST, 0))
         tail = file.read()
-        if (found := tail.rfind(_MARK)) >= 0:
-            if found != len(tail) - _COMMENT:
+        if (mark := tail.rfind(_MARK)) >= 0:
+            if mark != len(tail) - _COMMENT:
                 raise ValueError(damaged_end)
             if _hash_until(file, size - _COMMENT) == tail[-64:]:
                 return
             raise ValueError(
-                f"checkpoint {path} cannot be loaded safely: the file is damaged, its SHA-256 is not that of "
-                "what was written"
+                f"checkpoint {path} cannot be loaded safely: the file is damaged, its SHA-256 is not the one "
+                "that was written"
             )
     if start != b"PK\x03\x04":
         if start[:1] == b"\x80":
             print_log(
-                f"checkpoint {path} is in torch's format of before 2020, which has no checksums: damage "
-                "to it cannot be told; load and save it once to have it protected",
+                f"checkpoint {path} is in torch's format from before 2020, which has no checksums: damage "
+                "cannot be detected; load and save it once to protect it",
                 "current",
                 logging.WARNING,
             )

@@ -69,7 +69,7 @@ def test_other_programs_read_it(tmp_path):
 
 def test_the_old_format_is_named_unprotected(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr("mmlandmark.utils.whole_files.print_log", lambda text, *_: said.append(text))
+    monkeypatch.setattr("mmlandmark.utils.checkpoint_integrity.print_log", lambda text, *_: said.append(text))
     torch.save(content(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
