@@ -99,6 +99,10 @@ class BaseCodec(nn.Module, ABC):
         """
         return maps
 
+    def landmark_maps(self, maps: Tensor) -> Tensor:
+        """Return one map per landmark to be shown, (B, N, *S) from (B, N * M, *S); the first by default."""
+        return maps.unflatten(1, (-1, self.maps_per_landmark))[:, :, 0]
+
     def resized(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         """Return activated maps (B, N * M, *S) at another size, as this codec would fill it."""
         return resized(maps, size)

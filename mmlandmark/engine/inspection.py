@@ -21,10 +21,11 @@ def seen_by(model: BaseDetector, inputs: Tensor, paths: Sequence[str]) -> list[t
         paths: Modules to listen to, as in ``model.named_modules()``.
 
     Returns:
-        Path and features (C', *S') of every module, then ``"heatmaps"`` and the activated maps (R * K, *S'').
+        Path and features (C', *S') of every module, then ``"heatmaps"`` and one activated map per landmark (R * K, *S'').
     """
     with record_outputs(model, paths) as found:
-        maps = model.head.codec.activate(model.raw_maps(inputs))[0]
+        codec = model.head.codec
+        maps = codec.landmark_maps(codec.activate(model.raw_maps(inputs)))[0]
     return [*((path, found[path][0]) for path in paths), ("heatmaps", maps)]
 
 

@@ -27,7 +27,7 @@ class LandmarkDataSample(BaseDataElement):
         pred_presence: (K,) float32, probability that the landmark is in the image, if the model predicts it.
         pred_by_annotator: (R, K, D) float32, original pixels: where each annotator would mark them, of a head
             that learned several. How far they lie apart says how ambiguous a landmark is.
-        pred_heatmaps: (K * M, *S) float32, the M maps of every landmark, on request.
+        pred_heatmaps: (K, *S) float32, one map of every landmark, on request.
 
     Meta fields:
         sample_id: name of the case, unique in its dataset.

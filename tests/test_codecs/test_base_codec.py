@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,6 +59,13 @@ def test_it_is_trained_and_decoded(kind, dims):
     history = train(model.train(), images, samples, 60 if dims == 2 else 120)
     assert sum(history[-1].values()) < 0.5 * sum(history[0].values())
     assert mean_error(model, images, samples) < min(1.0, 0.3 * untrained)
+    model.test_cfg["keep_heatmaps"] = True
+    with torch.no_grad():
+        (first, *_) = model(images, samples, "predict")
+    assert first.pred_heatmaps.shape == (2, *SIZE[dims])
+    peak = first.pred_heatmaps[0].flatten().argmax()
+    near = torch.tensor(np.unravel_index(int(peak), SIZE[dims])[::-1])
+    assert (near - first.pred_landmarks[0]).norm() < (4 if kind is VOTES else 1)
     maps = model.head.codec.maps_per_landmark
     assert model(images).shape == (4, 2 * maps, *SIZE[dims])
     for sample in samples:

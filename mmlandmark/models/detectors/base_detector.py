@@ -172,8 +172,8 @@ class BaseDetector(BaseModel):
         if len(detection.points) > 1:
             sample.pred_by_annotator = detection.points
         if detection.maps is not None:
-            maps = self.head.num_landmarks * self.head.codec.maps_per_landmark
-            sample.pred_heatmaps = detection.maps.unflatten(0, (-1, maps)).mean(0)
+            shown = self.head.codec.landmark_maps(detection.maps[None])[0]
+            sample.pred_heatmaps = shown.unflatten(0, (-1, self.head.num_landmarks)).mean(0)
 
     def _detect_in_views(self, inputs: Tensor, permutation: Sequence[int] | None) -> Detection:
         """Return the mean detection of all views in input pixels, with the maps of the first."""
