@@ -21,7 +21,8 @@ def seen_by(model: BaseDetector, inputs: Tensor, paths: Sequence[str]) -> list[t
         paths: Modules to listen to, as in ``model.named_modules()``.
 
     Returns:
-        Path and features (C', *S') of every module, then ``"heatmaps"`` and one activated map per landmark (R * K, *S'').
+        Path and features (C', *S') of every module, then ``"heatmaps"`` and one activated map of every landmark,
+        (R * K, *S'').
     """
     with record_outputs(model, paths) as found:
         codec = model.head.codec
