@@ -21,7 +21,7 @@ def seen_by(model: BaseDetector, inputs: Tensor, paths: Sequence[str]) -> list[t
         paths: Modules to listen to, as in ``model.named_modules()``.
 
     Returns:
-        Path and features (C', *S') of every module, then ``"heatmaps"`` and one activated map of every landmark,
+        Path and features (C', *S') of every module, then ``"heatmaps"`` and an activated map per landmark,
         (R * K, *S'').
     """
     with record_outputs(model, paths) as found:
