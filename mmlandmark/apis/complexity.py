@@ -1,4 +1,4 @@
-"""What a detector costs: parameters and multiply-adds, module by module."""
+"""Parameters and multiply-adds of a detector, module by module."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mmlandmark.utils.checkpoint import training_keys
 
 @dataclass(frozen=True)
 class ModuleCost:
-    """One module, with all that is inside of it.
+    """The cost of one module, including the modules inside it.
 
     Attributes:
-        name: Its path, empty for the whole.
-        parameters: Number of learnt values; without those that only training uses, unless it is counted.
-        macs: Multiply-adds of one image.
-        output: (C, *S) of what it returns last, or None where that is no tensor or it was not run.
+        name: Its path, empty for the whole detector.
+        parameters: Number of learned values; those that only training uses are included on request.
+        macs: Multiply-adds for one image.
+        output: (C, *S) of its last output; None if this is not a tensor, or the module was not run.
     """
 
     name: str
@@ -34,21 +34,21 @@ class ModuleCost:
 def count_costs(
     model: BaseDetector, image_shape: Sequence[int], training: bool = False, depth: int = 2
 ) -> list[ModuleCost]:
-    """Return what a detector and its modules cost for one image; nothing is computed.
+    """Return the costs of a detector and its modules for one image, without computing any values.
 
-    Multiply-adds are those of convolutions and linear layers, without their biases; norms, activations,
-    interpolation and products of features are not counted. That is how the tool of the HRNet release counts,
-    which the numbers of FSF-LD (Huang et al. 2022) were made with; they are in units of 2^30.
+    Multiply-adds are those of convolutions and linear layers, without biases; norms, activations,
+    interpolation and products of features are not counted. The tool of the HRNet release, which FSF-LD
+    (Huang et al. 2022) used, counts in the same way; their numbers are in units of 2^30.
 
     Args:
-        model: Any detector. It is emptied: its weights are lost.
+        model: Any detector. It is moved to the meta device, so its weights are lost.
         image_shape: (C, *S) of the network's input, after the preprocessor.
-        training: Count what only training runs, too: branches and supervised levels. Parameters of losses are
+        training: Include branches and supervised levels that only training runs. Parameters of losses are
             counted, but losses are not run.
-        depth: How many levels of modules to list; 0 is the whole alone.
+        depth: Levels of modules to list; 0 lists the whole detector only.
 
     Returns:
-        The whole first, then its modules in their order.
+        The whole detector first, then its modules in their order.
     """
     macs: dict[str, int] = {}
     outputs: dict[str, tuple[int, ...]] = {}
@@ -84,12 +84,12 @@ def count_costs(
 
 
 def _counted(module: nn.Module, name: str, left_out: set[str]) -> bool:
-    """Whether a module has parameters that count."""
+    """Whether a module has parameters to count."""
     return any(key not in left_out for key, _ in module.named_parameters(name))
 
 
 def _own_macs(module: nn.Module, inputs: tuple, output: Any) -> int:
-    """Return the multiply-adds of one image in a layer itself, without what is inside of it."""
+    """Return the multiply-adds of one image in a layer itself, without the modules inside it."""
     if isinstance(module, _ConvTransposeNd):
         return module.weight.numel() * inputs[0][0, 0].numel()
     if isinstance(module, _ConvNd):

@@ -1,4 +1,4 @@
-"""One model out of several trained ones."""
+"""Builds an ensemble from trained runs."""
 
 from __future__ import annotations
 

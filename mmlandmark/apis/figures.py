@@ -1,4 +1,4 @@
-"""Figures of methods, as their publications have them, drawn from any run."""
+"""Figures of published methods, drawn from any run."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ def draw_features(
     modules: Mapping[str, Sequence[str]] | None = None,
     options: dict[str, Any] | None = None,
 ) -> Path:
-    """Draw where the features of trained networks are strong, their heatmaps, and the annotation, a row each.
+    """Draw the strength of features, the heatmaps and the annotation, one row per trained network.
 
-    As figures 5 and 6 of FSF-LD (Huang et al. 2022), of any networks.
+    Like figures 5 and 6 of FSF-LD (Huang et al. 2022), for any networks.
 
     Args:
-        runs: Name -> checkpoint, or a work folder of which the newest is taken. Its config lies beside it.
+        runs: Name -> checkpoint, with its config beside it; or a work folder, for its newest checkpoint.
         path: PNG to write.
-        case: Sample id in the test data; the first one by default.
+        case: Sample id in the test data; the default is the first one.
         modules: Name -> modules whose features are shown; by default the two finest decoder blocks of a
-            U-Net, of other networks the neck or the backbone.
-        options: Values that differ from the runs' configs, such as where the data is.
+            U-Net, and the neck or the backbone of other networks.
+        options: Values that override those of the runs' configs, such as the folder of the data.
 
     Raises:
         ConfigError: A run has no config.
         FileNotFoundError: There is no such checkpoint.
-        ValueError: A module or the case is not there, or networks have different numbers of modules.
+        ValueError: A module or the case does not exist, or networks have different numbers of modules.
     """
     rows = {}
     for name, source in runs.items():
@@ -90,8 +90,8 @@ def draw_configuration(
 ) -> Path:
     """Draw the maps of position, and the correlations of landmarks in the annotation and in heatmaps.
 
-    As figures 4 and 5 of the spatial configuration loss (Ham and Oh 2023). The maps and the sharpness are
-    those of the first run that was trained with the loss, else its defaults.
+    Like figures 4 and 5 of the spatial configuration loss (Ham and Oh 2023). The maps and the sharpness are
+    those of the first run trained with the loss, or else the defaults.
 
     Args:
         runs: See :func:`draw_features`.
@@ -102,15 +102,15 @@ def draw_configuration(
     Raises:
         ConfigError: See :func:`draw_features`.
         FileNotFoundError: See there.
-        ValueError: See there; or networks find different numbers of landmarks, or one is named "annotated".
+        ValueError: See there; or networks detect different numbers of landmarks, or a run is named
+            "annotated".
     """
     if "annotated" in runs:
         raise ValueError("'annotated' is the row of the annotation: give the run another name")
     views = {name: _view(source, case, options) for name, source in runs.items()}
     losses = [loss for view in views.values() for loss in view.model.head.losses.values()]
-    loss = next(
-        (one for one in losses if isinstance(one, SpatialConfigurationLoss)), SpatialConfigurationLoss()
-    )
+    spatial = (loss for loss in losses if isinstance(loss, SpatialConfigurationLoss))
+    loss = next(spatial, SpatialConfigurationLoss())
     rows: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
     for name, view in views.items():
         maps = view.model.raw_maps(view.inputs)
@@ -122,15 +122,15 @@ def draw_configuration(
                 rows[title] = (picture, *_embedded(loss, heatmaps, view.sample.mask[None]))
     counts = {len(row[1]) for row in rows.values()}
     if len(counts) > 1:
-        raise ValueError(f"the runs find {sorted(counts)} landmarks; compare runs that find the same")
+        raise ValueError(f"the runs detect {sorted(counts)} landmarks; compare runs that detect the same")
     features = spatial_features(loss.features, maps.shape[2:]).numpy()
     return plot_configuration(features, _feature_names(loss, maps.shape[2:]), rows, path)
 
 
 def draw_loss_weights(configs: Mapping[str, Config], path: str | Path) -> Path:
-    """Draw what the losses of configs weigh an error against a squared one, near a landmark and far from it.
+    """Draw the weight that losses give to an error, relative to a squared error, near and far from a landmark.
 
-    As figure 4 of FARNet (Ao and Wu 2023), of any loss that compares pixels.
+    Like figure 4 of FARNet (Ao and Wu 2023), for any loss that compares pixels.
 
     Args:
         configs: Name -> config of a run.
@@ -149,13 +149,13 @@ def draw_loss_weights(configs: Mapping[str, Config], path: str | Path) -> Path:
 
 
 def _weights(loss: HeatmapLoss, heights: Tensor) -> Tensor:
-    """Return what an error of 0.1 counts on a target of these heights, divided by its square."""
+    """Return the loss of an error of 0.1 on targets of these heights, divided by its square."""
     target = heights[None, None].float()
     return loss.pointwise(target + _ERROR, target)[0, 0] / _ERROR**2
 
 
 def _profile(config: Config) -> tuple[Tensor, Tensor]:
-    """Return distances in pixels, and the heights that the codec gives a map there."""
+    """Return distances from a landmark in pixels, and the heights of the codec's target there."""
     size, codec = input_size(config), CODECS.build(dict(config.model.head.codec))
     if size is None or len(size) != 2:
         raise ConfigError(f"the test pipeline makes images of {size}; two sides are needed")
@@ -169,17 +169,17 @@ def _profile(config: Config) -> tuple[Tensor, Tensor]:
 
 def _pixel_loss(config: Config, name: str) -> HeatmapLoss:
     given = config.model.head.loss
-    for one in [given] if isinstance(given, dict) else given:
-        loss = MODELS.build(dict(one))
+    for section in [given] if isinstance(given, dict) else given:
+        loss = MODELS.build(dict(section))
         loss = loss.heatmap_loss if isinstance(loss, SpatialConfigurationLoss) else loss
         if isinstance(loss, HeatmapLoss):
             return loss
-    raise ConfigError(f"{name}: model.head.loss compares no pixels, so there is no weight of one to draw")
+    raise ConfigError(f"{name}: model.head.loss does not compare pixels, so there is no weight to draw")
 
 
 def _over(image: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
-    """Return the first channel of an image (C, *S) under heatmaps (K, *S'), (H, W, 3)."""
-    return blend_heatmap(flatten(image[0]), np.stack([flatten(one) for one in heatmaps]))
+    """Return the first channel of an image (C, *S) with heatmaps (K, *S') blended over it, (H, W, 3)."""
+    return blend_heatmap(flatten(image[0]), np.stack([flatten(heatmap) for heatmap in heatmaps]))
 
 
 def _embedded(
@@ -218,9 +218,7 @@ def _view(source: str | Path, case: str | None, options: dict[str, Any] | None) 
     dataset = DATASETS.build(config.test_dataloader.dataset)
     ids = [str(dataset.get_data_info(i)["sample_id"]) for i in range(len(dataset))]
     if case is not None and case not in ids:
-        raise ValueError(
-            f"{source}: there is no case {case!r} in its test data; there are {ids[:5]} and others"
-        )
+        raise ValueError(f"{source}: its test data has no case {case!r}; it has {ids[:5]} and others")
     packed = dataset[ids.index(case) if case is not None else 0]
     image = packed["inputs"].float().numpy()
     data = model.data_preprocessor(dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]]))

@@ -1,4 +1,4 @@
-"""Pictures for the report of a dataset check: the worst findings, and where the points sit."""
+"""Pictures for the report of a dataset check: the worst findings, and samples of every split."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHEET = 6  # images of a split
 
 @dataclass
 class CheckPictures:
-    """Where the pictures of a report lie, relative to it.
+    """Paths of the pictures of a report, relative to it.
 
     Attributes:
         samples: Path by (split, sample id).
@@ -40,13 +40,13 @@ class CheckPictures:
 def draw_check_pictures(
     datasets: Mapping[str, LandmarkDataset], report: dict[str, Any], folder: str | Path, limit: int = 24
 ) -> CheckPictures:
-    """Draw the worst samples of every kind of finding, and a sheet of every split.
+    """Draw the worst samples of every kind of finding, and a contact sheet of every split.
 
     Args:
-        datasets: What was checked, by the name of the split.
-        report: What :func:`~mmlandmark.datasets.checks.check_dataset` returned.
-        folder: Folder of the report; the pictures go to ``pictures`` in it.
-        limit: Most samples to draw.
+        datasets: The checked datasets, by the name of the split.
+        report: Result of :func:`~mmlandmark.datasets.checks.check_dataset`.
+        folder: Folder of the report; pictures are written to its subfolder ``pictures``.
+        limit: Maximum number of samples to draw.
     """
     folder, drawn = Path(folder), CheckPictures()
     for split, dataset in datasets.items():
@@ -72,7 +72,7 @@ def draw_check_pictures(
 
 
 def _worst(findings: list[dict[str, Any]], limit: int) -> dict[tuple[str, str], list[int]]:
-    """Return the samples to draw with all landmarks in question; the first of every kind come first."""
+    """Return the samples to draw with their questionable landmarks; the worst of every kind come first."""
     ranks: dict[str, int] = {}
     ranked = []
     for finding in findings:
@@ -108,7 +108,7 @@ def _sheet(split: str, dataset: LandmarkDataset) -> np.ndarray | None:
 def _draw(
     dataset: LandmarkDataset, index: int, caption: str, questioned: list[int] | None
 ) -> np.ndarray | None:
-    """Return a picture of a sample, or None without an image that can be read."""
+    """Return a picture of a sample, or None if its image cannot be read."""
     record = LandmarkDataset.get_data_info(dataset, index)
     try:
         if record["img_path"] is None or "slice" in record:
@@ -118,14 +118,15 @@ def _draw(
             loaded = read_image(record["img_path"], min_size=size, fill_value=0)
             image, matrix = loaded.array, loaded.img_from_original
     except (FileNotFoundError, ValueError, ImportError):
-        return None  # a finding of its own
+        return None  # the check reports it
     if image is None:
         return None
     points = apply_matrix(matrix, record["landmarks"].astype(np.float64))
     if dataset.schema.dims == 3:
         image, points = flatten(image), points[:, :2]
     numbers = [str(k) for k in range(len(points))]
-    names = list(dataset.schema.landmarks) if questioned else numbers  # of a whole shape: which is which
+    # Numbers identify the points where a whole shape is in question.
+    names = list(dataset.schema.landmarks) if questioned else numbers
     return draw_landmarks(
         image,
         points,

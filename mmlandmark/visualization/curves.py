@@ -1,4 +1,4 @@
-"""Figures of a training and of an evaluation: curves, cumulative errors, errors of every landmark."""
+"""Figures of trainings and evaluations: curves, cumulative errors, errors by landmark."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mmlandmark.visualization import style
 
 
 def read_scalars(paths: str | Path | Sequence[str | Path]) -> list[dict[str, Any]]:
-    """Return the rows of one or several ``vis_data/scalars.json`` of MMEngine, one JSON object a line.
+    """Return the rows of one or several ``vis_data/scalars.json`` of MMEngine, one JSON object per line.
 
-    A last line cut short, as a killed run leaves it, is left out.
+    An incomplete last line, which a killed run can leave, is ignored.
 
     Raises:
-        FileNotFoundError: A file is not there.
-        ValueError: Another line is no JSON object; file and line are named.
+        FileNotFoundError: A file does not exist.
+        ValueError: Another line is not a JSON object; the message names file and line.
     """
     rows: list[dict[str, Any]] = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
@@ -47,7 +47,7 @@ def read_errors(path: str | Path) -> tuple[np.ndarray, list[str], str]:
     """Return (N, K) errors, K names and the unit from a ``predictions_file`` of ``LandmarkMetric``.
 
     Raises:
-        ValueError: The file is something else; it is named.
+        ValueError: It is not such a file; the message names it.
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ def plot_cumulative_errors(
         path: PNG to write.
         unit: Unit of errors and radii.
         radii: Radii to mark.
-        limit: Largest error shown; the default is 1.5 times the largest radius.
+        limit: Largest error to show; the default is 1.5 times the largest radius.
         annotated: (N, K) bool by run, see ``success_rate``'s ``valid``.
 
     Raises:
@@ -134,12 +134,12 @@ def plot_cumulative_errors(
 def plot_differences(
     tests: Mapping[str, PairedTest], path: str | Path, *, against: str, unit: str = "mm"
 ) -> Path:
-    """Draw the mean difference of every method to one they all stand against, with its 95 % interval.
+    """Draw the mean difference between every method and a baseline, with its 95 % confidence interval.
 
     Args:
         tests: Paired tests by the name of the method.
         path: PNG to write.
-        against: Name of what they stand against.
+        against: Name of the baseline.
         unit: Unit of the differences.
 
     Raises:
@@ -154,8 +154,8 @@ def plot_differences(
             color = style.hex_color(style.BLUE) if low > 0 or high < 0 else "#888888"
             axis.plot([low, high], [row, row], color=color, linewidth=2)
             axis.plot(test.difference, row, "o", color=color)
-            paper = dict(facecolor=axis.get_facecolor(), edgecolor="none", pad=0.5)  # over the line at zero
-            words = dict(textcoords="offset points", va="center", fontsize=8, bbox=paper)
+            box = dict(facecolor=axis.get_facecolor(), edgecolor="none", pad=0.5)  # over the line at zero
+            words = dict(textcoords="offset points", va="center", fontsize=8, bbox=box)
             axis.annotate(f"p = {test.t_p:.2g}", (high, row), (6, 0), **words)
         axis.set_yticks(range(len(tests)), list(tests))
         axis.set(ylim=(len(tests) - 0.4, -0.6), xlabel=f"difference of the mean error ({unit})")
@@ -175,7 +175,8 @@ def plot_landmark_errors(
 ) -> Path:
     """Draw a box per landmark: quartiles, median, mean (diamond), whiskers to the 95th percentile, then dots.
 
-    The axis ends where the boxes do; how many points lie beyond, and the worst one, stands at its right.
+    The axis ends beyond the longest whisker. Text at its right gives the number of points further out and
+    the largest error.
 
     Args:
         errors: (N, K) errors, NaN where there is none.
@@ -185,7 +186,7 @@ def plot_landmark_errors(
         radius: Radius to mark by a line.
 
     Raises:
-        ValueError: Names and errors disagree, or there is no error at all.
+        ValueError: Names and errors differ in number, or there are no errors.
     """
     errors = np.asarray(errors, dtype=np.float64)
     if errors.ndim != 2 or errors.shape[1] != len(names):
@@ -237,7 +238,7 @@ def _is_metric(key: str) -> bool:
 
 
 def _series(rows: list[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    """Return steps and values of a key; of a step written twice, as after a resume, the last one counts."""
+    """Return steps and values of a key; of a step written twice, as after a resume, the last value counts."""
     values = {row["step"]: row[key] for row in rows if row.get(key) is not None and "step" in row}
     return sorted(values), [values[step] for step in sorted(values)]
 
@@ -249,7 +250,7 @@ def _loss_panel(train: list[dict[str, Any]]) -> tuple | None:
     ]
     series = {key: _series(train, key) for key in keys[:7]}
     if len(series) == 2 and series["loss"] == series[keys[1]]:
-        del series[keys[1]]  # A single loss is its own sum.
+        del series[keys[1]]  # a single loss equals the sum
     values = [value for _, y in series.values() for value in y]
     return ("Training loss", "iteration", series, min(values) > 0) if values else None
 
@@ -263,7 +264,7 @@ def _val_panels(val: list[dict[str, Any]], train: list[dict[str, Any]]) -> list[
     epochs = max((row.get("epoch", 0) for row in train), default=0)
     x_label = "epoch" if all(row.get("step", 0) <= epochs for row in val) else "iteration"
     keys = sorted({key for row in val for key in row if _is_metric(key)}, key=_radius)
-    units = {found[1] for found in (re.search(r"sdr_[\d.]+(\w+)$", key) for key in keys) if found}
+    units = {match[1] for match in (re.search(r"sdr_[\d.]+(\w+)$", key) for key in keys) if match}
     unit = f" ({units.pop()})" if len(units) == 1 else ""
     panels = []
     for title, wanted in ((f"Validation MRE{unit}", "mre"), ("Validation SDR (%)", "sdr_")):
@@ -274,5 +275,5 @@ def _val_panels(val: list[dict[str, Any]], train: list[dict[str, Any]]) -> list[
 
 
 def _radius(key: str) -> tuple[float, str]:
-    found = re.search(r"sdr_(\d+(?:\.\d+)?)", key)
-    return (float(found[1]) if found else 0.0), key
+    match = re.search(r"sdr_(\d+(?:\.\d+)?)", key)
+    return (float(match[1]) if match else 0.0), key

@@ -21,21 +21,21 @@ def blend_heatmap(
     peak: float | None = None,
     alpha: float = 0.75,
 ) -> np.ndarray:
-    """Lay heatmaps over an image; where they are zero the image stays as it is.
+    """Blend heatmaps over an image; where they are zero, the image is unchanged.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3), RGB where it has colour.
-        heatmaps: (H', W') or (K, H', W'), of which the highest counts; negative values and NaN are zero.
+        image: (H, W), (H, W, 1) or (H, W, 3), RGB if it has colour.
+        heatmaps: (H', W'), or (K, H', W') to show their maximum; negative values and NaN count as zero.
         heatmap_from_image: (3, 3) matrix from pixels of ``image`` to pixels of the heatmap; by default the
             heatmap covers the whole image.
-        peak: Value drawn brightest; the default is the highest one there is.
+        peak: Value of the brightest colour; the default is the maximum.
         alpha: Opacity of the brightest value.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: The heatmaps are no images.
+        ValueError: The heatmaps have another shape.
     """
     import cv2
 
@@ -52,7 +52,7 @@ def blend_heatmap(
     peak = float(heat.max()) if peak is None else float(peak)
     heat = (heat / peak).clip(0, 1) if peak > 0 else np.zeros_like(heat)
     colors = cv2.applyColorMap((heat * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    share = alpha * np.sqrt(heat)[..., None]  # The root lets the flanks of a Gaussian show.
+    share = alpha * np.sqrt(heat)[..., None]  # the root makes the flanks of a Gaussian visible
     return (canvas * (1 - share) + colors * share).round().astype(np.uint8)
 
 
@@ -65,18 +65,18 @@ def heatmap_grid(
     tile: int = 192,
     peak: float | None = None,
 ) -> np.ndarray:
-    """Show every landmark's heatmap in a tile of its own, with its name and the height of its peak.
+    """Show every landmark's heatmap in its own tile, with its name and peak height.
 
-    All tiles share one scale, so a channel that never rises stays dark; below a tenth of
-    the scale its label is orange.
+    All tiles share one scale, so a channel without a peak is dark; if its maximum is below a tenth of the
+    scale, its label is orange.
 
     Args:
-        heatmaps: (K, *S); volumes are seen along z by their highest value.
-        names: K names; the default numbers them from 0.
-        image: (*S) the image to lay the heatmaps over, in the frame of the heatmaps.
+        heatmaps: (K, *S); volumes are shown as maximum projections along z.
+        names: K names; the default is numbers from 0.
+        image: (*S) image below the heatmaps, in the frame of the heatmaps.
         columns: Number of tiles in a row; the default makes the grid about square.
         tile: Longer side of a tile in pixels.
-        peak: Value drawn brightest; the default is the highest one of all.
+        peak: Value of the brightest colour; the default is the maximum of all heatmaps.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -85,7 +85,7 @@ def heatmap_grid(
         ValueError: Names and heatmaps differ in number.
     """
     values = np.asarray(heatmaps, dtype=np.float32)
-    maps = np.stack([flatten(one) for one in values])
+    maps = np.stack([flatten(heatmap) for heatmap in values])
     names = [str(i) for i in range(len(maps))] if names is None else list(names)
     if len(names) != len(maps):
         raise ValueError(f"{len(names)} names for {len(maps)} heatmaps")
@@ -95,9 +95,9 @@ def heatmap_grid(
         image = flatten(np.asarray(image))
     ground = _fit(style.to_rgb(image), tile)
     top = np.nanmax(maps) if peak is None else peak
-    tiles = [blend_heatmap(ground, one, peak=top) for one in maps]
-    labels = [f"{name}: {np.nanmax(one):.2f}" for name, one in zip(names, maps, strict=True)]
-    return _grid(tiles, labels, columns, marked=[np.nanmax(one) < 0.1 * top for one in maps])
+    tiles = [blend_heatmap(ground, plane, peak=top) for plane in maps]
+    labels = [f"{name}: {np.nanmax(plane):.2f}" for name, plane in zip(names, maps, strict=True)]
+    return _grid(tiles, labels, columns, marked=[np.nanmax(plane) < 0.1 * top for plane in maps])
 
 
 def feature_grid(
@@ -106,13 +106,13 @@ def feature_grid(
     """Show channels of a feature map, each from its own 1st (dark) to 99th percentile (bright).
 
     Args:
-        features: (C, *S); volumes are seen along z by their highest value.
+        features: (C, *S); volumes are shown as maximum projections along z.
         limit: Show at most this many channels, the first ones.
         columns: Number of tiles in a row; the default makes the grid about square.
         tile: Longer side of a tile in pixels.
 
     Returns:
-        (H, W, 3) uint8 RGB; every tile bears the number of its channel.
+        (H, W, 3) uint8 RGB; every tile is labelled with the number of its channel.
     """
     import cv2
 
@@ -133,23 +133,23 @@ def feature_rows(
     images: Sequence[str] = (),
     tile: int = 224,
 ) -> np.ndarray:
-    """Show where features of several networks are strong, a row each.
+    """Show the strength of features of several networks, one row per network.
 
-    A tile is the mean square over channels, from its 1st percentile (dark) to its highest value (bright), in
-    a root scale that lets weak places show.
+    A tile is the mean square over channels, from its 1st percentile (dark) to its maximum (bright), on a
+    square-root scale, which makes weak responses visible.
 
     Args:
         rows: Name of the network -> (name of the map, (C, *S)) from left to right, as many in every row;
-            volumes are seen along z by their highest value.
-        heatmaps: Names of maps of which the highest channel is shown in place of the mean.
-        images: Names of maps that are no features: their first channel is shown in grey.
+            volumes are shown as maximum projections along z.
+        heatmaps: Names of maps to show by their maximum over channels instead of the mean square.
+        images: Names of maps that are images: their first channel is shown in grey.
         tile: Longer side of a tile in pixels.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: There is no map, or rows differ in length.
+        ValueError: There are no maps, or rows differ in length.
     """
     import cv2
 
@@ -168,7 +168,7 @@ def feature_rows(
             if title in images:
                 colors = style.to_rgb(flatten(np.asarray(features, dtype=np.float32)[0]))
             fitted = _fit(np.ascontiguousarray(colors), tile)
-            if tiles and fitted.shape != tiles[0].shape:  # deep maps differ by a pixel in their proportions
+            if tiles and fitted.shape != tiles[0].shape:  # the proportions of deep maps differ by a pixel
                 fitted = cv2.resize(fitted, tiles[0].shape[1::-1], interpolation=cv2.INTER_NEAREST)
             tiles.append(fitted)
     labels = [f"{name}: {title}" for name, maps in rows.items() for title, _ in maps]
@@ -186,7 +186,7 @@ def _fit(image: np.ndarray, side: int) -> np.ndarray:
 def _grid(
     tiles: list[np.ndarray], labels: list[str], columns: int | None, marked: Sequence[bool] = ()
 ) -> np.ndarray:
-    """Return labelled tiles of one size in rows, parted by thin dark lines."""
+    """Return labelled tiles of one size in rows, separated by thin dark lines."""
     if not tiles:
         raise ValueError("there is nothing to show: no channel")
     columns = min(columns or math.ceil(math.sqrt(len(tiles))), len(tiles))

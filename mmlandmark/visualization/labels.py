@@ -1,4 +1,4 @@
-"""Names and errors beside the landmarks: as many as can be read, where they cover least."""
+"""Names and errors beside the landmarks: as many as are readable, where they cover least."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def write_labels(
     unit: str,
     highlight: Sequence[int] | None,
 ) -> str:
-    """Write labels beside the landmarks, as many as can be read.
+    """Write labels beside the landmarks, as many as are readable.
 
     Args:
         pen: Of the picture.
-        anchors: (K, 2) where the labels belong, NaN for none.
-        marks: (N, 2) what is drawn on the picture, and should stay visible.
+        anchors: (K, 2) points to label, NaN for none.
+        marks: (N, 2) marks on the picture, which should stay visible.
         names: K names.
         errors: (K,) errors in ``unit``.
         unit: Unit of ``errors``.

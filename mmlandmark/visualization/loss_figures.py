@@ -1,4 +1,4 @@
-"""Figures of losses: what an error weighs, and how landmarks lie to each other."""
+"""Figures of losses: the weight of an error, and how positions of landmarks correlate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 def plot_loss_weights(
     by_height: Mapping[str, Curve], by_distance: Mapping[str, Curve], path: str | Path
 ) -> Path:
-    """Draw what an error weighs against a squared one, as PNG.
+    """Draw the weight that losses give to an error, relative to a squared error, as PNG.
 
     Args:
         by_height: Name of a loss -> heights of the target, and the weight there.
@@ -35,9 +35,9 @@ def plot_loss_weights(
             axis.set_ylim(bottom=0)
             axis.margins(x=0.02)
         axes[0].set(xlabel="height of the target", ylabel="weight of an error")
-        axes[0].set_title("by what is asked of a pixel")
+        axes[0].set_title("by height of the target")
         axes[1].set(xlabel="distance from the landmark (px)")
-        axes[1].set_title("by where the pixel lies")
+        axes[1].set_title("by distance from the landmark")
         axes[1].legend()
         return style.save_figure(canvas, path)
 
@@ -48,13 +48,13 @@ def plot_configuration(
     rows: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
     path: str | Path,
 ) -> Path:
-    """Draw maps of position, and how landmarks embedded by them correlate, as PNG.
+    """Draw maps of position, and the correlations of landmarks embedded by them, as PNG.
 
-    The first row shows the maps. Each further row shows heatmaps, their embeddings, and the correlations of
-    all pairs; behind those of every row but the first, how they differ from the first's.
+    The first row shows the maps. Each further row shows heatmaps, their embeddings, the correlations of all
+    pairs and, from the second of these rows on, the difference to the correlations of the first.
 
     Args:
-        features: (d, *S) maps of position; volumes are seen in their middle slice.
+        features: (d, *S) maps of position; of volumes the middle slice is shown.
         names: d names.
         rows: Name, such as that of a checkpoint -> picture of its heatmaps (H, W, 3), embeddings (n, d) and
             correlations (n, n).
@@ -65,7 +65,7 @@ def plot_configuration(
     """
     if len(features) != len(names):
         raise ValueError(f"{len(names)} names for {len(features)} maps of position")
-    planes = [one if one.ndim == 2 else one[len(one) // 2] for one in features]
+    planes = [values if values.ndim == 2 else values[len(values) // 2] for values in features]
     columns, shape = max(len(planes), 4), planes[0].shape
     tall = float(np.clip(shape[0] / shape[1], 0.5, 2.0))
     size = (2.6 * columns, 2.3 * tall * (1 + len(rows)) + 0.4)

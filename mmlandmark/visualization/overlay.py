@@ -151,7 +151,7 @@ def _points(points: np.ndarray | None, label: str) -> np.ndarray | None:
 
 
 def _canvas(image: np.ndarray, long_side: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image resized to ``long_side`` and the matrix that takes its points along."""
+    """Return the image resized to ``long_side``, and the matrix that maps points to it."""
     import cv2
 
     size = image.shape[:2]
@@ -165,7 +165,7 @@ def _canvas(image: np.ndarray, long_side: int | None) -> tuple[np.ndarray, np.nd
 
 
 def _band(pen: Pen, caption: str, entries: list[tuple[str, Callable]]) -> np.ndarray:
-    """Return a dark band that explains the marks drawn and holds the caption, as wide as the image."""
+    """Return a dark band, as wide as the image, with the caption and the meaning of the marks."""
     width = pen.canvas.shape[1]
     line = pen.text_size("Ag")[1]
     height = round(1.6 * line)

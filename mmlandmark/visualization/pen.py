@@ -1,4 +1,4 @@
-"""Marks and text on a canvas, as wide as the canvas asks for."""
+"""Marks and text on a canvas, scaled with its size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Pen:
         side = float(np.sqrt(canvas.shape[0] * canvas.shape[1])) * scale
         self.radius = max(0.007 * side, 4.0)
         self.width = max(round(0.0024 * side), 1)
-        self.rim = round(0.0009 * side) if self.width > 1 else 0  # It would fill a thin ring.
+        self.rim = round(0.0009 * side) if self.width > 1 else 0  # it would fill a thin ring
         self.font = max(0.00048 * side, 0.38)
         self.stroke = max(round(0.0009 * side), 1)
 
@@ -43,7 +43,7 @@ class Pen:
         return (*rim, (color, width))
 
     def _place(self, point: np.ndarray) -> tuple[int, int]:
-        limit = 2**26  # Far outside; larger numbers overflow inside OpenCV.
+        limit = 2**26  # far outside; larger numbers overflow in OpenCV
         x, y = (
             np.clip(np.asarray(point, dtype=np.float64) * (1 << _SUBPIXEL), -limit, limit).round().astype(int)
         )
@@ -90,7 +90,7 @@ class Pen:
         return width, height + below
 
     def text(self, text: str, left: float, top: float, color: tuple[int, int, int] = style.WHITE) -> None:
-        """Write on a darkened box: an outline does not fit, OpenCV 5 sets bolder letters wider."""
+        """Write text on a darkened box; an outline would not fit, since OpenCV 5 sets bold letters wider."""
         (width, height), below = self.cv2.getTextSize(text, _FONT, self.font, self.stroke)
         left, top, margin = round(left), round(top), max(self.stroke, round(0.1 * height))
         rows = slice(max(top - margin, 0), max(top + height + below + margin, 0))

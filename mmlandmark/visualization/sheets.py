@@ -10,15 +10,15 @@ from mmlandmark.visualization.style import PAPER
 
 
 def contact_sheet(pictures: list[np.ndarray], columns: int, gap: int = 12) -> np.ndarray:
-    """Lay pictures out in rows of ``columns``, each column as wide as its widest picture.
+    """Arrange pictures in rows, with every column as wide as its widest picture.
 
     Args:
-        pictures: (H, W, 3) uint8 each, of any sizes.
+        pictures: (H, W, 3) uint8 each, of any size.
         columns: Pictures in a row.
-        gap: Pixels between them.
+        gap: Pixels between pictures.
 
     Returns:
-        (H', W', 3) uint8 on the paper of all pictures.
+        (H', W', 3) uint8, with the background of all pictures.
     """
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)

@@ -1,4 +1,4 @@
-"""The one look of every picture: colours that colour-blind readers tell apart, Matplotlib's settings, PNG."""
+"""The common style of all pictures: a palette safe for colour-blind people, Matplotlib's settings, PNG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from mmlandmark.utils.files import atomic_path
 
-# Okabe and Ito's palette: told apart under every common colour blindness. RGB.
+# Okabe and Ito's palette, distinguishable under all common kinds of colour blindness. RGB.
 SKY_BLUE = (86, 180, 233)
 ORANGE = (230, 159, 0)
 YELLOW = (240, 228, 66)
@@ -58,7 +58,7 @@ def hex_color(rgb: tuple[int, int, int]) -> str:
 def figure(
     rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 4.0), **options: Any
 ) -> Iterator:
-    """Yield a Matplotlib figure and its axes in the house style, without touching a display or global state.
+    """Yield a Matplotlib figure and its axes in the common style, without a display or global state.
 
     Args:
         rows: Number of rows of axes.
@@ -67,7 +67,7 @@ def figure(
         options: Passed to ``Figure.subplots``.
 
     Raises:
-        ImportError: Matplotlib is not installed; the message says how to get it.
+        ImportError: Matplotlib is not installed; the message says how to install it.
     """
     try:
         import matplotlib
@@ -82,7 +82,7 @@ def figure(
 
 
 def save_figure(canvas: Any, path: str | Path) -> Path:
-    """Save a Matplotlib figure as PNG, whole or not at all, and return its path."""
+    """Save a Matplotlib figure as PNG, atomically, and return its path."""
     path = _png_path(path)
     with atomic_path(path) as temporary:
         canvas.savefig(temporary, format="png", facecolor="white")
@@ -90,7 +90,7 @@ def save_figure(canvas: Any, path: str | Path) -> Path:
 
 
 def save_image(image: np.ndarray, path: str | Path) -> Path:
-    """Save an RGB picture as PNG, whole or not at all, and return its path.
+    """Save an RGB picture as PNG, atomically, and return its path.
 
     Args:
         image: (H, W, 3) uint8, RGB.
@@ -122,7 +122,7 @@ def _png_path(path: str | Path) -> Path:
 def to_rgb(image: np.ndarray) -> np.ndarray:
     """Return any grey or colour image as displayable RGB.
 
-    Eight-bit images are taken as they are; others are windowed between their 0.5th and 99.5th percentile.
+    Eight-bit images keep their values; others are windowed between their 0.5th and 99.5th percentile.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3) in any real dtype; NaN is drawn black.
@@ -131,7 +131,7 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
         (H, W, 3) uint8, a copy.
 
     Raises:
-        ValueError: The shape is no image.
+        ValueError: It does not have the shape of an image.
     """
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[2] == 1:
@@ -142,7 +142,7 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
         values = image.astype(np.float32)
         finite = values[np.isfinite(values)]
         low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
-        if high <= low:  # A flat image, or one with few bright pixels: use its whole range.
+        if high <= low:  # a constant image, or one with few bright pixels: use its whole range
             low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
         scaled = (values - low) / max(float(high - low), 1e-12)
         image = np.nan_to_num(scaled, nan=0.0).clip(0, 1) * 255

@@ -1,4 +1,4 @@
-"""The visualiser of MMEngine's loops: one call draws a case as this package draws everything."""
+"""The visualizer for MMEngine's loops, which draws cases in the style of this package."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from mmlandmark.visualization.volume_views import draw_views
 
 @VISUALIZERS.register_module()
 class LandmarkVisualizer(Visualizer):
-    """Draws annotated and predicted landmarks, in two and three dimensions.
+    """Draws annotated and predicted landmarks, in 2D and 3D.
 
     Names and links come from the dataset's metainfo, millimetres from the sample's spacing.
 
     Args:
         name: Name of the instance.
-        long_side: Longest side of a drawn image in pixels, or None to keep an image's size.
+        long_side: Longest side of a drawn image in pixels, or None to keep the size of the image.
         show_names: Write names and errors beside the points.
         show_links: Join the points that the schema links.
-        show_heatmaps: Lay the sample's ``pred_heatmaps``, where it has some, under the points.
+        show_heatmaps: Blend the sample's ``pred_heatmaps``, if it has any, below the points.
         options: Arguments of MMEngine's ``Visualizer``.
     """
 
@@ -64,10 +64,10 @@ class LandmarkVisualizer(Visualizer):
         Args:
             image: (*S) or (*S, 3) array, or (C, *S) tensor.
             data_sample: The case; without it only the image is shown.
-            image_from_original: (D+1, D+1) matrix from original pixels to those of ``image``: give the
-                sample's ``input_from_original`` for the network's input. The default is the original image.
-            draw_gt: Draw the annotation where the sample has one.
-            draw_pred: Draw the prediction where the sample has one.
+            image_from_original: (D+1, D+1) matrix from original pixels to those of ``image``: the sample's
+                ``input_from_original`` for the network's input. By default ``image`` is the original image.
+            draw_gt: Draw the annotation if the sample has one.
+            draw_pred: Draw the prediction if the sample has one.
 
         Returns:
             (H, W, 3) uint8 RGB.
@@ -159,8 +159,8 @@ class LandmarkVisualizer(Visualizer):
             step: Step of the training the picture belongs to.
         """
         arrays = {
-            row: [(title, maps.detach().cpu().float().numpy()) for title, maps in found]
-            for row, found in rows.items()
+            row: [(title, maps.detach().cpu().float().numpy()) for title, maps in titled]
+            for row, titled in rows.items()
         }
         self.add_image(safe_name(name), feature_rows(arrays, heatmaps=heatmaps), step)
 
@@ -178,7 +178,7 @@ def _points(sample: LandmarkDataSample, key: str) -> np.ndarray | None:
 
 
 def _array(image: np.ndarray | Tensor, dims: int) -> np.ndarray:
-    """Return a tensor (C, *S) as an array (*S) or (*S, 3); arrays stay as they are."""
+    """Return a tensor (C, *S) as an array (*S) or (*S, 3), and an array unchanged."""
     if not isinstance(image, Tensor):
         return np.asarray(image)
     array = image.detach().cpu().float().numpy() if image.is_floating_point() else image.cpu().numpy()
@@ -190,7 +190,7 @@ def _array(image: np.ndarray | Tensor, dims: int) -> np.ndarray:
 def _errors(
     gt: np.ndarray | None, pred: np.ndarray | None, spacing: tuple[float, ...] | None
 ) -> tuple[np.ndarray | None, str]:
-    """Return errors in the original frame, in mm where spacing is known, and their unit."""
+    """Return errors in the original frame, in mm if the spacing is known, and their unit."""
     if gt is None or pred is None:
         return None, ""
     scale = np.ones(gt.shape[1]) if spacing is None else np.asarray(spacing)

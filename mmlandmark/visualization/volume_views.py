@@ -1,4 +1,4 @@
-"""Volumes seen as pictures: projections and slices along every axis, with their landmarks."""
+"""Volumes as pictures: projections and slices along every axis, with their landmarks."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _AXES = "xyz"
 
 
 def flatten(array: np.ndarray, axis: int = 2, at: float | None = None) -> np.ndarray:
-    """Return a volume seen along a coordinate axis; an image is returned as it is.
+    """Return a projection or slice of a volume along a coordinate axis; an image is returned unchanged.
 
     Args:
         array: (*S) image or volume.
         axis: Coordinate to look along: 0 is x, 1 is y, 2 is z.
-        at: Take the slice at this voxel coordinate; the default takes the highest value along the axis.
+        at: Voxel coordinate of the slice; the default is the maximum projection.
 
     Returns:
-        (H, W), whose x and y are the coordinates left, in their order.
+        (H, W), with the remaining coordinates as x and y, in their order.
 
     Raises:
-        ValueError: The array is neither image nor volume, or the axis does not exist.
+        ValueError: The array is neither an image nor a volume, or the axis does not exist.
     """
     array = np.asarray(array)
     if array.ndim == 2:
         return array
     if array.ndim != 3 or axis not in (0, 1, 2):
         raise ValueError(f"expected (H, W) or (depth, H, W) and an axis 0, 1 or 2, got {array.shape}, {axis}")
-    along = 2 - axis  # Arrays are indexed the other way round.
+    along = 2 - axis  # arrays are indexed (z, y, x)
     if at is None:
         return array.max(axis=along)
     return array.take(int(np.clip(round(at), 0, array.shape[along] - 1)), axis=along)
@@ -59,7 +59,7 @@ def draw_views(
         pred: (K, 3) voxels.
         spacing: (3,) mm per voxel, (x, y, z): views get square pixels, and errors are written in mm.
         errors: (K,) errors to write, instead of the distances in three dimensions from ``spacing``.
-        at: (3,) voxel to cut through; the default shows the highest value along every axis.
+        at: (3,) voxel to cut through; the default shows maximum projections.
         thickness: With ``at``, draw points up to this many voxels from the slice.
         long_side: Longest side of a view in pixels.
         caption: Text for the band below the first view.

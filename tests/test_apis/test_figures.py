@@ -79,7 +79,7 @@ def test_other_cases_modules_and_data(runs, tmp_path, drawn):
         {n: runs[n] for n in modules}, tmp_path / "f.png", case=ids[1], modules=modules, options=options
     )
     assert [row[1][0] for row in drawn["rows"].values()] == ["backbone.down1", "backbone.up1"]
-    with pytest.raises(ValueError, match=f"no case '{ids[1]}' in its test data; there are"):
+    with pytest.raises(ValueError, match=f"its test data has no case '{ids[1]}'; it has"):
         draw_features({"small": runs["small"]}, tmp_path / "f.png", case=ids[1])
     with pytest.raises(ValueError, match=r"small has no module 'backbone.up9'; close to it: backbone\.up"):
         draw_features({"small": runs["small"]}, tmp_path / "f.png", modules={"small": ["backbone.up9"]})
@@ -129,7 +129,7 @@ def test_networks_must_find_the_same_landmarks(runs, tmp_path):
         for key, value in (("kind", "hand"), ("num_samples", 2))
     }
     train_config(tiny_config(folder, max_epochs=1, **hands, **{"model.head.num_landmarks": 37}))
-    with pytest.raises(ValueError, match=r"the runs find \[19, 37\] landmarks"):
+    with pytest.raises(ValueError, match=r"the runs detect \[19, 37\] landmarks"):
         draw_configuration({"small": runs["small"], "hand": folder}, tmp_path / "c.png")
 
 
@@ -151,7 +151,7 @@ def test_weights_of_ewc_and_squared_errors(tmp_path, drawn):
 def test_a_loss_on_whole_maps_has_no_weights(tmp_path):
     config = tiny_config(tmp_path)
     config.model.head.loss = dict(type="SpatialCrossEntropyLoss")
-    with pytest.raises(ConfigError, match=r"mine: model\.head\.loss compares no pixels"):
+    with pytest.raises(ConfigError, match=r"mine: model\.head\.loss does not compare pixels"):
         draw_loss_weights({"mine": config}, tmp_path / "w.png")
     config = Config(dict(config.to_dict(), test_dataloader=None, val_dataloader=None))
     config.model.head.loss = [dict(type="EWCLoss")]
