@@ -128,7 +128,7 @@ def draw_configuration(
 
 
 def draw_loss_weights(configs: Mapping[str, Config], path: str | Path) -> Path:
-    """Draw the weight that losses give to an error, relative to a squared error, near and far from a landmark.
+    """Draw the weight that losses give to an error, relative to a squared one, near a landmark and far away.
 
     Like figure 4 of FARNet (Ao and Wu 2023), for any loss that compares pixels.
 
