@@ -329,3 +329,35 @@ def test_templates_and_workflow_can_be_read():
         assert {"name", "description", "body"} <= set(content[name])
     steps = [s for job in content["ci"]["jobs"].values() for s in job["steps"]]
     assert any(step.get("run") == ".ci/run" for step in steps)
+
+
+def messages() -> list[str]:
+    """Return all strings in the package and the Makefile; a value that is filled in is one word."""
+    found = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    for path in (ROOT / "mmlandmark").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.append(
+                    "".join(v.value if isinstance(v, ast.Constant) else "mmlandmark" for v in node.values)
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+def test_messages_of_the_troubleshooting_page_exist():
+    """What the page quotes is what a user searches for: every fixed part of it is in some message."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    heads = re.findall(r"^\*\*(`.+?)\*\*", text.replace("\n", " ").replace("  **", "\n**"), re.MULTILINE)
+    quotes = {quote for head in heads for quote in re.findall(r"`([^`]+)`", head)}
+    assert len(quotes) > 30
+    of_others = ("ImportError", "No module named", "pip install", "No space left on device")
+    known = "\n".join(messages())
+    missing = [
+        f"{part!r} of {quote!r}"
+        for quote in sorted(quotes)
+        if not quote.startswith(of_others)
+        for part in re.split(r"\.\.\.|'[^']*'|\b\d+\b|\([^)]*\)|[;:,]", quote)
+        if " " in part.strip() and part.strip() not in known
+    ]
+    assert not missing, f"docs/troubleshooting.md quotes messages that nothing prints: {missing}"
