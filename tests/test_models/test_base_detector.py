@@ -18,9 +18,9 @@ def test_predictions_return_to_the_original_image():
     model = detector().eval()
     image = torch.rand(1, 1, 32, 40)
     with torch.no_grad():
-        found = model(image, [case], "predict")[0].pred_landmarks
+        predicted = model(image, [case], "predict")[0].pred_landmarks
         plain = model(image, mode="predict")[0].pred_landmarks
-    torch.testing.assert_close(found, (plain + 0.5) * 3 - 0.5, atol=1e-4, rtol=0)
+    torch.testing.assert_close(predicted, (plain + 0.5) * 3 - 0.5, atol=1e-4, rtol=0)
 
 
 def test_maps_of_padded_images_say_so():
@@ -30,9 +30,9 @@ def test_maps_of_padded_images_say_so():
         dict(inputs=[torch.rand(1, 30, 40)], data_samples=samples(batch=1, shape=(30, 40)))
     )
     with torch.no_grad():
-        (found,) = model(**batch, mode="predict")
-    assert found.pred_heatmaps.shape == (3, 32, 48)
-    assert (found.input_shape, found.pad_shape) == ((30, 40), (32, 48))
+        (predicted,) = model(**batch, mode="predict")
+    assert predicted.pred_heatmaps.shape == (3, 32, 48)
+    assert (predicted.input_shape, predicted.pad_shape) == ((30, 40), (32, 48))
 
 
 def test_flip_needs_to_know_what_swaps():
@@ -51,17 +51,17 @@ def test_mirrored_annotators_swap_sides_each_for_itself():
     model = detector(head=dict(num_annotators=2), test_cfg=dict(flip=True)).eval()
     image, pairs = torch.rand(1, 1, 32, 40), ((0, 1),)
     with torch.no_grad():
-        found = model(image, samples(batch=1, flip_pairs=pairs), "predict")[0].pred_by_annotator
+        predicted = model(image, samples(batch=1, flip_pairs=pairs), "predict")[0].pred_by_annotator
         other = model(image.flip(-1), samples(batch=1, flip_pairs=pairs), "predict")[0].pred_by_annotator
     back = other[:, [1, 0, 2]] * torch.tensor([-1.0, 1.0]) + torch.tensor([39.0, 0.0])
-    torch.testing.assert_close(found, back, atol=1e-3, rtol=0)
+    torch.testing.assert_close(predicted, back, atol=1e-3, rtol=0)
 
 
 def test_views_are_averaged_in_the_frame_of_the_input():
     model = detector(test_cfg=dict(views=VIEWS)).eval()
     image = torch.rand(1, 1, 32, 40)
     with torch.no_grad():
-        found = model(image, samples(batch=1), "predict")[0]
+        predicted = model(image, samples(batch=1), "predict")[0]
         parts = []
         for view in VIEWS:
             matrix = view_matrix(view, (32, 40))
@@ -71,8 +71,8 @@ def test_views_are_averaged_in_the_frame_of_the_input():
             back = points if matrix is None else apply_matrix(invert_matrix(matrix), points)
             parts.append((back[0, 0], detection.scores[0, 0]))
     assert view_matrix(VIEWS[0], (32, 40)) is None
-    torch.testing.assert_close(found.pred_landmarks, torch.stack([p for p, _ in parts]).mean(0))
-    torch.testing.assert_close(found.pred_scores, torch.stack([s for _, s in parts]).mean(0))
+    torch.testing.assert_close(predicted.pred_landmarks, torch.stack([p for p, _ in parts]).mean(0))
+    torch.testing.assert_close(predicted.pred_scores, torch.stack([s for _, s in parts]).mean(0))
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -97,27 +97,27 @@ def test_the_spread_is_that_of_the_original_image(dims):
 def test_spread_is_measured_on_request_only():
     model = detector().eval()
     with torch.no_grad():
-        (found,) = model(torch.rand(1, 1, 32, 40), samples(batch=1), "predict")
-    assert "pred_spread" not in found
+        (predicted,) = model(torch.rand(1, 1, 32, 40), samples(batch=1), "predict")
+    assert "pred_spread" not in predicted
 
 
 def test_annotators_that_disagree_widen_the_spread():
     model = detector(head=dict(num_annotators=2), test_cfg=dict(spread=True)).eval()
     image = torch.rand(1, 1, 32, 40)
     with torch.no_grad():
-        (found,) = model(image, samples(batch=1), "predict")
+        (predicted,) = model(image, samples(batch=1), "predict")
         each = model.detect(image, spread=True)
-    apart = found.pred_by_annotator[0] - found.pred_by_annotator[1]
+    apart = predicted.pred_by_annotator[0] - predicted.pred_by_annotator[1]
     wanted = each.spread[0].mean(0) + apart[:, :, None] * apart[:, None] / 4
-    torch.testing.assert_close(found.pred_spread, wanted)
+    torch.testing.assert_close(predicted.pred_spread, wanted)
 
 
 def test_views_share_one_spread():
     views = [dict(), dict(scale=1.2), dict(rotation=10.0)]
     model = detector(test_cfg=dict(spread=True, views=views), head=dict(codec=dict(CODEC, window=4))).eval()
     with torch.no_grad():
-        (found,) = model(torch.rand(1, 1, 32, 40), samples(batch=1), "predict")
-    assert (torch.linalg.eigvalsh(found.pred_spread) > 0).all()
+        (predicted,) = model(torch.rand(1, 1, 32, 40), samples(batch=1), "predict")
+    assert (torch.linalg.eigvalsh(predicted.pred_spread) > 0).all()
 
 
 def test_unknown_settings_and_modes_are_named():

@@ -23,7 +23,7 @@ def test_deep_supervision_at_half_resolution():
     )
 
 
-def test_several_annotators_are_learnt_apart_and_predicted_together():
+def test_several_annotators_are_learned_separately_and_predicted_together():
     model, cases = detector(head=dict(num_annotators=2)), samples_of_annotators()
     images = torch.rand(2, 1, 32, 40)
     target = model.head.encode(cases, (32, 40), (32, 40), "cpu")
@@ -36,18 +36,18 @@ def test_several_annotators_are_learnt_apart_and_predicted_together():
     model.test_cfg["keep_heatmaps"] = True
     with torch.no_grad():
         maps = model(images, mode="tensor")
-        found = model(images, cases, "predict")
+        predicted = model(images, cases, "predict")
     assert maps.shape == (2, 6, 32, 40)
     detection = model.head.codec.decode(model.head.codec.activate(maps), (32, 40))
     points, scores = detection.points, detection.scores
-    torch.testing.assert_close(found[1].pred_by_annotator, points[1].view(2, 3, 2))
-    torch.testing.assert_close(found[1].pred_landmarks, points[1].view(2, 3, 2).mean(0))
+    torch.testing.assert_close(predicted[1].pred_by_annotator, points[1].view(2, 3, 2))
+    torch.testing.assert_close(predicted[1].pred_landmarks, points[1].view(2, 3, 2).mean(0))
     # An annotator's empty map must not hide behind the other's: the peak monitor sees the lowest.
-    torch.testing.assert_close(found[1].pred_scores, scores[1].view(2, 3).amin(0))
-    torch.testing.assert_close(found[1].pred_heatmaps, maps[1].view(2, 3, 32, 40).mean(0))
+    torch.testing.assert_close(predicted[1].pred_scores, scores[1].view(2, 3).amin(0))
+    torch.testing.assert_close(predicted[1].pred_heatmaps, maps[1].view(2, 3, 32, 40).mean(0))
 
 
-def test_a_annotator_who_marked_nothing_is_masked_alone():
+def test_only_the_annotator_who_marked_nothing_is_masked():
     model, cases = detector(head=dict(num_annotators=2)), samples_of_annotators()
     cases[0].gt_by_annotator[1, 2] = torch.nan
     cases[0].gt_landmarks[2], cases[0].gt_visibility[2] = torch.nan, 0
@@ -79,7 +79,7 @@ def test_losses_are_named_by_their_type():
     assert list(detector(head=dict(loss=dict(type=kind))).head.losses) == ["dice"]
 
 
-def test_the_codec_is_told_what_it_asks_for():
+def test_the_codec_gets_the_arguments_it_takes():
     from test_codecs.downstream_codecs import LearnedSigmaCodec, VoteCodec, VoteLoss
 
     head = dict(

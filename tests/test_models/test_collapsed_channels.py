@@ -42,9 +42,9 @@ def train(loss, activation=None):
         total.backward()
         optimizer.step()
     with torch.no_grad():
-        found = model(batch["inputs"], batch["data_samples"], "predict")
-    errors = torch.stack([(s.pred_landmarks - s.gt_landmarks).norm(dim=-1) for s in found])
-    return errors.mean(0), torch.stack([s.pred_scores for s in found]).mean(0)
+        predicted = model(batch["inputs"], batch["data_samples"], "predict")
+    errors = torch.stack([(s.pred_landmarks - s.gt_landmarks).norm(dim=-1) for s in predicted])
+    return errors.mean(0), torch.stack([s.pred_scores for s in predicted]).mean(0)
 
 
 def test_a_loss_averaged_over_pixels_leaves_channels_behind():

@@ -26,8 +26,8 @@ def test_attention_maps(size):
     expected = sum(
         (attention(t) - attention(s)).square().sum().sqrt() for s, t in zip(student, teacher, strict=True)
     )
-    found = AttentionMapLoss()(student, teacher)
-    torch.testing.assert_close(found, expected / 2)
+    loss = AttentionMapLoss()(student, teacher)
+    torch.testing.assert_close(loss, expected / 2)
     assert torch.autograd.gradcheck(lambda s: AttentionMapLoss()(s, teacher), student)
 
 

@@ -28,10 +28,10 @@ MIMICRY = dict(loss=dict(type="HeatmapMSELoss", reduction="sum"), weight=0.5)
 
 @contextmanager
 def patch_log():
-    told = []
+    logged = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distilled_detector, "print_log", lambda text, *_: told.append(text))
-        yield told
+        patch.setattr(distilled_detector, "print_log", lambda text, *_: logged.append(text))
+        yield logged
 
 
 def batch(size=16):
@@ -60,11 +60,11 @@ def test_the_loss_of_fsf_ld_is_eq_10():
     assert sorted(losses) == ["loss_distill0_attentionmap", "loss_heatmapmse"]
     with record_outputs(detector, ["backbone.up1", "backbone.up2"]) as own:
         detector.raw_maps(inputs)
-    with record_outputs(detector.teacher, ["backbone.up2", "backbone.up3"]) as taught:
+    with record_outputs(detector.teacher, ["backbone.up2", "backbone.up3"]) as features:
         detector.teacher.raw_maps(inputs)
     total = 0.0
     for mine, theirs in PAIRS:
-        difference = taught[theirs].square().mean(1) - own[mine].square().mean(1)
+        difference = features[theirs].square().mean(1) - own[mine].square().mean(1)
         total = total + difference.flatten(1).norm(dim=1).mean()
     torch.testing.assert_close(losses["loss_distill0_attentionmap"], 0.5 * total / 2)
     plain = MODELS.build(copy.deepcopy(PLAIN))
@@ -206,11 +206,11 @@ def test_a_distribution_teaches_by_cross_entropy():
     term = dict(loss=dict(type="SpatialCrossEntropyLoss"))
     detector = student([term], dict(TEACHER, head=softmax), head=softmax)
     inputs, samples = batch()
-    found = detector.loss(inputs, samples)["loss_distill0_spatialcrossentropy"]
+    loss = detector.loss(inputs, samples)["loss_distill0_spatialcrossentropy"]
     log_p = detector.raw_maps(inputs).flatten(2).log_softmax(-1)
     q = detector.teacher.raw_maps(inputs).flatten(2).softmax(-1)
     mask = torch.stack([s.mask for s in samples])
-    torch.testing.assert_close(found, -(q * log_p).sum(-1)[mask].mean())
+    torch.testing.assert_close(loss, -(q * log_p).sum(-1)[mask].mean())
 
 
 def test_a_distribution_of_another_size_stays_one():
@@ -271,15 +271,15 @@ def test_mistakes_are_named():
             student([dict(FSF, weight=weight)], None).loss(inputs, samples)
 
 
-def test_wider_peaks_of_a_teacher_are_told_once():
+def test_wider_peaks_of_a_teacher_are_warned_of_once():
     wide = dict(TEACHER, head=dict(HEAD, codec=dict(HEAD["codec"], sigma=3.0)))
     inputs, samples = batch()
     for teacher, times in ((TEACHER, 0), (wide, 1)):
         detector = student([MIMICRY], teacher)
-        with patch_log() as told:
+        with patch_log() as logged:
             detector.loss(inputs, samples)
             detector.loss(inputs, samples)
-        assert len(told) == times
+        assert len(logged) == times
 
 
 def test_several_networks_teach():

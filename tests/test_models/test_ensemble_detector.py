@@ -65,12 +65,14 @@ def test_the_members_mean_is_predicted():
     with torch.no_grad():
         alone = [member(image, samples(1), "predict")[0] for member in model.members]
         maps = [member.heatmaps(image)[0] for member in model.members]
-        found = model(image, samples(1), "predict")[0]
+        predicted = model(image, samples(1), "predict")[0]
         assert model(image, mode="tensor").shape == (1, 3, 32, 40)
-    torch.testing.assert_close(found.pred_landmarks, torch.stack([s.pred_landmarks for s in alone]).mean(0))
+    torch.testing.assert_close(
+        predicted.pred_landmarks, torch.stack([s.pred_landmarks for s in alone]).mean(0)
+    )
     # One member's empty map must not hide behind the others'.
-    torch.testing.assert_close(found.pred_scores, torch.stack([s.pred_scores for s in alone]).amin(0))
-    torch.testing.assert_close(found.pred_heatmaps, torch.stack(maps).mean(0))
+    torch.testing.assert_close(predicted.pred_scores, torch.stack([s.pred_scores for s in alone]).amin(0))
+    torch.testing.assert_close(predicted.pred_heatmaps, torch.stack(maps).mean(0))
 
 
 def test_a_mirrored_ensemble_is_equivariant():
@@ -117,15 +119,15 @@ def test_a_weight_that_is_not_a_number_is_no_prediction(config):
         # The last convolution's bias of one landmark, of the last member where there are several.
         last = [value for name, value in model.named_parameters() if name.endswith("convs.0.bias")][-1]
         last[1] = torch.nan
-    found = samples(3)
-    for sample in found:
+    predicted = samples(3)
+    for sample in predicted:
         sample.set_metainfo(dict(flip_pairs=((0, 2),)))
     with torch.no_grad():
-        found = model(torch.rand(3, 1, 32, 40), found, "predict")
+        predicted = model(torch.rand(3, 1, 32, 40), predicted, "predict")
     metric = LandmarkMetric(unit="px")
-    metric.process(None, [sample.to_dict() for sample in found])
+    metric.process(None, [sample.to_dict() for sample in predicted])
     values = metric.evaluate(3)
-    for sample in found:
+    for sample in predicted:
         assert sample.pred_landmarks.isnan().all(1).tolist() == [False, True, False]
         assert sample.pred_scores[1] == 0
         assert (sample.pred_scores[[0, 2]] > 0).all()

@@ -9,8 +9,8 @@ from mmlandmark.models.necks import FPN
 
 def test_pyramid():
     pyramid = FPN([4, 8, 8], channels=6, upsample_to=2)
-    (found,) = pyramid([torch.rand(1, c, 16 // 2**i, 24 // 2**i) for i, c in enumerate([4, 8, 8])])
-    assert found.shape == (1, 6, 32, 48)
+    (output,) = pyramid([torch.rand(1, c, 16 // 2**i, 24 // 2**i) for i, c in enumerate([4, 8, 8])])
+    assert output.shape == (1, 6, 32, 48)
     assert pyramid.out_channels == [6]
 
 
@@ -19,11 +19,11 @@ def test_every_level_reaches_the_finest():
     pyramid = FPN([3, 4, 5], channels=6)
     levels = [torch.rand(1, c, 16 // 2**i, 8 // 2**i, requires_grad=True) for i, c in enumerate([3, 4, 5])]
     laterals = [lateral(level) for lateral, level in zip(pyramid.laterals, levels, strict=True)]
-    (found,) = pyramid(levels)
+    (output,) = pyramid(levels)
 
     def up(x):
         return torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
-    torch.testing.assert_close(found, pyramid.output(laterals[0] + up(laterals[1] + up(laterals[2]))))
-    found.sum().backward()
+    torch.testing.assert_close(output, pyramid.output(laterals[0] + up(laterals[1] + up(laterals[2]))))
+    output.sum().backward()
     assert all(level.grad.any() for level in levels)

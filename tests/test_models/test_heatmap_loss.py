@@ -126,6 +126,6 @@ def test_squared_losses_draw_no_map_of_a_gaussian(kind):
 @pytest.mark.parametrize("change", [dict(shape="laplace"), dict(scale=2.0), dict(normalize="sum")])
 def test_squared_losses_of_other_targets_use_their_map(change):
     pred, target = torch.randn(2, 3, 6, 7, dtype=torch.float64), dataclasses.replace(target_of(), **change)
-    found = MODELS.build(dict(type="EWCLoss", alpha=3.0))(pred, target)
+    value = MODELS.build(dict(type="EWCLoss", alpha=3.0))(pred, target)
     errors = ((pred - target.heatmaps).square() * 3.0**target.heatmaps).flatten(2).mean(-1)
-    torch.testing.assert_close(found, (errors * target.weights).sum() / target.weights.sum())
+    torch.testing.assert_close(value, (errors * target.weights).sum() / target.weights.sum())

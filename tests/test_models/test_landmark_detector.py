@@ -20,10 +20,10 @@ def test_three_modes(dims):
     model.eval()
     with torch.no_grad():
         assert model(images, mode="tensor").shape == (2, 3, *shape)
-        found = model(images, cases, "predict")
-    assert [s.sample_id for s in found] == ["case0", "case1"]
-    assert found[0].pred_landmarks.shape == (3, dims)
-    assert found[0].pred_scores.shape == (3,)
+        predicted = model(images, cases, "predict")
+    assert [s.sample_id for s in predicted] == ["case0", "case1"]
+    assert predicted[0].pred_landmarks.shape == (3, dims)
+    assert predicted[0].pred_scores.shape == (3,)
     with pytest.raises(ValueError, match="mode must be"):
         model(images, mode="guess")
 
@@ -37,13 +37,13 @@ def test_flip_averaging_is_exactly_equivariant(size):
         straight = model.heatmaps(image, [1, 0, 2])
         mirrored = model.heatmaps(image.flip(-1), [1, 0, 2])
         case = samples(batch=1, shape=size, flip_pairs=pairs)
-        found = model(image, case, "predict")[0].pred_landmarks
+        predicted = model(image, case, "predict")[0].pred_landmarks
         other = model(image.flip(-1), samples(batch=1, shape=size, flip_pairs=pairs), "predict")[
             0
         ].pred_landmarks
     assert torch.equal(straight, mirrored.flip(-1)[:, [1, 0, 2]])
     back = other[[1, 0, 2]] * torch.tensor([-1.0, 1.0]) + torch.tensor([size[1] - 1.0, 0.0])
-    torch.testing.assert_close(found, back, atol=1e-3, rtol=0)
+    torch.testing.assert_close(predicted, back, atol=1e-3, rtol=0)
 
 
 def test_a_backbone_without_channels_is_named():

@@ -12,13 +12,13 @@ def written_out(block, features):
     """Return the block's output pair by pair, as published: a projection of every concatenation."""
     g, phi = block.pool(block.g(features)).flatten(2), block.pool(block.phi(features)).flatten(2)
     theta = block.theta(features).flatten(2)
-    found = torch.zeros_like(theta)
+    output = torch.zeros_like(theta)
     for b in range(len(features)):
         for i in range(theta.shape[2]):
             for j in range(phi.shape[2]):
                 pair = torch.cat([theta[b, :, i], phi[b, :, j]])
-                found[b, :, i] += torch.relu(block.pair(pair)) * g[b, :, j] / phi.shape[2]
-    return features + block.norm(block.output(found.reshape(*found.shape[:2], *features.shape[2:])))
+                output[b, :, i] += torch.relu(block.pair(pair)) * g[b, :, j] / phi.shape[2]
+    return features + block.norm(block.output(output.reshape(*output.shape[:2], *features.shape[2:])))
 
 
 @pytest.mark.parametrize(("dims", "size"), [(2, (4, 6)), (2, (5, 3)), (3, (2, 3, 4))])
@@ -27,12 +27,12 @@ def test_it_equals_the_pairs_written_out(dims, size):
     block = NonLocalBlock(6, dims=dims).double()
     nn.init.normal_(block.norm.weight)
     features = torch.randn(2, 6, *size, dtype=torch.float64, requires_grad=True)
-    expected, found = written_out(block, features), block(features)
-    torch.testing.assert_close(found, expected)
+    expected, output = written_out(block, features), block(features)
+    torch.testing.assert_close(output, expected)
     parts = [features, *block.parameters()]
-    weight = torch.randn_like(found)
+    weight = torch.randn_like(output)
     for one, other in zip(
-        torch.autograd.grad((found * weight).sum(), parts),
+        torch.autograd.grad((output * weight).sum(), parts),
         torch.autograd.grad((expected * weight).sum(), parts),
         strict=True,
     ):

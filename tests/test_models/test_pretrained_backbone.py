@@ -76,7 +76,7 @@ def test_a_download_is_checked_and_kept(tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "hub" / "checkpoints").iterdir()] == [f"net-{digest}.pth"]
 
 
-def test_no_network_is_told(tmp_path, monkeypatch):
+def test_a_missing_network_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
 
     def download(url: str, path: str) -> None:
@@ -88,12 +88,12 @@ def test_no_network_is_told(tmp_path, monkeypatch):
         model.init_weights()
 
 
-def test_a_random_start_is_said(monkeypatch):
-    said = []
-    monkeypatch.setattr(pretrained_backbone, "print_log", lambda text, **kwargs: said.append(text))
+def test_a_random_start_is_logged(monkeypatch):
+    logged = []
+    monkeypatch.setattr(pretrained_backbone, "print_log", lambda text, **kwargs: logged.append(text))
     ResNet(18, base_channels=4).init_weights()
-    assert len(said) == 1
-    assert said[0].startswith("ResNet starts from random weights: set backbone.init_cfg")
+    assert len(logged) == 1
+    assert logged[0].startswith("ResNet starts from random weights: set backbone.init_cfg")
 
 
 @pytest.mark.parametrize("config", SMALL, ids=name)

@@ -24,11 +24,11 @@ def test_one_based_grid_is_one_pixel_off():
 def test_blue_first_from_0_to_255():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     image = torch.tensor([0.1, 0.5, 0.9]).view(3, 1, 1).expand(3, 4, 4)
-    found = MODELS.build(dict(type="PublishedFARNetPreprocessor", mean=mean, std=std))(dict(inputs=[image]))[
+    inputs = MODELS.build(dict(type="PublishedFARNetPreprocessor", mean=mean, std=std))(dict(inputs=[image]))[
         "inputs"
     ]
     expected = [(255 * v - m) / s for v, m, s in zip((0.9, 0.5, 0.1), mean, std, strict=True)]
-    torch.testing.assert_close(found[0, :, 0, 0], torch.tensor(expected))
+    torch.testing.assert_close(inputs[0, :, 0, 0], torch.tensor(expected))
 
 
 def test_batch_statistics_at_the_test():

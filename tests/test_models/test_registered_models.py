@@ -201,9 +201,9 @@ def run_detector(module: nn.Module, dims: int) -> None:
     assert "loss" in log
     assert_learns(module, total)
     module.eval()
-    found = module.test_step(data)
-    assert [s.sample_id for s in found] == ["case0", "case1"]
-    for sample in found:
+    predicted = module.test_step(data)
+    assert [s.sample_id for s in predicted] == ["case0", "case1"]
+    for sample in predicted:
         assert sample.pred_landmarks.shape == (K, dims)
         assert torch.isfinite(sample.pred_landmarks).all()
         assert sample.pred_scores.shape == (K,)

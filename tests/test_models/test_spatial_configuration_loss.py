@@ -20,18 +20,18 @@ def target_of(batch=2, count=4, size=(7, 9), weights=None, shape="laplace", dtyp
 def slow_features(names, height, width):
     """Return {pixel: list of features}, normalised, from their definition in the plane."""
     pixels = [(row, column) for row in range(height) for column in range(width)]
-    found = []
+    maps = []
     for name in names:
         offsets = [(c - (width - 1) / 2, r - (height - 1) / 2) for r, c in pixels]
         if name == "cartesian":
-            found += [[x for x, _ in offsets], [y for _, y in offsets]]
+            maps += [[x for x, _ in offsets], [y for _, y in offsets]]
         else:
-            found += [[math.hypot(x, y) for x, y in offsets], [math.atan2(y, x) for x, y in offsets]]
-    for values in found:
+            maps += [[math.hypot(x, y) for x, y in offsets], [math.atan2(y, x) for x, y in offsets]]
+    for values in maps:
         mean = sum(values) / len(values)
         spread = math.sqrt(sum((v - mean) ** 2 for v in values) / len(values) + 1e-5)
         values[:] = [(v - mean) / spread for v in values]
-    return {pixel: [values[i] for values in found] for i, pixel in enumerate(pixels)}
+    return {pixel: [values[i] for values in maps] for i, pixel in enumerate(pixels)}
 
 
 def slow_embedding(heatmap, features, beta):

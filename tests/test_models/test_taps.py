@@ -23,27 +23,27 @@ class Chain(nn.Module):
 
 def test_outputs_are_heard():
     network, image = Chain(), torch.rand(1, 1, 2, 2)
-    with record_outputs(network, ["first", "last"]) as found:
+    with record_outputs(network, ["first", "last"]) as outputs:
         output = network(image)
-    assert sorted(found) == ["first", "last"]
-    assert found["last"] is output[0]
-    assert torch.equal(found["first"], network.first(image))
-    assert found["first"].grad_fn is not None
+    assert sorted(outputs) == ["first", "last"]
+    assert outputs["last"] is output[0]
+    assert torch.equal(outputs["first"], network.first(image))
+    assert outputs["first"].grad_fn is not None
     assert not network.first._forward_hooks
 
 
 def test_of_several_outputs_the_first_is_kept():
     network = nn.Sequential(Chain())
-    with record_outputs(network, ["0"]) as found:
+    with record_outputs(network, ["0"]) as outputs:
         output = network(torch.rand(1, 1, 2, 2))
-    assert found["0"] is output[0]
+    assert outputs["0"] is output[0]
 
 
 def test_the_pass_ends_with_the_last_tap():
     network = Chain()
-    with record_outputs(network, ["second"], stop=True) as found:
+    with record_outputs(network, ["second"], stop=True) as outputs:
         network(torch.rand(1, 1, 2, 2))
-    assert sorted(found) == ["second"]
+    assert sorted(outputs) == ["second"]
     assert network.seen == ["first"], "what comes behind the last tap must not run"
     assert not network.second._forward_hooks
 

@@ -70,8 +70,8 @@ def test_shapes(dims, norm, upsample):
 def test_a_stem_halves_the_levels():
     model = UNet(1, (4, 8), norm_cfg=None, stem_stride=2)
     assert model.down1[0].conv.in_channels == 4
-    (found,) = model(torch.rand(1, 1, 32, 24))
-    assert found.shape == (1, 4, 16, 12)
+    (output,) = model(torch.rand(1, 1, 32, 24))
+    assert output.shape == (1, 4, 16, 12)
 
 
 def test_bad_arguments():
