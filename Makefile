@@ -56,21 +56,14 @@ lint: $(ENVIRONMENT)  ## style, types and spelling
 cuda-compile-check: $(ENVIRONMENT)  ## compile the CUDA kernels for all GPUs, on a machine without one
 	$(RUN) -m mmlandmark check-cuda-compile
 
-cuda-validate: $(ENVIRONMENT)  ## on a machine with a GPU: build, test and measure the operators
-	MMLANDMARK_WITH_EXT=1 MMLANDMARK_WITH_CUDA=1 $(PYTHON) -m pip install --no-build-isolation --no-deps -e .
-	$(RUN) -m pytest -q tests/test_ops
-	$(RUN) -m mmlandmark benchmark-ops --device cuda --out $(or $(OUT),docs/benchmarks)/ops_cuda.json
+# Packages to leave out of gpu-wheels: what the machine with the GPU has. Python there: GPU_PYTHON=3.12
+gpu-wheels: $(RUNTIME)  ## download what gpu-day needs beyond torch and numpy into gpu_wheels/
+	$(RUN) -m mmlandmark gpu-wheels $(if $(GPU_PYTHON),--python $(GPU_PYTHON)) $(if $(GPU_HAS),--without $(GPU_HAS))
 
-GPU_CONFIG := configs/farnet/farnet_densenet121_packed-isbi2015_800x640_gpu.py
-gpu-train: $(RUNTIME)  ## with a GPU: train FARNet on PACKED=folder for MINUTES=8, test, results to OUT=; again goes on
-	@test -f "$(PACKED)/annotations.json" || \
-	  { echo "PACKED=folder of mmlandmark pack-data is needed, it has no annotations.json" >&2; exit 1; }
-	@$(PYTHON) -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'gpu-train: PyTorch sees no GPU')"
-	MMLANDMARK_WITH_EXT=1 MMLANDMARK_WITH_CUDA=1 $(PYTHON) setup.py build_ext --inplace
-	PACKED_ROOT="$(PACKED)" $(RUN) -m mmlandmark train $(GPU_CONFIG) --resume auto \
-	  --work-dir "$(or $(OUT),work_dirs/gpu)" --cfg-options default_hooks.checkpoint.budget_minutes=$(or $(MINUTES),8) \
-	  || test $$? -eq 75  # stopped in time
-	PACKED_ROOT="$(PACKED)" $(RUN) -m mmlandmark test $(GPU_CONFIG) \
-	  --work-dir "$(or $(OUT),work_dirs/gpu)" --record "$(or $(OUT),work_dirs/gpu)/result.json"
+# GPU_DAY_DEVICE=cpu rehearses it; PACKED=folder of images, OUT=folder of JSON, MINUTES=8, PARTS="build tests ..."
+gpu-day: PYTHON := $(BASE_PYTHON)
+gpu-day:  ## on a machine with a GPU and torch: build, test, measure and train within 8 minutes
+	PYTHONPATH=$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON) -m mmlandmark gpu-day --device $(or $(GPU_DAY_DEVICE),cuda) --minutes $(or $(MINUTES),8) \
+	  --packed "$(or $(PACKED),data/packed)" --out "$(or $(OUT),work_dirs/gpu_day)" $(if $(PARTS),--parts $(PARTS))
 
-.PHONY: wheel-check gpu-train help check-python check-runtime test demo lint cuda-compile-check cuda-validate
+.PHONY: gpu-day gpu-wheels wheel-check help check-python check-runtime test demo lint cuda-compile-check

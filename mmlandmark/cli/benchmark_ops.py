@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.utils.command_line import command_line
-from mmlandmark.utils.files import atomic_write_json, atomic_write_text
+from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
 from mmlandmark.utils.host_memory import keep_freed_memory
 from mmlandmark.utils.shipped import native_sources
 from mmlandmark.utils.table_text import markdown_table
@@ -89,20 +89,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure everything asked for in this process."""
+    """Measure everything asked for in this process; what is known is written after every family."""
     import torch
 
-    from mmlandmark.testing.op_contenders import FAMILIES
+    from mmlandmark.testing.op_contenders import FAMILIES, OURS
 
     torch.set_num_threads(args.threads)
-    table: dict[str, dict[str, Any]] = {}
+    result: dict[str, Any] = dict(instructions=instructions(), table={}, failed={})
     for family in args.families:
         shapes = STEPS if family == "step" else {name: SHAPES[name] for name in args.shapes}
         for name, shape in shapes.items():
             torch._dynamo.reset()
-            calls = FAMILIES[family](shape, args.device)
-            table.setdefault(family, {})[name] = measure_calls(args, family, name, shape, calls)
-    return table
+            calls, failed = working(FAMILIES[family](shape, args.device), args.device)
+            result["failed"].update(
+                {f"{family} {name} {contender}": why for contender, why in failed.items()}
+            )
+            if OURS in calls:
+                rows = measure_calls(args, family, name, shape, calls)
+                result["table"].setdefault(family, {})[name] = rows
+            atomic_write_json(args.out, result)
+    return dict(result, linearity=linearity(args))
+
+
+def working(calls: dict[str, Any], device: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the contenders that can be called, and of the others why not."""
+    import torch
+
+    failed = {}
+    for name, call in calls.items():
+        try:
+            call()
+            if device == "cuda":
+                torch.cuda.synchronize()
+        except Exception as error:  # of a compiler or another package, whatever it may be
+            failed[name] = f"{type(error).__name__}: {error}"[:500]
+            print(f"{name} failed: {failed[name]}", flush=True)
+    return {name: call for name, call in calls.items() if name not in failed}, failed
 
 
 def measure_calls(args: argparse.Namespace, family: str, name: str, shape: tuple[int, ...], calls: dict):
@@ -171,7 +193,8 @@ def run_settings(args: argparse.Namespace) -> dict[str, Any]:
     for setting, variables in SETTINGS.items() if args.device == "cpu" else [("default", {})]:
         shapes = args.shapes if setting == "default" else args.shapes[:1]
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "result.json"
+            # Beside the result, so that a run that is cut short leaves what it had measured.
+            path = args.out.with_suffix(f".{setting}.json") if args.out else Path(folder) / "result.json"
             command = command_line(
                 "benchmark-ops", "--setting", setting, "--out", path, "--device", args.device,
                 "--shapes", *shapes, "--families", *args.families, "--rounds", args.rounds,
@@ -182,7 +205,8 @@ def run_settings(args: argparse.Namespace) -> dict[str, Any]:
             cache = {"TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "compiled")}
             environment = {**os.environ, **cache, **level, **variables}
             subprocess.run(command, env=environment, check=True)
-            results[setting] = json.loads(path.read_text(encoding="utf-8"))
+            results[setting] = read_json(path)
+            path.unlink()
     return results
 
 
@@ -352,8 +376,7 @@ def run(args: argparse.Namespace) -> None:
     if args.setting:
         if args.setting == "kept_memory":
             keep_freed_memory()
-        found = dict(instructions=instructions(), table=measure(args), linearity=linearity(args))
-        atomic_write_json(args.out, found)
+        atomic_write_json(args.out, measure(args))
         return
     if args.level and args.device != "cpu":
         raise ValueError("--level is about instructions of the CPU; it does not go with --device cuda")

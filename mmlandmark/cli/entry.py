@@ -24,6 +24,8 @@ GROUPS = {
         "benchmark-training",
         "measure-checks",
         "check-cuda-compile",
+        "gpu-wheels",
+        "gpu-day",
     ),
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)

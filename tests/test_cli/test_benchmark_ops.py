@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,39 @@ def test_contenders_compute_the_same(family):
             torch.testing.assert_close(found, ours, rtol=1e-4, atol=1e-4)
 
 
+def test_a_contender_that_fails_is_left_out_and_named(tmp_path, monkeypatch, capsys):
+    def families(shape, device):
+        def broken():
+            raise RuntimeError("no such kernel")
+
+        return {"mmlandmark": lambda: torch.ones(shape), "peer": broken}
+
+    def nothing_of_ours(shape, device):
+        return {"mmlandmark": families(shape, device)["peer"]}
+
+    out = tmp_path / "result.json"
+    monkeypatch.setitem(FAMILIES, "peak", families)
+    monkeypatch.setitem(FAMILIES, "heatmap", nothing_of_ours)
+    monkeypatch.setitem(benchmark_ops.SHAPES, "farnet", (1, 1, 4, 4))
+    monkeypatch.setattr(benchmark_ops, "linearity", lambda args: json.loads(out.read_text())["failed"])
+    args = Namespace(
+        device="cpu",
+        threads=torch.get_num_threads(),
+        families=["peak", "heatmap"],
+        shapes=["farnet"],
+        rounds=1,
+        out=out,
+    )
+    result = benchmark_ops.measure(args)
+    assert set(result["table"]["peak"]["farnet"]) == {"mmlandmark", benchmark_ops.COPY}
+    assert result["failed"] == {
+        "peak farnet peer": "RuntimeError: no such kernel",
+        "heatmap farnet mmlandmark": "RuntimeError: no such kernel",
+    }
+    assert result["linearity"] == result["failed"], "what is known is not on disk before the run ends"
+    assert "peer failed: RuntimeError: no such kernel" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_measures_and_renders(tmp_path):
     folder = tmp_path / "benchmarks"
@@ -64,6 +98,7 @@ def test_measures_and_renders(tmp_path):
     ]  # fmt: skip
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
     result = json.loads((folder / "ops_cpu.json").read_text())
+    assert [path.name for path in folder.iterdir()] == ["ops_cpu.json"], "a part of a result is left behind"
     assert set(result["settings"]) == {"default", "system_pages", "torch_huge_pages", "kept_memory"}
     used = result["settings"]["default"]["instructions"]
     assert used["torch"] in ("DEFAULT", "NO AVX")
