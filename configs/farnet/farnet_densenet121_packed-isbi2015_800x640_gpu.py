@@ -7,7 +7,7 @@ _base_ = [
 
 # For a GPU that is available for minutes at a time: mmlandmark pack-data makes the data small enough to copy
 # there, and training stops in time and resumes in the next call. Random weights, since there may be no
-# network; see `make gpu-train`.
+# network; see `make gpu-day`.
 data_root = "{{$PACKED_ROOT:data/packed}}"
 load = [dict(type="LoadImage", channels=1), dict(type="Resize", size=(800, 640))]
 dataset = dict(
