@@ -1,8 +1,9 @@
-"""What was recorded stays on record, whichever way it went."""
+"""Recorded results stay on record, and their configs do not change."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -23,12 +24,12 @@ def _git(*arguments: str, text: str | None = None, root: Path = ROOT) -> str:
 
 
 def _identity(record: dict) -> str:
-    """Name a result by what it says, so that it may be moved, and be given further entries."""
+    """Identify a result by its content, so that it may be moved and get further entries."""
     return json.dumps([record.get("date"), record.get("seed"), record["metrics"]], sort_keys=True)
 
 
 def recorded_once(root: Path) -> dict[str, str]:
-    """Return every result that the history of a repository ever held, with the path it had."""
+    """Return every result in the history of a repository, with its path."""
     pattern = ":(glob)configs/*/results/**/*.json"
     log = _git("log", "--raw", "--no-abbrev", "--no-renames", "-m", "--format=", "--", pattern, root=root)
     blobs = {}
@@ -37,26 +38,26 @@ def recorded_once(root: Path) -> dict[str, str]:
         _, _, before, after, _ = fields.split()
         blobs |= {blob: path for blob in (before, after) if set(blob) != {"0"}}
     contents = _git("cat-file", "--batch", text="".join(f"{blob}\n" for blob in blobs), root=root)
-    decoder, position, found = json.JSONDecoder(), 0, {}
-    for path in blobs.values():  # of each a line about it, its content, and the end of a line
+    decoder, position, results = json.JSONDecoder(), 0, {}
+    for path in blobs.values():  # for each: a header line, the content, and a line break
         record, position = decoder.raw_decode(contents, contents.index("{", position))
-        found[_identity(record)] = path
-    return found
+        results[_identity(record)] = path
+    return results
 
 
 def on_record(root: Path) -> set[str]:
-    """Return every result that is on record."""
+    """Return every recorded result."""
     return {_identity(json.loads(p.read_text())) for p in root.glob("configs/*/results/**/*.json")}
 
 
 def deleted_results(root: Path) -> list[str]:
-    """Return the paths of results that were recorded once and are gone."""
+    """Return the paths of results that were recorded once and no longer exist."""
     kept = on_record(root)
     return sorted(path for identity, path in recorded_once(root).items() if identity not in kept)
 
 
 def _history() -> str | None:
-    """Return why the history cannot be asked, or None."""
+    """Return why the history is unavailable, or None."""
     try:
         shallow = _git("rev-parse", "--is-shallow-repository").strip()
     except (OSError, subprocess.CalledProcessError):
@@ -67,12 +68,11 @@ def _history() -> str | None:
 def test_no_recorded_result_is_deleted():
     reason = _history()
     if reason:
-        pytest.skip(f"{reason}: what was recorded before cannot be known")
+        pytest.skip(f"{reason}: earlier records are unknown")
     gone = deleted_results(ROOT)
     assert not gone, (
-        f"these results were on record and are gone: {gone}. A result is never deleted: move it to "
-        "superseded/ beside where it was and say in superseded_by what took its place and why, see "
-        "CONTRIBUTING.md"
+        f"these recorded results are gone: {gone}. A result is never deleted: move it to superseded/ in the "
+        "same folder and add superseded_by with the new record and the reason, see CONTRIBUTING.md"
     )
     assert len(recorded_once(ROOT)) > 150
 
@@ -105,7 +105,7 @@ def test_a_deletion_is_seen_and_a_move_is_not(tmp_path):
     (results / "superseded" / "b_seed0.json").write_text(json.dumps(moved))
     paths[1].unlink()
     commit()
-    # Written over by another result of the same name.
+    # Overwritten by another result of the same name.
     paths[2].write_text(json.dumps(dict(date="day 9", seed=0, metrics=dict(mre=9))))
     assert deleted_results(tmp_path) == [
         "configs/unet/results/a_seed0.json",
@@ -114,7 +114,7 @@ def test_a_deletion_is_seen_and_a_move_is_not(tmp_path):
 
 
 def _config_of(record: Path, arm: str):
-    """Return the config that a record says it was made with, as the tree has it now."""
+    """Return the config of a record, as it is in this tree."""
     folder = next(parent for parent in record.parents if parent.name == "results").parent
     if record.parent.name == "results":
         return prepare_config(folder / f"{arm}.py")
@@ -123,11 +123,11 @@ def _config_of(record: Path, arm: str):
 
 def _recorded_configs() -> dict[tuple[str, str], Path]:
     """Return one record of every config and arm, by folder and name; a mean of several has no config."""
-    found = {}
+    records = {}
     for path in sorted(ROOT.glob("configs/*/results/**/*_seed*.json")):
         if path.parent.name != "superseded":
-            found[str(path.parent.relative_to(ROOT)), path.stem.rpartition("_seed")[0]] = path
-    return found
+            records[str(path.parent.relative_to(ROOT)), path.stem.rpartition("_seed")[0]] = path
+    return records
 
 
 @pytest.mark.parametrize(("folder", "arm"), _recorded_configs())
@@ -135,9 +135,26 @@ def test_a_recorded_config_is_still_what_the_tree_says(folder, arm):
     path = _recorded_configs()[folder, arm]
     recorded = json.loads(path.read_text())["config_hash"]
     assert config_hash(_config_of(path, arm)) == recorded, (
-        "what this config trains has changed since its results were recorded: undo that, or move its "
-        "results to superseded/ and record new ones"
+        "this config has changed since its results were recorded: undo that, or move its results to "
+        "superseded/ and record new ones, or see CONTRIBUTING.md if it still trains the same weights"
     )
+
+
+def test_former_hashes_lead_to_one_config():
+    now: dict[str, set[str]] = {}
+    rehashed = 0
+    for path in sorted(ROOT.glob("configs/*/results/**/*.json")):
+        record = json.loads(path.read_text())
+        assert "former_config_hash" not in record, path
+        former = record.get("former_config_hashes", [])
+        chain = [*former, record["config_hash"]]
+        assert all(re.fullmatch("[0-9a-f]{16}", text) for text in chain), path
+        assert len(set(chain)) == len(chain), path
+        rehashed += bool(former)
+        for text in former:
+            now.setdefault(text, set()).add(record["config_hash"])
+    assert rehashed > 150
+    assert all(len(hashes) == 1 for hashes in now.values()), "one config was rehashed in two ways"
 
 
 def test_every_table_says_what_the_images_are():
