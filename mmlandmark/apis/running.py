@@ -23,6 +23,8 @@ from mmlandmark.engine import (
     give_inputs,
     latest_checkpoint,
     load_config,
+    main_process_decides,
+    plan_of_run,
     plan_of_stages,
     stage_named,
     stage_to_test,
@@ -113,6 +115,7 @@ def train_config(
     if stage is not None:
         raise ConfigError(f"{config.filename} has no stages, so no stage {stage!r}")
     check_run(config, config.filename or "the config", always_build=False)
+    folder = plan_of_run(config, config.work_dir).run_folder
     config = copy.deepcopy(config)
     if resume == "auto":
         # A run that has not begun starts as it would without --resume: from load_from, if there is one.
@@ -120,7 +123,10 @@ def train_config(
         config.resume, config.load_from = begun, None if begun else config.get("load_from")
     elif resume is not None:
         config.resume, config.load_from = True, resume
-    return _train_once(config)
+    metrics = _train_once(config)
+    if latest_checkpoint(config.work_dir) is not None:
+        main_process_decides(lambda: folder.replace(metrics))
+    return metrics
 
 
 def run_plan(plan: Node, only: Sequence[Node] | None = None) -> dict[str, TrainedRun]:
@@ -138,7 +144,7 @@ def run_plan(plan: Node, only: Sequence[Node] | None = None) -> dict[str, Traine
     """
     for run in plan.runs()[:1]:
         start_processes(run.config)
-    check_plan(plan)
+    main_process_decides(lambda: check_plan(plan))
     return execute_plan(plan, partial(_train_once, locked=True), only)
 
 

@@ -108,6 +108,15 @@ class RunFolder:
         if self.read() is None:
             self._write({})
 
+    def replace(self, metrics: Mapping[str, Any]) -> None:
+        """Note a finished training that is no part of a plan, whatever the folder held before.
+
+        Args:
+            metrics: Of its last validation.
+        """
+        forget_run(self.path)
+        self.finish_training(metrics)
+
     def trained(self) -> TrainedRun | None:
         """Return what the training left behind, None if it has not finished.
 
@@ -158,6 +167,11 @@ class RunFolder:
         if is_main_process():
             own = dict(name=self.name, config_hash=self.fingerprint)
             atomic_write_json(self.note_file, own | (self.read() or {}) | changes)
+
+
+def forget_run(folder: str | Path) -> None:
+    """Remove the note of a folder's run; another one begins there."""
+    (Path(folder) / NOTE_FILE).unlink(missing_ok=True)
 
 
 def _to_json(metrics: Mapping[str, Any]) -> dict[str, float | None]:

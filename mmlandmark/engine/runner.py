@@ -23,6 +23,7 @@ from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.inputs import inputs_of, trained_on
 from mmlandmark.engine.mmengine_cures import applied
 from mmlandmark.engine.processes import start_processes
+from mmlandmark.engine.run_folder import forget_run
 from mmlandmark.engine.run_lock import RunLock
 from mmlandmark.engine.runner_checkpoints import CheckpointedRunner
 from mmlandmark.engine.schedules import spanning
@@ -48,6 +49,8 @@ class _Begin(Hook):
     def before_train(self, runner: LandmarkRunner) -> None:
         if is_main_process():
             runner._write_config()
+            if not runner.locked:  # a plan keeps its notes itself
+                forget_run(runner.work_dir)
         loop, state = runner.train_loop, runner.resumed
         if state is None or state.validated or runner.val_loop is None:
             return

@@ -11,7 +11,7 @@ import torch
 
 from mmlandmark import apis
 from mmlandmark.apis import prepare_config, train_config
-from mmlandmark.engine import ConfigError, LandmarkRunner, latest_checkpoint
+from mmlandmark.engine import ConfigError, LandmarkRunner, latest_checkpoint, plan_of_run
 from mmlandmark.engine.hooks import EpochSeedHook
 from mmlandmark.registry import DATASETS
 from mmlandmark.testing import phantom_dataloader, tiny_config
@@ -366,3 +366,27 @@ def test_launchers_that_need_gpus_say_so(trained, tmp_path):
         pytest.skip("this machine has a GPU")
     with pytest.raises(ValueError, match="launcher 'slurm' needs GPUs"):
         train_config(trained.config(work_dir=str(tmp_path), launcher="slurm"))
+
+
+def test_a_training_leaves_a_note_of_what_came_out(tmp_path):
+    config = tiny_config(tmp_path, max_epochs=1)
+    metrics = train_config(config)
+    node = plan_of_run(config, tmp_path)
+    assert node.finished()
+    assert node.trained().metrics == metrics
+    assert node.trained().checkpoint == "epoch_1.pth"
+    # Another training in the folder replaces it, but only once it is finished.
+    longer = tiny_config(tmp_path, max_epochs=2)
+    with pytest.raises(ConfigError, match="holds a run with other values"):
+        plan_of_run(longer, tmp_path).finished()
+    train_config(longer, resume="auto")
+    assert plan_of_run(longer, tmp_path).trained().checkpoint == "epoch_2.pth"
+
+
+def test_a_training_that_begins_anew_is_not_finished(tmp_path, monkeypatch):
+    config = tiny_config(tmp_path, max_epochs=2)
+    train_config(config)
+    monkeypatch.setattr(EpochSeedHook, "before_train_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train_config(config)
+    assert not plan_of_run(config, tmp_path).finished()
