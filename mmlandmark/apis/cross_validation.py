@@ -125,7 +125,7 @@ def plan_of_folds(folds: dict[str, Config], work_dir: str | Path) -> Node:
 def cross_validate(folds: dict[str, Config], work_dir: str | Path) -> FoldReport:
     """Run the plan of all folds, and report them together.
 
-    The same call again goes on where it stopped, and several processes may share the folds. In the end the
+    The same call again resumes it, and several processes may share the folds. In the end the
     metrics are computed once more over the cases of all folds, into ``<work_dir>/pooled``.
 
     Args:
@@ -194,7 +194,7 @@ def record_folds(
     source, seed = Path(config.filename), config.randomness.seed
     name = f"{source.stem}_cv{len(folds)}"
     path = path or source.parent / "results" / f"{name}_seed{seed}.json"
-    first = next(iter(folds.values()))  # its hash tells how folds were dealt out
+    first = next(iter(folds.values()))  # its hash depends on how folds were dealt out
     out = Path(config.work_dir) / "pooled"
     record_predictions(path, first, report.pooled, seed, out, config_name=name, deal=deal, folds=report.folds)
     return path
@@ -226,8 +226,8 @@ def _evaluators(config: Config) -> list[dict[str, Any]]:
 
 def _leaves(dataset: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the configs of the datasets inside a config that a fold is for."""
-    found = [leaf for leaf in _walk(dataset) if "fold" in leaf or _has_records(leaf)]
-    return [leaf for leaf in found if leaf.get("fold") is not None] or found
+    leaves = [leaf for leaf in _walk(dataset) if "fold" in leaf or _has_records(leaf)]
+    return [leaf for leaf in leaves if leaf.get("fold") is not None] or leaves
 
 
 def _walk(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:

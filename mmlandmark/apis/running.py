@@ -48,13 +48,13 @@ def prepare_config(
     inputs: Mapping[str, str] | None = None,
     verbose: bool = False,
 ) -> Config:
-    """Load a config and apply what the command line says.
+    """Load a config and apply the options of the command line.
 
     Args:
         path: Config file.
         options: ``--cfg-options``.
         work_dir: Folder of the results; ``work_dirs/<config name>`` by default.
-        launcher: How several processes were started; found out by default.
+        launcher: How several processes were started; detected by default.
         seed: Of everything random.
         deterministic: Use deterministic algorithms, where slower ones exist.
         amp: Train in bfloat16 autocast.
@@ -93,8 +93,8 @@ def train_config(
 
     Args:
         config: See :func:`prepare_config`.
-        resume: None starts anew, ``auto`` resumes from the newest checkpoint of the work folder and starts
-            anew if there is none, a path resumes from that checkpoint. Stages always resume by themselves.
+        resume: None starts from the beginning, ``auto`` resumes from the newest checkpoint of the work folder
+            if there is one, a path resumes from that checkpoint. Stages always resume by themselves.
         stage: Train this stage only.
 
     Returns:

@@ -2,7 +2,7 @@
 
 A sweep is a Python file with ``config`` (a config file, relative to the sweep), ``seeds`` and ``arms``: name
 of the variant -> values that differ, as ``--cfg-options`` takes them. Two keys of an arm are no such values:
-``trained_as`` names an arm whose training serves this one too, where they differ in the test only; ``inputs``
+``trained_as`` names the arm that is trained for this one too, if they differ in the test only; ``inputs``
 gives the arm's model the checkpoint of another arm, seed by seed, as ``{"<name>": "<arm>"}``.
 ``ensembles``, name -> arm, tests the mean of an arm's seeds. ``baseline`` names the arm that tables test all
 others against.
@@ -100,7 +100,7 @@ def load_sweep(path: str | Path) -> Sweep:
 
 
 def _check_arms(path: Path, trained_as: dict[str, str], inputs: dict[str, dict[str, str]]) -> None:
-    """Raise ValueError for arms that build on what is no arm with a training of its own."""
+    """Raise ValueError for arms that build on something else than an arm with a training of its own."""
     order = list(trained_as)
     for arm, made in inputs.items():
         for name, maker in made.items():

@@ -1,4 +1,4 @@
-"""``compile`` in a config: what of a detector torch.compile is given."""
+"""``compile`` in a config: which parts of a detector go through torch.compile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmlandmark.engine.config import ConfigError
 
 
 def compile_networks(runner: Runner) -> None:
-    """Compile a detector's networks in place, as the config's ``compile`` says.
+    """Compile a detector's networks in place, if the config has ``compile``.
 
     MMEngine compiles the whole training step, with the samples' matrices and names in it, which torch.compile
     cannot follow. Here every part that computes on tensors is compiled by itself: backbone, neck and head, of
@@ -34,8 +34,8 @@ def compile_networks(runner: Runner) -> None:
     model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if getattr(model, "taps_modules", False):
         raise ConfigError(
-            f"compile does not go with {type(model).__name__}: it listens to modules inside of its network, "
-            "which a compiled network does not call one by one; leave compile out"
+            f"compile does not go with {type(model).__name__}: it reads the outputs of modules inside of its "
+            "network, which a compiled network does not call one by one; leave compile out"
         )
     networks = [
         part

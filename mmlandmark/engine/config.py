@@ -1,4 +1,4 @@
-"""Loading configs, with errors that say what is wrong where."""
+"""Loading configs, with errors that name file and key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
 
     Raises:
         FileNotFoundError: The file or one of its bases does not exist.
-        ConfigError: It does not parse, or a key looks like a slip of a known one.
+        ConfigError: It does not parse, or a key looks like a misspelling of a known one.
     """
     path = Path(path)
     if not path.is_file():
@@ -44,7 +44,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         if path.suffix in SUFFIXES:
             config = Config(read_data_config(path), filename=str(path))
         else:
-            if str(path.parent.resolve()) not in sys.path:  # for modules a config imports from beside itself
+            if str(path.parent.resolve()) not in sys.path:  # a config may import modules from its folder
                 sys.path.append(str(path.parent.resolve()))
             with hushed(), config_scope:
                 config = Config.fromfile(str(path))
@@ -77,7 +77,7 @@ def check_arguments(config: Config, where: str) -> None:
     """Refuse a section with an argument that its class does not take.
 
     Args:
-        config: A whole config; its stages are whole only when they are planned.
+        config: A whole config; its stages become whole in their plan.
         where: What it is, to begin an error with.
 
     Raises:
@@ -100,15 +100,15 @@ def config_of_run(folder: str | Path, options: dict[str, Any] | None = None) -> 
             a package that is not trusted, see :mod:`mmlandmark.engine.trust`.
     """
     try:
-        found = read_config_of_run(folder)
-        if found is not None:
-            check_names(found[0], str(found[1]))
+        left = read_config_of_run(folder)
+        if left is not None:
+            check_names(left[0], str(left[1]))
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if found is None:
+    if left is None:
         count = len(list(Path(folder).glob("*.py"))) if Path(folder).is_dir() else 0
         raise ConfigError(f"{folder}: expected the work folder of one training run, found {count} configs")
-    return _with_options(Config(found[0], filename=str(found[1])), str(found[1]), options)
+    return _with_options(Config(left[0], filename=str(left[1])), str(left[1]), options)
 
 
 def test_pipeline(config: Config) -> list[dict]:
@@ -133,7 +133,7 @@ def _check_keys(config: Config, source: str) -> None:
 
 
 def _check_option(config: Config, dotted: str) -> None:
-    """Refuse an option whose key is not there but resembles one that is."""
+    """Refuse an option with a key that is missing but resembles one that exists."""
     node: Any = config
     walked: list[str] = []
     top = dotted.split(".")[0]
@@ -179,7 +179,7 @@ def _takes(kind: Any, argument: str) -> bool:
                 named.append(one.get(kind))
     return any(
         argument in inspect.signature(base.__init__).parameters
-        for found in ([kind] if inspect.isclass(kind) else named)
-        for base in getattr(found, "__mro__", ())
+        for one in ([kind] if inspect.isclass(kind) else named)
+        for base in getattr(one, "__mro__", ())
         if "__init__" in vars(base)
     )

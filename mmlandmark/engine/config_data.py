@@ -1,4 +1,4 @@
-"""A resolved config as data: written beside a run, read again without executing anything."""
+"""A resolved config as data: written into a run's folder, read without executing anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 CONFIG_FILE = "config.json"
 
-# They say where and how a run was started, not what it trains.
+# Where and how a run was started, not what it trains.
 _OF_THE_START = frozenset(
     (
         "work_dir",
@@ -25,7 +25,7 @@ _OF_THE_START = frozenset(
 
 
 _NO_DATA = (
-    "this is a program, not a config that a run has left, and is not run unless you name it yourself as the "
+    "this is a program, not a config that a run has left; it is executed only if you name it yourself as the "
     "config"
 )
 
@@ -69,15 +69,15 @@ def read_dumped_config(text: str, source: str) -> dict[str, Any]:
     try:
         body = ast.parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{source}: it is no config that a run has dumped: {error}") from error
-    found: dict[str, Any] = {}
+        raise ValueError(f"{source}: not a config that a run has dumped: {error}") from error
+    config: dict[str, Any] = {}
     for line in body:
         if not (
             isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)
         ):
             raise ValueError(f"{source}, line {line.lineno}: {_NO_DATA}")
-        found[line.targets[0].id] = _literal(line.value, source)
-    return found
+        config[line.targets[0].id] = _literal(line.value, source)
+    return config
 
 
 def _literal(node: ast.expr, source: str) -> Any:
@@ -86,8 +86,8 @@ def _literal(node: ast.expr, source: str) -> Any:
         if len(node.args) <= all(isinstance(part, ast.Dict) for part in node.args) and all(
             word.arg for word in node.keywords
         ):
-            found = _literal(node.args[0], source) if node.args else {}
-            return found | {str(word.arg): _literal(word.value, source) for word in node.keywords}
+            first = _literal(node.args[0], source) if node.args else {}
+            return first | {str(word.arg): _literal(word.value, source) for word in node.keywords}
     elif isinstance(node, ast.Dict) and all(isinstance(key, ast.Constant) for key in node.keys):
         values = (_literal(value, source) for value in node.values)
         return {key.value: value for key, value in zip(node.keys, values, strict=True)}  # type: ignore[union-attr]
@@ -113,12 +113,12 @@ def config_in(meta: dict[str, Any]) -> dict[str, Any] | None:
     stored, text = meta.get("resolved_config"), meta.get("cfg")
     try:
         if isinstance(stored, str):
-            found = json.loads(stored)
+            config = json.loads(stored)
         else:
-            found = read_dumped_config(text, "meta.cfg") if isinstance(text, str) else None
+            config = read_dumped_config(text, "meta.cfg") if isinstance(text, str) else None
     except (ValueError, RecursionError):
         return None
-    return config_to_data(found) if isinstance(found, dict) else None
+    return config_to_data(config) if isinstance(config, dict) else None
 
 
 def read_config_of_run(folder: str | Path) -> tuple[dict[str, Any], Path] | None:
@@ -133,12 +133,12 @@ def read_config_of_run(folder: str | Path) -> tuple[dict[str, Any], Path] | None
     path = folder / CONFIG_FILE
     if path.is_file():
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            config = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not valid JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
-        return found, path
+        if not isinstance(config, dict):
+            raise ValueError(f"{path}: expected a JSON object, got {type(config).__name__}")
+        return config, path
     dumped = sorted(folder.glob("*.py")) if folder.is_dir() else []
     if len(dumped) != 1:
         return None
@@ -150,7 +150,7 @@ def read_config_of_run(folder: str | Path) -> tuple[dict[str, Any], Path] | None
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return what differs between two configs, one ``key old -> new`` each, without how they were started."""
+    """Return the differences between two configs, ``key old -> new``, apart from how they were started."""
     flat = [
         _flat({key: value for key, value in config_to_data(config).items() if key not in _OF_THE_START})
         for config in (old, new)
@@ -165,16 +165,16 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, item in items:
         name = f"{prefix}{key}"
         nested = isinstance(item, dict) or (
             isinstance(item, list) and any(isinstance(part, dict | list) for part in item)
         )
-        found.update(_flat(item, f"{name}.") if nested and item else {name: item})
-    return found
+        flat.update(_flat(item, f"{name}.") if nested and item else {name: item})
+    return flat
 
 
 def _shown(value: Any, absent: object) -> str:
-    text = "(not there)" if value is absent else repr(value)
+    text = "(none)" if value is absent else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""What a run says on the terminal: a few lines for people. Everything goes to the log file."""
+"""The few lines that a run prints on the terminal; the log file has everything."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mmlandmark.engine.data_checks import SplitData, check_data
 from mmlandmark.engine.optim_wrapper import AutocastOptimWrapper, precision_of
 from mmlandmark.evaluation.metrics import LandmarkMetric
 
-QUIET_SECONDS = 10.0  # epochs without a validation are told at most this often
-_OF_MMENGINE = ("will be deprecated in future",)  # notices about MMEngine's own code, of no use to a user
+QUIET_SECONDS = 10.0  # shortest time between two lines on epochs without a validation
+_OF_MMENGINE = ("will be deprecated in future",)  # about MMEngine's own code, of no use to a user
 
 
 class ConsoleFilter(logging.Filter):
-    """Let through what is said for people, and every warning and error."""
+    """Let through lines that are meant for the terminal, and every warning and error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the terminal shows a record."""
@@ -54,7 +54,7 @@ def quieten(logger: logging.Logger) -> None:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Keep what MMEngine tells before there is a run, of every environment variable, from the terminal."""
+    """Keep MMEngine's lines about environment variables, before there is a run, off the terminal."""
     logger, gist = MMLogger.get_current_instance(), ConsoleFilter()
     handlers = logger.handlers if logger.instance_name == "mmengine" else []  # a run's own is left as it is
     for handler in handlers:
@@ -67,15 +67,15 @@ def hushed() -> Iterator[None]:
 
 
 def say(logger: logging.Logger, text: str) -> None:
-    """Log a line that the terminal shows too."""
+    """Log a line and show it on the terminal."""
     logger.info(text, extra=dict(console=True))
 
 
 def begin(runner: Runner, doing: str) -> None:
-    """Check a run's data, and let it tell how it goes.
+    """Check a run's data, and report its progress on the terminal.
 
     Args:
-        runner: As it is before its loops are built.
+        runner: Before its loops are built.
         doing: ``train``, ``val`` or ``test``.
 
     Raises:
@@ -88,9 +88,9 @@ def begin(runner: Runner, doing: str) -> None:
 
 
 class ConsoleHook(Hook):
-    """Say what is trained, on what, for how long and where; then one line per validation.
+    """Print what is trained, on which data, for how long and where; then a line per validation.
 
-    Epochs without one are told every :data:`QUIET_SECONDS`.
+    Epochs without a validation are reported every :data:`QUIET_SECONDS`.
 
     Args:
         splits: The run's data, see :func:`~mmlandmark.engine.data_checks.check_data`.
@@ -99,12 +99,12 @@ class ConsoleHook(Hook):
     def __init__(self, splits: Mapping[str, SplitData]) -> None:
         self.splits = dict(splits)
         self._best: float | None = None
-        self._begun = self._told = time.monotonic()
+        self._begun = self._reported = time.monotonic()
         self._first = 0
 
     def before_train(self, runner: Runner) -> None:
-        """Say what is about to be trained."""
-        self._begun = self._told = time.monotonic()
+        """Print what is about to be trained."""
+        self._begun = self._reported = time.monotonic()
         self._first = runner.iter
         self._head(runner, "train", ("train", "val"))
         loader, loop = runner.train_dataloader, runner.train_loop
@@ -116,40 +116,40 @@ class ConsoleHook(Hook):
             if isinstance(loop, IterBasedTrainLoop)
             else f"{runner.max_epochs} epochs of {len(loader)} steps"
         )
-        start = f", goes on after {self._position(runner)}" if runner.iter else ""
+        start = f", resumed after {self._position(runner)}" if runner.iter else ""
         say(runner.logger, f"  plan    {plan}, {batch}{start}")
         say(runner.logger, f"  folder  {_short(runner.work_dir)} (everything else is in the log there)")
 
     def before_test(self, runner: Runner) -> None:
-        """Say what is about to be tested."""
+        """Print what is about to be tested."""
         self._head(runner, "test", ("test",))
         say(runner.logger, f"  folder  {_short(runner.work_dir)} (everything else is in the log there)")
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Tell of an epoch that no validation follows."""
+        """Report an epoch that no validation follows."""
         loop, done = runner.train_loop, runner.epoch + 1
         if isinstance(loop, IterBasedTrainLoop):
             return
         last = done == loop.max_epochs
         validated = done >= loop.val_begin and (done % loop.val_interval == 0 or last)
         if not (validated and runner.val_loop is not None):
-            self._maybe_tell(runner, f"epoch {done}/{loop.max_epochs}", at_once=last)
+            self._maybe_report(runner, f"epoch {done}/{loop.max_epochs}", at_once=last)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Tell of a loop without epochs from time to time."""
+        """Report a loop without epochs from time to time."""
         if isinstance(runner.train_loop, IterBasedTrainLoop):
-            self._maybe_tell(runner, f"step {runner.iter + 1}/{runner.max_iters}")
+            self._maybe_report(runner, f"step {runner.iter + 1}/{runner.max_iters}")
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Tell of a validation, in the line of its epoch."""
+        """Report a validation, in the line of its epoch."""
         if runner._train_loop is None or isinstance(runner._train_loop, dict):
             return
-        self._tell(runner, self._position(runner), self._measured(runner, metrics or {}))
+        self._report(runner, self._position(runner), self._measured(runner, metrics or {}))
 
     def after_train(self, runner: Runner) -> None:
-        """Say how long it took."""
+        """Print how long it took."""
         say(runner.logger, f"trained in {_time(time.monotonic() - self._begun)}: {_short(runner.work_dir)}")
 
     def _head(self, runner: Runner, what: str, names: tuple[str, ...]) -> None:
@@ -174,14 +174,14 @@ class ConsoleHook(Hook):
         say(log, f"  device  {_device(model)}, {precision}{why}")
 
     def _data(self, names: tuple[str, ...]) -> str:
-        said, landmarks, units, scales = [], "", [], []
+        counts, landmarks, units, scales = [], "", [], []
         for name in names:
             part = self.splits.get(name)
             if part is None:
                 continue
             lacking = 0 if part.split is None else int((~part.split.annotated.any(1)).sum())
             text = f"{name} {len(part.loader.dataset)}"
-            said.append(text + (f" ({lacking} without annotation)" if lacking else ""))
+            counts.append(text + (f" ({lacking} without annotation)" if lacking else ""))
             if part.metainfo.get("num_landmarks"):
                 dims = part.metainfo.get("dims", 2)
                 landmarks = f"; {part.metainfo['num_landmarks']} landmarks in {dims}D"
@@ -190,7 +190,7 @@ class ConsoleHook(Hook):
             if part.split is not None and any(m.unit == "mm" and m.reference is None for m in metrics):
                 scales += [scale for scale in part.split.spacing.ravel() if scale > 0]
         unit = f"; errors in {', '.join(dict.fromkeys(units))}" if units else ""
-        return ", ".join(said) + landmarks + unit + _scale(scales)
+        return ", ".join(counts) + landmarks + unit + _scale(scales)
 
     def _position(self, runner: Runner) -> str:
         if isinstance(runner.train_loop, IterBasedTrainLoop):
@@ -203,20 +203,20 @@ class ConsoleHook(Hook):
             for m in runner.val_evaluator.metrics
             if isinstance(m, LandmarkMetric)
         }
-        found = [(key, metrics[key]) for key in units if key in metrics]
-        if not found:
+        errors = [(key, metrics[key]) for key in units if key in metrics]
+        if not errors:
             return "   ".join(f"{key} {float(value):.4g}" for key, value in list(metrics.items())[:3])
-        first = float(found[0][1])
+        first = float(errors[0][1])
         self._best = first if self._best is None or first < self._best else self._best
-        texts = [f"{k.replace('mre', 'MRE')} {float(v):.4g}{units[k]}" for k, v in found]
+        texts = [f"{k.replace('mre', 'MRE')} {float(v):.4g}{units[k]}" for k, v in errors]
         return "   ".join(texts) + f" (best {self._best:.4g})"
 
-    def _maybe_tell(self, runner: Runner, position: str, at_once: bool = False) -> None:
-        if at_once or time.monotonic() - self._told >= QUIET_SECONDS:
-            self._tell(runner, position, "")
+    def _maybe_report(self, runner: Runner, position: str, at_once: bool = False) -> None:
+        if at_once or time.monotonic() - self._reported >= QUIET_SECONDS:
+            self._report(runner, position, "")
 
-    def _tell(self, runner: Runner, position: str, measured: str) -> None:
-        self._told = time.monotonic()
+    def _report(self, runner: Runner, position: str, measured: str) -> None:
+        self._reported = time.monotonic()
         scalars = runner.message_hub.log_scalars
         loss, rate = scalars.get("train/loss"), scalars.get("train/lr")
         parts = [position]
@@ -228,7 +228,7 @@ class ConsoleHook(Hook):
         # A hook after an epoch or a step comes before the loop has counted it.
         done, left = runner.iter - self._first, runner.max_iters - runner.iter
         if done > 0 and left > 0:
-            parts.append(f"ETA {_time((self._told - self._begun) / done * left)}")
+            parts.append(f"ETA {_time((self._reported - self._begun) / done * left)}")
         say(runner.logger, "   ".join(parts))
 
 
@@ -243,7 +243,7 @@ def _device(model: torch.nn.Module) -> str:
 
 
 def _scale(scales: list[float]) -> str:
-    """Say what a pixel measures: a scale in another unit is seen here, or never."""
+    """Describe the size of a pixel: a wrong unit shows up here or nowhere."""
     if not scales:
         return ""
     ends = dict.fromkeys(f"{scale:.4g}" for scale in (min(scales), max(scales)))
@@ -255,7 +255,7 @@ def _batch_size(loader: Any) -> int:
 
 
 def _short(path: str) -> str:
-    """Return a path as seen from here, where it lies below."""
+    """Return a path below the current folder as a relative one."""
     near = os.path.relpath(path)
     return path if near.startswith("..") else near
 

@@ -1,21 +1,21 @@
-"""What is checked of the data before the first batch of a run.
+"""Checks of the data before the first batch of a run.
 
-One rule each, and the same for training, validation and test:
+The same rules hold for training, validation and test:
 
 =====================  ======================================================================================
 dimensions             Images meet a network for images, volumes one for volumes.
 names                  All data sets, and the checkpoint that is loaded, have the same landmarks in the same
                        order, by name; where one side has only numbers, their count is compared.
-nothing to learn       No landmark of any training sample counts, or no batch comes: the run stops. A landmark
-                       that never counts: a warning names it.
+nothing to learn       No training sample has a landmark that counts, or there is no batch: the run stops. A
+                       landmark that never counts: a warning names it.
 nothing to compare     The same of validation and test.
 place                  A landmark far outside of its image stops the run, one just outside is a warning; as
                        far as sizes can be had from the headers within :data:`SECONDS`.
 placeholders           Points on corners, at (-1, -1), within 0..1, or one value for many: a warning.
-pixels                 What a few images show, see :func:`~mmlandmark.datasets.pixel_checks.pixel_findings`.
+pixels                 Findings in a few images, see :func:`~mmlandmark.datasets.pixel_checks.pixel_findings`.
 leaks                  An image, a copy of it in another format, a group or a sample of training that is in
-                       validation or test too stops the run, unless the config says ``allow_leaks = True``.
-unit                   Errors in a unit that cannot be had stop the run.
+                       validation or test too stops the run, unless the config has ``allow_leaks = True``.
+unit                   A unit that errors cannot be converted to stops the run.
 =====================  ======================================================================================
 """
 
@@ -53,8 +53,8 @@ class SplitData:
     Attributes:
         name: ``train``, ``val`` or ``test``.
         loader: Its data loader.
-        metainfo: What the data set says about its landmarks.
-        metrics: What it is measured by.
+        metainfo: Of the data set, about its landmarks.
+        metrics: That evaluate it.
         split: Its records; None for a foreign data set, of which only names and counts are checked.
     """
 
@@ -104,7 +104,7 @@ def check_data(runner: Runner, doing: str) -> dict[str, SplitData]:
             outside = _check_places(runner, splits[name])
             (_check_training if name == "train" else _check_truth)(runner, splits[name], outside)
     if known:
-        _say_findings(runner, known, splits, used)
+        _warn_of_findings(runner, known, splits, used)
     if doing == "train" and "train" in known and not runner.cfg.get("allow_leaks", False):
         _check_leaks(runner, known)
     return splits
@@ -138,7 +138,7 @@ def check_checkpoint(runner: Runner, checkpoint: Mapping[str, Any], source: str)
 
 
 def checkpoint_landmarks(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a checkpoint says about its landmarks, as plain data; empty where it says nothing."""
+    """Return what a checkpoint records about its landmarks, as plain data; empty if it records nothing."""
     meta = checkpoint.get("meta")
     landmarks = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
     return dict(landmarks) if isinstance(landmarks, Mapping) else {}
@@ -177,10 +177,10 @@ def _check_counts(runner: Runner, splits: Mapping[str, SplitData]) -> None:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     expected = getattr(getattr(model, "head", None), "num_landmarks", None)
     for name, part in splits.items():
-        found = part.metainfo.get("num_landmarks")
-        if None not in (found, expected) and found != expected:
+        count = part.metainfo.get("num_landmarks")
+        if None not in (count, expected) and count != expected:
             raise ValueError(
-                f"{name}_dataloader: the dataset has {found} landmarks, model.head.num_landmarks is "
+                f"{name}_dataloader: the dataset has {count} landmarks, model.head.num_landmarks is "
                 f"{expected}"
             )
     _check_dims(model, splits)
@@ -190,7 +190,7 @@ def _check_dims(model: Any, splits: Mapping[str, SplitData]) -> None:
     """Raise ValueError if volumes meet a network for images, or images one for volumes."""
     parts = (getattr(model, "backbone", None), getattr(model, "head", None))
     networks = [part for part in parts if isinstance(part, nn.Module)]
-    found = {
+    layers = {
         type(conv).__name__: 3 if isinstance(conv, nn.Conv3d) else 2
         for network in networks
         for conv in network.modules()
@@ -198,10 +198,10 @@ def _check_dims(model: Any, splits: Mapping[str, SplitData]) -> None:
     }
     for name, part in splits.items():
         dims = part.metainfo.get("dims")
-        if dims in (2, 3) and found and set(found.values()) != {dims}:
+        if dims in (2, 3) and layers and set(layers.values()) != {dims}:
             raise ValueError(
                 f"{name}_dataloader: landmarks are {dims}D, the network has layers of "
-                f"{', '.join(sorted(found))}; set model.backbone.dims={dims} and model.head.dims={dims}"
+                f"{', '.join(sorted(layers))}; set model.backbone.dims={dims} and model.head.dims={dims}"
             )
 
 
@@ -218,7 +218,7 @@ def _check_names(splits: Mapping[str, SplitData]) -> None:
 
 
 def _check_batches(part: SplitData) -> None:
-    """Raise ValueError if a split gives no batch; a sampler that never ends always gives one."""
+    """Raise ValueError if a split has no batch; an infinite sampler always has one."""
     if isinstance(getattr(part.loader, "sampler", None), InfiniteSampler) or not hasattr(
         part.loader, "__len__"
     ):
@@ -244,7 +244,7 @@ def _check_places(runner: Runner, part: SplitData) -> np.ndarray:
     if broken:
         raise ValueError(f"{part.name}: {broken[0].message} ({len(broken)} such samples)")
     points, sizes = split.points, split.sizes
-    with np.errstate(invalid="ignore"):  # what is not known compares as False
+    with np.errstate(invalid="ignore"):  # unknown values compare as False
         outside = ((points < -0.5) | (points > sizes[:, None] - 0.5)).any(2)
     for n in np.flatnonzero(outside.any(1)):
         size = tuple(int(side) for side in sizes[n][::-1])
@@ -252,26 +252,26 @@ def _check_places(runner: Runner, part: SplitData) -> np.ndarray:
     return outside
 
 
-def _say_findings(
+def _warn_of_findings(
     runner: Runner, known: Mapping[str, SplitRecords], splits: Mapping[str, SplitData], used: Sequence[str]
 ) -> None:
-    """Warn of points that stand for no place, of those outside, and of odd pixels: the first, and how many.
+    """Warn of placeholders, points outside of the image and odd pixels: the first of each kind, and a count.
 
     Raises:
         ValueError: An image that was looked at cannot be used.
     """
     cases = next(iter(known.values())).cases
-    found: dict[tuple[str, str], list[Finding]] = {}
+    kinds: dict[tuple[str, str], list[Finding]] = {}
     for check in (record_checks.placeholders, record_checks.fractions, record_checks.points_outside):
         for finding in check(cases):
             if role(finding.split) in used:
-                found.setdefault((role(finding.split), finding.check), []).append(finding)
+                kinds.setdefault((role(finding.split), finding.check), []).append(finding)
     for name in (name for name in used if name in known):
         for finding in pixel_findings(splits[name].loader.dataset, split=name):
             if finding.severity == "error":
                 raise ValueError(f"{name}: sample {finding.sample_id!r}: {finding.message}: {finding.advice}")
-            found.setdefault((name, finding.check), []).append(finding)
-    for (name, _), findings in found.items():
+            kinds.setdefault((name, finding.check), []).append(finding)
+    for (name, _), findings in kinds.items():
         first = findings[0]
         where = f"sample {first.sample_id!r}: " if first.sample_id else ""
         more = f" (and {len(findings) - 1} more: mmlandmark check)" if len(findings) > 1 else ""
@@ -282,7 +282,7 @@ def _say_findings(
 
 
 def _check_training(runner: Runner, part: SplitData, outside: np.ndarray) -> None:
-    """Raise ValueError if there is nothing to learn, warn of landmarks of which there is nothing."""
+    """Raise ValueError if there is nothing to learn, warn of landmarks that are never annotated."""
     split, head = part.split, getattr(_bare(runner), "head", None)
     assert split is not None
     counts = split.read if getattr(head, "num_annotators", 1) > 1 else split.counts
@@ -299,7 +299,7 @@ def _check_training(runner: Runner, part: SplitData, outside: np.ndarray) -> Non
 
 
 def _check_truth(runner: Runner, part: SplitData, outside: np.ndarray) -> None:
-    """Raise ValueError if a split cannot be measured, warn of landmarks that cannot."""
+    """Raise ValueError if a split cannot be evaluated, warn of landmarks that cannot."""
     split = part.split
     if split is None or not any(isinstance(metric, CaseMetric) for metric in part.metrics):
         return
@@ -323,16 +323,16 @@ def _name_empty(runner: Runner, part: SplitData, counts: np.ndarray, what: str) 
 
 
 def _check_unit(metric: LandmarkMetric, part: SplitData) -> None:
-    """Raise ValueError if a metric's unit cannot be had of every sample."""
+    """Raise ValueError if errors of a sample cannot be converted to a metric's unit."""
     split = part.split
     assert split is not None
     spacing: list[Any] = [None if np.isnan(row).any() else row for row in split.spacing]
     lacking = [n for n, row in enumerate(spacing) if row is None]
     if lacking and metric.unit != "px" and len(part.loader.dataset) >= len(split):
-        # The pipeline may take it from the image: one sample tells for all.
-        found = part.loader.dataset[lacking[0]]["data_samples"].get("spacing")
+        # The pipeline may take it from the image: one sample shows it for all.
+        spacing_of_file = part.loader.dataset[lacking[0]]["data_samples"].get("spacing")
         for n in lacking:
-            spacing[n] = found
+            spacing[n] = spacing_of_file
     truth = np.where(split.annotated[..., None], split.points, np.nan)
     metric.dataset_meta = part.metainfo
     metric.check_scale(
@@ -344,9 +344,9 @@ def _check_unit(metric: LandmarkMetric, part: SplitData) -> None:
 
 
 def _check_leaks(runner: Runner, known: Mapping[str, SplitRecords]) -> None:
-    """Raise ValueError for what is trained on and tested as well."""
+    """Raise ValueError for samples that are both trained on and evaluated."""
     cases, train = known["train"].cases, set(known["train"].rows)
-    found: dict[str, str] = {}
+    leaked: dict[str, str] = {}
     images = {n for members in leak_checks.same_files(cases).values() for n in members}
     rows = {(cases.splits[n], record["sample_id"]): n for n, record in enumerate(cases.records)}
     doubtful: list[str] = []
@@ -359,18 +359,18 @@ def _check_leaks(runner: Runner, known: Mapping[str, SplitRecords]) -> None:
         if finding.check == "sample leak" and finding.image and n not in images:
             doubtful.append(finding.sample_id)  # numbered alike, but other images
         else:
-            found.setdefault(finding.sample_id, finding.message)
-    if found:
-        name, message = next(iter(found.items()))
+            leaked.setdefault(finding.sample_id, finding.message)
+    if leaked:
+        name, message = next(iter(leaked.items()))
         raise ValueError(
-            f"{len(found)} training samples are in the data to measure by as well, first {name!r}: "
-            f"{message}. What was trained on tells nothing when it is tested: take it out of one of them "
+            f"{len(leaked)} training samples are also in the validation or test data, first {name!r}: "
+            f"{message}. A test on training data measures nothing: remove them from one of the two "
             "(give patients a 'group' before you split), or set allow_leaks = True if it is meant"
         )
     if doubtful:
         runner.logger.warning(
-            f"{len(doubtful)} training samples have the id of another image in the data to measure by, first "
-            f"{doubtful[0]!r}: if these are the same patients, give them a 'group'"
+            f"{len(doubtful)} training samples have the id of another image in the validation or test data, "
+            f"first {doubtful[0]!r}: if these are the same patients, give them a 'group'"
         )
 
 

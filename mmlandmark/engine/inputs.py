@@ -1,4 +1,4 @@
-"""What a run is made of beside its config: files that it starts or learns from, known by their content."""
+"""What decides a run besides its config: files it starts or learns from, identified by their content."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def trained_on(dataset: Any) -> dict[str, Any] | None:
 
 
 def _checkpoints(node: Any, where: str) -> Iterator[tuple[str, str]]:
-    """Yield what is named as ``checkpoint`` anywhere inside of a config."""
+    """Yield every ``checkpoint`` anywhere inside of a config."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key == "checkpoint" and isinstance(value, str | Path):

@@ -1,4 +1,4 @@
-"""What a trained network sees in one image."""
+"""Features and heatmaps of one image, for pictures."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ def seen_by(model: BaseDetector, inputs: Tensor, paths: Sequence[str]) -> list[t
     """Return features and heatmaps of the first image.
 
     Args:
-        model: In the mode of the test.
+        model: In test mode.
         inputs: (1, C, *S), preprocessed.
-        paths: Modules to listen to, as in ``model.named_modules()``.
+        paths: Modules to record, as in ``model.named_modules()``.
 
     Returns:
-        Path and features (C', *S') of every module, then ``"heatmaps"`` and an activated map per landmark,
+        Path and features (C', *S') of every module, then ``"heatmaps"`` and one activated map per landmark
         (R * K, *S'').
     """
-    with record_outputs(model, paths) as found:
+    with record_outputs(model, paths) as features:
         codec = model.head.codec
         maps = codec.landmark_maps(codec.activate(model.raw_maps(inputs)))[0]
-    return [*((path, found[path][0]) for path in paths), ("heatmaps", maps)]
+    return [*((path, features[path][0]) for path in paths), ("heatmaps", maps)]
 
 
 def annotated_maps(model: BaseDetector, inputs: Tensor, sample: Any, size: Sequence[int]) -> Tensor:
-    """Return the maps (K, *S'') that the annotation of a sample asks of a model, zero where it is missing.
+    """Return the target maps (K, *S'') of a sample's annotation, zero for missing landmarks.
 
     Args:
         model: Its codec draws them.

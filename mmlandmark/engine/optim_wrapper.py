@@ -23,7 +23,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
     bfloat16 has the exponent range of float32, so no loss scaling is needed. Losses compute in float32. A
     processor without instructions for it computes the same up to ten times as slowly, so ``auto`` takes
-    float32 there, which the run says on the terminal and its checkpoints keep as ``meta["precision"]``.
+    float32 there; the terminal shows it and checkpoints keep it as ``meta["precision"]``.
 
     Args:
         dtype: ``auto``; ``bfloat16`` for that wherever it runs, or ``float32`` to switch autocast off without
@@ -71,7 +71,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
 @OPTIM_WRAPPERS.register_module()
 class AmpOptimWrapper(optimizer.AmpOptimWrapper):
-    """MMEngine's mixed precision with loss scaling, which says what to use where there is no GPU.
+    """MMEngine's mixed precision with loss scaling; without a GPU its error names the alternatives.
 
     Raises:
         ValueError: There is no device for it.

@@ -43,7 +43,7 @@ class Step(ABC):
     always = False
 
     def done(self, node: Node) -> bool:
-        """Return whether the step need not be run again; by default the note of the folder says so."""
+        """Return whether the step need not be run again; by default the note of the folder knows."""
         return node.run_folder.step_metrics(self.name) is not None
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Node:
         steps: What follows.
         needs: Further runs of which the steps need the checkpoints.
         wanted: False for a run that is trained only if another one needs it.
-        remark: What the list of states says about a node that is not wanted.
+        remark: Shown in the list of states for a node that is not wanted.
         left_out: Names of runs that the group skips, for messages.
         parent: The enclosing group.
     """
@@ -120,7 +120,7 @@ class Node:
 
     @property
     def last_run(self) -> Node:
-        """The run whose checkpoint stands for this node: itself, or the last one of a group."""
+        """The run that provides this node's checkpoint: itself, or the last one of a group."""
         return self.children[-1].last_run if self.children else self
 
     def walk(self) -> Iterator[Node]:

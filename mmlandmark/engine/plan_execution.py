@@ -30,7 +30,7 @@ Train = Callable[[Config], Mapping[str, Any]]
 def execute_plan(
     plan: Node, train: Train, only: Sequence[Node] | None = None, poll: float = 10.0
 ) -> dict[str, TrainedRun]:
-    """Run what is not finished of a plan; the same call again goes on where it stopped.
+    """Run what is not finished of a plan; the same call again resumes it.
 
     Args:
         plan: The root.
@@ -50,7 +50,7 @@ def execute_plan(
     allowed = plan.walk() if only is None else (node for target in targets for node in target.walk())
     work = _Work(train, {id(node) for node in allowed})
     main_process_decides(lambda: [_check_folders(target) for target in targets])
-    told: set[str] = set()
+    reported: set[str] = set()
     while True:
         before = work.progress
         reasons = [reason for node in targets if (reason := work.visit(node)) is not None]
@@ -58,9 +58,9 @@ def execute_plan(
             return _results(plan)
         if work.progress == before:
             for reason in dict.fromkeys(reasons):
-                if reason not in told:
+                if reason not in reported:
                     print_log(f"waiting: {reason}", "current")
-                told.add(reason)
+                reported.add(reason)
             time.sleep(poll)
 
 
@@ -76,8 +76,8 @@ def _check_folders(node: Node) -> None:
 
 def _results(plan: Node) -> dict[str, TrainedRun]:
     def read() -> dict[str, TrainedRun]:
-        found = {run.path: run.trained() for run in plan.runs() if run.run_folder.note_file.is_file()}
-        return {path: trained for path, trained in found.items() if trained is not None}
+        trained = {run.path: run.trained() for run in plan.runs() if run.run_folder.note_file.is_file()}
+        return {path: run for path, run in trained.items() if run is not None}
 
     return main_process_decides(read)
 
@@ -95,13 +95,13 @@ class _Work:
     train: Train
     allowed: set[int]
     progress: int = 0
-    told: set[str] = field(default_factory=set)
+    reported: set[str] = field(default_factory=set)
 
     def visit(self, node: Node) -> str | None:
         """Run a node and what it needs; return why it has to wait, None once it is finished."""
         always = any(step.always for step in node.steps)
         if not always and main_process_decides(node.finished):
-            self._say_finished(node)
+            self._log_finished(node)
             return None
         reasons = [self.visit(child) for child in node.children if child.wanted]
         reasons += [self._need(node, needed) for needed in node.inputs]
@@ -153,10 +153,10 @@ class _Work:
         self.progress += 1
         gc.collect()  # a runner and its loops hold each other
 
-    def _say_finished(self, node: Node) -> None:
-        runs = [run for run in node.walk() if not run.children and run.path not in self.told]
+    def _log_finished(self, node: Node) -> None:
+        runs = [run for run in node.walk() if not run.children and run.path not in self.reported]
         for run in runs:
-            self.told.add(run.path)
+            self.reported.add(run.path)
             where = main_process_decides(lambda run=run: _where(run))
             print_log(f"run {run.path!r} is finished{where}", "current")
 

@@ -1,9 +1,9 @@
-"""What a resumed run takes from its checkpoint, and what from its config.
+"""What a resumed run takes from its checkpoint and what from its config.
 
 The rule: weights, momenta, counters and histories come from the checkpoint; every setting, the learning rate
-at every step above all, is what the config says now. A run that is resumed with another length, batch size or
-rate therefore goes on with the rates that a run of the new config would have had from the start. What cannot
-follow this rule is refused.
+at every step above all, comes from the current config. A run that is resumed with another length, batch size
+or rate therefore has the rates that a run of the new config would have had from the start. What cannot follow
+this rule is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WAY_OUT = "to train on with another, start from the weights: load_from={source}
 
 
 def check_resumable(runner: Runner, state: TrainingState) -> None:
-    """Refuse to go on where the checkpoint and the config are of different trainings.
+    """Refuse a checkpoint and a config of different trainings.
 
     Raises:
         ValueError: Seed, landmarks, kind of loop, type of optimiser or schedule differ, or the checkpoint is
@@ -35,16 +35,16 @@ def check_resumable(runner: Runner, state: TrainingState) -> None:
     source, loop = state.source, runner.train_loop
     if state.seed is not None and state.seed != runner.seed:
         raise ValueError(
-            f"checkpoint {source} is of a run with seed {state.seed}, this one has {runner.seed}: go on with "
-            f"--seed {state.seed}, or {_way_out(state)}"
+            f"checkpoint {source} is of a run with seed {state.seed}, this one has {runner.seed}: resume "
+            f"with --seed {state.seed}, or {_way_out(state)}"
         )
     names = getattr(runner.train_dataloader.dataset, "metainfo", {}).get("landmark_names")
     if names is not None and state.landmark_names is not None and list(names) != state.landmark_names:
         different = [pair for pair in zip(state.landmark_names, names, strict=False) if pair[0] != pair[1]]
-        said = (
+        difference = (
             f"{different[0][0]!r} there is {different[0][1]!r} here" if different else "their number differs"
         )
-        raise ValueError(f"checkpoint {source} was trained on other landmarks: {said}")
+        raise ValueError(f"checkpoint {source} was trained on other landmarks: {difference}")
     by_iteration = isinstance(loop, IterBasedTrainLoop)
     done, length, unit = (
         (state.iter, loop.max_iters, "iterations")
@@ -77,10 +77,10 @@ def _check_types(state: TrainingState, new: dict[str, Any], by_iteration: bool) 
     for key, what in (("optim_wrapper", "optimiser"), ("param_scheduler", "schedule")):
         types = [list(_types(config.get(key))) for config in (old, new)]
         if types[0] != types[1]:
-            said = [" + ".join(found) or "none" for found in types]
+            kinds = [" + ".join(names) or "none" for names in types]
             raise ValueError(
-                f"checkpoint {state.source} was trained with another type of {what}: {said[0]} there, "
-                f"{said[1]} here; its state does not fit. {_way_out(state).capitalize()}"
+                f"checkpoint {state.source} was trained with another type of {what}: {kinds[0]} there, "
+                f"{kinds[1]} here; its state does not fit. {_way_out(state).capitalize()}"
             )
 
 
@@ -155,9 +155,9 @@ def _is_number(value: Any) -> bool:
 def restore_schedules(runner: Runner, state: TrainingState) -> None:
     """Bring fresh schedules to where the run is, by the rule at the head of this file.
 
-    Schedules that depend on steps alone are stepped anew from the start. One that follows a metric
-    (``ReduceOnPlateauLR``) has a history that only the checkpoint knows: it goes on from there if nothing has
-    changed that its past depends on.
+    Schedules that depend on steps alone are stepped from the start again. One that follows a metric
+    (``ReduceOnPlateauLR``) has a history that only the checkpoint knows: it continues from there if nothing
+    has changed that its past depends on.
 
     Raises:
         ValueError: The history of such a schedule does not fit the config as it is now.
@@ -211,8 +211,8 @@ def _check_past(runner: Runner, state: TrainingState) -> None:
     keys = ("optim_wrapper", "param_scheduler", "train_cfg", "auto_scale_lr")
     if state.config is None:
         raise ValueError(
-            f"checkpoint {state.source} does not say with which config it was trained, so that a schedule "
-            f"that follows a metric cannot go on; {_way_out(state)}"
+            f"checkpoint {state.source} does not hold the config it was trained with, so that a schedule "
+            f"that follows a metric cannot continue; {_way_out(state)}"
         )
     changed = differences(*({key: config.get(key) for key in keys} for config in (state.config, new)))
     lengths = ("train_cfg.max_epochs", "train_cfg.max_iters", "train_cfg.val_")
@@ -226,7 +226,7 @@ def _check_past(runner: Runner, state: TrainingState) -> None:
         past.append(f"iterations per epoch {state.iterations_per_epoch} -> {own}")
     if past:
         raise ValueError(
-            f"checkpoint {state.source} has a schedule that follows a metric, whose past does not fit what "
+            f"checkpoint {state.source} has a schedule that follows a metric, and its past does not fit what "
             f"has changed: {'; '.join(past[:5])}; go back to what it was, or {_way_out(state)}"
         )
 
@@ -271,9 +271,9 @@ def _progress(scheduler: _ParamScheduler) -> dict[str, Any]:
 
 
 def changes_since(runner: Runner, state: TrainingState) -> list[str]:
-    """Return what the config says otherwise than that of the checkpoint, ``key old -> new``."""
+    """Return the differences between the config and that of the checkpoint, ``key old -> new``."""
     if state.config is None:
-        return ["the checkpoint does not say with which config it was trained"]
+        return ["the checkpoint does not hold the config it was trained with"]
     changed = differences(state.config, config_to_data(runner.cfg))
     if not isinstance(runner.train_loop, IterBasedTrainLoop):
         own = len(runner.train_dataloader)

@@ -1,4 +1,4 @@
-"""The runner: MMEngine's, with checks that speak up before training starts."""
+"""The runner: MMEngine's, with checks before training starts."""
 
 from __future__ import annotations
 
@@ -133,15 +133,15 @@ class LandmarkRunner(CheckpointedRunner):
         try:
             loader = Runner.build_dataloader(without_end(dataloader), seed, diff_rank_seed)
         except TypeError as error:  # MMEngine builds the dataset by its own registry, which explains nothing
-            told = DATASETS.explained(dataloader.get("dataset"), error)
-            if told is error:
+            explained = DATASETS.explained(dataloader.get("dataset"), error)
+            if explained is error:
                 raise
-            raise told from error
+            raise explained from error
         set_seed(loader.dataset, seed or 0)
         return loader
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build schedules; one that does not say where it ends spans the whole training."""
+        """Build schedules; one without an end spans the whole training."""
         configs = scheduler if isinstance(scheduler, list) else [scheduler]
         if all(isinstance(config, dict) and "type" in config for config in configs):
             scheduler = [spanning(config, self.max_epochs, self.max_iters) for config in configs]
@@ -185,7 +185,7 @@ class LandmarkRunner(CheckpointedRunner):
         latest = latest_checkpoint(self.work_dir)
         if latest is None:
             return f"stopped before the first checkpoint of {self.work_dir}: start again"
-        return f"stopped: {self.work_dir} goes on from {latest.name} with --resume"
+        return f"stopped: {self.work_dir} resumes from {latest.name} with --resume"
 
     @applied
     def test(self) -> dict:

@@ -34,8 +34,8 @@ class CheckpointedRunner(Runner):
     """MMEngine's runner with checkpoints that are written whole, loaded safely and resumed exactly.
 
     Attributes:
-        inputs: What the run is made of beside its config, for the checkpoint's meta.
-        resumed: What the checkpoint said that this run goes on from, None if it started anew.
+        inputs: What decides the run besides its config, for the checkpoint's meta.
+        resumed: The state in the checkpoint that this run was resumed from, None if it was not.
     """
 
     inputs: Mapping[str, Any] = {}
@@ -50,7 +50,7 @@ class CheckpointedRunner(Runner):
         strict: bool | None = None,
         revise_keys: list | None = None,
     ) -> dict:
-        """Load weights and refuse those of another model, unless the config says ``load_strict=False``."""
+        """Load weights and refuse those of another model, unless the config has ``load_strict=False``."""
         strict = self.cfg.get("load_strict", True) if strict is None else strict
         revise_keys = [("(?!)", "")] if revise_keys is None else revise_keys  # loading puts names right
         model = self.model.module if is_model_wrapper(self.model) else self.model
@@ -88,14 +88,14 @@ class CheckpointedRunner(Runner):
         """Resume from the newest checkpoint, or load the starting weights.
 
         Raises:
-            ValueError: The newest checkpoint is broken; a whole one beside it is named.
+            ValueError: The newest checkpoint is broken; an intact one in the folder is named.
         """
         newest = None
         if self._resume and self._load_from is None:
             newest = latest_checkpoint(self.work_dir)
             if newest is None:
                 self._resume = False
-                self.logger.info(f"nothing to resume in {self.work_dir}: starting anew")
+                self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
             else:
                 self._load_from = str(newest)
         try:
@@ -106,7 +106,7 @@ class CheckpointedRunner(Runner):
             others = sorted(numbered_checkpoints(self.work_dir).items(), reverse=True)
             whole = next((path.name for _, path in others if path != newest and is_loadable(path)), None)
             way = (
-                f"{whole} beside it is whole: remove {newest.name}, and --resume goes on from {whole}"
+                f"remove {newest.name} to resume from {whole}, which is intact"
                 if whole
                 else "there is no other in the folder: start again without --resume"
             )
@@ -135,7 +135,9 @@ class CheckpointedRunner(Runner):
         check_resumable(self, state)
         loop = self.train_loop
         loop._epoch, loop._iter = state.epoch, state.iter
-        if not isinstance(loop, IterBasedTrainLoop):  # an epoch begins anew, whatever its length is now
+        if not isinstance(
+            loop, IterBasedTrainLoop
+        ):  # an epoch starts from its beginning, whatever its length is now
             loop._iter = state.epoch * len(self.train_dataloader)
         for name, history in state.scalars.items():
             self.message_hub.log_scalars[name] = history
@@ -147,7 +149,9 @@ class CheckpointedRunner(Runner):
             restore_schedules(self, state)
         missing = restore_hooks(self.hooks, state.hooks, str(filename))
         if missing:
-            self.logger.warning(f"the checkpoint holds no state of {', '.join(missing)}: they start anew")
+            self.logger.warning(
+                f"the checkpoint holds no state of {', '.join(missing)}: they start from the beginning"
+            )
         self.inputs = {
             key: checkpoint["meta"][key] for key in ("inputs", "trained_on") if key in checkpoint["meta"]
         }

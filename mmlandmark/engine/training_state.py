@@ -16,7 +16,7 @@ from mmlandmark.utils.checkpoint import is_plain_tensor
 
 MOST = 2**31  # epochs, iterations, lengths: more is damage, not a number
 
-# The hooks set these anew for the run as it is now, or they are names of files, which are read on their own.
+# Hooks set these for the resumed run, or they are names of files, which hooks read themselves.
 _SET_ANEW = frozenset(
     """
     best cfg dataset_meta epoch experiment_name iter keep_ckpt_ids last_ckpt loop_stage max_epochs max_iters
@@ -254,7 +254,7 @@ def _check_momentum(name: Any, value: Any, parameter: torch.Tensor, where: str) 
             raise BrokenStateError(f"{where} is {step}, no count")
     elif isinstance(value, torch.Tensor):
         if not is_plain_tensor(value):
-            raise BrokenStateError(f"{where} does not hold as many values as its shape says")
+            raise BrokenStateError(f"{where} does not hold as many values as its shape needs")
         if name in _OF_PARAMETER_SHAPE and value.shape != parameter.shape:
             raise BrokenStateError(
                 f"{where} has shape {tuple(value.shape)} instead of {tuple(parameter.shape)}"

@@ -386,7 +386,9 @@ def test_a_training_leaves_a_note_of_what_came_out(tmp_path):
 def test_a_training_that_begins_anew_is_not_finished(tmp_path, monkeypatch):
     config = tiny_config(tmp_path, max_epochs=2)
     train_config(config)
-    monkeypatch.setattr(EpochSeedHook, "before_train_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        EpochSeedHook, "before_train_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         train_config(config)
     assert not plan_of_run(config, tmp_path).finished()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,3 +103,32 @@ def test_three_folds_of_nine_real_hands_and_phantoms(real_data, tmp_path, monkey
     assert "EDR 10 mm" in out
     pooled = (tmp_path / "work_dirs" / "hands_cv" / "pooled" / "report.md").read_text()
     assert "distance of landmarks 0 and 4 (counted from 0) = 50 mm" in pooled
+
+
+def test_two_processes_share_the_folds_and_one_is_killed(config, tmp_path, capsys):
+    def command(folder):
+        words = ["cross-validate", str(config), "--num-folds", "3", "--work-dir", str(folder)]
+        environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+        return subprocess.Popen([sys.executable, "-m", "mmlandmark", *words], env=environment, cwd=tmp_path)
+
+    shared = tmp_path / "shared"
+    first, second = command(shared), command(shared)
+    deadline = time.monotonic() + 240
+    while not list(shared.glob("fold_*/run.lock")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    owner = json.loads(next(shared.glob("fold_*/run.lock")).read_text())["pid"]
+    killed, other = (first, second) if owner == first.pid else (second, first)
+    assert killed.pid == owner
+    killed.kill()
+    killed.wait()
+    assert other.wait(timeout=240) == 0
+    invoke("cross-validate", [str(config), "--num-folds", "3", "--work-dir", str(tmp_path / "alone")])
+    reports = [
+        json.loads((tmp_path / name / "cross_validation.json").read_text()) for name in ("shared", "alone")
+    ]
+    assert reports[0] == reports[1]
+    assert not list(shared.rglob("run.lock*"))
+    invoke("cross-validate", [str(config), "--num-folds", "3", "--work-dir", str(shared), "--list"])
+    states = [line.split()[1] for line in capsys.readouterr().out.splitlines()[-3:]]
+    assert states == ["finished"] * 3

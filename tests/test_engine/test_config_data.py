@@ -37,7 +37,8 @@ def test_what_mmengine_dumps_is_read_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["import os", "x = open('a')", "x = dict(**y)", "x = y", "x.y = 3", "x = -'a'", "x = [i for i in y]"]
+    "line",
+    ["import os", "x = open('a')", "x = dict(**y)", "x = y", "x.y = 3", "x = -'a'", "x = [i for i in y]"],
 )
 def test_a_program_is_no_data(line):
     with pytest.raises(ValueError, match=r"a\.py, line 2: this is a program, not a config"):
@@ -52,7 +53,13 @@ def test_no_python_at_all():
 def test_the_config_in_a_checkpoint():
     assert config_in(dict(resolved_config='{"model": {"type": "A"}}')) == dict(model=dict(type="A"))
     assert config_in(dict(cfg="model = dict(type='A')")) == dict(model=dict(type="A"))
-    for broken in ({}, dict(resolved_config="{"), dict(resolved_config="[]"), dict(cfg="import os"), dict(cfg=3)):
+    for broken in (
+        {},
+        dict(resolved_config="{"),
+        dict(resolved_config="[]"),
+        dict(cfg="import os"),
+        dict(cfg=3),
+    ):
         assert config_in(broken) is None
 
 
@@ -80,7 +87,7 @@ def test_differences_by_key():
     new = dict(model=dict(type="A", parts=[dict(n=1), dict(n=3)]), work_dir="z", extra="e" * 100)
     assert differences(old, old) == []
     assert differences(old, new) == [
-        f"extra (not there) -> '{'e' * 56}...",
+        f"extra (none) -> '{'e' * 56}...",
         "model.parts.1.n 2 -> 3",
-        "seed 1 -> (not there)",
+        "seed 1 -> (none)",
     ]

@@ -54,7 +54,7 @@ def test_a_test_and_a_resumed_training_say_what_they_are(tmp_path, capsys):
     lines_of(capsys)
     train_config(config_of(tmp_path, 2), resume="auto")
     lines = lines_of(capsys)
-    assert "  plan    2 epochs of 2 steps, batches of 2, goes on after epoch 1/2" in lines
+    assert "  plan    2 epochs of 2 steps, batches of 2, resumed after epoch 1/2" in lines
     test_config(config_of(tmp_path), tmp_path / "epoch_2.pth")
     lines = lines_of(capsys)
     assert lines[0] == "test"

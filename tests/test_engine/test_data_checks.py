@@ -387,7 +387,7 @@ def test_a_run_is_refused_before_its_first_batch(tmp_path, monkeypatch):
         tmp_path, val_dataloader=phantom_dataloader(train=False, offset=0)
     )  # the training's patients
     monkeypatch.setattr(torch.Tensor, "backward", lambda *_: pytest.fail("a batch was trained on"))
-    with pytest.raises(ValueError, match="measure by as well"):
+    with pytest.raises(ValueError, match="also in the validation or test data"):
         train_config(config)
     assert not list(tmp_path.glob("*.pth"))
 

@@ -51,6 +51,6 @@ def test_a_run_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt, match=r"stopped before the first checkpoint of .*: start again"):
         train_config(config)
     stop["at"] = 1
-    with pytest.raises(KeyboardInterrupt, match=r"stopped: .* goes on from epoch_1\.pth with --resume"):
+    with pytest.raises(KeyboardInterrupt, match=r"stopped: .* resumes from epoch_1\.pth with --resume"):
         train_config(config)
     assert not (tmp_path / "run.lock").exists()

@@ -96,4 +96,4 @@ def test_a_checkpoint_without_states_of_hooks_goes_on_and_says_so(tmp_path):
     config.train_cfg.max_epochs = 2
     train_config(config, resume="auto")
     logs = "".join(path.read_text() for path in tmp_path.glob("*/*.log"))
-    assert "the checkpoint holds no state of CheckpointHook: they start anew" in logs
+    assert "the checkpoint holds no state of CheckpointHook: they start from the beginning" in logs

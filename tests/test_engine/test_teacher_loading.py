@@ -61,7 +61,7 @@ def test_a_wrong_teacher_is_told_before_the_first_batch(tmp_path, taught):
     lonely = tmp_path / "lonely" / "epoch_1.pth"
     lonely.parent.mkdir()
     lonely.write_bytes(taught.read_bytes())
-    assert "say with model.teacher.config what the teacher is" in message(config("g", checkpoint=lonely))
+    assert "set model.teacher.config to the config of the teacher" in message(config("g", checkpoint=lonely))
     without = config("h")
     without.model.teacher = dict()
     assert "name the checkpoint of the teacher" in message(without)

@@ -171,7 +171,7 @@ def test_what_a_run_of_an_earlier_version_left_is_read_as_text(tmp_path):
         "(",
     ):
         (tmp_path / "config.py").write_text(f"model = dict(type='LandmarkDetector')\n{line}\n")
-        with pytest.raises(ConfigError, match=r"config\.py.*(is a program|no config that)"):
+        with pytest.raises(ConfigError, match=r"config\.py.*(is a program|not a config that)"):
             config_of_run(tmp_path)
         assert not trace.exists()
 

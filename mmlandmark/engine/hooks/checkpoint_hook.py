@@ -23,8 +23,8 @@ from mmlandmark.registry import HOOKS
 class CheckpointHook(StatefulHook, hooks.CheckpointHook):
     """MMEngine's hook, made to survive a kill anywhere, and to touch nothing outside the run's folder.
 
-    MMEngine removes what is more than ``max_keep_ckpts``, and the best checkpoint so far, before it writes
-    the next one, and trusts the paths in a resumed checkpoint. Here the old file is removed last, and a
+    MMEngine removes checkpoints beyond ``max_keep_ckpts``, and the best one so far, before it writes the
+    next one, and trusts the paths in a resumed checkpoint. Here the old file is removed last, and a
     checkpoint names files of its own folder only. ``best.json`` and every checkpoint hold the name and score
     of the best one; a resumed run goes by its checkpoint.
 
@@ -78,7 +78,7 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids = deque(self._kept)
         self._publish_best()
-        # A run that starts anew has no best yet, whatever another left here.
+        # A run that starts from the beginning has no best yet, whatever another left here.
         if is_main_process() and (self.save_best is not None or (folder / BEST_NOTE).is_file()):
             remove_superseded(folder, self.best)
             note_best(folder, self.best)

@@ -24,7 +24,7 @@ class EarlyStoppingHook(StatefulHook, hooks.EarlyStoppingHook):
         kwargs: See :class:`mmengine.hooks.EarlyStoppingHook`.
     """
 
-    priority = "LOW"  # before the checkpoint hook, whose checkpoint of a new best holds the count
+    priority = "LOW"  # before the checkpoint hook saves a new best one, with the count
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,7 +46,7 @@ class EarlyStoppingHook(StatefulHook, hooks.EarlyStoppingHook):
             self.best_score = as_number(state["best_score"], "best_score")
 
     def before_train(self, runner: Runner) -> None:
-        """Stop a run at once that had been stopped before."""
+        """Stop at once if the run had been stopped before."""
         if self.stopped:
             runner.train_loop.stop_training = True
 

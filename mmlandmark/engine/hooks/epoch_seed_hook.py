@@ -18,10 +18,10 @@ from mmlandmark.registry import HOOKS
 class EpochSeedHook(Hook):
     """Tell the training data its epoch and seed all generators from (seed, epoch, rank).
 
-    So an epoch draws the same numbers whether the run came to it without a break or was resumed right
-    before it, and however many workers load the data. A loop that counts iterations has no epochs: there the
+    So an epoch draws the same numbers whether or not the run was resumed before it, and with any number of
+    workers. A loop that counts iterations has no epochs: there the
     generators are seeded before every iteration, from its number, and the samplers of
-    :mod:`mmlandmark.datasets.samplers` tell the data which pass it is.
+    :mod:`mmlandmark.datasets.samplers` tell the data the number of the pass.
     """
 
     priority = "VERY_HIGH"

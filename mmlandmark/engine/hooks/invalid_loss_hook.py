@@ -1,4 +1,4 @@
-"""A run does not go on with a loss that is not a number."""
+"""Stop a run with a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmlandmark.registry import HOOKS
 class InvalidLossHook(Hook):
     """Stop training when the loss is NaN or infinite, naming the losses and the samples.
 
-    The weights that led there are not saved, so the last checkpoint is still good.
+    The weights that led to it are not saved, so the last checkpoint is still good.
 
     Args:
         interval: Look every this many iterations.

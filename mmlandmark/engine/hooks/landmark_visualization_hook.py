@@ -1,4 +1,4 @@
-"""Pictures of what the model finds, while it trains and after."""
+"""Pictures of predictions, in validations and tests."""
 
 from __future__ import annotations
 

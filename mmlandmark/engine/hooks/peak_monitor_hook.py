@@ -1,4 +1,4 @@
-"""A landmark whose heatmap stays empty is named, not averaged away."""
+"""Name landmarks with empty heatmaps, which a mean error would hide."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmlandmark.registry import HOOKS
 
 
 class CollapsedLandmarkError(RuntimeError):
-    """A landmark's heatmap stayed near zero although the others have peaks."""
+    """A landmark's heatmap stayed near zero although others have peaks."""
 
 
 @HOOKS.register_module()
@@ -27,7 +27,7 @@ class PeakMonitorHook(Hook):
 
     Args:
         ratio: Fraction of the median peak below which a landmark is called collapsed.
-        start: Fraction of the training after which a finding counts; before it peaks are still growing.
+        start: Fraction of the training after which a collapse is reported; before, peaks are still growing.
         action: ``warn`` or ``raise``.
     """
 

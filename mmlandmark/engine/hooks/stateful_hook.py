@@ -1,4 +1,4 @@
-"""Hooks with a state, which checkpoints keep so that a resumed run goes on as if it had not stopped."""
+"""Hooks with a state that checkpoints keep, so that a resumed run equals one without a break."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class StatefulHook(Hook):
     """A hook whose state is saved in every checkpoint and loaded when the run is resumed.
 
     The runner stores ``state_dict()`` in the checkpoint under ``hook_states[<class name>]`` and calls
-    ``load_state_dict`` before ``before_train``. A run that starts anew loads nothing.
+    ``load_state_dict`` before ``before_train``. A run that is not resumed loads nothing.
     """
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The teacher enters before training, and is seen beside its student."""
+"""Load the teacher of a student before training, and show both side by side."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from mmlandmark.registry import HOOKS
 
 @HOOKS.register_module()
 class TeacherHook(Hook):
-    """Load the teacher of a :class:`~mmlandmark.models.detectors.DistilledDetector` and show what it knows.
+    """Load the teacher of a :class:`~mmlandmark.models.detectors.DistilledDetector` and show its outputs.
 
-    Before the first batch every process builds and loads the teacher, and a teacher that sees other landmarks
-    or other images than its student ends the run. At the first validation of a run the teacher is tested on
-    the same cases; its errors are logged as ``val/teacher/...`` beside those of the student. At every
+    Before the first batch every process builds and loads the teacher; one with other landmarks or other
+    images than its student is refused. At the first validation of a run the teacher is tested on
+    the same cases; its errors are logged as ``val/teacher/...``, next to those of the student. At every
     validation the tapped features and the heatmaps of both are drawn, teacher and student in rows, the
     annotation in the last column.
 
@@ -73,12 +73,12 @@ class TeacherHook(Hook):
         runner.logger.info(f"teacher: {student.teacher_cfg['checkpoint']}")
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Say which epoch it is, for the weights of terms; a loop without any counts its passes."""
+        """Set the epoch, for the weights of terms; a loop without epochs counts its passes."""
         passes = runner.iter // len(runner.train_dataloader) if by_iteration(runner) else runner.epoch
         bare(runner).epoch = passes
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Get ready to test the teacher, if that has not been done in this run."""
+        """Prepare the test of the teacher, unless this run has tested it."""
         self._drawn, self._evaluator = 0, None
         if self.validate_teacher and not self._metrics and getattr(bare(runner), "has_teacher", False):
             configs = runner.cfg.val_evaluator
@@ -94,26 +94,26 @@ class TeacherHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
     ) -> None:
-        """Let the teacher find the landmarks of the same cases; draw the first ones."""
+        """Let the teacher predict the landmarks of the same cases; draw the first ones."""
         student = bare(runner)
         if not getattr(student, "has_teacher", False):
             return
         if self._evaluator is not None:
             own = dict(data_batch, data_samples=[s.clone() for s in data_batch["data_samples"]])
             with torch.no_grad():
-                found = student.teacher.val_step(own)
-            self._evaluator.process(data_samples=found, data_batch=data_batch)
+                predicted = student.teacher.val_step(own)
+            self._evaluator.process(data_samples=predicted, data_batch=data_batch)
         wanted = min(self.num_samples - self._drawn, len(data_batch["data_samples"]))
         for index in range(wanted):
             self._draw(runner, student, data_batch["inputs"][index], data_batch["data_samples"][index])
         self._drawn += max(wanted, 0)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Report the teacher's metrics beside the student's."""
+        """Report the teacher's metrics next to the student's."""
         if self._evaluator is not None:
-            found = self._evaluator.evaluate(len(runner.val_dataloader.dataset))
+            measured = self._evaluator.evaluate(len(runner.val_dataloader.dataset))
             counts = ("num_", "outliers_")
-            self._metrics = {k: v for k, v in found.items() if not k.rsplit("/", 1)[-1].startswith(counts)}
+            self._metrics = {k: v for k, v in measured.items() if not k.rsplit("/", 1)[-1].startswith(counts)}
             self._evaluator = None
         for name, value in self._metrics.items():
             runner.message_hub.update_scalar(f"val/teacher/{name}", value)
@@ -122,7 +122,7 @@ class TeacherHook(Hook):
 
     @torch.no_grad()
     def _draw(self, runner: Runner, student: DistilledDetector, image: Tensor, sample: Any) -> None:
-        """Draw what both see of one case."""
+        """Draw features and heatmaps of both for one case."""
         inputs = student.data_preprocessor(dict(inputs=[image], data_samples=[sample.clone()]))["inputs"]
         rows = {}
         for name, model, side in (("teacher", student.teacher, 1), ("student", student, 0)):

@@ -47,7 +47,7 @@ def load_teacher(teacher: dict[str, Any]) -> tuple[BaseDetector, Config | None, 
         except ConfigError as error:
             if given is not None:
                 raise
-            raise ConfigError(f"{error}; say with model.teacher.config what the teacher is") from error
+            raise ConfigError(f"{error}; set model.teacher.config to the config of the teacher") from error
         model = config.model
     detector = detector_with_weights(model, checkpoint, f"teacher {path}")
     return detector, config, checkpoint.get("meta", {}).get("dataset_meta") or {}
@@ -61,7 +61,7 @@ def check_teacher(
     teacher_config: Config | None,
     teacher_landmarks: dict[str, Any],
 ) -> None:
-    """Refuse a teacher that sees other images or other landmarks than its student.
+    """Refuse a teacher with other images or other landmarks than its student.
 
     Args:
         student: The model that is trained.
@@ -91,8 +91,8 @@ def check_teacher(
         wrong.append(difference)
     if wrong:
         raise ValueError(
-            f"teacher and student do not see the same: {'; '.join(wrong)}. Train the teacher as its student "
-            "is trained, or give the student the teacher's settings"
+            f"teacher and student differ in what they see: {'; '.join(wrong)}. Train the teacher as its "
+            "student is trained, or give the student the teacher's settings"
         )
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints by the clock, and an end in time."""
+"""Checkpoints by the clock, and a stop within a time budget."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mmlandmark.registry import HOOKS
 class TimedCheckpointHook(CheckpointHook):
     """Save after the first epoch that ends a number of minutes after the last save, and stop in time.
 
-    For machines that are lent by the minute: when the budget leaves no time for another epoch, the run is
-    saved and ends with :class:`~mmlandmark.engine.UnfinishedRun`, so that nothing that builds on it begins.
-    The same command with ``--resume`` goes on.
+    For machines with limited time: when the budget leaves no time for another epoch, the run is saved and
+    ends with :class:`~mmlandmark.engine.UnfinishedRun`, so that nothing that builds on it begins.
+    The same command with ``--resume`` resumes it.
 
     Args:
         every_minutes: Time between two checkpoints, at least.
