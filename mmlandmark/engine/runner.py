@@ -20,6 +20,7 @@ from mmlandmark.engine.checkpoint_files import clean_temporaries, latest_checkpo
 from mmlandmark.engine.compilation import compile_networks
 from mmlandmark.engine.config import ConfigError
 from mmlandmark.engine.config_data import config_to_data
+from mmlandmark.engine.data_dims import with_data_dims
 from mmlandmark.engine.inputs import inputs_of, trained_on
 from mmlandmark.engine.mmengine_cures import applied
 from mmlandmark.engine.processes import start_processes
@@ -114,6 +115,13 @@ class LandmarkRunner(CheckpointedRunner):
         """Write the config, under the same name however often the run is started."""
         name = os.path.basename(self.cfg.filename) if self.cfg.filename else "config.py"
         self.cfg.dump(os.path.join(self.work_dir, name))
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model for images of as many dimensions as the data has."""
+        if isinstance(model, dict):
+            loaders = (self._train_dataloader, self._val_dataloader, self._test_dataloader)
+            self.cfg.model = model = with_data_dims(model, loaders)
+        return super().build_model(model)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap for several processes; without a GPU there are no device ids."""

@@ -49,6 +49,8 @@ def config_hash(config: Any, with_start: bool = False) -> str:
     """
     content = dict(config.to_dict() if hasattr(config, "to_dict") else config)
     content = {key: value for key, value in content.items() if key in KNOWN_KEYS and key not in _RUN_KEYS}
+    if isinstance(content.get("model"), dict):  # a run fills in the dimensions of its data
+        content["model"] = {key: value for key, value in content["model"].items() if key != "dims"}
     if not with_start:
         content.pop("load_from", None)
         model = content.get("model")
