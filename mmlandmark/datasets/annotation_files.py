@@ -12,7 +12,7 @@ import numpy as np
 
 from mmlandmark.datasets.image_files import stem_of
 from mmlandmark.datasets.landmark_order import in_order, landmark_order
-from mmlandmark.datasets.records import marked
+from mmlandmark.datasets.records import consensus_fields
 from mmlandmark.datasets.table_files import read_csv
 from mmlandmark.datasets.values import (
     label_of,
@@ -45,7 +45,7 @@ _FILE_KEYS = {"schema", "spacing", "samples", "info"}
 
 @dataclass
 class Annotations:
-    """What an annotation file holds: records with ``image`` relative to the image folder, and a schema."""
+    """The content of an annotation file: records, with ``image`` as in the file, and a schema."""
 
     records: list[dict[str, Any]]
     schema: LandmarkSchema | None = None
@@ -61,15 +61,17 @@ def read_annotations(
 
     Args:
         path: The file.
-        dims: Coordinates of a point in a CSV without a header, 2 or 3, of the wanted schema; None finds out.
-        names: Landmark names of the wanted schema. Landmarks that the file names, be it by a schema of its
-            own, are brought into this order.
+        dims: Coordinates of a point in a CSV without a header, 2 or 3, of the requested schema; None infers
+            it.
+        names: Landmark names of the requested schema. If the file names its landmarks, they are reordered to
+            match.
         image_dims: Returns the dimensions of an image by its name in the file, None where it cannot be read;
             asked for a CSV without a header where ``dims`` is None.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The file is broken, or has landmarks that are not wanted; file and line or key are named.
+        ValueError: The file is broken, or has landmarks that are not in ``names``; the message names file
+            and line or key.
     """
     path = existing_file(path)
     if path.suffix.lower() == ".json":
@@ -116,16 +118,16 @@ def _from_json(path: Path, names: Sequence[str] | None = None) -> Annotations:
 
 
 def _own_schema(path: Path, given: Any) -> LandmarkSchema | None:
-    """Return the schema that an annotation file says: itself, a shipped one, or a file beside it."""
+    """Return the schema of an annotation file: inline, a shipped one, or a file in the same folder."""
     if given is None:
         return None
     if isinstance(given, dict):
         return LandmarkSchema.from_dict(given, f"{path}, schema")
     if not isinstance(given, str) or "\0" in given:
         raise ValueError(f"{path}: 'schema' must be an object or the name of one, got {given!r:.80}")
-    beside = path.parent / given
+    sibling = path.parent / given
     try:
-        return LandmarkSchema.load(beside if os.path.isfile(beside) else given)
+        return LandmarkSchema.load(sibling if os.path.isfile(sibling) else given)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: {error}") from error
 
@@ -154,7 +156,7 @@ def _json_record(sample: Any, where: str, names: Sequence[str] | None) -> dict[s
         points = [p for p in every if p is not None]
         if len(points) < len(every) or any(p.shape != points[0].shape for p in points):
             raise ValueError(f"{where}: every annotator in 'by_annotator' needs the same number of landmarks")
-        record.update(marked(points))
+        record.update(consensus_fields(points))
     record["landmarks"] = record.get("landmarks") if given is None else given
     for key in ("visibility", "weights", "spacing"):
         if sample.get(key) is not None:
@@ -170,7 +172,7 @@ def _with_size(record: dict[str, Any], sample: dict[str, Any], where: str) -> di
     """Return a record with the size of its image; the depth counts for points of three coordinates only."""
     points = record["landmarks"]
     if "depth" in sample and (points is None or points.shape[1] == 2 or "width" not in sample):
-        record = dict(record, depth=sample["depth"])  # of the water, or of the colours
+        record = dict(record, depth=sample["depth"])  # an own key: the depth of water, the bits per pixel
     depth = None if "depth" in record else sample.get("depth")
     size = size_of(sample.get("width"), sample.get("height"), where, depth)
     return record if size is None else dict(record, ori_shape=size)

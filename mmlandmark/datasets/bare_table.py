@@ -1,4 +1,4 @@
-"""Tables without a header: an image, and the coordinates of its landmarks."""
+"""Tables without a header: each row is an image and the coordinates of its landmarks."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def dims_without_header(
 ) -> int:
     """Return how many coordinates a point has, so that volumes are never read as twice as many flat points.
 
-    The schema decides, or else the first image that can be read, or else arithmetic, if the numbers of a row
-    make whole points in one way only.
+    The schema decides; without one, the first image that can be read; without any, the count of numbers, if
+    the rows split into whole points in only one way.
 
     Raises:
-        ValueError: The schema says what the rows cannot be, or nothing decides.
+        ValueError: The rows contradict the schema, or nothing decides.
     """
     where = f"{path}, line {rows[0][0]}"
     possible = [d for d in (2, 3) if _makes_points(rows, d, count)]
     if dims is not None:
         if count is not None and possible and dims not in possible:
             raise ValueError(
-                f"{where}: the row holds {count} points of {possible[0]} coordinates, but the schema says "
-                f'{dims}; write "dims": {possible[0]} in the schema'
+                f"{where}: the row holds {count} points of {possible[0]} coordinates, but the schema has "
+                f'dims {dims}; write "dims": {possible[0]} in the schema'
             )
         return dims
     if image_dims is not None:
-        found = next((d for _, row in rows if (d := image_dims(row[0].strip())) is not None), None)
-        if found is not None:
-            return found
+        known = next((d for _, row in rows if (d := image_dims(row[0].strip())) is not None), None)
+        if known is not None:
+            return known
     if len(possible) == 2:
         n = len(rows[0][1]) - 1
         raise ValueError(
@@ -52,9 +52,9 @@ def dims_without_header(
 
 
 def _makes_points(rows: Rows, dims: int, count: int | None) -> bool:
-    """Whether all rows hold points of ``dims`` coordinates, ``count`` of them where that is known.
+    """Return whether all rows split into points of ``dims`` coordinates, ``count`` of them if it is known.
 
-    A point is there with all of its coordinates or with none.
+    A point has all of its coordinates or none.
     """
     for _, row in _without_empty_end(rows, dims):
         missing = [cell.strip().lower() in MISSING for cell in row[1:]]
@@ -66,7 +66,7 @@ def _makes_points(rows: Rows, dims: int, count: int | None) -> bool:
 
 
 def read_bare(path: Path, rows: Rows, dims: int, comma: bool) -> list[dict[str, Any]]:
-    """Return the records of a table without header."""
+    """Return the records of a table without a header."""
     rows = _without_empty_end(rows, dims)
     check_decimal_marks(path, [(line, row[1:]) for line, row in rows])
     records = []
@@ -83,7 +83,7 @@ def read_bare(path: Path, rows: Rows, dims: int, comma: bool) -> list[dict[str, 
 
 
 def _without_empty_end(rows: Rows, dims: int) -> Rows:
-    """Return rows of equal length without the empty cells at their end that are no whole point."""
+    """Return rows of equal length without the trailing empty cells that are not a whole point."""
     widths = {len(row) for _, row in rows}
     width = max(widths)
     spare = (width - 1) % dims
@@ -93,7 +93,7 @@ def _without_empty_end(rows: Rows, dims: int) -> Rows:
 
 
 def named_record(ident: str | None, image: str | None, where: str) -> dict[str, Any]:
-    """Return the beginning of a record: its id, by default that of the image, its image and its source.
+    """Return a new record with its id (by default from the image), its image and its source.
 
     Raises:
         ValueError: Neither id nor image is given, or the id is not usable.

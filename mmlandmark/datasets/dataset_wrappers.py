@@ -1,4 +1,4 @@
-"""Datasets around datasets."""
+"""Datasets that wrap other datasets."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mmlandmark.utils.dataset_tree import leaf_datasets
 
 @DATASETS.register_module()
 class RepeatDataset(Dataset):
-    """A dataset several times over, each time with other random draws.
+    """A dataset repeated several times, each time with other random draws.
 
-    It takes the place of MMEngine's class of this name, which hands the same index to the dataset again:
-    a seeded pipeline would return the very same augmented image.
+    It replaces the class of this name in MMEngine, which passes the same index to the dataset again: a seeded
+    pipeline would return the same augmented image.
 
     Args:
         dataset: Dataset, wrapper, or the config of one.
-        times: How often, at least once.
+        times: Number of repetitions, at least 1.
         lazy_init: Read nothing before it is needed.
     """
 
@@ -33,12 +33,12 @@ class RepeatDataset(Dataset):
             self.full_init()
 
     def full_init(self) -> None:
-        """Read the annotations, if that has not been done."""
+        """Read the annotations, unless that has been done."""
         self.dataset.full_init()
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What the repeated dataset says about its landmarks."""
+        """The metainfo of the repeated dataset."""
         return self.dataset.metainfo
 
     def __len__(self) -> int:
@@ -51,7 +51,7 @@ class RepeatDataset(Dataset):
         return self.in_pass(*divmod(idx % len(self), len(self.dataset)))
 
     def in_pass(self, number: int, idx: int) -> Any:
-        """Return sample ``idx`` of the dataset as it is drawn in a pass, counted from 0."""
+        """Return sample ``idx`` of the dataset with the random draws of a pass, counted from 0."""
         token = repetition.set((*repetition.get(), number))
         try:
             return self.dataset[idx]
@@ -64,19 +64,19 @@ class RepeatDataset(Dataset):
 
 
 def set_epoch(dataset: Any, epoch: int) -> int:
-    """Tell every dataset inside ``dataset`` the epoch; return how many were told."""
-    told = [leaf for leaf in leaf_datasets(dataset) if hasattr(leaf, "set_epoch")]
-    for leaf in told:
+    """Set the epoch of every dataset inside ``dataset``; return their number."""
+    leaves = [leaf for leaf in leaf_datasets(dataset) if hasattr(leaf, "set_epoch")]
+    for leaf in leaves:
         leaf.set_epoch(epoch)
-    return len(told)
+    return len(leaves)
 
 
 def set_seed(dataset: Any, seed: int) -> int:
-    """Let every dataset inside ``dataset`` draw from ``seed``; return how many were told.
+    """Set the seed of every dataset inside ``dataset``; return their number.
 
-    Worker processes take their copy of the seed when they start, so this comes before the first batch.
+    Worker processes copy the seed when they start, so call this before the first batch.
     """
-    told = [leaf for leaf in leaf_datasets(dataset) if hasattr(leaf, "set_seed")]
-    for leaf in told:
+    leaves = [leaf for leaf in leaf_datasets(dataset) if hasattr(leaf, "set_seed")]
+    for leaf in leaves:
         leaf.set_seed(seed)
-    return len(told)
+    return len(leaves)

@@ -1,4 +1,4 @@
-"""Dealing cases out to folds and parts, by patient, and reading folds that somebody published."""
+"""Splitting cases into folds and parts, by patient, and reading published folds."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mmlandmark.datasets.records import describe
 
 
 def deal_folds(records: Sequence[dict[str, Any]], num_folds: int, seed: int = 0) -> None:
-    """Set ``fold`` of every record, 0 to ``num_folds`` - 1, so that a group lies in one fold.
+    """Set ``fold`` of every record, 0 to ``num_folds`` - 1, keeping every group in one fold.
 
-    The folds depend on ids, groups and the seed alone, and are of nearly equal size.
+    The folds depend only on ids, groups and the seed, and have nearly equal sizes.
 
     Raises:
         ValueError: There are fewer groups than folds.
@@ -37,15 +37,15 @@ def deal_folds(records: Sequence[dict[str, Any]], num_folds: int, seed: int = 0)
 def deal_parts(
     records: Sequence[dict[str, Any]], shares: Mapping[str, float], seed: int = 0
 ) -> dict[str, list[str]]:
-    """Return the sample ids of parts in given proportions, so that a group lies in one part.
+    """Return the sample ids of parts in given proportions, keeping every group in one part.
 
-    The parts depend on ids, groups and the seed alone. Without groups of several records their sizes are the
+    The parts depend only on ids, groups and the seed. If every group has one record, the sizes are the
     shares, rounded by largest remainders.
 
     Args:
         records: With ``sample_id`` and ``group``.
         shares: Name of the part -> share, in any unit.
-        seed: Of the shuffle.
+        seed: Seed of the shuffle.
 
     Raises:
         ValueError: A share is not positive, or a part would be empty.
@@ -86,21 +86,23 @@ def _shuffled(groups: Mapping[str, list], seed: int) -> list[str]:
 
 
 def name_groups(records: Sequence[dict[str, Any]], pattern: str) -> None:
-    """Set ``group`` of records that have none to what a regular expression finds at the start of their id.
+    """Set ``group`` of records without one to what a regular expression matches at the start of their id.
 
     Raises:
-        ValueError: The pattern is no regular expression, or finds nothing in an id.
+        ValueError: The pattern is not a regular expression, or does not match an id.
     """
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"group_pattern {pattern!r} is no regular expression: {error}") from error
+        raise ValueError(f"group_pattern {pattern!r} is not a regular expression: {error}") from error
     for record in records:
         if record.get("group") is None:
-            found = expression.match(str(record["sample_id"]))
-            name = found and found[1 if expression.groups else 0]
+            match = expression.match(str(record["sample_id"]))
+            name = match and match[1 if expression.groups else 0]
             if not name:
-                raise ValueError(f"{describe(record)}: group_pattern {pattern!r} finds no patient in its id")
+                raise ValueError(
+                    f"{describe(record)}: group_pattern {pattern!r} matches no patient in its id"
+                )
             record["group"] = name
 
 
@@ -117,7 +119,7 @@ def published_folds(folder: Path) -> list[str]:
 
 
 def fold_lists(folder: Path, fold: str) -> dict[str, str]:
-    """Return {id: fold} of one published fold: its name for what is tested, another for what is trained on.
+    """Return {id: fold} of one published fold: its own name for tested ids, another for training ids.
 
     Raises:
         FileNotFoundError: A list does not exist.

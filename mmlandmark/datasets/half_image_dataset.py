@@ -1,4 +1,4 @@
-"""Images of symmetric anatomy, each half a case of its own."""
+"""Images of symmetric anatomy, with each half as a case of its own."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class HalfImageDataset(LandmarkDataset):
     FSF-LD (Huang et al. 2022, section 4.1.3) makes 420 halves with 5 landmarks of 210 radiographs with 10.
     The pipeline needs a :class:`~mmlandmark.datasets.transforms.TakeHalf` behind ``LoadImage``. Predictions
     are in pixels of the whole image, as always; :meth:`join` brings those of two halves together. Both halves
-    of an image are of one group, so that no fold parts them.
+    of an image belong to one group, so that no fold separates them.
 
     Args:
         left: Names or indices of the landmarks in the left half of the image.
-        right: Of the right half, each across from that of ``left``; named like those from then on.
+        right: Names or indices of their counterparts in the right half; both halves take the names of
+            ``left``.
         **kwargs: See :class:`LandmarkDataset`.
 
     Raises:
@@ -72,7 +73,7 @@ class HalfImageDataset(LandmarkDataset):
         return halves
 
     def join(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Return the landmarks of a whole image.
+        """Return the landmarks of a whole image from those of its halves.
 
         Args:
             left: (K, D) detected in its left half, in pixels of the whole image.

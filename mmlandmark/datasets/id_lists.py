@@ -14,7 +14,7 @@ from mmlandmark.utils.shipped import shipped_file
 
 
 def read_ids(ids: str | Path | Sequence[str | int], root: str = "") -> tuple[list[str], str]:
-    """Return sample ids from a list or a text file, and a name of where they come from.
+    """Return sample ids from a list or a text file, and the name of their source.
 
     Args:
         ids: The ids, or a file with one id a line: below ``root`` or, as a tool prints it, below the folder
@@ -23,7 +23,7 @@ def read_ids(ids: str | Path | Sequence[str | int], root: str = "") -> tuple[lis
 
     Raises:
         FileNotFoundError: The text file does not exist.
-        ValueError: There is no id, or one is listed twice; or two files of that name say different things.
+        ValueError: There is no id, or one is listed twice; or two files of that name have different content.
     """
     if isinstance(ids, (str, Path)):
         name = os.path.expandvars(os.path.expanduser(ids))
@@ -32,11 +32,11 @@ def read_ids(ids: str | Path | Sequence[str | int], root: str = "") -> tuple[lis
         where = str(path)
     else:
         given, where = ids, "ids"
-    found = [sample_id_of(i, where) for i in given]
-    doubles = sorted(i for i, times in Counter(found).items() if times > 1)
-    if not found or doubles:
+    listed = [sample_id_of(i, where) for i in given]
+    doubles = sorted(i for i, times in Counter(listed).items() if times > 1)
+    if not listed or doubles:
         raise ValueError(f"{where}: " + (f"ids listed twice: {doubles[:5]}" if doubles else "no ids"))
-    return found, where
+    return listed, where
 
 
 def _id_list(name: str, root: str) -> Path:

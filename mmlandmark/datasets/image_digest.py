@@ -46,7 +46,7 @@ def digest_images(files: Mapping[str, str | Path]) -> dict[str, Any]:
 def image_format(path: str | Path) -> str:
     """Return the format of an image file by its content, of a JPEG also libjpeg's quality where it has one.
 
-    A format that is told by no signature at the start of the file goes by the file's suffix.
+    A format without a signature at the start of the file is recognised by the suffix.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -1,4 +1,4 @@
-"""Finding images in folders, and their size without decoding them."""
+"""Finding images in folders, and reading their size without decoding them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     "stem_of",
 ]
 
-# In the order in which they are preferred when one image lies there in several formats.
+# In order of preference, for an image that exists in several formats.
 IMAGE_SUFFIXES = (
     ".png", ".bmp", ".tif", ".tiff", ".mha", ".mhd", ".nrrd", ".nii", ".nii.gz", ".dcm", ".npy",
     ".jpg", ".jpeg",
@@ -57,7 +57,7 @@ def stem_of(image: str) -> str:
 
 def index_images(folder: str | Path) -> dict[str, str]:
     """Return the images anywhere below ``folder`` as {stem: path}; lossless formats come before JPEG."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for root, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
@@ -65,10 +65,10 @@ def index_images(folder: str | Path) -> dict[str, str]:
             if not suffix or name.startswith("."):
                 continue
             stem = image_stem(name)
-            other = found.get(stem)
+            other = paths.get(stem)
             if other is None or _rank(suffix) < _rank(image_suffix(other)):
-                found[stem] = os.path.join(root, name)
-    return found
+                paths[stem] = os.path.join(root, name)
+    return paths
 
 
 def _rank(suffix: str) -> int:
@@ -88,10 +88,10 @@ def image_shape(path: str | Path) -> tuple[int, ...]:
 
     The format is that of the content, whatever the file is called. PNG, JPEG, BMP, TIFF, MetaImage, NRRD,
     NIfTI, DICOM and npy headers are read; any other format is decoded. Orientation tags are not applied. A
-    leading axis of length one (a flat volume) is dropped.
+    leading axis of length one (a volume of one slice) is dropped.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The header is broken; the message names the file.
         ImportError: The package that reads this format is missing.
     """
@@ -108,7 +108,7 @@ def image_shape(path: str | Path) -> tuple[int, ...]:
             with path.open("rb") as file:
                 shape = _HEADERS[kind](file)
         elif kind == "unknown":
-            raise ValueError("the content is of no known format")
+            raise ValueError("the content has no known format")
         else:
             shape = read_image(path).ori_shape
     except ImportError:
@@ -116,7 +116,7 @@ def image_shape(path: str | Path) -> tuple[int, ...]:
     except Exception as error:  # Every library has errors of its own; all of them mean a broken header.
         raise ValueError(f"{path}: the header of this {suffix or kind} file is broken ({error})") from error
     if not shape or min(shape) <= 0:
-        raise ValueError(f"{path}: the header of this {suffix or kind} file says {shape}")
+        raise ValueError(f"{path}: the header of this {suffix or kind} file states {shape}")
     return shape
 
 

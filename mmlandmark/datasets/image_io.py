@@ -1,4 +1,4 @@
-"""Read one image or volume of any supported format, with its frame and what black and white are."""
+"""Reading one image or volume of any supported format, with its frame and value range."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from mmlandmark.datasets.readers.volume import read_nifti, read_npy, read_sitk
 
 __all__ = ["LoadedImage", "NonFinitePixels", "Remark", "from_array", "read_image", "to_grey_if_equal"]
 
-# What was told once, by the checksum of its kind; in memory that forked workers share.
-_TOLD = mmap.mmap(-1, 4096)
+# Warnings that were logged already, by the checksum of their kind; in memory that forked workers share.
+_LOGGED = mmap.mmap(-1, 4096)
 
 
 def read_image(
     path: str | Path, min_size: Sequence[int] | None = None, fill_value: float | None = None
 ) -> LoadedImage:
-    """Read an image or a volume, by its content whatever it is called.
+    """Read an image or a volume; the content decides about the format, not the suffix.
 
-    Formats: png, jpg, bmp, tif and what else OpenCV reads; mha, mhd, nrrd (SimpleITK); dcm (pydicom);
+    Formats: png, jpg, bmp, tif and others that OpenCV reads; mha, mhd, nrrd (SimpleITK); dcm (pydicom);
     nii, nii.gz (nibabel); npy. A grey image stays grey, 8 and 16 bit stay as they are, and a colour file
-    whose channels are equal becomes grey. Orientation tags are not obeyed, since annotations are made on
-    the stored pixels; the log says so once. A volume with known directions is ordered towards LPS, and
-    ``img_from_original`` says how. A volume of depth one is an image. ``docs/image_formats.md`` has it all.
+    with equal channels becomes grey. Orientation tags are ignored, since annotations refer to the stored
+    pixels; this is logged once. The axes of a volume with known directions are reordered to LPS;
+    ``img_from_original`` holds the reordering. A volume of depth one becomes an image. See
+    ``docs/image_formats.md`` for details.
 
     Args:
         path: The file.
         min_size: (*S) in pixels. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as every side
-            stays at least 1.5 times as long as this. Other formats are read in full, and so are all of
-            them when this is None.
+            stays at least 1.5 times as long as this. None, and other formats, are read in full.
         fill_value: Replaces NaN and infinite pixels; None refuses an image that has any.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is empty, broken, of an unknown format, or has pixels that are not finite; the
             message names it.
         ImportError: The package that reads this format is missing; the message names the pip extra.
@@ -64,17 +64,17 @@ def read_image(
         image = _read(path, kind, min_size, fill_value)
     except ImportError:
         raise
-    except Exception as error:  # Every library has errors of its own; all of them mean an unreadable file.
+    except Exception as error:  # Every library raises its own errors; all mean that the file cannot be read.
         raise ValueError(f"image {str(path)!r} cannot be read: {error}") from error
     if 0 in image.array.shape:
         raise ValueError(f"image {str(path)!r} has no pixels, its shape is {image.array.shape}")
     image = replace(image, array=Pixels.of(image.array, image.value_range))
-    said = SUFFIXES.get(suffix_of(path))
-    if said is not None and said != kind:
-        named = Remark("misnamed file", f"it is called {suffix_of(path)}, its content is {kind}")
+    expected = SUFFIXES.get(suffix_of(path))
+    if expected is not None and expected != kind:
+        named = Remark("misnamed file", f"its suffix is {suffix_of(path)}, its content is {kind}")
         image = replace(image, remarks=(*image.remarks, named))
     for remark in image.remarks:
-        _tell_once(path, kind, remark)
+        _log_once(path, kind, remark)
     return image
 
 
@@ -92,13 +92,13 @@ def _read(
     return read_raster(path, kind, min_size, fill_value)
 
 
-def _tell_once(path: Path, kind: str, remark: Remark) -> None:
-    """Log a remark about the first file of a kind that gives cause."""
-    place = zlib.crc32(f"{kind} {remark.check}".encode()) % len(_TOLD)
-    if not _TOLD[place]:
-        _TOLD[place] = 1
+def _log_once(path: Path, kind: str, remark: Remark) -> None:
+    """Log a remark about a file, once for every format and kind of remark."""
+    place = zlib.crc32(f"{kind} {remark.check}".encode()) % len(_LOGGED)
+    if not _LOGGED[place]:
+        _LOGGED[place] = 1
         print_log(
-            f"image {str(path)!r}: {remark.message} (said once, further {kind} files may be alike)",
+            f"image {str(path)!r}: {remark.message} (logged once; further {kind} files may be alike)",
             logger="current",
             level=logging.WARNING,
         )

@@ -1,4 +1,4 @@
-"""From the name of an image in an annotation file to the file on this machine."""
+"""Finding the file on this machine that an annotation refers to."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ _LONGEST = 255  # bytes that a file system allows a name
 
 
 class ImageFinder:
-    """Finds the images that an annotation file names, and nothing outside of the data's folders.
+    """Finds the images that an annotation file names, inside of the folders of the data only.
 
-    A name that leads nowhere is looked for as another machine may have meant it: with the separators of
-    Windows; by its last folders, if it begins with a drive or share of Windows; in other case; and with
-    another image suffix, if there is one such file. Symbolic links inside the folders are followed, since
-    whoever owns the data put them there; ``..`` and whole paths that lead out are not.
+    If there is no file of that name, variants are tried that work on another machine: Windows separators; the
+    last folders of a path that begins with a Windows drive or share; other case; and another image suffix, if
+    exactly one such file exists. Symbolic links inside the folders are followed, since the owner of the data
+    made them; ``..`` and absolute paths that lead out of the folders are refused.
 
     Args:
-        folders: Where images may lie; empty is the current one.
-        outside_root: Whether they may lie anywhere.
+        folders: Folders with images; an empty text is the current folder.
+        outside_root: Whether images may be anywhere.
     """
 
     def __init__(self, folders: Sequence[str], outside_root: bool = False) -> None:
         self.roots = [os.path.abspath(folder or ".") for folder in folders]
         self.outside_root = outside_root
-        self.replaced: dict[str, set[str]] = defaultdict(set)  # path -> names that stand for it
+        self.replaced: dict[str, set[str]] = defaultdict(set)  # path -> names that it was found for
         self._listings: dict[str, list[str]] = {}
 
     def find(self, path: str, name: str) -> str:
-        """Return where an image is or, if there is none, where it should be.
+        """Return the path of an image or, if it does not exist, where it is expected.
 
         Args:
-            path: Where the annotation seems to say that it is: a folder joined with ``name``.
-            name: As the annotation says it.
+            path: Path according to the annotation: a folder joined with ``name``.
+            name: Name in the annotation.
 
         Raises:
-            ValueError: It lies outside of the data's folders, or several files could be meant.
+            ValueError: It is outside of the folders of the data, or several files match.
         """
         if "\0" in name or max(map(len, os.fsencode(name).split(b"/"))) > _LONGEST:
-            raise ValueError(f"image {name!r:.80} is no name of a file")
+            raise ValueError(f"image {name!r:.80} is not a valid file name")
         plain = self._checked(path, name)
         if os.path.isfile(plain):
             return plain
@@ -64,34 +64,32 @@ class ImageFinder:
                 return found
         return candidates[-1]
 
-    def said(self) -> str | None:
-        """Return what is to be told about names that were not found as they stand, or None.
+    def summary(self) -> str | None:
+        """Return a message about images that were found under another name; None if there are none.
 
         Raises:
-            ValueError: One file was found for several names.
+            ValueError: One file matches several names.
         """
         for path, names in self.replaced.items():
             if len(names) > 1:
-                raise ValueError(
-                    f"images {sorted(names)[:3]} do not exist; only {path!r} is like all of them"
-                )
+                raise ValueError(f"images {sorted(names)[:3]} do not exist; only {path!r} resembles them")
         if not self.replaced:
             return None
         path, names = next(iter(self.replaced.items()))
         count = len(self.replaced)
         return (
-            f"{count} image{'s are' if count > 1 else ' is'} found under another name than the annotations "
-            f"say, e.g. {path!r} for {next(iter(names))!r}"
+            f"{count} image{'s have' if count > 1 else ' has'} another name than in the annotations, "
+            f"e.g. {path!r} for {next(iter(names))!r}"
         )
 
     def _checked(self, path: str, name: str) -> str:
-        """Return a path that leads where it seems to; refuse one that leads out."""
+        """Return a path without ``..``; ValueError if it leads out of the folders."""
         if ".." in Path(path).parts:
             path = os.path.normpath(path)
         if not self.outside_root and not self._inside(path):
             raise ValueError(
-                f"image {name!r} lies outside of the folder of the data, {self.roots[0]!r}; "
-                "set outside_root=True in the dataset if that is meant"
+                f"image {name!r} is outside of the data folder, {self.roots[0]!r}; "
+                "set outside_root=True in the dataset to allow it"
             )
         return path
 
@@ -99,11 +97,11 @@ class ImageFinder:
         path = os.path.abspath(path)
         if any(_is_below(path, root) for root in self.roots):
             return True
-        # The folder of the data may be a link, and the name say where that leads.
+        # The data folder may be a link, and the name may contain its target.
         return any(_is_below(os.path.realpath(path), os.path.realpath(root)) for root in self.roots)
 
     def _alike(self, path: str) -> str | None:
-        """Return the file that is called like ``path`` in other case or with another image suffix."""
+        """Return the file that differs from ``path`` only in case or image suffix; None if there is none."""
         folder, name = os.path.split(path)
         if not os.path.isdir(folder or "."):
             return None
@@ -116,7 +114,7 @@ class ImageFinder:
         ]
         alike = [n for n in alike if os.path.isfile(os.path.join(folder, n))]
         if len(alike) > 1:
-            raise ValueError(f"image {path!r} does not exist, and {alike} could all be meant; rename one")
+            raise ValueError(f"image {path!r} does not exist, and {alike} all resemble it; rename one")
         return os.path.join(folder, alike[0]) if alike else None
 
 
@@ -125,12 +123,12 @@ def _is_below(path: str, root: str) -> bool:
 
 
 def with_images(records: list[dict[str, Any]], title: str, drop: bool) -> list[dict[str, Any]]:
-    """Return the records whose image exists; those that name none count as such.
+    """Return the records that have an existing image or name no image.
 
     Args:
         records: With ``img_path``.
         title: Name of the dataset, for messages.
-        drop: Leave the others out, and say so.
+        drop: Leave the others out, and log their number.
 
     Raises:
         FileNotFoundError: An image is missing and ``drop`` is not set, or no image exists at all.

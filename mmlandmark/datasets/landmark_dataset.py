@@ -1,4 +1,4 @@
-"""The dataset: images and landmarks as records, handed to a pipeline one at a time."""
+"""The dataset: images and landmarks as records, passed to a pipeline one at a time."""
 
 from __future__ import annotations
 
@@ -32,33 +32,34 @@ class LandmarkDataset(BaseDataset):
     The two formats are documented in ``docs/datasets.md``. A subclass for another format overrides
     :meth:`load_records` and nothing else.
 
-    Every record is checked when the dataset is built, so that a bad file stops a run before it starts.
+    Every record is checked when the dataset is built, so that a run with a bad file stops before it starts.
 
     Args:
         ann_file: JSON or CSV file, relative to ``data_root``.
         data_root: Folder of the data; ``~`` and ``$VARIABLES`` are expanded.
         image_dir: Folder of the images, relative to ``data_root``.
-        schema: Name of a shipped schema, JSON file, dict or LandmarkSchema, into whose order landmarks are
-            brought that have names. None takes what file or release say, else landmarks are only numbered.
+        schema: Name of a shipped schema, JSON file, dict or LandmarkSchema. Landmarks with names are
+            reordered to match it. None takes the schema of the file or release; without any, landmarks are
+            numbered.
         landmarks: Names or indices of the landmarks to keep, in this order; None keeps all.
         split: Keeps the records of this split; None keeps all.
         fold: Cross-validation fold, by the records' ``fold`` key, within the records of ``fold_split`` (all
             records if they have no splits). ``split="train"`` then keeps those of all other folds, any
             other split (or none) those of this fold; records without a fold take no part.
-        num_folds: Deals the records out into this many folds, 0 to num_folds - 1, with every group in one
-            fold, in place of folds the records bring.
-        fold_seed: Seed of ``num_folds``: the same folds every time.
+        num_folds: Splits the records into this many folds, 0 to num_folds - 1, with every group in one
+            fold, and ignores the folds of the records.
+        fold_seed: Seed of ``num_folds``.
         fold_split: The split that the folds divide; None divides all records.
-        group_pattern: Regular expression that finds the patient's name at the start of a sample id, in
-            parentheses if it is not the whole match; for records that bring no ``group``.
+        group_pattern: Regular expression for the patient's name at the start of a sample id, in parentheses
+            if it is not the whole match; for records without ``group``.
         fold_dir: Folder of published folds, below ``data_root``: ``set<fold>/train.txt`` and
-            ``set<fold>/test.txt`` (or ``val.txt``) list their ids, whatever split they are of.
+            ``set<fold>/test.txt`` (or ``val.txt``) list their ids, of any split.
         ids: Sample ids to keep, in this order: a list, or a text file with one id a line, below
             ``data_root``, else the current folder, or, as ``mmlandmark::<path>``, among the shipped configs.
-        spacing: mm per pixel, one number or (D,), of records that bring none.
-        y_up: y counts from the centre of the bottom row upwards: H - 1 - y is what counts from the top. H is
-            the height in the annotation or, without one, that of the image.
-        outside_root: Read images that the annotation places outside of ``data_root``.
+        spacing: mm per pixel, one number or (D,), of records without one.
+        y_up: y counts from the centre of the bottom row upwards: it is replaced by H - 1 - y. H is the height
+            in the annotation or, without one, that of the image.
+        outside_root: Allow images outside of ``data_root``.
         missing_images: What to do when an image file does not exist: "raise", "drop" the record with a
             warning, or "keep" it (for work on annotations alone).
         pipeline: Transforms, as dicts or callables.
@@ -72,10 +73,10 @@ class LandmarkDataset(BaseDataset):
 
     Raises:
         FileNotFoundError: The data folder, annotation file or an image does not exist.
-        ValueError: A record does not fit; file, line or key and what to do are named.
+        ValueError: A record is not valid; the message names file, line or key, and the cure.
     """
 
-    SCHEMA: str | None = None  # of a release that has one: load_records returns points in its order
+    SCHEMA: str | None = None  # of a release; load_records returns points in its order
     SPLIT_GROUPS: dict[str, tuple[str, ...]] = {}  # names that stand for several splits
 
     def __init__(
@@ -133,7 +134,7 @@ class LandmarkDataset(BaseDataset):
             metainfo=metainfo,
             indices=indices,
             serialize_data=serialize_data,
-            # Built here, so that our names are found without a default scope being set.
+            # Built here, so that our names resolve without a default scope.
             pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline],
             test_mode=test_mode,
             lazy_init=lazy_init,
@@ -152,8 +153,8 @@ class LandmarkDataset(BaseDataset):
         A record is a dict with ``sample_id``, ``img_path`` (str or None) and ``landmarks`` ((K, D) in
         original pixels, NaN where missing, or None), and optionally ``by_annotator`` ((R, K, D), by
         each annotator), ``visibility``, ``weights``, ``spacing``, ``group``, ``split``, ``fold``,
-        ``ori_shape``, ``source`` (file and line, for messages) and anything else. Splits, folds, ids and
-        checks are taken care of afterwards.
+        ``ori_shape``, ``source`` (file and line, for messages) and further keys. Selection and checks
+        follow afterwards.
         """
         if not self.ann_file:
             raise ValueError(
@@ -176,15 +177,15 @@ class LandmarkDataset(BaseDataset):
     def image_path(self, name: str) -> str:
         """Return the path of an image that the annotation names relative to the image folder.
 
-        See :class:`~mmlandmark.datasets.image_paths.ImageFinder` for what is found.
+        See :class:`~mmlandmark.datasets.image_paths.ImageFinder`.
 
         Raises:
-            ValueError: It lies outside of ``data_root``, or several files could be meant.
+            ValueError: It is outside of ``data_root``, or several files match.
         """
         return self.find_image(os.path.join(self.data_root, self.image_dir, name), name)
 
     def find_image(self, path: str, name: str, where: str = "") -> str:
-        """Return the path of an image that ``where`` puts at ``path``; see :meth:`image_path`."""
+        """Return the path of an image that is expected at ``path``; ``where`` begins errors."""
         if self._images is None:
             folders = (self.data_root, os.path.join(self.data_root, self.image_dir))
             self._images = ImageFinder(folders, self.outside_root)
@@ -199,19 +200,19 @@ class LandmarkDataset(BaseDataset):
         try:
             return len(image_shape(path))
         except (FileNotFoundError, ValueError, ImportError):
-            return None  # The next one is asked; a broken image is reported when it is loaded.
+            return None  # The next image is tried; a broken one is reported when it is loaded.
 
     def wants_split(self, name: str) -> bool:
-        """Whether records of split ``name`` are asked for."""
+        """Return whether records of split ``name`` may be selected."""
         return self.selection.wants_split(name)
 
     def fold_folder(self) -> Path | None:
-        """Return the folder of published folds, if they are what counts."""
+        """Return the folder of published folds, None if they are not used."""
         folder = self.selection.fold_dir
         return None if folder is None else Path(self.data_root, folder)
 
     def available_folds(self) -> list[str]:
-        """Return the names of all folds, whichever of them this dataset is.
+        """Return the names of all folds of the data, whichever this dataset selects.
 
         Raises:
             ValueError: There are none.
@@ -243,7 +244,7 @@ class LandmarkDataset(BaseDataset):
         return records
 
     def _in_order(self, records: list[dict]) -> list[dict]:
-        """Bring the points of a release into the order of the schema that is asked for."""
+        """Reorder the points of a release to match the requested schema."""
         if self.SCHEMA is None or self._full_schema is None:
             return records
         names, where = self.release_names, f"{type(self).__name__}, schema {self.SCHEMA!r}"
@@ -254,11 +255,11 @@ class LandmarkDataset(BaseDataset):
 
     def _check_images(self, records: list[dict]) -> list[dict]:
         try:
-            told, self._images = self._images and self._images.said(), None
+            summary, self._images = self._images and self._images.summary(), None
         except ValueError as error:
             raise ValueError(f"{self._title()}: {error}") from None
-        if told:
-            print_log(f"{self._title()}: {told}", "current")
+        if summary:
+            print_log(f"{self._title()}: {summary}", "current")
         return (
             records
             if self.missing_images == "keep"
@@ -275,7 +276,7 @@ class LandmarkDataset(BaseDataset):
                         f"{describe(record)}: landmarks must be (K, D), got shape {points.shape}"
                     )
                 return LandmarkSchema.numbered(*points.shape)
-        raise ValueError("no record has landmarks: say with schema=... how many there are")
+        raise ValueError("no record has landmarks; give schema=..., which says how many there are")
 
     def _narrow_schema(self) -> list[int]:
         """Set the schema of the landmarks that are kept; return their indices in the full schema."""
@@ -298,7 +299,7 @@ class LandmarkDataset(BaseDataset):
 
     @property
     def dims(self) -> int:
-        """Coordinates of a point, 2 or 3; reads the annotation if no schema says so, and nothing else."""
+        """Coordinates of a point, 2 or 3; without a schema the annotation is read, but no image."""
         if self._schema is not None:
             return self._schema.dims
         records = self.load_records()
@@ -306,7 +307,7 @@ class LandmarkDataset(BaseDataset):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What models, metrics and visualisers need to know about the landmarks, in plain types."""
+        """What models, metrics and visualizers need to know about the landmarks, as plain types."""
         schema = self.schema
         return dict(
             schema=schema.name,
@@ -326,7 +327,7 @@ class LandmarkDataset(BaseDataset):
         return self._epoch.get()
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next; worker processes that are alive see it too."""
+        """Set the next epoch; living worker processes see it too."""
         self._epoch.set(epoch)
 
     def set_seed(self, seed: int) -> None:
@@ -349,7 +350,7 @@ class LandmarkDataset(BaseDataset):
         size = len(self)
         if not -size <= idx < size:
             raise IndexError(f"index {idx} is out of range for {size} samples")
-        # No second try with another sample: a broken file must be seen, not trained around.
+        # No second try with another sample, as in MMEngine: a broken file must not go unnoticed.
         data = self.prepare_data(idx % size)
         if data is None:
             raise RuntimeError(f"the pipeline returned None for {describe(self.get_data_info(idx % size))}")

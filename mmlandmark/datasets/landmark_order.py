@@ -1,4 +1,4 @@
-"""Landmarks are matched by name wherever both sides have names, never by position."""
+"""Matching landmarks by name, never by position, where both sides have names."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from mmlandmark.datasets.values import entries_of
 from mmlandmark.utils.near_names import did_you_mean
 
 
-def landmark_order(found: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
-    """Return the index in ``found`` of every wanted landmark, -1 where a file has nothing of that name.
+def landmark_order(present: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
+    """Return the index in ``present`` of every wanted landmark, -1 where the file does not have it.
 
     Args:
-        found: Names in the order of a file.
-        wanted: Names in the order that is asked for.
+        present: Names in the order of the file.
+        wanted: Names in the requested order.
         where: File and line, for the message.
 
     Raises:
-        ValueError: The file has landmarks that are not asked for; names that are near are proposed.
+        ValueError: The file has landmarks that are not wanted; the message proposes similar names.
     """
-    unknown = [name for name in found if name not in wanted]
+    unknown = [name for name in present if name not in wanted]
     if unknown:
         shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         raise ValueError(
             f"{where}: landmarks [{shown}] are not in the schema{did_you_mean(unknown[:5], wanted)}; "
             f"it has {list(wanted)}"
         )
-    places = {name: index for index, name in enumerate(found)}
+    places = {name: index for index, name in enumerate(present)}
     return [places.get(name, -1) for name in wanted]
 
 
 def reorder(record: dict[str, Any], order: Sequence[int], count: int) -> dict[str, Any]:
-    """Return a record with everything that belongs to landmarks in another order; -1 is a missing one.
+    """Return a record with all fields per landmark in another order; -1 stands for a missing landmark.
 
     Args:
         record: ``landmarks`` (K, D) or None, and optionally ``by_annotator`` (R, K, D), ``visibility`` and
@@ -43,7 +43,7 @@ def reorder(record: dict[str, Any], order: Sequence[int], count: int) -> dict[st
         count: K, the number of landmarks that the file names.
 
     Raises:
-        ValueError: A field has not one entry per landmark; the record is named.
+        ValueError: A field does not have one entry per landmark; the message names the record.
     """
     changed = dict(record)
     for key, fill in (("landmarks", np.nan), ("by_annotator", np.nan), ("visibility", 0), ("weights", 1)):
@@ -68,10 +68,10 @@ def reorder(record: dict[str, Any], order: Sequence[int], count: int) -> dict[st
 def in_order(
     records: list[dict[str, Any]], own: Sequence[str], wanted: Sequence[str], where: str
 ) -> list[dict[str, Any]]:
-    """Return records that follow names of their own in the order of other names.
+    """Return records in the order of other names.
 
     Raises:
-        ValueError: The own names are not all wanted, or a record does not fit them.
+        ValueError: A name of its own is not wanted, or a record does not fit the names.
     """
     if tuple(own) == tuple(wanted):
         return records

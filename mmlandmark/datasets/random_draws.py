@@ -1,4 +1,4 @@
-"""What the random draws of a sample depend on: the seed, the epoch, the index and the repetition."""
+"""Random draws of a sample, which depend on the seed, the epoch, the index and the repetition."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ repetition: ContextVar[tuple[int, ...]] = ContextVar("repetition", default=())
 
 
 class SharedEpoch:
-    """An epoch number in shared memory: workers that are alive see what the main process writes."""
+    """An epoch number in shared memory: living workers see what the main process sets."""
 
     def __init__(self, value: int = 0) -> None:
         self._cell = torch.tensor([value], dtype=torch.int64).share_memory_()

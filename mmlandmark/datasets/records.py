@@ -1,4 +1,4 @@
-"""What a dataset record must hold, checked before training starts."""
+"""Validation of dataset records, before training starts."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.values import entries_of, is_number, number_of, sample_id_of
 from mmlandmark.structures import LandmarkSchema
 
-# A landmark further outside than this fraction of the image side is a mistake of units or of frame, not
-# an annotation at the border. Nearer ones are left to mmlandmark check.
+# A landmark further outside than this fraction of the image side is an error of units or frame, not an
+# annotation at the border. Nearer ones are left to mmlandmark check.
 FAR_OUTSIDE = 0.5
 
 
 def describe(record: dict[str, Any]) -> str:
-    """Return the name of a record for messages: its id and the place it was read from."""
+    """Return the name of a record for messages: its source and its id."""
     source = record.get("source")
     return f"{source}: sample {record['sample_id']!r}" if source else f"sample {record['sample_id']!r}"
 
 
-def spacing_of(value: float | Sequence[float] | None, dims: int, where: str) -> tuple[float, ...] | None:
-    """Return ``value`` as (D,) mm per pixel, (x, y[, z]); a single number holds for all axes.
+def checked_spacing(value: float | Sequence[float] | None, dims: int, where: str) -> tuple[float, ...] | None:
+    """Return ``value`` as (D,) mm per pixel, (x, y[, z]); a single number applies to all axes.
 
     Raises:
         ValueError: Not one or D positive finite numbers; ``where`` is named.
@@ -40,13 +40,13 @@ def spacing_of(value: float | Sequence[float] | None, dims: int, where: str) -> 
     if numbers.shape != (dims,) or not (np.isfinite(numbers) & (numbers > 0)).all():
         raise ValueError(
             f"{where}: spacing must be one or {dims} positive numbers (mm per pixel), got {value!r:.80}; "
-            "leave it out where it is not known"
+            "leave it out if it is unknown"
         )
     return tuple(float(n) for n in numbers)
 
 
-def points_of(value: Any, schema: LandmarkSchema, where: str) -> np.ndarray:
-    """Return ``value`` as (K, D) float32 landmarks in pixels; None means that none is annotated.
+def checked_points(value: Any, schema: LandmarkSchema, where: str) -> np.ndarray:
+    """Return ``value`` as (K, D) float32 landmarks in pixels; None means that no landmark is annotated.
 
     Raises:
         ValueError: The number of landmarks or axes is not the schema's, a point is infinite, or only
@@ -56,10 +56,10 @@ def points_of(value: Any, schema: LandmarkSchema, where: str) -> np.ndarray:
     if value is None:
         return np.full((count, dims), np.nan, dtype=np.float32)
     try:
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+        with np.errstate(over="ignore"):  # values that are too large become infinite, which is refused below
             points = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: landmarks are no ({count}, {dims}) numbers: {error}") from error
+        raise ValueError(f"{where}: landmarks are not ({count}, {dims}) numbers: {error}") from error
     if points.ndim != 2 or points.shape[1] != dims:
         flat = points.ndim == 2 and points.shape[1] in (2, 3)
         cure = f'; write "dims": {points.shape[1]} in the schema, if they are right' if flat else ""
@@ -87,13 +87,14 @@ def points_of(value: Any, schema: LandmarkSchema, where: str) -> np.ndarray:
     return points
 
 
-def marked(readings: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the record fields of what one or several annotators marked, each (K, D).
+def consensus_fields(by_annotator: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the record fields for the (K, D) points of each annotator.
 
-    One annotator's points are the landmarks. Of several the landmarks are the unrounded mean, missing where
-    any annotator marked nothing: annotators differ by habit, and a mean over some of them is another place.
+    The points of a single annotator are the landmarks. Of several, the landmarks are the unrounded mean, and
+    missing where any of them marked nothing: annotators differ systematically, so a mean over some of them is
+    another place.
     """
-    points = np.stack(readings).astype(np.float64)
+    points = np.stack(by_annotator).astype(np.float64)
     return (
         dict(landmarks=points[0]) if len(points) == 1 else dict(landmarks=points.mean(0), by_annotator=points)
     )
@@ -102,31 +103,31 @@ def marked(readings: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 def complete_record(
     record: dict[str, Any], schema: LandmarkSchema, default_spacing: float | Sequence[float] | None = None
 ) -> dict[str, Any]:
-    """Return the record with every field of its documented type and shape, or say what is wrong with it.
+    """Return the record with every field in its documented type and shape.
 
     Args:
         record: ``sample_id``, ``img_path``, ``landmarks`` and optional fields, as a reader made them.
         schema: The schema the landmarks must follow.
-        default_spacing: mm per pixel of records that bring none.
+        default_spacing: mm per pixel of records without one.
 
     Raises:
-        ValueError: A field does not fit; the record's source and id are named.
+        ValueError: A field is not valid; the message names source and id of the record.
     """
     where = describe(record)
-    readings, points = record.get("by_annotator"), record.get("landmarks")
-    points = points_of(points, schema, where)
+    by_annotator, points = record.get("by_annotator"), record.get("landmarks")
+    points = checked_points(points, schema, where)
     spacing = record.get("spacing")
     whole = dict(
         record,
         sample_id=str(record["sample_id"]),
         img_path=record.get("img_path"),
         landmarks=points,
-        spacing=spacing_of(default_spacing if spacing is None else spacing, schema.dims, where),
+        spacing=checked_spacing(default_spacing if spacing is None else spacing, schema.dims, where),
         group=None if record.get("group") is None else str(record["group"]),
     )
     whole.pop("by_annotator", None)
-    if readings is not None:
-        whole["by_annotator"] = np.stack([points_of(reading, schema, where) for reading in readings])
+    if by_annotator is not None:
+        whole["by_annotator"] = np.stack([checked_points(one, schema, where) for one in by_annotator])
     for key, dtype in (("visibility", np.int8), ("weights", np.float32)):
         if whole.get(key) is None:
             whole.pop(key, None)
@@ -138,7 +139,7 @@ def complete_record(
 
 
 def chosen_landmarks(record: dict[str, Any], chosen: Sequence[int]) -> dict[str, np.ndarray]:
-    """Return what a complete record says about some landmarks: the fields that have an entry for each."""
+    """Return the fields per landmark of a complete record, for some of the landmarks."""
     fields = {"landmarks": 0, "by_annotator": 1, "visibility": 0, "weights": 0}
     return {key: record[key].take(chosen, axis) for key, axis in fields.items() if key in record}
 
@@ -160,12 +161,12 @@ def _per_landmark(value: Any, key: str, count: int, where: str) -> np.ndarray:
 
 
 def check_frame(points: np.ndarray, shape: Sequence[int], where: str) -> None:
-    """Raise ValueError if a landmark lies far outside of its image.
+    """Raise ValueError if a landmark is far outside of its image.
 
     Args:
         points: (K, D) pixels, NaN where missing.
         shape: (*S) of the image.
-        where: Name of the record for the message.
+        where: Name of the record, for the message.
     """
     sides = np.asarray(shape[::-1], dtype=np.float64)
     if sides.shape != (points.shape[1],) or not (sides > 0).all():
@@ -178,13 +179,13 @@ def check_frame(points: np.ndarray, shape: Sequence[int], where: str) -> None:
     if far.any():
         index = int(far.any(axis=1).argmax())
         raise ValueError(
-            f"{where}: landmark {index} at {points[index].tolist()} lies far outside the image of size "
+            f"{where}: landmark {index} at {points[index].tolist()} is far outside the image of size "
             f"{tuple(int(s) for s in sides)} (width, height[, depth]); check units and order of coordinates"
         )
 
 
 def check_ids(records: Sequence[dict[str, Any]]) -> None:
-    """Raise ValueError when two records share a ``sample_id``, naming both places, or one is no name."""
+    """Raise ValueError if two records share a ``sample_id``, or one is not a valid name."""
     first: dict[str, dict[str, Any]] = {}
     for record in records:
         sample_id_of(record["sample_id"], str(record.get("source") or "a record"))
@@ -196,10 +197,10 @@ def check_ids(records: Sequence[dict[str, Any]]) -> None:
 
 
 def turned_y(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record whose y counts from the top: H - 1 - y, where y = 0 was the centre of the bottom row.
+    """Return a record with y counted from the top, H - 1 - y, from one with y = 0 at the bottom row's centre.
 
     Raises:
-        ValueError: The height of the image is not known: the record says none, and there is no image.
+        ValueError: The height is unknown: neither the record nor an image provides it.
     """
     path = record.get("img_path")
     if record.get("ori_shape") is None:

@@ -1,4 +1,4 @@
-"""Samplers that tell the data which pass over it they are in, so that every pass draws anew."""
+"""Samplers that set the pass of the data, so that every pass has new random draws."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from mmlandmark.registry import DATA_SAMPLERS, DATASETS
 
 @DATA_SAMPLERS.register_module()
 class DefaultSampler(sampler.DefaultSampler):
-    """MMEngine's sampler, of which a loop that counts iterations gets other random draws in every pass.
+    """MMEngine's sampler, with new random draws in every pass of an iteration-based loop too.
 
-    Such a loop has no epochs; all it does between two passes is to tell the sampler.
+    Such a loop has no epochs; between two passes it only calls :meth:`set_epoch` of the sampler.
     """
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the pass for the order of the samples, and for what is drawn for each."""
+        """Set the pass, for the order of the samples and for the random draws of each."""
         super().set_epoch(epoch)
         set_epoch(self.dataset, epoch)
 
 
 @DATA_SAMPLERS.register_module()
 class InfiniteSampler(sampler.InfiniteSampler):
-    """MMEngine's sampler without end, whose indices count on from pass to pass.
+    """MMEngine's endless sampler, with indices that keep growing from pass to pass.
 
-    A worker may load the next pass already while the network is in the last; so the index itself carries the
-    pass, and :class:`EndlessDataset` reads it.
+    A worker may already load the next pass while the network trains on the current one. So the index
+    carries the pass, and :class:`EndlessDataset` decodes it.
     """
 
     def _infinite_indices(self) -> Iterator[int]:
@@ -39,9 +39,9 @@ class InfiniteSampler(sampler.InfiniteSampler):
 
 @DATASETS.register_module()
 class EndlessDataset(RepeatDataset):
-    """A dataset that is passed over for ever, each time with other random draws.
+    """An endless dataset with other random draws in every pass.
 
-    Its length is that of one pass, for the sampler; indices may be larger.
+    Its length is that of one pass; indices may be larger.
 
     Args:
         dataset: Dataset, wrapper, or the config of one.
@@ -57,7 +57,7 @@ class EndlessDataset(RepeatDataset):
 
 
 def without_end(loader: Any) -> Any:
-    """Return a loader's config whose dataset goes with a sampler that never ends."""
+    """Return a loader's config; its dataset is wrapped if its sampler is endless."""
     if not isinstance(loader, dict) or not isinstance(loader.get("sampler"), dict):
         return loader
     kind = loader["sampler"].get("type")

@@ -1,4 +1,4 @@
-"""Which records of a data set are used: by split, by fold, by id."""
+"""Selecting records of a data set by split, fold and id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Records = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Selection:
-    """A choice of records; the arguments are those of :class:`~mmlandmark.datasets.LandmarkDataset`.
+    """A selection of records; the arguments are those of :class:`~mmlandmark.datasets.LandmarkDataset`.
 
     Attributes:
         split: Keeps the records of this split; None keeps all.
@@ -23,7 +23,7 @@ class Selection:
         num_folds: Number of folds to deal the records out into.
         fold_seed: Seed of ``num_folds``.
         fold_split: The split that folds divide; None divides all records.
-        fold_dir: Folder of published folds, as the config names it.
+        fold_dir: Folder of published folds, as in the config.
         ids: Sample ids to keep, or a file that lists them.
         split_groups: Names that stand for several splits.
 
@@ -42,15 +42,15 @@ class Selection:
 
     def __post_init__(self) -> None:
         if self.num_folds is not None and self.fold is None:
-            raise ValueError("num_folds says how many folds there are; say with fold=... which one")
+            raise ValueError("num_folds gives the number of folds; give fold=... too, which selects one")
         if self.num_folds is not None and self.fold_dir is not None:
-            raise ValueError("num_folds deals out folds, fold_dir reads published ones: give one of them")
+            raise ValueError("num_folds makes new folds, fold_dir reads published ones: give one of them")
 
     def __str__(self) -> str:
         return f"split={self.split!r}, fold={self.fold!r}, ids={self.ids!r}"
 
     def wants_split(self, name: str) -> bool:
-        """Whether records of split ``name`` may be selected."""
+        """Return whether records of split ``name`` may be selected."""
         if self.fold is not None:
             return self.fold_split is None or self.fold_dir is not None or name == self.fold_split
         return self.split is None or name in self.split_groups.get(self.split, (self.split,))
@@ -75,7 +75,7 @@ class Selection:
         return records
 
     def available_folds(self, records: Records, title: str, folder: Path | None = None) -> list[str]:
-        """Return the names of all folds, whichever of them is selected.
+        """Return the names of all folds, whichever is selected.
 
         Raises:
             ValueError: There are none.
@@ -88,7 +88,7 @@ class Selection:
         if any(r.get("split") is not None for r in records):
             records = [r for r in records if r.get("split") == self.fold_split or self.fold_split is None]
         if not records:
-            raise ValueError(f"{title} has no folds: say with num_folds how many to deal out")
+            raise ValueError(f"{title} has no folds; give num_folds=... to make some")
         return sorted({str(r["fold"]) for r in records}, key=lambda name: (len(name), name))
 
     def _by_split(self, records: Records, title: str) -> Records:
@@ -100,7 +100,7 @@ class Selection:
         kept = [r for r in records if r.get("split") is not None and self.wants_split(str(r["split"]))]
         if not kept:
             split = self.split if self.fold is None else self.fold_split
-            cure = "its samples name no split; split=None takes all, ids= a list (mmlandmark split)"
+            cure = "its samples have no split; split=None takes all, ids= a list (mmlandmark split)"
             cure = f"splits found: {splits}" if splits else cure
             raise ValueError(f"{title}: split {split!r} is empty; {cure}")
         return kept
@@ -119,7 +119,7 @@ class Selection:
         return [r for r in records if (str(r["fold"]) == str(self.fold)) != (self.split == "train")]
 
     def _assign_published(self, records: Records, title: str, folder: Path) -> None:
-        """Set ``fold`` of every record to what the published lists say."""
+        """Set ``fold`` of every record by the published lists."""
         parts = fold_lists(folder, str(self.fold))
         lost = sorted(parts.keys() - {str(r["sample_id"]) for r in records})
         if lost:

@@ -1,4 +1,4 @@
-"""The records of a run's splits as arrays: what can be known before any image is loaded."""
+"""The records of a run's splits as arrays, without loading an image."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class SplitRecords:
     Attributes:
         cases: Records of all splits, N of this one.
         rows: (N,) indices of this split in ``cases``.
-        annotated: (N, K) bool: annotated and not absent, so that a metric looks at it.
-        counts: (N, K) bool: besides, of a weight above 0, so that a loss looks at it.
-        read: (N, K) bool: as ``counts``, but marked by at least one annotator where several are on record.
+        annotated: (N, K) bool: annotated and not absent, so that metrics use it.
+        counts: (N, K) bool: also of a weight above 0, so that losses use it.
+        read: (N, K) bool: as ``counts``, but of several annotators one is enough.
     """
 
     cases: Cases
@@ -38,7 +38,7 @@ class SplitRecords:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """N records as the data set reads them."""
+        """The N records of the data set."""
         return [self.cases.records[row] for row in self.rows]
 
     @property
@@ -48,12 +48,12 @@ class SplitRecords:
 
     @property
     def sizes(self) -> np.ndarray:
-        """(N, D) size of the images (width, height[, depth]), NaN where it is not known without decoding."""
+        """(N, D) size of the images (width, height[, depth]), NaN where only decoding would tell."""
         return self.cases.sizes[self.rows]
 
     @property
     def spacing(self) -> np.ndarray:
-        """(N, D) mm per pixel, NaN where not known."""
+        """(N, D) mm per pixel, NaN where unknown."""
         return self.cases.spacing[self.rows]
 
 
@@ -61,9 +61,9 @@ def read_splits(datasets: Mapping[str, Any], seconds: float) -> dict[str, SplitR
     """Read the records of several splits of one set of landmarks; no image is decoded.
 
     Args:
-        datasets: Data sets, or wrappers around them, by the name of their split. A split with a data set of
-            another kind than :class:`LandmarkDataset` inside is left out.
-        seconds: Time after which no image file is opened any more.
+        datasets: Data sets, or wrappers around them, by the name of their split. A split that contains
+            another kind than :class:`LandmarkDataset` is left out.
+        seconds: Time limit for opening image files.
     """
     parts: dict[str, LandmarkDataset] = {}
     for name, dataset in datasets.items():
@@ -81,9 +81,9 @@ def read_splits(datasets: Mapping[str, Any], seconds: float) -> dict[str, SplitR
 
 
 def landmark_datasets(dataset: Any) -> list[LandmarkDataset]:
-    """Return the data sets that a wrapper yields the samples of, once each; empty if one is of another kind.
+    """Return the data sets inside a wrapper, once each; empty if one is not a :class:`LandmarkDataset`.
 
-    A ``torch.utils.data.Subset`` counts with its part only.
+    Of a ``torch.utils.data.Subset``, only its part counts.
     """
     if isinstance(dataset, LandmarkDataset):
         return [dataset]

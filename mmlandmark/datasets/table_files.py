@@ -1,4 +1,4 @@
-"""Tables of landmarks, CSV and its kin, as scripts and spreadsheets write them; see docs/datasets.md."""
+"""Tables of landmarks as CSV, as scripts and spreadsheets write them; see docs/datasets.md."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def read_csv(
 
     Args:
         path: The file.
-        dims: Coordinates of a point, 2 or 3, where there is no header; None finds out, see
+        dims: Coordinates of a point, 2 or 3, where there is no header; None infers it, see
             :func:`~mmlandmark.datasets.bare_table.dims_without_header`.
-        names: Landmark names of the wanted schema; named columns are brought into this order.
+        names: Landmark names of the requested schema; named columns are reordered to match.
         image_dims: Returns the dimensions of the image that a first cell names, None if there is none.
 
     Returns:
-        Records with ``image`` as the file has it, and the names of the landmarks where nobody else says them.
+        Records with ``image`` as in the file, and the names of the landmarks if only the header has them.
 
     Raises:
-        ValueError: The file is broken; file and line are named.
+        ValueError: The file is broken; the message names file and line.
     """
     rows, delimiter = split_rows(path)
     if not rows:
@@ -74,7 +74,7 @@ def read_csv(
 
 
 def _refuse_header(path: Path, rows: Rows) -> None:
-    """Raise ValueError if the first cell is the name of a column, whatever the others are."""
+    """Raise ValueError if the first cell is the name of a column although the others are numbers."""
     line, first = rows[0]
     if plain(first[0]) in (*_IMAGE_COLUMNS, *_ID_COLUMNS):
         raise ValueError(
@@ -99,7 +99,7 @@ class _Table:
         self.points = {i: key for i, h in enumerate(self.header) if (key := _point_column(h)) is not None}
         if not self.points:
             raise ValueError(f"{self.where}: {self._no_points(rows[0][1])}")
-        self.found = list(dict.fromkeys(name for name, _ in self.points.values()))
+        self.landmarks = list(dict.fromkeys(name for name, _ in self.points.values()))
         self.dims = 1 + max(axis for _, axis in self.points.values())
         self.known = self._known_columns()
         self.image = next((self.known[c] for c in _IMAGE_COLUMNS if c in self.known), None)
@@ -107,7 +107,7 @@ class _Table:
         self._check_columns()
 
     def read(self) -> tuple[list[dict[str, Any]], list[str] | None]:
-        """Return the records, and the landmarks' names if only the header says them."""
+        """Return the records, and the names of the landmarks if only the header has them."""
         order, named = self._landmark_order()
         cells = [(line, self._cells(line, row)) for line, row in self.rows]
         check_decimal_marks(self.path, [(line, [row[i] for i in self.points]) for line, row in cells])
@@ -117,11 +117,11 @@ class _Table:
         odd = next(cell for cell in first[1:] if not is_text_number(cell))
         numbers = sum(bool(cell.strip()) and is_text_number(cell) for cell in first[1:])
         if 2 * numbers >= len(first) - 1:
-            return f"{odd!r:.80} is not a number, and the line is no header either"
+            return f"{odd!r:.80} is not a number, and the line is not a header either"
         return "no columns of coordinates; call them like 'sella_x', 'sella_y' or 'x0', 'y0'"
 
     def _known_columns(self) -> dict[str, int]:
-        """Return where the columns with a meaning of their own stand."""
+        """Return the index of every column with a fixed meaning, by its name."""
         known: dict[str, int] = {}
         for i, name in enumerate(self.header):
             if i in self.points:
@@ -132,17 +132,17 @@ class _Table:
         return known
 
     def _check_columns(self) -> None:
-        """Raise ValueError for columns that are missing, misspelt or of no use in a table."""
+        """Raise ValueError for columns that are missing, misspelt or not possible in a table."""
         lost = [
             f"{n}_{_AXES[a]}"
-            for n in self.found
+            for n in self.landmarks
             for a in range(self.dims)
             if (n, a) not in self.points.values()
         ]
         if lost:
             others = [f"{self.header[i]!r}" for i in self.known.values()][:8]
             raise ValueError(
-                f"{self.where}: columns missing for {lost[:5]}; taken for no coordinates: "
+                f"{self.where}: columns missing for {lost[:5]}; not taken as coordinates: "
                 f"{', '.join(others) or 'none'}"
             )
         if self.image is None and self.ident is None:
@@ -155,25 +155,25 @@ class _Table:
             raise ValueError(f"{self.where}: a table cannot hold {json_only}; write a JSON file")
         others = [self.header[i] for name, i in self.known.items() if name and name not in _KNOWN_COLUMNS]
         refuse_misspelt(others, _KNOWN_COLUMNS, self.where, "column")
-        points = [f"{name}_{_AXES[a]}" for name in (self.names or self.found) for a in range(self.dims)]
+        points = [f"{name}_{_AXES[a]}" for name in (self.names or self.landmarks) for a in range(self.dims)]
         refuse_misspelt(others, points, self.where, "column")
-        refuse_misspelt(self.found, ["spacing"], self.where, "landmark")
+        refuse_misspelt(self.landmarks, ["spacing"], self.where, "landmark")
         refuse_reserved((self.header[i] for i in range(len(self.header)) if self._is_own(i)), self.where)
 
     def _is_own(self, column: int) -> bool:
-        """Whether a column has no meaning but is kept."""
+        """Return whether a column has no fixed meaning and is kept as it is."""
         named = plain(self.header[column]) in (*_PLAIN_COLUMNS, *_SIZE_COLUMNS, *_SPACING_COLUMNS)
         return column not in {*self.points, self.image, self.ident} and not named
 
     def _landmark_order(self) -> tuple[list[str | None], list[str] | None]:
-        """Return the landmark of the header for every row of a record, and names if it makes them."""
-        numbered = all(name.isdigit() for name in self.found)
-        if numbered and not set(self.found) <= set(self.names or ()):
-            return [*sorted(self.found, key=int)], None
+        """Return the landmark for every row of a record, and names if only the header has them."""
+        numbered = all(name.isdigit() for name in self.landmarks)
+        if numbered and not set(self.landmarks) <= set(self.names or ()):
+            return [*sorted(self.landmarks, key=int)], None
         if self.names is None:
-            return list(self.found), list(self.found)
-        order = landmark_order(self.found, self.names, self.where)
-        return [self.found[i] if i >= 0 else None for i in order], None
+            return list(self.landmarks), list(self.landmarks)
+        order = landmark_order(self.landmarks, self.names, self.where)
+        return [self.landmarks[i] if i >= 0 else None for i in order], None
 
     def _cells(self, line: int, row: list[str]) -> list[str]:
         cells = [cell.strip() for cell in row]
@@ -206,7 +206,7 @@ class _Table:
         """Return spacing, size, group, split, fold and any further columns."""
         used = {*self.points, self.image, self.ident}
         rest = {i: cell for i, cell in enumerate(cells) if i not in used and cell.lower() not in MISSING}
-        sized = all(name in self.known for name in _SIZE_COLUMNS)  # a height alone is somebody's own
+        sized = all(name in self.known for name in _SIZE_COLUMNS)  # a height alone is the user's own column
         sizes = (*_SIZE_COLUMNS, "depth") if self.dims == 3 else _SIZE_COLUMNS
         meant = (*_PLAIN_COLUMNS, *_SPACING_COLUMNS, *(sizes if sized else ()))
         given = {name: rest.pop(self.known[name]) for name in meant if self.known.get(name) in rest}
@@ -214,24 +214,26 @@ class _Table:
         def number(name: str) -> float:
             return text_number(given[name], where, self.comma)
 
-        found: dict[str, Any] = {}
+        extras: dict[str, Any] = {}
         axes = [f"spacing_{a}" for a in _AXES[: self.dims]]
         if "spacing" in given:
-            found["spacing"] = number("spacing")
+            extras["spacing"] = number("spacing")
         elif any(axis in given for axis in axes):
             if not all(axis in given for axis in axes):
                 raise ValueError(f"{where}: spacing needs all of {axes}")
-            found["spacing"] = [number(axis) for axis in axes]
+            extras["spacing"] = [number(axis) for axis in axes]
         if sized and any(name in given for name in _SIZE_COLUMNS):
             sides = [number(name) if name in given else None for name in (*_SIZE_COLUMNS, "depth")]
-            found["ori_shape"] = size_of(sides[0], sides[1], where, sides[2])
-        found.update({key: label_of(given[key], where, key) for key in _PLAIN_COLUMNS if key in given})
+            extras["ori_shape"] = size_of(sides[0], sides[1], where, sides[2])
+        extras.update({key: label_of(given[key], where, key) for key in _PLAIN_COLUMNS if key in given})
         for i, cell in rest.items():
             if not self.header[i] and i:
                 raise ValueError(f"{self.where}: column {i + 1} has no name")
             if self.header[i]:  # a first column without a name is the index of a data frame
-                found[self.header[i]] = text_number(cell, where, self.comma) if is_text_number(cell) else cell
-        return found
+                extras[self.header[i]] = (
+                    text_number(cell, where, self.comma) if is_text_number(cell) else cell
+                )
+        return extras
 
 
 def _point_column(name: str) -> tuple[str, int] | None:

@@ -1,4 +1,4 @@
-"""The rows of a table, CSV and its kin, as scripts and spreadsheets write them; see docs/datasets.md."""
+"""The rows of a CSV table, as scripts and spreadsheets write them; see docs/datasets.md."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ Rows = list[tuple[int, list[str]]]  # each with its line number
 def read_rows(path: str | Path) -> Rows:
     """Return the non-empty rows of a table with their line numbers.
 
-    ``,``, ``;`` or tab is found out from the first line, or said by a line ``sep=;`` in front of it. The text
-    may be UTF-8, UTF-16 or Windows-1252.
+    The separator ``,``, ``;`` or tab is inferred from the first line, or given by a line ``sep=;`` before
+    it. The text may be UTF-8, UTF-16 or Windows-1252.
 
     Raises:
-        ValueError: The file is no text, or its quotes do not close; file and line are named.
+        ValueError: The file is not text, or a quote does not close; the message names file and line.
     """
     return split_rows(path)[0]
 
 
 def legacy_text(path: str | Path) -> str:
-    """Return the text of a file that may be of an old program; says so where it is no Unicode."""
+    """Return the text of a file in Unicode or, as old programs write it, in Windows-1252, which is logged."""
     try:
         return read_text(path)
     except ValueError:
         text = read_text(path, legacy=True)
-    print_log(f"{path}: not UTF-8, read as Windows-1252; look at names with accents", "current")
+    print_log(f"{path}: not UTF-8, read as Windows-1252; check names with accents", "current")
     return text
 
 
@@ -41,20 +41,20 @@ def split_rows(path: str | Path) -> tuple[Rows, str]:
     """Return the rows of a table and what separates its cells."""
     text = legacy_text(path)
     first = text.lstrip("\n").split("\n", 1)[0]
-    said = re.fullmatch(r'"?sep=(.?)"?[,;\t]*', first.strip(" "), re.IGNORECASE)
-    if said and said[1] not in tuple(",;\t"):
+    stated = re.fullmatch(r'"?sep=(.?)"?[,;\t]*', first.strip(" "), re.IGNORECASE)
+    if stated and stated[1] not in tuple(",;\t"):
         raise ValueError(f"{path}, line 1: {first!r:.80}: cells are separated by ',', ';' or tab")
-    delimiter = said[1] if said else _delimiter(first)
+    delimiter = stated[1] if stated else _delimiter(first)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}; do all quotes close?") from error
-    return rows[1:] if said else rows, delimiter
+    return rows[1:] if stated else rows, delimiter
 
 
 def _delimiter(line: str) -> str:
-    """Return what separates the cells of a line; neither quoted text nor a decimal comma tells."""
+    """Return the separator of a line; quoted text and decimal commas do not count."""
     bare = re.sub(r'"[^"]*"', "", line)
     bare = re.sub(r"(?:(?<=[;\t])|^)\s*[+-]?\d+,\d+\s*(?=[;\t]|$)", "", bare)
     return max(",;\t", key=bare.count)

@@ -1,4 +1,4 @@
-"""Values in annotation files: what is a number, a point, a name, and what only looks like one."""
+"""Parsing values of annotation files: numbers, points, names, sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 MISSING = {"", "nan", "na", "n/a", "null", "none", "-"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+,\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
-# Records carry these names for the dataset and its pipeline; files write some of them otherwise.
+# The dataset and its pipeline use these keys of records; files have other names for some of them.
 _RESERVED = {
     "sample_id": "write 'id'",
     "img_path": "write 'image'",
@@ -28,12 +28,12 @@ _RESERVED = {
     ),
 }
 _PLAIN_NUMBERS = (int, float, np.integer, np.floating)
-# Line ends, other control and invisible characters, halves of characters: a list of ids has one id a line.
+# Line ends, other control and invisible characters, surrogates: a list of ids has one id per line.
 _NOT_IN_IDS = {"Cc", "Cf", "Zl", "Zp", "Cs"}
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of JSON is a number; ``true`` and ``"1"`` are none."""
+    """Return whether a value of JSON is a number; ``true`` and ``"1"`` are not."""
     return isinstance(value, _PLAIN_NUMBERS) and not isinstance(value, bool)
 
 
@@ -41,7 +41,7 @@ def number_of(value: Any, where: str, what: str) -> float:
     """Return a number of JSON as a float; NaN stays.
 
     Raises:
-        ValueError: It is text, true or false, something else, or too large.
+        ValueError: It is not a number, or too large.
     """
     if not is_number(value):
         hint = "; write it without quotes" if isinstance(value, str) else ""
@@ -53,25 +53,25 @@ def number_of(value: Any, where: str, what: str) -> float:
 
 
 def entries_of(value: Any) -> list[Any]:
-    """Return the entries of a list, tuple or array as a list; anything else is the only one of its own."""
+    """Return the entries of a list, tuple or array as a list; anything else becomes a list of one."""
     if isinstance(value, np.ndarray):
         return list(np.atleast_1d(value))
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def is_text_number(cell: str) -> bool:
-    """Whether a cell of a table holds a number (with point or comma) or says that there is none."""
+    """Return whether a cell of a table holds a number (with point or comma) or a mark for a missing one."""
     cell = cell.strip()
     return cell.lower() in MISSING or bool(_NUMBER.fullmatch(cell) or has_decimal_comma(cell))
 
 
 def has_decimal_comma(cell: str) -> bool:
-    """Whether a cell of a table is a number with a decimal comma."""
+    """Return whether a cell of a table is a number with a decimal comma."""
     return _DECIMAL_COMMA.fullmatch(cell.strip()) is not None
 
 
 def text_number(cell: str, where: str, decimal_comma: bool = False) -> float:
-    """Return the number in a cell of a table, NaN if it says that there is none.
+    """Return the number in a cell of a table, NaN for a mark of a missing one.
 
     Args:
         cell: The text.
@@ -79,7 +79,7 @@ def text_number(cell: str, where: str, decimal_comma: bool = False) -> float:
         decimal_comma: Read ``1,5`` too.
 
     Raises:
-        ValueError: It is no number, or too large for one.
+        ValueError: It is not a number, or too large.
     """
     text = cell.strip()
     if text.lower() in MISSING:
@@ -93,7 +93,7 @@ def text_number(cell: str, where: str, decimal_comma: bool = False) -> float:
         elif text.startswith("="):
             hint = "; it is a formula: save its value"
         elif text.startswith("#"):
-            hint = "; it is the error of a formula"
+            hint = "; it is an error of a formula"
         raise ValueError(f"{where}: {cell!r:.80} is not a number{hint}")
     value = float(text)
     if math.isinf(value):
@@ -102,10 +102,10 @@ def text_number(cell: str, where: str, decimal_comma: bool = False) -> float:
 
 
 def written_number(value: Any, where: str) -> float:
-    """Return a finite number of a release, whose files write some of them in quotes.
+    """Return a finite number from a file that may write numbers in quotes.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It is not a finite number.
     """
     number = text_number(value, where) if isinstance(value, str) else number_of(value, where, "a value")
     if not math.isfinite(number):
@@ -117,7 +117,7 @@ def points_of_json(value: Sequence[Any], where: str) -> np.ndarray:
     """Return (K, D) float64 points given as lists of numbers, NaN where a point or a number is null.
 
     Raises:
-        ValueError: A point is none; it is named by its index.
+        ValueError: A point is not valid; the message names its index.
     """
     dims = 0
     for index, point in enumerate(value):
@@ -142,20 +142,20 @@ def sample_id_of(value: Any, where: str) -> str:
     """Return the id of a sample as text.
 
     Raises:
-        ValueError: It is neither text nor a whole number, or could not stand on a line of its own.
+        ValueError: It is neither text nor a number, or cannot be a line of a list of ids.
     """
     text = label_of(value, where, "id")
     wrong = [c for c in text if unicodedata.category(c) in _NOT_IN_IDS]
     if wrong or text != text.strip() or not text:
         raise ValueError(
-            f"{where}: the id {text!r:.80} is empty, begins or ends with a blank, or holds a line end or "
-            "another invisible character; lists of ids have one id a line"
+            f"{where}: the id {text!r:.80} is empty, begins or ends with a blank, or contains a line end or "
+            "another invisible character; lists of ids have one id per line"
         )
     return text
 
 
 def label_of(value: Any, where: str, what: str) -> str:
-    """Return the name of something, such as a group, as text.
+    """Return a label, such as the name of a group, as text.
 
     Raises:
         ValueError: It is neither text nor a number.
@@ -175,7 +175,7 @@ def size_of(width: Any, height: Any, where: str, depth: Any = None) -> tuple[int
     if width is None and height is None:
         return None
     if width is None or height is None:
-        raise ValueError(f"{where}: 'width' and 'height' are given together or not at all")
+        raise ValueError(f"{where}: 'width' and 'height' must be given together")
     sides = []
     for name, side in (("depth", depth), ("height", height), ("width", width)):
         if side is None:
@@ -188,7 +188,7 @@ def size_of(width: Any, height: Any, where: str, depth: Any = None) -> tuple[int
 
 
 def refuse_reserved(keys: Iterable[str], where: str) -> None:
-    """Raise ValueError if a key of a file is one that the dataset itself uses inside of records."""
+    """Raise ValueError if a key of a file is reserved for use inside of records."""
     for key in keys:
         if key in _RESERVED:
-            raise ValueError(f"{where}: {key!r} cannot be kept under this name; {_RESERVED[key]}")
+            raise ValueError(f"{where}: {key!r} is a reserved name; {_RESERVED[key]}")

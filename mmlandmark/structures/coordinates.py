@@ -52,7 +52,7 @@ def translation_matrix(shift: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def crop_matrix(start: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return the matrix of a crop whose first pixel is ``start`` (D,), (x, y[, z]); negative pads.
+    """Return the matrix of a crop that begins at pixel ``start`` (D,), (x, y[, z]); negative values pad.
 
     Example:
         >>> apply_matrix(crop_matrix((10, 20)), np.array([[12.5, 20.0]])).tolist()
@@ -128,9 +128,9 @@ def rotation_matrix(degrees: float | Sequence[float], center: Sequence[float] | 
 
 
 def invert_matrix(matrix: np.ndarray) -> np.ndarray:
-    """Return the inverse of a (D+1, D+1) matrix; ValueError if it squeezes space flat."""
+    """Return the inverse of a (D+1, D+1) matrix; ValueError if it is singular."""
     if abs(np.linalg.det(matrix[:-1, :-1])) < 1e-12:
-        raise ValueError(f"the matrix cannot be inverted, it loses a dimension:\n{matrix}")
+        raise ValueError(f"the matrix is singular and cannot be inverted:\n{matrix}")
     return np.linalg.inv(matrix)
 
 

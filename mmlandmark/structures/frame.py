@@ -29,7 +29,7 @@ def world_matrix(
 
     Raises:
         ValueError: A size does not fit, a number is not finite, a spacing is not positive, or the directions
-            lie in fewer dimensions than D.
+            are linearly dependent.
 
     Example:
         >>> world_matrix((0.5, 2.0), origin=(10, 20)).tolist()
@@ -53,7 +53,7 @@ def world_matrix(
 
 
 def is_frame(matrix: np.ndarray) -> bool:
-    """Whether a (W+1, D+1) matrix is finite and loses no dimension."""
+    """Return whether a (W+1, D+1) matrix is finite and of full rank."""
     linear = matrix[:-1, :-1]
     if not np.isfinite(matrix).all():
         return False
@@ -88,7 +88,7 @@ def original_from_world(world_from_original: np.ndarray) -> np.ndarray:
 
 
 def swap_lps_ras(world_from_original: np.ndarray) -> np.ndarray:
-    """Return a (4, D+1) matrix to LPS as one to RAS (right, anterior, superior: NIfTI's world), or back."""
+    """Convert a (4, D+1) matrix between LPS and RAS (right, anterior, superior: the world of NIfTI)."""
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ world_from_original
 
 

@@ -1,4 +1,4 @@
-"""Whether two sets of landmarks are the same: one rule for data sets, checkpoints and teachers."""
+"""Comparing the landmarks of data sets, checkpoints and teachers by their names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _NUMBERED = re.compile(r"landmark_\d+")
 
 
 def names_of(metainfo: Mapping[str, Any] | None) -> list[str] | None:
-    """Return the landmarks' names that a data set or a checkpoint brings, None where it brings none.
+    """Return the landmark names of a data set or a checkpoint; None if it has none.
 
     Args:
-        metainfo: Of a data set, or ``meta.dataset_meta`` of a checkpoint; anything but a list of names under
-            ``landmark_names`` counts as none.
+        metainfo: Metainfo of a data set, or ``meta.dataset_meta`` of a checkpoint. Anything but a list of
+            names under ``landmark_names`` counts as no names.
     """
     names = metainfo.get("landmark_names") if isinstance(metainfo, Mapping) else None
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
@@ -23,22 +23,22 @@ def names_of(metainfo: Mapping[str, Any] | None) -> list[str] | None:
 
 
 def only_numbered(names: Sequence[str]) -> bool:
-    """Whether these are the names of landmarks that have none, ``landmark_1``, ``landmark_2``, ..."""
+    """Return whether these are placeholder names: ``landmark_1``, ``landmark_2``, ..."""
     return all(_NUMBERED.fullmatch(name) for name in names)
 
 
 def name_difference(there: Sequence[str] | None, here: Sequence[str] | None) -> str | None:
-    """Say how two sets of landmarks differ; None if a point of one means the same in the other.
+    """Describe how two sets of landmarks differ; None if they are the same landmarks in the same order.
 
-    Landmarks match by name, one by one in their order. Where one side has no names, or only numbers and the
-    other has names, their number alone is compared.
+    Names are compared one by one. If one side has no names, or placeholder names where the other has real
+    ones, only the number of landmarks is compared.
 
     Args:
-        there: Names of one side, None where it has none.
-        here: Of the other.
+        there: Names of one side; None if it has none.
+        here: Names of the other side.
 
     Returns:
-        What differs, in words that call the sides "there" and "here".
+        The difference; the text calls the sides "there" and "here".
 
     Example:
         >>> name_difference(["a", "b", "c"], ["c", "b", "a"])
@@ -63,12 +63,12 @@ def name_difference(there: Sequence[str] | None, here: Sequence[str] | None) -> 
 
 
 def names_cure(there: Sequence[str] | None, here: Sequence[str] | None, where: str) -> str:
-    """Return the sentence that says what to do about a :func:`name_difference`.
+    """Return the sentence that tells the user how to resolve a :func:`name_difference`.
 
     Args:
-        there: Names of one side.
-        here: Of the other, which is to be mended.
-        where: What the other side is called, such as ``val_dataloader``.
+        there: Names of the side that stays.
+        here: Names of the side to change.
+        where: Name of the side to change, such as ``val_dataloader``.
 
     Example:
         >>> names_cure(["a", "b"], ["b", "a"], "test_dataloader")
@@ -76,7 +76,7 @@ def names_cure(there: Sequence[str] | None, here: Sequence[str] | None, where: s
     """
     if there is not None and here is not None and set(there) <= set(here):
         return f"Give the data set of {where} landmarks={list(there)}"
-    return "Use data sets of the same landmarks, or rename them where they only are called differently"
+    return "Use data sets with the same landmarks, or rename landmarks that differ in name only"
 
 
 def _some(names: Sequence[str]) -> str:

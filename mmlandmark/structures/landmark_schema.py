@@ -19,24 +19,24 @@ _SHIPPED = Path(__file__).parent / "schemas"
 
 @dataclass(frozen=True)
 class LandmarkSchema:
-    """What a dataset's landmarks are called and how they belong together.
+    """Names of the landmarks of a dataset, and the relations between them.
 
-    Wherever a landmark is pointed at, its name does as well as its index; indices are what is kept.
+    A landmark may be given by its name or its index; indices are stored.
 
     Attributes:
         name: Name of the set.
         landmarks: K names, in the order of the annotation.
         dims: 2 or 3.
         flip_pairs: Pairs of landmarks that a left-right mirror swaps.
-        links: Pairs of landmarks to join by a line when drawing.
-        reference_length: ``{"pair": [i, j], "mm": 50.0}``: a length known in millimetres that gives
-            images without spacing a scale, or None.
+        links: Pairs of landmarks that drawings join by a line.
+        reference_length: ``{"pair": [i, j], "mm": 50.0}``: a known length in millimetres, from which
+            images without spacing get a scale; or None.
         measures: Clinical measurements, each ``{"name", "kind": "angle"|"distance", "points"}`` with three
             points of an angle (the vertex in the middle) or two of a distance.
-        sources: Where order and names come from.
+        sources: Where the order and the names come from.
 
     Raises:
-        ValueError: Something does not fit; the schema, the key and the landmark are named.
+        ValueError: An attribute is not valid; the message names the schema, the key and the landmark.
     """
 
     name: str
@@ -65,10 +65,10 @@ class LandmarkSchema:
         self._set("measures", tuple(self._measure(measure) for measure in measures))
         mirrored = [i for pair in self.flip_pairs for i in pair]
         if len(set(mirrored)) != len(mirrored):
-            raise ValueError(f"{where}: a landmark stands in two flip_pairs")
+            raise ValueError(f"{where}: a landmark is in two flip_pairs")
 
     def _set(self, key: str, value: Any) -> None:
-        object.__setattr__(self, key, value)  # the way to complete a frozen dataclass
+        object.__setattr__(self, key, value)  # the usual way to set a field of a frozen dataclass
 
     def _points(self, given: Any, key: str, count: int) -> Any:
         """Return the indices of ``count`` different landmarks that are given by name or index."""
@@ -165,7 +165,7 @@ class LandmarkSchema:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], where: str = "schema") -> LandmarkSchema:
-        """Build a schema from a JSON object; unknown or missing keys are named with ``where``."""
+        """Build a schema from a JSON object; errors for unknown or missing keys begin with ``where``."""
         known = set(cls.__dataclass_fields__)
         if not isinstance(data, dict):
             raise ValueError(f"{where}: a landmark schema is an object, got {data!r:.80}")
@@ -182,11 +182,12 @@ class LandmarkSchema:
 
     @classmethod
     def load(cls, name_or_path: str | Path | dict | LandmarkSchema) -> LandmarkSchema:
-        """Load a shipped schema by name, a JSON file by path, or take a dict or schema as it is.
+        """Load a shipped schema by name or a JSON file by path; a dict is parsed, a schema returned as it is.
 
         Raises:
-            FileNotFoundError: Neither a shipped name nor a file; shipped names are listed.
-            ValueError: The JSON is broken or inconsistent; the file is named.
+            FileNotFoundError: There is no shipped schema and no file of that name; the message lists the
+                shipped ones.
+            ValueError: The JSON is broken or inconsistent; the message names the file.
         """
         if isinstance(name_or_path, LandmarkSchema):
             return name_or_path
@@ -195,7 +196,7 @@ class LandmarkSchema:
         path = Path(name_or_path)
         if path.suffix != ".json":
             path = _SHIPPED / f"{name_or_path}.json"
-        if not os.path.isfile(path):  # False as well for what is no path
+        if not os.path.isfile(path):  # also False for text that is not a valid path
             raise FileNotFoundError(
                 f"no landmark schema {str(name_or_path)!r}; shipped: {cls.shipped()}, or give a .json file"
             )
@@ -208,7 +209,7 @@ class LandmarkSchema:
 
     @classmethod
     def numbered(cls, count: int, dims: int = 2) -> LandmarkSchema:
-        """Return a schema of ``count`` landmarks that are only numbered."""
+        """Return a schema of ``count`` landmarks with placeholder names."""
         return cls(
             name=f"numbered{count}", landmarks=tuple(f"landmark_{i + 1}" for i in range(count)), dims=dims
         )

@@ -172,7 +172,7 @@ def test_other_starting_weights_are_another_run(tmp_path):
 def test_unknown_folds_and_missing_ones_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"no folds \['7'\]; the data has \['0', '1', '2'\]"):
         fold_configs(config_of(tmp_path), ["7"], dict(num_folds=3))
-    with pytest.raises(ValueError, match="has no folds: say with num_folds"):
+    with pytest.raises(ValueError, match="has no folds; give num_folds"):
         fold_configs(config_of(tmp_path))
     config = config_of(tmp_path)
     config.test_dataloader = None

@@ -56,7 +56,7 @@ def test_what_does_not_go_together_is_refused(config):
         invoke("cross-validate", [str(config), "--num-folds", "2", "--fold-seed", "1", "--record"])
     with pytest.raises(ConfigError, match="--all-splits and --group-pattern go with --num-folds"):
         invoke("cross-validate", [str(config), "--all-splits"])
-    with pytest.raises(ValueError, match="has no folds: say with num_folds"):
+    with pytest.raises(ValueError, match="has no folds; give num_folds"):
         invoke("cross-validate", [str(config)])
 
 

@@ -13,7 +13,7 @@ def log(monkeypatch):
     """Lines that the readers log, as if nothing had been told before."""
     lines = []
     monkeypatch.setattr(image_io, "print_log", lambda text, **_: lines.append(text))
-    monkeypatch.setattr(image_io, "_TOLD", bytearray(4096))
+    monkeypatch.setattr(image_io, "_LOGGED", bytearray(4096))
     return lines
 
 

@@ -137,7 +137,7 @@ def test_json_schema_beside_the_file(tmp_path):
         ("filee,a_x,a_y\n1.png,1,2\n", r"needs a column 'image' or 'id'.*did you mean 'file' for 'filee'"),
         (
             "id,p1x,p1y,p2xx,p2y\nq,1,2,3,4\n",
-            r"line 1: columns missing for \['2_x'\]; taken for no coordinates: 'id', 'p2xx'",
+            r"line 1: columns missing for \['2_x'\]; not taken as coordinates: 'id', 'p2xx'",
         ),
         ("id,image\n1,2\n", r"line 1: no columns of coordinates"),
         ("id,c_x,c_y\nq,1,2\n", r"landmarks \['c'\] are not in the schema"),
@@ -185,12 +185,12 @@ def test_broken_json_names_the_key(tmp_path, data, message):
         (dict(spliit="train"), "unknown key 'spliit', did you mean 'split'"),  # codespell:ignore
         (dict(visibilty=[1]), "unknown key 'visibilty', did you mean 'visibility'"),  # codespell:ignore
         (dict(Fold=1), "unknown key 'Fold', did you mean 'fold'"),
-        (dict(img_path="x"), "'img_path' cannot be kept under this name; write 'image'"),
-        (dict(source="x"), "'source' cannot be kept under this name"),
+        (dict(img_path="x"), "'img_path' is a reserved name; write 'image'"),
+        (dict(source="x"), "'source' is a reserved name"),
         (dict(id=None, image=None), "neither id nor image is given"),
         (dict(id=True), "id must be text or a number, got True"),
         (dict(id=["x"]), "id must be text or a number"),
-        (dict(id="a\nb"), ".* holds a line end"),
+        (dict(id="a\nb"), ".* contains a line end"),
         (dict(image=5), "'image' must be the name of a file, or null, got 5"),
         (dict(landmarks=[[True, 2], [3, 4]]), "landmark 0, x, must be a number, got True"),
         (dict(landmarks=[["1", 2], [3, 4]]), ".* must be a number, got '1'; write it without quotes"),
@@ -207,7 +207,7 @@ def test_broken_json_names_the_key(tmp_path, data, message):
         (dict(group=["p"]), "group must be text or a number"),
         (dict(split=dict()), "split must be text or a number"),
         (dict(fold=False), "fold must be text or a number"),
-        (dict(width=30), "'width' and 'height' are given together"),
+        (dict(width=30), "'width' and 'height' must be given together"),
         (dict(width="30", height=20), "width must be a number, got '30'"),
         (dict(width=30.5, height=20), "width must be whole pixels, got 30.5"),
     ],

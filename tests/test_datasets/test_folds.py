@@ -50,11 +50,11 @@ def test_patients_are_found_in_the_ids(root):
     assert [r["group"] for r in build(root, group_pattern="c")][:5] == ["c"] * 5
     parts = [names(build(root, group_pattern="case[0-4]", fold=k, num_folds=6)) for k in range(6)]
     assert sorted(chain(*parts)) == [f"case{i}" for i in range(6)]
-    with pytest.raises(ValueError, match=r"case3.*group_pattern 'case\[0-2\]' finds no patient in its id"):
+    with pytest.raises(ValueError, match=r"case3.*group_pattern 'case\[0-2\]' matches no patient in its id"):
         build(root, group_pattern="case[0-2]")
-    with pytest.raises(ValueError, match="finds no patient in its id"):
+    with pytest.raises(ValueError, match="matches no patient in its id"):
         build(root, group_pattern="(x)?case")
-    with pytest.raises(ValueError, match="is no regular expression"):
+    with pytest.raises(ValueError, match="is not a regular expression"):
         build(root, group_pattern="(")
 
 

@@ -104,7 +104,7 @@ def test_an_image_outside_of_the_data_needs_a_word(kind, name, tmp_path):
     image(tmp_path / "out" / "x.png")
     name = name.format(out=tmp_path / "out")
     with pytest.raises(
-        ValueError, match=r"all\..*lies outside of the folder of the data.*set outside_root=True"
+        ValueError, match=r"all\..*is outside of the data folder.*set outside_root=True"
     ):
         dataset(kind, tmp_path / "data", [name])
     found = dataset(kind, tmp_path / "data", [name], outside_root=True)
@@ -137,12 +137,12 @@ def test_a_list_of_file_names_does_not_lead_out_either(tmp_path):
     root = spine(tmp_path / "data", splits=("training",))
     names = tmp_path / "data" / "labels" / "training" / "filenames.csv"
     names.write_text("\n".join(["../../../x.jpg", *names.read_text().splitlines()[1:]]))
-    with pytest.raises(ValueError, match=r"filenames\.csv, row 1: image '\.\./.*x\.jpg' lies outside"):
+    with pytest.raises(ValueError, match=r"filenames\.csv, row 1: image '\.\./.*x\.jpg' is outside"):
         SpineAasce2019(data_root=root)
 
 
 def test_names_that_are_none(tmp_path):
-    with pytest.raises(ValueError, match=r"all\.json.*is no name of a file"):
+    with pytest.raises(ValueError, match=r"all\.json.*is not a valid file name"):
         dataset("json", tmp_path, ["a\0b.png"])
     with pytest.raises(FileNotFoundError, match=r"all\.json, samples\[0\]: sample '0'"):
         dataset("json", tmp_path, ["C:\\"])

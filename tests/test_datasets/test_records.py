@@ -43,8 +43,8 @@ def test_the_unchanged_data_is_good(tmp_path):
         (dict(landmarks=[[1, 2], [3, float("inf")]]), r"landmark 1 \(landmark_2\) is infinite"),
         (dict(landmarks=[[1, 2], [3, float("nan")]]), r"landmark 1 \(landmark_2\) has only some"),
         (dict(landmarks=[[1, 2], [3, None]]), r"landmark 1 \(landmark_2\) has only some"),
-        (dict(landmarks=[[1, 2], [3, 2000]]), r"landmark 1 at \[3.0, 2000.0\] lies far outside the image"),
-        (dict(landmarks=[[-11, 2], [3, 4]]), "landmark 0 .* lies far outside"),
+        (dict(landmarks=[[1, 2], [3, 2000]]), r"landmark 1 at \[3.0, 2000.0\] is far outside the image"),
+        (dict(landmarks=[[-11, 2], [3, 4]]), "landmark 0 .* is far outside"),
         (dict(spacing=0), "spacing must be one or 2 positive numbers"),
         (dict(spacing=[0.1, -1]), "spacing must be"),
         (dict(spacing=[0.1, 0.1, 0.1]), "spacing must be"),
@@ -94,7 +94,7 @@ def test_a_file_without_splits_says_how_to_take_it_whole(tmp_path):
     for sample in content["samples"]:
         sample.pop("split", None)
     path.write_text(json.dumps(content))
-    message = r"split .train. is empty; its samples name no split; split=None .*, ids= a list"
+    message = r"split .train. is empty; its samples have no split; split=None .*, ids= a list"
     with pytest.raises(ValueError, match=message):
         LandmarkDataset("a.json", str(tmp_path), split="train")
     assert len(LandmarkDataset("a.json", str(tmp_path), split=None)) == 3
@@ -135,7 +135,7 @@ def test_missing_files(tmp_path):
         (dict(ids=["a", "z"]), r"ids: 1 of 2 ids are not in .* e\.g\. \['z'\]"),
         (dict(ids=["a", "a"]), r"ids listed twice: \['a'\]"),
         (dict(ids=[]), "no ids"),
-        (dict(num_folds=3), "num_folds says how many"),
+        (dict(num_folds=3), "num_folds gives the number"),
         (dict(num_folds=4, fold=0), "num_folds must be between 2 and the number of groups, 3"),
         (dict(landmarks=["nose"]), "landmarks: 'nose' is not in schema"),
         (dict(landmarks=[2]), "landmarks: 2 is not in schema"),
@@ -161,7 +161,7 @@ def test_unannotated_data_needs_a_schema(tmp_path):
         for sample in data["samples"]:
             sample["landmarks"] = None
 
-    with pytest.raises(ValueError, match="no record has landmarks: say with schema"):
+    with pytest.raises(ValueError, match="no record has landmarks; give schema="):
         build(tmp_path, rewrite=strip)
     dataset = build(tmp_path, rewrite=strip, schema="hand_atlas")
     assert np.isnan(dataset[0]["landmarks"]).all()

@@ -59,7 +59,7 @@ def test_available_folds(root):
     for sample in data["samples"]:
         del sample["fold"]
     (root / "all.json").write_text(json.dumps(data))
-    with pytest.raises(ValueError, match="has no folds: say with num_folds"):
+    with pytest.raises(ValueError, match="has no folds; give num_folds"):
         build(root).available_folds()
 
 

@@ -123,5 +123,5 @@ def test_labels_sizes_and_names_of_the_dataset():
         with pytest.raises(ValueError, match="here: "):
             size_of(width, height, "here")
     refuse_reserved(["machine"], "here")
-    with pytest.raises(ValueError, match="here: 'img_path' cannot be kept under this name; write 'image'"):
+    with pytest.raises(ValueError, match="here: 'img_path' is a reserved name; write 'image'"):
         refuse_reserved(["img_path"], "here")

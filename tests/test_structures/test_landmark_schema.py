@@ -73,7 +73,7 @@ def test_load_from_every_kind_of_source(tmp_path):
         (dict(dims=4), "dims must be 2 or 3"),
         (dict(flip_pairs=[[0, 3]]), r"flip_pairs has \[0, 3\]"),
         (dict(flip_pairs=[[0, 0]]), r"flip_pairs has \[0, 0\]"),
-        (dict(flip_pairs=[[0, 1], [1, 2]]), "stands in two flip_pairs"),
+        (dict(flip_pairs=[[0, 1], [1, 2]]), "is in two flip_pairs"),
         (dict(links=[[0, -1]]), r"links has \[0, -1\]"),
         (dict(reference_length={"pair": [0, 1]}), "needs 'pair' and a positive 'mm'"),
         (dict(reference_length={"pair": [0, 1], "mm": 0}), "needs 'pair' and a positive 'mm'"),

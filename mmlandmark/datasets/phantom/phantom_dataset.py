@@ -9,7 +9,7 @@ import numpy as np
 
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.phantom.generate import SCHEMAS, generator, render_phantom, sample_scene
-from mmlandmark.datasets.records import marked
+from mmlandmark.datasets.records import consensus_fields
 from mmlandmark.registry import DATASETS
 
 
@@ -87,7 +87,7 @@ class PhantomDataset(LandmarkDataset):
         return dict(
             sample_id=f"{self.kind}_{self.population}_{index:06d}",
             img_path=None,
-            **marked(landmarks + offsets),
+            **consensus_fields(landmarks + offsets),
             spacing=scene.spacing,
             ori_shape=scene.size,
             phantom_index=index,

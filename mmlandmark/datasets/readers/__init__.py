@@ -1,4 +1,4 @@
 """One small file per family of image formats; ``image_io.read_image`` and ``image_files.image_shape`` choose.
 
-A file is known by its content. Its suffix counts only where content says nothing.
+The content of a file decides about its format; the suffix matters only if the content is ambiguous.
 """

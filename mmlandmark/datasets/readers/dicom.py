@@ -1,4 +1,4 @@
-"""DICOM: pixels in the range that the header states, and the frame of volumes."""
+"""DICOM: pixels, their value range, and the frame of slices and volumes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
     """Read the image or the frames of one DICOM file, with or without the preamble.
 
     Values are in the unit of the rescale slope and intercept. White is the largest value of BitsStored, and
-    MONOCHROME1 is turned round within these bits.
+    MONOCHROME1 is inverted within these bits.
     """
     pydicom = need("pydicom", path)
     data = pydicom.dcmread(path, force=True)
-    if "TransferSyntaxUID" not in data.file_meta:  # There was no preamble: as it was parsed, so it is.
+    if (
+        "TransferSyntaxUID" not in data.file_meta
+    ):  # There was no preamble: take the encoding that pydicom detected.
         implicit, little = data.original_encoding
         uid = pydicom.uid
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
@@ -49,7 +51,7 @@ def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
             array = (low + high - array.astype(np.int64)).astype(array.dtype)
     slope, intercept = _number(data, "RescaleSlope", 1.0), _number(data, "RescaleIntercept", 0.0)
     if slope == 0:
-        raise ValueError("its RescaleSlope is 0, which leaves nothing of the image")
+        raise ValueError("its RescaleSlope is 0, which leaves no image")
     if (slope, intercept) != (1.0, 0.0):
         array = array.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     dims = array.ndim - int(channels)
@@ -88,7 +90,7 @@ def _bits_stored(data: Any, dtype: np.dtype, kind: str) -> int:
 
 
 def _text(data: Any, name: str) -> Any:
-    """Return the value of an element as far as it can be parsed, None if it is blank or malformed."""
+    """Return the value of an element, None if it is blank or malformed."""
     try:
         value = data.get(name)
     except (ValueError, TypeError, OverflowError):
@@ -100,7 +102,7 @@ def _number(data: Any, name: str, default: float) -> float:
     """Return a number of the header, the default if it is absent or blank.
 
     Raises:
-        ValueError: There is something else, and the pixels depend on it.
+        ValueError: It is malformed, and the pixels depend on it.
     """
     if name not in data:
         return default
@@ -110,24 +112,24 @@ def _number(data: Any, name: str, default: float) -> float:
             return default
         number = float(value)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"its {name} is no number ({error})") from error
+        raise ValueError(f"its {name} is not a number ({error})") from error
     if not np.isfinite(number):
         raise ValueError(f"its {name} is {number}")
     return number
 
 
 def _numbers(data: Any, name: str, count: int) -> np.ndarray | None:
-    """Return ``count`` finite numbers of the header, or None if it has none or they are malformed."""
+    """Return ``count`` finite numbers of the header, None if they are missing or malformed."""
     value = _text(data, name)
     try:
-        found = np.array([float(v) for v in np.atleast_1d(value)]) if value is not None else np.empty(0)
+        numbers = np.array([float(v) for v in np.atleast_1d(value)]) if value is not None else np.empty(0)
     except (ValueError, TypeError):
         return None
-    return found if len(found) == count and np.isfinite(found).all() else None
+    return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
 
 
 def _world(data: Any, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
-    """Return the (W+1, D+1) matrix to mm, or None where the file does not say, and what it says wrongly."""
+    """Return the (W+1, D+1) matrix to mm, None if it is not defined, and remarks on malformed values."""
     frames = list(data.get("PerFrameFunctionalGroupsSequence") or ())
     shared = list(data.get("SharedFunctionalGroupsSequence") or ())
     levels = [data, *shared, *frames[:1]]
@@ -139,20 +141,20 @@ def _world(data: Any, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
         named = next((n for n in ("PixelSpacing", "ImagerPixelSpacing") if n in data and _raw(data, n)), None)
         if named is None:
             return None, []
-        message = f"its {named} {_raw(data, named)!r} is malformed: it counts as an image without spacing"
+        message = f"its {named} {_raw(data, named)!r} is malformed: the image counts as one without spacing"
         return None, [Remark("malformed spacing", message)]
     columns_rows = [float(pixel[1]), float(pixel[0])]
     if dims == 2:
         return _slice_world(levels, columns_rows), []
     world = _volume_world(levels, frames, columns_rows)
     if world is None and frames:
-        message = "its frames have no one direction or distance: it counts as a volume without spacing"
+        message = "its frames are not evenly spaced: the volume counts as one without spacing"
         return None, [Remark("malformed spacing", message)]
     return world, []
 
 
 def _raw(data: Any, name: str) -> str:
-    """Return an element as it is written, also if it cannot be parsed; empty if it is blank."""
+    """Return the raw text of an element, even if it cannot be parsed; empty if it is blank."""
     value = data.get_item(name).value
     return str(
         value.decode("latin-1") if isinstance(value, bytes) else value if value is not None else ""
@@ -160,17 +162,17 @@ def _raw(data: Any, name: str) -> str:
 
 
 def _first(levels: list[Any], group: str, name: str, count: int) -> np.ndarray | None:
-    """Return numbers from the data set itself or a functional group of several frames."""
+    """Return numbers from the data set itself or from a functional group of a multi-frame file."""
     for level in levels:
         for holder in (level, *(level.get(group) or ())):
-            found = _numbers(holder, name, count)
-            if found is not None:
-                return found
+            numbers = _numbers(holder, name, count)
+            if numbers is not None:
+                return numbers
     return None
 
 
 def _plane(levels: list[Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the (3, 2) unit vectors of columns and rows and the (3,) origin, None for what is not said."""
+    """Return the (3, 2) unit vectors of columns and rows and the (3,) origin, each None if it is missing."""
     cosines = _first(levels, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
     origin = _first(levels, "PlanePositionSequence", "ImagePositionPatient", 3)
     if cosines is None:
@@ -181,7 +183,7 @@ def _plane(levels: list[Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
 
 
 def _slice_world(levels: list[Any], columns_rows: list[float]) -> np.ndarray:
-    """Return the matrix of an image: in the patient, if the file says where that is, or else in its plane."""
+    """Return the matrix of an image: to patient axes if the file locates it, else within its own plane."""
     axes, origin = _plane(levels)
     if axes is None or origin is None or np.linalg.det(axes.T @ axes) < 1e-8:
         return world_matrix(columns_rows)

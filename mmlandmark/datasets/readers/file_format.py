@@ -1,4 +1,4 @@
-"""Which format a file has, by its first bytes."""
+"""Recognising the format of a file by its first bytes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _MAGIC: tuple[tuple[bytes, FileFormat], ...] = (
     (b"MM\0*", "tiff"), (b"II+\0", "tiff"), (b"MM\0+", "tiff"), (b"NRRD000", "nrrd"), (b"\x93NUMPY", "npy"),
 )  # fmt: skip
 _NIFTI = {b"n+1\0": 344, b"ni1\0": 344, b"n+2\0": 4, b"ni2\0": 4}
-_HEAD = 4096  # bytes that every format shows itself in
+_HEAD = 4096  # bytes that are enough to recognise any format
 
 
 def suffix_of(path: str | Path) -> str:
-    """Return the suffix of a file in lower case; that of ``.nii.gz`` has two parts."""
+    """Return the suffix of a file in lower case; ``.nii.gz`` counts as one."""
     path = Path(path)
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
@@ -47,7 +47,7 @@ def file_format(path: str | Path) -> FileFormat:
 
 
 def format_of_bytes(head: bytes) -> FileFormat:
-    """Return the format that the first 4096 bytes of a file show, or "unknown"."""
+    """Return the format of a file from its first 4096 bytes, or "unknown"."""
     for magic, name in _MAGIC:
         if head.startswith(magic):
             return name

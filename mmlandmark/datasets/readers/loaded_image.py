@@ -1,4 +1,4 @@
-"""An image as it came from its file: pixels, frame, and what black and white are."""
+"""An image as it was read: pixels, frame and value range."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 
 from mmlandmark.structures import canonical_matrix, first_slice, spacing_of, world_matrix
 
-# What OpenCV can warp. Other dtypes become the smallest of these that holds their values for certain.
+# Types that OpenCV can warp. Others become the smallest of these that holds all of their values.
 _DTYPES = {"b": {1: np.uint8}, "i": {1: np.int16, 2: np.int16}, "u": {1: np.uint8, 2: np.uint16}}
 
 
 class Remark(NamedTuple):
-    """What a file says and its reader does not follow, or cannot.
+    """A property of a file that its reader ignores or cannot use.
 
     Attributes:
-        check: What it is about, in a few words: "orientation tag", "misnamed file", ...
-        message: What was found and what was done.
+        check: The subject in a few words: "orientation tag", "misnamed file", ...
+        message: The property, and how the reader treats it.
     """
 
     check: str
@@ -32,9 +32,9 @@ class NonFinitePixels(ValueError):
 
 
 class Pixels(np.ndarray):
-    """Pixels that keep their range with them, for whoever takes the array alone out of a ``LoadedImage``.
+    """Pixels that know their value range, for code that takes only the array of a ``LoadedImage``.
 
-    Views and copies keep it; a computed array is a plain one, since its values are others.
+    Views and copies keep it; results of a computation are plain arrays, since their values differ.
 
     Attributes:
         value_range: (black, white) in values of the array.
@@ -44,7 +44,7 @@ class Pixels(np.ndarray):
 
     @classmethod
     def of(cls, array: np.ndarray, value_range: tuple[float, float]) -> Pixels:
-        """Return a view of ``array`` that knows its range."""
+        """Return a view of ``array`` with its value range."""
         pixels = array.view(cls)
         pixels.value_range = value_range
         return pixels
@@ -59,19 +59,19 @@ class Pixels(np.ndarray):
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
-    """An image as it came from its file.
+    """An image as it was read.
 
     Attributes:
-        array: (*S) or (*S, C) pixels; uint8, uint16, int16 or float32; colour is RGB. A volume with known
-            directions has its axes ordered and mirrored towards LPS.
-        ori_shape: (*S) of the image in the file, which ``array`` may be a reduction or a reordering of.
+        array: (*S) or (*S, C) pixels; uint8, uint16, int16 or float32; colour is RGB. The axes of a
+            volume with known directions are reordered to LPS.
+        ori_shape: (*S) of the image in the file; ``array`` may be reduced or reordered.
         img_from_original: (D+1, D+1) maps original pixels, as stored, to pixels of ``array``.
-        world_from_original: Maps original pixels to mm, see :mod:`mmlandmark.structures.frame`, as far as the
-            file says, or None.
+        world_from_original: Maps original pixels to mm, see :mod:`mmlandmark.structures.frame`; None if the
+            file does not define it.
         value_range: (black, white) in values of ``array``; None takes 0 and the largest value of an integer
             dtype, for floats 0 and 1.
-        bits: How many bits the largest value has, by which ``value_range`` is known; None for floats.
-        remarks: What the reader did not follow.
+        bits: Number of bits of the largest value, which defines ``value_range``; None for floats.
+        remarks: Properties of the file that the reader ignored.
     """
 
     array: np.ndarray
@@ -90,12 +90,12 @@ class LoadedImage:
 
     @property
     def spacing(self) -> tuple[float, ...] | None:
-        """(D,) mm per original pixel, (x, y[, z]), as far as the file says, or None."""
+        """(D,) mm per original pixel, (x, y[, z]); None if the file does not define it."""
         return None if self.world_from_original is None else spacing_of(self.world_from_original)
 
 
 def white_bits(dtype: np.dtype) -> int | None:
-    """Return how many bits the largest value of an integer dtype has, without the sign; None for floats."""
+    """Return the bits of the largest value of an integer dtype, without the sign; None for floats."""
     if dtype.kind == "b":
         return 8  # True becomes 255
     return {"u": 8 * dtype.itemsize, "i": 8 * dtype.itemsize - 1}.get(dtype.kind)
@@ -111,15 +111,15 @@ def range_of_bits(bits: int | None, slope: float = 1.0, intercept: float = 0.0) 
 
 
 def guess_dims(shape: Sequence[int]) -> int:
-    """Return how many axes of an array are spatial: a last one of 1, 3 or 4 of three or more is colour."""
+    """Return the number of spatial axes of an array: of three or more, a last one of 1, 3 or 4 is colour."""
     return len(shape) - 1 if len(shape) > 2 and shape[-1] in (1, 3, 4) else len(shape)
 
 
 def spatial_shape(shape: Sequence[int], dims: int | None = None) -> tuple[int, ...]:
-    """Return the (*S) of an array of ``shape``; a volume of depth one is an image.
+    """Return the (*S) of an array of ``shape``; a volume of depth one becomes an image.
 
     Raises:
-        ValueError: That many axes are none of an image.
+        ValueError: It is not the shape of an image or volume.
     """
     dims = guess_dims(shape) if dims is None else dims
     if dims == 3 and len(shape) >= 3 and shape[0] == 1:
@@ -148,12 +148,12 @@ def from_array(
         dims: 2 or 3; None takes a last axis of 1, 3 or 4 of three or more as channels.
         world_from_original: (W+1, D+1) pixels to mm, in place of ``spacing``.
         value_range: (black, white); None takes 0 and the largest value of the dtype, for floats 0 and 1.
-        bits: How many bits the largest value has, if not as many as the dtype can hold.
+        bits: Number of bits of the largest value, if fewer than the dtype holds.
         fill_value: Replaces NaN and infinite pixels; None refuses an image that has any.
-        remarks: What the reader did not follow.
+        remarks: Properties of the file that the reader ignored.
 
     Raises:
-        ValueError: The shape or dtype is none of an image; or pixels are not finite.
+        ValueError: The shape or dtype is not that of an image, or pixels are not finite.
     """
     dims = guess_dims(array.shape) if dims is None else dims
     shape = spatial_shape(array.shape, dims)
@@ -166,7 +166,7 @@ def from_array(
     if array.ndim > len(shape):
         if array.shape[-1] not in (1, 3, 4):
             raise ValueError(f"1, 3 or 4 channels are needed, the shape is {array.shape}")
-        # A fourth channel is opacity, which no radiograph needs.
+        # A fourth channel is opacity, which is dropped.
         array = array[..., 0] if array.shape[-1] == 1 else to_grey_if_equal(array[..., :3])
     if array.dtype.kind not in "biuf":
         raise ValueError(f"pixels must be numbers, their dtype is {array.dtype}")
@@ -192,7 +192,7 @@ def _supported(array: np.ndarray, fill_value: float | None) -> np.ndarray:
     if array.dtype.kind == "b":
         return array * np.uint8(255)
     dtype = _DTYPES.get(array.dtype.kind, {}).get(array.dtype.itemsize, np.float32)
-    with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite, and is told as that.
+    with np.errstate(over="ignore"):  # Values beyond float32 become infinite, which is refused below.
         cast = array.astype(dtype, copy=False)
     if array.dtype.kind != "f":
         return cast
@@ -201,27 +201,27 @@ def _supported(array: np.ndarray, fill_value: float | None) -> np.ndarray:
         return cast
     if fill_value is None:
         raise NonFinitePixels(
-            f"{good.size - int(good.sum())} of {good.size} pixels are NaN or infinite; mend the image, or "
-            "say with LoadImage(fill_value=...) what they count as"
+            f"{good.size - int(good.sum())} of {good.size} pixels are NaN or infinite; repair the image, or "
+            "give LoadImage(fill_value=...) to replace them"
         )
     return np.where(good, cast, np.float32(fill_value))
 
 
 def to_grey_if_equal(array: np.ndarray) -> np.ndarray:
-    """Return channel 0 of an (*S, 3) image whose channels are all equal, else the image as it is."""
+    """Return channel 0 of an (*S, 3) image if all channels are equal, else the image."""
     some = array[:: max(1, len(array) // 8)]
     if any(not np.array_equal(some[..., 0], some[..., c]) for c in (1, 2)):
-        return array  # A few lines tell most colour images apart, before all pixels are compared.
-    # OpenCV takes channels apart several times faster than comparing strided views would be.
+        return array  # A few lines are enough for most colour images.
+    # Splitting channels in OpenCV is several times faster than comparing strided views.
     first, second, third = cv2.split(np.ascontiguousarray(array).reshape(len(array), -1, 3))
     equal = np.array_equal(first, second) and np.array_equal(first, third)
     return first.reshape(array.shape[:-1]) if equal else array
 
 
 def to_canonical(image: LoadedImage) -> LoadedImage:
-    """Return a volume with its axes ordered and mirrored towards LPS; the matrix says how.
+    """Return a volume with its axes reordered to LPS; ``img_from_original`` holds the reordering.
 
-    An image, or a volume of unknown directions, stays as it is stored.
+    Images and volumes of unknown directions stay as they are stored.
     """
     dims = len(image.ori_shape)
     if dims == 2 or image.world_from_original is None:
@@ -232,14 +232,14 @@ def to_canonical(image: LoadedImage) -> LoadedImage:
 
 
 def reorder(array: np.ndarray, matrix: np.ndarray, dims: int) -> np.ndarray:
-    """Return an array with its axes exchanged and mirrored as a matrix says.
+    """Return an array with its axes permuted and mirrored by a matrix.
 
     Args:
         array: (*S) or (*S, C) pixels.
         matrix: (D+1, D+1) from :func:`~mmlandmark.structures.canonical_matrix`.
         dims: D.
     """
-    old = np.abs(matrix[:dims, :dims]).argmax(axis=1)  # (x, y[, z]) of the array that is wanted
+    old = np.abs(matrix[:dims, :dims]).argmax(axis=1)  # stored axis of every new one, (x, y[, z])
     signs = matrix[range(dims), old]
     axes = [dims - 1 - int(old[dims - 1 - axis]) for axis in range(dims)]
     array = array.transpose(*axes, *range(dims, array.ndim))

@@ -1,4 +1,4 @@
-"""PNG, JPEG, BMP, TIFF and what else OpenCV reads, on the stored pixels."""
+"""PNG, JPEG, BMP, TIFF and other formats of OpenCV, as stored pixels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REDUCED = {
     (4, 3): cv2.IMREAD_REDUCED_COLOR_4,
     (8, 3): cv2.IMREAD_REDUCED_COLOR_8,
 }
-# A JPEG is decoded at reduced scale only if that leaves this much more than the size asked for. On
+# A JPEG is decoded at reduced scale only if that leaves this factor above the requested size. On
 # cephalograms the result then differs from a full decode by less than half a grey level on average and
 # by 0.02 px in position (mmlandmark benchmark-loader measures both); without headroom it is twice that.
 HEADROOM = 1.5
@@ -71,7 +71,7 @@ def read_raster(
 
 
 def _pnm_white(data: bytes) -> int | None:
-    """Return the largest value that a PGM or PPM states, None of other formats."""
+    """Return the largest value that a PGM or PPM states, None for other formats."""
     gap = rb"(?:\s|#[^\n]*\n)+"
     match = re.match(rb"P[2356]" + gap + rb"\d+" + gap + rb"\d+" + gap + rb"(\d+)\s", data[:4096])
     return int(match[1]) if match and 0 < int(match[1]) < 65536 else None
@@ -82,17 +82,17 @@ def _to_rgb(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2 or array.shape[2] < 3:
         return array
     if array.shape[2] > 4:
-        return array  # which from_array refuses by name
+        return array  # from_array refuses it
     return array[..., 2::-1]
 
 
 def orientation_remark(orientation: int, tag: str) -> list[Remark]:
-    """Return what to say of an orientation tag: landmarks are on stored pixels, so nothing is turned."""
+    """Return a remark on an orientation tag, which is ignored since landmarks refer to the stored pixels."""
     if orientation == 1:
         return []
     message = (
-        f"its {tag} is {orientation}: viewers turn or mirror it, here it stays as it is stored, and "
-        "landmarks are taken as pixels of that; store the image upright if they were marked in a viewer"
+        f"its {tag} is {orientation}: viewers rotate or mirror the image, here it stays as it is stored, and "
+        "landmarks are pixels of the stored image; store it upright if they were marked in a viewer"
     )
     return [Remark("orientation tag", message)]
 
@@ -106,9 +106,9 @@ def _png_remarks(data: bytes) -> list[Remark]:
 
 
 def _plain_tiff(data: bytes) -> tuple[bytes, bool, list[Remark]]:
-    """Return a TIFF that OpenCV neither turns nor inverts, whether to invert it, and what to say.
+    """Return a TIFF that OpenCV neither rotates nor inverts, whether to invert it, and remarks.
 
-    OpenCV obeys the orientation always, and "white is zero" at 8 bits alone.
+    OpenCV always applies the orientation, but "white is zero" at 8 bits only.
     """
     try:
         fields, more = tiff_fields(data)
@@ -127,7 +127,7 @@ def _plain_tiff(data: bytes) -> tuple[bytes, bool, list[Remark]]:
 
 def _read_jpeg(data: bytes, min_size: Sequence[int] | None) -> LoadedImage:
     header = jpeg_shape(data)
-    # Inside scan data FF is always followed by 00 or a restart, so the end marker cannot occur by chance.
+    # Inside scan data FF is always followed by 00 or a restart, so the end marker cannot occur there.
     if data.rfind(b"\xff\xd9") < (header[3] if header else 2):
         raise ValueError("the JPEG is cut off, its end is missing")
     factor, flag = 1, cv2.IMREAD_COLOR
@@ -137,7 +137,7 @@ def _read_jpeg(data: bytes, min_size: Sequence[int] | None) -> LoadedImage:
         flag = _REDUCED.get((factor, channels), cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR)
     array = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
     if array is None:
-        raise ValueError("it is no valid JPEG")
+        raise ValueError("it is not a valid JPEG")
     remarks = orientation_remark(jpeg_orientation(data), "Exif orientation")
     image = from_array(_to_rgb(array), dims=2, remarks=remarks)
     if header is None:
@@ -152,6 +152,6 @@ def reduction(shape: Sequence[int], min_size: Sequence[int] | None) -> int:
     if min_size is None:
         return 1
     if len(min_size) != 2:
-        raise ValueError(f"a JPEG has two dimensions, but a size of {tuple(min_size)} is asked for")
+        raise ValueError(f"a JPEG has two dimensions, but the requested size is {tuple(min_size)}")
     room = min(side / (HEADROOM * wanted) for side, wanted in zip(shape, min_size, strict=True))
     return max((f for f in (2, 4, 8) if f <= room), default=1)

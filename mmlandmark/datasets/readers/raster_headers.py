@@ -1,4 +1,4 @@
-"""What the headers of PNG, JPEG, BMP and TIFF files say, without decoding a pixel."""
+"""Reading the headers of PNG, JPEG, BMP and TIFF files, without decoding pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ORIENTATION, PHOTOMETRIC = 274, 262
 
 
 class TiffField(NamedTuple):
-    """The first value of a field, and where in the file it stands."""
+    """The first value of a field, and its offset in the file."""
 
     value: int
     offset: int
@@ -22,7 +22,7 @@ class TiffField(NamedTuple):
 def jpeg_shape(data: bytes) -> tuple[int, int, int, int] | None:
     """Return (height, width, channels, offset of the scan data) from a JPEG's headers, without decoding.
 
-    None means that the headers do not tell, and the image has to be decoded to know.
+    None means that the headers do not contain it and the image must be decoded.
     """
     frame = None
     for marker, start, length in _jpeg_segments(data):
@@ -147,5 +147,5 @@ def jpeg_file_shape(file: BinaryIO) -> tuple[int, ...]:
 
 def tiff_shape(file: BinaryIO) -> tuple[int, ...]:
     """Return (height, width) of the first page, as stored."""
-    fields, _ = tiff_fields(file.read())  # The directory may stand at the end.
+    fields, _ = tiff_fields(file.read())  # The directory may be at the end.
     return fields[257].value, fields[256].value

@@ -25,7 +25,7 @@ from mmlandmark.datasets.readers.loaded_image import (
 )
 from mmlandmark.structures import first_slice, is_frame, swap_lps_ras, world_matrix
 
-_UNITS = {"meter": 1000.0, "micron": 0.001}  # in mm; an unknown unit counts as mm
+_UNITS = {"meter": 1000.0, "micron": 0.001}  # in mm; unknown units count as mm
 
 
 def need(module: str, path: Path, extra: str = "medical") -> ModuleType:
@@ -64,21 +64,21 @@ def read_sitk(path: Path, io: str, fill_value: float | None) -> LoadedImage:
     array, dims = sitk.GetArrayFromImage(image), image.GetDimension()
     world, remarks = None, []
     if bad:
-        remarks = [Remark("malformed spacing", f"{bad}: it counts as an image without spacing")]
+        remarks = [Remark("malformed spacing", f"{bad}: the image counts as one without spacing")]
     elif dims in (2, 3) and stated:
         world = world_matrix(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
     while dims > 3 and array.shape[0] == 1:
         array, dims = array[0], dims - 1
-    found = from_array(array, dims=dims, world_from_original=world, fill_value=fill_value, remarks=remarks)
-    return to_canonical(found)
+    loaded = from_array(array, dims=dims, world_from_original=world, fill_value=fill_value, remarks=remarks)
+    return to_canonical(loaded)
 
 
 def _check_data_files(entry: str, rest: BinaryIO) -> None:
-    """Refuse files of pixels outside of the header's folder, which SimpleITK would open.
+    """Refuse pixel files outside of the header's folder, which SimpleITK would open.
 
     Args:
-        entry: What the header says where the pixels are: ``LOCAL``, a name, a pattern with the numbers it
-            runs over, or ``LIST``.
+        entry: Where the pixels are, by the header: ``LOCAL``, a name, a pattern with its range of numbers, or
+            ``LIST``.
         rest: The header, where the lines behind the entry begin: the names of a list.
 
     Raises:
@@ -90,16 +90,18 @@ def _check_data_files(entry: str, rest: BinaryIO) -> None:
     for name in names:
         if PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:  # takes / and \\ and C:
             raise ValueError(
-                f"its header takes the pixels from {name!r}, outside of its folder, which is not followed: "
-                "move that file beside the header and name it there, or store both as one .mha or .nrrd"
+                f"its header takes the pixels from {name!r}, outside of its folder, which is not allowed: "
+                "move that file into the folder of the header, or store both as one .mha or .nrrd"
             )
-        # The rest of printf could write any name, and more.
+        # Other formats of printf could produce any name.
         if name.count("%") > 1 or "%" in re.sub(r"%0?\d{0,2}[diu]", "", name):
-            raise ValueError(f"its header takes the pixels from {name!r}: % is for one number, such as %03d")
+            raise ValueError(
+                f"its header takes the pixels from {name!r}: % may only format one number, such as %03d"
+            )
 
 
 def _numbers(text: str) -> np.ndarray:
-    """Return the numbers of a header entry; NaN for what is none."""
+    """Return the numbers of a header entry; NaN if it is malformed."""
     try:
         return np.array([float(word) for word in re.split(r"[\s(),]+", text) if word])
     except ValueError:
@@ -107,7 +109,7 @@ def _numbers(text: str) -> np.ndarray:
 
 
 def _metaimage_frame(keys: dict[str, str]) -> tuple[bool, str]:
-    """Return whether a MetaImage states its spacing, and what is wrong with its frame."""
+    """Return whether a MetaImage states its spacing, and the error in its frame, if any."""
     name = next((n for n in ("ElementSpacing", "ElementSize") if n in keys), None)
     spacing = _numbers(keys[name]) if name else np.ones(1)
     if not (np.isfinite(spacing) & (spacing != 0)).all():
@@ -125,17 +127,17 @@ def _metaimage_frame(keys: dict[str, str]) -> tuple[bool, str]:
 
 
 def _nrrd_frame(fields: dict[str, str]) -> tuple[bool, str]:
-    """Return whether a NRRD states its spacing, and what is wrong with it as far as ITK lets it pass."""
+    """Return whether a NRRD states its spacing, and an error in it that ITK accepts, if any."""
     if "spacings" in fields:
         spacing = _numbers(fields["spacings"])
-        # An axis of colours has none.
+        # A colour axis has no spacing.
         sides = [s for s, kind in zip(spacing, _nrrd_kinds(fields, len(spacing)), strict=True) if kind]
         return True, "" if np.isfinite(sides).all() else f"its spacings {fields['spacings']!r} are malformed"
     return "space directions" in fields, ""
 
 
 def _without_frame(path: Path, folder: Path) -> Path:
-    """Write a MetaImage into ``folder`` without the entries of its frame, which ITK would refuse."""
+    """Write a MetaImage into ``folder`` without the entries of its frame, which ITK refuses."""
     with path.open("rb") as file:
         keys, start = read_metaimage_header(file)
         file.seek(start)
@@ -167,7 +169,7 @@ def read_metaimage_header(file: BinaryIO) -> tuple[dict[str, str], int]:
 
 
 def _check_metaimage_data(path: Path) -> None:
-    """Raise ValueError if compressed pixels do not unpack: ITK prints a line, and hands on what it has."""
+    """Raise ValueError if compressed pixels do not unpack; ITK only prints a line and returns what it has."""
     with path.open("rb") as file:
         keys, start = read_metaimage_header(file)
     if keys.get("CompressedData", "").lower() not in ("true", "1"):
@@ -176,8 +178,8 @@ def _check_metaimage_data(path: Path) -> None:
     local = name.upper() == "LOCAL"
     data = path if local else path.parent / name
     if not data.is_file():
-        return  # a list or pattern of files, or one that ITK misses itself
-    stream = zlib.decompressobj(wbits=47)  # zlib or gzip, as the data says
+        return  # a list or pattern of files, or one that ITK reports as missing
+    stream = zlib.decompressobj(wbits=47)  # zlib or gzip, by the data
     try:
         with data.open("rb") as file:
             file.seek(start if local else 0)
@@ -202,7 +204,7 @@ def nrrd_shape(file: BinaryIO) -> tuple[int, ...]:
     """Return the (*S) of a NRRD.
 
     Raises:
-        KeyError: Its header does not say.
+        KeyError: The header has no sizes.
     """
     fields = _nrrd_fields(file)
     sizes = [int(n) for n in fields["sizes"].split()]
@@ -237,7 +239,7 @@ def _nrrd_fields(file: BinaryIO) -> dict[str, str]:
 
 
 def _header_line(file: BinaryIO) -> str:
-    """Return the next line of a header; ValueError if it does not end, or is none."""
+    """Return the next line of a header; ValueError if it is too long."""
     line = file.readline(65536)
     if len(line) == 65536:
         raise ValueError("a line of its header has more than 65,535 characters")
@@ -252,7 +254,7 @@ def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
     nibabel = need("nibabel", path)
     data = path.read_bytes()
     if data[:2] == b"\x1f\x8b":
-        data = gzip.decompress(data)  # in full, so that its checksum is compared
+        data = gzip.decompress(data)  # in full, so that its checksum is verified
     if data[344:348] == b"ni1\0" or data[4:8] == b"ni2\0":
         raise ValueError("it is the header of a pair .hdr and .img: store both as one .nii")
     two = 540 in (struct.unpack("<i", data[:4])[0], struct.unpack(">i", data[:4])[0])
@@ -264,7 +266,7 @@ def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
         raise ValueError(f"one volume of three dimensions is needed, the shape is {array.shape}")
     dims, bits = array.ndim, white_bits(image.get_data_dtype())
     world, remarks = _nifti_world(image, dims)
-    found = from_array(
+    loaded = from_array(
         array.transpose(),
         dims=dims,
         world_from_original=world,
@@ -273,7 +275,7 @@ def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
         fill_value=fill_value,
         remarks=remarks,
     )
-    return found if remarks else to_canonical(found)
+    return loaded if remarks else to_canonical(loaded)
 
 
 def _nifti_world(image, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
@@ -289,7 +291,7 @@ def _nifti_world(image, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
     if dims == 2:
         return plain, []
     what = "is not invertible" if known else "is not stated (qform_code and sform_code are 0)"
-    return plain, [Remark("no directions", f"its orientation {what}: axes stay as they are stored")]
+    return plain, [Remark("no directions", f"its orientation {what}: the axes stay as they are stored")]
 
 
 def nifti_shape(file: BinaryIO) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Readers of public data sets as they lie on disk after unpacking."""
+"""Readers of public data sets in the layout in which they are published."""
 
 from mmlandmark.datasets.releases.aariz import Aariz
 from mmlandmark.datasets.releases.cl_detection2023 import ClDetection2023

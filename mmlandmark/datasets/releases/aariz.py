@@ -12,7 +12,7 @@ import numpy as np
 from mmlandmark.datasets.image_files import child_ignoring_case, image_stem, index_images
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.landmark_order import landmark_order
-from mmlandmark.datasets.records import marked
+from mmlandmark.datasets.records import consensus_fields
 from mmlandmark.datasets.table_rows import read_rows
 from mmlandmark.datasets.values import text_number, written_number
 from mmlandmark.registry import DATASETS
@@ -55,7 +55,7 @@ class Aariz(LandmarkDataset):
         super().__init__(*args, **kwargs)
 
     def load_records(self) -> list[dict[str, Any]]:
-        """Read the images of every split that is asked for, sorted by name."""
+        """Read the images of every selected split, sorted by name."""
         sizes = self._pixel_sizes()
         records = []
         for split, names in _SPLITS.items():
@@ -80,7 +80,7 @@ class Aariz(LandmarkDataset):
                 spacing=sizes.get(name),
                 split=split,
                 source=str(files[0]),
-                **marked([self._read_points(file) for file in files]),
+                **consensus_fields([self._read_points(file) for file in files]),
             )
             if stages is not None and (stages / f"{name}.json").is_file():
                 stage = read_json(stages / f"{name}.json").get("cvm_stage")

@@ -171,7 +171,7 @@ def _points(note: dict, count: int, where: str) -> np.ndarray | None:
             f"{where}: num_keypoints is 0, but {int(seen.sum())} keypoints have a visibility of 1 or 2"
         )
     if not np.isfinite(table[seen]).all():
-        raise ValueError(f"{where}: a visible keypoint is no finite number")
+        raise ValueError(f"{where}: a visible keypoint is not finite")
     return None if number == 0 else np.where(seen[:, None], table[:, :2], np.nan)
 
 

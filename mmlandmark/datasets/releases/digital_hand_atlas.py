@@ -24,7 +24,7 @@ class DigitalHandAtlas(LandmarkDataset):
     first. The images have no spacing: millimetres come from the wrist width of the schema.
 
     Args:
-        fold_dir: Folder of the fold lists below ``setup``; of no account with ``num_folds``.
+        fold_dir: Folder of the fold lists below ``setup``; ignored with ``num_folds``.
         **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`.
     """
 
@@ -36,7 +36,7 @@ class DigitalHandAtlas(LandmarkDataset):
         super().__init__(*args, fold_dir=fold_dir, **kwargs)
 
     def fold_folder(self) -> Path | None:
-        """Return the folder of published folds; they lie beside the annotations."""
+        """Return the folder of published folds, which is next to the annotations."""
         folder = self.selection.fold_dir
         return None if folder is None else self._setup() / folder
 

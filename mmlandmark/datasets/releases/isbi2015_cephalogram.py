@@ -10,7 +10,7 @@ import numpy as np
 
 from mmlandmark.datasets.image_files import child_ignoring_case, index_images
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
-from mmlandmark.datasets.records import marked
+from mmlandmark.datasets.records import consensus_fields
 from mmlandmark.datasets.values import is_text_number, text_number
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.files import read_text
@@ -73,7 +73,7 @@ class Isbi2015Cephalogram(LandmarkDataset):
                 split=split,
                 group=str(_SAME_FILM.get(int(stem), stem)).zfill(len(stem)),
                 source=str(files[0]),
-                **marked([points for points, _ in readings]),
+                **consensus_fields([points for points, _ in readings]),
             )
             if readings[0][1]:
                 record["classes"] = readings[0][1]

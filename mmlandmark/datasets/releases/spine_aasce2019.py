@@ -42,7 +42,7 @@ class SpineAasce2019(LandmarkDataset):
         super().__init__(*args, **kwargs)
 
     def load_records(self) -> list[dict[str, Any]]:
-        """Read the rows of every split that is asked for."""
+        """Read the rows of every selected split."""
         root = Path(self.data_root)
         if (root / "boostnet_labeldata").is_dir():
             root = root / "boostnet_labeldata"

@@ -66,9 +66,9 @@ class TpsFile(LandmarkDataset):
             records.append(record)
         scales = sorted({record["spacing"] for record in records if "spacing" in record})
         if scales:
-            said = " to ".join(f"{scale:g}" for scale in dict.fromkeys((scales[0], scales[-1])))
+            range_text = " to ".join(f"{scale:g}" for scale in dict.fromkeys((scales[0], scales[-1])))
             unit = "scale_to_mm=10 if scales were set in cm" if self.scale_to_mm == 1 else "by scale_to_mm"
-            print_log(f"{self._title()}: SCALE= gives {said} mm per pixel ({unit})", "current")
+            print_log(f"{self._title()}: SCALE= gives {range_text} mm per pixel ({unit})", "current")
         return records
 
     def _spacing(self, scale: str, where: str) -> float:
@@ -98,7 +98,7 @@ def _specimens(path: Path) -> Iterator[dict[str, Any]]:
         elif separator and specimen is not None:
             refuse_misspelt([key], _KEYS, where)
             if key in specimen:
-                raise ValueError(f"{where}: {key}= stands twice in one specimen")
+                raise ValueError(f"{where}: {key}= is given twice in one specimen")
             specimen[key] = (value, where)
         elif separator or lines[number - 1]:
             raise ValueError(

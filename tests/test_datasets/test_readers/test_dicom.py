@@ -150,8 +150,8 @@ def test_malformed_spacing_counts_as_none_and_is_told(tmp_path, value, log):
 
 @pytest.mark.parametrize(
     ("tag", "value", "message"),
-    [(0x00281053, b"two", "RescaleSlope is no number"), (0x00281053, b"0", "RescaleSlope is 0"),
-     (0x00281052, b"1,5", "RescaleIntercept is no number")],
+    [(0x00281053, b"two", "RescaleSlope is not a number"), (0x00281053, b"0", "RescaleSlope is 0"),
+     (0x00281052, b"1,5", "RescaleIntercept is not a number")],
 )  # fmt: skip
 def test_what_pixels_depend_on_is_refused(tmp_path, tag, value, message):
     path = tmp_path / "a.dcm"

@@ -206,7 +206,7 @@ def test_pixels_outside_of_the_header_s_folder_are_refused(tmp_path, kind, name)
     name = name.replace("{folder}", str(tmp_path))
     name = name.replace("LIST", LISTS[kind]) if name.startswith("LIST") else name
     path = header_of(tmp_path / "case", name, kind)
-    why = "(outside of its folder|% is for one number)"
+    why = "(outside of its folder|% may only format one number)"
     with pytest.raises(ValueError, match=rf"a\.{kind}.*its header takes the pixels from.*{why}"):
         read_image(path)
     assert image_shape(path) == (2, 3, 4)  # the header alone is read

@@ -81,7 +81,7 @@ def note(**keys):
         (note(), "'keypoints' has 0 numbers"),
         (note(keypoints="no"), "'keypoints' must be a list"),
         (note(keypoints=[True, 1, 2, 3, 4, 2]), r"\[0\]: a keypoint must be a number, got True"),
-        (note(keypoints=[float("nan"), 1, 2, 3, 4, 2]), r"\[0\]: a visible keypoint is no finite number"),
+        (note(keypoints=[float("nan"), 1, 2, 3, 4, 2]), r"\[0\]: a visible keypoint is not finite"),
         (
             note(num_keypoints=0, keypoints=[1, 1, 2, 3, 4, 0]),
             r"\[0\]: num_keypoints is 0, but 1 keypoints have a visibility",

@@ -88,7 +88,7 @@ def test_tps_from_the_top(tmp_path):
         ("LM=1\n1 2\nIMAGE=a.png\nSCALE=1 2\n", "line 4: SCALE= must be one positive number"),
         ("LM=1\n1 2\nIMAGE=a.png\nSCALE=-1\n", "line 4: SCALE= must be one positive number"),
         ("LM=1\n1 2\nIMAGE=a.png\nSCALE=nan\n", "line 4: SCALE= must be one positive number"),
-        ("LM=1\n1 2\nIMAGE=a.png\nIMAGE=b.png\n", "line 4: IMAGE= stands twice"),
+        ("LM=1\n1 2\nIMAGE=a.png\nIMAGE=b.png\n", "line 4: IMAGE= is given twice"),
         ("LM=1\n1 2\nIMGAE=a.png\n", "line 3: unknown key 'IMGAE', did you mean 'IMAGE'"),
         ("LM=1\n1 2\nSACLE=0.1\n", "line 3: unknown key 'SACLE', did you mean 'SCALE'"),
         ("LM=1\n1 2\n", "neither IMAGE= nor ID="),

@@ -27,7 +27,7 @@ def test_a_constant_field_is_a_shift(dims):
     coefficients = np.broadcast_to(offset.reshape(dims, *[1] * dims), (dims, *[5] * dims))
     field = ElasticField(coefficients, np.eye(dims + 1), shape)
     np.testing.assert_allclose(field.dense(), np.broadcast_to(offset, (*shape, dims)), atol=1e-5)
-    points = np.array([[10.0] * dims, [np.nan] * dims, [1e4] * dims])  # the last lies far outside
+    points = np.array([[10.0] * dims, [np.nan] * dims, [1e4] * dims])  # the last is far outside
     moved = field.move(points)
     np.testing.assert_allclose(moved[[0, 2]], points[[0, 2]] - offset, atol=1e-5)
     assert np.isnan(moved[1]).all()
