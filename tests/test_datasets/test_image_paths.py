@@ -75,8 +75,8 @@ def test_it_is_said_once_what_is_found_instead(tmp_path):
         image(tmp_path / f"{i}.jpg")
     for i in range(3):
         assert finder.find(str(tmp_path / f"{i}.png"), f"{i}.png") == str(tmp_path / f"{i}.jpg")
-    assert finder.said().startswith("3 images are found under another name than the annotations say, e.g. ")
-    assert ImageFinder([str(tmp_path)]).said() is None
+    assert finder.summary().startswith("3 images have another name than in the annotations, e.g. ")
+    assert ImageFinder([str(tmp_path)]).summary() is None
 
 
 @pytest.mark.parametrize("kind", READERS)
@@ -84,7 +84,7 @@ def test_two_files_that_could_be_meant(kind, tmp_path):
     image(tmp_path / "001.jpg")
     image(tmp_path / "001.bmp")
     with pytest.raises(
-        ValueError, match=r"all\..*001\.png' does not exist, and \['001\.bmp', '001\.jpg'\] could all"
+        ValueError, match=r"all\..*001\.png' does not exist, and \['001\.bmp', '001\.jpg'\] all resemble"
     ):
         dataset(kind, tmp_path, ["001.png"])
 
@@ -92,7 +92,7 @@ def test_two_files_that_could_be_meant(kind, tmp_path):
 def test_one_file_is_not_taken_for_two_images(tmp_path):
     image(tmp_path / "001.png")
     with pytest.raises(
-        ValueError, match=r"all\.json.*images .* do not exist; only .*001\.png. is like all of them"
+        ValueError, match=r"all\.json.*images .* do not exist; only .*001\.png. resembles them"
     ):
         dataset("json", tmp_path, ["C:\\a\\001.png", "C:\\b\\001.png"])
 
@@ -103,9 +103,7 @@ def test_an_image_outside_of_the_data_needs_a_word(kind, name, tmp_path):
     (tmp_path / "data").mkdir()
     image(tmp_path / "out" / "x.png")
     name = name.format(out=tmp_path / "out")
-    with pytest.raises(
-        ValueError, match=r"all\..*is outside of the data folder.*set outside_root=True"
-    ):
+    with pytest.raises(ValueError, match=r"all\..*is outside of the data folder.*set outside_root=True"):
         dataset(kind, tmp_path / "data", [name])
     found = dataset(kind, tmp_path / "data", [name], outside_root=True)
     assert os.path.samefile(found[0]["img_path"], tmp_path / "out" / "x.png")

@@ -92,7 +92,10 @@ def test_a_landmark_without_any_annotation_stays_where_there_is_no_header(tmp_pa
         ("image,a_x,a_y\nq,true,2\n", "line 2: 'true' is not a number"),
         ('image,a_x,a_y\nq,1,"2\nw,3,4\n', "line 3: .*do all quotes close"),
         ("image,1,2\n001,3,4\n", r"line 1: 'image' looks like a header"),
-        ("001.png,1.5,2.5,3.5,4..5\n", r"line 1: '4..5' is not a number, and the line is not a header either"),
+        (
+            "001.png,1.5,2.5,3.5,4..5\n",
+            r"line 1: '4..5' is not a number, and the line is not a header either",
+        ),
         ("image,a_x,a_y,gruop\nq,1,2,p\n", "line 1: .* did you mean 'group'"),  # codespell:ignore
         ("image,a_x,a_y,spliit\nq,1,2,p\n", "did you mean 'split'"),  # codespell:ignore
         ("image,a_x,a_y,Spacingg\nq,1,2,p\n", "did you mean 'spacing'"),
