@@ -16,6 +16,7 @@ from mmlandmark.engine import ConfigError, latest_checkpoint
 from mmlandmark.engine.config import input_size
 from mmlandmark.engine.inspection import annotated_maps, finest_blocks, seen_by
 from mmlandmark.engine.trained_detector import load_detector
+from mmlandmark.models.assembly import filled
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.models.losses import HeatmapLoss, SpatialConfigurationLoss, spatial_features
 from mmlandmark.models.taps import check_taps
@@ -156,7 +157,8 @@ def _weights(loss: HeatmapLoss, heights: Tensor) -> Tensor:
 
 def _profile(config: Config) -> tuple[Tensor, Tensor]:
     """Return distances from a landmark in pixels, and the heights of the codec's target there."""
-    size, codec = input_size(config), CODECS.build(dict(config.model.head.codec))
+    size = input_size(config)
+    codec = CODECS.build(filled(CODECS, config.model.head.codec, num_landmarks=1, dims=2))
     if size is None or len(size) != 2:
         raise ConfigError(f"the test pipeline makes images of {size}; two sides are needed")
     height, width = size

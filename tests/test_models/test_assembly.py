@@ -58,6 +58,7 @@ def test_a_config_is_filled_only_where_it_says_nothing():
     ids=["plain", "neck", "ensemble", "mixed", "multi-task"],
 )
 def test_one_argument_makes_a_model_of_volumes(model):
+    assert takes(MODELS.get(model["type"]), "dims")
     built = MODELS.build(dict(model, dims=3))
     maps = built.training_maps(torch.rand(1, 1, 8, 12, 16))
     assert {m.shape for m in maps} == {(1, 2, 8, 12, 16)}

@@ -107,6 +107,7 @@ class EnsembleDetector(BaseEnsemble):
 
     Args:
         members: Number of detectors.
+        dims: Of every member, see :class:`LandmarkDetector`.
         data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg`` and ``init_cfg``.
         test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``.
         init_cfg: See MMEngine.
@@ -119,6 +120,7 @@ class EnsembleDetector(BaseEnsemble):
     def __init__(
         self,
         members: int,
+        dims: int | None = None,
         data_preprocessor: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | list | None = None,
@@ -126,7 +128,8 @@ class EnsembleDetector(BaseEnsemble):
     ) -> None:
         if members < 1:
             raise ValueError(f"EnsembleDetector needs at least 1 member, got {members}")
-        built = [LandmarkDetector(data_preprocessor=data_preprocessor, **detector) for _ in range(members)]
+        shared: dict[str, Any] = dict(dims=dims, data_preprocessor=data_preprocessor)
+        built = [LandmarkDetector(**shared, **detector) for _ in range(members)]
         super().__init__(built, "points", data_preprocessor, test_cfg, init_cfg)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
