@@ -1,4 +1,4 @@
-"""What a dataset check looks at, and what it finds."""
+"""The input of a dataset check, the records as arrays, and its output, the findings."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from mmlandmark.structures import LandmarkSchema, name_difference, names_cure
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault: which check found it, in which sample, and what is wrong.
+    """One fault in a sample or a split.
 
     Attributes:
-        check: Name of the kind of fault, a key of :data:`~mmlandmark.datasets.check_kinds.KINDS`.
-        sample_id: The sample, ``""`` where a whole split is meant.
+        check: Kind of the fault, a key of :data:`~mmlandmark.datasets.check_kinds.KINDS`.
+        sample_id: The sample; ``""`` if the finding is about a whole split.
         message: What is wrong, with the names of the landmarks.
         split: Name of the split, as given to the check.
-        source: File and line that the annotation was read from, as far as the reader says.
-        image: Path of the image, ``""`` without one.
+        source: File and line of the annotation, if the reader names them.
+        image: Path of the image; ``""`` if there is none.
         severity: ``error``, ``warning`` or ``note``.
         advice: What to do.
-        landmarks: Indices of the landmarks it is about.
-        score: How bad it is among findings of its kind; larger is worse.
+        landmarks: Indices of the landmarks concerned.
+        score: Ranks findings of one kind; larger is worse.
     """
 
     check: str
@@ -52,18 +52,18 @@ class Cases:
 
     Args:
         datasets: Datasets by the name of their split; their schemas must agree.
-        images: Whether images may be decoded to learn their size.
-        deadline: Time (of ``time.monotonic``) after which no file is opened any more, or None.
+        images: Whether images may be decoded to get their size.
+        deadline: Time (of ``time.monotonic``) after which no file is opened, or None.
 
     Attributes:
         points: (N, K, D) landmarks in pixels, as annotated.
-        clean: (N, K, D) the same, NaN where a check has found that the value stands for no place.
-        sizes: (N, D) image size (width, height[, depth]) in pixels, NaN where not known.
-        spacing: (N, D) mm per pixel, NaN where not known.
+        clean: (N, K, D) the same, NaN where a check has detected that the value is not a position.
+        sizes: (N, D) image size (width, height[, depth]) in pixels, NaN if unknown.
+        spacing: (N, D) mm per pixel, NaN if unknown.
         splits: N names of the splits.
-        problems: Findings about images that are missing or whose header is broken.
-        left_out: What was not looked at, each as a phrase.
-        same_files: What :func:`~mmlandmark.datasets.leak_checks.same_files` found, so that it looks once.
+        problems: Findings about images that are missing or have a broken header.
+        left_out: What was skipped, each as a phrase.
+        same_files: Cached result of :func:`~mmlandmark.datasets.leak_checks.same_files`.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Cases:
         self.places: list[tuple[str, int]] = []  # the dataset of every record, and its index there
         for split, dataset in datasets.items():
             for index in range(len(dataset)):
-                # The record alone: a dataset may make its image here, which takes long.
+                # The record alone: the method of a subclass may make the image, which is slow.
                 record = dict(LandmarkDataset.get_data_info(dataset, index), dataset_split=split)
                 self.records.append(record)
                 self.places.append((split, index))
@@ -103,11 +103,11 @@ class Cases:
 
     @property
     def out_of_time(self) -> bool:
-        """Whether no further file should be opened."""
+        """Whether the deadline has passed, so that no further file should be opened."""
         return self.deadline is not None and time.monotonic() > self.deadline
 
     def training_rows(self) -> np.ndarray:
-        """Return (N,) bool: records to learn from; all, if no split is called train."""
+        """Return (N,) bool: the training records, or all if no split is called train."""
         chosen = np.array([is_training(split) for split in self.splits])
         return chosen if chosen.any() else np.ones(len(self), dtype=bool)
 
@@ -137,12 +137,12 @@ class Cases:
         return image_shape(path)
 
     def leave_out(self, what: str) -> None:
-        """Remember that something was not looked at."""
+        """Note that something was skipped."""
         if what not in self.left_out:
             self.left_out.append(what)
 
     def image_of(self, n: int) -> np.ndarray:
-        """Return the image of a record that a dataset makes itself, (*S) or (*S, C)."""
+        """Return the image of a record whose dataset makes images itself, (*S) or (*S, C)."""
         split, index = self.places[n]
         return self.datasets[split].get_data_info(index)["img"]
 
@@ -168,16 +168,16 @@ class Cases:
         return Finding(check, "", message, split=split, source=str(source or ""), **more)
 
     def at(self, n: int, k: int) -> str:
-        """Return the name and place of landmark ``k`` of record ``n``, for messages."""
+        """Return the name and position of landmark ``k`` of record ``n``, for messages."""
         place = ", ".join(f"{c:.1f}" for c in self.points[n, k])
         return f"landmark {k} ({self.schema.landmarks[k]}) at ({place})"
 
 
 def role(split: str) -> str:
-    """Return a split's name without the numbers of its parts: those of a concatenation are one split."""
+    """Return a split's name without part numbers: the parts of a concatenation are one split."""
     return re.sub(r"\[\d+\]", "", split)
 
 
 def is_training(split: str) -> bool:
-    """Whether a split is one to learn from, by its name."""
+    """Whether a split is a training split, by its name."""
     return any(part.startswith("train") for part in role(split).lower().split("+"))

@@ -1,4 +1,4 @@
-"""The kinds of fault that a dataset check knows: how bad each is, what it means and what to do."""
+"""The kinds of fault that a dataset check reports: severity, meaning and advice."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Kind:
     """One kind of fault.
 
     Attributes:
-        severity: ``error``: training on it is wrong; ``warning``: a place to look at; ``note``: good to know.
-        meaning: What it is, in a sentence.
-        advice: What to do.
+        severity: ``error``: training on it is wrong; ``warning``: worth a look; ``note``: good to know.
+        meaning: What is wrong, in one sentence.
+        advice: What to do, without a full stop.
     """
 
     severity: Severity
@@ -28,22 +28,22 @@ KINDS: dict[str, Kind] = {
     "nothing annotated": Kind(
         "error",
         "No sample of the training part has a single landmark, so there is nothing to learn.",
-        "check the annotation file and how its columns or keys are called",
+        "check the annotation file and the names of its columns or keys",
     ),
     "landmark never annotated": Kind(
         "error",
         "A landmark is annotated in no sample of the training part, so it cannot be learned.",
-        "annotate it, or leave it out with landmarks=[...]",
+        "annotate it, or exclude it with landmarks=[...]",
     ),
     "rarely annotated": Kind(
         "note",
         "A landmark is annotated in very few samples of the training part.",
-        "annotate more of them, or leave it out with landmarks=[...]",
+        "annotate more of them, or exclude it with landmarks=[...]",
     ),
     "placeholder": Kind(
         "error",
-        "A value stands where nobody marked anything, such as (0, 0) or (-1, -1); "
-        "it would be learned as a place.",
+        "A placeholder such as (0, 0) or (-1, -1) instead of a missing landmark; it would be learned as a "
+        "position.",
         "write null (JSON) or an empty cell (CSV) instead",
     ),
     "fractions": Kind(
@@ -61,29 +61,29 @@ KINDS: dict[str, Kind] = {
         "An image is missing or cannot be read.",
         "check data_root and image_dir, restore the file, or take the sample out of the list",
     ),
-    "sample leak": Kind("error", "One sample stands in several splits.", "keep it in one split only"),
+    "sample leak": Kind("error", "One sample is in several splits.", "keep it in one split only"),
     "group leak": Kind(
         "error",
-        "Samples of one group (patient) stand in several splits.",
+        "Samples of one group (patient) are in several splits.",
         "split by group: mmlandmark split, or num_folds with groups",
     ),
     "image leak": Kind(
         "error",
-        "One image file, or a copy of it with the same bytes, stands in several splits.",
+        "One image file, or a copy of it with the same bytes, is in several splits.",
         "keep it in one split, or give both samples one group",
     ),
     "image copy leak": Kind(
         "error",
-        "The same picture stands in several splits, saved in another format, quality or size.",
+        "The same picture is in several splits, saved in another format, quality or size.",
         "keep it in one split, or give both samples one group",
     ),
     "point outside": Kind(
         "warning", "A point lies just outside of its image.", "move it, or mark it as missing"
     ),
-    "points too close": Kind("warning", "Two landmarks lie in one place.", "look which of them slipped"),
+    "points too close": Kind("warning", "Two landmarks have one position.", "check which one is misplaced"),
     "left-right swap": Kind(
         "warning",
-        "A left and a right landmark stand the other way round than in other samples.",
+        "A left and a right landmark are the other way round than in other samples.",
         "exchange the two points",
     ),
     "swapped landmarks": Kind(
@@ -94,7 +94,7 @@ KINDS: dict[str, Kind] = {
     "order break": Kind(
         "warning",
         "The step from a landmark to the next goes the other way than in other samples.",
-        "look whether the two are exchanged or one is misplaced",
+        "check whether the two are exchanged or one is misplaced",
     ),
     "mirrored shape": Kind(
         "warning",
@@ -105,9 +105,9 @@ KINDS: dict[str, Kind] = {
     ),
     "y from the bottom": Kind(
         "warning",
-        "y seems to be counted from the bottom of the image; here it counts from the top.",
-        "set y_up=True of the dataset (without a config: --options y_up=True), or False where it is on; "
-        "where only some samples are meant, replace y by height - 1 - y",
+        "y seems to be counted from the bottom of the image; it must be counted from the top.",
+        "set y_up=True of the dataset (without a config: --options y_up=True), or False if it is on; "
+        "if this concerns only some samples, replace y by height - 1 - y",
     ),
     "x and y exchanged": Kind(
         "warning",
@@ -117,28 +117,28 @@ KINDS: dict[str, Kind] = {
     "shape outlier": Kind(
         "warning",
         "A shape is unlike the others.",
-        "look at the picture: shuffled order, another image's annotation, or rare anatomy",
+        "look at the picture: shuffled order, the annotation of another image, or unusual anatomy",
     ),
     "landmark outlier": Kind(
         "warning",
-        "A landmark is not where the other landmarks of its sample say it should be.",
-        "look at the picture and move the point, unless anatomy is rare",
+        "A landmark is far from where the other landmarks of its sample predict it.",
+        "look at the picture and move the point, unless the anatomy is unusual",
     ),
     "position outlier": Kind(
         "warning",
-        "The whole shape is shifted, turned or scaled unlike the others in their images.",
+        "The position, rotation or size of the whole shape in its image is unlike the others.",
         "check that the image was not cropped or resized after it was annotated",
     ),
     "image does not fit": Kind(
         "warning",
-        "The image does not look like the others around its points.",
-        "look whether the annotation belongs to another image",
+        "Around its points, the image does not look like the others.",
+        "check whether the annotation belongs to another image",
     ),
     "spacing": Kind("warning", "The pixel spacing is missing or odd.", "check the unit (mm per pixel)"),
     "same landmarks": Kind(
         "warning",
-        "Two samples have the very same landmarks.",
-        "look whether an annotation was copied to another image",
+        "Two samples have identical landmarks.",
+        "check whether an annotation was copied to another image",
     ),
     "same image": Kind("warning", "Two samples show the same image file.", "keep one of them"),
     "image copy": Kind(
@@ -149,23 +149,23 @@ KINDS: dict[str, Kind] = {
     "pixels not finite": Kind(
         "error",
         "An image has pixels that are NaN or infinite.",
-        "mend the image, or say with LoadImage(fill_value=...) what they count as",
+        "repair the image, or replace them with LoadImage(fill_value=...)",
     ),
     "constant image": Kind("warning", "All pixels of an image are equal.", "look at the file"),
     "small range": Kind(
         "warning",
-        "An image uses an eighth or less of the range from black to white, so that noise drowns it.",
-        "say what white is: LoadImage(bits=...) or LoadImage(value_range=...)",
+        "An image uses an eighth or less of the range from black to white, so noise dominates.",
+        "set the value of white: LoadImage(bits=...) or LoadImage(value_range=...)",
     ),
     "large range": Kind(
         "warning",
-        "The values of an image reach far beyond black and white.",
-        "say what they are: LoadImage(value_range=...), or add a NormalizeIntensity",
+        "The values of an image are far outside the range from black to white.",
+        "set their range: LoadImage(value_range=...), or add a NormalizeIntensity",
     ),
     "orientation tag": Kind(
         "warning",
-        "The file asks viewers to turn or mirror the image; here landmarks are on the pixels as stored.",
-        "if the landmarks were marked in a viewer that turns it, store the image upright",
+        "The file asks viewers to rotate or mirror the image; here landmarks refer to the pixels as stored.",
+        "if the landmarks were marked in a viewer that rotates it, store the image upright",
     ),
     "stretched image": Kind(
         "warning",
@@ -176,13 +176,13 @@ KINDS: dict[str, Kind] = {
         "note", "Images have different bit depths.", "check that white means the same in all of them"
     ),
     "misnamed file": Kind(
-        "note", "The suffix of an image is not that of its content, which is what counts.", "rename it"
+        "note", "The suffix of an image does not match its content, which is what is read.", "rename it"
     ),
-    "several pages": Kind("warning", "Only the first page of a TIFF is read.", "store one image a file"),
+    "several pages": Kind("warning", "Only the first page of a TIFF is read.", "store one image per file"),
     "malformed spacing": Kind(
-        "note", "The spacing in the header of an image cannot be read.", "give it in the annotation"
+        "note", "The spacing in the header of an image cannot be read.", "give it in the annotation file"
     ),
     "no directions": Kind(
-        "note", "A volume has no directions of its axes, so that they stay as stored.", "set its affine"
+        "note", "A volume has no directions of its axes, so they stay as stored.", "set its affine"
     ),
 }

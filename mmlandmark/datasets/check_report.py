@@ -26,13 +26,13 @@ def to_markdown(
     pictures: Pictures | None = None,
     sheets: Mapping[str, str] | None = None,
 ) -> str:
-    """Return what :func:`~mmlandmark.datasets.checks.check_dataset` found as a Markdown page.
+    """Return the report of :func:`~mmlandmark.datasets.checks.check_dataset` as a Markdown page.
 
     Args:
-        report: What was found.
+        report: The report.
         title: Heading of the page.
         pictures: Path of a picture by (split, sample id), relative to the page.
-        sheets: Path of a picture by split: where points sit on a few of its images.
+        sheets: Path of a contact sheet by split: a few of its images with their points.
     """
     lines = [f"# {markdown_text(title)}", "", f"**{markdown_text(verdict(report))}**", ""]
     lines += [_NEXT, ""] if report["findings"] else []
@@ -40,22 +40,22 @@ def to_markdown(
     if rows:
         lines += _table(["severity", "finding", "samples", "what it means", "what to do"], rows)
     if report.get("left_out"):
-        lines += ["Not looked at: " + markdown_text("; ".join(report["left_out"])) + ".", ""]
+        lines += ["Skipped: " + markdown_text("; ".join(report["left_out"])) + ".", ""]
     if sheets:
-        lines += ["## Where the points sit", "", _LOOK, ""]
+        lines += ["## Samples", "", _LOOK, ""]
         lines += [f"![points of {markdown_text(split)}]({path})\n" for split, path in sheets.items()]
     lines += ["## Findings", "", *_findings(report, pictures or {}), "## Splits", "", *_splits(report)]
     return "\n".join([*lines, "## Landmarks", "", *_table(*_landmark_rows(report))])
 
 
 _NEXT = (
-    "Errors make training, or what is measured afterwards, wrong: mend them first. Warnings are places to "
+    "Errors make training or evaluation wrong: correct them first. Warnings are worth a look; rules are "
+    "learned from the data, so unusual anatomy causes some of them. Notes are good to know."
 )
-_NEXT += "look at; rules are learned from the data, and rare anatomy is rare. Notes are good to know."
 _LOOK = (
-    "Do they lie on the anatomy? If they are upside down or beside it, y may count from the bottom, x and y "
+    "Are the points on the anatomy? If they are upside down or beside it, y may count from the bottom, x and "
+    "y may be exchanged, or the images may have been resized after they were annotated."
 )
-_LOOK += "may be exchanged, or the images may have been resized after they were annotated."
 
 
 def verdict(report: dict[str, Any]) -> str:
@@ -67,8 +67,7 @@ def verdict(report: dict[str, Any]) -> str:
         for severity, count in report["severities"].items()
         if count
     ]
-    found = ", ".join(counts) if counts else "Nothing was found"
-    return f"{found} ({looked})."
+    return f"{', '.join(counts) or 'Nothing was found'} ({looked})."
 
 
 def summarised(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -80,17 +79,17 @@ def summarised(report: dict[str, Any]) -> list[dict[str, Any]]:
         dict(
             severity=severity,
             check=check,
-            samples=len({(f["split"], f["sample_id"]) for f in found if f["sample_id"]}) or "all",
+            samples=len({(f["split"], f["sample_id"]) for f in findings if f["sample_id"]}) or "all",
             meaning=KINDS[check].meaning,
-            advice=found[0]["advice"],
-            findings=found,
+            advice=findings[0]["advice"],
+            findings=findings,
         )
-        for (severity, check), found in sorted(groups.items(), key=lambda g: SEVERITIES.index(g[0][0]))
+        for (severity, check), findings in sorted(groups.items(), key=lambda g: SEVERITIES.index(g[0][0]))
     ]
 
 
 def one_line(finding: dict[str, Any]) -> str:
-    """Return a finding as one sentence: severity, file, sample, what is wrong, what to do."""
+    """Return a finding as one line: severity, file, sample, message and advice."""
     where = [str(finding[key]) for key in ("source", "image") if finding[key]]
     sample = f"sample {finding['sample_id']!r}" if finding["sample_id"] else "all samples"
     place = f"{where[0]}: " if where else ""
@@ -131,8 +130,8 @@ def _splits(report: dict[str, Any]) -> list[str]:
     if bare:
         counts = markdown_text(", ".join(f"{count} in {name}" for name, count in bare.items()))
         lines += [
-            f"Samples without spacing: {counts}. Their errors are in pixels, or need a reference length, or "
-            "the file's spacing by `LoadImage(file_spacing=True)`.",
+            f"Samples without spacing: {counts}. Errors are in pixels, unless a reference length is set "
+            "or `LoadImage(file_spacing=True)` reads the spacing from the file.",
             "",
         ]
     return lines
@@ -186,10 +185,10 @@ def to_html(
     sheets: Mapping[str, str] | None = None,
     folder: str | Path = ".",
 ) -> str:
-    """Return the same as one HTML file that holds its pictures.
+    """Return the report as one HTML file with embedded pictures.
 
     Args:
-        report: What was found.
+        report: The report.
         title: Heading of the page.
         pictures: As in :func:`to_markdown`.
         sheets: As in :func:`to_markdown`.
@@ -204,9 +203,9 @@ def to_html(
         ]
         body.append(_html_table(["severity", "finding", "samples", "what it means", "what to do"], rows))
     if report.get("left_out"):
-        body.append(f"<p>Not looked at: {text('; '.join(report['left_out']))}.</p>")
+        body.append(f"<p>Skipped: {text('; '.join(report['left_out']))}.</p>")
     if sheets:
-        body.append(f"<h2>Where the points sit</h2><p>{text(_LOOK)}</p>")
+        body.append(f"<h2>Samples</h2><p>{text(_LOOK)}</p>")
         body += [f"<h3>{text(split)}</h3>{_image(folder / path)}" for split, path in sheets.items()]
     body.append("<h2>Findings</h2>" + ("" if report["findings"] else "<p>Nothing was found.</p>"))
     body += [_html_kind(row, pictures or {}, folder) for row in summarised(report)]
@@ -254,7 +253,7 @@ def _html_table(header: list[str], rows: list[list[Any]]) -> str:
 
 
 def _image(path: Path, width: int | None = None) -> str:
-    # As JPEG: radiographs are ten times as large as PNG, and a report is sent around.
+    # As JPEG: as PNG, radiographs are ten times as large, and reports are sent by mail.
     picture: Any = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
     data = base64.b64encode(encoded.tobytes()).decode("ascii")

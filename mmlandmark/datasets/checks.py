@@ -1,4 +1,4 @@
-"""Looking for faults in annotations: what a dataset's own records can tell about each other."""
+"""Finds faults in annotations by comparing the records of a dataset with each other."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When something counts as a fault.
+    """Thresholds of the checks.
 
     Attributes:
-        close: Two points of an image nearer than this, in pixels, are one too many.
-        chain: Landmarks in a row whose every step goes the same way along an axis in at least this
-            fraction of the records form a chain, like vertebrae from top to bottom; a left-right pair has
-            an order if at least this fraction agrees.
+        close: Two points of an image are too close if they are nearer than this, in pixels.
+        chain: Successive landmarks form a chain, like vertebrae from top to bottom, if every step goes the
+            same way along an axis in at least this fraction of the records; a left-right pair has an order
+            if at least this fraction agrees.
         order: A single step outside of chains has an order if at least this fraction agrees.
-        shape: A shape is an outlier if the logarithm of its distance from what is usual lies this many robust
+        shape: A shape is an outlier if the logarithm of its distance from the usual shape is this many robust
             standard deviations above the median.
-        landmark: A landmark is an outlier if it lies this many standard deviations from where the other
-            landmarks of its shape say it should be. Distances are first brought to the tails of a normal
-            distribution, and the threshold rises where there are few records.
-        position: The same for place, size and turn of a whole shape in its image.
+        landmark: A landmark is an outlier if it is this many standard deviations from where the other
+            landmarks of its shape predict it. Distances are first transformed to the tails of a normal
+            distribution, and the threshold is higher if there are few records.
+        position: The same for position, size and rotation of a whole shape in its image.
         spacing: A spacing is an outlier if it differs from the median by more than this factor.
-        min_records: With fewer records nothing is learned from them.
+        min_records: With fewer records, no rules are learned from them.
     """
 
     close: float = 2.0
@@ -56,27 +56,27 @@ def check_dataset(
 ) -> dict[str, Any]:
     """Check the records of one or several splits together.
 
-    Without ``images`` no pixel is decoded: image files are only asked for their size (from headers) and
-    compared by their bytes. That takes seconds for thousands of records, and is what a run can afford before
-    it begins.
+    Without ``images`` no pixel is decoded: only the headers of image files are read, for their size, and
+    files are compared by their bytes. This takes seconds for thousands of records, so that a run can do it
+    before it starts.
 
     Args:
         datasets: Datasets by the name of their split, e.g. ``dict(train=..., test=...)``.
-        thresholds: When something counts as a fault.
-        images: Decode images: copies in other formats, whether points fit what the images show, and the
-            pixels of a few (:func:`~mmlandmark.datasets.pixel_checks.pixel_findings`).
-        budget: Seconds after which no further file is opened; None sets no limit. What was left out for
-            it is listed.
-        progress: Called with the number of images read and the number of all.
+        thresholds: Thresholds of the checks.
+        images: Decode images, to find copies in other formats, points that do not fit their image, and odd
+            pixels in a few of them (:func:`~mmlandmark.datasets.pixel_checks.pixel_findings`).
+        budget: Seconds after which no further file is opened; None sets no limit. The report lists what was
+            skipped.
+        progress: Called with the number of images read and the total number.
 
     Returns:
         A report of plain types: ``splits`` (counts and ranges), ``landmarks`` (ranges of every landmark),
         ``findings`` (worst first; their fields are those of :class:`~check_cases.Finding`), ``summary``
         (number of samples by check), ``severities`` (number of findings by severity) and ``left_out``
-        (what was not looked at). :func:`check_report.to_markdown` writes it out.
+        (what was skipped). :func:`check_report.to_markdown` formats it.
 
     Raises:
-        ValueError: There is no dataset, or the splits' landmarks differ.
+        ValueError: There is no dataset, or the splits have different landmarks.
     """
     if not datasets:
         raise ValueError("there is no dataset to check")
@@ -103,7 +103,7 @@ def check_dataset(
 
 
 def _findings(cases: Cases, limits: Thresholds) -> Iterator[Finding]:
-    """Yield what every check finds. The first ones take out values that stand for no place."""
+    """Yield the findings of every check. The first ones remove values that are not positions."""
     yield from cases.problems
     yield from record_checks.placeholders(cases)
     yield from record_checks.nothing_to_learn(cases)
@@ -121,7 +121,7 @@ def _findings(cases: Cases, limits: Thresholds) -> Iterator[Finding]:
 
 
 def _image_findings(cases: Cases, progress: Callable[[int, int], None] | None) -> Iterator[Finding]:
-    # Imported here: a check of records alone, before a run, needs none of it.
+    # Imported here: checking records alone, before a run, does not need it.
     from mmlandmark.datasets import image_checks, pixel_checks
 
     pictures = image_checks.Pictures(cases, progress)
@@ -133,7 +133,7 @@ def _image_findings(cases: Cases, progress: Callable[[int, int], None] | None) -
 
 
 def _without_repetition(findings: list[Finding]) -> Iterator[Finding]:
-    """Yield what says something new about a sample: one kind of finding for the same landmarks."""
+    """Yield the findings without repetitions for the same sample and landmarks."""
     pairs = {(f.split, f.sample_id, f.landmarks) for f in findings if f.check == "left-right swap"}
     seen: set[tuple] = set()
     for finding in findings:
@@ -147,7 +147,7 @@ def _without_repetition(findings: list[Finding]) -> Iterator[Finding]:
 
 
 def _order(finding: Finding) -> tuple:
-    """Severest first, then kinds in the order of their table, then the worst."""
+    """Sort by severity, then by kind in the order of the table, then by score."""
     kind = list(KINDS).index(finding.check)
     return SEVERITIES.index(finding.severity), kind, -finding.score, finding.split, finding.sample_id
 

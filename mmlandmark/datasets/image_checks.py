@@ -1,4 +1,4 @@
-"""Checks that look at the images: copies under other names, and whether points fit what the images show.
+"""Checks of image content: copies under other names, and points that do not fit their image.
 
 Images are read once, at reduced size and in parallel.
 """
@@ -22,26 +22,26 @@ from mmlandmark.datasets.shape_model import both_sides, find_typical, mirror_ima
 Progress = Callable[[int, int], None]
 
 _SIDE = 192  # longer side of the reduced pictures
-_COARSE, _FINE = 24, 96  # sides of what is compared for copies
-_ALIKE = 0.7  # correlation of coarse pictures that are worth a closer look
+_COARSE, _FINE = 24, 96  # sides of the pictures that are compared for copies
+_ALIKE = 0.7  # correlation of coarse pictures that deserve a closer look
 # Copies of radiographs, down to a JPEG quality of 10 and a fifth of the size, reach 0.95 and more; the most
 # similar films of two people 0.84.
 _EQUAL = 0.9
 _SAME_GRAIN = 0.5
-_MANY = 20  # pictures from which on their mean tells what all of them share
-_PATCH, _REACH = 72, 1.5  # pixels and half width (in sizes of the shape) of a picture turned to its shape
-_ENOUGH = 10  # pictures that can tell the direction of y
+_MANY = 20  # pictures; the mean of as many shows what all of them have in common
+_PATCH, _REACH = 72, 1.5  # pixels and half width (in sizes of the shape) of a picture aligned to its shape
+_ENOUGH = 10  # pictures to determine the direction of y
 _CERTAIN = 4.0  # standard errors
 _MISFIT = 3.5  # standard deviations
 
 
 class Pictures:
-    """The images of a check, grey and small.
+    """The images of a check, grey and reduced in size.
 
     Args:
-        cases: What is checked. Volumes and images that a dataset makes itself are left out.
-        progress: Called with the number of images read and the number of all, or None.
-        seconds: After which no further image is read; None reads all.
+        cases: The records. Volumes and images that a dataset makes itself are skipped.
+        progress: Called with the number of images read and the total number, or None.
+        seconds: Time after which no further image is read; None reads all.
 
     Attributes:
         small: (h, w) float32 by record, within 0..1, longer side 192.
@@ -145,7 +145,7 @@ def _copied_pairs(pictures: Pictures) -> list[tuple[int, int]]:
 
 
 def _without_common(pictures: list[np.ndarray]) -> np.ndarray:
-    """Return (N, P) unit vectors of what pictures do not share with all others: one pose looks alike."""
+    """Return (N, P) unit vectors of pictures minus their mean, which images of one pose have in common."""
     vectors = np.stack([p.ravel() for p in pictures]).astype(np.float32)
     vectors = _unit(vectors)
     return _unit(vectors - vectors.mean(axis=0)) if len(vectors) >= _MANY else vectors
@@ -157,14 +157,14 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _detail(picture: np.ndarray) -> np.ndarray:
-    """Return the fine structure of a picture as a unit array: copies share it, other patients do not."""
+    """Return the fine structure of a picture as a unit array; copies share it, other patients do not."""
     fine = cv2.resize(picture, (_FINE, _FINE), interpolation=cv2.INTER_AREA)
     detail = fine - cv2.GaussianBlur(fine, (0, 0), 3)
     return _unit(detail.reshape(1, -1)).reshape(detail.shape)
 
 
 def _same_grain(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two pictures agree in what the finer of their pixels show."""
+    """Whether two pictures agree in their finest details."""
     size = min(first.shape[::-1], second.shape[::-1])
     grains = []
     for picture in (first, second):
@@ -183,14 +183,14 @@ def _joined(pairs: list[tuple[int, int]]) -> list[list[int]]:
     return [sorted(group) for group in {id(g): g for g in groups.values()}.values()]
 
 
-# ---- do points fit what the images show? ------------------------------------------------------------
+# ---- do points fit their images? --------------------------------------------------------------------
 
 
 def points_on_images(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
     """Points that fit the images better when y is flipped, and single images that do not fit their points.
 
-    Every image is turned, shifted and scaled so that its shape lies on the typical one. The images of right
-    annotations then look alike.
+    Every image is rotated, shifted and scaled so that its shape coincides with the typical one. Images with
+    correct annotations then look alike.
     """
     rows = [n for n in pictures.small if np.isfinite(cases.clean[n]).all(axis=1).sum() > cases.schema.dims]
     rows = [n for n in rows if np.isfinite(cases.sizes[n]).all()]
@@ -235,7 +235,7 @@ def _misfits(cases: Cases, rows: list[int], agreement: np.ndarray) -> Iterator[F
 
 
 def _agreement(images: list[np.ndarray], points: np.ndarray, sizes: np.ndarray) -> np.ndarray | None:
-    """Return (N,) how well every image, laid on the typical shape, correlates with the mean of the others."""
+    """Return (N,) correlations of every image, aligned to the typical shape, with the mean of the others."""
     typical = find_typical(points)
     if typical is None:
         return None
@@ -259,7 +259,7 @@ def _agreement(images: list[np.ndarray], points: np.ndarray, sizes: np.ndarray) 
 
 
 def _structure(patch: np.ndarray) -> np.ndarray:
-    """Return a patch without its slow changes of brightness and contrast; NaN stays outside of the image."""
+    """Return a patch without slow changes of brightness and contrast; NaN stays NaN outside of the image."""
     inside = np.isfinite(patch).astype(np.float32)
     weight = np.maximum(cv2.GaussianBlur(inside, (0, 0), 4), 1e-3)
 

@@ -1,4 +1,4 @@
-"""Checks of how landmarks stand to each other: left and right, before and after."""
+"""Checks of the arrangement of landmarks: left and right, order, and the direction of y."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mmlandmark.datasets.phantom import SCHEMAS, sample_scene
 
 _FAR = 6.0  # robust standard deviations
 _ABOVE_BELOW = (("upper", "lower"), ("top", "bottom"), ("superior", "inferior"), ("cranial", "caudal"))
-_GAP = 0.05  # of the height of the shape: what lies closer may be the other way round by nature
+_GAP = 0.05  # of the height of the shape: closer landmarks may naturally be the other way round
 _PHANTOMS = 12
 
 
 def swapped_pairs(cases: Cases, agreement: float, min_records: int) -> Iterator[Finding]:
-    """Pairs of left and right landmarks that stand the other way round than in most other records."""
+    """Pairs of left and right landmarks that are the other way round than in most other records."""
     for a, b in cases.schema.flip_pairs:
         for n in _against_the_rest(cases, a, b, 0, agreement, min_records):
             message = f"{cases.at(n, a)} and {cases.at(n, b)} are swapped"
@@ -27,15 +27,15 @@ def swapped_pairs(cases: Cases, agreement: float, min_records: int) -> Iterator[
 def order_breaks(cases: Cases, chain: float, single: float, min_records: int) -> Iterator[Finding]:
     """Steps from a landmark to the next that go the wrong way along an axis.
 
-    Left, right and unpaired landmarks each form a row, in the order of the schema. A row that runs one way
-    all along (vertebrae from top to bottom) is a chain, and any step back breaks it. Elsewhere a step
-    must be nearly always the same to count, and far from usual where it is not.
+    Left, right and unpaired landmarks each form a row, in the order of the schema. A row that goes one way
+    throughout (vertebrae from top to bottom) is a chain, and any step back breaks it. Outside of chains, a
+    step is reported only if nearly all records agree on it and this one is far from usual.
 
     Args:
-        cases: What to check.
+        cases: The records.
         chain: Fraction of the records that must agree in every step of a chain.
-        single: The same of a step outside of chains.
-        min_records: Fewer teach nothing.
+        single: The same for a step outside of chains.
+        min_records: With fewer records, no order is learned.
     """
     pairs = cases.schema.flip_pairs
     paired = {i for pair in pairs for i in pair}
@@ -50,8 +50,8 @@ def order_breaks(cases: Cases, chain: float, single: float, min_records: int) ->
             ways = {_common_way(cases, a, b, axis, chain) for a, b in steps}
             is_chain = len(ways) == 1 and 0 not in ways and len(steps) > 1
             for a, b in steps:
-                found = _against_the_rest(cases, a, b, axis, chain if is_chain else single, min_records)
-                for n in found if is_chain else _far_from_the_rest(cases, a, b, axis, found):
+                broken = _against_the_rest(cases, a, b, axis, chain if is_chain else single, min_records)
+                for n in broken if is_chain else _far_from_the_rest(cases, a, b, axis, broken):
                     way = f"{cases.at(n, a)} to {cases.at(n, b)} goes the wrong way along {'xyz'[axis]}"
                     yield cases.finding(n, "order break", way, landmarks=(a, b))
 
@@ -81,7 +81,7 @@ def _against_the_rest(
 
 
 def _far_from_the_rest(cases: Cases, a: int, b: int, axis: int, rows: list[int]) -> list[int]:
-    """Return those of ``rows`` whose step lies far from the usual one: small steps turn round by nature."""
+    """Return those of ``rows`` whose step is far from the usual one: small steps may naturally reverse."""
     if not rows:
         return []
     step = cases.clean[:, b, axis] - cases.clean[:, a, axis]
@@ -94,9 +94,9 @@ def _far_from_the_rest(cases: Cases, a: int, b: int, axis: int, rows: list[int])
 
 
 def y_from_the_bottom(cases: Cases, min_records: int) -> Iterator[Finding]:
-    """Splits whose landmarks stand upside down, by their names or by the usual layout of their schema.
+    """Splits whose landmarks are upside down, by their names or by the usual layout of their schema.
 
-    Volumes are left out: their y goes to the back.
+    Volumes are skipped: their y goes to the back.
     """
     if cases.schema.dims != 2:
         return
@@ -111,7 +111,7 @@ def y_from_the_bottom(cases: Cases, min_records: int) -> Iterator[Finding]:
 
 
 def _upside_down_by_name(cases: Cases, points: np.ndarray) -> str:
-    """Return why names like "upper lip" and "lower lip" say that y points up, "" where they do not."""
+    """Return the reason why names like "upper lip" and "lower lip" imply that y points up, or ""."""
     names = [name.lower() for name in cases.schema.landmarks]
     height = np.nanmedian(np.nanmax(points[..., 1], axis=1) - np.nanmin(points[..., 1], axis=1))
     reversed_pairs, all_pairs = [], 0
@@ -131,19 +131,20 @@ def _upside_down_by_name(cases: Cases, points: np.ndarray) -> str:
 
 
 def _upside_down_by_schema(cases: Cases, points: np.ndarray) -> str:
-    """Return that landmarks stand upside down against the phantoms of their schema, "" where they do not."""
+    """Return a reason if landmarks are upside down compared with the phantoms of their schema, or ""."""
     kind = next((kind for kind, name in SCHEMAS.items() if name == cases.schema.name), None)
     if kind is None:
         return ""
     usual = np.median([sample_scene(kind, 0, index).landmarks for index in range(_PHANTOMS)], axis=0)
-    found = np.nanmedian(points, axis=0)
-    seen = np.isfinite(found).all(axis=1)
+    median = np.nanmedian(points, axis=0)
+    seen = np.isfinite(median).all(axis=1)
     if seen.sum() < 4:
         return ""
-    along = [float(np.corrcoef(found[seen, axis], usual[seen, axis])[0, 1]) for axis in (0, 1)]
-    # Where x is turned round as well, the images lie on their heads, and so do the points.
+    along = [float(np.corrcoef(median[seen, axis], usual[seen, axis])[0, 1]) for axis in (0, 1)]
+    # If x is reversed as well, the images are upside down, and so are the points.
     if along[1] > -0.5 or along[0] < -0.5:
         return ""
     return (
-        f"most of {len(points)} samples stand upside down against the usual layout of {cases.schema.name!r}"
+        f"most of {len(points)} samples are upside down compared with the usual layout of "
+        f"{cases.schema.name!r}"
     )

@@ -1,4 +1,4 @@
-"""Checks of what stands there twice: samples, patients, landmarks and image files."""
+"""Checks for duplicates: of samples, patients, landmarks and image files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding, is_training, role
 
-_PIECE = 1 << 16  # bytes at the start, the middle and the end that tell most files apart
+_PIECE = 1 << 16  # bytes at the start, middle and end, in which most files differ
 
 
 def duplicates(cases: Cases) -> Iterator[Finding]:
-    """Records with the very same landmarks, and records of one split with the same image."""
+    """Records with identical landmarks, and records of one split with the same image."""
     by_points: dict[Hashable, list[int]] = defaultdict(list)
     for n, points in enumerate(cases.clean):
         if np.isfinite(points).all(axis=1).sum() > 1:
@@ -30,7 +30,7 @@ def duplicates(cases: Cases) -> Iterator[Finding]:
 
 
 def double_images(cases: Cases, check: str, members: list[int]) -> Iterator[Finding]:
-    """Yield a finding for all but the first of each split; halves of one image, of one group, are none."""
+    """Yield a finding for all but the first of each split; halves of one image in one group are allowed."""
     first: dict[str, int] = {}
     for n in members:
         record = cases.records[n]
@@ -42,7 +42,7 @@ def double_images(cases: Cases, check: str, members: list[int]) -> Iterator[Find
 
 
 def leaks(cases: Cases) -> Iterator[Finding]:
-    """Samples, groups (patients) and image files that stand in several splits."""
+    """Samples, groups (patients) and image files that are in several splits."""
     samples: dict[Hashable, list[int]] = defaultdict(list)
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for n, record in enumerate(cases.records):
@@ -52,17 +52,17 @@ def leaks(cases: Cases) -> Iterator[Finding]:
     kinds: dict[str, Mapping[Hashable, list[int]]] = dict(
         sample=samples, group=groups, image=same_files(cases)
     )
-    for kind, found in kinds.items():
-        for key, members in found.items():
+    for kind, groups_of_kind in kinds.items():
+        for key, members in groups_of_kind.items():
             what = "the same image" if kind == "image" else f"{kind} {key!r}"
             yield from leak_findings(cases, f"{kind} leak", what, members)
 
 
 def leak_findings(cases: Cases, check: str, what: str, members: list[int]) -> Iterator[Finding]:
-    """Yield a finding for every member if they stand in several splits.
+    """Yield a finding for every member if they are in several splits.
 
-    It is an error where training or unnamed splits take part. Validation and test parts that overlap
-    contaminate no training, and are a warning.
+    It is an error if a training split or a split of unknown role is among them. An overlap of validation and
+    test parts does not affect training and is a warning.
     """
     splits = sorted({role(cases.splits[n]) for n in members})
     if len(splits) < 2:
@@ -89,7 +89,7 @@ def _same_files(cases: Cases) -> dict[Hashable, list[int]]:
         if record["img_path"] is not None and "slice" not in record:
             by_path[os.path.realpath(record["img_path"])].append(n)
     groups: list[list[str]] = [[path for path in by_path if os.path.isfile(path)]]
-    # Every step opens only what the step before could not tell apart.
+    # Every step opens only the files that the previous step could not distinguish.
     for key in (os.path.getsize, _pieces, _content):
         finer: list[list[str]] = []
         for group in groups:
@@ -102,12 +102,12 @@ def _same_files(cases: Cases) -> dict[Hashable, list[int]]:
             finer += [paths for paths in by_key.values() if len(paths) > 1]
         groups = finer
     together = {path for group in groups for path in group}
-    found: dict[Hashable, list[int]] = {
+    equal: dict[Hashable, list[int]] = {
         path: members for path, members in by_path.items() if path not in together and len(members) > 1
     }
     for group in groups:
-        found[tuple(group)] = sorted(n for path in group for n in by_path[path])
-    return found
+        equal[tuple(group)] = sorted(n for path in group for n in by_path[path])
+    return equal
 
 
 def _pieces(path: str) -> bytes:

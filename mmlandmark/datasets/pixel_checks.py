@@ -1,4 +1,4 @@
-"""What a few images of a dataset show about all of them: range, orientation, proportions, bit depth."""
+"""Checks of the pixels of a few images: range, orientation, proportions, bit depth."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mmlandmark.datasets.transforms import (
 )
 from mmlandmark.utils.dataset_tree import leaf_datasets
 
-SMALL_RANGE = 1 / 8  # of black to white: all that 12-bit values use of 16 bits, and more
+SMALL_RANGE = 1 / 8  # of black to white; 12-bit values use 1/16 of 16 bits
 LARGE_RANGE = 8.0
 STRETCH = 1.5
 MAX_PIXELS = 2**27  # two volumes of 400 x 400 x 400: seconds, not minutes
@@ -48,20 +48,20 @@ class _Case:
 
 
 def pixel_findings(dataset: Any, max_images: int = 8, split: str = "") -> list[Finding]:
-    """Read a few images of a dataset, evenly spread over it, and say what is odd about their pixels.
+    """Read a few images, evenly spread over a dataset, and report odd pixels.
 
-    Looked for are pixels that are NaN or infinite, constant images, values that use an eighth or less of the
-    range from black to white (12-bit values in 16-bit files) or reach far beyond it, orientation tags and
-    whatever else the reader did not follow, images that the pipeline's sizing stretches by more than 1.5, and
-    images of mixed bit depth. Ranges are of no interest where the pipeline has a ``NormalizeIntensity``.
+    These are: pixels that are NaN or infinite, constant images, values that use an eighth or less of the
+    range from black to white (12-bit values in 16-bit files) or are far outside of it, orientation tags and
+    other tags that the reader ignores, images that the pipeline stretches by more than 1.5, and images of
+    mixed bit depth. Ranges do not matter if the pipeline has a ``NormalizeIntensity``.
 
     Args:
         dataset: A dataset, or a wrapper around one or several.
-        max_images: How many images to read; fewer of large volumes, 2**27 voxels are enough.
-        split: Name of the split that the findings bear.
+        max_images: Number of images to read; fewer large volumes, up to 2**27 voxels in all.
+        split: Name of the split, for the findings.
 
     Returns:
-        Findings in the order of the images; those about all of them come last.
+        Findings in the order of the images, then those about all of them.
     """
     places = [(leaf, index) for leaf in leaf_datasets(dataset) for index in range(len(leaf))]
     chosen = np.unique(np.linspace(0, len(places) - 1, min(max_images, len(places))).round().astype(int))
@@ -134,19 +134,19 @@ def _odd(case: _Case) -> bool:
 
 
 def _range_advice(cases: list[_Case]) -> str:
-    """Name the option that gives all images their range; it has to fit all of them."""
+    """Return the advice on the option that sets the range of all images."""
     odd = [case for case in cases if _odd(case) and _used(case)[2] > 0]
     if not odd:
         return ""
     low, high = min(_used(c)[0] for c in odd), max(_used(c)[1] for c in odd)
     if low >= 0 and all(c.image.bits is not None for c in odd) and max(_used(c)[2] for c in odd) <= 1:
-        bits = max(8, 2 * math.ceil(math.log2(high + 1) / 2))  # 10, 12, 14: bits of detectors are even
+        bits = max(8, 2 * math.ceil(math.log2(high + 1) / 2))  # detectors have 10, 12 or 14 bits
         if all(bits < (c.image.bits or 0) for c in odd):
             return (
                 f"set LoadImage(bits={bits}) if that is what the detector had, or LoadImage(value_range=...)"
             )
     return (
-        f"say what black and white are, e.g. LoadImage(value_range=({low:g}, {high:g})), or add a "
+        f"set the values of black and white, e.g. LoadImage(value_range=({low:g}, {high:g})), or add a "
         "NormalizeIntensity"
     )
 
@@ -169,7 +169,7 @@ def _range_findings(case: _Case, advice: str) -> Iterator[Finding]:
 
 
 def _stretch_findings(case: _Case) -> Iterator[Finding]:
-    """Compare the scales along the axes, in mm where spacing is known."""
+    """Compare the scales along the axes, in mm if the spacing is known."""
     image = case.load.resize(case.image, f"sample {case.record['sample_id']!r}")
     dims = len(image.ori_shape)
     results = dict(
@@ -185,7 +185,7 @@ def _stretch_findings(case: _Case) -> Iterator[Finding]:
     if spacing is None:
         spacing = image.spacing
     if spacing is None and dims == 3:
-        return  # Voxels of unknown shape have no proportions.
+        return  # the proportions of the voxels are not known
     per_mm = results["input_from_original"][:dims, :dims] / (1.0 if spacing is None else np.asarray(spacing))
     scales = np.linalg.svd(per_mm, compute_uv=False)
     if scales[0] > STRETCH * scales[-1]:
@@ -211,6 +211,6 @@ def _mixed_depth(cases: list[_Case]) -> Iterator[Finding]:
 
 
 def _depth(case: _Case) -> int | None:
-    """Return the bits of an image, as the pipeline understands them."""
-    bits, said = case.image.bits, case.load.bits
-    return bits if bits is None or said is None else min(bits, said)
+    """Return the bits of an image, as the pipeline interprets them."""
+    bits, given = case.image.bits, case.load.bits
+    return bits if bits is None or given is None else min(bits, given)

@@ -1,4 +1,4 @@
-"""Checks that need no other records to compare with: what is missing, impossible or stands for nothing."""
+"""Checks of single records: missing or impossible values, placeholders and spacing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding
 
-_FAR = 0.05  # of the image side: what lies further outside than this is no slip of the hand
+_FAR = 0.05  # of the image side: a point further outside is not just inaccurate
 _CLOSER = 0.1  # of the usual gap of two landmarks
-_SAME = 0.01  # pixels: two values in one place, however near they usually are
+_SAME = 0.01  # pixels: two landmarks in one position, however near they usually are
 _COARSE = 4.0  # pixels between one rounded fraction and the next
-_RARE = 3  # samples of the training part
+_RARE = 3  # training samples
 
 
 def nothing_to_learn(cases: Cases) -> Iterator[Finding]:
-    """Landmarks that are annotated nowhere, or hardly anywhere, in the part to learn from."""
+    """Landmarks that are annotated in no training sample, or in very few."""
     rows = cases.training_rows()
     names = sorted({split for split, chosen in zip(cases.splits, rows, strict=True) if chosen})
     count = np.isfinite(cases.clean[rows]).all(axis=2).sum(axis=0)
@@ -44,16 +44,16 @@ def fractions(cases: Cases) -> Iterator[Finding]:
     with np.errstate(invalid="ignore"):
         inside = np.where(np.isnan(points), True, (points >= 0) & (points <= 1)).all(axis=(1, 2))
     seen = np.isfinite(points).all(axis=2).sum(axis=1)
-    # One point may lie there, and a row of (0, 0) is a row of placeholders.
+    # A single point may be there by chance, and a row of (0, 0) is a row of placeholders.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # samples without a landmark
         varied = (np.nanmax(points, axis=1) > np.nanmin(points, axis=1)).any(axis=1)
     sizes = np.nanmin(np.where(np.isnan(cases.sizes), np.inf, cases.sizes), axis=1)
-    found = inside & varied & (seen > 1) & (sizes > 4)
-    if np.isinf(sizes[found]).any() and not found.all():
-        found &= np.isfinite(sizes)  # without a size, only a whole file of fractions is beyond doubt
+    hits = inside & varied & (seen > 1) & (sizes > 4)
+    if np.isinf(sizes[hits]).any() and not hits.all():
+        hits &= np.isfinite(sizes)  # without image sizes, only a whole file of fractions is certain
     for split in dict.fromkeys(cases.splits):
-        members = np.flatnonzero(found & np.array([s == split for s in cases.splits]))
+        members = np.flatnonzero(hits & np.array([s == split for s in cases.splits]))
         total = cases.splits.count(split)
         if len(members) == total and total > 1:
             message = f"the coordinates of all {total} samples lie between 0 and 1"
@@ -62,24 +62,24 @@ def fractions(cases: Cases) -> Iterator[Finding]:
             for n in members:
                 message = "all coordinates lie between 0 and 1" + _coarse(cases, np.array([n]))
                 yield cases.finding(int(n), "fractions", message)
-    cases.clean[found] = np.nan
+    cases.clean[hits] = np.nan
 
 
 def _coarse(cases: Cases, rows: np.ndarray) -> str:
-    """Return a clause if the fractions of records are rounded so much that pixels cannot be had from them."""
+    """Return a clause for the message if the fractions are rounded too much to be converted to pixels."""
     values = cases.points[rows][np.isfinite(cases.points[rows])]
     digits = next((d for d in range(5) if np.abs(values - values.round(d)).max() < 1e-6), None)
     side = np.nan_to_num(cases.sizes[rows]).max()
     if digits is None or 10.0**-digits * side < _COARSE:
         return ""
     return (
-        f", in steps of {10.0**-digits:g}, which are {10.0**-digits * side:.0f} px: annotate anew, rounding "
-        "has lost the places"
+        f", in steps of {10.0**-digits:g}, which are {10.0**-digits * side:.0f} px: annotate again, rounding "
+        "has lost the positions"
     )
 
 
 def placeholders(cases: Cases) -> Iterator[Finding]:
-    """Values that stand for no place: corners of the image, and one value repeated for a landmark."""
+    """Values that are not positions: corners of the image, and one value repeated for a landmark."""
     reasons: dict[tuple[int, int], str] = {}
     points, valid = cases.clean, np.isfinite(cases.clean).all(axis=2)
     for value in (0.0, -1.0):
@@ -89,18 +89,18 @@ def placeholders(cases: Cases) -> Iterator[Finding]:
     for n, k in _far_corners(cases, valid):
         reasons.setdefault((n, k), "a corner of the image")
     _, first = np.unique(np.nan_to_num(points).reshape(len(points), -1), axis=0, return_index=True)
-    unique = np.isin(np.arange(len(points)), first)  # a sample that stands there twice repeats all of them
+    unique = np.isin(np.arange(len(points)), first)  # a duplicated sample repeats all of its values
     for n, k, count in _repeated(points, valid & unique[:, None]):
-        reasons.setdefault((n, k), f"the very same value as in {count} samples")
+        reasons.setdefault((n, k), f"exactly the same value as in {count} samples")
     for (n, k), reason in sorted(reasons.items()):
-        message = f"{cases.at(n, k)} is {reason}: it seems to stand for a point that nobody marked"
+        message = f"{cases.at(n, k)} is {reason}: it seems to be a placeholder for a missing landmark"
         yield cases.finding(n, "placeholder", message, landmarks=(k,))
     for n, k in reasons:
         cases.clean[n, k] = np.nan
 
 
 def _far_corners(cases: Cases, valid: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Points exactly at one of the image's other corners, which tools write that clip to the image."""
+    """Points exactly at another corner of the image, which tools that clip to the image write."""
     points, last = cases.clean, cases.sizes[:, None] - 1
     with np.errstate(invalid="ignore"):
         low = (points == 0) | (points == -1)
@@ -110,10 +110,10 @@ def _far_corners(cases: Cases, valid: np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def _repeated(points: np.ndarray, valid: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Yield (record, landmark, count) of values that occur too often for a landmark to be by chance.
+    """Yield (record, landmark, count) of values that a landmark takes too often to be chance.
 
-    Annotations in whole pixels meet by chance. How often depends on how far the landmark wanders: of N
-    records spread over an area, N / area stand in the busiest pixel on average.
+    Annotations in whole pixels coincide by chance. How often depends on how much the landmark varies: of N
+    records spread over an area, N / area are in the same pixel on average.
     """
     wander = np.full(points.shape[1:], np.nan)
     for k in np.flatnonzero(valid.sum(axis=0) >= 3):
@@ -157,7 +157,7 @@ def points_outside(cases: Cases) -> Iterator[Finding]:
 
 
 def points_too_close(cases: Cases, close: float) -> Iterator[Finding]:
-    """Two landmarks nearer than ``close`` pixels, where they are usually farther apart than that."""
+    """Two landmarks nearer than ``close`` pixels that are usually further apart."""
     count = cases.clean.shape[1]
     first, second = np.triu_indices(count, 1)
 
@@ -180,14 +180,14 @@ def points_too_close(cases: Cases, close: float) -> Iterator[Finding]:
 
 
 def spacing_faults(cases: Cases, factor: float) -> Iterable[Finding]:
-    """Spacing that only some records have, or that differs from the others' by more than ``factor``."""
+    """Spacing that is missing in some records, or differs from the median by more than ``factor``."""
     known = np.isfinite(cases.spacing.sum(axis=1))
     if not known.any():
         return
     median = np.median(cases.spacing[known], axis=0)
     for n, spacing in enumerate(cases.spacing):
         if not known[n]:
-            yield cases.finding(n, "spacing", "has no spacing, while other records have")
+            yield cases.finding(n, "spacing", "has no spacing, but other records have one")
             continue
         ratio = float(np.maximum(spacing / median, median / spacing).max())
         if ratio > factor:

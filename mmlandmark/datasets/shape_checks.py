@@ -1,4 +1,4 @@
-"""Shapes unlike the others: misplaced and exchanged landmarks, mirror images, shapes moved as a whole."""
+"""Checks of shapes: misplaced and exchanged landmarks, mirror images, shapes moved as a whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmlandmark.datasets.shape_model import (
 
 _OTHER_SIDE = 0.5  # a mirror image fits at least this much better
 _RARE = 0.15  # of the samples: more mirror images are views from the other side
-_FEW = 12  # landmarks of which the exchange of any two is tried where a shape is mirrored
+_FEW = 12  # landmarks; in mirrored shapes with at most as many, the exchange of any two is tried
 _SUSPECTS = 5  # landmarks of a shape that are tried as the cause
 _TURNED = 0.35  # radians between two explanations for one of them to be the better
 
@@ -38,20 +38,21 @@ class Limits:
 
 
 class Judge:
-    """Tells how unusual shapes are, by what is usual in a set of shapes.
+    """Scores how unusual shapes are, compared with a set of shapes.
 
     Args:
         points: (N, K, D) landmarks in pixels, NaN where missing.
-        limits: When something is unusual.
+        typical: (K, D) typical shape, see :func:`~mmlandmark.datasets.shape_model.find_typical`.
+        limits: Thresholds.
 
     Attributes:
-        rows: Records that are judged: with landmarks enough to be aligned.
+        rows: Records that are scored: those with enough landmarks to be aligned.
         sides: Whether mirror images are usual in this set.
         mirrored: (N,) bool: fits clearly better when it is mirrored.
-        poses: How every record lies in its image, seen from the side that fits.
-        single: (N, K) how far every landmark is from where the others say it is, in standard deviations.
-        whole: (N,) how unlike the others a shape is, in standard deviations.
-        threshold: Of ``single``.
+        poses: Pose of every record in its image, mirrored where that fits better.
+        single: (N, K) distance of every landmark from where the others predict it, in standard deviations.
+        whole: (N,) distance of a shape from the usual one, in standard deviations.
+        threshold: Threshold of ``single``.
     """
 
     def __init__(self, points: np.ndarray, typical: np.ndarray, limits: Limits) -> None:
@@ -62,18 +63,18 @@ class Judge:
             self.mirrored = other.residuals < _OTHER_SIDE * plain.residuals
             flipped = other.residuals < plain.residuals
         share = self.mirrored[self.rows].mean() if len(self.rows) else 0.0
-        if share > 1 - _RARE:  # what is called typical is the rare side
+        if share > 1 - _RARE:  # the typical shape shows the rare side
             typical = self.typical = mirror_image(typical)
             plain, other = both_sides(points, typical)
             self.mirrored, flipped, share = ~self.mirrored, ~flipped, 1 - share
         self.sides = bool(share > _RARE)
         self.flipped = flipped
         self.poses = _choose(flipped, plain, other)
-        # A model of few shapes is rough.
+        # A model fitted to few shapes is inaccurate.
         self.threshold = limits.landmark * (1 + 8 / max(len(self.rows), 1))
         trusted = np.isfinite(self.poses.shapes).any(axis=(1, 2))
         self._score(trusted)
-        # What looks wrong must not tell what is usual.
+        # Shapes that look wrong must not define what is usual.
         with np.errstate(invalid="ignore"):
             wrong = (self.single > self.threshold).any(axis=1) | (self.whole > limits.shape)
         if 2 * (trusted & ~wrong).sum() > trusted.sum():
@@ -96,12 +97,12 @@ class Judge:
         return self.distances(aligned, model)
 
     def distances(self, aligned: Alignment, model: ShapeModel) -> np.ndarray:
-        """Return (M, K) scores like ``single`` of M shapes that are aligned already."""
+        """Return (M, K) scores like ``single`` of M aligned shapes."""
         return self._tails.rescaled(model.distances(aligned.shapes)[0])
 
 
 def _choose(flipped: np.ndarray, plain: Alignment, other: Alignment) -> Alignment:
-    """Return the alignment of the mirrored shape where ``flipped``, of the shape as it is elsewhere."""
+    """Return the alignment of the mirrored shape where ``flipped`` is set, else that of the shape itself."""
 
     def pick(name: str) -> np.ndarray:
         first, second = getattr(plain, name), getattr(other, name)
@@ -141,7 +142,7 @@ def _outliers(cases: Cases, judge: Judge) -> Iterator[Finding]:
 
 
 def _explained(cases: Cases, judge: Judge, n: int) -> Iterator[Finding]:
-    """Find what has to change for the shape to fit: two landmarks exchanged, some moved, or all of it."""
+    """Find the change that makes the shape fit: two landmarks exchanged, some moved, or all."""
     scores = judge.single[n]
     swap = _best_swap(cases, judge, n)
     if swap is not None:
@@ -157,7 +158,7 @@ def _explained(cases: Cases, judge: Judge, n: int) -> Iterator[Finding]:
         return
     for k, score in removed:
         message = (
-            f"{cases.at(n, k)} is not where the other landmarks say it is ({score:.1f} standard deviations)"
+            f"{cases.at(n, k)} is not where the other landmarks predict it ({score:.1f} standard deviations)"
         )
         yield cases.finding(n, "landmark outlier", message, landmarks=(k,), score=score)
 
@@ -169,7 +170,7 @@ def _unlike(cases: Cases, judge: Judge, n: int, score: float) -> Finding:
 
 
 def _best_swap(cases: Cases, judge: Judge, n: int) -> tuple[int, int, float] | None:
-    """Return the pair of landmarks whose exchange makes the shape fit, and its worst score then."""
+    """Return the pair of landmarks whose exchange makes the shape fit, and the worst score after it."""
     suspects = _worst(judge.single[n], judge.threshold)
     pairs = list(combinations(suspects, 2))
     pairs += [p for p in cases.schema.flip_pairs if set(p) & set(suspects) and p not in pairs]
@@ -188,7 +189,7 @@ def _best_swap(cases: Cases, judge: Judge, n: int) -> tuple[int, int, float] | N
 
 
 def _causes(judge: Judge, n: int) -> list[tuple[int, float]] | None:
-    """Return the landmarks without which the rest fits, with their scores, or None if they are many."""
+    """Return the landmarks without which the rest fits, with their scores, or None if there are many."""
     shape, dims = judge.points[n].copy(), judge.points.shape[2]
     present = int(np.isfinite(shape).all(axis=1).sum())
     removed: list[tuple[int, float]] = []
@@ -209,24 +210,24 @@ def _causes(judge: Judge, n: int) -> list[tuple[int, float]] | None:
 
 
 def _worst(scores: np.ndarray, threshold: float) -> list[int]:
-    """Return the landmarks with the highest scores, at most a few, two at least."""
+    """Return a few landmarks with the highest scores, at least two."""
     order = np.argsort(-np.nan_to_num(scores, nan=-1.0))
     count = int(np.clip((scores[order] > threshold).sum(), 2, _SUSPECTS))
     return [int(k) for k in order[:count] if np.isfinite(scores[k])]
 
 
-# ---- how shapes lie in their images --------------------------------------------------------------
+# ---- poses of shapes in their images -------------------------------------------------------------
 
 
 def _turned(cases: Cases, judge: Judge) -> Iterator[Finding]:
-    """Mirror images where there should be none, and shapes that a change of axes would bring upright."""
+    """Mirror images where there should be none, and shapes that a change of axes would set upright."""
     usual = _mean_rotation(judge.poses.rotations[judge.rows])
     angles = _angles(judge.poses.rotations, usual)
     usually = float(np.median(angles[judge.rows])) if len(judge.rows) else np.pi
     limit = max(3 * usually, 2 * _TURNED)
     for n in judge.rows.tolist():
         if judge.mirrored[n] and not judge.sides:
-            # Shapes that lie in any direction do not tell which axis was mirrored.
+            # If shapes have any rotation, it is unknown which axis was mirrored.
             axes = _AXES if usually < _TURNED else {}
             kind = _best_axes(cases, judge, n, usual, {"mirrored shape": _mirror, **axes})
         elif judge.sides and angles[n] > limit:
@@ -248,10 +249,10 @@ def _turned(cases: Cases, judge: Judge) -> Iterator[Finding]:
 
 
 def _exchanges_that_mirror(judge: Judge, n: int, usual: np.ndarray) -> list[tuple[int, int]]:
-    """Return the pairs of landmarks whose exchange makes the shape fit as mirroring does.
+    """Return the pairs of landmarks whose exchange makes the shape fit as well as mirroring it does.
 
-    There are some where a shape of few points is nearly symmetric. Of several pairs, only those count after
-    whose exchange the shape is turned like the others.
+    They exist if a shape of few points is nearly symmetric. Of several pairs, only those are returned whose
+    exchange also gives the shape the usual rotation.
     """
     present = np.flatnonzero(np.isfinite(judge.points[n]).all(axis=1))
     pairs = list(combinations(present.tolist(), 2)) if len(present) <= _FEW else []
@@ -286,11 +287,11 @@ _CHANGES = {
 
 
 def _best_axes(cases: Cases, judge: Judge, n: int, usual: np.ndarray, choices: dict) -> str:
-    """Return the change of axes after which the shape is turned like the others; the first if in doubt."""
+    """Return the change of axes that gives the shape the usual rotation; the first one if in doubt."""
     names = list(choices)
     changed = np.stack([choices[name](judge.points[n], cases.sizes[n]) for name in names])
     if judge.sides:
-        # The side was free: take for every change the one that is turned less.
+        # Either side is possible: use the one that fits better after every change.
         plain, other = both_sides(changed, judge.typical)
         poses = _choose(other.residuals < plain.residuals, plain, other)
     else:
@@ -316,9 +317,9 @@ def _angles(rotations: np.ndarray, usual: np.ndarray) -> np.ndarray:
 
 
 def _positions(cases: Cases, judge: Judge) -> Iterator[Finding]:
-    """Shapes that lie elsewhere, larger, smaller or more turned in their images than the others."""
+    """Shapes with an unusual position, size or rotation in their image."""
     rows, poses, dims = judge.rows, judge.poses, judge.points.shape[2]
-    # Mirroring turned the centre round; it is wanted where it was.
+    # Undo the mirroring of the centre.
     centers = np.where(judge.flipped[:, None], mirror_image(poses.centers), poses.centers)[rows]
     scales, sizes = poses.scales[rows], cases.sizes[rows]
     known = np.isfinite(sizes).all(axis=1)
@@ -330,14 +331,14 @@ def _positions(cases: Cases, judge: Judge) -> Iterator[Finding]:
     size = np.abs(np.log(scales) - np.median(np.log(scales)))
     angle = _angles(poses.rotations[rows], _mean_rotation(poses.rotations[rows]))
     measures = {
-        "shifted": (np.sqrt(((offset / spread) ** 2).sum(axis=1)), dims, 0.3),
-        "larger or smaller": (size, 1, 0.03),
-        "turned": (angle, 1, 0.03),
+        "position": (np.sqrt(((offset / spread) ** 2).sum(axis=1)), dims, 0.3),
+        "size": (size, 1, 0.03),
+        "rotation": (angle, 1, 0.03),
     }
     limit = judge.limits.position * (1 + 8 / max(len(rows), 1))
     for what, (values, degrees, least) in measures.items():
         values = np.maximum(values, least)
         scores = Tails.match(values, degrees, quantile=0.9).rescaled(values)
         for row in np.flatnonzero(scores > limit):
-            message = f"the whole shape is {what} unlike the others ({scores[row]:.1f} standard deviations)"
+            message = f"the {what} of the whole shape is unusual ({scores[row]:.1f} standard deviations)"
             yield cases.finding(int(rows[row]), "position outlier", message, score=float(scores[row]))

@@ -1,8 +1,8 @@
-"""What is usual for a set of shapes, learned from shapes of which some are wrong.
+"""A robust model of shapes, fitted to shapes of which some are wrong.
 
-The landmarks of aligned shapes are modelled as one normal distribution, estimated from values that are
-wrapped: pulled in where they are far out (Raymaekers and Rousseeuw, Technometrics 2021). A landmark is then
-judged by where *the others of its shape* say it should be, in a model that was fitted to other shapes.
+The landmarks of aligned shapes are modelled as one normal distribution, estimated from wrapped values:
+outliers are pulled in (Raymaekers and Rousseeuw, Technometrics 2021). The score of a landmark is its distance
+from where *the others of its shape* predict it, by a model fitted to other shapes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 
 _FOLDS = 5
 _ROUNDS = 4
-_TYPICAL_FROM = 600  # shapes are enough to know the typical one
-_SMALLEST = 1e-3  # of a shape's size: annotations are no more exact than this
+_TYPICAL_FROM = 600  # shapes are enough to find the typical one
+_SMALLEST = 1e-3  # of a shape's size: annotations are not more accurate than this
 
 
 @dataclass(frozen=True)
 class ShapeModel:
-    """Where the landmarks of a shape are, given the others.
+    """A normal distribution of the landmarks of aligned shapes.
 
     Attributes:
         typical: (K, D) shape, centred, of root mean square radius 1.
@@ -44,7 +44,7 @@ class ShapeModel:
         z = z / np.sqrt(np.maximum((z**2).mean(axis=0), 1e-9))
         count, size = z.shape
         correlation = z.T @ z / count
-        # Ledoit and Wolf's weight of the identity: much with few shapes of many landmarks.
+        # Ledoit and Wolf's weight of the identity: large for few shapes with many landmarks.
         noise = ((z**2).T @ (z**2) / count - correlation**2).sum() / count
         signal = ((correlation - np.eye(size)) ** 2).sum()
         weight = float(np.clip(noise / max(signal, 1e-12), 0.02, 1.0))
@@ -52,13 +52,13 @@ class ShapeModel:
         return cls(typical, middle, scale, np.linalg.inv(correlation))
 
     def distances(self, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return how far landmarks and whole shapes are from what is usual.
+        """Return the distances of landmarks and whole shapes from the model.
 
         Args:
             aligned: (N, K, D) shapes aligned to ``typical``, NaN where missing.
 
         Returns:
-            (N, K) Mahalanobis distance of every landmark from its place given the others, NaN where
+            (N, K) Mahalanobis distance of every landmark from its position given the others, NaN where
             missing; and (N,) that of the whole shape, per coordinate.
         """
         count, landmarks, dims = aligned.shape
@@ -83,7 +83,7 @@ class ShapeModel:
 
 
 def _wrapped(z: np.ndarray) -> np.ndarray:
-    """Leave the middle as it is, bend what lies beyond 1.5 back to 0 at 4 and beyond."""
+    """Keep values up to 1.5, and bring larger ones smoothly back to 0, which they reach at 4."""
     size = np.abs(z)
     bent = 1.540793 * np.tanh(0.8622731 * (4.0 - size)) * np.sign(z)
     return np.where(size < 1.5, z, np.where(size < 4.0, bent, np.where(np.isnan(z), np.nan, 0.0)))
@@ -98,7 +98,7 @@ def _alike(seen: np.ndarray) -> list[np.ndarray]:
 
 
 def _marginal(precision: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return the precision of the known coordinates alone, whatever the others are."""
+    """Return the precision of the known coordinates, with the others marginalized out."""
     if known.all():
         return precision
     across = precision[np.ix_(known, ~known)]
@@ -111,13 +111,13 @@ def _marginal(precision: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Shapes fitted to a typical one by shift, turn and scale.
+    """Shapes fitted to a typical one by translation, rotation and scaling.
 
     Attributes:
         shapes: (N, K, D) aligned, NaN where missing.
-        centers: (N, D) where the middle of the typical shape lies in the original.
+        centers: (N, D) position of the centre of the typical shape in the original.
         scales: (N,) size of the original in units of the typical shape.
-        rotations: (N, D, D) turn of the original into the typical shape.
+        rotations: (N, D, D) rotation of the original to the typical shape.
         residuals: (N,) median distance of the landmarks from the typical shape, NaN without landmarks.
     """
 
@@ -129,10 +129,10 @@ class Alignment:
 
 
 def align(points: np.ndarray, typical: np.ndarray) -> Alignment:
-    """Align shapes (without mirroring) in the least squares.
+    """Align shapes, without mirroring, in the least-squares sense.
 
-    A misplaced landmark drags the others along, but all in a way that the covariance of
-    :class:`ShapeModel` knows. Weights that follow the residuals were tried: they find fewer faults.
+    A misplaced landmark shifts the others, but the covariance of :class:`ShapeModel` accounts for that.
+    Weights by residual were tried and detect fewer faults.
 
     Args:
         points: (N, K, D), NaN where missing. Shapes of D landmarks or fewer become NaN.
@@ -172,17 +172,20 @@ def mirror_image(points: np.ndarray) -> np.ndarray:
 
 
 def find_typical(points: np.ndarray) -> np.ndarray | None:
-    """Return the (K, D) median of aligned shapes, each seen from the side that fits better, or None.
+    """Return the (K, D) median of aligned shapes, each mirrored if that fits better.
 
     Args:
-        points: (N, K, D), NaN where missing. None comes back if a landmark is missing in all of them.
+        points: (N, K, D), NaN where missing.
+
+    Returns:
+        The shape, or None if a landmark is missing in all of them.
     """
     seen = np.isfinite(points).all(axis=2)
     points = points[seen.sum(axis=1) > points.shape[2]]
     points = points[:: max(1, len(points) // _TYPICAL_FROM)]
     if len(points) == 0 or np.isnan(points).all(axis=(0, 2)).any():
         return None
-    # The start is a shape that many others resemble: the one in the middle of some candidates.
+    # Start with a shape that many others resemble: the candidate with the smallest median distance.
     complete = np.isfinite(points).all(axis=(1, 2))
     if complete.any():
         candidates = points[complete][:: max(1, int(complete.sum()) // 12)]
@@ -206,7 +209,7 @@ def find_typical(points: np.ndarray) -> np.ndarray | None:
 
 
 def both_sides(points: np.ndarray, typical: np.ndarray) -> tuple[Alignment, Alignment]:
-    """Return the alignments of shapes as they are, and mirrored."""
+    """Return the alignments of shapes and of their mirror images."""
     return align(points, typical), align(mirror_image(points), typical)
 
 
@@ -223,18 +226,18 @@ def normalised(shape: np.ndarray) -> np.ndarray | None:
 def cross_fitted(
     aligned: np.ndarray, typical: np.ndarray, trusted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[ShapeModel]]:
-    """Judge every shape by a model that was fitted to others.
+    """Score every shape by a model that was fitted to others.
 
     Args:
         aligned: (N, K, D) shapes, NaN where missing.
-        typical: (K, D) what they are aligned to.
+        typical: (K, D) shape that they are aligned to.
         trusted: (N,) bool: shapes that a model may be fitted to.
 
     Returns:
         (N, K) and (N,) distances as from :meth:`ShapeModel.distances`, and the model of every shape.
     """
     count, landmarks, _ = aligned.shape
-    # Dealt out in order, so that the result does not depend on chance.
+    # Folds are assigned in order, so that the result is deterministic.
     fold = np.arange(count) % _FOLDS
     single, whole = np.full((count, landmarks), np.nan), np.full(count, np.nan)
     models = [ShapeModel.fit(aligned[trusted & (fold != number)], typical) for number in range(_FOLDS)]
@@ -245,10 +248,10 @@ def cross_fitted(
 
 @dataclass(frozen=True)
 class Tails:
-    """Brings distances to the scale and the tails of a normal distribution.
+    """Transforms distances to the scale and tails of a normal distribution.
 
-    Real shapes have heavier tails than a normal distribution. A power takes them back, so that one threshold
-    means the same everywhere; it is limited, since with many faults the tail is theirs.
+    Real shapes have heavier tails than a normal distribution. A power reduces them, so that one threshold
+    means the same for all data. The power is limited, since many faults also make a heavy tail.
 
     Attributes:
         median: Of the distances, () or (K,).
@@ -265,7 +268,7 @@ class Tails:
         """Match median and an upper quantile of (N,) or (N, K) distances, NaN where missing.
 
         Args:
-            distances: What is usual.
+            distances: Distances of usual shapes.
             dims: Degrees of freedom: 1, 2 or 3.
             quantile: 0.9 or 0.95.
         """

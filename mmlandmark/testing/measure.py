@@ -17,15 +17,14 @@ def paired_times(
 ) -> dict[str, list[float]]:
     """Return the seconds of every function in every round.
 
-    The functions take turns, another one first in every round, so that a busy machine is unfair to all alike.
-    Right before it is measured each is called once more: what it needs of memory and caches is then at hand,
-    whatever the others left behind, and not with the host of a virtual machine.
+    The functions take turns, and each round starts with another one, so that other load affects all alike.
+    Each is called once more right before it is measured, so that its memory and caches are warm.
 
     Args:
-        functions: What to call, by name; a result is dropped at once.
-        rounds: Number of turns.
+        functions: Functions by name; their results are dropped.
+        rounds: Number of rounds.
         device: ``cuda`` measures between two events on the current stream.
-        warmup: Calls of each before anything is measured.
+        warmup: Calls of each function before the first round.
     """
     names = list(functions)
     for name in names:
@@ -60,15 +59,15 @@ def median_ratio(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def peak_memory(function: Callable[[], object], device: str = "cpu", warmup: int = 1) -> int | None:
-    """Return how many bytes a call takes at its highest, beyond what was in use; None where unknown.
+    """Return the peak memory of a call in bytes, beyond the memory in use before; None if it is unknown.
 
-    On a CPU this is resident memory as Linux counts it. What a process has freed before and kept is not seen:
-    measure large calls of several kinds in a process each.
+    On a CPU this is the resident memory that Linux reports. Memory that the process has freed and kept is not
+    counted, so measure each kind of large call in its own process.
 
     Args:
-        function: What to call.
+        function: The function.
         device: ``cpu`` or ``cuda``.
-        warmup: Calls before the one that is measured.
+        warmup: Calls before the measured one.
     """
     for _ in range(warmup):
         function()
@@ -83,7 +82,7 @@ def peak_memory(function: Callable[[], object], device: str = "cpu", warmup: int
     if not reset.exists():
         return None
     before = _kilobytes(status, "VmRSS")
-    reset.write_text("5")  # forget the highest use so far
+    reset.write_text("5")  # reset the peak
     function()
     return 1024 * max(_kilobytes(status, "VmHWM") - before, 0)
 
@@ -93,11 +92,11 @@ def _kilobytes(status: Path, key: str) -> int:
 
 
 def kernel_launches(function: Callable[[], object]) -> int:
-    """Return how many kernels a call starts on the GPU; copies and fills of memory are not counted."""
+    """Return the number of GPU kernels that a call launches, without memory copies and fills."""
     function()
     torch.cuda.synchronize()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         function()
         torch.cuda.synchronize()
-    found = [e.name for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
-    return sum(not name.startswith(("Memcpy", "Memset")) for name in found)
+    names = [e.name for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    return sum(not name.startswith(("Memcpy", "Memset")) for name in names)

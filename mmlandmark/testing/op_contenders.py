@@ -1,6 +1,6 @@
-"""Ways to do what the operators do, to measure and compare: ours, plain PyTorch, compiled, other packages.
+"""Implementations of the operators to compare: ours, plain PyTorch, compiled PyTorch, other packages.
 
-Every function returns calls by name; packages that are not installed are left out.
+Every function returns calls by name, without those of packages that are not installed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def landmarks_of(shape: tuple[int, ...], device: str) -> Tensor:
 
 
 def dense_gaussian(landmarks: Tensor, shape: tuple[int, ...], sigma: float) -> Tensor:
-    """Draw Gaussians the plain way: one exponential per pixel."""
+    """Draw Gaussians without shortcuts: one exponential per pixel."""
     axes = [torch.arange(side, dtype=torch.float32, device=landmarks.device) for side in shape[2:]]
     squared = torch.zeros((), device=landmarks.device)
     for axis, grid in enumerate(torch.meshgrid(*axes, indexing="ij")):
@@ -45,7 +45,7 @@ def dense_gaussian(landmarks: Tensor, shape: tuple[int, ...], sigma: float) -> T
 
 
 def ewc_contenders(shape: tuple[int, ...], device: str) -> Calls:
-    """Return ways to the EWC loss and its gradient."""
+    """Return implementations of the EWC loss and its gradient."""
     pred = torch.randn(shape, device=device, requires_grad=True)
     landmarks = landmarks_of(shape, device)
     target = dense_gaussian(landmarks, shape, SIGMA)
@@ -72,15 +72,15 @@ def ewc_contenders(shape: tuple[int, ...], device: str) -> Calls:
 def plain_soft_argmax(maps: Tensor) -> Tensor:
     """Return the expected coordinates in plain PyTorch."""
     weights = (maps.flatten(2) * BETA).softmax(-1).view(maps.shape)
-    found = []
+    coordinates = []
     for axis in range(maps.ndim - 1, 1, -1):
         grid = torch.arange(maps.shape[axis], dtype=maps.dtype, device=maps.device)
-        found.append((weights.sum([a for a in range(2, maps.ndim) if a != axis]) * grid).sum(-1))
-    return torch.stack(found, -1)
+        coordinates.append((weights.sum([a for a in range(2, maps.ndim) if a != axis]) * grid).sum(-1))
+    return torch.stack(coordinates, -1)
 
 
 def soft_argmax_functions(shape: tuple[int, ...], device: str) -> dict[str, Callable]:
-    """Return ways to the expected coordinates, as functions of the maps."""
+    """Return implementations of the soft-argmax, as functions of the maps."""
     functions = {
         OURS: lambda maps: soft_argmax(maps, BETA),
         "PyTorch": plain_soft_argmax,
@@ -99,7 +99,7 @@ def soft_argmax_functions(shape: tuple[int, ...], device: str) -> dict[str, Call
 
 
 def expectation_contenders(shape: tuple[int, ...], device: str) -> Calls:
-    """Return ways to the expected coordinates."""
+    """Return implementations of the soft-argmax."""
     maps = torch.randn(shape, device=device)
     calls = {
         name: lambda f=function: f(maps) for name, function in soft_argmax_functions(shape, device).items()
@@ -108,7 +108,7 @@ def expectation_contenders(shape: tuple[int, ...], device: str) -> Calls:
 
 
 def expectation_backward_contenders(shape: tuple[int, ...], device: str) -> Calls:
-    """Return ways to the expected coordinates and their gradient."""
+    """Return implementations of the soft-argmax and its gradient."""
     maps = torch.randn(shape, device=device, requires_grad=True)
     return {
         name: lambda f=function: torch.autograd.grad(f(maps).sum(), maps)
@@ -117,7 +117,7 @@ def expectation_backward_contenders(shape: tuple[int, ...], device: str) -> Call
 
 
 def heatmap_contenders(shape: tuple[int, ...], device: str) -> Calls:
-    """Return ways to the target maps."""
+    """Return implementations of the target heatmaps."""
     landmarks, ones = landmarks_of(shape, device), torch.ones(shape[:2], device=device)
     calls: Calls = {
         OURS: lambda: gaussian_heatmap(landmarks, shape[2:], SIGMA),
@@ -145,7 +145,7 @@ def heatmap_contenders(shape: tuple[int, ...], device: str) -> Calls:
 
 
 def per_sample(draw: Callable, landmarks: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Draw maps as data loaders do: one landmark of one sample after the other, then all in one tensor."""
+    """Draw heatmaps as data loaders do: landmark by landmark and sample by sample, then stacked."""
     samples = []
     for points in landmarks.cpu().numpy():
         maps = np.zeros(shape[1:], dtype=np.float32)
@@ -176,7 +176,7 @@ def numpy_dense(target: np.ndarray, x: float, y: float) -> None:
 
 
 def peak_contenders(shape: tuple[int, ...], device: str) -> Calls:
-    """Return ways to refined peaks."""
+    """Return implementations of the refined peaks."""
     maps = gaussian_heatmap(landmarks_of(shape, device), shape[2:], SIGMA)
     return {
         OURS: lambda: refined_peak(maps, "centroid", 4),

@@ -1,4 +1,4 @@
-"""Clean annotations, known faults planted into them, and how many of these a check finds."""
+"""Plants known faults into clean annotations, and counts how many of them a check detects."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Annotations:
     """Annotations of a set of images without the images.
 
     Attributes:
-        name: Of the family of shapes.
-        schema: Landmarks and their pairs.
+        name: Name of the family of shapes.
+        schema: Landmarks and their flip pairs.
         points: (N, K, 2) pixels, NaN where missing.
         sizes: (N, 2) width and height in pixels.
         spacing: (N,) mm per pixel.
         faulty: N kinds of fault, ``""`` for a clean record.
-        wrong: N tuples of the landmarks that are wrong, empty where the whole shape is.
+        wrong: N tuples of wrong landmarks, empty if the whole shape is wrong.
     """
 
     name: str
@@ -68,8 +68,8 @@ def phantom_annotations(kind: str, count: int = 200, seed: int = 0) -> Annotatio
     return _clean(f"{kind} phantoms", LandmarkSchema.load(SCHEMAS[kind]), points, sizes, spacing)
 
 
-# Vein junctions of an insect's wing, root at the left; and marks of an ultrasound view that may be seen from
-# either side. In units of their size.
+# Vein junctions of an insect's wing, root at the left; and landmarks of an ultrasound view, which may be
+# mirrored. In units of their size.
 _WING = [(-1.9, 0.1), (-1.8, -0.15), (-1.2, -0.5), (-0.2, -0.75), (0.9, -0.6), (1.9, -0.1), (1.8, 0.25),
          (1.0, 0.62), (-0.2, 0.85), (-0.5, 0.2), (0.2, -0.12), (0.35, 0.3), (-0.9, -0.1),
          (0.9, 0.05)]  # fmt: skip
@@ -77,12 +77,12 @@ _VIEW = [(-1.3, 0.0), (-0.4, -0.7), (0.5, -0.75), (1.2, 0.1), (0.1, 0.8), (-0.5,
 
 
 def wing_annotations(count: int = 200, seed: int = 0) -> Annotations:
-    """Return 14 landmarks of wings that lie in every direction, left and right ones."""
+    """Return 14 landmarks of left and right wings in any rotation."""
     return _family("wings", _WING, count, seed, bend=0.05, noise=0.012, turn=np.pi, grow=0.25, mirrored=0.5)
 
 
 def ultrasound_annotations(count: int = 200, seed: int = 0) -> Annotations:
-    """Return 6 landmarks that vary much, in views that are turned, scaled and sometimes mirrored."""
+    """Return 6 landmarks that vary much, in views that are rotated, scaled and sometimes mirrored."""
     return _family("ultrasound", _VIEW, count, seed, bend=0.1, noise=0.03, turn=0.5, grow=0.3, mirrored=0.3)
 
 
@@ -115,9 +115,9 @@ def _family(
 
 
 def from_datasets(name: str, *datasets: LandmarkDataset) -> Annotations:
-    """Return the annotations of datasets, taken as clean.
+    """Return the annotations of datasets, assumed to be clean.
 
-    Images that are not there count as large enough for all points of the datasets.
+    Missing images are assumed to be large enough for all points of the datasets.
     """
     from mmlandmark.datasets.check_cases import Cases
 
@@ -187,7 +187,7 @@ def _shifted(rng, points, size):
     return points + 0.5 * _radius(points) * np.array([np.cos(angle), np.sin(angle)])
 
 
-# Each changes the points of one record; :func:`plant` adds those that need two records, or the spacing.
+# Each changes the points of one record; :func:`plant` adds the faults that need two records or the spacing.
 FAULTS: dict[str, Fault] = {
     "two landmarks exchanged": _swap,
     "left and right exchanged": _swap_sides,
@@ -209,7 +209,7 @@ OTHER_FAULTS = ("annotation of another image", "copied annotation", "spacing in 
 
 
 def _radius(points: np.ndarray) -> float:
-    """Return the root mean square distance from the centre: about half the size of a shape."""
+    """Return the root mean square distance from the centre, about half the size of the shape."""
     return float(np.sqrt(np.nanvar(points, axis=0).sum()))
 
 
@@ -217,9 +217,9 @@ def plant(clean: Annotations, fraction: float = 0.15, seed: int = 0) -> Annotati
     """Return annotations with one fault in every chosen record, all kinds equally often.
 
     Args:
-        clean: Where to plant them.
+        clean: Annotations without faults.
         fraction: Share of the records that become faulty.
-        seed: Of which records, and of the faults.
+        seed: Seed of the choice of records and of the faults.
     """
     rng = np.random.default_rng(seed)
     complete = np.flatnonzero(np.isfinite(clean.points).all(axis=(1, 2)))
@@ -235,28 +235,28 @@ def plant(clean: Annotations, fraction: float = 0.15, seed: int = 0) -> Annotati
         faulty[n] = kind
         if kind in FAULTS:
             moved, wrong[n] = FAULTS[kind](rng, points[n].copy(), clean.sizes[n], clean)
-            # What lies further outside than this is refused when a dataset is read.
+            # Reading a dataset refuses points further outside than this.
             points[n] = moved.clip(-0.4 * clean.sizes[n], 1.4 * clean.sizes[n])
         elif kind == "spacing in cm":
             spacing[n] /= 10
         else:
-            # The later of two equal annotations is the one that is reported.
+            # Of two equal annotations the later one is reported.
             others = np.setdiff1d(complete, chosen)
             other = int(rng.choice(others[others < n] if (others < n).any() else others))
             points[n] = clean.points[other]
-            if kind == "annotation of another image":  # seen nowhere else, as where two files changed names
+            if kind == "annotation of another image":  # not a copy, as when two files were exchanged
                 points[n] = points[n] + rng.normal(0, 0.6, points[n].shape)
     return replace(clean, points=points, spacing=spacing, faulty=tuple(faulty), wrong=tuple(wrong))
 
 
 @dataclass
 class Tally:
-    """How planted faults and what was found agree.
+    """Agreement of planted faults and findings.
 
     Attributes:
-        found: By kind of fault, [records found, records planted, records whose landmark was named].
-        false_alarms: Clean records with a finding, among those with planted ones beside them.
-        clean: Clean records looked at.
+        found: By kind of fault, [detected records, planted records, records whose landmark was named].
+        false_alarms: Clean records with a finding, in data with planted faults.
+        clean: Number of clean records.
     """
 
     found: dict[str, list[int]] = field(default_factory=dict)
@@ -275,7 +275,7 @@ class Tally:
         return hits / max(hits + self.false_alarms, 1)
 
     def add(self, given: Annotations, findings: Sequence[dict[str, Any]]) -> None:
-        """Count the findings of a check of ``given``; notes are none."""
+        """Count the findings of a check of ``given``, except notes."""
         named: dict[str, set[int]] = {}
         for finding in findings:
             if finding["severity"] != "note":
@@ -295,13 +295,13 @@ class Tally:
 def measure(
     clean: Annotations, seeds: Sequence[int] = (0, 1, 2), fraction: float = 0.15, **thresholds: Any
 ) -> Tally:
-    """Plant faults into ``clean`` once for every seed, check, and count.
+    """Plant faults into ``clean`` once for every seed, check the result, and count.
 
     Args:
         clean: Annotations without faults.
-        seeds: Of :func:`plant`.
-        fraction: Of :func:`plant`.
-        thresholds: Of :class:`~mmlandmark.datasets.checks.Thresholds`, where they are not the defaults.
+        seeds: Seeds of :func:`plant`.
+        fraction: See :func:`plant`.
+        thresholds: Fields of :class:`~mmlandmark.datasets.checks.Thresholds` that differ from the defaults.
     """
     from mmlandmark.datasets.checks import Thresholds, check_dataset
 
@@ -314,7 +314,7 @@ def measure(
 
 
 def alarms(clean: Annotations, **thresholds: Any) -> float:
-    """Return the samples with a finding among 100 of ``clean``."""
+    """Return the number of samples with a finding per 100 samples of ``clean``."""
     from mmlandmark.datasets.checks import Thresholds, check_dataset
 
     report = check_dataset(dict(all=clean.dataset()), Thresholds(**thresholds))

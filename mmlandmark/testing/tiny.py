@@ -1,4 +1,4 @@
-"""A whole run in a second or two, on phantoms."""
+"""Configs of runs on phantoms that take a second or two."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def phantom_dataloader(
 ) -> dict[str, Any]:
     """Return the config of a loader of small phantoms with 19, 37 or 68 landmarks.
 
-    Without an ``offset`` those to train on are the first patients, the others begin with number 100.
+    By default training starts at patient 0, and validation and test at patient 100.
     """
     pipeline: list[dict] = [dict(type="LoadImage")]
     if train:
@@ -40,7 +40,7 @@ def phantom_dataloader(
             offset=(0 if train else 100) if offset is None else offset,
             pipeline=pipeline,
             test_mode=not train,
-            serialize_data=False,  # it collects garbage, which takes longer than all the rest
+            serialize_data=False,  # it runs the garbage collector, which takes longer than all the rest
         ),
     )
 
@@ -51,7 +51,7 @@ def tiny_config(work_dir: str | Path, max_epochs: int = 2, **overrides: Any) -> 
     Args:
         work_dir: Its work folder.
         max_epochs: Epochs.
-        overrides: Merged over the config; dotted keys are possible with ``**{"a.b": c}``.
+        overrides: Values merged over the config; dotted keys work with ``**{"a.b": c}``.
     """
     config = Config(
         dict(
@@ -90,7 +90,7 @@ def tiny_config(work_dir: str | Path, max_epochs: int = 2, **overrides: Any) -> 
             launcher="none",
             work_dir=str(work_dir),
         ),
-        format_python_code=False,  # half of the time of so short a run
+        format_python_code=False,  # it would take half of the time of such a short run
     )
     config.merge_from_dict(overrides)
     return config

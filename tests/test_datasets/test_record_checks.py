@@ -51,7 +51,7 @@ def test_fractions_that_are_too_coarse_to_become_pixels(tmp_path):
     points[8] = (points[8] / (119, 179)).round(3)
     report = check_ladder(tmp_path, points)
     messages = {f["sample_id"]: f["message"] for f in report["findings"] if f["check"] == "fractions"}
-    assert "in steps of 0.1, which are 18 px: annotate anew" in messages["t3"]
+    assert "in steps of 0.1, which are 18 px: annotate again" in messages["t3"]
     assert messages["t8"] == "all coordinates lie between 0 and 1"
 
 
