@@ -76,10 +76,17 @@ def _check_folders(node: Node) -> None:
 
 def _results(plan: Node) -> dict[str, TrainedRun]:
     def read() -> dict[str, TrainedRun]:
-        trained = {run.path: run.trained() for run in plan.runs() if run.run_folder.note_file.is_file()}
-        return {path: run for path, run in trained.items() if run is not None}
+        return {run.path: trained for run in plan.runs() if (trained := _left_behind(run)) is not None}
 
     return main_process_decides(read)
+
+
+def _left_behind(run: Node) -> TrainedRun | None:
+    """Return what a training left; nothing for a run on record with a folder that another run has taken."""
+    try:
+        return None if run.config is None else run.trained()
+    except ConfigError:
+        return None
 
 
 @dataclass
@@ -166,9 +173,7 @@ def _note_step(node: Node, step: str, metrics: Mapping[str, Any]) -> None:
 
 
 def _where(run: Node) -> str:
-    if run.config is None or not run.run_folder.note_file.is_file():
-        return ""
-    trained = run.trained()
+    trained = _left_behind(run)
     return "" if trained is None else f": {trained.folder / trained.checkpoint}"
 
 
@@ -178,8 +183,8 @@ def _take(node: Node, lock: RunLock) -> tuple[str | None, bool]:
     if noted:
         node.run_folder.read()
     if not lock.acquire():
-        owner = lock.holder() or {}
-        return f"{node.path} is running on {owner.get('host')}, process {owner.get('pid')}", False
+        owner = lock.holder() or dict(host="another host")
+        return f"{node.path} is running on {owner.get('host')}, process {owner.get('pid', '?')}", False
     try:
         if noted:
             node.run_folder.begin()

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmlandmark.apis import check_folds, cross_validate, fold_configs
-from mmlandmark.engine import ConfigError, plan_of_run, plan_of_stages
+from mmlandmark.apis import check_folds, cross_validate, fold_configs, plan_of_folds
+from mmlandmark.engine import ConfigError, Node, plan_of_run, plan_of_stages
 from mmlandmark.evaluation import FoldReport, summarize
 from mmlandmark.registry import DATASETS
 from mmlandmark.testing import tiny_config
@@ -139,6 +139,19 @@ def test_stages_are_cross_validated(tmp_path):
     report = cross_validate(fold_configs(config, deal=dict(num_folds=2)), tmp_path / "cv")
     assert report.images == {"0": 3, "1": 3}
     assert (tmp_path / "cv" / "fold_1" / "02_two" / "run.json").is_file()
+
+
+def test_plans_of_folds_go_into_other_plans(tmp_path):
+    """Seeds of folds of stages: every stage starts from the one of its own fold and seed."""
+    seeds = []
+    for seed in range(2):
+        config = config_of(tmp_path, randomness=dict(seed=seed))
+        config.stages = [dict(name="one"), dict(name="two", load_from="run:one:last")]
+        seeds.append(plan_of_folds(fold_configs(config, deal=dict(num_folds=2)), tmp_path / f"seed{seed}"))
+    runs = {run.path: run for run in Node("all", tmp_path, children=seeds).runs()}
+    assert list(runs)[:3] == ["seed0/fold_0/one", "seed0/fold_0/two", "seed0/fold_1/one"]
+    assert runs["seed1/fold_0/two"].inputs == [runs["seed1/fold_0/one"]]
+    assert len({run.fingerprint for run in runs.values()}) == len({run.folder for run in runs.values()}) == 8
 
 
 def test_numbers_that_do_not_exist_stay_so(tmp_path):

@@ -176,6 +176,24 @@ def test_a_failed_step_is_run_again_without_the_training(tmp_path):
     assert epochs_of(tmp_path) == {"a": ["0", "1", "2"]}
 
 
+def test_a_run_on_record_is_finished_whatever_its_folder_holds(tmp_path):
+    class Recorded(Step):
+        name = "record"
+
+        def done(self, node):
+            return True
+
+        def run(self, node):
+            pytest.fail("it is on record")
+
+    leaf(tmp_path, "a", "other.pth").run_folder.begin()
+    node = leaf(tmp_path, "a")
+    node.steps = [Recorded()]
+    results = execute_plan(Node("plan", tmp_path, children=[node, leaf(tmp_path, "b")]), quick)
+    assert list(results) == ["b"]
+    assert list(epochs_of(tmp_path)) == ["b"]
+
+
 def test_a_cheap_report_is_run_every_time(tmp_path):
     class Report(Count):
         name, always, count = "report", True, 0
