@@ -80,7 +80,8 @@ def sdist(tmp_path_factory) -> Path:
     return archive
 
 
-@pytest.fixture(scope="module", params=BUILDS)
+# Each build and its tests in a worker of their own.
+@pytest.fixture(scope="module", params=[pytest.param(b, marks=pytest.mark.xdist_group(b)) for b in BUILDS])
 def wheel(request, sdist, tmp_path_factory) -> Path:
     """Build the wheel from the source distribution, with a compiler and without."""
     folder = tmp_path_factory.mktemp(request.param)
