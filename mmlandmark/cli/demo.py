@@ -73,7 +73,7 @@ def plan_demo(data: Path | None, quick: bool, out: Path) -> Demo:
     if data is not None:
         images = "150 cephalograms of the ISBI 2015 training part"
         return Demo("unet_isbi2015_320x256_cpu", images, ("ISBI2015_ROOT", data))
-    train, val, test = ("64", "8", "20") if quick else ("200", "20", "50")
+    train, val, test = ("80", "8", "20") if quick else ("200", "20", "50")
     return Demo(
         "unet_phantom-ceph_160x128_cpu",
         f"{train} generated head phantoms",
