@@ -109,7 +109,7 @@ def published_page(path: str | Path) -> str:
     head = [
         "# Tables of the publication",
         str(publication),
-        "Every cell as it is printed; a heading that spans several columns or rows stands in each. Small "
+        "All cells are as printed; headings that span several columns or rows are repeated in each. Small "
         "numbers mark cells that the publication itself, or a count of the network, contradicts. Written by "
         "`mmlandmark collect` from `paper.json`.",
     ]

@@ -86,7 +86,7 @@ def test_check_fails_until_written_and_when_someone_types_a_number(method, capsy
     assert call(method, "--check") == 1
 
 
-def test_a_tree_that_was_not_clean_is_told():
+def test_a_dirty_tree_is_marked():
     assert tables._commit(dict(commit="0123456789abcdef-dirty")) == "01234567-dirty"
     assert tables._commit(dict(commit="0123456789abcdef")) == "01234567"
     assert tables._commit(dict(commit=None)) == "-"

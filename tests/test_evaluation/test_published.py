@@ -1,4 +1,4 @@
-"""paper.json: every table of every publication, as it is printed."""
+"""paper.json: every table of every publication, as printed."""
 
 # ruff: noqa: RUF001  publications print the multiplication sign and Greek letters
 
@@ -98,7 +98,7 @@ PRINTED = {
 }
 
 
-def test_every_table_is_there():
+def test_all_tables_exist():
     assert {(paper, name) for paper, (_, tables) in PAPERS.items() for name in tables} == set(PRINTED)
 
 
@@ -116,8 +116,8 @@ def test_cells_are_as_printed(key):
 
 
 @pytest.mark.parametrize("key", PRINTED, ids=" ".join)
-def test_rates_grow_with_the_radius(key):
-    """A rate of success at a larger radius is no smaller: a digit that was typed wrong would often show."""
+def test_rates_increase_with_the_radius(key):
+    """Success rates increase with the radius; a wrong digit would often violate that."""
     table = PAPERS[key[0]][1][key[1]]
     for name, cells in table.rows.items():
         groups: dict[str, list[tuple[float, float]]] = {}
@@ -131,7 +131,7 @@ def test_rates_grow_with_the_radius(key):
             assert [r for _, r in sorted(rates)] == sorted(r for _, r in rates), name
 
 
-# Slips that a look at one table does not show: what else the publication says of the same thing.
+# Slips that only a comparison with other parts of the publication shows.
 def test_slips_are_marked():
     marked = {
         (paper, name, slip.row, column)
@@ -161,27 +161,27 @@ def test_slips_are_marked():
     assert ("spatial_configuration", "Table 5", "1 × 10⁻³", "PE (mm), Mean") in marked
 
 
-def numbers_beside_ours():
+def published_numbers():
     for paper, (numbers, tables) in PAPERS.items():
         for name, values in numbers.items():
             for row, metrics in values.items() if "source" not in values else [(name, values)]:
                 yield pytest.param(metrics, tables, id=f"{paper} {name} {row}")
 
 
-@pytest.mark.parametrize(("metrics", "tables"), list(numbers_beside_ours()))
-def test_numbers_beside_ours_are_those_of_a_row(metrics, tables):
-    """They stand in one row of the table they name: an MRE perhaps rounded, a rate perhaps as its rest."""
+@pytest.mark.parametrize(("metrics", "tables"), list(published_numbers()))
+def test_published_numbers_are_those_of_a_row(metrics, tables):
+    """They are from one row of the named table; an MRE may be rounded, a rate 100 minus the printed one."""
     table = tables[re.match(r"Table \d+", metrics["source"])[0]]
     wanted = {key: value for key, value in metrics.items() if key != "source"}
     assert any(
-        all(_found(key, value, cells) for key, value in wanted.items()) for cells in table.rows.values()
+        all(_matches(key, value, cells) for key, value in wanted.items()) for cells in table.rows.values()
     )
 
 
 @pytest.mark.parametrize(
     ("paper", "name"), [(paper, name) for paper, (numbers, _) in PAPERS.items() for name in numbers]
 )
-def test_numbers_beside_ours_are_of_configs_and_arms(paper, name):
+def test_published_numbers_are_of_configs_and_arms(paper, name):
     sweep = CONFIGS / paper / "sweeps" / f"{name}.py"
     if sweep.is_file():
         assert set(PAPERS[paper][0][name]) <= set(Config.fromfile(sweep).arms)
@@ -189,7 +189,7 @@ def test_numbers_beside_ours_are_of_configs_and_arms(paper, name):
         assert (CONFIGS / paper / f"{name}.py").is_file()
 
 
-def _found(key, value, cells):
+def _matches(key, value, cells):
     numbers = [float(c.rstrip("%")) for c in cells if re.fullmatch(r"[\d.]+%?", c)]
     if key.startswith("sdr") and any(c.endswith("%") for c in cells):
         numbers = [100 - n for n in numbers]
@@ -198,7 +198,7 @@ def _found(key, value, cells):
 
 
 @pytest.mark.parametrize("folder", [p.parent for p in CONFIGS.glob("*/paper.json")], ids=lambda f: f.name)
-def test_pages_are_those_of_the_files(folder):
+def test_pages_are_up_to_date(folder):
     assert (folder / "PAPER.md").read_text(encoding="utf-8") == published_page(folder / "paper.json")
 
 
@@ -222,7 +222,7 @@ def test_bad_tables_are_named(tmp_path, change, words):
         read_published(path)
 
 
-def test_a_page_marks_slips_and_says_whose_tables(tmp_path):
+def test_a_page_marks_slips_and_names_the_publication(tmp_path):
     assert read_published(tmp_path / "none.json") == ({}, {})
     slip = dict(row="x", columns=["B"], note="Is 2.")
     table = dict(caption="All.", columns=["A", "B"], rows=[["x", "1"]], slips=[slip])
