@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train on several GPUs, or CPU processes, of one or more machines: tools/dist_train.sh CONFIG PROCESSES [train.py options]
+# Train with several GPUs or CPU processes on one or more machines: tools/dist_train.sh CONFIG PROCESSES [train.py options]
 # On several machines set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT, and run it on each.
 set -euo pipefail
 config=${1:?usage: tools/dist_train.sh CONFIG PROCESSES [options]}

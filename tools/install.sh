@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Install mmlandmark and all it needs into the environment of a python: tools/install.sh PYTHON
+# Install mmlandmark and its dependencies into the environment of a python: tools/install.sh PYTHON
 #
-# TORCH=auto (default) installs the CPU build of torch where no NVIDIA GPU is found, TORCH=cuda the build
-# with CUDA (several GB), TORCH=cpu the CPU build. An importable torch >= 2.6 is kept as it is.
+# TORCH=auto (default) installs the CPU build of torch if no NVIDIA GPU is found, TORCH=cuda the CUDA build
+# (several GB), TORCH=cpu the CPU build. An installed torch >= 2.6 is kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:?usage: tools/install.sh PYTHON}
@@ -21,13 +21,13 @@ if [ "$kind" = auto ]; then
   if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then kind=cuda; fi
 fi
 if "$python" -c 'import torch, sys; v = torch.__version__.split("."); sys.exit((int(v[0]), int(v[1])) < (2, 6))' 2>/dev/null; then
-  say "torch $("$python" -c 'import torch; print(torch.__version__)') is there already"
+  say "torch $("$python" -c 'import torch; print(torch.__version__)') is installed already"
 elif [ "$kind" = cuda ]; then
   say "installing torch $torch_version with CUDA (several GB)"
   pip install "torch==$torch_version"
 else
   say "installing torch $torch_version, CPU build"
-  # Sources already configured for pip come first, then PyTorch's own index of CPU builds.
+  # First from the indexes that pip is configured for, then from PyTorch's index of CPU builds.
   pip install "torch==$torch_version+cpu" 2>/dev/null ||
     pip install "torch==$torch_version+cpu" --extra-index-url https://download.pytorch.org/whl/cpu 2>/dev/null ||
     { say "no CPU build for this platform: installing torch $torch_version as it is published"
@@ -38,7 +38,7 @@ say "installing the pinned dependencies"
 pins=$(mktemp)
 trap 'rm -f "$pins"' EXIT
 cp requirements/runtime.txt "$pins"
-# A distribution of mmcv or mmengine that is there (mmcv, mmcv-lite, or a fork of the same name) stays.
+# An installed distribution of mmcv or mmengine (mmcv, mmcv-lite, or a fork with the same modules) is kept.
 for module in mmengine mmcv; do
   if "$python" -c "import importlib.util as u, sys; sys.exit(u.find_spec('$module') is None)"; then
     sed -i "/^$module/d" "$pins"

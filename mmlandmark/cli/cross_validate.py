@@ -1,7 +1,7 @@
-"""Train and test a config on every fold of its data, and count all folds together.
+"""Train and test a config on every fold of its data, and report on all folds together.
 
-Folds are those of the data (published lists, a `fold` in the annotations), or dealt out at random, by group,
-with --num-folds. Every fold has a work folder of its own; the same command again goes on where it stopped:
+Folds are those of the data (published lists, a `fold` in the annotations) or, with --num-folds, random ones
+by group. Every fold has a work folder of its own; if it was stopped, the same command resumes:
 
     mmlandmark cross-validate configs/spatial_configuration/sc_unet_hand_800x640.py
     mmlandmark cross-validate configs/unet/unet_isbi2015_320x256_cpu.py --num-folds 4 --all-splits
@@ -19,21 +19,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark cross-validate``."""
     add_config_arguments(parser)
     add_verbose_argument(parser)
-    parser.add_argument("--folds", nargs="+", metavar="NAME", help="only these folds; all by default")
-    parser.add_argument("--num-folds", type=int, metavar="K", help="deal out folds 0 to K - 1 at random")
+    parser.add_argument("--folds", nargs="+", metavar="NAME", help="run only these folds; default all")
+    parser.add_argument(
+        "--num-folds", type=int, metavar="K", help="divide the data at random into folds 0 to K - 1"
+    )
     parser.add_argument("--fold-seed", type=int, default=0, metavar="N", help="seed of --num-folds")
     parser.add_argument(
-        "--all-splits", action="store_true", help="with --num-folds: deal out the test splits of the data too"
+        "--all-splits", action="store_true", help="with --num-folds: divide the test splits of the data, too"
     )
     parser.add_argument(
         "--group-pattern",
         metavar="REGEX",
-        help="with --num-folds: finds the patient at the start of sample ids",
+        help="with --num-folds: matches the patient at the start of sample ids",
     )
-    parser.add_argument("--seed", type=int, help="seed of everything random in the training")
+    parser.add_argument("--seed", type=int, help="seed of all that is random in training")
     parser.add_argument(
         "--record", nargs="?", const="auto", metavar="JSON",
-        help="record the result, by default in results/ beside the config",
+        help="record the result; without a file in results/ beside the config",
     )  # fmt: skip
     parser.add_argument(
         "--list", action="store_true", help="check the folds and show the state of each, run nothing"
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Cross-validate."""
+    """Train, test and report on the folds."""
     from mmengine.dist import is_main_process
 
     from mmlandmark.apis import cross_validate, fold_configs, plan_of_folds, prepare_config, record_folds
@@ -50,12 +52,12 @@ def run(args: argparse.Namespace) -> None:
     unusual = args.cfg_options or args.folds or args.fold_seed or args.all_splits or args.group_pattern
     if args.record == "auto" and unusual:
         raise ConfigError(
-            "--record without a path is for all folds of the config as it is: name a file for a result with "
+            "--record without a file is for all folds of the config as it is: name a file for a result with "
             "--folds, --fold-seed, --all-splits, --group-pattern or --cfg-options"
         )
     if (args.all_splits or args.group_pattern) and args.num_folds is None:
         raise ConfigError(
-            "--all-splits and --group-pattern go with --num-folds: the folds of the data are what they are"
+            "--all-splits and --group-pattern need --num-folds: the folds of the data are fixed"
         )
     source = Path(args.config)
     config = prepare_config(

@@ -1,4 +1,4 @@
-"""Train a detector: any config, any method, one CPU or many machines."""
+"""Train a detector from a config, on one CPU or on many machines."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume",
         nargs="?",
         const="auto",
-        help="resume from the newest checkpoint in the work folder, or from this one",
+        help="resume from the newest checkpoint of the work folder, or from this one",
     )
     parser.add_argument("--amp", action="store_true", help="train in bfloat16 autocast")
-    parser.add_argument("--seed", type=int, help="seed of everything random")
+    parser.add_argument("--seed", type=int, help="seed of all that is random; default 0")
     parser.add_argument("--deterministic", action="store_true", help="use deterministic algorithms only")
-    parser.add_argument("--stage", help="of a config with stages: train this one only")
+    parser.add_argument("--stage", help="train only this stage")
     parser.add_argument(
         "--input",
         nargs="+",
         action=NamedFiles,
         default={},
         metavar="NAME=FILE",
-        help="give the model an input, such as a checkpoint to learn from; a stage that makes it is left out",
+        help="an input of the model, such as a checkpoint to learn from; the stage that makes it is skipped",
     )
     parser.add_argument("--list", action="store_true", help="show the state of every stage, train nothing")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train."""
+    """Train, or list the stages."""
     from mmlandmark.apis import prepare_config, train_config
     from mmlandmark.engine import describe_plan, plan_of_run
 

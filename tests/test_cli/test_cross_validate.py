@@ -50,11 +50,11 @@ def test_lists_runs_and_records(config, tmp_path, capsys):
 
 
 def test_what_does_not_go_together_is_refused(config):
-    with pytest.raises(ConfigError, match="--record without a path is for all folds"):
+    with pytest.raises(ConfigError, match="--record without a file is for all folds"):
         invoke("cross-validate", [str(config), "--num-folds", "2", "--folds", "0", "--record"])
-    with pytest.raises(ConfigError, match="--record without a path is for all folds"):
+    with pytest.raises(ConfigError, match="--record without a file is for all folds"):
         invoke("cross-validate", [str(config), "--num-folds", "2", "--fold-seed", "1", "--record"])
-    with pytest.raises(ConfigError, match="--all-splits and --group-pattern go with --num-folds"):
+    with pytest.raises(ConfigError, match="--all-splits and --group-pattern need --num-folds"):
         invoke("cross-validate", [str(config), "--all-splits"])
     with pytest.raises(ValueError, match="has no folds; give num_folds"):
         invoke("cross-validate", [str(config)])

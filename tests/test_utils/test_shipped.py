@@ -3,7 +3,8 @@
 import pytest
 
 from mmlandmark.datasets.id_lists import read_ids
-from mmlandmark.utils.shipped import config_root, shipped_file
+from mmlandmark.utils import shipped
+from mmlandmark.utils.shipped import config_root, native_sources, shipped_file
 
 
 def test_files_are_found_among_the_configs():
@@ -25,3 +26,12 @@ def test_ids_of_a_shipped_list_need_no_data_root(tmp_path):
     ids, where = read_ids("mmlandmark::fsf_ld/splits/isbi2015/test1.txt", str(tmp_path))
     assert len(ids) == 80
     assert where.endswith("test1.txt")
+
+
+def test_sources_of_the_operators_are_in_a_checkout_only(tmp_path, monkeypatch):
+    assert (native_sources() / "module.cpp").is_file()
+    monkeypatch.setattr(
+        shipped, "__file__", str(tmp_path / "site-packages" / "mmlandmark" / "utils" / "shipped.py")
+    )
+    with pytest.raises(FileNotFoundError, match="a checkout only, not in a wheel"):
+        native_sources()
