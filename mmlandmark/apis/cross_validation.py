@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ from mmlandmark.engine import (
 )
 from mmlandmark.evaluation import CaseMetric, FoldReport
 from mmlandmark.registry import DATASETS, METRICS
-from mmlandmark.utils.files import safe_name
+from mmlandmark.utils.dataset_tree import leaf_configs
+from mmlandmark.utils.files import read_json, safe_name
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -226,16 +226,8 @@ def _evaluators(config: Config) -> list[dict[str, Any]]:
 
 def _leaves(dataset: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the configs of the datasets inside a config that a fold is for."""
-    leaves = [leaf for leaf in _walk(dataset) if "fold" in leaf or _has_records(leaf)]
+    leaves = [leaf for leaf in leaf_configs(dataset) if "fold" in leaf or _has_records(leaf)]
     return [leaf for leaf in leaves if leaf.get("fold") is not None] or leaves
-
-
-def _walk(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    inner = [*dataset.get("datasets", ()), *([dataset["dataset"]] if "dataset" in dataset else [])]
-    for part in inner:
-        yield from _walk(part)
-    if not inner:
-        yield dataset
 
 
 def _has_records(leaf: dict[str, Any]) -> bool:
@@ -254,7 +246,7 @@ def _build(leaf: dict[str, Any]) -> LandmarkDataset:
 
 def _records(dataset: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the records of all datasets inside a config, whether they are given a fold or not."""
-    return [r for leaf in _walk(dataset) if _has_records(leaf) for r in _build(leaf).load_data_list()]
+    return [r for leaf in leaf_configs(dataset) if _has_records(leaf) for r in _build(leaf).load_data_list()]
 
 
 def _cases(folder: Path) -> list[dict[str, Any]]:
@@ -264,7 +256,7 @@ def _cases(folder: Path) -> list[dict[str, Any]]:
         raise ConfigError(
             f"{folder} is finished, but {file} is gone: remove {folder / 'run.json'} to test again"
         )
-    cases = json.loads(file.read_text(encoding="utf-8"))["cases"]
+    cases = read_json(file)["cases"]
     for case in cases:
         for key in ("gt", "pred"):
             case[key] = np.array(case[key], dtype=np.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.config_hash import config_hash
-from mmlandmark.utils.files import safe_name
+from mmlandmark.utils.files import read_json, safe_name
 from mmlandmark.visualization import (
     LandmarkVisualizer,
     plot_cumulative_errors,
@@ -63,7 +62,7 @@ def draw_test_figures(config: Config, out_dir: str | Path) -> list[Path]:
         FileNotFoundError: ``out_dir`` holds no predictions.
     """
     out = Path(out_dir)
-    predictions = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
+    predictions = read_json(out / "predictions.json")
     cases, unit, names = predictions["cases"], predictions["unit"], predictions["landmark_names"]
     errors = np.array([case["errors"] for case in cases], dtype=float)
     name = Path(config.work_dir).name
@@ -184,7 +183,7 @@ def record_predictions(
         out_dir: Where ``predictions.json`` lies.
         extra: Further entries in plain types.
     """
-    predictions = json.loads((Path(out_dir) / "predictions.json").read_text(encoding="utf-8"))
+    predictions = read_json(Path(out_dir) / "predictions.json")
     cases = sorted(predictions["cases"], key=lambda case: case["sample_id"])
     errors = per_image_mean(np.array([case["errors"] for case in cases], dtype=float))
     record_results(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import math
 import os
 import re
@@ -256,9 +255,7 @@ def render(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     folder = page.parent / "benchmarks"
     folder = folder if folder.is_dir() else page.parent / "docs" / "benchmarks"
-    results = {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("ops_*.json"))
-    }
+    results = {path.stem: read_json(path) for path in sorted(folder.glob("ops_*.json"))}
     summarised = "<!-- ops_levels:begin -->" in text
     if summarised:
         text = replaced(text, "ops_levels", levels_table(results))

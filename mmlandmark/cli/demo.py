@@ -10,7 +10,6 @@ If it was interrupted, the same command resumes it; once finished, it prints the
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import subprocess
@@ -100,7 +99,9 @@ def train_and_test(demo: Demo, out: Path) -> None:
 
 def mean_error(predictions: Path) -> tuple[float, int]:
     """Return the mean radial error in longer sides of the image, and the number of images."""
-    cases = json.loads(predictions.read_text(encoding="utf-8"))["cases"]
+    from mmlandmark.utils.files import read_json
+
+    cases = read_json(predictions)["cases"]
     errors = [
         math.dist(predicted, annotated) / max(case["ori_shape"])
         for case in cases

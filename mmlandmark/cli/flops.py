@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> None:
 
     from mmlandmark.apis import count_costs
     from mmlandmark.engine import load_config, stage_to_test
+    from mmlandmark.models.assembly import filled
     from mmlandmark.registry import MODELS
 
     config = load_config(args.config, args.cfg_options)
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     image = random_image(config, args.size, args.config)
-    model = MODELS.build(config.model).eval()
+    model = MODELS.build(filled(MODELS, config.model, dims=image.ndim - 2)).eval()
     inputs = model.data_preprocessor.pad(model.data_preprocessor.normalize(image))
     measured = measure(model.to(args.device), inputs.to(args.device), args) if args.rounds else {}
     costs = count_costs(model, inputs.shape[1:], args.training, args.depth)

@@ -8,7 +8,6 @@ The folder appears complete or not at all. An existing folder made with the same
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -116,11 +115,13 @@ def _describe(args: argparse.Namespace) -> dict[str, Any]:
 
 def _made_with(folder: Path) -> dict[str, Any] | None:
     """Return what the phantoms in ``folder`` were made with; None if there are none."""
+    from mmlandmark.utils.files import read_json
+
     path = folder / "annotations.json"
     if not path.is_file():
         return None
     try:
-        info = json.loads(path.read_text(encoding="utf-8")).get("info")
-    except (json.JSONDecodeError, AttributeError):
+        info = read_json(path).get("info")
+    except ValueError:  # not an object of JSON
         return None
     return info if isinstance(info, dict) and info.get("maker") == MAKER else None

@@ -201,7 +201,8 @@ def _check_dims(model: Any, splits: Mapping[str, SplitData]) -> None:
         if dims in (2, 3) and layers and set(layers.values()) != {dims}:
             raise ValueError(
                 f"{name}_dataloader: landmarks are {dims}D, the network has layers of "
-                f"{', '.join(sorted(layers))}; set model.backbone.dims={dims} and model.head.dims={dims}"
+                f"{', '.join(sorted(layers))}; take dims out of the model's config, a run fills in those of "
+                "its data"
             )
 
 

@@ -24,6 +24,7 @@ from mmengine.config import Config
 from mmlandmark.engine.config import ConfigError, check_arguments, input_size
 from mmlandmark.engine.given_inputs import class_of
 from mmlandmark.engine.plan import Node, check_references, is_reference
+from mmlandmark.models.assembly import filled
 from mmlandmark.registry import HOOKS, MODELS
 from mmlandmark.utils.config_hash import config_hash
 
@@ -64,7 +65,8 @@ class RunContext:
         Raises:
             ConfigError: The config does not describe a model.
         """
-        return _built(model, self.where)
+        size = input_size(self.config)  # that the data has as many dimensions is checked when it is read
+        return _built(filled(MODELS, model, dims=None if size is None else len(size)), self.where)
 
 
 def check_plan(plan: Node) -> None:

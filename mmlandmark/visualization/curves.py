@@ -13,6 +13,7 @@ import numpy as np
 
 from mmlandmark.evaluation.comparison import PairedTest
 from mmlandmark.evaluation.functional import cumulative_curve, success_rate
+from mmlandmark.utils.files import read_json
 from mmlandmark.visualization import style
 
 
@@ -50,10 +51,10 @@ def read_errors(path: str | Path) -> tuple[np.ndarray, list[str], str]:
         ValueError: It is not such a file; the message names it.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = read_json(path)
         errors = np.array([case["errors"] for case in data["cases"]], dtype=np.float64)
         return errors, list(data["landmark_names"]), data["unit"]
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a predictions file of LandmarkMetric: {error!r}") from error
 
 

@@ -297,7 +297,7 @@ def test_volumes_need_a_network_for_volumes(dims):
         assert message is None
     else:
         assert "train_dataloader: landmarks are 2D, the network has layers of Conv3d" in message
-        assert "set model.backbone.dims=2 and model.head.dims=2" in message
+        assert "take dims out of the model's config" in message
 
 
 def test_training_tells_of_fractions(write_samples):
