@@ -1,4 +1,4 @@
-"""Measure training steps of a config on random images: time and memory, all in one run.
+"""Measure time and memory of training steps, of several kinds in one run.
 
 Compared are the step as it is and with the operators in plain PyTorch; for the EWC loss, a minimal loop as
 published code has it, with targets drawn by NumPy sample by sample; for a backbone that can recompute

@@ -1,4 +1,4 @@
-"""Draw a contact sheet of a config's data: every image as it is, then as the pipeline delivers it.
+"""Draw images as they are, and as the pipeline delivers them.
 
 mmlandmark browse configs/unet/unet_isbi2015_320x256_cpu.py --num 8 --out sheet.png
 mmlandmark browse my_config.py --split val --draws 1

@@ -1,4 +1,6 @@
-"""Find faults in the annotations and images of a data set and write a report (HTML, Markdown and JSON).
+"""Find faults in annotations and images, and write a report.
+
+The report is written as HTML, Markdown and JSON.
 
 mmlandmark check configs/unet/unet_isbi2015_320x256_cpu.py
 mmlandmark check --type SpineAasce2019 --data-root data/spine

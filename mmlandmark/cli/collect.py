@@ -1,4 +1,4 @@
-"""Write the result tables of configs/<method>/README.md from the recorded results.
+"""Write the tables of configs/<method>/README.md from the recorded results.
 
 A table stands between `<!-- results:begin -->` and `<!-- results:end -->`, so that nobody types numbers.
 

@@ -1,4 +1,6 @@
-"""Compare recorded results image by image: paired t-test and Wilcoxon's signed-rank test.
+"""Compare recorded results image by image, with paired tests.
+
+The tests are the paired t-test and Wilcoxon's signed-rank test.
 
 Records are files written by `mmlandmark test --record`, or folders of them, such as those of a sweep. Records
 that differ only in the seed are one method, and its mean per image is compared.

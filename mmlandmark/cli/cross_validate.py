@@ -1,4 +1,4 @@
-"""Train and test a config on every fold of its data, and report on all folds together.
+"""Train and test on every fold of the data, and report on all folds together.
 
 Folds are those of the data (published lists, a `fold` in the annotations) or, with --num-folds, random ones
 by group. Every fold has a work folder of its own; if it was stopped, the same command resumes:

@@ -1,4 +1,6 @@
-"""Train and test a detector in a few minutes, on generated phantoms or on the ISBI 2015 cephalograms.
+"""Train and test a detector in a few minutes.
+
+It uses generated phantoms or, with --data, the cephalograms of ISBI 2015.
 
     mmlandmark demo
     mmlandmark demo --quick

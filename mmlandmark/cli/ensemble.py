@@ -1,4 +1,4 @@
-"""Test several trained runs as one model, and save it as a config and a checkpoint of its own.
+"""Test several trained runs as one model, and save that model.
 
 mmlandmark ensemble work_dirs/a work_dirs/b --out work_dirs/a_and_b
 """

@@ -51,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if words and not words[0].startswith("-"):
         near = did_you_mean([words[0]], COMMANDS)
         parser.error(f"there is no command {words[0]!r}{near}; mmlandmark --help lists all")
-    if not {"-h", "--help"}.isdisjoint(words):
-        parser.epilog = _list_commands()
+    parser.epilog = _list_commands()
     parser.parse_args(words)
-    parser.error("a command is missing; mmlandmark --help lists all")
+    parser.print_help(sys.stderr)  # there is no command
+    sys.exit(2)
 
 
 def run_command(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -> NoReturn:

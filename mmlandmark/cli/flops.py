@@ -1,4 +1,4 @@
-"""Count a detector's parameters and multiply-adds module by module, and measure memory and time.
+"""Count parameters and multiply-adds of a detector, and measure memory and time.
 
 Multiply-adds are those of convolutions and linear layers for one image, in units of 10^9 and of 2^30:
 publications use either and call both G.

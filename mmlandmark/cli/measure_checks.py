@@ -1,4 +1,4 @@
-"""Plant known faults in clean annotations and count how many of them mmlandmark check finds.
+"""Plant faults in clean annotations, and count how many `mmlandmark check` finds.
 
 mmlandmark measure-checks
 mmlandmark measure-checks --seeds 5 --options landmark=6 --out work_dirs/measure_checks

@@ -1,4 +1,4 @@
-"""Write a small copy of a config's data: images resized and stored as JPEG, and one annotation file.
+"""Write a small copy of a data set: resized JPEGs and one annotation file.
 
 For machines to which little can be copied. `LandmarkDataset` reads the copy. Its splits are train, val (if
 that is not the test data) and test; its spacing is that of the resized pixels: millimetres stay true.

@@ -1,4 +1,6 @@
-"""Write phantoms to a folder: images, annotations.json, and the ids of train, validation and test.
+"""Write phantoms to a folder: generated images with exact landmarks.
+
+The folder contains images, annotations.json, and the ids of train, validation and test.
 
     mmlandmark phantoms --kind ceph --num-train 200 --num-test 50 --out data/phantom_ceph
 

@@ -1,4 +1,4 @@
-"""Divide the cases of a config's data into parts, by group, and write a list of ids for each.
+"""Divide the cases of a data set into parts, by group, and write their ids.
 
 A dataset reads such a list with `ids=`. The same seed gives the same lists; a list with other ids is not
 overwritten.

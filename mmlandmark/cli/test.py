@@ -1,4 +1,4 @@
-"""Test a trained detector: table, predictions and pictures; optionally record the result."""
+"""Test a trained detector: table, predictions, pictures, and a record if asked for."""
 
 from __future__ import annotations
 

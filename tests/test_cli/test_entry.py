@@ -62,6 +62,7 @@ def test_help_lists_all_commands_at_once():
     assert long == short
     for name in COMMANDS:
         assert re.search(rf"^  {name} +[A-Z].*\.$", long, re.MULTILINE), name
+    assert max(map(len, long.splitlines())) <= 120
 
 
 def test_help_of_every_command_comes_at_once():
@@ -97,7 +98,7 @@ def test_the_module_runs_as_a_program():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "a command is missing"),
+        ((), "mmlandmark COMMAND --help lists the arguments of a command"),
         (("trainn",), "there is no command 'trainn' (did you mean 'train' for 'trainn'?)"),
         (("--fast",), "unrecognized arguments: --fast"),
         (("train",), "the following arguments are required: config"),
