@@ -22,9 +22,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.engine.config import ConfigError, check_arguments, input_size
+from mmlandmark.engine.data_dims import with_data_dims
 from mmlandmark.engine.given_inputs import class_of
 from mmlandmark.engine.plan import Node, check_references, is_reference
-from mmlandmark.models.assembly import filled
 from mmlandmark.registry import HOOKS, MODELS
 from mmlandmark.utils.config_hash import config_hash
 
@@ -59,14 +59,14 @@ class RunContext:
             raise ConfigError(f"{source!r} stands for a run that is not part of this plan: name a file")
         return self.makers[source]
 
-    def build(self, model: dict) -> Any:
-        """Build a model of this or another run.
+    def build(self, config: Config) -> Any:
+        """Build the model of this or another run, for images of as many dimensions as its data has.
 
         Raises:
             ConfigError: The config does not describe a model.
+            FileNotFoundError: An annotation file does not exist.
         """
-        size = input_size(self.config)  # that the data has as many dimensions is checked when it is read
-        return _built(filled(MODELS, model, dims=None if size is None else len(size)), self.where)
+        return _built(config, self.where)
 
 
 def check_plan(plan: Node) -> None:
@@ -118,7 +118,7 @@ def check_run(
     if not (always_build or hooks or hasattr(kind, "check_run")):
         return
     run = RunContext(config, where, makers or {})
-    model = run.build(config.model)
+    model = run.build(config)
     try:
         if hasattr(model, "check_run"):
             model.check_run(run)
@@ -163,9 +163,10 @@ def _hash_but_data(config: Config) -> tuple[str, Any]:
     return config_hash(rest, with_start=True), input_size(config)
 
 
-def _built(model: dict, where: str) -> Any:
+def _built(config: Config, where: str) -> Any:
+    loaders = [config.get(f"{part}_dataloader") for part in ("train", "val", "test")]
     try:
-        return MODELS.build(model)
+        return MODELS.build(with_data_dims(config.model, loaders))
     except (TypeError, ValueError, KeyError) as error:
         replaced = "; a section of another type than that which it is merged over begins with _delete_=True"
         hint = replaced if "unexpected keyword argument" in str(error) else ""

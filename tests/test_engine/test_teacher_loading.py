@@ -90,5 +90,7 @@ def test_a_teacher_is_loaded_in_test_mode_with_the_config_beside_it(taught):
     assert len(landmarks["landmark_names"]) == 19
     _, config, _ = load_teacher(dict(checkpoint=str(taught), config=config.model.to_dict()))
     assert config is None, "a model is not the config of a run"
+    with pytest.raises(ValueError, match="holds the weights of another model"):  # of a network for volumes
+        load_teacher(dict(checkpoint=str(taught), config=teacher_model(tiny_config("unused"))), dims=3)
     with pytest.raises(ValueError, match=r"takes 'checkpoint' and 'config', got \['checkpoints'\]"):
         load_teacher(dict(checkpoints="x.pth"))

@@ -54,9 +54,9 @@ class TeacherHook(Hook):
         student = _student(model)
         config, landmarks = run.maker(student.teacher_cfg.get("checkpoint")), {}
         if config is None:
-            teacher, config, landmarks = load_teacher(student.teacher_cfg)
+            teacher, config, landmarks = load_teacher(student.teacher_cfg, student.dims)
         else:
-            teacher = run.build(config.model)
+            teacher = run.build(config)
         student.attach_teacher(teacher)
         check_teacher(student, run.config, {}, teacher, config, landmarks)
         size, own = input_size(run.config), student.data_preprocessor
@@ -66,7 +66,7 @@ class TeacherHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Build, load, check and attach the teacher."""
         student = _student(bare(runner))
-        teacher, config, landmarks = load_teacher(student.teacher_cfg)
+        teacher, config, landmarks = load_teacher(student.teacher_cfg, student.dims)
         own = getattr(runner.train_dataloader.dataset, "metainfo", {})
         student.attach_teacher(teacher.to(next(student.parameters()).device))
         check_teacher(student, runner.cfg, own, teacher, config, landmarks)

@@ -10,18 +10,23 @@ from mmengine.config import Config
 
 from mmlandmark.engine.config import ConfigError, config_of_run, input_size, load_config
 from mmlandmark.engine.trained_detector import detector_with_weights
+from mmlandmark.models.assembly import filled
 from mmlandmark.models.data_preprocessor import LandmarkDataPreprocessor
 from mmlandmark.models.detectors import BaseDetector
+from mmlandmark.registry import MODELS
 from mmlandmark.structures import name_difference, names_of
 from mmlandmark.utils.checkpoint import load_checkpoint
 
 
-def load_teacher(teacher: dict[str, Any]) -> tuple[BaseDetector, Config | None, dict[str, Any]]:
+def load_teacher(
+    teacher: dict[str, Any], dims: int | None = None
+) -> tuple[BaseDetector, Config | None, dict[str, Any]]:
     """Build a teacher and load its weights.
 
     Args:
         teacher: ``checkpoint``: its file. ``config``: its config file, or the dict of its model; by default
             the config that its training left beside the checkpoint.
+        dims: Of the images, for a teacher with a config that does not name them.
 
     Returns:
         The detector in test mode, the config if it is that of a run, and what its checkpoint says about the
@@ -49,6 +54,7 @@ def load_teacher(teacher: dict[str, Any]) -> tuple[BaseDetector, Config | None, 
                 raise
             raise ConfigError(f"{error}; set model.teacher.config to the config of the teacher") from error
         model = config.model
+    model = filled(MODELS, model, dims=dims)
     detector = detector_with_weights(model, checkpoint, f"teacher {path}")
     return detector, config, checkpoint.get("meta", {}).get("dataset_meta") or {}
 
