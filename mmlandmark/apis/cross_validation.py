@@ -155,12 +155,14 @@ class PoolStep(Step):
     name, always = "pooled", True
 
     def __init__(self, folds: dict[str, Config]) -> None:
-        self.folds, self.report = folds, None
+        self.folds = folds
+        self.report: FoldReport | None = None
 
     def run(self, node: Node) -> dict[str, float]:
         """Read the cases of all folds, and write the pooled files."""
-        self.report = main_process_decides(lambda: self._report(node))
-        return self.report.pooled
+        report = main_process_decides(lambda: self._report(node))
+        self.report = report
+        return report.pooled
 
     def _report(self, node: Node) -> FoldReport:
         metrics, cases = {}, {}

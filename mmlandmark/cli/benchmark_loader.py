@@ -10,6 +10,7 @@ changes.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import statistics
@@ -130,12 +131,17 @@ def make_loops(size: tuple[int, int], cache_folder: str) -> Loops:
         # Copied, since otherwise a cached array is returned without reading a single pixel.
         return lambda path: load(dict(img_path=path, image_cache=cache))["img"].copy()
 
+    def plain(how: int, mode: int = cv2.IMREAD_GRAYSCALE) -> Callable[[str], Any]:
+        def read(path: str) -> Any:
+            image: Any = cv2.imread(path, mode)
+            return cv2.resize(image, wanted, interpolation=how)
+
+        return read
+
     return {
-        "plain_area": lambda path: cv2.resize(
-            cv2.imread(path, cv2.IMREAD_GRAYSCALE), wanted, interpolation=cv2.INTER_AREA
-        ),
-        "plain_linear": lambda path: cv2.resize(cv2.imread(path, cv2.IMREAD_GRAYSCALE), wanted),
-        "plain_default": lambda path: cv2.resize(cv2.imread(path), wanted),
+        "plain_area": plain(cv2.INTER_AREA),
+        "plain_linear": plain(cv2.INTER_LINEAR),
+        "plain_default": plain(cv2.INTER_LINEAR, cv2.IMREAD_COLOR),
         **{name: ours(cache) for name, cache in caches.items()},
     }
 
@@ -211,7 +217,8 @@ def _compare_decoding(path: str, size: tuple[int, ...]) -> tuple[int, Any, float
         for array in (image.array, full)
     )
     window = cv2.createHanningWindow(size[::-1], cv2.CV_64F)
-    shift = float(np.hypot(*cv2.phaseCorrelate(theirs, ours, window)[0]))
+    x, y = cv2.phaseCorrelate(theirs, ours, window)[0]
+    shift = math.hypot(x, y)
     return reduction, np.abs(ours - theirs), shift
 
 

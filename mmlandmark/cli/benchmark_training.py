@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def memory_of(name: str, words: Sequence[str]) -> int:
 
 
 def rows_of(
-    seconds: dict[str, Sequence[float]], memory: dict[str, int], parts: Sequence[str] = ()
+    seconds: Mapping[str, Sequence[float]], memory: dict[str, int], parts: Sequence[str] = ()
 ) -> dict[str, dict[str, float]]:
     """Return median time, ratio to ours and memory of every step.
 

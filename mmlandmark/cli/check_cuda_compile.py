@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         print(check_torch_side(folder))
     names = readable(list(kernels))
     print(f"{'kernel':<70}{'registers':>10}{'stack':>8}{'spilled':>9}{'shared':>8}")
-    for kernel in sorted(kernels, key=names.get):
+    for kernel in sorted(kernels, key=lambda name: names[name]):
         row = kernels[kernel]
         print(
             f"{names[kernel]:<70}{row['registers']:>10}{row['stack']:>8}{row['spilled']:>9}{row['shared']:>8}"

@@ -84,5 +84,5 @@ def run(args: argparse.Namespace) -> None:
     for path in report.save(config.work_dir):
         print(f"wrote {path}")
     if args.record:
-        path = None if args.record == "auto" else Path(args.record)
-        print(f"recorded {record_folds(report, folds, config, path, deal)}")
+        target = None if args.record == "auto" else Path(args.record)
+        print(f"recorded {record_folds(report, folds, config, target, deal)}")

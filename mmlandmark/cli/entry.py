@@ -118,6 +118,9 @@ def _list_commands() -> str:
     """Return all commands by group, each with the first sentence of its module."""
     lines = []
     for group, names in GROUPS.items():
-        lines += [f"{group}:"]
-        lines += [f"  {name:<20}{load_command(name).__doc__.splitlines()[0]}" for name in names] + [""]
+        lines.append(f"{group}:")
+        for name in names:
+            summary = (load_command(name).__doc__ or "").splitlines()[0]
+            lines.append(f"  {name:<20}{summary}")
+        lines.append("")
     return "\n".join([*lines, "mmlandmark COMMAND --help lists the arguments of a command."])

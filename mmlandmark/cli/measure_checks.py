@@ -68,7 +68,7 @@ def real_families() -> list[Any]:
     from mmlandmark.datasets.releases import DigitalHandAtlas, Isbi2015Cephalogram, SpineAasce2019
     from mmlandmark.testing.planted_faults import from_datasets
 
-    releases = {
+    releases: dict[str, tuple[str, Any]] = {
         "ISBI2015_ROOT": ("cephalograms", Isbi2015Cephalogram),
         "HAND_ATLAS_ROOT": ("hands", DigitalHandAtlas),
         "SPINE_ROOT": ("spines", SpineAasce2019),

@@ -74,7 +74,7 @@ def write_phantoms(folder: Path, args: argparse.Namespace, info: dict[str, Any])
     for split in SPLITS:
         number = getattr(args, f"num_{split}")
         settings = dict(seed=args.seed, offset=len(samples), missing=args.missing, bits=args.bits)
-        dataset = PhantomDataset(args.kind, number, args.size, **settings) if number else ()
+        dataset: Any = PhantomDataset(args.kind, number, args.size, **settings) if number else ()
         written = [_write_sample(folder, dataset.get_data_info(i), split) for i in range(number)]
         atomic_write_text(folder / f"{split}.txt", "".join(f"{sample['id']}\n" for sample in written))
         samples += written

@@ -246,7 +246,7 @@ def _check_places(runner: Runner, part: SplitData) -> np.ndarray:
         raise ValueError(f"{part.name}: {broken[0].message} ({len(broken)} such samples)")
     points, sizes = split.points, split.sizes
     with np.errstate(invalid="ignore"):  # unknown values compare as False
-        outside = ((points < -0.5) | (points > sizes[:, None] - 0.5)).any(2)
+        outside = np.any((points < -0.5) | (points > sizes[:, None] - 0.5), axis=2)
     for n in np.flatnonzero(outside.any(1)):
         size = tuple(int(side) for side in sizes[n][::-1])
         check_frame(points[n], size, f"{part.name}: {describe(split.records[n])}")

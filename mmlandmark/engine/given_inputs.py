@@ -87,7 +87,8 @@ def _give_stages(config: Config, name: str, source: str) -> list[str]:
     for part in config.stages:
         if part.get("skip") or name not in slots[part["name"]]:
             continue
-        slot, run = slots[part["name"]][name], stages[part["name"]].config
+        slot = slots[part["name"]][name]
+        run: Any = stages[part["name"]].config
         own = _value(run, slot, slot.keys.file)
         maker = stages[part["name"]].references[own][0] if is_reference(own) else None
         if maker is not None and name in slots.get(maker.name, {}):
@@ -114,14 +115,15 @@ def _value(config: Any, slot: Slot, dotted: str | None) -> Any:
 
 def _set(config: Any, slot: Slot, source: str, described: Any) -> None:
     """Write an input, and for a file what describes it: the config beside it, or ``described``."""
-    values = {slot.keys.file: source}
+    values: dict[str, Any] = {slot.keys.file: source}
     if slot.keys.config is not None and not is_reference(source):
         folder = Path(source).expanduser().parent
         beside = (folder / CONFIG_FILE).is_file() or any(folder.glob("*.py"))
         values[slot.keys.config] = None if beside else described
     for dotted, value in values.items():
         node = config
-        *path, last = (*slot.owner, *dotted.split("."))
+        keys: list[str | int] = [*slot.owner, *dotted.split(".")]
+        *path, last = keys
         for key in path:
             if not isinstance(key, int) and not isinstance(node.get(key), list | dict):
                 node[key] = {}

@@ -7,6 +7,7 @@ elsewhere waits for them.
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import time
@@ -49,7 +50,7 @@ def execute_plan(
     targets = [plan] if only is None else list(only)
     allowed = plan.walk() if only is None else (node for target in targets for node in target.walk())
     work = _Work(train, {id(node) for node in allowed})
-    main_process_decides(lambda: [_check_folders(target) for target in targets])
+    main_process_decides(lambda: _check_folders(targets))
     reported: set[str] = set()
     while True:
         before = work.progress
@@ -64,14 +65,13 @@ def execute_plan(
             time.sleep(poll)
 
 
-def _check_folders(node: Node) -> None:
+def _check_folders(nodes: Sequence[Node]) -> None:
     """Raise ConfigError before anything runs if a folder that is to be used holds another run."""
-    if not node.wanted or node.finished():
-        return
-    if node.config is not None:
-        node.trained()
-    for child in node.children:
-        _check_folders(child)
+    for node in nodes:
+        if node.wanted and not node.finished():
+            if node.config is not None:
+                node.trained()
+            _check_folders(node.children)
 
 
 def _results(plan: Node) -> dict[str, TrainedRun]:
@@ -140,7 +140,7 @@ class _Work:
             if node.config is not None and not trained:
                 self._train(node)
             for step in node.steps if with_steps else ():
-                if step.always or not main_process_decides(lambda step=step: step.done(node)):
+                if step.always or not main_process_decides(functools.partial(step.done, node)):
                     metrics = step.run(node)
                     if not step.always:
                         _note_step(node, step.name, metrics)
@@ -164,7 +164,7 @@ class _Work:
         runs = [run for run in node.walk() if not run.children and run.path not in self.reported]
         for run in runs:
             self.reported.add(run.path)
-            where = main_process_decides(lambda run=run: _where(run))
+            where = main_process_decides(functools.partial(_where, run))
             print_log(f"run {run.path!r} is finished{where}", "current")
 
 

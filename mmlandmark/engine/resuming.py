@@ -77,10 +77,10 @@ def _check_types(state: TrainingState, new: dict[str, Any], by_iteration: bool) 
     for key, what in (("optim_wrapper", "optimiser"), ("param_scheduler", "schedule")):
         types = [list(_types(config.get(key))) for config in (old, new)]
         if types[0] != types[1]:
-            kinds = [" + ".join(names) or "none" for names in types]
+            there, here = (" + ".join(names) or "none" for names in types)
             raise ValueError(
-                f"checkpoint {state.source} was trained with another type of {what}: {kinds[0]} there, "
-                f"{kinds[1]} here; its state does not fit. {_way_out(state).capitalize()}"
+                f"checkpoint {state.source} was trained with another type of {what}: {there} there, "
+                f"{here} here; its state does not fit. {_way_out(state).capitalize()}"
             )
 
 
@@ -254,7 +254,7 @@ def _restore_history(
     if len(theirs) != len(groups):
         raise ValueError(f"{broken}optimizer.param_groups has {len(theirs)} groups instead of {len(groups)}")
     for group, values in zip(groups, theirs, strict=True):
-        value = values.get(name) if isinstance(values, Mapping) else None
+        value: Any = values.get(name) if isinstance(values, Mapping) else None
         if not _is_number(value) or value < 0:
             raise ValueError(f"{broken}the {name} of a group of the optimizer is {str(value)[:40]!r}")
         group[name] = value
@@ -265,7 +265,9 @@ def _restore_history(
 def _progress(scheduler: _ParamScheduler) -> dict[str, Any]:
     """Return the part of a schedule's state that steps change; what its arguments set is the config's."""
     settings = {
-        name for kind in type(scheduler).__mro__ for name in inspect.signature(kind.__init__).parameters
+        name
+        for kind in type(scheduler).__mro__
+        for name in inspect.signature(kind.__init__).parameters  # type: ignore[misc]
     }
     return {k: v for k, v in scheduler.state_dict().items() if k == "last_step" or k not in settings}
 

@@ -41,6 +41,8 @@ class CheckpointedRunner(Runner):
     inputs: Mapping[str, Any] = {}
     resumed: TrainingState | None = None
     _resolved: dict[str, Any]
+    _resume: bool
+    _load_from: str | None
 
     @applied
     def load_checkpoint(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from mmengine import optim
 
@@ -17,6 +18,8 @@ class OneCycleLR(optim.OneCycleLR):
     step, from the first to the first. MMEngine divides by that length; here such a phase is left out, and the
     run begins at the peak. A run of one step takes it at the peak, where MMEngine's is at the end already.
     """
+
+    _schedule_phases: list[dict[str, Any]]
 
     def _get_value(self) -> list[float]:
         phases = self._schedule_phases

@@ -66,7 +66,7 @@ def training_steps(
     for name, part in parts.items():
         steps[name] = step(model, part.function) if part.trains else part.function
     if against:
-        changed = copy.deepcopy(run.config)
+        changed: Any = copy.deepcopy(run.config)
         changed.merge_from_dict(against)
         variant = _build(run, changed, device)
         name = " ".join(f"{key}={value}" for key, value in against.items())
@@ -93,7 +93,8 @@ def step(module: nn.Module, loss: Callable[[], Any]) -> Callable[[], None]:
     def learn() -> None:
         optimizer.zero_grad(set_to_none=True)
         losses = loss()
-        (sum(losses.values()) if isinstance(losses, dict) else losses).backward()
+        total: Any = sum(losses.values()) if isinstance(losses, dict) else losses
+        total.backward()
         optimizer.step()
 
     return learn

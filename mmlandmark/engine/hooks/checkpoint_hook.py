@@ -35,6 +35,8 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
         ValueError: ``out_dir`` is given, or ``filename_tmpl`` is no name of a ``.pth`` file.
     """
 
+    max_keep_ckpts: int
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.out_dir is not None:

@@ -43,14 +43,16 @@ class SafeCheckpointHook(Hook):
             ValueError: One is broken.
         """
         hub = checkpoint.get("message_hub")
-        scalars = hub.get("log_scalars") if isinstance(hub, Mapping) else None
+        scalars: Any = hub.get("log_scalars") if isinstance(hub, Mapping) else None
         for name, value in scalars.items() if isinstance(scalars, Mapping) else ():
             if isinstance(value, dict) and _HISTORY in value:
                 scalars[name] = _history(str(name), value)
 
 
 def _history(name: str, value: dict[str, Any]) -> HistoryBuffer:
-    history, counts, length = value[_HISTORY], value.get("counts"), value.get("max_length")
+    history: Any = value[_HISTORY]
+    counts: Any = value.get("counts")
+    length = value.get("max_length")
     if (
         not all(holds_its_values(part) and part.ndim == 1 for part in (history, counts))
         or history.shape != counts.shape
@@ -92,10 +94,11 @@ def to_plain(value: Any, where: str = "") -> Any:
         }
         if type(value) is dict or not hasattr(value, "_metadata"):
             return items
+        weights: Any = value
         for key, item in items.items():
-            value[key] = item
-        return value
+            weights[key] = item
+        return weights
     if isinstance(value, list | tuple | set | frozenset):
-        items = [to_plain(v, f"{where}[{i}]") for i, v in enumerate(value)]
-        return tuple(items) if isinstance(value, tuple) else items
+        parts = [to_plain(v, f"{where}[{i}]") for i, v in enumerate(value)]
+        return tuple(parts) if isinstance(value, tuple) else parts
     raise TypeError(f"checkpoint entry {where} is a {type(value).__name__}, which cannot be loaded safely")

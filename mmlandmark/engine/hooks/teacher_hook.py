@@ -52,7 +52,8 @@ class TeacherHook(Hook):
             FileNotFoundError: The checkpoint of the teacher does not exist.
         """
         student = _student(model)
-        config, landmarks = run.maker(student.teacher_cfg.get("checkpoint")), {}
+        config = run.maker(student.teacher_cfg.get("checkpoint"))
+        landmarks: dict[str, Any] = {}
         if config is None:
             teacher, config, landmarks = load_teacher(student.teacher_cfg, student.dims)
         else:
@@ -117,8 +118,9 @@ class TeacherHook(Hook):
             self._evaluator = None
         for name, value in self._metrics.items():
             runner.message_hub.update_scalar(f"val/teacher/{name}", value)
-        for name in (n for n in self._metrics if n.rsplit("/", 1)[-1] == "mre" and n in (metrics or {})):
-            runner.logger.info(f"{name}: student {metrics[name]:.4g}, teacher {self._metrics[name]:.4g}")
+        ours = metrics or {}
+        for name in (n for n in self._metrics if n.rsplit("/", 1)[-1] == "mre" and n in ours):
+            runner.logger.info(f"{name}: student {ours[name]:.4g}, teacher {self._metrics[name]:.4g}")
 
     @torch.no_grad()
     def _draw(self, runner: Runner, student: DistilledDetector, image: Tensor, sample: Any) -> None:

@@ -45,7 +45,8 @@ def load_teacher(
         )
     path, given = Path(teacher["checkpoint"]).expanduser(), teacher.get("config")
     checkpoint = load_checkpoint(path)
-    config, model = None, given
+    config: Config | None = None
+    model: Any = given
     if not isinstance(given, dict):
         try:
             config = config_of_run(path.parent) if given is None else load_config(given)
