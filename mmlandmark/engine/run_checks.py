@@ -22,9 +22,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.engine.config import ConfigError, check_arguments, input_size
-from mmlandmark.engine.data_dims import with_data_dims
 from mmlandmark.engine.given_inputs import class_of
 from mmlandmark.engine.plan import Node, check_references, is_reference
+from mmlandmark.models.assembly import filled
 from mmlandmark.registry import HOOKS, MODELS
 from mmlandmark.utils.config_hash import config_hash
 
@@ -60,11 +60,12 @@ class RunContext:
         return self.makers[source]
 
     def build(self, config: Config) -> Any:
-        """Build the model of this or another run, for images of as many dimensions as its data has.
+        """Build the model of this or another run, for images of as many dimensions as its pipeline makes.
+
+        No data is read here; that they have as many dimensions is checked when they are.
 
         Raises:
             ConfigError: The config does not describe a model.
-            FileNotFoundError: An annotation file does not exist.
         """
         return _built(config, self.where)
 
@@ -164,9 +165,9 @@ def _hash_but_data(config: Config) -> tuple[str, Any]:
 
 
 def _built(config: Config, where: str) -> Any:
-    loaders = [config.get(f"{part}_dataloader") for part in ("train", "val", "test")]
+    size = input_size(config)
     try:
-        return MODELS.build(with_data_dims(config.model, loaders))
+        return MODELS.build(filled(MODELS, config.model, dims=None if size is None else len(size)))
     except (TypeError, ValueError, KeyError) as error:
         replaced = "; a section of another type than that which it is merged over begins with _delete_=True"
         hint = replaced if "unexpected keyword argument" in str(error) else ""

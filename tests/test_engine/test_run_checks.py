@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -78,22 +77,17 @@ def test_a_reference_leads_to_the_config_that_makes_it(tmp_path, calls):
     assert RunContext(config(tmp_path), "this").maker("x.pth") is None
 
 
-def test_a_model_is_built_for_the_dimensions_of_the_data(tmp_path, monkeypatch):
-    """As the runner builds it: the config does not repeat them."""
-    points = dict(samples=[dict(image="a.nii.gz", landmarks=[[1.0, 2.0, 3.0]])])
-    (tmp_path / "points.json").write_text(json.dumps(points))
-    dataset = dict(type="LandmarkDataset", data_root=str(tmp_path), ann_file="points.json")
+def test_a_model_is_built_for_the_dimensions_of_its_images(tmp_path, monkeypatch):
+    """The config does not repeat them, and no data is read: there is none."""
     volumes = config(tmp_path)
+    pipeline = [dict(type="LoadImage"), dict(type="Resize", size=(8, 8, 8))]
     for loader in (volumes.train_dataloader, volumes.val_dataloader, volumes.test_dataloader):
-        loader.dataset = dataset
+        loader.dataset = dict(type="LandmarkDataset", ann_file="nowhere.json", pipeline=pipeline)
     seen = []
     monkeypatch.setattr(CheckedDetectorOfTest, "check_run", lambda self, run: seen.append(self.dims))
     check_run(volumes, "volumes")
     check_run(config(tmp_path), "phantoms")
     assert seen == [3, 2]
-    (tmp_path / "points.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"points\.json"):
-        check_run(volumes, "volumes")
 
 
 def test_folds_and_seeds_are_checked_once_and_what_is_finished_not_at_all(tmp_path, calls):
