@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def run_command(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -> NoReturn:
-    """Run one command and exit with its code; an error that a user can mend is one line.
+    """Run one command and exit with its code; an error that the user can fix is one line.
 
     Args:
         name: Name of the command, as in ``COMMANDS``.

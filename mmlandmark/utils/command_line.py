@@ -9,7 +9,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
+
+_PARENT = str(Path(__file__).resolve().parents[2])
+# The path of a child begins with the current folder, and usually has this package further behind.
+_CHILD = (
+    f"import sys; sys.path.count('') and sys.path.remove(''); "
+    f"{_PARENT!r} in sys.path or sys.path.insert(0, {_PARENT!r}); "
+    "from mmlandmark.cli import main; main()"
+)
 
 
 class KeyValues(argparse.Action):
@@ -110,8 +119,11 @@ def add_verbose_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def command_line(name: str, *words: object) -> list[str]:
-    """Return the command line that runs ``mmlandmark <name> ...`` with this Python, for a child process."""
-    return [sys.executable, "-m", "mmlandmark", name, *map(str, words)]
+    """Return the command line that runs ``mmlandmark <name> ...`` of this package, for a child process.
+
+    Unlike ``python -m mmlandmark`` it does not import a folder of that name in the current folder.
+    """
+    return [sys.executable, "-c", _CHILD, name, *map(str, words)]
 
 
 class Terminated(KeyboardInterrupt):

@@ -10,11 +10,15 @@ import subprocess
 import sys
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
 
-from mmlandmark.utils.command_line import add_config_arguments, parse_value, run_and_exit
+import mmlandmark
+from mmlandmark.utils.command_line import add_config_arguments, command_line, parse_value, run_and_exit
+
+ROOT = Path(__file__).parents[2]
 
 
 def parser():
@@ -238,3 +242,26 @@ def test_packages_are_trusted_by_name(monkeypatch):
     arguments = parser().parse_args(["c.py", "--trust", "second", "third"])
     assert arguments.trust == ["second", "third"]
     assert os.environ["MMLANDMARK_TRUST"] == "first,second,third"
+
+
+@pytest.mark.parametrize("path", [None, str(ROOT)])
+def test_a_child_runs_this_package(path, tmp_path):
+    """Whatever lies in the current folder, and whether the package is installed or not."""
+    (tmp_path / "mmlandmark").mkdir()
+    (tmp_path / "mmlandmark" / "__init__.py").write_text("raise RuntimeError('another one')")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment |= {} if path is None else {"PYTHONPATH": path}
+    done = subprocess.run(
+        command_line("print-config", "nowhere.py"),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "config nowhere.py does not exist" in done.stderr
+    code = command_line("train")[2].replace("main()", "print(sys.modules['mmlandmark'].__file__)")
+    where = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert Path(where.stdout.strip()) == Path(mmlandmark.__file__)
