@@ -1,6 +1,6 @@
 // Every operator of mmlandmark, in one place. Shapes: B images, K landmarks, D dimensions, *S pixels.
 //
-// Points are (x, y[, z]) in pixels, in the type that sums are made in: double for double maps, else float.
+// Points are (x, y[, z]) in pixels, in the type of sums: double for double maps, else float.
 #include <torch/library.h>
 
 TORCH_LIBRARY(mmlandmark, m) {

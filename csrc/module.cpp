@@ -1,4 +1,5 @@
-// The Python module mmlandmark._C. Importing it registers the operators; it says how it was built, no more.
+// The Python module mmlandmark._C. Importing it registers the operators; build_info() returns how it was
+// built.
 #include <pybind11/pybind11.h>
 #include <torch/version.h>
 

@@ -1,4 +1,4 @@
-// What every operator checks before it touches memory; messages name the argument and print its shape.
+// Checks of every operator before it touches memory; messages name the argument and print its shape.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,7 +11,7 @@
 
 namespace mmlandmark {
 
-// Type that sums are made in: double for double, float for everything smaller.
+// The type of sums: double for double, float for everything smaller.
 inline at::ScalarType accumulate_type(at::ScalarType type) {
   return type == at::kDouble ? at::kDouble : at::kFloat;
 }
@@ -40,14 +40,14 @@ inline void check_device(const at::Tensor& tensor, const at::Tensor& like, const
                     like.device(), ": move one of them");
 }
 
-// One number per map, in the type that sums are made in: (B, K).
+// One number per map, (B, K), in the type of sums.
 inline void check_per_landmark(const at::Tensor& tensor, const at::Tensor& maps, const char* name) {
   check_shape(tensor, {maps.size(0), maps.size(1)}, name);
   check_type(tensor, accumulate_type(maps.scalar_type()), name);
   check_device(tensor, maps, name);
 }
 
-// One point per map, in the type that sums are made in: (B, K, D).
+// One point per map, (B, K, D), in the type of sums.
 inline void check_landmarks(const at::Tensor& tensor, const at::Tensor& maps, const char* name) {
   check_shape(tensor, {maps.size(0), maps.size(1), maps.dim() - 2}, name);
   check_type(tensor, accumulate_type(maps.scalar_type()), name);
@@ -64,7 +64,7 @@ inline void check_sigma(const at::Tensor& sigma, const at::Tensor& landmarks) {
   check_device(sigma, landmarks, "sigma");
 }
 
-// What the operators of one family take, whatever the device.
+// The arguments of each operator, on any device.
 
 inline void check_ewc(const at::Tensor& pred, const at::Tensor& landmarks, const at::Tensor& sigma,
                       const at::Tensor& factor) {

@@ -1,4 +1,4 @@
-// How maps lie in memory, and what kernels exchange about them. No torch in here: .cu files read it too.
+// The layout of maps in memory, and the structs that kernels exchange. Without torch, for the .cu files.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace mmlandmark {
 
-// 16-bit numbers as memory holds them.
+// 16-bit numbers in memory.
 struct BFloat16Bits {
   uint16_t bits;
 };
@@ -15,7 +15,7 @@ struct HalfBits {
   uint16_t bits;
 };
 
-// Type that sums over maps of T are made in.
+// The type of sums over maps of T.
 template <class T>
 struct SumOf {
   using Type = float;
@@ -31,8 +31,8 @@ struct Geometry {
   MML_INLINE int64_t pixels() const { return rows() * width; }
 };
 
-// Numbered maps of depth x height x width, strides in elements. Neighbours along the width lie side by side,
-// all other strides are free.
+// Numbered maps of depth x height x width, strides in elements. The stride along the width is 1, the others
+// are free.
 struct MapLayout {
   int64_t count = 0, channels = 1;
   int64_t by_image = 0, by_channel = 0, by_slice = 0, by_row = 0;
@@ -67,14 +67,14 @@ struct WeightSums {
   double top, total, moments[kMostFeatures];
 };
 
-// What a spatial expectation is taken of: x, y, z where `features` is null, else `count` maps.
+// The features of a spatial expectation: x, y, z where `features` is null, else `count` maps.
 template <class Sum>
 struct Features {
   const Sum* features;
   int64_t count, stride;
 };
 
-// The plane t(p) = slopes . f(p) - offset that the gradient of an expectation is the weight times.
+// The gradient of an expectation is the weight times the plane t(p) = slopes . f(p) - offset.
 struct FeaturePlane {
   double slopes[kMostFeatures], offset;
 };
@@ -96,7 +96,7 @@ struct Peak {
 // Add the sums of another part of the map; both are scaled to the larger maximum.
 MML_INLINE void merge(WeightSums& sums, const WeightSums& part, double rate) {
   const double top = part.top > sums.top ? part.top : sums.top;
-  // Equal first: two parts of nothing but minus infinity have no difference to take.
+  // Compare first: minus infinity minus itself is NaN.
   const double own = sums.top == top ? 1 : exp2_of_low((sums.top - top) * rate);
   const double other = part.top == top ? 1 : exp2_of_low((part.top - top) * rate);
   sums.top = top;
@@ -105,7 +105,7 @@ MML_INLINE void merge(WeightSums& sums, const WeightSums& part, double rate) {
     sums.moments[i] = sums.moments[i] * own + part.moments[i] * other;
 }
 
-// Whether a pixel takes the place of the highest one so far, whose index is -1 where there is none.
+// Whether a pixel is higher than the highest one so far; the index of that is -1 where there is none yet.
 template <class Number>
 MML_INLINE bool is_higher(Number value, int64_t index, Number than, int64_t than_index) {
   if (than_index < 0) return true;

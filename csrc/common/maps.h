@@ -13,7 +13,8 @@ inline Geometry geometry_of(at::IntArrayRef size) {
   return {dims == 3 ? size[0] : 1, size[dims - 2], size[dims - 1]};
 }
 
-// Only maps whose rows are broken up (channels_last) are copied; slices and transposed batches are not.
+// Copies maps only if the pixels of a row are apart (channels_last); slices and transposed batches are not
+// copied.
 inline at::Tensor with_whole_rows(const at::Tensor& maps) {
   return maps.size(-1) == 1 || maps.stride(-1) == 1 ? maps : maps.contiguous();
 }

@@ -22,7 +22,7 @@ MML_INLINE To bit_cast(const From& from) {
   return to;
 }
 
-// The functions of <cmath> that are wanted, without its overloads: some of them would be compiled per level.
+// Some functions of <cmath> without its inline overloads, which would be compiled for every level.
 #if defined(__CUDA_ARCH__)
 MML_INLINE double log_of(double x) {
   return ::log(x);
@@ -57,7 +57,7 @@ MML_INLINE double floor_of(double x) {
 }
 #endif
 
-// What V is made of, and the integers of the same width. A vector type of the CPU adds its own entry.
+// The elements of V, and the integers of the same width. A vector type of the CPU adds its own entry.
 template <class V>
 struct Element;
 template <>
@@ -167,7 +167,7 @@ MML_INLINE V exp2_of(V x) {
   return exp2_of_low(V(high < x ? high : x));
 }
 
-// e^x, as exact.
+// e^x, equally exact.
 template <class V>
 MML_INLINE V exp_of(V x) {
   using Number = typename Element<V>::Number;

@@ -1,4 +1,4 @@
-// The shapes a landmark is drawn in, along one axis: a map is the product of one profile per axis.
+// Shapes of peaks. All but the disc are the product of one profile per axis.
 #pragma once
 
 #include "layout.h"

@@ -90,11 +90,64 @@ MML_INLINE void neighbourhood(const PeakFrame& frame, Number smooth, int64_t rea
   }
 }
 
+// Gradient and Hessian at the peak from the 27 pixels around it; in a plane the third row and column are
+// those of -1.
+template <class Number>
+struct Fit {
+  Number g[3] = {0, 0, 0}, h[3][3] = {{-1, 0, 0}, {0, -1, 0}, {0, 0, -1}};
+  bool is_finite = true;
+
+  MML_INLINE Fit(const Number v[27], int dims) {
+    // The compiler knows every index: on a GPU the arrays are registers.
+    constexpr int middle = 13, step[3] = {1, 3, 9};
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+      if (i >= dims) continue;
+      g[i] = (v[middle + step[i]] - v[middle - step[i]]) / 2;
+      h[i][i] = v[middle + step[i]] - 2 * v[middle] + v[middle - step[i]];
+      is_finite = is_finite && finite(g[i]) && finite(h[i][i]);
+#pragma unroll
+      for (int j = 0; j < 3; ++j) {
+        if (j >= i) continue;
+        h[i][j] = h[j][i] = (v[middle + step[i] + step[j]] + v[middle - step[i] - step[j]] -
+                             v[middle + step[i] - step[j]] - v[middle - step[i] + step[j]]) /
+                            4;
+        is_finite = is_finite && finite(h[i][j]);
+      }
+    }
+  }
+
+  // All eigenvalues are below -bound, so that -(h + bound) is positive definite (Sylvester).
+  MML_INLINE bool is_maximum() const {
+    const Number bound =
+        (sizeof(Number) == 4 ? Number(1.1920929e-7) : Number(2.220446049250313e-16)) * Number(1e-3);
+    const Number a = -h[0][0] - bound, b = -h[1][1] - bound, c = -h[2][2] - bound;
+    const Number d = -h[0][1], e = -h[0][2], f = -h[1][2];
+    return is_finite && a > 0 && a * b - d * d > 0 &&
+           a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e) > 0;
+  }
+
+  // -h^-1 g by the adjugate.
+  MML_INLINE void newton_step(Number move[3]) const {
+    const Number adjugate[3][3] = {
+        {h[1][1] * h[2][2] - h[1][2] * h[2][1], h[0][2] * h[2][1] - h[0][1] * h[2][2],
+         h[0][1] * h[1][2] - h[0][2] * h[1][1]},
+        {h[1][2] * h[2][0] - h[1][0] * h[2][2], h[0][0] * h[2][2] - h[0][2] * h[2][0],
+         h[0][2] * h[1][0] - h[0][0] * h[1][2]},
+        {h[1][0] * h[2][1] - h[1][1] * h[2][0], h[0][1] * h[2][0] - h[0][0] * h[2][1],
+         h[0][0] * h[1][1] - h[0][1] * h[1][0]}};
+    const Number determinant = h[0][0] * adjugate[0][0] + h[0][1] * adjugate[1][0] + h[0][2] * adjugate[2][0];
+#pragma unroll
+    for (int i = 0; i < 3; ++i)
+      move[i] = -(adjugate[i][0] * g[0] + adjugate[i][1] * g[1] + adjugate[i][2] * g[2]) / determinant;
+  }
+};
+
 }  // namespace detail
 
-// One Newton step of a second-order fit to the neighbours, of their logarithm with `log` (Zhang et al. 2020,
-// eq. 9); at most half a pixel per axis, one with smoothing. None where the fit is no maximum, or along an
-// axis at the border.
+// One Newton step of a second-order fit to the neighbours, or with `log` to their logarithm (Zhang et al.
+// 2020, eq. 9); at most half a pixel per axis, one with smoothing. No step where the fit is no maximum, or
+// along an axis at the border.
 template <class Number, class Read>
 MML_INLINE void refine_by_fit(const PeakFrame& frame, bool log, Number smooth, Number height,
                               const Read& read, Number point[3]) {
@@ -109,52 +162,16 @@ MML_INLINE void refine_by_fit(const PeakFrame& frame, bool log, Number smooth, N
     for (int i = 0; i < 27; ++i)
       if (v[i] == v[i]) v[i] = Number(log_of(double(v[i] > floor ? v[i] : floor)));
   }
-  // Indices are known to the compiler everywhere: on a GPU the arrays then are registers.
-  constexpr int middle = 13, step[3] = {1, 3, 9};
-  const int dims = frame.dims;
-  Number g[3] = {0, 0, 0}, h[3][3] = {{-1, 0, 0}, {0, -1, 0}, {0, 0, -1}};
-  bool proper = true;
-#pragma unroll
-  for (int i = 0; i < 3; ++i) {
-    if (i >= dims) continue;
-    g[i] = (v[middle + step[i]] - v[middle - step[i]]) / 2;
-    h[i][i] = v[middle + step[i]] - 2 * v[middle] + v[middle - step[i]];
-    proper = proper && detail::finite(g[i]) && detail::finite(h[i][i]);
-#pragma unroll
-    for (int j = 0; j < 3; ++j) {
-      if (j >= i) continue;
-      h[i][j] = h[j][i] = (v[middle + step[i] + step[j]] + v[middle - step[i] - step[j]] -
-                           v[middle + step[i] - step[j]] - v[middle - step[i] + step[j]]) /
-                          4;
-      proper = proper && detail::finite(h[i][j]);
-    }
-  }
-  if (!proper) return;
-  // A maximum: all eigenvalues below -bound, so that -(h + bound) is positive definite (Sylvester).
-  const Number bound =
-      (sizeof(Number) == 4 ? Number(1.1920929e-7) : Number(2.220446049250313e-16)) * Number(1e-3);
-  const Number a = -h[0][0] - bound, b = -h[1][1] - bound, c = -h[2][2] - bound;
-  const Number d = -h[0][1], e = -h[0][2], f = -h[1][2];
-  if (!(a > 0) || !(a * b - d * d > 0) ||
-      !(a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e) > 0))
-    return;
-  // step = -h^-1 g by the adjugate; the third row and column are those of -1 in a plane.
-  const Number adjugate[3][3] = {
-      {h[1][1] * h[2][2] - h[1][2] * h[2][1], h[0][2] * h[2][1] - h[0][1] * h[2][2],
-       h[0][1] * h[1][2] - h[0][2] * h[1][1]},
-      {h[1][2] * h[2][0] - h[1][0] * h[2][2], h[0][0] * h[2][2] - h[0][2] * h[2][0],
-       h[0][2] * h[1][0] - h[0][0] * h[1][2]},
-      {h[1][0] * h[2][1] - h[1][1] * h[2][0], h[0][1] * h[2][0] - h[0][0] * h[2][1],
-       h[0][0] * h[1][1] - h[0][1] * h[1][0]}};
-  const Number determinant = h[0][0] * adjugate[0][0] + h[0][1] * adjugate[1][0] + h[0][2] * adjugate[2][0];
+  const detail::Fit<Number> fit(v, frame.dims);
+  if (!fit.is_maximum()) return;
+  Number move[3];
+  fit.newton_step(move);
   const Number limit = reach ? Number(1) : Number(0.5);
 #pragma unroll
   for (int i = 0; i < 3; ++i) {
-    if (i >= dims) continue;
+    if (i >= frame.dims) continue;
     if (frame.pixel[i] == 0 || frame.pixel[i] == frame.size[i] - 1) continue;
-    Number move = -(adjugate[i][0] * g[0] + adjugate[i][1] * g[1] + adjugate[i][2] * g[2]) / determinant;
-    move = move > limit ? limit : (move < -limit ? -limit : move);
-    point[i] += move;
+    point[i] += move[i] > limit ? limit : (move[i] < -limit ? -limit : move[i]);
   }
 }
 

@@ -1,5 +1,5 @@
-// What a pixel weighs in a spatial expectation, softmax or sigmoid of beta * h, written as powers of two:
-// e^(beta h) = 2^(rate h) with rate = beta log2(e) saves the exponential a step per pixel.
+// The weight of a pixel in a spatial expectation, softmax or sigmoid of beta * h, as a power of two:
+// e^(beta h) = 2^(rate h) with rate = beta log2(e) takes one step less per pixel.
 #pragma once
 
 #include "math.h"
@@ -10,8 +10,8 @@ MML_INLINE double rate_of(double beta) {
   return beta * kPowersPerE;
 }
 
-// `top` is the highest value, so that no weight is above 1, or 0 where all are minus infinity: the weights
-// are then 0, and not the NaN of a difference of infinities.
+// `top` is the highest value, so that no weight is above 1. Where all values are minus infinity it is 0: the
+// weights are then 0 instead of NaN.
 template <class V>
 MML_INLINE V softmax_weight(V value, typename Element<V>::Number rate, typename Element<V>::Number top) {
   return exp2_of_low(V((value - top) * rate));

@@ -1,5 +1,5 @@
-// How work on maps is cut up on the CPU: into blocks of rows that do not depend on the number of threads,
-// so that sums over blocks, taken in their order, have the same bits with one thread or many.
+// Blocks of rows, the units of work on the CPU. They do not depend on the number of threads, so that sums
+// over blocks, in their order, have the same bits with one thread or many.
 #pragma once
 
 #include <ATen/Parallel.h>

@@ -1,4 +1,4 @@
-// Which instructions this processor has, asked once.
+// The instructions of this processor, asked once.
 #include <cstdlib>
 #include <cstring>
 

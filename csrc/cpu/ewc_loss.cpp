@@ -1,5 +1,4 @@
-// ewc_loss on the CPU: loss and gradient from one read of the prediction; a Gaussian target is never in
-// memory.
+// ewc_loss on the CPU: loss and gradient from one read of the prediction, without a target map in memory.
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
@@ -13,8 +12,8 @@ namespace {
 
 using LossAndSlopes = std::tuple<at::Tensor, at::Tensor>;
 
-// Run a loss over all maps. `prepare(kernels, T(), Sum())` returns the loss of rows of one map,
-// double(map, first pixel, rows, gain, where its slopes go).
+// Run a loss over all maps. `prepare(kernels, T(), Sum())` returns a function of (map, first pixel, rows,
+// gain, slopes) that returns the loss of those rows as double.
 template <class Prepare>
 LossAndSlopes over_maps(const at::Tensor& prediction, const at::Tensor& factor, bool with_slopes,
                         const Prepare& prepare) {
@@ -34,7 +33,7 @@ LossAndSlopes over_maps(const at::Tensor& prediction, const at::Tensor& factor, 
       T* out = to ? to + map * size.pixels() : nullptr;
       if (gain[map] != 0) {
         partial[block] = loss_of_rows(map, from + blocks.layout.map_offset(map), rows, gain[map], out);
-      } else if (out) {  // not annotated: what was predicted does not matter, NaN or not
+      } else if (out) {  // not annotated: the prediction does not matter, even if it is NaN
         std::memset(out + rows.begin * size.width, 0, (rows.end - rows.begin) * size.width * sizeof(T));
       }
     });

@@ -45,8 +45,8 @@ at::Tensor gaussian_heatmap(const at::Tensor& landmarks, const at::Tensor& sigma
   return maps;
 }
 
-// Gradients by landmarks (B, K, D), sigma (as it came) and height (B, K); none through a disc but by its
-// height.
+// Gradients by landmarks (B, K, D), sigma (of its shape) and height (B, K). A disc has one by its height
+// alone.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gaussian_heatmap_backward(const at::Tensor& gradient,
                                                                          const at::Tensor& landmarks,
                                                                          const at::Tensor& sigma,

@@ -1,4 +1,4 @@
-// Memory for maps that an operator is about to write.
+// Memory for the maps that an operator writes.
 #include "new_maps.h"
 
 #include <ATen/ops/empty.h>
@@ -25,11 +25,11 @@ bool wanted() {
   return wish;
 }
 
-// Only pages that are the tensor's alone, so that it takes no more memory than before.
+// Only pages that belong to the tensor alone, so that it takes no more memory.
 void ask_for_huge_pages(void* memory, size_t bytes) {
   const uintptr_t start = (reinterpret_cast<uintptr_t>(memory) + kHugePage - 1) & ~(kHugePage - 1);
   const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) & ~(kHugePage - 1);
-  // A wish: a kernel without huge pages says no, and nothing is lost.
+  // A kernel without huge pages refuses, which does no harm.
   if (start < end) (void)madvise(reinterpret_cast<void*>(start), end - start, MADV_HUGEPAGE);
 }
 #endif

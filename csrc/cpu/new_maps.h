@@ -1,13 +1,13 @@
-// Memory for maps that an operator is about to write.
+// Memory for the maps that an operator writes.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 namespace mmlandmark {
 
-// An uninitialised tensor, in pages of 2 MiB where it is large and Linux has them: to map and clear a new
-// tensor in pages of 4 KiB takes ten times longer than to write it. MMLANDMARK_HUGE_PAGES=0 leaves it to
-// the system.
+// An uninitialised tensor, in pages of 2 MiB where it is large and Linux has them: mapping and clearing pages
+// of 4 KiB takes ten times as long as writing the maps. MMLANDMARK_HUGE_PAGES=0 leaves the pages to the
+// system.
 at::Tensor new_maps(at::IntArrayRef size, const at::TensorOptions& options);
 
 }  // namespace mmlandmark

@@ -1,4 +1,4 @@
-// One profile per axis and map, computed before the maps are touched: a few exponentials per row and column.
+// One profile per axis and map: one exponential per row and column instead of one per pixel.
 #pragma once
 
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace mmlandmark {
 
-// Profiles of all maps side by side; `Value` says what to take at (pixel, center, sigma).
+// Profiles of all maps side by side; `Value` is a function of (pixel, center, sigma).
 template <class Sum>
 class AllProfiles {
  public:

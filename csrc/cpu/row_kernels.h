@@ -1,7 +1,7 @@
 // The inner loops on the CPU, one table of functions per level of instructions; see rows/ for the loops.
 //
-// No torch header comes in here: the loops are compiled once per level, and inline functions of a library
-// must not be.
+// Without headers of torch: the loops are compiled once per level, which inline functions of a library must
+// not be.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct RowRange {
   int64_t begin, end, height, width, by_slice, by_row;
 };
 
-// One factor per row of the depth, of the height and of the width, the last padded by kPadding zeros.
+// One factor per slice, row and column; the columns are padded by kPadding zeros.
 template <class Sum>
 struct Profiles {
   const Sum* depth;
@@ -33,15 +33,15 @@ struct GaussianTarget {
 template <class Sum>
 struct ProfileSlopes {
   Profiles<Sum> value, by_center, by_sigma;
-  bool per_axis;  // widths
+  bool per_axis;  // see Widths
 };
 
 template <class T, class Sum>
 struct RowKernels {
-  // Sum of the errors against a Gaussian; writes gain * slope where slopes is not null (rows side by side).
+  // Sum of the errors against a Gaussian; writes gain * slope to slopes, contiguous, unless it is null.
   double (*ewc_gaussian)(const T* map, const RowRange&, const GaussianTarget<Sum>&, Sum log_alpha, Sum gain,
                          T* slopes);
-  // The same against a target of the layout of slopes.
+  // The same against a contiguous target.
   double (*ewc_target)(const T* map, const RowRange&, const T* target, Sum log_alpha, Sum gain, T* slopes);
 
   void (*draw_product)(T* map, const RowRange&, const Profiles<Sum>&, Sum height);
@@ -52,8 +52,8 @@ struct RowKernels {
                        WeightSums&);
   void (*sigmoid_sums)(const T* map, const RowRange&, Sum rate, const Features<Sum>&, Sum* scratch,
                        WeightSums&);
-  // slopes = factor * weight * plane, with weight 2^(rate * (h - top)), or s (1 - s) for the sigmoid; rate >
-  // 0.
+  // slopes = factor * weight * plane, with weight 2^(rate * (h - top)), or s (1 - s) for the sigmoid, where
+  // rate > 0.
   void (*softmax_slopes)(const T* map, const RowRange&, Sum rate, Sum top, Sum factor, const Features<Sum>&,
                          const FeaturePlane&, Sum* scratch, T* slopes);
   void (*sigmoid_slopes)(const T* map, const RowRange&, Sum rate, Sum factor, const Features<Sum>&,

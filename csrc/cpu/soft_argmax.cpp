@@ -16,7 +16,8 @@ Features<Sum> view_of(const at::Tensor& features, int64_t dims) {
   return {elements<Sum>(features), features.size(0), features.numel() / features.size(0)};
 }
 
-// Returns expectations (B, K, d) and what the backward needs, (B, K, 2): maximum of h and sum of weights.
+// Returns expectations (B, K, d) and the state that the backward needs, (B, K, 2): maximum of h and sum of
+// weights.
 std::tuple<at::Tensor, at::Tensor> spatial_expectation(const at::Tensor& heatmaps,
                                                        const std::optional<at::Tensor>& features, double beta,
                                                        bool sigmoid) {

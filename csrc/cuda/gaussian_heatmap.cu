@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
   T* out = maps + tile.map * layout.size.pixels();
   const bool is_disc = shape == PeakShape::kDisc;
   const Disc<Sum> disc = disc_of(points, sigma, tile.map, dims);
-  // Of a disc the squared distances are kept, of the others the profiles.
+  // Squared distances of a disc, profiles of the others.
   const auto part = [&](int64_t pixel, int axis) {
     if (!is_disc) return profile_value(shape, Sum(pixel), center[axis], sigma.at(tile.map, axis));
     const Sum d = disc.along(Sum(pixel), axis);

@@ -1,7 +1,7 @@
-// What the thin torch side calls: one function per kernel, with raw pointers and a stream.
+// The interface to torch: one function per kernel, with raw pointers and a stream.
 //
 // Pointers are to memory of the device. `Sum` pointers are float, or double for double maps. A launch returns
-// at once; its error, if any, is what cudaGetLastError() says.
+// at once; cudaGetLastError() returns its error, if any.
 #pragma once
 
 #include "../common/layout.h"
@@ -20,11 +20,11 @@ namespace cuda {
 
 enum class Type : int { kFloat = 0, kDouble = 1, kBFloat16 = 2, kHalf = 3 };
 
-// How maps are cut into tiles, one block of threads each; it depends on their size alone, so results do too.
+// Tiles of maps, one block of threads each. They depend on the size of the maps alone, and so do results.
 struct Tiling {
   static constexpr int kThreads = MMLANDMARK_CUDA_THREADS, kColumns = 1024, kRows = 512, kPixels = 16384;
 
-  // At least so many blocks at once on a processor: 128 registers a thread, which no kernel needs to spill.
+  // Blocks that share a processor, which leaves 128 registers a thread: enough for every kernel.
   static constexpr int kBlocks = 2;
 
   int64_t maps, columns_per_tile, rows_per_tile, column_tiles, row_tiles;

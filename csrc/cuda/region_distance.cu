@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(Tiling::kThreads, Tiling::kBlocks)
       if (i >= count) continue;
       const Sum along = (Sum(x + i) - Sum(frame.center[0])) * Sum(frame.factors[0]);
       const Sum d = length_from(rest, along);
-      // On the centre itself the distance has no direction; it pulls nowhere.
+      // At the centre itself the distance has no direction and no gradient.
       const Sum direction = d > 0 ? widened(values.values[i]) / d : Sum(0);
       pull += direction;
       pull_along += direction * along;

@@ -13,8 +13,8 @@ __device__ inline Pixel pixel_at(const Geometry& size, const Line& line, int64_t
   return {x, line.y, line.z, line.row * size.width + x};
 }
 
-// What the moments of a map are taken of, and how much of a row a thread takes at once: with eight feature
-// maps and eight pixels it would run out of registers.
+// The features of a map, and the pixels that a thread takes at once: with eight of both it would run out of
+// registers.
 template <class T>
 struct Coordinates {
   using Sum = typename SumOf<T>::Type;

@@ -1,4 +1,4 @@
-// What all kernels share: a block's tile, loads of 16 bytes, and sums over a block in a fixed order.
+// Shared by all kernels: the tile of a block, loads of 16 bytes, and sums over a block in a fixed order.
 #pragma once
 
 #include "../common/half.h"
@@ -42,7 +42,7 @@ struct alignas(kCount * sizeof(T)) Pack {
   static MML_INLINE bool fits(const T* at) { return reinterpret_cast<uintptr_t>(at) % sizeof(Pack) == 0; }
 };
 
-// `count` elements from a row; one load where they are a whole, aligned pack.
+// `count` elements from a row, in one load where they are a whole, aligned pack.
 template <class P, class T>
 MML_INLINE P load_pack(const T* from, int count) {
   if (count == P::kSize && P::fits(from)) return *reinterpret_cast<const P*>(from);
@@ -95,8 +95,8 @@ __device__ inline Line line_of(int64_t row, const Geometry& size) {
   return {row, row % size.height, row / size.height};
 }
 
-// visit(line, x, count) for every pack of the tile: the lanes of a part of a warp walk along one row, so that
-// neighbours read neighbours; a narrow row takes fewer lanes.
+// visit(line, x, count) for every pack of the tile. The lanes of a part of a warp walk along one row, so that
+// neighbouring lanes read neighbouring packs; a narrow row takes fewer lanes.
 template <class P, class Visit>
 __device__ inline void over_tile(const Tile& tile, const Geometry& size, const Visit& visit) {
   constexpr int kSize = P::kSize;
@@ -113,7 +113,7 @@ __device__ inline void over_tile(const Tile& tile, const Geometry& size, const V
   }
 }
 
-// Merge what every thread holds into thread 0's, in a fixed order. `shared` has one entry per thread.
+// Merge the states of all threads into that of thread 0, in a fixed order. `shared` has one entry per thread.
 template <class State, class Merge>
 __device__ inline State over_block(const State& own, State* shared, const Merge& merge) {
   shared[thread_id()] = own;

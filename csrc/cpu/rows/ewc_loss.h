@@ -61,7 +61,7 @@ double ewc_gaussian(const T* map, const RowRange& rows, const GaussianTarget<Sum
     V sum{};
     int64_t x = detail::ewc_stretch<false>(values, profile, factor, log_alpha, gain, out, int64_t(0),
                                            near.begin, sum);
-    // A weighted stretch may go on to the end of its last vector: there the weight is 1 to rounding.
+    // A weighted stretch may extend to the end of its last vector, where the weight is 1 to rounding.
     const int64_t end = near.end + kLanes<Sum> - 1 < rows.width ? near.end + kLanes<Sum> - 1 : rows.width;
     x = detail::ewc_stretch<true>(values, profile, factor, log_alpha, gain, out, x,
                                   near.begin < near.end ? end : x, sum);

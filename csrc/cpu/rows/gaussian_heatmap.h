@@ -1,4 +1,4 @@
-// Heatmaps drawn row by row from one profile per axis, and what the centre and sigma learn from a gradient.
+// Heatmaps drawn row by row from one profile per axis, and gradients by centre and sigma.
 #pragma once
 
 #include "lanes.h"
@@ -12,7 +12,7 @@ void draw_product(T* map, const RowRange& rows, const Profiles<Sum>& profiles, S
     const Sum depth = profiles.depth[row / rows.height], line = profiles.height[row % rows.height];
     const Sum factor = without_tiny(depth * line);
     T* out = map + row * rows.width;
-    // First the shape, then its height: so small a height does not count as a tiny profile.
+    // The height comes last, so that a small one does not make the profile count as tiny.
     over_row<Sum>(
         0, rows.width,
         [&](int64_t x) { store_lanes(out + x, load_lanes(profiles.width + x) * factor * height); },
@@ -25,7 +25,7 @@ void draw_product(T* map, const RowRange& rows, const Profiles<Sum>& profiles, S
 template <class T, class Sum>
 void draw_disc(T* map, const RowRange& rows, const Disc<Sum>& all, Sum height) {
   using V = Lanes<Sum>;
-  const Disc<Sum> disc = all;  // of its own: what is stored in a map cannot change it
+  const Disc<Sum> disc = all;  // a copy, which the compiler knows that no store to a map changes
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const Sum dy = disc.along(Sum(row % rows.height), 1), dz = disc.along(Sum(row / rows.height), 2);
     const Sum rest = dy * dy + dz * dz;

@@ -26,8 +26,8 @@ MML_INLINE Height<Sum> height_of(const T* map, const RowRange& rows) {
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const T* values = start_of(map, row, rows);
     int64_t x = 0;
-    // Four vectors at once: a maximum would wait for the one before. Their sum may overflow, which only makes
-    // them look strange.
+    // Four vectors at once, since a maximum waits for the one before. An overflow of their sum is harmless:
+    // it only leads to the slow search.
     for (constexpr int64_t kNext = kLanes<Sum>; x + 4 * kNext <= rows.width; x += 4 * kNext) {
       const V a = load_lanes(values + x), b = load_lanes(values + x + kNext),
               c = load_lanes(values + x + 2 * kNext), d = load_lanes(values + x + 3 * kNext);

@@ -1,5 +1,5 @@
-// Vectors as wide as the level has registers (wider ones a compiler takes apart into single numbers); loads
-// and stores convert.
+// Vectors as wide as the registers of the level (compilers split wider ones into single numbers); loads and
+// stores convert.
 #pragma once
 
 #include "../../common/half.h"
@@ -34,7 +34,7 @@ struct Element<DoubleLanes> {
 
 namespace {
 
-// Vector of a type that sums are made in.
+// Vector of a type of sums.
 template <class Sum>
 struct LanesOf;
 template <>

@@ -13,7 +13,7 @@ Sum single_element(const T* pixel) {
 
 namespace detail {
 
-// The first pixel of a row that is as high as that; the row's width where there is none.
+// The first pixel of a row of this height; the width of the row where there is none.
 template <class T, class Sum>
 MML_INLINE int64_t first_as_high(const T* values, int64_t width, Sum height) {
   using V = Lanes<Sum>;
@@ -44,7 +44,7 @@ void highest_pixel(const T* map, const RowRange& rows, Peak& peak) {
     }
     return;
   }
-  // With a NaN, which counts as the highest, or an infinity: one by one.
+  // With a NaN, which counts as the highest, or an infinity: pixel by pixel.
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const T* values = detail::start_of(map, row, rows);
     for (int64_t x = 0; x < rows.width; ++x) {

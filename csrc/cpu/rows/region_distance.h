@@ -8,7 +8,7 @@ namespace {  // every level compiles its own
 
 namespace detail {
 
-// Distance of every pixel of a row from the centre, and what the row adds to it.
+// Distance of every pixel of a row from the centre; `rest` is the squared distance of the row.
 template <class Sum>
 struct RowDistance {
   Sum center, factor, rest;
@@ -64,7 +64,7 @@ void distance_slopes(const T* map, const RowRange& rows, const DistanceFrame& fr
     V pull{}, pull_along{};
     const auto step = [&](const V& value, int64_t x) {
       const V d = distance.at(x);
-      // On the centre itself the distance has no direction; it pulls nowhere.
+      // At the centre itself the distance has no direction and no gradient.
       const V direction = d > V{} ? value / d : V{};
       pull += direction;
       pull_along += direction * distance.along(x);

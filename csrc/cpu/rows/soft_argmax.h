@@ -9,12 +9,12 @@ namespace {  // every level compiles its own
 
 namespace detail {
 
-// Pixels that a pass looks at before the next one comes back to them, few enough to stay in the first cache.
+// Pixels per pass, few enough to stay in the first cache until the next pass reads them again.
 constexpr int64_t kPart = 2048;
-// While a pass computes, memory brings what the first pass over the part after next will wait for.
+// Distance of prefetches: the part after next.
 constexpr int64_t kAhead = 2 * kPart;
 
-// Sums of one block of rows; vectors, so that the order of additions does not depend on the machine.
+// Sums of one block of rows, as vectors: the order of additions does not depend on the number of threads.
 template <class Sum>
 struct WeightLanes {
   Lanes<Sum> total, x, y, z;
@@ -86,7 +86,7 @@ MML_INLINE void finish(const WeightLanes<Sum>& lanes, const Features<Sum>& featu
   sums.moments[2] = sum_of(lanes.z);
 }
 
-// The plane of a row, from coordinates or from features, added up into scratch where there are features.
+// The plane of a row, from coordinates, or from features, in which case scratch holds it.
 template <class Sum>
 struct RowPlane {
   Sum start, step;
@@ -145,7 +145,7 @@ void softmax_sums(const T* map, const RowRange& rows, Sum rate, const Features<S
   using V = Lanes<Sum>;
   detail::WeightLanes<Sum> lanes{};
   for (int64_t i = 0; i < kMostFeatures; ++i) sums.moments[i] = 0;
-  // Some rows at a time; when they raise the maximum, what was summed before is scaled down to it.
+  // Some rows at a time; when they raise the maximum, earlier sums are scaled down to it.
   const int64_t some = rows.width < detail::kPart ? detail::kPart / rows.width : 1;
   Sum top = -Sum(__builtin_inf());
   for (RowRange part = rows; part.begin < rows.end; part.begin = part.end) {
