@@ -88,7 +88,8 @@ def _run(part: Part, seconds: float) -> dict[str, Any]:
     try:
         report["results"] = part.results()
     except Exception as error:  # a broken result must not take the report with it
-        report.update(status="failed", reason=f"results: {type(error).__name__}: {error}")
+        status = "failed" if status == "done" else status
+        report.update(status=status, reason=f"results: {type(error).__name__}: {error}")
     return {**report, "output_tail": output[-TAIL:]}
 
 

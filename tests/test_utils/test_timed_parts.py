@@ -96,6 +96,10 @@ def test_results_that_cannot_be_read_are_a_failure(tmp_path):
     assert report["status"] == "failed"
     assert report["reason"] == "results: FileNotFoundError: no report.xml"
     assert report["output_tail"] == "ran\n"
+    (late,) = run_parts(
+        [part("late", "import time; time.sleep(9)", minutes=1 / 60 + 0.01, results=broken)], tmp_path, 1.0, {}
+    )
+    assert late["status"] == "timed out"
 
 
 def test_a_command_that_does_not_exist_is_a_failure(tmp_path):
