@@ -1,4 +1,4 @@
-"""Keep decoded, resized images, so that every epoch but the first reads them for nothing."""
+"""A cache of decoded and resized images, so that only the first epoch reads the files."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ _ENTRY = np.dtype(
     ]
 )
 _ALIGNMENT = 64
-_LAYOUT = 2  # of a stored image; files of another layout are left alone
+_LAYOUT = 3  # of a stored image; files of another layout are ignored
 
 
 class ImageCache:
-    """Images after decoding and resizing, in memory or on disk; the pixels are those of the file, bit by bit.
+    """Decoded and resized images in memory or on disk, bit for bit as they were read.
 
     ``mode="ram"`` keeps them in one block of memory that the main process and all workers forked from it
-    share: whoever reads an image first stores it for all. Memory is taken up as images arrive. A worker
-    that was not forked (start method "spawn") has a cache of its own. An image that changes on disk during
-    the run is not noticed.
+    share: the process that reads an image first stores it for all. Memory is used as images arrive. A worker
+    that was not forked (start method "spawn") has its own cache. Changes of an image file during the run are
+    not noticed.
 
-    ``mode="disk"`` keeps one npy file per image in ``folder``, which later runs find again, and maps it
-    into memory to read it. The name carries path, time of change and length of the image file, the size
-    asked for, the layout, and the versions of the libraries, so that a changed image is read anew. Nothing
-    is ever deleted from the folder; it can be removed at any time.
+    ``mode="disk"`` keeps one npy file per image in ``folder``, which later runs reuse by mapping it into
+    memory. Its name depends on path, modification time and length of the image file, the requested size,
+    the layout, and the versions of the libraries, so that a changed image is read again. Nothing is ever
+    deleted from the folder; it can be removed at any time.
 
     Args:
         mode: "ram" or "disk".
         folder: Folder of mode "disk"; ``~`` and ``$VARIABLES`` are expanded.
-        max_gb: Size of mode "ram" in GiB. When it is full, a warning is given once and the images that
-            found no place are read from their files.
+        max_gb: Size of mode "ram" in GiB. When it is full, there is one warning, and further images are
+            read from their files.
 
     Raises:
         ValueError: The mode is unknown, the folder is missing in mode "disk", or ``max_gb`` is not positive.
-        MemoryError: The system does not grant ``max_gb``.
+        MemoryError: The system does not provide ``max_gb``.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ImageCache:
 
         Args:
             path: The image file.
-            variant: What else decides about the pixels, e.g. the size; anything with a stable ``repr``.
+            variant: What else the pixels depend on, e.g. the size; anything with a stable ``repr``.
             read: Reads and resizes the image.
 
         Returns:
@@ -91,14 +91,14 @@ class ImageCache:
         return self._store.fetch(str(path), repr(variant), read)
 
     def __getstate__(self) -> dict:
-        # Shared memory is inherited by forking and cannot be sent: the receiver starts with an empty one.
+        # Shared memory is inherited by forking and cannot be pickled: the receiver starts empty.
         return self._config
 
     def __setstate__(self, config: dict) -> None:
         self.__init__(**config)  # type: ignore[misc]
 
     def __deepcopy__(self, memo: dict) -> ImageCache:
-        return self  # Copies of a dataset go on sharing their images.
+        return self  # Copies of a dataset share their images.
 
     def __copy__(self) -> ImageCache:
         return self
@@ -106,7 +106,7 @@ class ImageCache:
 
 @lru_cache(maxsize=256)
 def _record_dtype(dtype: str, shape: tuple[int, ...], dims: int) -> np.dtype:
-    """Return the layout of one stored image, the same in memory and in a file."""
+    """Return the layout of one stored image, in memory and in a file."""
     return np.dtype(
         [
             ("img_from_original", "<f8", (dims + 1, dims + 1)),
@@ -171,7 +171,7 @@ class _DiskStore:
 
     def fetch(self, path: str, variant: str, read: Callable[[], LoadedImage]) -> LoadedImage:
         if not os.path.isfile(path):
-            return read()  # which says what is wrong
+            return read()  # which raises the error
         file = self._file(path, variant)
         image = self._load(file)
         if image is not None:
@@ -190,7 +190,7 @@ class _DiskStore:
         except FileNotFoundError:
             return None
         except (ValueError, OSError, KeyError, IndexError, EOFError) as error:
-            warnings.warn(f"image cache: {file} is broken ({error}) and is written anew", stacklevel=4)
+            warnings.warn(f"image cache: {file} is broken ({error}) and is written again", stacklevel=4)
             return None
 
 
@@ -219,8 +219,8 @@ class _RamStore:
         start = int(key[:8], 16)
         for step in range(64):
             slot = (start + step) % self.SLOTS
-            found = self._table["key"][slot]
-            if found in (b"", key):
+            stored = self._table["key"][slot]
+            if stored in (b"", key):
                 return slot
         return None
 

@@ -49,7 +49,7 @@ def image_format(path: str | Path) -> str:
     A format without a signature at the start of the file is recognised by the suffix.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
     """
     with Path(path).open("rb") as file:
         head = file.read(1 << 16)
@@ -73,8 +73,8 @@ def jpeg_quality(head: bytes) -> int | None:
         if marker == 0xDB:
             if head[position + 4] != 0:  # another table than the first, or one of 16 bits
                 return None
-            found = tuple(head[position + 5 : position + 69])
-            return next((q for q in range(1, 101) if _scaled(q) == found), None)
+            table = tuple(head[position + 5 : position + 69])
+            return next((q for q in range(1, 101) if _scaled(q) == table), None)
         position += 2 + length
     return None
 

@@ -58,10 +58,10 @@ class ImageFinder:
             folder = path[: len(path) - len(name)]
             candidates = [self._checked(os.path.join(folder, *tail), name) for tail in tails] or [plain]
         for candidate in candidates:
-            found = candidate if os.path.isfile(candidate) else self._alike(candidate)
-            if found is not None:
-                self.replaced[found].add(name)
-                return found
+            existing = candidate if os.path.isfile(candidate) else self._alike(candidate)
+            if existing is not None:
+                self.replaced[existing].add(name)
+                return existing
         return candidates[-1]
 
     def summary(self) -> str | None:

@@ -90,8 +90,8 @@ def landmark_datasets(dataset: Any) -> list[LandmarkDataset]:
     if isinstance(dataset, Subset) and isinstance(dataset.dataset, LandmarkDataset):
         return [dataset.dataset.get_subset(list(dataset.indices))]
     inner = [] if isinstance(dataset, Subset) else inner_datasets(dataset)
-    found = [landmark_datasets(part) for part in inner]
-    return [leaf for part in found for leaf in part] if all(found) else []
+    parts = [landmark_datasets(part) for part in inner]
+    return [leaf for part in parts for leaf in part] if all(parts) else []
 
 
 def _looked_at(cases: Cases, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

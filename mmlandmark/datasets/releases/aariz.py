@@ -25,13 +25,13 @@ _SPLITS = {"train": ("train", "training"), "valid": ("valid", "val", "validation
 class Aariz(LandmarkDataset):
     """Cephalograms of Aariz as released.
 
-    ``{train,valid,test}/Cephalograms/*`` hold the images, ``Annotations/Cephalometric Landmarks/{Senior,
-    Junior} Orthodontists/<id>.json`` beside them the points; the case of folder names does not matter.
-    ``Annotations/CVM Stages/<id>.json``, if there, becomes ``cvm_stage``. The pixel size of every image
-    stands in a CSV file of its own.
+    Images are in ``{train,valid,test}/Cephalograms``, points next to them in ``Annotations/Cephalometric
+    Landmarks/{Senior,Junior} Orthodontists/<id>.json``; the case of folder names does not matter.
+    ``Annotations/CVM Stages/<id>.json``, if it exists, becomes ``cvm_stage``. The pixel size of every image
+    is in a CSV file of its own.
 
     Args:
-        annotator: Ground truth: "senior", "junior", or their unrounded "mean", beside which the samples
+        annotator: Ground truth: "senior", "junior", or their unrounded "mean"; with "mean" the samples also
             carry both annotations, senior first.
         pixel_size_file: CSV with a header, relative to ``data_root``: one column names the image (id or
             file), one whose name contains "pixel" holds mm per pixel. None looks for one file of
@@ -141,10 +141,10 @@ class Aariz(LandmarkDataset):
 
 
 def _folder(parent: Path, name: str) -> Path:
-    found = child_ignoring_case(parent, name)
-    if found is None:
+    child = child_ignoring_case(parent, name)
+    if child is None:
         raise FileNotFoundError(f"no folder {name!r} in {parent}")
-    return found
+    return child
 
 
 def _plain(symbol: str) -> str:

@@ -41,7 +41,7 @@ class ClDetection2023(LandmarkDataset):
         super().__init__(ann_file, *args, **kwargs)
 
     def load_records(self) -> list[dict[str, Any]]:
-        """Gather the points of every image, and check that the stack has a slice for each."""
+        """Read the points of every image, and check that the stack has a slice for each."""
         path = existing_file(self.ann_file)
         data = load_json(path)
         if not isinstance(data, dict) or not isinstance(data.get("points"), list):

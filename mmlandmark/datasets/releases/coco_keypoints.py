@@ -32,15 +32,15 @@ class CocoKeypoints(LandmarkDataset):
 
     Keypoints are ``[x, y, v, ...]`` with v 0 (not annotated), 1 (annotated, hidden) or 2 (annotated); a v
     of 1 or 2 counts as annotated. Names and links come from the category; with a ``schema`` the points are
-    brought into its order by name. An image may carry ``spacing`` (mm per pixel, one number or one per axis)
-    and ``group``. Crowds and annotations without keypoints annotate nothing; boxes and areas are not used.
+    reordered by name to match it. An image may carry ``spacing`` (mm per pixel, one number or one per axis)
+    and ``group``. Crowds and annotations without keypoints, boxes and areas are ignored.
 
     Args:
         category: Name of the category to read; None if the file has one category of keypoints.
-        keep_unannotated: Keep images without annotation, all landmarks missing. They are left out otherwise,
-            and counted in the log.
-        **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`. COCO names no flip pairs: give a
-            schema to have them.
+        keep_unannotated: Keep images without annotation, with all landmarks missing. Otherwise they are left
+            out, and their number is logged.
+        **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`. COCO has no flip pairs: give a
+            schema that has them.
     """
 
     def __init__(self, *args, category: str | None = None, keep_unannotated: bool = False, **kwargs) -> None:

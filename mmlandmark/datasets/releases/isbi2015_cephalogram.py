@@ -16,7 +16,7 @@ from mmlandmark.registry import DATASETS
 from mmlandmark.utils.files import read_text
 
 _LANDMARKS, _CLASSES = 19, ("ANB", "SNB", "SNA", "ODI", "APDI", "FHI", "FMA", "MW")
-# Films of Test1 that are others of Training or Test1 once more; Test2 was not looked at.
+# Films of Test1 that are also in Training or Test1 under another number; Test2 was not compared.
 _SAME_FILM = {
     173: 144, 201: 103, 275: 1, 276: 123, 277: 196, 278: 159, 279: 141, 280: 56, 281: 138, 282: 80,
     283: 38, 285: 118, 287: 14, 288: 62, 289: 108, 291: 132, 292: 137, 293: 7, 294: 188, 295: 10, 296: 28,
@@ -29,15 +29,15 @@ _SPLITS = (("train", 150, "TrainingData"), ("test1", 300, "Test1Data"), ("test2"
 class Isbi2015Cephalogram(LandmarkDataset):
     """Cephalograms of ISBI 2015 as released.
 
-    Images lie below ``RawImage`` as .bmp, .png or .jpg, named 001 to 400; the number decides the split
-    (train to 150, test1 to 300, test2 to 400, test is both tests), wherever the file lies. Annotations
-    lie in ``400_senior`` and ``400_junior``, either in ``AnnotationsByMD`` or in ``data_root`` itself,
-    with 19 lines ``x,y`` and, in the published files, eight clinical classes, kept as ``classes``. Twenty
-    films of the training part stand in Test1 once more, under other numbers, and three of Test1 stand there
-    twice: either pair is one ``group``.
+    Images are below ``RawImage`` as .bmp, .png or .jpg, named 001 to 400; the number decides the split
+    (train to 150, test1 to 300, test2 to 400, test is both tests), not the folder. Annotations are in
+    ``400_senior`` and ``400_junior``, either in ``AnnotationsByMD`` or in ``data_root`` itself, with 19
+    lines ``x,y`` and, in the published files, eight clinical classes, kept as ``classes``. Twenty films of
+    the training part are in Test1 again under other numbers, and three films of Test1 are there twice: each
+    pair is one ``group``.
 
     Args:
-        annotator: Ground truth: "senior", "junior", or their unrounded "mean", beside which the samples
+        annotator: Ground truth: "senior", "junior", or their unrounded "mean"; with "mean" the samples also
             carry both annotations, senior first.
         **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`; spacing is 0.1 mm unless given.
     """

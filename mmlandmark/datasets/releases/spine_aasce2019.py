@@ -23,13 +23,13 @@ _FOLDERS = {"train": "training", "test": "test"}
 class SpineAasce2019(LandmarkDataset):
     """Antero-posterior spine radiographs as released.
 
-    Below ``data_root`` (or its folder ``boostnet_labeldata``) lie ``data/{training,test}/*.jpg`` and
+    Below ``data_root`` (or its folder ``boostnet_labeldata``) are ``data/{training,test}/*.jpg`` and
     ``labels/{training,test}/{filenames,landmarks,angles}.csv`` without header. A row of landmarks holds
     68 x and then 68 y, as fractions of the image's width and height. The three Cobb angles (degrees) are
     kept as ``angles``. Films of one person share a ``group``: the file name without date and letter.
 
     Args:
-        sort_vertebra_points: Bring the corners of every vertebra into the order top left, top right,
+        sort_vertebra_points: Sort the corners of every vertebra as top left, top right,
             bottom left, bottom right: the two smaller x are left, then the smaller y is top. Repairs
             swapped corners, not vertebrae in a wrong order.
         **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`.

@@ -31,9 +31,8 @@ class TpsFile(LandmarkDataset):
     outlines and comments are skipped.
 
     Args:
-        y_up: Coordinates count upwards from the centre of the bottom row, as tpsDig writes them, so that the
-            first row from the top is H - 1 - y; the image must then exist. False takes them as counted from
-            the top.
+        y_up: Coordinates count upwards from the centre of the bottom row, as tpsDig writes them, so that
+            the row from the top is H - 1 - y; the image must then exist. False counts from the top.
         scale_to_mm: Millimetres per unit of ``SCALE`` (10 if scales were set in cm).
         **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`.
     """
