@@ -1,4 +1,4 @@
-"""What the tools share on their command lines."""
+"""What commands share: their arguments, and how they exit."""
 
 from __future__ import annotations
 
