@@ -19,7 +19,7 @@ SOURCES = [
     ROOT / "setup.py",
     ROOT / "docs" / "make_figures.py",
 ]
-LONGEST_FUNCTION, LONGEST_FILE, LONGEST_TEST = 60, 400, 550
+LONGEST_FUNCTION, LONGEST_FILE, LONGEST_TEST, LONGEST_CONFIG = 60, 400, 550, 60
 
 # Modules without a test file of their name, and why.
 TESTED_ELSEWHERE = {
@@ -157,6 +157,31 @@ def test_everything_public_is_documented():
     silent = [relative(path) for path, tree in trees(SOURCES) if not ast.get_docstring(tree)]
     silent += [name for path, tree in trees(SOURCES) for name in undocumented(tree, relative(path))]
     assert silent == []
+
+
+# ---- configs ----------------------------------------------------------------------------------------------
+
+
+def bases(path: Path) -> list[Path]:
+    """Return the files that a config names as its ``_base_``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_base_":
+            given = ast.literal_eval(node.value)
+            return [path.parent / name for name in ([given] if isinstance(given, str) else given)]
+    return []
+
+
+def depth(path: Path) -> int:
+    return 1 + max((depth(base) for base in bases(path)), default=-1)
+
+
+def test_configs_are_short():
+    configs = sorted((ROOT / "configs").rglob("*.py"))
+    assert max(map(depth, configs)) in (1, 2)
+    leaves = [path for path in configs if "_base_" not in path.parts]
+    long = {relative(path): len(path.read_text(encoding="utf-8").splitlines()) for path in leaves}
+    assert {name: count for name, count in long.items() if count > LONGEST_CONFIG} == {}
 
 
 # ---- the project speaks of itself -------------------------------------------------------------------------
