@@ -1,5 +1,6 @@
 """What a program calls: train, test and combine configs."""
 
+from mmlandmark.apis.case_figures import draw_test_figures
 from mmlandmark.apis.complexity import ModuleCost, count_costs
 from mmlandmark.apis.cross_validation import (
     check_folds,
@@ -10,16 +11,11 @@ from mmlandmark.apis.cross_validation import (
 )
 from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.figures import draw_configuration, draw_features, draw_loss_weights
-from mmlandmark.apis.recording import (
-    check_trained_as,
-    draw_test_figures,
-    find_checkpoint,
-    record_predictions,
-    record_test,
-)
+from mmlandmark.apis.recording import record_predictions, record_test
 from mmlandmark.apis.running import prepare_config, run_plan, test_config, train_config
 from mmlandmark.apis.steps import EnsembleStep, RecordStep, TestStep
 from mmlandmark.apis.sweep import Sweep, load_sweep, plan_of_sweep
+from mmlandmark.apis.tested_run import check_trained_as, find_checkpoint
 
 __all__ = [
     "EnsembleStep",

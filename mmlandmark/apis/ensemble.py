@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmlandmark.apis.recording import find_checkpoint
+from mmlandmark.apis.tested_run import find_checkpoint
 from mmlandmark.engine import ConfigError, config_of_run, test_pipeline
 from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.data_checks import checkpoint_landmarks

@@ -10,8 +10,9 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmlandmark.apis.ensemble import build_ensemble
-from mmlandmark.apis.recording import find_checkpoint, record_test
+from mmlandmark.apis.recording import record_test
 from mmlandmark.apis.running import test_config
+from mmlandmark.apis.tested_run import find_checkpoint
 from mmlandmark.engine import Node, Step, folder_of_test, main_process_decides, stage_to_test
 
 

@@ -86,12 +86,12 @@ def real_families() -> list[Any]:
 def to_table(tallies: dict[str, Any]) -> str:
     """Return precision, recall and false alarms by family, and recall by kind of fault, as Markdown."""
     names = list(tallies)
-    kinds = list(dict.fromkeys(kind for _, _, tally in tallies.values() for kind in tally.found))
+    kinds = list(dict.fromkeys(kind for _, _, tally in tallies.values() for kind in tally.counts))
     rows = [["records", *(str(count) for count, _, _ in tallies.values())]]
     rows.append(["findings in 100 clean records", *(f"{rate:.1f}" for _, rate, _ in tallies.values())])
     rows.append(["precision", *(f"{tally.precision:.2f}" for _, _, tally in tallies.values())])
     rows.append(["recall, all kinds", *(f"{tally.recall:.2f}" for _, _, tally in tallies.values())])
     for kind in sorted(kinds):
-        cells = [tally.found.get(kind) for _, _, tally in tallies.values()]
+        cells = [tally.counts.get(kind) for _, _, tally in tallies.values()]
         rows.append([kind, *("-" if cell is None else f"{cell[0] / cell[1]:.2f}" for cell in cells)])
     return markdown_table(["", *names], rows) + "\n"

@@ -254,24 +254,24 @@ class Tally:
     """Agreement of planted faults and findings.
 
     Attributes:
-        found: By kind of fault, [detected records, planted records, records whose landmark was named].
+        counts: By kind of fault, [detected records, planted records, records whose landmark was named].
         false_alarms: Clean records with a finding, in data with planted faults.
         clean: Number of clean records.
     """
 
-    found: dict[str, list[int]] = field(default_factory=dict)
+    counts: dict[str, list[int]] = field(default_factory=dict)
     false_alarms: int = 0
     clean: int = 0
 
     @property
     def recall(self) -> float:
         """Share of the faulty records that have a finding."""
-        return sum(f[0] for f in self.found.values()) / max(sum(f[1] for f in self.found.values()), 1)
+        return sum(f[0] for f in self.counts.values()) / max(sum(f[1] for f in self.counts.values()), 1)
 
     @property
     def precision(self) -> float:
         """Share of the records with a finding that are faulty."""
-        hits = sum(f[0] for f in self.found.values())
+        hits = sum(f[0] for f in self.counts.values())
         return hits / max(hits + self.false_alarms, 1)
 
     def add(self, given: Annotations, findings: Sequence[dict[str, Any]]) -> None:
@@ -286,10 +286,10 @@ class Tally:
                 self.clean += 1
                 self.false_alarms += hit
                 continue
-            counts = self.found.setdefault(kind, [0, 0, 0])
-            counts[0] += hit
-            counts[1] += 1
-            counts[2] += hit and bool(set(wrong) & named[str(n)])
+            row = self.counts.setdefault(kind, [0, 0, 0])
+            row[0] += hit
+            row[1] += 1
+            row[2] += hit and bool(set(wrong) & named[str(n)])
 
 
 def measure(

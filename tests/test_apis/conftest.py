@@ -157,3 +157,10 @@ def weights(tmp_path_factory) -> dict:
     made = Lab(tmp_path_factory.mktemp("good"))
     made.train()
     return load_checkpoint(made.run / "epoch_1.pth")
+
+
+@pytest.fixture(scope="module")
+def tested(trained, tmp_path_factory):
+    """The folder and the metrics of one test."""
+    out = tmp_path_factory.mktemp("tested")
+    return out, apis.test_config(trained.config(), trained.folder / "epoch_2.pth", out_dir=out)

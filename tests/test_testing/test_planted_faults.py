@@ -45,8 +45,8 @@ def test_faults_in_radiographs(kind):
     assert tally.precision >= 0.8  # a few phantoms of spines have vertebrae that touch
     assert tally.recall >= 0.85
     certain = {*ALWAYS, "two landmarks exchanged", "moved by 40 %", "mirrored", "y from the bottom"}
-    assert {k: v for k, v in tally.found.items() if k in certain and v[0] < v[1]} == {}
-    moved = tally.found["moved by 15 %"]
+    assert {k: v for k, v in tally.counts.items() if k in certain and v[0] < v[1]} == {}
+    moved = tally.counts["moved by 15 %"]
     assert moved[2] >= 0.9 * moved[1]  # and it is that landmark which is named
 
 
@@ -56,9 +56,9 @@ def test_faults_in_shapes_that_lie_anywhere(family):
     assert alarms(clean) <= 2
     tally = measure(clean)
     assert tally.precision >= 0.95
-    exchanged = tally.found["two landmarks exchanged"]
+    exchanged = tally.counts["two landmarks exchanged"]
     assert exchanged[0] >= 0.9 * exchanged[1]
-    assert all(tally.found[k][0] == tally.found[k][1] for k in ALWAYS if k in tally.found)
+    assert all(tally.counts[k][0] == tally.counts[k][1] for k in ALWAYS if k in tally.counts)
 
 
 @pytest.mark.real_data
