@@ -104,20 +104,20 @@ def _findings(report: dict[str, Any], pictures: Pictures) -> list[str]:
         return ["Nothing was found.", ""]
     lines = []
     for row in summarised(report):
-        found = row["findings"]
+        findings = row["findings"]
         lines += [f"### {row['check'].capitalize()}", ""]
         lines += [f"{row['severity'].capitalize()}. {row['meaning']} What to do: {row['advice']}.", ""]
-        for item in found[:_SHOWN]:
+        for item in findings[:_SHOWN]:
             source = f" ({markdown_text(item['source'])})" if item["source"] else ""
             sample = markdown_code(item["sample_id"]) if item["sample_id"] else "all samples"
             lines.append(
                 f"- {sample} [{markdown_text(item['split'])}]{source}: {markdown_text(item['message'])}"
             )
-        if len(found) > _SHOWN:
-            lines.append(f"- and {len(found) - _SHOWN} more, see the JSON file")
+        if len(findings) > _SHOWN:
+            lines.append(f"- and {len(findings) - _SHOWN} more, see the JSON file")
         shown = dict.fromkeys(
             pictures[item["split"], item["sample_id"]]
-            for item in found
+            for item in findings
             if (item["split"], item["sample_id"]) in pictures
         )
         lines += ["", *(f'<img src="{html.escape(path)}" width="300">' for path in shown), ""]
@@ -224,20 +224,20 @@ table { border-collapse: collapse } td, th { border: 1px solid #ccc; padding: .3
 
 
 def _html_kind(row: dict[str, Any], pictures: Pictures, folder: Path) -> str:
-    text, found = html.escape, row["findings"]
+    text, findings = html.escape, row["findings"]
     head = f"<h3>{text(row['check'].capitalize())}</h3>"
     head += f"<p><span class={row['severity']}>{row['severity']}</span>: "
     head += f"{text(row['meaning'])} What to do: {text(row['advice'])}.</p>"
     shown = dict.fromkeys(
-        pictures[f["split"], f["sample_id"]] for f in found if (f["split"], f["sample_id"]) in pictures
+        pictures[f["split"], f["sample_id"]] for f in findings if (f["split"], f["sample_id"]) in pictures
     )
     items = []
-    for f in found[:_SHOWN]:
+    for f in findings[:_SHOWN]:
         sample = f"<code>{text(f['sample_id'])}</code>" if f["sample_id"] else "all samples"
         source = f" ({text(f['source'])})" if f["source"] else ""
         items.append(f"<li>{sample} [{text(f['split'])}]{source}: {text(f['message'])}</li>")
-    if len(found) > _SHOWN:
-        items.append(f"<li>and {len(found) - _SHOWN} more, see the JSON file</li>")
+    if len(findings) > _SHOWN:
+        items.append(f"<li>and {len(findings) - _SHOWN} more, see the JSON file</li>")
     return head + "".join(_image(folder / path, 300) for path in shown) + f"<ul>{''.join(items)}</ul>"
 
 

@@ -131,8 +131,7 @@ def _copied_pairs(pictures: Pictures) -> list[tuple[int, int]]:
         alike = coarse[start : start + 512] @ coarse.T > _ALIKE
         ratio = proportions[start : start + 512, None] / proportions
         alike &= (ratio > 0.97) & (ratio < 1.03)
-        found = np.argwhere(alike)
-        candidates += [(start + int(a), int(b)) for a, b in found if start + a < b]
+        candidates += [(start + int(a), int(b)) for a, b in np.argwhere(alike) if start + a < b]
     details: dict[int, np.ndarray] = {}
     pairs = []
     for a, b in candidates:

@@ -20,6 +20,7 @@ import yaml
 from mmengine.config import Config
 
 from mmlandmark import registry
+from mmlandmark.utils.files import parse_json
 from mmlandmark.utils.shipped import config_root
 
 VARIABLE = "MMLANDMARK_TRUST"
@@ -144,12 +145,7 @@ def read_data_config(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str
     if path.resolve() in above:
         raise ValueError(f"{path}: it is a base of itself")
     text = re.sub(r"\{\{\s*\$(\w+)\s*:\s*(\S*?)\s*\}\}", _variable, path.read_text(encoding="utf-8"))
-    try:
-        config = json.loads(text) if path.suffix == ".json" else yaml.load(text, _DataLoader)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: not valid {path.suffix[1:].upper()}: {' '.join(str(error).split())}"
-        ) from error
+    config = parse_json(text, path) if path.suffix == ".json" else _parse_yaml(text, path)
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
         raise ValueError(f"{path}: a config is an object with named keys, got {type(config).__name__}")
     check_names(config, str(path))
@@ -159,6 +155,13 @@ def read_data_config(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str
     for base in [bases] if isinstance(bases, str) else bases:
         inherited.update(_base(path, str(base), (*above, path.resolve())))
     return Config._merge_a_into_b(config, inherited) if inherited else config
+
+
+def _parse_yaml(text: str, path: Path) -> Any:
+    try:
+        return yaml.load(text, _DataLoader)
+    except (ValueError, yaml.YAMLError, RecursionError) as error:  # a date that does not exist: ValueError
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _base(path: Path, base: str, above: tuple[Path, ...]) -> dict[str, Any]:

@@ -85,7 +85,11 @@ def load_json(path: str | Path) -> Any:
         FileNotFoundError: There is no such file.
         ValueError: It is broken, or an object has a key twice; the message names file and, if known, line.
     """
-    text = read_text(path)
+    return parse_json(read_text(path), path)
+
+
+def parse_json(text: str, path: str | Path) -> Any:
+    """Return the content of JSON text that was read from ``path``; see :func:`load_json` for the errors."""
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RunInput:
-    """Where an input of a run stands in the config of the model or hook that takes it.
+    """The keys of an input of a run in the config of the model or hook that takes it.
 
     A class lists its inputs in the attribute ``run_inputs``, name -> :class:`RunInput`. The command line then
     takes ``--input name=FILE``, a stage may get the input from another run, and no code outside of the class
@@ -15,8 +15,8 @@ class RunInput:
 
     Attributes:
         file: Dotted key of the file.
-        config: Dotted key of the config that describes a checkpoint, where one may be given. Without one, the
-            config that lies beside the checkpoint counts.
+        config: Dotted key of the config of a checkpoint, if one may be given. Without one, the config beside
+            the checkpoint is used.
     """
 
     file: str
