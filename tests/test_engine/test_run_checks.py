@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 from mmengine.hooks import Hook
 
@@ -14,7 +11,6 @@ from mmlandmark.models.detectors import LandmarkDetector
 from mmlandmark.registry import HOOKS, MODELS
 from mmlandmark.testing import tiny_config
 
-PACKAGE = Path(__file__).parents[2] / "mmlandmark"
 CALLS: list = []
 
 
@@ -125,19 +121,3 @@ def test_the_best_checkpoint_must_be_kept(tmp_path):
         check_plan(plan)
     plan.children[0].config.default_hooks.checkpoint.save_best = "mre"
     check_plan(plan)
-
-
-def test_no_method_is_known_by_name():
-    """Distillation stands for all: engine, apis, utils and command line ask, they do not know."""
-    own = {"hooks/teacher_hook.py", "hooks/teacher_loading.py"}
-    found = {}
-    for room in ("engine", "apis", "utils", "cli"):
-        for path in (PACKAGE / room).rglob("*.py"):
-            name = path.relative_to(PACKAGE / room).as_posix()
-            text = path.read_text(encoding="utf-8")
-            if name == "hooks/__init__.py":  # which lists the hooks
-                text = re.sub(r".*\bTeacherHook\b.*\n", "", text)
-            if name not in own and (words := re.findall(r"(?i)\w*(?:teacher|distill)\w*", text)):
-                found[f"{room}/{name}"] = words
-    assert found == {}
-    assert {f"hooks/{p.name}" for p in (PACKAGE / "engine/hooks").glob("teacher_*.py")} == own
