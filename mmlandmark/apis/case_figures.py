@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from mmlandmark.apis.provenance import bare_dataset
 from mmlandmark.apis.tested_run import tested_run
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.utils.dataset_tree import bare_dataset
 from mmlandmark.utils.files import read_json, safe_name
 from mmlandmark.visualization import (
     LandmarkVisualizer,

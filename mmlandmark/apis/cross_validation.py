@@ -27,7 +27,7 @@ from mmlandmark.engine import (
 )
 from mmlandmark.evaluation import CaseMetric, FoldReport
 from mmlandmark.registry import DATASETS, METRICS
-from mmlandmark.utils.dataset_tree import leaf_configs
+from mmlandmark.utils.dataset_tree import bare_dataset, leaf_configs
 from mmlandmark.utils.files import read_json, safe_name
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
@@ -242,8 +242,7 @@ def _has_records(leaf: dict[str, Any]) -> bool:
 
 def _build(leaf: dict[str, Any]) -> LandmarkDataset:
     """Return a dataset of which only the records are wanted."""
-    kept = {key: value for key, value in leaf.items() if key != "image_cache"}
-    return DATASETS.build(dict(kept, pipeline=[], lazy_init=True))
+    return DATASETS.build(dict(bare_dataset(leaf), lazy_init=True))
 
 
 def _records(dataset: dict[str, Any]) -> list[dict[str, Any]]:

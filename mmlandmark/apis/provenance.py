@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from mmengine.config import Config
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.image_digest import digest_images
 from mmlandmark.registry import DATASETS
-from mmlandmark.utils.dataset_tree import change_leaves, leaf_datasets
+from mmlandmark.utils.dataset_tree import bare_dataset, leaf_datasets
 from mmlandmark.utils.files import file_hash
 
 _DIGITS = 16
@@ -65,11 +64,3 @@ def _digest(paths: set[str]) -> str:
     for path in sorted(paths):
         digest.update(f"{Path(os.path.relpath(path, root)).as_posix()}\n{file_hash(path)}\n".encode())
     return digest.hexdigest()[:_DIGITS]
-
-
-def bare_dataset(dataset: dict, pipeline: Sequence[dict] = ()) -> dict:
-    """Return a dataset's config with another pipeline and without a cache, also inside of wrappers."""
-    return change_leaves(
-        dataset,
-        lambda leaf: {**{k: v for k, v in leaf.items() if k != "image_cache"}, "pipeline": list(pipeline)},
-    )

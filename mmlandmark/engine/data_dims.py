@@ -7,7 +7,7 @@ from typing import Any
 
 from mmlandmark.models.assembly import takes
 from mmlandmark.registry import DATASETS, MODELS
-from mmlandmark.utils.dataset_tree import leaf_configs, leaf_datasets
+from mmlandmark.utils.dataset_tree import bare_dataset, leaf_configs, leaf_datasets
 
 
 def with_data_dims(model: Mapping[str, Any], loaders: Iterable[Any]) -> dict[str, Any]:
@@ -46,5 +46,4 @@ def _dims_of_config(leaf: Mapping[str, Any]) -> int | None:
     kind = DATASETS.get(kind) if isinstance(kind, str) else kind
     if not hasattr(kind, "dims"):
         return None
-    bare = {key: value for key, value in leaf.items() if key != "image_cache"}
-    return DATASETS.build(dict(bare, pipeline=[], lazy_init=True)).dims
+    return DATASETS.build(dict(bare_dataset(leaf), lazy_init=True)).dims

@@ -37,9 +37,9 @@ class LandmarkDataSample(BaseDataElement):
         pad_shape: (*S) of the same with the padding of the batch, which ``pred_heatmaps`` covers too.
         input_from_original: (D+1, D+1) float64 array from original pixels to those of the input.
         spacing: (D,) mm per original pixel, (x, y[, z]), or None.
-        world_from_original: (D+1, D+1) float64 array, original pixels to mm in patient axes (LPS), as the
-            image file says it, or None. ``spacing`` is what errors are measured by, and may come from the
-            annotation instead.
+        world_from_original: (W+1, D+1) float64 array, original pixels to mm, see
+            :mod:`mmlandmark.structures.frame`; None if the image file does not define it. Errors are measured
+            by ``spacing``, which may come from the annotation instead.
         flip_pairs: tuple of index pairs that a mirror swaps.
     """
 
@@ -101,10 +101,10 @@ class LandmarkDataSample(BaseDataElement):
         return apply_matrix(invert_matrix(self.input_from_original), points)
 
     def to_world(self, points: Tensor) -> Tensor:
-        """Map (K, D) original pixels to mm in the frame of the file.
+        """Map (K, D) original pixels to (K, W) mm in the world of the file; W is 3 in patient axes (LPS).
 
         Raises:
-            ValueError: The file does not say where its pixels lie.
+            ValueError: The file does not define the place of its pixels.
         """
         if self.get("world_from_original") is None:
             raise ValueError(f"{self.sample_id}: the image file does not say where its pixels lie in mm")

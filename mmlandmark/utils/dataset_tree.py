@@ -7,7 +7,7 @@ the built object. A dataset that holds no other is a leaf.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -39,6 +39,20 @@ def change_leaves(
     if "dataset" in config:
         return dict(config, dataset=change_leaves(config["dataset"], change))
     return dict(change(config))
+
+
+def bare_dataset(config: Mapping[str, Any], pipeline: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return a dataset's config with another pipeline and without a cache, also inside of wrappers.
+
+    Example:
+        >>> bare_dataset(dict(type="A", pipeline=[dict(type="LoadImage")], image_cache=dict(mode="ram")))
+        {'type': 'A', 'pipeline': []}
+    """
+
+    def bare(leaf: Mapping[str, Any]) -> dict[str, Any]:
+        return {**{k: v for k, v in leaf.items() if k != "image_cache"}, "pipeline": list(pipeline)}
+
+    return change_leaves(config, bare)
 
 
 def inner_datasets(dataset: Any) -> list[Any]:

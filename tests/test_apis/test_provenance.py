@@ -8,7 +8,7 @@ import shutil
 
 from mmengine.config import Config
 
-from mmlandmark.apis.provenance import annotation_files, bare_dataset, describe_tested
+from mmlandmark.apis.provenance import annotation_files, describe_tested
 from mmlandmark.datasets import LandmarkDataset, PhantomDataset
 
 
@@ -39,11 +39,3 @@ def test_annotation_files_are_the_sources_of_the_records(tmp_path):
     data = LandmarkDataset("points.json", str(folder), missing_images="keep")
     assert annotation_files(data) == {str(folder / "points.json")}
     assert annotation_files(PhantomDataset("spine", num_samples=2)) == set()
-
-
-def test_a_bare_dataset_has_no_cache_and_another_pipeline():
-    inner = dict(type="LandmarkDataset", image_cache="memory", pipeline=[dict(type="LoadImage")])
-    bare = bare_dataset(dict(type="RepeatDataset", times=2, dataset=inner), [dict(type="PackInputs")])
-    assert bare["dataset"] == dict(type="LandmarkDataset", pipeline=[dict(type="PackInputs")])
-    assert (bare["type"], bare["times"]) == ("RepeatDataset", 2)
-    assert "image_cache" in inner  # what is given stays as it is

@@ -7,7 +7,13 @@ from types import SimpleNamespace
 import torch
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
-from mmlandmark.utils.dataset_tree import change_leaves, inner_datasets, leaf_configs, leaf_datasets
+from mmlandmark.utils.dataset_tree import (
+    bare_dataset,
+    change_leaves,
+    inner_datasets,
+    leaf_configs,
+    leaf_datasets,
+)
 
 NESTED = dict(
     type="ConcatDataset",
@@ -32,6 +38,12 @@ def test_changing_leaves_copies():
         dict(type="RepeatDataset", times=2, dataset=dict(type="B", fold=0)),
     ]
     assert change_leaves(dict(type="A", x=1), lambda leaf: {"type": leaf["type"]}) == dict(type="A")
+
+
+def test_a_bare_dataset_has_another_pipeline_and_no_cache():
+    wrapped = dict(type="ConcatDataset", datasets=[dict(type="A", pipeline=["x"], image_cache=1, fold=2)])
+    assert leaf_configs(bare_dataset(wrapped, ["y"])) == [dict(type="A", pipeline=["y"], fold=2)]
+    assert bare_dataset(dict(type="A")) == dict(type="A", pipeline=[])
 
 
 def test_leaves_of_built_datasets():
