@@ -213,11 +213,11 @@ def sources_digest(device: str) -> str:
     """Return a hash of what the operators of a device are compiled from, comments and line breaks aside."""
     root = native_sources()
     files = [path for folder in SOURCES[device] for path in (root / folder).rglob("*") if path.is_file()]
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(files):
         code = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
-        found.update(f"{path.relative_to(root.parent).as_posix()}:{' '.join(code.split())};".encode())
-    return found.hexdigest()
+        digest.update(f"{path.relative_to(root.parent).as_posix()}:{' '.join(code.split())};".encode())
+    return digest.hexdigest()
 
 
 def instructions() -> dict[str, str]:
@@ -300,15 +300,15 @@ def levels_table(results: dict[str, Any]) -> str:
 
 def tables_of(result: dict[str, Any]) -> str:
     """Return Markdown tables: one per family, one of the settings, one of sizes and sigmas."""
-    settings, found = result["settings"], result["settings"]["default"]["table"]
+    settings, table = result["settings"], result["settings"]["default"]["table"]
     machine, commit = result["machine"], (result["commit"] or "unknown")[:8]
     peers = "; ".join(f"{name} {version}" for name, version in result["peers"].items())
     lines = [
         f"{machine['gpu'] or machine['cpu']}, {result['threads']} threads, torch "
         f"{result['versions']['torch']}, commit {commit}; medians of {result['rounds']} turns. {peers}. "
-        f"PyTorch used {found_with(result)}."
+        f"PyTorch used {instructions_used(result)}."
     ]
-    for family, shapes in found.items():
+    for family, shapes in table.items():
         lines += ["", f"#### {TITLES[family]}", "", family_table(shapes)]
     if len(settings) > 1:
         lines += ["", "#### How memory is handed out", "", settings_table(settings)]
@@ -353,7 +353,7 @@ def settings_table(settings: dict[str, Any]) -> str:
     return markdown_table(["maps", "what", *(f"{n.replace('_', ' ')}, ms" for n in settings)], rows, left=2)
 
 
-def found_with(result: dict[str, Any]) -> str:
+def instructions_used(result: dict[str, Any]) -> str:
     """Return in words which instructions of the CPU were used, and what held them to it."""
     used = result["settings"]["default"]["instructions"]
     held = ", ".join(f"`{name}={value}`" for name, value in result["environment"].items())

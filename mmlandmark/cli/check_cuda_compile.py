@@ -48,12 +48,12 @@ def compile_kernels(nvcc: str, source: Path, archs: list[int], folder: Path) -> 
 
 def kernels_of(report: str) -> dict[str, dict[str, int]]:
     """Return registers, stack, spilled bytes and shared memory of every kernel, the most of all GPUs."""
-    found: dict[str, dict[str, int]] = {}
+    kernels: dict[str, dict[str, int]] = {}
     name = ""
     for line in report.splitlines():
         if match := re.search(r"Compiling entry function '(\w+)'", line):
             name = match[1]
-            found.setdefault(name, dict(registers=0, stack=0, spilled=0, shared=0))
+            kernels.setdefault(name, dict(registers=0, stack=0, spilled=0, shared=0))
         numbers = {}
         if match := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill", line):
             numbers = dict(stack=int(match[1]), spilled=int(match[2]) + int(match[3]))
@@ -63,8 +63,8 @@ def kernels_of(report: str) -> dict[str, dict[str, int]]:
             numbers["shared"] = int(match[1])
         if name:
             for key, value in numbers.items():
-                found[name][key] = max(found[name][key], value)
-    return found
+                kernels[name][key] = max(kernels[name][key], value)
+    return kernels
 
 
 def readable(names: list[str]) -> dict[str, str]:

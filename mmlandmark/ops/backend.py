@@ -1,4 +1,4 @@
-"""Whether the native operators are there, and the twins in plain PyTorch where they are not."""
+"""The implementation of the operators: native, or the twins in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 
 
 class Backend(NamedTuple):
-    """What computes the operators, and why.
+    """The active implementation of the operators.
 
     Attributes:
         name: ``native`` or ``reference``.
-        reason: In words.
-        build: What :mod:`mmlandmark._C` says of its build; empty for ``reference``.
+        reason: Why this one, in words.
+        build: ``build_info()`` of :mod:`mmlandmark._C`; empty for ``reference``.
     """
 
     name: str
@@ -58,7 +58,7 @@ def backend() -> Backend:
 
 @contextmanager
 def using_reference() -> Iterator[None]:
-    """Use the twins in plain PyTorch for a while, in all threads: to compare, or to look for a fault.
+    """Use the twins in plain PyTorch within a block, in all threads: to compare, or to find a fault.
 
     Example:
         >>> with using_reference():
@@ -74,7 +74,7 @@ def using_reference() -> Iterator[None]:
 
 
 def is_native(tensor: Tensor) -> bool:
-    """Return whether the native operators work on a tensor: its device and type of number."""
+    """Return whether the native operators support a tensor's device and type."""
     if _BACKEND.name != "native" or not tensor.is_floating_point():
         return False
     return tensor.device.type == "cpu" or (tensor.device.type == "cuda" and bool(_BACKEND.build["cuda"]))

@@ -1,4 +1,4 @@
-"""The centroid of the largest blob of every map: pixels near the maximum that hang together."""
+"""The centroid of the largest blob of every map: connected pixels near the maximum."""
 
 from __future__ import annotations
 
@@ -42,36 +42,36 @@ def blob_centroid(heatmaps: Tensor, threshold: float = 0.95) -> Tensor:
     pixels, values = peak(heatmaps)
     level = (values * threshold).reshape(-1, *[1] * len(size))
     maps = heatmaps.flatten(0, 1)
-    # (n, 1 + D) of all maps in reading order; nothing is above a fraction of a maximum that is not positive.
-    found = ((maps > level) & (level >= 0) & (maps > 0)).nonzero()
+    # (n, 1 + D) pixels of all maps in reading order; none where the maximum is not positive.
+    above = ((maps > level) & (level >= 0) & (maps > 0)).nonzero()
     centers = pixels.flatten(0, 1).to(sum_type(heatmaps.dtype))
-    if len(found):
-        label, area = _components(found, size)
+    if len(above):
+        label, area = _components(above, size)
         # Largest area first, then the smallest label, which is the first pixel in reading order.
-        rank = area[label] * len(found) + (len(found) - 1 - label)
+        rank = area[label] * len(above) + (len(above) - 1 - label)
         best = rank.new_full((batch * count,), -1)
-        best.scatter_reduce_(0, found[:, 0], rank, "amax")
-        found = found[rank == best[found[:, 0]]]
-        total = torch.bincount(found[:, 0], minlength=batch * count)
+        best.scatter_reduce_(0, above[:, 0], rank, "amax")
+        above = above[rank == best[above[:, 0]]]
+        total = torch.bincount(above[:, 0], minlength=batch * count)
         sums = torch.zeros_like(centers, dtype=torch.float64)
-        sums.index_add_(0, found[:, 0], found[:, 1:].flip(-1).to(sums.dtype))
+        sums.index_add_(0, above[:, 0], above[:, 1:].flip(-1).to(sums.dtype))
         mean = (sums / total.clamp(min=1)[:, None]).to(centers.dtype)
         centers = torch.where(total[:, None] > 0, mean, centers)
     return centers.view(batch, count, len(size))
 
 
-def _components(found: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _components(above: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return the (n,) component of pixels as the index of its first one, and the (n,) size under that index.
 
     Args:
-        found: (n, 1 + D) map and pixel in array order, sorted as read.
+        above: (n, 1 + D) map and pixel in array order, in reading order.
         size: (*S) of a map.
     """
-    # One more pixel on every axis, where nothing is ever found: a step over an edge meets no neighbour.
+    # One more, empty pixel on every axis, so that a step over an edge meets no neighbour.
     strides = [1]
     for side in reversed(size):
         strides.insert(0, strides[0] * (side + 1))
-    place = (found * found.new_tensor(strides)).sum(1)
+    place = (above * above.new_tensor(strides)).sum(1)
     firsts, seconds = [], []
     steps = [step for step in product((-1, 0, 1), repeat=len(size)) if step > (0,) * len(size)]
     for step in steps:
@@ -81,7 +81,7 @@ def _components(found: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         firsts.append(hit)
         seconds.append(index[hit])
     first, second = torch.cat(firsts), torch.cat(seconds)
-    label = torch.arange(len(found), device=found.device)
+    label = torch.arange(len(above), device=above.device)
     while True:
         low = torch.minimum(label[first], label[second])
         joined = label.clone()
@@ -90,5 +90,5 @@ def _components(found: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
             joined.scatter_reduce_(0, target, low, "amin")
         joined = joined[joined]
         if torch.equal(joined, label):
-            return label, torch.bincount(label, minlength=len(found))
+            return label, torch.bincount(label, minlength=len(above))
         label = joined

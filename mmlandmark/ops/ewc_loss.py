@@ -29,14 +29,14 @@ def ewc_loss(
 ) -> Tensor:
     r"""Return the EWC loss of heatmaps against Gaussians of height 1; ``alpha=1`` is the squared error.
 
-    Differentiable in ``pred``, and in ``landmarks``, ``sigma`` and ``weight`` by way of an explicit target.
+    Differentiable in ``pred``; in ``landmarks``, ``sigma`` and ``weight`` too, by an explicit target.
 
     Args:
         pred: (B, K, *S) predicted heatmaps; sums are made in float32 (float64 for float64).
         landmarks: (B, K, D) pixels of the map, (x, y[, z]); NaN means missing.
         sigma: Pixels of the map: scalar, (K,), (B, K), or per axis (B, K, D), (x, y[, z]).
         alpha: Base of the weight: a pixel weighs 1 far from the landmark and ``alpha`` on it.
-        mask: (B, K) bool; a map where it is False is not looked at, not even for NaN.
+        mask: (B, K) bool; a map where it is False does not count, even if it holds NaN.
         weight: (B, K) weights w of the landmarks; 1 by default.
         reduction: With e the error of a pixel: ``mean`` is :math:`\sum w e / (P \sum w)` over the P pixels
             of a map, ``sum`` is :math:`\sum w e`, ``none`` the (B, K) sums over the pixels.
@@ -144,7 +144,7 @@ def _log(alpha: float) -> float:
 
 
 def _factor(pred: Tensor, present: Tensor, weight: Tensor | None, reduction: str) -> tuple[Tensor, Tensor]:
-    """Return what every map's sum is multiplied with, (B, K), and what all are divided by."""
+    """Return the (B, K) factors of the maps' sums, and the divisor of all."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}")
     factor = present.to(sum_type(pred.dtype))
@@ -165,15 +165,15 @@ def _reduced(losses: Tensor, reduction: str) -> Tensor:
 def _in_one_pass(pred: Tensor) -> bool:
     """Return whether the gradient is written together with the loss, from one read of ``pred``.
 
-    What backward() multiplies it with is 1 as a rule, and a CPU can look. A GPU would have to be waited for:
-    there the gradient is written by the backward, times whatever comes.
+    The upstream gradient is 1 as a rule, which costs nothing to check on a CPU. On a GPU the check would wait
+    for the device: there the backward writes the gradient, times the upstream one.
     """
     return pred.requires_grad and torch.is_grad_enabled() and pred.device.type == "cpu"
 
 
 def _scaled(slopes: Tensor, gradient: Tensor) -> Tensor:
     """Return slopes (B, K, *S) times (B, K); themselves if that is all ones."""
-    # While torch.compile traces there is no value to look at.
+    # While torch.compile traces, there is no value to check.
     if type(gradient) is Tensor and bool((gradient == 1).all()):
         return slopes
     return slopes * gradient.reshape(*gradient.shape, *[1] * (slopes.ndim - 2)).to(slopes.dtype)

@@ -17,7 +17,7 @@ def refined_peak(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Find the first maximum of every map, and from it a position between the pixels.
 
-    The native operator has no gradient; where one is wanted, the twin in plain PyTorch gives it.
+    The native operator has no gradient; where ``heatmaps`` require one, the twin in plain PyTorch is used.
 
     Args:
         heatmaps: (B, K, *S).

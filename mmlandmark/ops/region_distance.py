@@ -15,9 +15,9 @@ from mmlandmark.ops.soft_argmax import coordinate_maps
 def region_distance(heatmaps: Tensor, centers: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
     r"""Return the mean distance of every map's mass from a point, :math:`\sum_p H(p) |p - x| / \sum_p H(p)`.
 
-    What the Region Attention loss compares (Chen et al., *Semi-supervised Anatomical Landmark Detection via
-    Shape-regulated Self-training*, eq. 10). The map of distances is never in memory. Differentiable in
-    ``heatmaps`` and ``centers``.
+    The quantity that the Region Attention loss compares (Chen et al., *Semi-supervised Anatomical Landmark
+    Detection via Shape-regulated Self-training*, eq. 10). The map of distances is never in memory.
+    Differentiable in ``heatmaps`` and ``centers``.
 
     Args:
         heatmaps: (B, K, *S), not negative.

@@ -58,7 +58,7 @@ def spatial_expectation(
         (B, K, d), float32 or wider.
 
     Raises:
-        ValueError: A shape does not fit, or ``features`` wants a gradient.
+        ValueError: A shape does not fit, or ``features`` require a gradient.
 
     Example:
         >>> spatial_expectation(torch.zeros(1, 1, 1, 3), torch.tensor([[[0.0, 1.0, 5.0]]]))

@@ -25,7 +25,7 @@ def test_functions_take_turns():
     functions = {name: lambda n=name: calls.append(n) for name in "abc"}
     times = paired_times(functions, rounds=2, warmup=1)
     assert "".join(calls) == "abc" + "aabbcc" + "bbccaa"
-    assert {len(found) for found in times.values()} == {2}
+    assert {len(seconds) for seconds in times.values()} == {2}
     assert median_ratio([2.0, 9.0, 4.0], [1.0, 1.0, 1.0]) == 4.0
 
 
@@ -36,8 +36,8 @@ def test_memory_is_what_a_call_takes():
         "import torch; from mmlandmark.testing.measure import peak_memory; "
         "print(peak_memory(lambda: torch.ones(25 << 20, dtype=torch.uint8)))"
     )
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert 24 << 20 < int(found) < 40 << 20
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert 24 << 20 < int(printed) < 40 << 20
 
 
 @pytest.mark.parametrize("family", ["ewc", "expectation", "expectation_backward", "heatmap", "peak"])
@@ -49,9 +49,9 @@ def test_contenders_compute_the_same(family):
     ours = first["mmlandmark"]
     # What is only a yardstick, in other units, or rounds to whole pixels on purpose.
     yardsticks = ("clone", "amax", "torch.full", "dsntnn", "NumPy as in MMPose, windows", "kornia render")
-    for name, found in first.items():
+    for name, result in first.items():
         if not name.startswith(yardsticks):
-            torch.testing.assert_close(found, ours, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(result, ours, rtol=1e-4, atol=1e-4)
 
 
 def test_a_contender_that_fails_is_left_out_and_named(tmp_path, monkeypatch, capsys):
@@ -133,7 +133,7 @@ def test_results_are_those_of_the_present_operators():
 
 
 @pytest.mark.parametrize("page", ["docs/benchmarks.md", "docs/operators.md", "README.md"])
-def test_pages_say_what_the_runs_found(page, tmp_path):
+def test_pages_hold_the_results_of_the_runs(page, tmp_path):
     shutil.copytree(RESULTS, tmp_path / "benchmarks")
     copy = Path(shutil.copy(ROOT / page, tmp_path))
     invoke("benchmark-ops", ["--render", str(copy)])

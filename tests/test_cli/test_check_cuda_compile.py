@@ -17,8 +17,8 @@ ptxas info    : Used 38 registers, used 1 barriers, 4096 bytes smem
 
 
 def test_report_keeps_the_most_of_all_gpus():
-    found = check_cuda_compile.kernels_of(REPORT)
-    assert found == {"_Z4loopIfEvT_": dict(registers=40, stack=16, spilled=20, shared=4096)}
+    kernels = check_cuda_compile.kernels_of(REPORT)
+    assert kernels == {"_Z4loopIfEvT_": dict(registers=40, stack=16, spilled=20, shared=4096)}
 
 
 def test_without_nvcc_it_says_so(monkeypatch, capsys):

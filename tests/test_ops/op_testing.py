@@ -1,4 +1,4 @@
-"""What the tests of all operators share: sizes, layouts, and a clean way to look at a number of threads."""
+"""Shared by the tests of all operators: sizes, layouts, tolerances, random maps and points."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOLERANCES = {
     torch.bfloat16: dict(rtol=2e-2, atol=2e-2),
     torch.float16: dict(rtol=4e-3, atol=4e-3),
 }
-SUM_TOLERANCE = dict(rtol=2e-5, atol=2e-5)  # of results that float32 sums made
+SUM_TOLERANCE = dict(rtol=2e-5, atol=2e-5)  # of float32 sums
 
 
 def maps_of(shape: tuple[int, ...], dtype=torch.float64, device="cpu", seed: int = 0) -> Tensor:
@@ -62,7 +62,7 @@ def widths_of(shape: tuple[int, ...], per_axis: bool, dtype=torch.float64, devic
 
 
 def laid_out(maps: Tensor, layout: str) -> Tensor:
-    """Return equal maps that lie otherwise in memory."""
+    """Return equal maps with another layout in memory."""
     if layout == "channels_last":
         kind = torch.channels_last if maps.ndim == 4 else torch.channels_last_3d
         return maps.contiguous(memory_format=kind)
@@ -80,7 +80,7 @@ def laid_out(maps: Tensor, layout: str) -> Tensor:
 
 @contextlib.contextmanager
 def threads(count: int):
-    """Compute with so many threads."""
+    """Compute with this number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -90,7 +90,7 @@ def threads(count: int):
 
 
 def free_gigabytes() -> float:
-    """Return how much memory is available."""
+    """Return the available memory."""
     with open("/proc/meminfo") as lines:
         (line,) = (line for line in lines if line.startswith("MemAvailable"))
     return int(line.split()[1]) / 2**20

@@ -15,11 +15,11 @@ def slow_blob_centroid(maps: np.ndarray, threshold: float) -> np.ndarray:
     points = np.empty((batch, count, len(size)))
     for place in np.ndindex(batch, count):
         one = maps[place]
-        labels, found = ndimage.label(one > threshold * one.max(), np.ones((3,) * len(size)))
-        if one.max() <= 0 or not found:
+        labels, actual = ndimage.label(one > threshold * one.max(), np.ones((3,) * len(size)))
+        if one.max() <= 0 or not actual:
             points[place] = np.unravel_index(one.argmax(), one.shape)[::-1]
             continue
-        blobs = [np.argwhere(labels == label) for label in range(1, found + 1)]
+        blobs = [np.argwhere(labels == label) for label in range(1, actual + 1)]
         largest = max(len(blob) for blob in blobs)
         first = min((b for b in blobs if len(b) == largest), key=lambda b: tuple(b[0]))
         points[place] = first.mean(0)[::-1]
@@ -34,11 +34,11 @@ def test_equals_a_labelling_map_by_map(size, threshold, device):
     maps[1] -= 0.5  # some of it negative
     maps[2, 1] = 0.0
     maps[2, 2] = -maps[2, 2]
-    found = blob_centroid(maps.to(device), threshold).cpu()
-    assert found.dtype == torch.float32
+    actual = blob_centroid(maps.to(device), threshold).cpu()
+    assert actual.dtype == torch.float32
     expected = torch.from_numpy(slow_blob_centroid(maps.numpy(), max(threshold, 0.0)))
     # At threshold 0 the slow one looks at what is above 0 as well.
-    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(actual.double(), expected, rtol=0, atol=1e-4)
 
 
 def test_a_snake_is_one_blob():
@@ -80,9 +80,9 @@ def test_nan_and_infinity_stay_where_they_are():
     maps[0, 0, 1, 2] = float("nan")
     maps[0, 1, 2, 1] = float("inf")
     maps[0, 2, 3, 3] = 1.0
-    found = blob_centroid(maps)
-    assert found[0, 1:].tolist() == [[1.0, 2.0], [3.0, 3.0]]
-    assert torch.isfinite(found).all()
+    actual = blob_centroid(maps)
+    assert actual[0, 1:].tolist() == [[1.0, 2.0], [3.0, 3.0]]
+    assert torch.isfinite(actual).all()
 
 
 @pytest.mark.parametrize("threshold", [1.0, -0.1, float("nan")])

@@ -70,9 +70,9 @@ def test_memory_layout_makes_no_difference(shape, layout):
     pred.requires_grad_()
     target = gaussian_heatmap(points_of(shape, seed=3), shape[2:], 2.0)
     for loss in (lambda p: ewc_loss(p, landmarks, 2.0), lambda p: ewc_loss_map(p, target)):
-        found = torch.autograd.grad(loss(pred), pred)[0]
+        actual = torch.autograd.grad(loss(pred), pred)[0]
         expected = torch.autograd.grad(loss(plain), plain)[0]
-        assert torch.equal(found, expected)
+        assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -88,11 +88,11 @@ def test_reductions_weights_and_mask(reduction):
         "sum": (sums * used).sum(),
         "mean": (sums * used).sum() / (used.sum() * 40),
     }[reduction]
-    found = ewc_loss(pred, landmarks, 1.5, mask=mask, weight=weight, reduction=reduction)
-    torch.testing.assert_close(found, expected)
+    actual = ewc_loss(pred, landmarks, 1.5, mask=mask, weight=weight, reduction=reduction)
+    torch.testing.assert_close(actual, expected)
     target = gaussian_heatmap(landmarks, shape[2:], 1.5)
-    found = ewc_loss_map(pred, target, mask=mask, weight=weight, reduction=reduction)
-    torch.testing.assert_close(found, expected)
+    actual = ewc_loss_map(pred, target, mask=mask, weight=weight, reduction=reduction)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_alpha_one_is_the_squared_error():
@@ -306,14 +306,14 @@ def test_compiled_in_one_graph(compiler, per_axis):
     torch._dynamo.reset()
     compiled = torch.compile(loss, fullgraph=True, backend=compiler)
     expected = loss(pred, landmarks, sigma)
-    found = compiled(pred, landmarks, sigma)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(torch.autograd.grad(found, pred)[0], torch.autograd.grad(expected, pred)[0])
+    actual = compiled(pred, landmarks, sigma)
+    torch.testing.assert_close(actual, expected)
+    torch.testing.assert_close(torch.autograd.grad(actual, pred)[0], torch.autograd.grad(expected, pred)[0])
 
 
 def test_error_of_a_pixel():
-    found = ewc_error(torch.tensor([0.5, 0.0]), torch.tensor([1.0, 0.0]), 40.0)
-    torch.testing.assert_close(found, torch.tensor([10.0, 0.0]))
+    actual = ewc_error(torch.tensor([0.5, 0.0]), torch.tensor([1.0, 0.0]), 40.0)
+    torch.testing.assert_close(actual, torch.tensor([10.0, 0.0]))
 
 
 @needs_native

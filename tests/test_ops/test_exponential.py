@@ -1,4 +1,4 @@
-"""The exponential that all native operators share: how exact it is, and what it makes of special numbers."""
+"""The exponential of all native operators: its error, and special numbers."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def exponential(request, tmp_path_factory):
     library = ctypes.CDLL(str(path))
 
     def evaluate(numbers: np.ndarray, of_two: bool, vectors: bool) -> np.ndarray:
-        found = np.full_like(numbers, -1)
+        actual = np.full_like(numbers, -1)
         function = library.evaluate_float if numbers.dtype == np.float32 else library.evaluate_double
         function(
-            *(ctypes.c_void_p(array.ctypes.data) for array in (numbers, found)),
+            *(ctypes.c_void_p(array.ctypes.data) for array in (numbers, actual)),
             ctypes.c_int64(len(numbers)), ctypes.c_bool(of_two), ctypes.c_bool(vectors),
         )  # fmt: skip
-        return found
+        return actual
 
     return evaluate
 

@@ -95,15 +95,15 @@ def test_eq_3_of_fsf_ld_to_the_letter():
     height, width, sigma, (x, y) = 512, 256, 1.5, (100.3, 40.7)
     landmark = torch.tensor([[[x, y]]], dtype=torch.float64, requires_grad=True)
     options = dict(shape="side_gaussian", scale=1 / (2 * sigma**2))
-    found = gaussian_heatmap(landmark, (height, width), sigma, **options)[0, 0]
+    actual = gaussian_heatmap(landmark, (height, width), sigma, **options)[0, 0]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     expected = torch.exp(-((columns - x) ** 2 / width + (rows - y) ** 2 / height)) / (2 * sigma**2)
-    torch.testing.assert_close(found, expected.double())
-    assert float(found.detach().max()) == pytest.approx(0.222, abs=1e-3)
+    torch.testing.assert_close(actual, expected.double())
+    assert float(actual.detach().max()) == pytest.approx(0.222, abs=1e-3)
     small = torch.tensor([[[2.3, 1.7]]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda p: gaussian_heatmap(p, (5, 6), 1.5, **options), small)
     rows = separable_profiles(landmark, (height, width), torch.tensor(sigma), "side_gaussian")
-    torch.testing.assert_close(rows[0][0, 0, :, None] * rows[1][0, 0] * 0.5 / sigma**2, found)
+    torch.testing.assert_close(rows[0][0, 0, :, None] * rows[1][0, 0] * 0.5 / sigma**2, actual)
     with pytest.raises(ValueError, match="use normalize='peak'"):
         gaussian_heatmap(landmark, (8, 8), sigma, shape="side_gaussian", normalize="sum")
 
@@ -200,11 +200,11 @@ def test_equals_the_twin(shape, peak, device, per_axis):
             continue  # a pixel on the rim may fall on either side
         # Far from 0 a float32 is no exact place: both draw the rounded one.
         points, width = (t.to(torch.promote_types(dtype, torch.float32)) for t in (landmarks, sigma))
-        found = gaussian_heatmap(points, shape[2:], width, shape=peak, scale=2.5, dtype=dtype)
-        assert found.dtype == dtype
+        actual = gaussian_heatmap(points, shape[2:], width, shape=peak, scale=2.5, dtype=dtype)
+        assert actual.dtype == dtype
         height = sigma.new_full(shape[:2], 2.5)
         expected = gaussian_heatmap_reference(points.double(), width.double(), height, shape[2:], peak)
-        torch.testing.assert_close(found.double(), expected, **tolerance)
+        torch.testing.assert_close(actual.double(), expected, **tolerance)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -217,7 +217,7 @@ def test_gradients_equal_the_twins(peak, normalize, dtype, per_axis):
     sigma = (torch.rand(2, 3, 2) + 1.5 if per_axis else torch.rand(3) + 1.5).requires_grad_()
     upstream = torch.randn(shape)
     maps = gaussian_heatmap(landmarks, shape[2:], sigma, shape=peak, normalize=normalize, dtype=dtype)
-    found = torch.autograd.grad((maps.float() * upstream).sum(), (landmarks, sigma))
+    actual = torch.autograd.grad((maps.float() * upstream).sum(), (landmarks, sigma))
     exact = [t.detach().double().requires_grad_() for t in (landmarks, sigma)]
     width = exact[1] if sigma.ndim == 3 else exact[1].expand(2, 3)
     height = torch.ones(2, 3, dtype=torch.float64)
@@ -227,7 +227,7 @@ def test_gradients_equal_the_twins(peak, normalize, dtype, per_axis):
     expected = gaussian_heatmap_reference(exact[0], width, height, shape[2:], peak)
     expected = torch.autograd.grad((expected * upstream.double()).sum(), exact)
     bound = 1e-4 if dtype == torch.float32 else 3e-2
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(actual, expected, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=bound, atol=bound)
 
 
@@ -318,10 +318,10 @@ def test_compiled_in_one_graph(compiler, per_axis):
         return (maps * torch.arange(9.0)).square().sum()
 
     torch._dynamo.reset()
-    found, expected = (
+    actual, expected = (
         torch.compile(energy, fullgraph=True, backend=compiler)(landmarks, sigma),
         energy(landmarks, sigma),
     )
-    torch.testing.assert_close(found, expected)
-    slopes = [torch.autograd.grad(value, landmarks)[0] for value in (found, expected)]
+    torch.testing.assert_close(actual, expected)
+    slopes = [torch.autograd.grad(value, landmarks)[0] for value in (actual, expected)]
     torch.testing.assert_close(*slopes)

@@ -1,4 +1,4 @@
-"""What the native operators take of memory, each measured in a process of its own."""
+"""Memory of the native operators, each measured in a process of its own."""
 
 from __future__ import annotations
 

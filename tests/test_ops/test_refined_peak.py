@@ -77,13 +77,13 @@ def test_refined_peak_equals_the_twin(shape, method, radius, smooth, dtype, devi
     noise = maps_of(shape, device=device).abs() * 0.05
     drawn = gaussian_heatmap(points_of(shape, device=device), shape[2:], 1.7) + noise
     for maps in (drawn.to(dtype), noise.to(dtype)):
-        found = refined_peak(maps, method, radius, smooth)
+        actual = refined_peak(maps, method, radius, smooth)
         expected = refined_peak_reference(maps, method, radius, smooth)
-        assert torch.equal(found[1], expected[1])
-        assert torch.equal(found[2], expected[2])
+        assert torch.equal(actual[1], expected[1])
+        assert torch.equal(actual[2], expected[2])
         # In float32 a fit to noise is ill-conditioned; what counts is that both agree in float64.
         tolerance = 1e-9 if dtype == torch.float64 else 2e-2
-        torch.testing.assert_close(found[0], expected[0], rtol=0, atol=tolerance)
+        torch.testing.assert_close(actual[0], expected[0], rtol=0, atol=tolerance)
 
 
 def test_the_first_of_equal_maxima_and_the_first_nan_is_found():

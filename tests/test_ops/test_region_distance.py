@@ -34,14 +34,14 @@ def test_distance_equals_the_twin(shape, dtype, device):
     spacing = [0.5, 2.0, 1.5][: len(shape) - 2]
     exact = [t.detach().double().requires_grad_() for t in (maps, centers)]
     expected = region_distance_reference(*exact, spacing)
-    found = region_distance(maps, centers, spacing)
-    assert found.dtype == work
-    torch.testing.assert_close(found.double(), expected, **SUM_TOLERANCE)
-    upstream = torch.rand(found.shape, dtype=work).to(device)
-    found = torch.autograd.grad((found * upstream).sum(), (maps, centers))
+    actual = region_distance(maps, centers, spacing)
+    assert actual.dtype == work
+    torch.testing.assert_close(actual.double(), expected, **SUM_TOLERANCE)
+    upstream = torch.rand(actual.shape, dtype=work).to(device)
+    actual = torch.autograd.grad((actual * upstream).sum(), (maps, centers))
     slow = torch.autograd.grad((expected * upstream.double()).sum(), exact)
-    torch.testing.assert_close(found[0].double(), slow[0], **TOLERANCES[dtype])
-    torch.testing.assert_close(found[1].double(), slow[1], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(actual[0].double(), slow[0], **TOLERANCES[dtype])
+    torch.testing.assert_close(actual[1].double(), slow[1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -42,13 +42,15 @@ def test_soft_argmax_of_a_wide_map_is_no_decoder():
     maps = gaussian_heatmap(
         torch.tensor([[[200.0, 300.0]]], dtype=torch.float64), (800, 640), 16.0, shape="laplace"
     )
-    found = soft_argmax(maps, 10.0)[0, 0]
+    actual = soft_argmax(maps, 10.0)[0, 0]
     rows, columns = torch.meshgrid(torch.arange(800.0), torch.arange(640.0), indexing="ij")
     weight = (10 * (-((columns - 200).abs() + (rows - 300).abs()).double() / 16).exp()).exp()
     expected = torch.stack([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
     # 91 px from the point it was drawn for.
-    torch.testing.assert_close(found, torch.tensor([270.13, 358.39], dtype=torch.float64), atol=0.005, rtol=0)
+    torch.testing.assert_close(
+        actual, torch.tensor([270.13, 358.39], dtype=torch.float64), atol=0.005, rtol=0
+    )
 
 
 def test_a_flat_map_has_its_expectation_in_the_middle():
@@ -66,18 +68,18 @@ def test_expectation_and_gradient_equal_the_twin(shape, dtype, mode, device):
         exact = maps.detach().double().requires_grad_()
         wide = None if features is None else features.double()
         expected = spatial_expectation_reference(exact, wide, 3.0, mode)
-        found = (
+        actual = (
             soft_argmax(maps, 3.0, mode)
             if features is None
             else spatial_expectation(maps, features, 3.0, mode)
         )
-        assert found.dtype == work
+        assert actual.dtype == work
         accurate = dtype == torch.float64
         scale = max(shape[2:]) if features is None else 1
         tolerance = dict(rtol=1e-11, atol=1e-11) if accurate else dict(rtol=2e-5, atol=3e-6 * scale)
-        torch.testing.assert_close(found.double(), expected, **tolerance)
-        upstream = torch.randn(found.shape, dtype=work).to(device) / scale
-        (gradient,) = torch.autograd.grad((found * upstream).sum(), maps)
+        torch.testing.assert_close(actual.double(), expected, **tolerance)
+        upstream = torch.randn(actual.shape, dtype=work).to(device) / scale
+        (gradient,) = torch.autograd.grad((actual * upstream).sum(), maps)
         (slow,) = torch.autograd.grad((expected * upstream.double()).sum(), exact)
         assert gradient.dtype == dtype
         torch.testing.assert_close(gradient.double(), slow, **TOLERANCES[dtype])
@@ -98,9 +100,9 @@ def test_memory_layout_makes_no_difference(shape, layout):
         lambda m: soft_argmax(m, 3.0, "sigmoid"),
         lambda m: spatial_expectation(m, features),
     ):
-        found, expected = call(maps), call(plain)
-        torch.testing.assert_close(found, expected, **tolerance)
-        slopes = torch.autograd.grad(found.sum(), maps)[0], torch.autograd.grad(expected.sum(), plain)[0]
+        actual, expected = call(maps), call(plain)
+        torch.testing.assert_close(actual, expected, **tolerance)
+        slopes = torch.autograd.grad(actual.sum(), maps)[0], torch.autograd.grad(expected.sum(), plain)[0]
         torch.testing.assert_close(*slopes, **tolerance)
 
 
@@ -131,8 +133,8 @@ def test_softmax_of_any_height():
 def test_weights_sum_to_one(seed, beta, mode, constant):
     maps = maps_of((1, 2, 5, 19), seed=seed)
     features = torch.full((1, 5, 19), constant, dtype=torch.float64)
-    found = spatial_expectation(maps, features, beta, mode)
-    torch.testing.assert_close(found, torch.full_like(found, constant))
+    actual = spatial_expectation(maps, features, beta, mode)
+    torch.testing.assert_close(actual, torch.full_like(actual, constant))
 
 
 @settings(max_examples=25, deadline=None)
@@ -172,9 +174,9 @@ def test_bad_arguments_are_named(call, message):
 
 def test_empty_batch():
     maps = torch.zeros(0, 3, 4, 5, requires_grad=True)
-    found = soft_argmax(maps)
-    assert found.shape == (0, 3, 2)
-    found.sum().backward()
+    actual = soft_argmax(maps)
+    assert actual.shape == (0, 3, 2)
+    actual.sum().backward()
     assert maps.grad.shape == maps.shape
 
 
@@ -191,10 +193,10 @@ def test_bits_do_not_depend_on_the_number_of_threads():
         results = []
         for count in (1, 2, 5):
             with threads(count):
-                found = call()
-            results.append((found.detach(), torch.autograd.grad(found.sum(), maps)[0]))
-        for found, gradient in results[1:]:
-            assert torch.equal(found, results[0][0])
+                actual = call()
+            results.append((actual.detach(), torch.autograd.grad(actual.sum(), maps)[0]))
+        for actual, gradient in results[1:]:
+            assert torch.equal(actual, results[0][0])
             assert torch.equal(gradient, results[0][1])
 
 
@@ -218,7 +220,7 @@ def test_compiled_in_one_graph(compiler):
         return soft_argmax(weights, 4.0).sum() + spatial_expectation(weights, features, 1.0, "sigmoid").sum()
 
     torch._dynamo.reset()
-    found, expected = torch.compile(everything, fullgraph=True, backend=compiler)(maps), everything(maps)
-    torch.testing.assert_close(found, expected)
-    slopes = [torch.autograd.grad(value, maps)[0] for value in (found, expected)]
+    actual, expected = torch.compile(everything, fullgraph=True, backend=compiler)(maps), everything(maps)
+    torch.testing.assert_close(actual, expected)
+    slopes = [torch.autograd.grad(value, maps)[0] for value in (actual, expected)]
     torch.testing.assert_close(*slopes)
