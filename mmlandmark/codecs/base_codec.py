@@ -103,6 +103,18 @@ class BaseCodec(nn.Module, ABC):
         """Return one map per landmark to be shown, (B, N, *S) from (B, N * M, *S); the first by default."""
         return maps.unflatten(1, (-1, self.maps_per_landmark))[:, :, 0]
 
+    def target_maps(self, target: Any) -> Tensor:
+        """Return a target as one map per landmark to be shown, (B, N, *S); by default its ``heatmaps``.
+
+        Raises:
+            ValueError: The target has none.
+        """
+        if not hasattr(target, "heatmaps"):
+            raise ValueError(
+                f"{type(target).__name__} has no heatmaps to show: give {type(self).__name__} a target_maps"
+            )
+        return target.heatmaps
+
     def resized(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         """Return activated maps (B, N * M, *S) at another size, as this codec would fill it."""
         return resized(maps, size)

@@ -41,7 +41,8 @@ def annotated_maps(model: BaseDetector, inputs: Tensor, sample: Any, size: Seque
     """
     points = sample.to_input(sample.gt_landmarks)[None].to(inputs.device)
     mask = sample.mask[None].to(inputs.device)
-    return model.head.codec.encode(points, mask, mask.float(), inputs.shape[2:], size).heatmaps[0]
+    codec = model.head.codec
+    return codec.target_maps(codec.encode(points, mask, mask.float(), inputs.shape[2:], size))[0]
 
 
 def finest_blocks(model: BaseDetector, count: int = 2) -> list[str]:

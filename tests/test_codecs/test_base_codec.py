@@ -175,6 +175,16 @@ def test_maps_are_compared_only_where_codecs_agree():
         votes(images, samples, "loss")
 
 
+def test_a_target_is_shown_by_its_heatmaps():
+    points, ones = torch.tensor([[[9.0, 12.0]]]), torch.ones(1, 1)
+    given = (points, ones > 0, ones, (28, 32), (28, 32))
+    codec = GaussianHeatmapCodec(2.0)
+    assert codec.target_maps(codec.encode(*given)).shape == (1, 1, 28, 32)
+    votes = VoteCodec(radius=4.0)
+    with pytest.raises(ValueError, match="VoteTarget has no heatmaps to show: give VoteCodec a target_maps"):
+        votes.target_maps(votes.encode(*given))
+
+
 def test_the_base_class_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
         BaseCodec()
