@@ -149,7 +149,10 @@ def test_the_size_of_a_pixel(scales, said):
 
 def test_an_argument_of_a_base_class_is_named(tmp_path):
     config = config_of(tmp_path)
-    config.train_dataloader.dataset = dict(type="TpsFile", ann_file="a.tps", id="train.txt")
     runner = LandmarkRunner.from_cfg(config)
-    with pytest.raises(TypeError, match=r"TpsFile got an unexpected keyword argument 'id' .*takes .*, ids, "):
+    config.train_dataloader.dataset = dict(type="TpsFile", ann_file="a.tps", id="train.txt")
+    message = r"TpsFile got an unexpected keyword argument 'id' .*takes .*, ids, "
+    with pytest.raises(TypeError, match=message):
         runner.build_dataloader(config.train_dataloader, seed=0)
+    with pytest.raises(TypeError, match=message):  # already when the data is asked for its dimensions
+        LandmarkRunner.from_cfg(config)
