@@ -38,7 +38,7 @@ check-runtime:
 	  { echo "$(PYTHON) lacks a dependency: run tools/install.sh $(PYTHON), or leave PYTHON out" >&2; exit 1; }
 
 test: $(ENVIRONMENT)  ## run the test suite
-	$(RUN) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 demo: $(ENVIRONMENT)  ## train and test a detector in a few minutes; see work_dirs/demo
 	$(RUN) -m mmlandmark demo $(if $(DATA),--data "$(DATA)")
