@@ -133,3 +133,25 @@ def test_a_weight_that_is_not_a_number_is_no_prediction(config):
         assert (sample.pred_scores[[0, 2]] > 0).all()
     assert values["num_missing_pred"] == 3
     assert values["num_annotated"] == 9
+
+
+def test_the_mean_map_of_padded_images_is_decoded_in_the_frame_of_its_members():
+    padded = dict(ALONE, data_preprocessor=dict(type="LandmarkDataPreprocessor", size_divisor=16))
+    torch.manual_seed(0)
+    alone = dict(type="MixedEnsemble", detectors=[padded])
+    by_points = MODELS.build(alone).eval()
+    by_maps = MODELS.build(dict(alone, average="heatmaps")).eval()
+    by_maps.load_state_dict(by_points.state_dict())
+    image = torch.rand(1, 1, 34, 42)  # padded to 48 x 48
+    with torch.no_grad():
+        expected, detected = (model.detect(image, spread=True) for model in (by_points, by_maps))
+    torch.testing.assert_close(detected.points, expected.points)
+    torch.testing.assert_close(detected.spread, expected.spread)
+
+
+def test_maps_of_different_paddings_have_no_mean():
+    own = [dict(type="LandmarkDataPreprocessor", size_divisor=divisor) for divisor in (2, 16)]
+    members = [dict(ALONE, data_preprocessor=preprocessor) for preprocessor in own]
+    model = MODELS.build(dict(type="MixedEnsemble", detectors=members, average="heatmaps")).eval()
+    with torch.no_grad(), pytest.raises(ValueError, match="average points instead"):
+        model.detect(torch.rand(1, 1, 34, 42))

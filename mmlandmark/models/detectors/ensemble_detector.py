@@ -81,17 +81,15 @@ class BaseEnsemble(BaseDetector):
         different numbers of annotators count with the mean of theirs.
         """
         of_maps = self.average == "heatmaps"
+        seen = [self.member_inputs(member, inputs) for member in self.members]
         detections = [
-            member.detect(
-                self.member_inputs(member, inputs),
-                _for_annotators(flip_permutation, member.head),
-                spread and not of_maps,
-            )
-            for member in self.members
+            member.detect(own, _for_annotators(flip_permutation, member.head), spread and not of_maps)
+            for member, own in zip(self.members, seen, strict=True)
         ]
         maps = [detection.maps for detection in detections]
         if of_maps:
-            return self.head.predict(_mean(maps), inputs.shape[2:], spread)
+            # The maps show the members' input, which may have a padding that the ensemble's lacks.
+            return self.head.predict(_mean(maps), _common_size(seen), spread)
         if len({detection.points.shape[1] for detection in detections}) > 1:
             detections = [d.over_annotators().with_annotators(1) for d in detections]
         one_shape = len({m.shape for m in maps}) == 1
@@ -189,3 +187,12 @@ def _mean(maps: Sequence[Tensor]) -> Tensor:
     if len(shapes) != 1:
         raise ValueError(f"maps of different shapes have no mean: {shapes}; average points instead")
     return sum(maps[1:], maps[0]) / len(maps)
+
+
+def _common_size(inputs: Sequence[Tensor]) -> tuple[int, ...]:
+    sizes = sorted({tuple(i.shape[2:]) for i in inputs})
+    if len(sizes) != 1:
+        raise ValueError(
+            f"maps of inputs padded to different sizes have no mean: {sizes}; average points instead"
+        )
+    return sizes[0]
