@@ -6,7 +6,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 BASE_PYTHON ?= python3
-JOBS ?= 2
+# One more than cores: many tests wait for processes that they start.
+JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
 NATIVE := $(wildcard csrc/*.cpp csrc/*/*.* csrc/*/*/*.*)
 
 ifdef PYTHON
