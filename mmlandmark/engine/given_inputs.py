@@ -134,8 +134,8 @@ def _set(config: Any, slot: Slot, source: str, described: Any) -> None:
 def _leave_out(config: Config, name: str) -> None:
     """Leave out a stage that no other one uses, and those before it that served nothing else."""
     stages: dict[str, Node] = {stage.name: stage for stage in plan_of_stages(config, "work_dirs").children}
-    if any(stages[name] in stage.inputs for stage in stages.values()):
-        return
+    if name not in stages or any(stages[name] in stage.inputs for stage in stages.values()):
+        return  # left out already, with another stage that needed it; or still of use
     needed = [stage.name for stage in stages[name].inputs]
     for part in config.stages:
         if part["name"] == name:

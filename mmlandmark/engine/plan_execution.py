@@ -125,6 +125,8 @@ class _Work:
             state, detail = main_process_decides(lambda: state_of(needed))
             if state == "running":
                 return f"{node.path} needs {needed.path}, which is running {detail}"
+            if main_process_decides(needed.trained) is not None:
+                return None  # it ended between the two looks
             raise ConfigError(f"run {node.path!r} needs {needed.path!r}, which is not finished: run it first")
         reasons = [self._need(needed, other) for other in needed.inputs]
         reason = next((reason for reason in reasons if reason is not None), None)

@@ -14,6 +14,7 @@ from typing import Any
 from mmlandmark.engine.config import ConfigError
 
 LOCK_FILE = "run.lock"
+_UNKNOWN = "unknown"  # when a process began: systems may hide that of other users
 
 
 class RunBusyError(ConfigError):
@@ -125,7 +126,8 @@ class RunLock:
         if not owner:
             return False
         if owner.get("host") == socket.gethostname():
-            return owner.get("began") is not None and owner["began"] == _began(owner.get("pid"))
+            times = (owner.get("began"), _began(owner.get("pid")))
+            return None not in times and (times[0] == times[1] or _UNKNOWN in times)
         try:
             return time.time() - self.path.stat().st_mtime <= self.silent
         except FileNotFoundError:
@@ -168,5 +170,5 @@ def _began(pid: Any) -> str | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
-        return "unknown"
+        return _UNKNOWN
     return None if fields[0] == "Z" else fields[19]  # a zombie is dead

@@ -179,7 +179,7 @@ class LandmarkRunner(CheckpointedRunner):
         if self.unfinished:
             raise UnfinishedRun(
                 f"no time is left for another epoch: {self.work_dir} is saved after epoch {self.epoch} of "
-                f"{self.max_epochs}; run again with --resume to go on"
+                f"{self.max_epochs}; run again{self._with_resume} to go on"
             )
         return model
 
@@ -193,7 +193,12 @@ class LandmarkRunner(CheckpointedRunner):
         latest = latest_checkpoint(self.work_dir)
         if latest is None:
             return f"stopped before the first checkpoint of {self.work_dir}: start again"
-        return f"stopped: {self.work_dir} resumes from {latest.name} with --resume"
+        return f"stopped: {self.work_dir} resumes from {latest.name}{self._with_resume}"
+
+    @property
+    def _with_resume(self) -> str:
+        """What a command needs to resume the run; a plan resumes its runs by itself."""
+        return "" if self.locked else " with --resume"
 
     @applied
     def test(self) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmlandmark.apis import train_config
-from mmlandmark.engine import latest_checkpoint
+from mmlandmark.engine import UnfinishedRun, latest_checkpoint
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
 
@@ -38,3 +38,21 @@ def test_the_count_is_in_the_checkpoint(tmp_path):
     assert state["wait_count"] == 1, "after two validations, of which the first cannot be an improvement"
     assert state["best_score"] > 0
     assert not state["stopped"]
+
+
+def test_a_run_that_another_hook_stops_is_not_stopped_early(tmp_path):
+    def timed(**hook):
+        found = config(tmp_path, 3)
+        found.custom_hooks[0].patience = 9
+        found.default_hooks.checkpoint = dict(
+            type="TimedCheckpointHook", save_best="mre", rule="less", every_minutes=60, **hook
+        )
+        return found
+
+    with pytest.raises(UnfinishedRun):
+        train_config(timed(budget_minutes=1e-9))
+    saved = load_checkpoint(tmp_path / "epoch_1.pth")
+    assert saved["meta"]["validated"], "saved once more, after the validation that found the best so far"
+    assert not saved["hook_states"]["EarlyStoppingHook"]["stopped"]
+    train_config(timed(), resume="auto")
+    assert latest_checkpoint(tmp_path).name == "epoch_3.pth"

@@ -77,6 +77,24 @@ def test_a_given_teacher_takes_the_place_of_the_first_one_only(tmp_path):
     assert config.stages[2].model.teacher.checkpoint == "run:student:last"
 
 
+def test_a_stage_that_two_left_out_ones_need_is_left_out_once(tmp_path):
+    config = two_stages(tmp_path)
+    teacher, student = (stage.to_dict() for stage in config.stages)
+    network = teacher_model(config)
+    start = dict(type="Pretrained", checkpoint="run:middle:last")
+    teacher["model"] = dict(network, init_cfg=start)
+    config.stages = [
+        dict(name="before", model=network),
+        dict(name="middle", model=network, load_from="run:before:last"),
+        dict(teacher, load_from="run:before:last"),
+        student,
+    ]
+    needed = plan_of_stages(config, tmp_path).children[2].inputs
+    assert [stage.name for stage in needed] == ["middle", "before"]
+    give_inputs(config, dict(teacher="x.pth"))
+    assert [stage.name for stage in plan_of_stages(config, tmp_path).children] == ["student"]
+
+
 def test_a_given_teacher_leaves_nothing_to_do_for_its_own_training(tmp_path):
     config = two_stages(tmp_path)
     first = dict(name="before", model=teacher_model(config))

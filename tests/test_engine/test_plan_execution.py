@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmlandmark.engine import ConfigError, Node, RunLock, Step, UnfinishedRun, execute_plan
+from mmlandmark.engine import ConfigError, Node, RunLock, Step, UnfinishedRun, execute_plan, plan_execution
 from mmlandmark.engine.checkpoint_files import latest_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -245,6 +245,20 @@ def test_a_selected_run_waits_for_its_input_elsewhere(tmp_path):
     thread.start()
     assert set(execute_plan(plan, quick, [plan.children[1]], poll=0.01)) == {"a", "b"}
     thread.join()
+
+
+def test_an_input_that_ends_between_two_looks_is_finished(tmp_path, monkeypatch):
+    plan = Node("plan", tmp_path, children=[leaf(tmp_path, "a"), leaf(tmp_path, "b", "run:a:last")])
+    look = plan_execution.state_of
+
+    def ends_before_the_second(node):
+        quick(Config(dict(work_dir=str(node.folder), model=dict(type="a"))))
+        node.run_folder.finish_training({})
+        return look(node)
+
+    (tmp_path / "a").mkdir()
+    monkeypatch.setattr(plan_execution, "state_of", ends_before_the_second)
+    assert set(execute_plan(plan, quick, [plan.children[1]])) == {"a", "b"}
 
 
 def start(folder, seconds=0.05):

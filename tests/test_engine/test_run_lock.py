@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmlandmark.apis import train_config
-from mmlandmark.engine import ConfigError, RunBusyError, RunLock
+from mmlandmark.engine import ConfigError, RunBusyError, RunLock, run_lock
 from mmlandmark.testing import tiny_config
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,15 @@ def test_a_number_that_was_given_anew_is_another_process(tmp_path):
     (tmp_path / "run.lock").write_text(json.dumps(dict(owner, began="1")))
     with RunLock(tmp_path):
         pass
+
+
+def test_a_process_that_does_not_show_when_it_began_is_believed(tmp_path, monkeypatch):
+    with RunLock(tmp_path):
+        monkeypatch.setattr(run_lock, "_began", lambda pid: "unknown")  # as another user's, with hidepid
+        assert not RunLock(tmp_path).acquire()
+        monkeypatch.setattr(run_lock, "_began", lambda pid: None)
+        assert RunLock(tmp_path).holder() is None
+        monkeypatch.undo()
 
 
 def test_another_host_is_believed_while_its_heart_beats(tmp_path):

@@ -53,4 +53,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch):
     stop["at"] = 1
     with pytest.raises(KeyboardInterrupt, match=r"stopped: .* resumes from epoch_1\.pth with --resume"):
         train_config(config)
+    config.work_dir, config.stages = str(tmp_path / "plan"), [dict(name="one")]
+    with pytest.raises(KeyboardInterrupt, match=r"stopped: .*01_one resumes from epoch_1\.pth$"):
+        train_config(config)  # stages resume by themselves
     assert not (tmp_path / "run.lock").exists()

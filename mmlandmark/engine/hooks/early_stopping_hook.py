@@ -53,4 +53,9 @@ class EarlyStoppingHook(StatefulHook, hooks.EarlyStoppingHook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Decide whether to stop."""
         super().after_val_epoch(runner, metrics or {})
-        self.stopped = bool(runner.train_loop.stop_training)
+
+    def _check_stop_condition(self, current_score: float) -> tuple[bool, str]:
+        """Note this hook's own verdict: others stop the loop, too, and their run is to go on when resumed."""
+        stop, reason = super()._check_stop_condition(current_score)
+        self.stopped = self.stopped or stop
+        return stop, reason
