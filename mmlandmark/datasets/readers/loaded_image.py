@@ -157,12 +157,13 @@ def from_array(
     """
     dims = guess_dims(array.shape) if dims is None else dims
     shape = spatial_shape(array.shape, dims)
-    if spacing is not None and world_from_original is None and _positive(spacing):
-        world_from_original = world_matrix([float(s) for s in spacing])
     if len(shape) < dims:
         array = array[0]
         if world_from_original is not None:
             world_from_original = first_slice(world_from_original)
+    if spacing is not None and world_from_original is None and _positive(spacing):
+        # Without directions, a volume of depth one is an image, whose world is its own plane.
+        world_from_original = world_matrix([float(s) for s in spacing][: len(shape)])
     if array.ndim > len(shape):
         if array.shape[-1] not in (1, 3, 4):
             raise ValueError(f"1, 3 or 4 channels are needed, the shape is {array.shape}")

@@ -260,7 +260,7 @@ def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
     two = 540 in (struct.unpack("<i", data[:4])[0], struct.unpack(">i", data[:4])[0])
     image = (nibabel.Nifti2Image if two else nibabel.Nifti1Image).from_bytes(data)
     array = np.asanyarray(image.dataobj)
-    while array.ndim > 3 and array.shape[-1] == 1:
+    while array.ndim > 2 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3):
         raise ValueError(f"one volume of three dimensions is needed, the shape is {array.shape}")

@@ -85,3 +85,8 @@ def test_pixels_keep_their_range_until_they_are_computed_with():
     pixels = Pixels.of(np.arange(4.0), (0.0, 3.0))
     assert pixels[1:].value_range == pixels.copy().value_range == (0.0, 3.0)
     assert not isinstance(pixels + 1, Pixels)
+
+
+def test_the_world_of_a_depth_one_array_is_its_own_plane():
+    image = from_array(np.zeros((1, 4, 5), np.uint8), spacing=(0.5, 0.25, 2.0), dims=3)
+    np.testing.assert_array_equal(image.world_from_original, np.diag([0.5, 0.25, 1.0]))

@@ -70,6 +70,20 @@ def test_unit_of_length_of_nifti(tmp_path, unit, factor):
     np.testing.assert_allclose(read_image(tmp_path / "a.nii").spacing, np.array([0.5, 0.25, 2.0]) * factor)
 
 
+@pytest.mark.parametrize("shape", [(5, 4), (5, 4, 1), (5, 4, 1, 1)])
+def test_the_world_of_one_slice_has_no_place_in_the_patient_unless_stated(tmp_path, shape):
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(np.zeros(shape, np.uint8), None)
+    image.header.set_zooms((0.5, 0.25, 2.0, 1.0)[: len(shape)])
+    nibabel.save(image, tmp_path / "plane.nii")
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "plane.nii").world_from_original, np.diag([0.5, 0.25, 1.0])
+    )
+    placed = nibabel.Nifti1Image(np.zeros(shape, np.uint8), np.diag([-0.5, -0.25, 2.0, 1.0]))
+    nibabel.save(placed, tmp_path / "a.nii")
+    assert read_image(tmp_path / "a.nii").world_from_original.shape == (4, 3)
+
+
 def test_nifti_without_directions_stays_as_it_is(tmp_path):
     nibabel = pytest.importorskip("nibabel")
     volume = np.random.default_rng(0).integers(0, 255, (4, 5, 6)).astype(np.uint8)
