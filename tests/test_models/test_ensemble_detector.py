@@ -155,3 +155,13 @@ def test_maps_of_different_paddings_have_no_mean():
     model = MODELS.build(dict(type="MixedEnsemble", detectors=members, average="heatmaps")).eval()
     with torch.no_grad(), pytest.raises(ValueError, match="average points instead"):
         model.detect(torch.rand(1, 1, 34, 42))
+
+
+def test_maps_of_padded_members_say_what_they_cover():
+    padded = dict(ALONE, data_preprocessor=dict(type="LandmarkDataPreprocessor", size_divisor=16))
+    model = MODELS.build(dict(type="MixedEnsemble", detectors=[padded], test_cfg=dict(keep_heatmaps=True)))
+    batch = model.data_preprocessor(dict(inputs=torch.rand(1, 1, 34, 42), data_samples=samples(1)))
+    with torch.no_grad():
+        (predicted,) = model.eval()(**batch, mode="predict")
+    assert predicted.pred_heatmaps.shape == (3, 48, 48)
+    assert predicted.pad_shape == (48, 48)

@@ -169,6 +169,16 @@ class MixedEnsemble(BaseEnsemble):
         own = member.data_preprocessor
         return own.pad(own.normalize(inputs))
 
+    def predict(
+        self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] | None = None
+    ) -> list[LandmarkDataSample]:
+        """Fill the predictions into every sample; ``pad_shape`` is that of a member's input and its maps."""
+        samples = super().predict(inputs, data_samples)
+        covered = tuple(self.members[0].data_preprocessor.pad(inputs).shape[2:])
+        for sample in samples:
+            sample.set_metainfo(dict(pad_shape=covered))
+        return samples
+
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Raise NotImplementedError: members are trained before they come together."""
         raise NotImplementedError("MixedEnsemble is made of trained detectors: train its members one by one")
