@@ -136,8 +136,8 @@ class HeatmapCodec(BaseCodec):
             spread: Measure the covariance of every map, see :func:`mmlandmark.codecs.spread_of`.
 
         Returns:
-            Landmarks in input pixels. Scores are the height of the peak as a fraction of the target's, or for
-            ``softmax`` the probability gathered in the window around it.
+            Landmarks in input pixels. Scores are the height of the peak as a fraction of the target's, for
+            ``softmax`` the probability gathered in the window around it, and for another ``sum`` the height.
         """
         points, pixels, scores = self.decoder(maps, self.peak_width, self.window)
         if self.activation == "softmax":

@@ -165,3 +165,13 @@ def test_maps_of_padded_members_say_what_they_cover():
         (predicted,) = model.eval()(**batch, mode="predict")
     assert predicted.pred_heatmaps.shape == (3, 48, 48)
     assert predicted.pad_shape == (48, 48)
+
+
+def test_maps_of_other_codecs_have_no_mean():
+    codecs = [DETECTOR["head"]["codec"], dict(type="LaplaceHeatmapCodec", sigma=1.5, activation="softmax")]
+    members = [dict(ALONE, head=dict(DETECTOR["head"], codec=codec)) for codec in codecs]
+    assert len(MODELS.build(dict(type="MixedEnsemble", detectors=members)).members) == 2
+    with pytest.raises(ValueError, match=r"their codecs differ.*average points instead"):
+        MODELS.build(dict(type="MixedEnsemble", detectors=members, average="heatmaps"))
+    wider = [dict(ALONE, head=dict(DETECTOR["head"], codec=dict(codecs[0], sigma=s))) for s in (1, 2)]
+    assert len(MODELS.build(dict(type="MixedEnsemble", detectors=wider, average="heatmaps")).members) == 2

@@ -25,13 +25,15 @@ class BaseEnsemble(BaseDetector):
     Args:
         members: The detectors, of the same landmarks.
         average: ``points``: every member decodes, and the mean point counts; ``heatmaps``: the mean map is
-            decoded, by the first member's codec, for which all maps need one size.
+            decoded, by the first member's codec, for which all maps need one size and comparable
+            codecs.
         data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg`` and ``init_cfg``.
         test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``.
         init_cfg: See MMEngine.
 
     Raises:
-        ValueError: No members, they differ in their number of landmarks, or ``average`` is unknown.
+        ValueError: No members, they differ in their number of landmarks, ``average`` is unknown, or maps are
+            averaged whose codecs cannot be compared.
     """
 
     def __init__(
@@ -53,6 +55,12 @@ class BaseEnsemble(BaseDetector):
             raise ValueError(
                 "the members of an ensemble must detect the same landmarks, their numbers are "
                 f"{counts or 'unknown without any member'}"
+            )
+        settings = [member.head.codec.comparable_by() for member in self.members]
+        if average == "heatmaps" and any(other != settings[0] for other in settings):
+            raise ValueError(
+                f"the heatmaps of the members have no mean, their codecs differ: {settings}; average points "
+                "instead"
             )
 
     @property
