@@ -12,8 +12,8 @@ from mmengine.logging import print_log
 from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.recording import record_test
 from mmlandmark.apis.running import test_config
-from mmlandmark.apis.tested_run import find_checkpoint
-from mmlandmark.engine import Node, Step, folder_of_test, main_process_decides, stage_to_test
+from mmlandmark.apis.tested_run import find_checkpoint, tested_run
+from mmlandmark.engine import Node, Step, folder_of_test, main_process_decides
 
 
 class TestStep(Step):
@@ -31,8 +31,15 @@ class TestStep(Step):
 
     def run(self, node: Node) -> dict[str, float]:
         """Test."""
-        checkpoint = main_process_decides(lambda: find_checkpoint(self.config, None))
+        # Its folder is noted, so that no other test of the run overwrites what a report of all folds reads.
+        checkpoint, _ = main_process_decides(lambda: _tested(self.config, node))
         return test_config(self.config, checkpoint, out_dir=node.folder / "test")
+
+
+def _tested(config: Config, node: Node) -> tuple[Path, Path]:
+    """Return the last checkpoint of a run, and where the results of its test go, which is noted."""
+    checkpoint = find_checkpoint(config, None)
+    return checkpoint, node.folder / folder_of_test(tested_run(config)[0], checkpoint).name
 
 
 class RecordStep(Step):
@@ -55,13 +62,7 @@ class RecordStep(Step):
         """Test and record."""
         config = self.config()
         config.work_dir = str(node.folder)
-
-        def tested() -> tuple[Path, Path]:
-            checkpoint = find_checkpoint(config, None)
-            run = stage_to_test(config, config.work_dir) if config.get("stages") else config
-            return checkpoint, node.folder / folder_of_test(run, checkpoint).name
-
-        checkpoint, out = main_process_decides(tested)
+        checkpoint, out = main_process_decides(lambda: _tested(config, node))
         metrics = test_config(config, checkpoint, out_dir=out)
         main_process_decides(lambda: record_test(config, checkpoint, metrics, out, self.path))
         print_log(f"recorded {self.path}", "current")

@@ -35,6 +35,7 @@ class RunLock:
     """
 
     every, silent = 30.0, 300.0  # seconds between two touches, and until another host's lock is stale
+    writing = 0.5  # seconds until a lock without content is stale
 
     def __init__(self, folder: str | Path) -> None:
         self.folder, self.path = Path(folder), Path(folder) / LOCK_FILE
@@ -108,6 +109,8 @@ class RunLock:
             time.sleep(0.01)
             return
         try:
+            if not self._owner():  # broken, or being written on a file system without hard links
+                time.sleep(self.writing)
             if not self._is_held():
                 self.path.unlink(missing_ok=True)
         finally:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from functools import partial
 
 import pytest
 
 from mmlandmark.apis import EnsembleStep, RecordStep, TestStep, prepare_config, run_plan
-from mmlandmark.engine import Node, plan_of_run
+from mmlandmark.engine import Node, folder_of_test, plan_of_run, stage_to_test
 from mmlandmark.testing import tiny_config
 
 
@@ -41,6 +42,17 @@ def test_a_test_follows_a_training_and_the_last_of_stages(tmp_path):
     run_plan(plan)
     assert json.loads(note.read_text()) == content
     assert (tmp_path / "one/epoch_1.pth").stat().st_mtime_ns == before
+
+
+def test_another_test_of_the_last_stage_does_not_overwrite_that_of_the_plan(tmp_path):
+    config = tiny_config(tmp_path, max_epochs=1, stages=[dict(name="a"), dict(name="b")])
+    run_plan(plan_of_run(config, tmp_path, steps=[TestStep(config)]))
+    tested = stage_to_test(config, tmp_path)
+    folder = tmp_path / "02_b"
+    flipped = copy.deepcopy(tested)
+    flipped.model.test_cfg = dict(flip=True)
+    assert folder_of_test(flipped, folder / "epoch_1.pth").name.startswith("test_last_")
+    assert folder_of_test(tested, folder / "epoch_1.pth").name == "test"
 
 
 def test_records_of_runs_and_of_their_mean(tmp_path):

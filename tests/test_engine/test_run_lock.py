@@ -57,6 +57,16 @@ def test_a_lock_that_was_cut_off_is_taken_over(tmp_path, text):
         pass
 
 
+def test_a_lock_that_is_being_written_is_not_taken_over(tmp_path, monkeypatch):
+    lock, other = RunLock(tmp_path), RunLock(tmp_path)
+    assert lock.acquire()
+    whole = lock.path.read_text()
+    lock.path.write_text("")
+    monkeypatch.setattr(run_lock.time, "sleep", lambda seconds: lock.path.write_text(whole))
+    assert not other.acquire()
+    lock.release()
+
+
 def test_a_number_that_was_given_anew_is_another_process(tmp_path):
     with RunLock(tmp_path):
         owner = json.loads((tmp_path / "run.lock").read_text())
