@@ -6,6 +6,7 @@ from torch import nn
 
 from mmlandmark.models.assembly import build_part, filled, takes
 from mmlandmark.models.backbones import DenseNet, UNet
+from mmlandmark.models.losses import HeatmapMSELoss
 from mmlandmark.models.necks import UNetDecoder
 from mmlandmark.registry import MODELS
 
@@ -76,6 +77,20 @@ def test_terms_of_a_student_are_of_its_dimensions():
     )
     student = MODELS.build(dict(type="DistilledDetector", dims=3, backbone=UNET, head=HEAD, terms=[term]))
     assert student.terms[0].loss.connector.weight.ndim == 5
+
+
+class LossOfDims(HeatmapMSELoss):
+    """A loss that needs to know the dimensions."""
+
+    def __init__(self, dims=2):
+        super().__init__()
+        self.dims = dims
+
+
+def test_losses_of_a_head_are_of_its_dimensions():
+    losses = [dict(type="EWCLoss"), dict(type=LossOfDims)]
+    model = MODELS.build(dict(type="LandmarkDetector", dims=3, backbone=UNET, head=dict(HEAD, loss=losses)))
+    assert model.head.losses["lossofdims"].dims == 3
 
 
 @pytest.mark.parametrize(
