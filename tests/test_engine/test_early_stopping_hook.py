@@ -56,3 +56,13 @@ def test_a_run_that_another_hook_stops_is_not_stopped_early(tmp_path):
     assert not saved["hook_states"]["EarlyStoppingHook"]["stopped"]
     train_config(timed(), resume="auto")
     assert latest_checkpoint(tmp_path).name == "epoch_3.pth"
+
+
+def test_a_run_that_stops_between_two_checkpoints_is_saved(tmp_path):
+    found = config(tmp_path, 6)
+    found.default_hooks.checkpoint.interval = 10
+    train_config(found)
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["epoch_3.pth"]
+    found.custom_hooks[0].patience = 9
+    train_config(found, resume="auto")
+    assert latest_checkpoint(tmp_path).name == "epoch_3.pth", "it stays stopped"

@@ -85,6 +85,13 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
             remove_superseded(folder, self.best)
             note_best(folder, self.best)
 
+    def after_train(self, runner: Runner) -> None:
+        """Save a run that was stopped early between two checkpoints, then publish."""
+        stopped = getattr(runner.train_loop, "stop_training", False)
+        if self.save_last and stopped and Path(self.last_ckpt or "").name != self._name(runner):
+            self._save_behind_validation(runner)
+        super().after_train(runner)
+
     def _name(self, runner: Runner) -> str:
         """Return the name of the checkpoint of where the run is."""
         return self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter)
@@ -140,13 +147,18 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
         if is_main_process():
             note_best(self.out_dir, self.best, before.file if before and before.file != name else None)
         if self.last_ckpt is not None:
-            self._behind_validation = True
-            try:
-                self._save_checkpoint_with_step(runner, runner.epoch if self.by_epoch else runner.iter, meta)
-            finally:
-                self._behind_validation = False
+            self._save_behind_validation(runner)
         if is_main_process():
             remove_superseded(self.out_dir, self.best)
+
+    def _save_behind_validation(self, runner: Runner) -> None:
+        """Save where the run is, with the note that a validation that was due there is done."""
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        self._behind_validation = True
+        try:
+            self._save_checkpoint_with_step(runner, runner.epoch if self.by_epoch else runner.iter, meta)
+        finally:
+            self._behind_validation = False
 
     def _publish_best(self) -> None:
         """Set what MMEngine's ``published_keys`` look for."""
