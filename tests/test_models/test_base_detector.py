@@ -47,6 +47,20 @@ def test_keep_heatmaps():
     assert case.pred_heatmaps.shape == (3, 32, 40)
 
 
+@pytest.mark.parametrize(
+    ("views", "shown"), [([dict(rotation=10), dict()], True), ([dict(scale=0.9)], False)]
+)
+def test_only_maps_that_lie_over_the_image_are_kept(views, shown):
+    model = detector(test_cfg=dict(keep_heatmaps=True, views=views)).eval()
+    images = torch.rand(2, 1, 32, 40)
+    with torch.no_grad():
+        predicted = model(images, samples(), "predict")
+        maps = model.heatmaps(images)
+    assert ["pred_heatmaps" in sample for sample in predicted] == [shown, shown]
+    if shown:
+        torch.testing.assert_close(torch.stack([sample.pred_heatmaps for sample in predicted]), maps)
+
+
 def test_mirrored_annotators_swap_sides_each_for_itself():
     model = detector(head=dict(num_annotators=2), test_cfg=dict(flip=True)).eval()
     image, pairs = torch.rand(1, 1, 32, 40), ((0, 1),)

@@ -39,7 +39,7 @@ class BaseDetector(BaseModel):
             exactly equivariant to a mirror; ``views`` (list of dict): average the points detected in several
             views of the image, each ``rotation`` degrees turned and ``scale`` times as large, ``dict()``
             being the image as it is; ``spread`` (bool): predict the covariance of every landmark too;
-            ``keep_heatmaps`` (bool): return the maps of the first view as well.
+            ``keep_heatmaps`` (bool): return the maps of the image as it is, if that is a view, as well.
         init_cfg: See MMEngine.
 
     Attributes:
@@ -176,14 +176,18 @@ class BaseDetector(BaseModel):
             sample.pred_heatmaps = shown.unflatten(0, (-1, self.head.num_landmarks)).mean(0)
 
     def _detect_in_views(self, inputs: Tensor, permutation: Sequence[int] | None) -> Detection:
-        """Return the mean detection of all views in input pixels, with the maps of the first."""
-        detections = []
+        """Return the mean detection of all views in input pixels, with the maps of the image as it is."""
+        detections: list[Detection] = []
+        maps: Tensor | None = None
         for view in checked_views(self.test_cfg["views"]):
             matrix = view_matrix(view, inputs.shape[2:])
             seen = inputs if matrix is None else view_of(inputs, matrix)
             detection = self.detect(seen, permutation, self.test_cfg["spread"])
             detections.append(detection if matrix is None else detection.mapped(invert_matrix(matrix)))
-        return Detection.mean(detections, scores="mean")
+            if matrix is None:
+                maps = detection.maps
+        # Maps of a view that is turned would not lie over the image.
+        return replace(Detection.mean(detections, scores="mean"), maps=maps)
 
     def _flip_permutation(self, samples: Sequence[LandmarkDataSample]) -> list[int]:
         pairs = samples[0].get("flip_pairs") or ()
