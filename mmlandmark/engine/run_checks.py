@@ -86,7 +86,7 @@ def check_plan(plan: Node) -> None:
         makers = {text: node.config for text, (node, _) in run.references.items() if node.config is not None}
         for text, (node, which) in run.references.items():
             hooks = makers[text].get("default_hooks") or {}
-            if which == "best" and "save_best" not in hooks.get("checkpoint", {}):
+            if which == "best" and not (hooks.get("checkpoint") or {}).get("save_best"):
                 raise ConfigError(
                     f"{where} needs the best checkpoint of {node.path!r}, which keeps none: set save_best in "
                     "its checkpoint hook"

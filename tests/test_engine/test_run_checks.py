@@ -115,9 +115,12 @@ def test_a_model_that_cannot_be_built_is_named_with_a_cure(tmp_path):
 def test_the_best_checkpoint_must_be_kept(tmp_path):
     stages = [dict(name="a"), dict(name="b", load_from="run:a:best")]
     plan = plan_of_stages(config(tmp_path, stages=stages), tmp_path)
-    with pytest.raises(
-        ConfigError, match="run 'b' needs the best checkpoint of 'a', which keeps none: set save_best"
-    ):
-        check_plan(plan)
-    plan.children[0].config.default_hooks.checkpoint.save_best = "mre"
+    hooks = plan.children[0].config.default_hooks
+    for hook in (hooks.checkpoint, dict(hooks.checkpoint, save_best=None), None):
+        hooks.checkpoint = hook
+        with pytest.raises(
+            ConfigError, match="run 'b' needs the best checkpoint of 'a', which keeps none: set save_best"
+        ):
+            check_plan(plan)
+    hooks.checkpoint = dict(type="CheckpointHook", save_best="mre")
     check_plan(plan)
