@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.engine.config import ConfigError
-from mmlandmark.engine.config_data import CONFIG_FILE
+from mmlandmark.engine.config_data import CONFIG_FILE, read_config_of_run
 from mmlandmark.engine.plan import Node, is_reference
 from mmlandmark.engine.stages import plan_of_stages
 from mmlandmark.registry import HOOKS, MODELS
@@ -95,7 +95,7 @@ def _give_stages(config: Config, name: str, source: str) -> list[str]:
             continue  # trained on the way, with the same input
         described = _value(run, slot, slot.keys.config)
         if described is None and maker is not None and maker.config is not None:
-            described = maker.config.model.to_dict()
+            described = _without_starts(maker.config.model.to_dict())
         if slot.owner[0] != "model" and slot.owner[0] not in part:
             part[slot.owner[0]] = run[slot.owner[0]]  # a list is replaced as a whole
         _set(part, slot, source, described)
@@ -118,8 +118,7 @@ def _set(config: Any, slot: Slot, source: str, described: Any) -> None:
     values: dict[str, Any] = {slot.keys.file: source}
     if slot.keys.config is not None and not is_reference(source):
         folder = Path(source).expanduser().parent
-        beside = (folder / CONFIG_FILE).is_file() or any(folder.glob("*.py"))
-        values[slot.keys.config] = None if beside else described
+        values[slot.keys.config] = None if _holds_config(folder) else described
     for dotted, value in values.items():
         node = config
         keys: list[str | int] = [*slot.owner, *dotted.split(".")]
@@ -129,6 +128,24 @@ def _set(config: Any, slot: Slot, source: str, described: Any) -> None:
                 node[key] = {}
             node = node[key]
         node[last] = value
+
+
+def _without_starts(model: Any) -> Any:
+    """Return a model without the weights of other runs that it starts from: a file brings its own."""
+    if isinstance(model, dict):
+        start = any(is_reference(value) for value in model.values())
+        return None if start else {key: _without_starts(value) for key, value in model.items()}
+    return [_without_starts(value) for value in model] if isinstance(model, list | tuple) else model
+
+
+def _holds_config(folder: Path) -> bool:
+    """Return whether a run left its config in a folder; any other Python file there is none."""
+    if (folder / CONFIG_FILE).is_file():
+        return True
+    try:
+        return read_config_of_run(folder) is not None
+    except ValueError:
+        return False
 
 
 def _leave_out(config: Config, name: str) -> None:

@@ -108,6 +108,7 @@ def test_a_given_teacher_leaves_nothing_to_do_for_its_own_training(tmp_path):
     assert stage.name == "student"
     assert stage.config.model.teacher.to_dict() == dict(checkpoint=given, config=None)
     # A checkpoint without a config beside it is what the student's config says it is, or the left out stage.
+    (tmp_path / "setup.py").write_text("import setuptools\nsetuptools.setup()\n")  # a program, not a config
     for own, expected in ((dict(type="own"), "own"), (None, "LandmarkDetector")):
         config = two_stages(tmp_path)
         config.stages[1].model.teacher.config = own
