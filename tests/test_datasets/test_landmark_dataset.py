@@ -104,3 +104,10 @@ def test_whole_path_to_the_network(root):
     assert sample.spacing == (0.5, 0.5)
     # (4, 5) in a frame of half the size: (x + 0.5) / 2 - 0.5.
     np.testing.assert_allclose(sample.to_input(sample.gt_landmarks)[2], [1.75, 2.25], rtol=1e-6)
+
+
+def test_serialised_records_are_the_same(root):
+    plain, serialised = (build(root, serialize_data=serialize) for serialize in (False, True))
+    assert len(plain) == len(serialised) == 6
+    for index in range(6):
+        np.testing.assert_equal(serialised.get_data_info(index), plain.get_data_info(index))
