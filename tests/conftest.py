@@ -57,3 +57,20 @@ def write_samples(tmp_path):
         return LandmarkDataset("a.json", str(folder), pipeline=pipeline, serialize_data=False, **kwargs)
 
     return written
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Return a sweep of three arms, one of which is trained as another, with an ensemble."""
+    from mmlandmark.testing import tiny_config
+
+    tiny_config("unused", max_epochs=1).dump(tmp_path / "tiny.py")
+    (tmp_path / "sweeps").mkdir()
+    path = tmp_path / "sweeps" / "losses.py"
+    path.write_text(
+        "config = '../tiny.py'\nseeds = [0, 1]\n"
+        "arms = dict(ewc={}, mse={'model.head.loss': dict(_delete_=True, type='HeatmapMSELoss')},\n"
+        "            argmax={'trained_as': 'mse', 'model.head.codec.decoder': 'argmax'})\n"
+        "ensembles = dict(both='argmax')\n"
+    )
+    return path

@@ -16,20 +16,6 @@ ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "configs").glob("*/sweeps/*.py"))
 
 
-@pytest.fixture
-def sweep(tmp_path):
-    tiny_config("unused", max_epochs=1).dump(tmp_path / "tiny.py")
-    (tmp_path / "sweeps").mkdir()
-    path = tmp_path / "sweeps" / "losses.py"
-    path.write_text(
-        "config = '../tiny.py'\nseeds = [0, 1]\n"
-        "arms = dict(ewc={}, mse={'model.head.loss': dict(_delete_=True, type='HeatmapMSELoss')},\n"
-        "            argmax={'trained_as': 'mse', 'model.head.codec.decoder': 'argmax'})\n"
-        "ensembles = dict(both='argmax')\n"
-    )
-    return path
-
-
 def plan_of(path, tmp_path, **kwargs):
     return plan_of_sweep(load_sweep(path), tmp_path / "work", tmp_path / "results", **kwargs)
 

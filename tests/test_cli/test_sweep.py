@@ -12,20 +12,6 @@ from mmlandmark.engine import load_config
 from mmlandmark.testing import tiny_config
 
 
-@pytest.fixture
-def sweep(tmp_path):
-    tiny_config("unused", max_epochs=1).dump(tmp_path / "tiny.py")
-    (tmp_path / "sweeps").mkdir()
-    path = tmp_path / "sweeps" / "losses.py"
-    path.write_text(
-        "config = '../tiny.py'\nseeds = [0, 1]\n"
-        "arms = dict(ewc={}, mse={'model.head.loss': dict(_delete_=True, type='HeatmapMSELoss')},\n"
-        "            argmax={'trained_as': 'mse', 'model.head.codec.decoder': 'argmax'})\n"
-        "ensembles = dict(both='argmax')\n"
-    )
-    return path
-
-
 def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
     work = tmp_path / "work"
     invoke("sweep", [str(sweep), "--seeds", "0", "--work-dir", str(work)])
