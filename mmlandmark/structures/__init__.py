@@ -24,11 +24,14 @@ from mmlandmark.structures.frame import (
 from mmlandmark.structures.landmark_data_sample import LandmarkDataSample
 from mmlandmark.structures.landmark_names import name_difference, names_cure, names_of, only_numbered
 from mmlandmark.structures.landmark_schema import LandmarkSchema
+from mmlandmark.structures.prediction import MeasuredValue, Prediction
 
 __all__ = [
     "Detection",
     "LandmarkDataSample",
     "LandmarkSchema",
+    "MeasuredValue",
+    "Prediction",
     "apply_matrix",
     "canonical_matrix",
     "crop_matrix",

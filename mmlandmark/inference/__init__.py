@@ -1,0 +1,1 @@
+"""Inference: from a trained model and a new image to an answer."""
