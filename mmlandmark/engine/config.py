@@ -17,7 +17,8 @@ from mmlandmark.engine.config_arguments import wrong_arguments
 from mmlandmark.engine.config_data import read_config_of_run
 from mmlandmark.engine.console import hushed
 from mmlandmark.engine.mmengine_cures import config_scope
-from mmlandmark.engine.trust import SUFFIXES, check_names, read_data_config
+from mmlandmark.engine.plain_config import SUFFIXES, read_data_config
+from mmlandmark.trust import check_names
 from mmlandmark.utils.config_hash import KNOWN_KEYS
 from mmlandmark.utils.dataset_tree import leaf_configs
 
@@ -97,7 +98,7 @@ def config_of_run(folder: str | Path, options: dict[str, Any] | None = None) -> 
 
     Raises:
         ConfigError: The folder holds no config, or not one; or it cannot be read as data, or names classes of
-            a package that is not trusted, see :mod:`mmlandmark.engine.trust`.
+            a package that is not trusted, see :mod:`mmlandmark.trust`.
     """
     try:
         left = read_config_of_run(folder)

@@ -25,7 +25,7 @@ A resumed schedule keeps the end   :mod:`mmlandmark.engine.resuming`: the rates 
 of the old run                     now.
 ``OneCycleLR`` divides by zero in  :class:`mmlandmark.engine.schedules.OneCycleLR`.
 short runs
-YAML configs may run code          :mod:`mmlandmark.engine.trust` reads them.
+YAML configs may run code          :mod:`mmlandmark.engine.plain_config` reads them.
 Checkpoints are written in place   ``LandmarkRunner.save_checkpoint`` writes a second file and renames it.
 An old checkpoint is removed       :class:`mmlandmark.engine.hooks.CheckpointHook` removes it afterwards.
 before the new one is written

@@ -46,7 +46,7 @@ class LandmarkDataSample(BaseDataElement):
     @classmethod
     def from_landmarks(
         cls,
-        landmarks: np.ndarray | Sequence,
+        landmarks: np.ndarray | Sequence | None,
         *,
         sample_id: str,
         ori_shape: Sequence[int],
@@ -59,14 +59,13 @@ class LandmarkDataSample(BaseDataElement):
         input_shape: Sequence[int] | None = None,
         **meta,
     ) -> LandmarkDataSample:
-        """Build a sample from (K, D) landmarks in original pixels.
+        """Build a sample from (K, D) landmarks in original pixels; None if nobody has annotated the image.
 
         Raises:
             ValueError: Shapes disagree, a point is infinite, or spacing is not positive; the message
                 names ``sample_id``.
         """
         dims = len(ori_shape)
-        points = _points(landmarks, ori_shape, sample_id)
         if input_from_original is None:
             input_from_original = np.eye(dims + 1)
         sample = cls(
@@ -80,6 +79,9 @@ class LandmarkDataSample(BaseDataElement):
                 **meta,
             )
         )
+        if landmarks is None:
+            return sample
+        points = _points(landmarks, ori_shape, sample_id)
         sample.gt_landmarks = points
         sample.gt_visibility = _visibility(visibility, points, sample_id)
         sample.gt_weights = _weights(weights, len(points), sample_id)

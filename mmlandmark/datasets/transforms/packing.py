@@ -19,6 +19,8 @@ from mmlandmark.structures import LandmarkDataSample
 class PackInputs(BaseTransform):
     """Pack the results into an input tensor and a ``LandmarkDataSample``.
 
+    A record without ``landmarks``, such as that of a new image, gives a sample without annotation.
+
     Args:
         meta_keys: Further entries of the record to copy into the sample, if present.
 
@@ -48,7 +50,7 @@ class PackInputs(BaseTransform):
         inputs = inputs if inputs.flags.writeable else inputs.copy()
         meta = {key: results[key] for key in self.meta_keys if key in results}
         sample = LandmarkDataSample.from_landmarks(
-            results["landmarks"],
+            results.get("landmarks"),
             sample_id=name,
             ori_shape=results["ori_shape"],
             visibility=results.get("visibility"),

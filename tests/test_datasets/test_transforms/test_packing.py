@@ -93,6 +93,21 @@ def test_geometry_that_moves_nothing_needs_no_resampling():
     assert T.PackInputs()(record)["inputs"].shape == (1, 60, 50)
 
 
+@pytest.mark.parametrize("shape", [(60, 50), (9, 8, 7)])
+def test_an_image_alone_becomes_a_sample_without_annotation(shape):
+    whole = make_record(shape)
+    alone = {key: whole[key] for key in ("sample_id", "img")}
+    steps = T.LoadImage(), T.Resize(tuple(n // 2 for n in shape)), T.Resample(), T.PackInputs()
+    packed, annotated = run(alone, *steps), run(whole, *steps)
+    assert torch.equal(packed["inputs"], annotated["inputs"])
+    sample = packed["data_samples"]
+    assert "gt_landmarks" not in sample
+    assert "gt_visibility" not in sample
+    assert sample.sample_id == "case 1"
+    assert sample.ori_shape == shape
+    np.testing.assert_array_equal(sample.input_from_original, annotated["data_samples"].input_from_original)
+
+
 def test_bad_landmarks_name_the_sample():
     record = make_record()
     record["landmarks"] = np.ones((2, 3), np.float32)

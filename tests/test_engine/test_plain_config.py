@@ -9,8 +9,6 @@ import pytest
 
 from mmlandmark.engine import ConfigError, config_of_run, load_config
 from mmlandmark.engine.config_data import config_to_data, differences, read_dumped_config
-from mmlandmark.engine.trust import check_names
-from mmlandmark.models.detectors import LandmarkDetector
 from mmlandmark.testing import tiny_config
 
 
@@ -127,18 +125,6 @@ def test_bases_of_data_are_data(evil, tmp_path, monkeypatch):
     path.write_text('{"_base_": "a.json"}')
     with pytest.raises(ConfigError, match="base of itself"):
         load_config(path)
-
-
-def test_names_of_the_house_and_of_files_are_harmless(tmp_path):
-    full = f"{LandmarkDetector.__module__}.LandmarkDetector"
-    for harmless in (
-        dict(model=dict(type=full)),
-        dict(model=dict(type="mmengine.EMAHook")),
-        dict(ann_file="test.json", image="email.png", taps=["backbone.down1", "head.convs"]),
-        dict(text="see os.path for more"),
-    ):
-        check_names(harmless, "here")
-    check_names(config_to_data(tiny_config(tmp_path)), "here")
 
 
 def test_modules_beside_a_config_come_last(tmp_path, monkeypatch):

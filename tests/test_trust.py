@@ -1,0 +1,38 @@
+"""Names in data: which of them may be imported."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmlandmark.engine.config_data import config_to_data
+from mmlandmark.models.detectors import LandmarkDetector
+from mmlandmark.testing import tiny_config
+from mmlandmark.trust import check_names, is_trusted, strings_in
+
+
+def test_names_of_the_house_and_of_files_are_harmless(tmp_path):
+    full = f"{LandmarkDetector.__module__}.LandmarkDetector"
+    for harmless in (
+        dict(model=dict(type=full)),
+        dict(model=dict(type="mmengine.EMAHook")),
+        dict(ann_file="test.json", image="email.png", taps=["backbone.down1", "head.convs"]),
+        dict(text="see os.path for more"),
+    ):
+        check_names(harmless, "here")
+    check_names(config_to_data(tiny_config(tmp_path)), "here")
+
+
+def test_a_name_outside_is_refused_unless_its_package_is_trusted(monkeypatch):
+    data = dict(model=dict(parts=[dict(type="os.system")]))
+    monkeypatch.delenv("MMLANDMARK_TRUST", raising=False)
+    with pytest.raises(ValueError, match=r"here: model\.parts\.0\.type names 'os\.system'.*--trust os"):
+        check_names(data, "here")
+    monkeypatch.setenv("MMLANDMARK_TRUST", "mine, os")
+    check_names(data, "here")
+    assert is_trusted("os.path.join")
+    assert not is_trusted("osx.path")
+
+
+def test_every_text_is_found_with_its_keys():
+    data = dict(a=["x", dict(b="y")], c=1)
+    assert list(strings_in(data)) == [(("a", "0"), "x"), (("a", "1", "b"), "y")]
