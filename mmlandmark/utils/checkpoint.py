@@ -14,6 +14,7 @@ import torch
 
 from mmlandmark.utils.checkpoint_integrity import HashingFile, check_integrity
 from mmlandmark.utils.files import atomic_path, file_hash
+from mmlandmark.utils.package_files import SCHEME, package_file
 
 
 def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
@@ -128,15 +129,16 @@ def fetch_checkpoint(source: str | Path) -> Path:
     """Return the local file of a checkpoint; a URL is downloaded once, into the cache of :mod:`torch.hub`.
 
     Args:
-        source: File, or URL with http or https. In a name ``...-HASH.pth``, HASH must be the beginning of the
-            SHA-256 of the content.
+        source: File, URL with http or https, or ``package://NAME`` for the weights in an installed package,
+            see :func:`mmlandmark.utils.package_files.package_file`. In a name ``...-HASH.pth``, HASH must be
+            the beginning of the SHA-256 of the content.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: There is no such file or package.
         ValueError: It cannot be downloaded, or its content has another hash.
     """
     if urlparse(str(source)).scheme not in ("http", "https"):
-        path = _existing(source)
+        path = package_file(str(source)) if str(source).startswith(SCHEME) else _existing(source)
         _check_hash(path, path.name)
         return path
     name = Path(urlparse(str(source)).path).name
@@ -164,10 +166,10 @@ def fetch_checkpoint(source: str | Path) -> Path:
 
 
 def load_weights(source: str | Path, prefix: str = "") -> dict[str, torch.Tensor]:
-    """Return the weights in a checkpoint, a file or a URL, see :func:`fetch_checkpoint`.
+    """Return the weights in a checkpoint; for what names one see :func:`fetch_checkpoint`.
 
     Args:
-        source: File or URL, with the state of a training or with weights alone.
+        source: What names a file with the state of a training or with weights alone.
         prefix: Return only the names with this prefix, without it: ``"backbone."`` for a part of a model.
 
     Raises:

@@ -11,6 +11,7 @@ from mmlandmark.registry import MODELS
 SMALL = [
     dict(type="DenseNet", growth_rate=4, block_layers=(2, 2, 2, 2), stem_channels=8),
     dict(type="VGG", batch_norm=True, widths=(4, 4, 8, 8, 8)),
+    dict(type="EfficientNetLite", stage_blocks=(1, 1, 1, 1, 1, 1, 0)),
     dict(type="ResNet", depth=18, base_channels=4),
     dict(type="HRNet", width=4, modules=(1, 1, 1)),
 ]

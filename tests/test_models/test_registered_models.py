@@ -24,6 +24,7 @@ HEAD = dict(type="HeatmapHead", num_landmarks=K, codec=CODEC, loss=dict(type="EW
 # Name: the part it plays, and the arguments it needs beside its defaults.
 CASES: dict[str, tuple[str, dict]] = {
     "DenseNet": ("backbone", dict(in_channels=1, growth_rate=2, block_layers=(1, 1, 1, 1), stem_channels=4)),
+    "EfficientNetLite": ("backbone", dict(in_channels=1, stage_blocks=(1, 1, 1, 1, 1, 1, 0))),
     "HRNet": ("backbone", dict(in_channels=1, width=2, modules=(1, 1, 1))),
     "ResNet": ("backbone", dict(in_channels=1, depth=18, base_channels=2)),
     "UNet": ("backbone", dict(widths=(4, 6))),
@@ -90,7 +91,7 @@ CASES: dict[str, tuple[str, dict]] = {
 
 
 # What is published for images and has no third dimension.
-FLAT = {"DenseNet", "HRNet", "ResNet", "VGG", "FPN", "MSFA", "FeatureRefinementHead"}
+FLAT = {"DenseNet", "EfficientNetLite", "HRNet", "ResNet", "VGG", "FPN", "MSFA", "FeatureRefinementHead"}
 # A deep network needs an image as large as its deepest stride, twice.
 SIDE = 64
 

@@ -1,10 +1,11 @@
 """Networks that turn an image into features, one family per file."""
 
 from mmlandmark.models.backbones.densenet import DenseNet
+from mmlandmark.models.backbones.efficientnet_lite import EfficientNetLite
 from mmlandmark.models.backbones.hrnet import HRNet
 from mmlandmark.models.backbones.pretrained_backbone import PretrainedBackbone
 from mmlandmark.models.backbones.resnet import ResNet
 from mmlandmark.models.backbones.unet import UNet
 from mmlandmark.models.backbones.vgg import VGG
 
-__all__ = ["DenseNet", "HRNet", "PretrainedBackbone", "ResNet", "UNet", "VGG"]
+__all__ = ["DenseNet", "EfficientNetLite", "HRNet", "PretrainedBackbone", "ResNet", "UNet", "VGG"]

@@ -42,9 +42,10 @@ class PretrainedBackbone(BaseModule):
             first i stages.
         norm_eval: Keep batch norms at their stored statistics while training.
         with_checkpoint: Recompute stages in the backward pass instead of storing them.
-        init_cfg: ``dict(type="Pretrained", checkpoint=...)`` with a file, a URL, or ``torchvision://NAME``
-            for weights that torchvision publishes; a hash in the file's name is checked. Of a trained
-            detector ``prefix="backbone."`` takes this part. None: random.
+        init_cfg: ``dict(type="Pretrained", checkpoint=...)`` with a file, a URL, ``torchvision://NAME`` for
+            weights that torchvision publishes, or ``package://NAME`` for those in an installed package; a
+            hash in the file's name is checked. Of a trained detector ``prefix="backbone."`` takes this part.
+            None: random.
 
     Attributes:
         out_channels: Channels of the returned levels.
