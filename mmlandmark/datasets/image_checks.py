@@ -17,7 +17,7 @@ from mmlandmark.datasets.check_cases import Cases, Finding, role
 from mmlandmark.datasets.image_io import LoadedImage, NonFinitePixels, read_image
 from mmlandmark.datasets.leak_checks import double_images, leak_findings, same_files
 from mmlandmark.datasets.pixel_checks import load_step
-from mmlandmark.datasets.shape_model import both_sides, find_typical, mirror_image
+from mmlandmark.shape import both_sides, find_typical, mirror_image
 
 Progress = Callable[[int, int], None]
 

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding
-from mmlandmark.datasets.shape_model import (
+from mmlandmark.shape import (
     Alignment,
     ShapeModel,
     Tails,
@@ -42,7 +42,7 @@ class Judge:
 
     Args:
         points: (N, K, D) landmarks in pixels, NaN where missing.
-        typical: (K, D) typical shape, see :func:`~mmlandmark.datasets.shape_model.find_typical`.
+        typical: (K, D) typical shape, see :func:`~mmlandmark.shape.find_typical`.
         limits: Thresholds.
 
     Attributes:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.checks import Thresholds, check_dataset
+from mmlandmark.shape import normalised
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.testing.planted_faults import Annotations
 from test_datasets.ladders import check_ladder, ladder, ladder_dataset, of_check
@@ -59,3 +63,20 @@ def test_some_samples_with_other_axes(tmp_path, change, check):
         points[n] = change(points[n])
     report = check_ladder(tmp_path, points)
     assert {n for n, *_ in of_check(report, check)} == {"t4", "t9", "t30"}
+
+
+def test_faults_in_three_dimensions(tmp_path):
+    rng = np.random.default_rng(0)
+    points = 60 + 20 * normalised(rng.normal(size=(9, 3))) + rng.normal(0, 0.8, (40, 9, 3))
+    points[4, 5] += (9, 0, 0)
+    points[11, [2, 7]] = points[11, [7, 2]]
+    points[20] = points[20] * [-1, 1, 1] + [119, 0, 0]
+    points[30, 3] = 0
+    samples = [dict(id=str(n), landmarks=p.tolist()) for n, p in enumerate(points)]
+    schema = dict(name="points", landmarks=[f"p{k}" for k in range(9)], dims=3)
+    (tmp_path / "a.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
+    report = check_dataset(dict(all=LandmarkDataset("a.json", str(tmp_path))))
+    found = {(f["check"], f["sample_id"], *f["landmarks"]) for f in report["findings"]}
+    assert {("landmark outlier", "4", 5), ("swapped landmarks", "11", 2, 7)} <= found
+    assert {("mirrored shape", "20"), ("placeholder", "30", 3)} <= found
+    assert {sample for _, sample, *_ in found} == {"4", "11", "20", "30"}
