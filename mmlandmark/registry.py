@@ -30,6 +30,7 @@ ROOMS = (
     "mmlandmark.engine",
     "mmlandmark.evaluation",
     "mmlandmark.visualization",
+    "mmlandmark.inference",
 )
 
 _swallowed: dict[str, str] = {}
@@ -174,5 +175,6 @@ OPTIM_WRAPPERS = _child("optimizer_wrapper", _root.OPTIM_WRAPPERS)  # precision 
 PARAM_SCHEDULERS = _child("parameter scheduler", _root.PARAM_SCHEDULERS)  # learning-rate schedules
 LOOPS = _child("loop", _root.LOOPS)  # how an epoch runs
 LOG_PROCESSORS = _child("log processor", _root.LOG_PROCESSORS)  # what a log line says
+WRITERS = Registry("writer", scope=SCOPE)  # file formats of predictions
 VISUALIZERS = _child("visualizer", _root.VISUALIZERS)  # how figures are drawn and stored
 VISBACKENDS = _child("vis_backend", _root.VISBACKENDS)  # where scalars and figures go

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmlandmark.datasets.image_files import stem_of
 from mmlandmark.datasets.landmark_order import in_order, landmark_order
+from mmlandmark.datasets.predicted import checked_predicted
 from mmlandmark.datasets.records import consensus_fields
 from mmlandmark.datasets.table_files import read_csv
 from mmlandmark.datasets.values import (
@@ -37,6 +38,7 @@ _SAMPLE_KEYS = {
         "group",
         "split",
         "fold",
+        "predicted",
     ),
     *("width", "height", "depth"),
 }
@@ -61,8 +63,8 @@ def read_annotations(
 
     Args:
         path: The file.
-        dims: Coordinates of a point in a CSV without a header, 2 or 3, of the requested schema; None infers
-            it.
+        dims: Coordinates of a point, 2 or 3, of the requested schema: for a CSV without a header, and for the
+            size of a volume without landmarks; None infers it.
         names: Landmark names of the requested schema. If the file names its landmarks, they are reordered to
             match.
         image_dims: Returns the dimensions of an image by its name in the file, None where it cannot be read;
@@ -75,7 +77,7 @@ def read_annotations(
     """
     path = existing_file(path)
     if path.suffix.lower() == ".json":
-        return _from_json(path, names)
+        return _from_json(path, dims, names)
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         records, named = read_csv(path, dims, names, image_dims)
         if named is None:
@@ -95,7 +97,7 @@ def existing_file(path: str | Path) -> Path:
     return path
 
 
-def _from_json(path: Path, names: Sequence[str] | None = None) -> Annotations:
+def _from_json(path: Path, dims: int | None, names: Sequence[str] | None) -> Annotations:
     """Read the documented JSON file; see :func:`read_annotations`."""
     data = load_json(path)
     if not isinstance(data, dict) or not isinstance(data.get("samples"), list):
@@ -108,7 +110,8 @@ def _from_json(path: Path, names: Sequence[str] | None = None) -> Annotations:
         raise ValueError(f"{path}: unknown keys {unknown}{hint}; known are {sorted(_FILE_KEYS)}")
     schema = _own_schema(path, data.get("schema"))
     own = schema.landmarks if schema is not None else names
-    records = [_json_record(s, f"{path}, samples[{i}]", own) for i, s in enumerate(data["samples"])]
+    dims = schema.dims if schema is not None else dims
+    records = [_json_record(s, f"{path}, samples[{i}]", own, dims) for i, s in enumerate(data["samples"])]
     if schema is not None and names is not None:
         records = in_order(records, schema.landmarks, names, f"{path}, schema {schema.name!r}")
     if data.get("spacing") is not None:
@@ -132,7 +135,7 @@ def _own_schema(path: Path, given: Any) -> LandmarkSchema | None:
         raise FileNotFoundError(f"{path}: {error}") from error
 
 
-def _json_record(sample: Any, where: str, names: Sequence[str] | None) -> dict[str, Any]:
+def _json_record(sample: Any, where: str, names: Sequence[str] | None, dims: int | None) -> dict[str, Any]:
     if not isinstance(sample, dict) or not ("id" in sample or "image" in sample):
         raise ValueError(f"{where}: a sample is an object with 'image', 'landmarks' and optionally 'id'")
     extra = {k: v for k, v in sample.items() if k not in _SAMPLE_KEYS}
@@ -165,13 +168,19 @@ def _json_record(sample: Any, where: str, names: Sequence[str] | None) -> dict[s
         if sample.get(key) is not None:
             label_of(sample[key], where, key)
             record[key] = sample[key]
-    return _with_size(record, sample, where)
+    if sample.get("predicted") is not None:
+        count = None if names is None else len(names)
+        record["predicted"] = checked_predicted(sample["predicted"], count, where)
+    return _with_size(record, sample, dims, where)
 
 
-def _with_size(record: dict[str, Any], sample: dict[str, Any], where: str) -> dict[str, Any]:
+def _with_size(
+    record: dict[str, Any], sample: dict[str, Any], dims: int | None, where: str
+) -> dict[str, Any]:
     """Return a record with the size of its image; the depth counts for points of three coordinates only."""
-    points = record["landmarks"]
-    if "depth" in sample and (points is None or points.shape[1] == 2 or "width" not in sample):
+    if record["landmarks"] is not None:
+        dims = record["landmarks"].shape[1]
+    if "depth" in sample and (dims != 3 or "width" not in sample):
         record = dict(record, depth=sample["depth"])  # an own key: the depth of water, the bits per pixel
     depth = None if "depth" in record else sample.get("depth")
     size = size_of(sample.get("width"), sample.get("height"), where, depth)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mmlandmark.datasets.predicted import chosen_predicted
 from mmlandmark.datasets.values import entries_of
 from mmlandmark.utils.near_names import did_you_mean
 
@@ -38,7 +39,7 @@ def reorder(record: dict[str, Any], order: Sequence[int], count: int) -> dict[st
 
     Args:
         record: ``landmarks`` (K, D) or None, and optionally ``by_annotator`` (R, K, D), ``visibility`` and
-            ``weights`` (K,), in the order of a file.
+            ``weights`` (K,) and ``predicted``, in the order of a file.
         order: See :func:`landmark_order`.
         count: K, the number of landmarks that the file names.
 
@@ -62,6 +63,8 @@ def reorder(record: dict[str, Any], order: Sequence[int], count: int) -> dict[st
             changed[key] = np.stack(moved, axis=1)
         else:
             changed[key] = np.stack(moved) if key == "landmarks" else moved
+    if "predicted" in record:
+        changed["predicted"] = chosen_predicted(record["predicted"], order)
     return changed
 
 

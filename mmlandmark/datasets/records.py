@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.image_files import image_shape
+from mmlandmark.datasets.predicted import chosen_predicted
 from mmlandmark.datasets.values import entries_of, is_number, number_of, sample_id_of
 from mmlandmark.structures import LandmarkSchema
 
@@ -138,10 +139,13 @@ def complete_record(
     return whole
 
 
-def chosen_landmarks(record: dict[str, Any], chosen: Sequence[int]) -> dict[str, np.ndarray]:
+def chosen_landmarks(record: dict[str, Any], chosen: Sequence[int]) -> dict[str, Any]:
     """Return the fields per landmark of a complete record, for some of the landmarks."""
     fields = {"landmarks": 0, "by_annotator": 1, "visibility": 0, "weights": 0}
-    return {key: record[key].take(chosen, axis) for key, axis in fields.items() if key in record}
+    narrow = {key: record[key].take(chosen, axis) for key, axis in fields.items() if key in record}
+    if "predicted" in record:
+        narrow["predicted"] = chosen_predicted(record["predicted"], chosen)
+    return narrow
 
 
 def _per_landmark(value: Any, key: str, count: int, where: str) -> np.ndarray:

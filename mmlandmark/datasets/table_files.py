@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,16 @@ import numpy as np
 
 from mmlandmark.datasets.bare_table import dims_without_header, named_record, read_bare
 from mmlandmark.datasets.landmark_order import landmark_order
+from mmlandmark.datasets.table_columns import (
+    AXES,
+    SIZES,
+    SPACINGS,
+    has_unit,
+    is_predicted,
+    plain_column,
+    point_column,
+    visible_landmark,
+)
 from mmlandmark.datasets.table_rows import Rows, check_decimal_marks, split_rows
 from mmlandmark.datasets.values import (
     MISSING,
@@ -22,19 +31,17 @@ from mmlandmark.datasets.values import (
 )
 from mmlandmark.utils.near_names import did_you_mean, plain, refuse_misspelt
 
-_AXES = "xyz"
 _IMAGE_COLUMNS = ("image", "img_path", "file", "filename", "file_name", "path")
 _ID_COLUMNS = ("id", "sample_id", "image_id", "name")
 _PLAIN_COLUMNS = ("group", "split", "fold")
-_SIZE_COLUMNS = ("width", "height")  # and "depth", where points have three coordinates
-_SPACING_COLUMNS = ("spacing", *(f"spacing_{axis}" for axis in _AXES))
+_SIZE_COLUMNS = SIZES[:2]  # and "depth", where points have three coordinates
 _JSON_ONLY = ("landmarks", "by_annotator", "visibility", "weights")
 _KNOWN_COLUMNS = (
     *_IMAGE_COLUMNS,
     *_ID_COLUMNS,
     *_PLAIN_COLUMNS,
     *_SIZE_COLUMNS,
-    *_SPACING_COLUMNS,
+    *SPACINGS,
     *_JSON_ONLY,
 )
 
@@ -96,10 +103,12 @@ class _Table:
         doubles = sorted({h for h in self.header if h and self.header.count(h) > 1})
         if doubles:
             raise ValueError(f"{self.where}: columns named twice: {doubles}")
-        self.points = {i: key for i, h in enumerate(self.header) if (key := _point_column(h)) is not None}
+        self.points = {i: key for i, h in enumerate(self.header) if (key := point_column(h)) is not None}
         if not self.points:
             raise ValueError(f"{self.where}: {self._no_points(rows[0][1])}")
         self.landmarks = list(dict.fromkeys(name for name, _ in self.points.values()))
+        visible = {visible_landmark(h): i for i, h in enumerate(self.header)}
+        self.visible = {name: i for name, i in visible.items() if name in self.landmarks}
         self.dims = 1 + max(axis for _, axis in self.points.values())
         self.known = self._known_columns()
         self.image = next((self.known[c] for c in _IMAGE_COLUMNS if c in self.known), None)
@@ -118,23 +127,26 @@ class _Table:
         numbers = sum(bool(cell.strip()) and is_text_number(cell) for cell in first[1:])
         if 2 * numbers >= len(first) - 1:
             return f"{odd!r:.80} is not a number, and the line is not a header either"
+        mm = next((cell for cell in first if cell.strip().endswith(tuple(f"_{a} [mm]" for a in AXES))), None)
+        if mm is not None:
+            return f"{mm.strip()!r:.80} is in mm, but coordinates are needed in pixels: {mm.strip()[:-4]}[px]"
         return "no columns of coordinates; call them like 'sella_x', 'sella_y' or 'x0', 'y0'"
 
     def _known_columns(self) -> dict[str, int]:
         """Return the index of every column with a fixed meaning, by its name."""
         known: dict[str, int] = {}
         for i, name in enumerate(self.header):
-            if i in self.points:
+            if i in self.points or i in self.visible.values():
                 continue
-            other = known.setdefault(plain(name), i)
-            if other != i and plain(name) in _KNOWN_COLUMNS:
+            other = known.setdefault(plain_column(name), i)
+            if other != i and plain_column(name) in _KNOWN_COLUMNS:
                 raise ValueError(f"{self.where}: columns named twice: {[self.header[other], self.header[i]]}")
         return known
 
     def _check_columns(self) -> None:
         """Raise ValueError for columns that are missing, misspelt or not possible in a table."""
         lost = [
-            f"{n}_{_AXES[a]}"
+            f"{n}_{AXES[a]}"
             for n in self.landmarks
             for a in range(self.dims)
             if (n, a) not in self.points.values()
@@ -153,21 +165,23 @@ class _Table:
         json_only = [name for name in _JSON_ONLY if name in self.known]
         if json_only:
             raise ValueError(f"{self.where}: a table cannot hold {json_only}; write a JSON file")
-        others = [self.header[i] for name, i in self.known.items() if name and name not in _KNOWN_COLUMNS]
+        own = [self.header[i] for name, i in self.known.items() if name and name not in _KNOWN_COLUMNS]
+        others = [name for name in own if not is_predicted(name)]
         refuse_misspelt(others, _KNOWN_COLUMNS, self.where, "column")
-        points = [f"{name}_{_AXES[a]}" for name in (self.names or self.landmarks) for a in range(self.dims)]
+        points = [f"{name}_{AXES[a]}" for name in (self.names or self.landmarks) for a in range(self.dims)]
         refuse_misspelt(others, points, self.where, "column")
         refuse_misspelt(self.landmarks, ["spacing"], self.where, "landmark")
         refuse_reserved((self.header[i] for i in range(len(self.header)) if self._is_own(i)), self.where)
 
     def _is_own(self, column: int) -> bool:
         """Return whether a column has no fixed meaning and is kept as it is."""
-        named = plain(self.header[column]) in (*_PLAIN_COLUMNS, *_SIZE_COLUMNS, *_SPACING_COLUMNS)
-        return column not in {*self.points, self.image, self.ident} and not named
+        named = plain_column(self.header[column]) in (*_PLAIN_COLUMNS, *_SIZE_COLUMNS, *SPACINGS)
+        return column not in {*self.points, *self.visible.values(), self.image, self.ident} and not named
 
     def _landmark_order(self) -> tuple[list[str | None], list[str] | None]:
         """Return the landmark for every row of a record, and names if only the header has them."""
-        numbered = all(name.isdigit() for name in self.landmarks)
+        with_units = any(has_unit(self.header[i]) for i in self.points)
+        numbered = all(name.isdigit() for name in self.landmarks) and not with_units
         if numbered and not set(self.landmarks) <= set(self.names or ()):
             return [*sorted(self.landmarks, key=int)], None
         if self.names is None:
@@ -199,23 +213,27 @@ class _Table:
                 for name in order
             ]
         )
+        if self.visible:
+            given = [cells[self.visible[name]] if name in self.visible else "" for name in order]
+            seen = [text_number(cell, where, self.comma) for cell in given]
+            record["visibility"] = [1 if np.isnan(number) else number for number in seen]
         record.update(self._extras(cells, where))
         return record
 
     def _extras(self, cells: list[str], where: str) -> dict[str, Any]:
         """Return spacing, size, group, split, fold and any further columns."""
-        used = {*self.points, self.image, self.ident}
+        used = {*self.points, *self.visible.values(), self.image, self.ident}
         rest = {i: cell for i, cell in enumerate(cells) if i not in used and cell.lower() not in MISSING}
         sized = all(name in self.known for name in _SIZE_COLUMNS)  # a height alone is the user's own column
         sizes = (*_SIZE_COLUMNS, "depth") if self.dims == 3 else _SIZE_COLUMNS
-        meant = (*_PLAIN_COLUMNS, *_SPACING_COLUMNS, *(sizes if sized else ()))
+        meant = (*_PLAIN_COLUMNS, *SPACINGS, *(sizes if sized else ()))
         given = {name: rest.pop(self.known[name]) for name in meant if self.known.get(name) in rest}
 
         def number(name: str) -> float:
             return text_number(given[name], where, self.comma)
 
         extras: dict[str, Any] = {}
-        axes = [f"spacing_{a}" for a in _AXES[: self.dims]]
+        axes = [f"spacing_{a}" for a in AXES[: self.dims]]
         if "spacing" in given:
             extras["spacing"] = number("spacing")
         elif any(axis in given for axis in axes):
@@ -234,15 +252,3 @@ class _Table:
                     text_number(cell, where, self.comma) if is_text_number(cell) else cell
                 )
         return extras
-
-
-def _point_column(name: str) -> tuple[str, int] | None:
-    """Return (landmark, axis) of a column called like ``sella_x``, ``x12`` or ``p12x``."""
-    match = re.fullmatch(r"(.+?)[_ .-]+([xyz])", name, re.IGNORECASE)
-    if match and plain(match[1]) != "spacing":
-        return match[1], _AXES.index(match[2].lower())
-    match = re.fullmatch(r"([xyz])_?(\d+)", name, re.IGNORECASE | re.ASCII)
-    if match:
-        return str(int(match[2])), _AXES.index(match[1].lower())
-    match = re.fullmatch(r"p(\d+)([xyz])", name, re.IGNORECASE | re.ASCII)
-    return (str(int(match[1])), _AXES.index(match[2].lower())) if match else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,16 @@ class LandmarkSchema:
         except ValueError as error:
             raise ValueError(str(error) if where == "schema" else f"{where}: {error}") from None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object that :meth:`from_dict` reads, without attributes that have no content.
+
+        Example:
+            >>> LandmarkSchema("pair", ("a", "b"), links=((0, 1),)).to_dict()
+            {'name': 'pair', 'landmarks': ['a', 'b'], 'dims': 2, 'links': [[0, 1]]}
+        """
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {key: _plain(value) for key, value in given.items() if value not in ((), None, "")}
+
     @classmethod
     def load(cls, name_or_path: str | Path | dict | LandmarkSchema) -> LandmarkSchema:
         """Load a shipped schema by name or a JSON file by path; a dict is parsed, a schema returned as it is.
@@ -213,6 +223,13 @@ class LandmarkSchema:
         return cls(
             name=f"numbered{count}", landmarks=tuple(f"landmark_{i + 1}" for i in range(count)), dims=dims
         )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with lists in place of tuples, which the schema does not share."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _names(given: Any, where: str) -> tuple[str, ...]:

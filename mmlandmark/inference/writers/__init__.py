@@ -1,0 +1,50 @@
+"""Writing predictions in the formats of other programs, and in the project's own; see docs/formats.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mmlandmark.inference.writers.base_writer import BaseWriter
+from mmlandmark.inference.writers.csv_writer import CsvWriter
+from mmlandmark.inference.writers.json_writer import JsonWriter
+from mmlandmark.registry import WRITERS
+from mmlandmark.structures import LandmarkSchema, Prediction
+
+__all__ = ["BaseWriter", "CsvWriter", "JsonWriter", "output_path", "write_predictions"]
+
+
+def write_predictions(
+    predictions: Iterable[Prediction],
+    schema: LandmarkSchema,
+    path: str | Path,
+    format: str,
+    image_dir: str | Path | None = None,
+) -> int:
+    """Write predictions to a file, or to a folder with a file per case; return their number.
+
+    Args:
+        predictions: One per image, with unique ids; an iterator is consumed once, in bounded memory.
+        schema: The landmarks of all predictions.
+        path: File or folder to write, see :func:`output_path`. An existing file is replaced when the new
+            one is whole.
+        format: Name of a writer in the registry ``WRITERS``, such as ``json`` or ``slicer``.
+        image_dir: Folder to which names of images are relative in the files; None keeps the paths of the
+            predictions.
+
+    Raises:
+        NotRegisteredError: There is no such format.
+        ValueError: The format cannot hold points of so many coordinates, a prediction has other landmarks
+            than ``schema``, or an id is there twice.
+    """
+    return WRITERS.build(dict(type=format, image_dir=image_dir)).write(predictions, schema, path)
+
+
+def output_path(folder: str | Path, format: str) -> Path:
+    """Return where a format is written in an output folder.
+
+    Example:
+        >>> output_path("out", "csv").as_posix()
+        'out/predictions.csv'
+    """
+    return Path(folder, WRITERS.get(format).FILE_NAME)

@@ -1,0 +1,124 @@
+"""The base of all writers, and what they share: checks, names of images, rounded numbers."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.structures import LandmarkSchema, Prediction
+
+# Decimals of a coordinate in pixels or mm: far finer than the float32 that a network computes with.
+DECIMALS = 6
+
+
+class BaseWriter:
+    """Writes predictions to a file, or to a folder with a file per case.
+
+    A subclass overrides :meth:`write_stream`. It must hold a bounded number of predictions in memory, and
+    replace an existing file only when the new one is whole.
+
+    Args:
+        image_dir: Folder of the images. Files name the images relative to it, as a dataset does whose
+            ``image_dir`` it is. None, and images elsewhere: the path of the prediction.
+    """
+
+    FILE_NAME = ""  # in an output folder; of a folder, if the format has one file per case
+    DIMS: tuple[int, ...] = (2, 3)  # of the points that the format can hold
+
+    def __init__(self, image_dir: str | Path | None = None) -> None:
+        self.image_dir = None if image_dir is None else os.path.abspath(image_dir)
+
+    def write(self, predictions: Iterable[Prediction], schema: LandmarkSchema, path: str | Path) -> int:
+        """Write all predictions; return their number.
+
+        Args:
+            predictions: One per image, with unique ids; an iterator is consumed once.
+            schema: The landmarks of all predictions.
+            path: File or folder to write.
+
+        Raises:
+            ValueError: The format cannot hold points of so many coordinates, a prediction has other
+                landmarks, or an id is there twice. Nothing is changed then at ``path``, if it is a file.
+        """
+        if schema.dims not in self.DIMS:
+            raise ValueError(
+                f"{path}: this format holds points of {self.DIMS[0]} coordinates, and landmarks "
+                f"{schema.name!r} have {schema.dims}; write json, csv or slicer"
+            )
+        counted = _Counted(predictions, schema)
+        self.write_stream(iter(counted), schema, Path(path))
+        return counted.count
+
+    def write_stream(self, predictions: Iterator[Prediction], schema: LandmarkSchema, path: Path) -> None:
+        """Write checked predictions."""
+        raise NotImplementedError
+
+    def image_name(self, prediction: Prediction) -> str | None:
+        """Return the name of the image for a file, with ``/`` between folders; None for an array."""
+        if prediction.image is None:
+            return None
+        name = prediction.image
+        if self.image_dir is not None:
+            path = os.path.abspath(name)
+            name = os.path.relpath(path, self.image_dir) if _is_below(path, self.image_dir) else path
+        # A name that is not text on this machine becomes text, so that it does not end the whole file.
+        return Path(name).as_posix().encode("utf-8", "replace").decode()
+
+
+class _Counted:
+    """Predictions that are checked and counted on their way."""
+
+    def __init__(self, predictions: Iterable[Prediction], schema: LandmarkSchema) -> None:
+        self.predictions, self.schema, self.count = predictions, schema, 0
+
+    def __iter__(self) -> Iterator[Prediction]:
+        seen: set[str] = set()
+        for one in self.predictions:
+            if one.schema.landmarks != self.schema.landmarks or len(one.shape) != self.schema.dims:
+                raise ValueError(
+                    f"prediction {one.sample_id!r} has {len(one.schema)} landmarks of schema "
+                    f"{one.schema.name!r} in {len(one.shape)}D, not those of schema {self.schema.name!r} in "
+                    f"{self.schema.dims}D; write the predictions of each model to files of their own"
+                )
+            if one.sample_id in seen:
+                raise ValueError(f"two predictions have the id {one.sample_id!r}; ids must be unique")
+            seen.add(one.sample_id)
+            self.count += 1
+            yield one
+
+
+def visibility(prediction: Prediction) -> list[int]:
+    """Return for every landmark 1, predicted; 0, not predicted; -1, not predicted and probably absent.
+
+    A landmark is probably absent where the model gives it a probability below 0.5 to be in the image.
+    """
+    seen = prediction.found.astype(int)
+    if prediction.presence is not None:
+        seen[~prediction.found & (prediction.presence < 0.5)] = -1
+    return seen.tolist()
+
+
+def coordinates(points: np.ndarray) -> list[list[float] | None]:
+    """Return (K, D) pixels or mm as rounded lists; None for a point that is not finite."""
+    return [
+        [round(x, DECIMALS) + 0.0 for x in point] if all(map(math.isfinite, point)) else None
+        for point in points.tolist()
+    ]
+
+
+def significant(values: Any) -> Any:
+    """Return numbers, or nested lists of them, with six significant digits; None where not finite."""
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if isinstance(values, list):
+        return [significant(value) for value in values]
+    return float(f"{values:.6g}") if math.isfinite(values) else None
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return Path(folder) in Path(path).parents
