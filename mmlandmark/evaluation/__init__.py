@@ -1,6 +1,9 @@
 """Evaluation of predictions: pure functions, metrics for MMEngine's loops, reports, records and tables."""
 
+from mmlandmark.evaluation.calibration import Calibration
 from mmlandmark.evaluation.comparison import PairedTest, paired_test
+from mmlandmark.evaluation.conformal import conformal_quantile
+from mmlandmark.evaluation.doubt import Doubt, flag_curve
 from mmlandmark.evaluation.fold_report import FoldReport
 from mmlandmark.evaluation.functional import (
     coordinate_mse,
@@ -27,19 +30,25 @@ from mmlandmark.evaluation.record import (
 )
 from mmlandmark.evaluation.report import LandmarkReport, without_nan
 from mmlandmark.evaluation.tables import results_table
+from mmlandmark.evaluation.tested_cases import TestedCases
 
 __all__ = [
+    "Calibration",
     "CaseMetric",
     "CoordinateMetric",
+    "Doubt",
     "FoldReport",
     "LandmarkMetric",
     "LandmarkReport",
     "Overlap",
     "PairedTest",
     "PublishedTable",
+    "TestedCases",
     "compare_records",
+    "conformal_quantile",
     "coordinate_mse",
     "cumulative_curve",
+    "flag_curve",
     "format_metric",
     "headline_metrics",
     "mean_interval",

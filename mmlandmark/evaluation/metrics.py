@@ -17,6 +17,14 @@ from mmlandmark.evaluation.report import UNIT_SUFFIX, LandmarkReport, check_form
 from mmlandmark.registry import METRICS
 from mmlandmark.utils.files import atomic_write_json
 
+# What a model may say about how sure it is: key of a case, field of a sample.
+_SURENESS = (
+    ("scores", "pred_scores"),
+    ("spread", "pred_spread"),
+    ("presence", "pred_presence"),
+    ("visibility", "gt_visibility"),
+)
+
 
 class CaseMetric(BaseMetric):
     """Base of metrics that collect every case once, in an order independent of the number of processes.
@@ -131,7 +139,8 @@ class LandmarkMetric(CaseMetric):
         per_landmark: Also report ``mre_<name>`` of every landmark.
         show: Print the whole table to the log.
         out_file: One or several paths for the table, which end in .json, .csv or .md.
-        predictions_file: JSON file for points and errors of every case, for later tools.
+        predictions_file: JSON file for points and errors of every case, for later tools; also scores, spread
+            and presence, where the model predicts them.
         tested: What is tested, in words or as a path, for the report and the predictions.
         prefix: Put before every key as ``prefix/``.
         collect_device: See :class:`CaseMetric`.
@@ -217,6 +226,7 @@ class LandmarkMetric(CaseMetric):
     def _case(self, sample: dict) -> dict[str, Any]:
         case = super()._case(sample)
         self._check_spacing(case)
+        case.update({key: _numpy(sample[field]) for key, field in _SURENESS if sample.get(field) is not None})
         return case
 
     def _check_spacing(self, case: dict[str, Any]) -> None:
@@ -272,8 +282,8 @@ class LandmarkMetric(CaseMetric):
         for path in self.out_files:
             report.save(path)
         if self.predictions_file is not None:
-            keys = ("sample_id", "pred", "gt", "errors", "spacing", "ori_shape")
-            rows = [{key: case[key] for key in keys} for case in cases]
+            keys = ("sample_id", "pred", "gt", "errors", "spacing", "ori_shape", *dict(_SURENESS))
+            rows = [{key: case[key] for key in keys if key in case} for case in cases]
             content = dict(
                 tested=self.tested,
                 unit=self.unit,

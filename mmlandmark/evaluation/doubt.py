@@ -1,0 +1,193 @@
+"""Which landmarks a person should look at: how likely each is wrong, learnt on the calibration data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.evaluation.plain_values import checked_keys, need, numbers
+from mmlandmark.evaluation.tested_cases import TestedCases
+
+FEATURES = ("landmark", "spread", "score")
+_FEWEST, _PENALTY = 10, 1.0  # of errors to learn from; of the squared weights
+_KEYS = ("limit", "flag_rate", "threshold", "weights", "centre", "width", "error", "score")
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """A logistic model of an error beyond a limit, and the threshold above which a landmark is flagged.
+
+    Its features are the typical error of the landmark, the calibrated spread of its map, and its score beside
+    the usual one; each as a logarithm. What a detector does not say counts as usual.
+
+    Attributes:
+        limit: Error in the unit of the calibration beyond which a landmark is wrong.
+        flag_rate: Part of all landmarks of the calibration data that is flagged.
+        threshold: Probability from which on a landmark is flagged.
+        weights: (1 + F,) of a constant and the features.
+        centre: (F,) means of the features.
+        width: (F,) their standard deviations.
+        error: (K,) logarithm of the median error of every landmark.
+        score: (K,) logarithm of its median score.
+    """
+
+    limit: float
+    flag_rate: float
+    threshold: float
+    weights: np.ndarray
+    centre: np.ndarray
+    width: np.ndarray
+    error: np.ndarray
+    score: np.ndarray
+
+    @classmethod
+    def fit(cls, cases: TestedCases, limit: float, flag_rate: float = 0.05) -> Doubt | None:
+        """Learn from tested cases with a calibrated spread.
+
+        With fewer than ten errors beyond ``limit`` the largest ``flag_rate`` of all errors count as wrong,
+        and the limit becomes theirs.
+
+        Args:
+            cases: Calibration data.
+            limit: See :class:`Doubt`.
+            flag_rate: Likewise.
+
+        Returns:
+            The model, or None if there are fewer than ten errors even so.
+
+        Raises:
+            ValueError: ``flag_rate`` is not between 0 and 1.
+        """
+        if not 0 < flag_rate < 1:
+            raise ValueError(f"the part of landmarks to flag lies between 0 and 1, got {flag_rate}")
+        errors = cases.errors
+        known = np.isfinite(errors)
+        if (errors[known] > limit).sum() < _FEWEST:
+            limit = float(np.quantile(errors[known], 1 - flag_rate))
+        wrong = errors[known] > limit
+        if wrong.sum() < _FEWEST:
+            return None
+        with np.errstate(invalid="ignore", divide="ignore"):
+            usual_error = _log_median(errors)
+            usual_score = _log_median(cases.scores)
+        values = _features(cases, cases.scale, usual_error, usual_score)[known]
+        centre = np.nan_to_num(_nan_mean(values))
+        width = np.nan_to_num(_nan_mean((values - centre) ** 2)) ** 0.5
+        width[width < 1e-9] = 1.0
+        weights = _logistic(np.nan_to_num((values - centre) / width), wrong)
+        made = cls(limit, flag_rate, 0.0, weights, centre, width, usual_error, usual_score)
+        threshold = float(np.quantile(made.probability(cases, cases.scale)[known], 1 - flag_rate))
+        return cls(limit, flag_rate, threshold, weights, centre, width, usual_error, usual_score)
+
+    def probability(self, cases: TestedCases, scale: np.ndarray) -> np.ndarray:
+        """Return how likely every error is beyond the limit, (N, K); NaN where nothing is predicted.
+
+        Args:
+            cases: With a calibrated spread.
+            scale: (N, D) length of a pixel in the unit of the calibration, NaN where unknown.
+        """
+        values = np.nan_to_num((_features(cases, scale, self.error, self.score) - self.centre) / self.width)
+        chance = 1 / (1 + np.exp(-np.clip(self.weights[0] + values @ self.weights[1:], -50, 50)))
+        return np.where(np.isfinite(cases.points).all(axis=2), chance, np.nan)
+
+    def reasons(self, case: TestedCases, scale: np.ndarray, unit: str) -> dict[int, str]:
+        """Return the reasons to look at landmarks of one case, by their indices."""
+        chance = self.probability(case, scale)[0]
+        flagged = np.flatnonzero(chance >= self.threshold)
+        return {int(k): f"{chance[k]:.0%} chance of an error beyond {self.limit:.3g} {unit}" for k in flagged}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        arrays = {key: _plain(getattr(self, key)) for key in _KEYS[3:]}
+        return dict(limit=self.limit, flag_rate=self.flag_rate, threshold=self.threshold, **arrays)
+
+    @classmethod
+    def from_dict(cls, data: Any, count: int) -> Doubt:
+        """Return the model of K landmarks from :meth:`to_dict`.
+
+        Raises:
+            ValueError: Something is missing or has another size.
+        """
+        data = checked_keys(data, _KEYS, "calibration: doubt")
+        single = numbers([data[key] for key in _KEYS[:3]], "doubt", positive=True)
+        sizes = dict(weights=1 + len(FEATURES), centre=len(FEATURES), width=len(FEATURES))
+        arrays: dict[str, Any] = {
+            key: numbers(data[key], f"doubt: {key}", sizes.get(key, count), missing=key in ("error", "score"))
+            for key in _KEYS[3:]
+        }
+        need((arrays["width"] > 0).all(), "doubt: width must be positive")
+        return cls(*single.tolist(), **arrays)
+
+
+def flag_curve(doubt: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many errors are caught if the most doubtful landmarks are looked at.
+
+    Args:
+        doubt: (N,) any number that is greater for more doubtful landmarks.
+        wrong: (N,) bool.
+
+    Returns:
+        (N + 1,) share of the landmarks looked at, from 0 to 1, and share of the wrong ones among them.
+
+    Raises:
+        ValueError: Nothing is wrong, so there is nothing to catch.
+
+    Example:
+        >>> looked_at, caught = flag_curve(np.array([0.1, 0.9, 0.5, 0.2]), np.array([0, 1, 0, 1], bool))
+        >>> looked_at.tolist(), caught.tolist()
+        ([0.0, 0.25, 0.5, 0.75, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
+    """
+    wrong = np.asarray(wrong, dtype=bool)
+    if not wrong.any():
+        raise ValueError("no landmark is wrong: a curve of caught errors needs some")
+    order = np.argsort(-np.asarray(doubt), kind="stable")
+    caught = np.concatenate([[0], np.cumsum(wrong[order])]) / wrong.sum()
+    return np.arange(len(wrong) + 1) / len(wrong), caught
+
+
+def _features(
+    cases: TestedCases, scale: np.ndarray, usual_error: np.ndarray, usual_score: np.ndarray
+) -> np.ndarray:
+    """Return the features (N, K, F), NaN where the detector does not say."""
+    variance = np.diagonal(cases.spread, axis1=2, axis2=3) * scale[:, None] ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = 0.5 * np.log(variance.mean(axis=2))
+        score = usual_score - np.log(np.maximum(cases.scores, 1e-6))
+    return np.stack([np.broadcast_to(usual_error, spread.shape), spread, score], axis=2)
+
+
+def _logistic(values: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Return the weights of a logistic model with a small penalty, by Newton's method."""
+    design = np.column_stack([np.ones(len(values)), values])
+    penalty = np.diag([1e-6, *[_PENALTY] * values.shape[1]])
+    weights = np.zeros(design.shape[1])
+    weights[0] = np.log(wrong.mean() / max(1 - wrong.mean(), 1e-6))
+    for _ in range(100):
+        chance = 1 / (1 + np.exp(-np.clip(design @ weights, -50, 50)))
+        slope = design.T @ (wrong - chance) - penalty @ weights
+        bend = (design * (chance * (1 - chance))[:, None]).T @ design + penalty
+        step = np.linalg.solve(bend, slope)
+        weights = weights + step
+        if np.abs(step).max() < 1e-9:
+            break
+    return weights
+
+
+def _log_median(values: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the median of every column (K,), NaN where nothing is known."""
+    columns = [column[np.isfinite(column)] for column in values.T]
+    medians = [np.median(column) if column.size else np.nan for column in columns]
+    return np.log(np.maximum(medians, 1e-6))
+
+
+def _nan_mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over rows of what is known, NaN (without a warning) where nothing is."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]

@@ -1,0 +1,200 @@
+"""Predicted and annotated landmarks of many images side by side, as calibration and its checks need them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.structures import Prediction
+from mmlandmark.utils.files import read_json
+
+
+@dataclass(frozen=True, eq=False)
+class TestedCases:
+    """N images with K landmarks, predicted and annotated, in original pixels.
+
+    Attributes:
+        sample_ids: N names.
+        landmarks: K names.
+        points: (N, K, D) predicted pixels, NaN where a landmark is not predicted.
+        truth: (N, K, D) annotated pixels, NaN where a landmark is not annotated.
+        spacing: (N, D) mm per pixel, NaN where it is unknown.
+        scores: (N, K), see the codec; NaN where unknown.
+        spread: (N, K, D, D) covariance in pixels^2, NaN where unknown.
+        presence: (N, K) probability that the landmark is in the image, NaN where unknown.
+
+    Raises:
+        ValueError: Sizes disagree.
+    """
+
+    __test__ = False  # pytest takes classes of such a name for tests
+
+    sample_ids: tuple[str, ...]
+    landmarks: tuple[str, ...]
+    points: np.ndarray
+    truth: np.ndarray
+    spacing: np.ndarray
+    scores: np.ndarray
+    spread: np.ndarray
+    presence: np.ndarray
+
+    def __post_init__(self) -> None:
+        images, count = len(self.sample_ids), len(self.landmarks)
+        dims = self.points.shape[-1]
+        for key, tail in (
+            ("points", (count, dims)),
+            ("truth", (count, dims)),
+            ("spacing", (dims,)),
+            ("scores", (count,)),
+            ("spread", (count, dims, dims)),
+            ("presence", (count,)),
+        ):
+            if getattr(self, key).shape != (images, *tail):
+                raise ValueError(
+                    f"{images} tested cases of {count} landmarks need {key} {(images, *tail)}, got "
+                    f"{getattr(self, key).shape}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    @property
+    def dims(self) -> int:
+        """Coordinates of a point, 2 or 3."""
+        return self.points.shape[-1]
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """(N, K, D) annotated minus predicted, pixels; NaN where either is missing."""
+        return self.truth - self.points
+
+    @property
+    def in_mm(self) -> bool:
+        """Whether the spacing of every image is known."""
+        return bool(np.isfinite(self.spacing).all())
+
+    @property
+    def unit(self) -> str:
+        """``mm`` where the spacing of every image is known, else ``pixels``."""
+        return "mm" if self.in_mm else "pixels"
+
+    @property
+    def scale(self) -> np.ndarray:
+        """(N, D) length of a pixel in :attr:`unit`."""
+        return self.spacing if self.in_mm else np.ones_like(self.spacing)
+
+    @property
+    def errors(self) -> np.ndarray:
+        """(N, K) radial errors in :attr:`unit`, NaN where there is none."""
+        return np.linalg.norm(self.residuals * self.scale[:, None], axis=2)
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether every predicted landmark has a spread."""
+        found = np.isfinite(self.points).all(axis=2)
+        return bool(found.any() and np.isfinite(self.spread[found]).all())
+
+    def select(self, chosen: np.ndarray) -> TestedCases:
+        """Return some of the images, by (N,) bool or by their positions."""
+        positions = np.flatnonzero(chosen) if np.asarray(chosen).dtype == bool else np.asarray(chosen)
+        arrays = {f.name: getattr(self, f.name)[positions] for f in fields(self)[2:]}
+        return replace(self, sample_ids=tuple(self.sample_ids[i] for i in positions), **arrays)
+
+    @classmethod
+    def joined(cls, parts: Sequence[TestedCases]) -> TestedCases:
+        """Return the images of all parts, in their order.
+
+        Raises:
+            ValueError: There is no part, their landmarks differ, or an image occurs twice.
+        """
+        if not parts:
+            raise ValueError("no tested cases are given")
+        for part in parts:
+            if part.landmarks != parts[0].landmarks or part.dims != parts[0].dims:
+                raise ValueError(
+                    f"tested cases of different landmarks cannot be joined: {parts[0].landmarks[:3]}... and "
+                    f"{part.landmarks[:3]}..."
+                )
+        names = tuple(name for part in parts for name in part.sample_ids)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"{len(twice)} images are tested twice, e.g. {twice[:3]}: give each data set once"
+            )
+        arrays: dict[str, Any] = {
+            f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(parts[0])[2:]
+        }
+        return replace(parts[0], sample_ids=names, **arrays)
+
+    @classmethod
+    def from_predictions(
+        cls, predictions: Sequence[Prediction], truth: np.ndarray, spacing: np.ndarray | None = None
+    ) -> TestedCases:
+        """Return predictions beside their annotation.
+
+        Args:
+            predictions: N answers for one schema.
+            truth: (N, K, D) original pixels, NaN where a landmark is not annotated.
+            spacing: (N, D) mm per pixel; that of the images' frames by default.
+        """
+        if not predictions:
+            raise ValueError("no predictions are given")
+        first = predictions[0]
+        points = np.stack([p.points for p in predictions])
+        if spacing is None:
+            unknown = (np.nan,) * points.shape[-1]
+            spacing = np.array([unknown if p.spacing is None else p.spacing for p in predictions])
+        return cls(
+            sample_ids=tuple(p.sample_id for p in predictions),
+            landmarks=tuple(first.schema.landmarks),
+            points=points,
+            truth=np.asarray(truth, dtype=np.float64),
+            spacing=spacing,
+            scores=np.stack([p.scores for p in predictions]),
+            spread=_stacked([p.spread for p in predictions], (*points.shape[1:], points.shape[-1])),
+            presence=_stacked([p.presence for p in predictions], points.shape[1:2]),
+        )
+
+    @classmethod
+    def read(cls, path: str | Path) -> TestedCases:
+        """Return the cases of a ``predictions.json`` that ``mmlandmark test`` wrote.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is not such a file; the message names it.
+        """
+        data = read_json(path)
+        try:
+            return _from_rows(data["cases"], data["landmark_names"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(f"{path}: not a predictions file of mmlandmark test: {error!r}") from error
+
+
+def _from_rows(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> TestedCases:
+    points = np.array([row["pred"] for row in rows], dtype=np.float64)
+    tail = points.shape[1:]
+    unknown = (None,) * points.shape[-1]
+
+    def read(key: str, shape: tuple[int, ...]) -> np.ndarray:
+        return _stacked([row.get(key) for row in rows], shape)
+
+    return TestedCases(
+        sample_ids=tuple(str(row["sample_id"]) for row in rows),
+        landmarks=tuple(str(name) for name in names),
+        points=points,
+        truth=np.array([row["gt"] for row in rows], dtype=np.float64),
+        spacing=np.array([row["spacing"] or unknown for row in rows], dtype=np.float64),
+        scores=read("scores", tail[:1]),
+        spread=read("spread", (*tail, tail[-1])),
+        presence=read("presence", tail[:1]),
+    )
+
+
+def _stacked(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
+    """Return (N, *shape) float64, NaN for values that are None."""
+    missing = np.full(shape, np.nan)
+    return np.stack([missing if value is None else np.array(value, dtype=np.float64) for value in values])

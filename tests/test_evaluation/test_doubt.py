@@ -1,0 +1,93 @@
+"""Doubtful landmarks: learnt on one half, judged on the other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mmlandmark.evaluation import Calibration, Doubt, flag_curve
+
+from .calibration_cases import made_cases, prediction_of
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return made_cases(400, uneven=0.8, seed=1)
+
+
+@pytest.fixture(scope="module")
+def doubt(cases):
+    return Doubt.fit(cases, limit=4.0)
+
+
+def test_it_ranks_the_errors_of_other_images(doubt):
+    other = made_cases(2000, uneven=0.8, seed=2)
+    chance = doubt.probability(other, other.scale)
+    wrong = other.errors > 4
+    looked_at, caught = flag_curve(chance.ravel(), wrong.ravel())
+    half = caught[np.searchsorted(looked_at, wrong.mean())]
+    assert half > 0.5  # as many are looked at as are wrong; at random it would be 9 % of them
+    assert (chance >= doubt.threshold).mean() == pytest.approx(0.05, abs=0.01)
+    for low, high in ((0.0, 0.1), (0.1, 0.3), (0.3, 0.6)):
+        chosen = (chance >= low) & (chance < high)
+        assert wrong[chosen].mean() == pytest.approx(chance[chosen].mean(), abs=0.08)
+
+
+def test_reasons_say_how_likely_and_how_far(cases, doubt):
+    chance = doubt.probability(cases, cases.scale)
+    case = int(chance.max(axis=1).argmax())
+    reasons = doubt.reasons(cases.select(np.array([case])), cases.scale[:1], "mm")
+    k = int(chance[case].argmax())
+    assert reasons[k] == f"{chance[case, k]:.0%} chance of an error beyond 4 mm"
+    assert set(reasons) == set(np.flatnonzero(chance[case] >= doubt.threshold))
+
+
+def test_what_is_not_said_counts_as_usual(cases, doubt):
+    silent = replace(
+        cases, spread=np.full_like(cases.spread, np.nan), scores=np.full_like(cases.scores, np.nan)
+    )
+    chance = doubt.probability(silent, silent.scale)
+    assert np.isfinite(chance).all()
+    assert (chance == chance[0]).all()
+    learnt = Doubt.fit(silent, limit=4.0)  # from the landmarks alone
+    assert (np.diff(learnt.probability(cases, cases.scale)[0]) > 0).all()
+    missed = replace(silent, points=np.where(np.arange(4)[:, None] == 1, np.nan, silent.points))
+    assert np.isnan(doubt.probability(missed, silent.scale)[:, 1]).all()
+
+
+def test_few_errors_lower_the_limit_and_too_few_teach_nothing(cases):
+    lowered = Doubt.fit(cases, limit=1000.0)
+    assert lowered.limit == pytest.approx(np.quantile(cases.errors, 0.95))
+    assert Doubt.fit(made_cases(20), limit=1000.0) is None
+    with pytest.raises(ValueError, match="part of landmarks to flag lies between 0 and 1, got 5"):
+        Doubt.fit(cases, 4.0, flag_rate=5)
+
+
+def test_a_calibrated_prediction_is_flagged(cases):
+    calibration = Calibration.fit(cases)
+    flags = np.array([calibration.apply(prediction_of(cases, i)).flagged for i in range(len(cases))])
+    assert flags.mean() == pytest.approx(0.05, abs=0.002)
+    assert (cases.errors[flags] > 4).mean() > 3 * (cases.errors > 4).mean()
+
+
+def test_plain_values_and_back(cases, doubt):
+    again = Doubt.from_dict(json.loads(json.dumps(doubt.to_dict(), allow_nan=False)), 4)
+    np.testing.assert_array_equal(
+        again.probability(cases, cases.scale), doubt.probability(cases, cases.scale)
+    )
+    for change, words in (
+        (dict(weights=[1.0]), "weights: 4 numbers"),
+        (dict(width=[0.0, 1, 1]), "width must be positive"),
+        (dict(error=[1.0]), "error: 4 numbers"),
+        (dict(threshold="x"), "finite"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Doubt.from_dict({**doubt.to_dict(), **change}, 4)
+
+
+def test_a_curve_needs_errors():
+    with pytest.raises(ValueError, match="no landmark is wrong"):
+        flag_curve(np.ones(3), np.zeros(3, bool))
