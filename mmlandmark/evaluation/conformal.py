@@ -118,9 +118,9 @@ def mean_radii(shapes: np.ndarray, scale: np.ndarray) -> np.ndarray:
 def fit_temperature(residuals: np.ndarray, spread: np.ndarray) -> np.ndarray:
     r"""Return the factors (K,) that make the predicted covariances those of Gaussian errors.
 
-    The likelihood of :math:`e \sim N(0, T_k S)` is greatest at the mean of :math:`e^T S^{-1} e / D`. Points so far
-    out that a Gaussian of that width would send one in a million there are no part of it: one point on the
-    wrong tooth would double the width for all other images. The coverage shows them.
+    The likelihood of :math:`e \sim N(0, T_k S)` is greatest at the mean of :math:`e^T S^{-1} e / D`. Points
+    so far out that a Gaussian of that width would send one in a million there are no part of it: one point
+    on the wrong tooth would double the width for all other images. The coverage shows them.
 
     Args:
         residuals: (N, K, D) annotated minus predicted, pixels; NaN where missing.
