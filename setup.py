@@ -131,7 +131,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["mmlandmark", "mmlandmark.*"]),
-    package_data={"mmlandmark": ["py.typed", "structures/schemas/*.json"]},
+    package_data={"mmlandmark": ["py.typed", "structures/schemas/*.json", "detectors/*.mml.pth"]},
     install_requires=["torch>=2.6", "numpy>=1.24", "scipy>=1.10", "matplotlib>=3.7", "opencv-python"],
     extras_require={
         # Apart, because mmcv, mmcv-lite and onedl-mmcv are one module under three names: whoever has one

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
 from mmlandmark.engine.config import config_of_run
+from mmlandmark.models.detector_weights import detector_with_weights
 from mmlandmark.models.detectors import BaseDetector
-from mmlandmark.registry import MODELS
-from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, put_training_back
+from mmlandmark.utils.checkpoint import load_checkpoint
 
 
 def load_detector(path: str | Path) -> tuple[BaseDetector, Config]:
@@ -23,21 +22,3 @@ def load_detector(path: str | Path) -> tuple[BaseDetector, Config]:
     """
     checkpoint, config = load_checkpoint(path), config_of_run(Path(path).parent)
     return detector_with_weights(config.model, checkpoint, str(path)), config
-
-
-def detector_with_weights(model: dict, checkpoint: dict[str, Any], where: str) -> BaseDetector:
-    """Return a detector with the weights of a checkpoint, in test mode.
-
-    Args:
-        model: Its config.
-        checkpoint: As loaded.
-        where: What the checkpoint is, for errors.
-
-    Raises:
-        ValueError: The weights are those of another model.
-    """
-    detector = MODELS.build(model)
-    put_training_back(checkpoint, detector)
-    check_state_dict(detector, checkpoint.get("state_dict", checkpoint), where)
-    detector.load_state_dict(checkpoint.get("state_dict", checkpoint))
-    return detector.eval()

@@ -22,7 +22,13 @@ from mmlandmark.structures.frame import (
     world_matrix,
 )
 from mmlandmark.structures.landmark_data_sample import LandmarkDataSample
-from mmlandmark.structures.landmark_names import name_difference, names_cure, names_of, only_numbered
+from mmlandmark.structures.landmark_names import (
+    name_difference,
+    names_cure,
+    names_of,
+    only_numbered,
+    schema_of,
+)
 from mmlandmark.structures.landmark_schema import LandmarkSchema
 from mmlandmark.structures.prediction import MeasuredValue, Prediction
 
@@ -48,6 +54,7 @@ __all__ = [
     "resize_matrix",
     "rotation_matrix",
     "scale_matrix",
+    "schema_of",
     "spacing_of",
     "swap_lps_ras",
     "translation_matrix",

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmlandmark.structures.landmark_schema import LandmarkSchema
+
 _NUMBERED = re.compile(r"landmark_\d+")
 
 
@@ -82,3 +84,20 @@ def names_cure(there: Sequence[str] | None, here: Sequence[str] | None, where: s
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(map(repr, names[:3]))
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def schema_of(metainfo: Mapping[str, Any] | None) -> LandmarkSchema | None:
+    """Return the schema that a data set or a checkpoint describes; None if it has no names.
+
+    Args:
+        metainfo: Metainfo of a data set, or ``meta.dataset_meta`` of a checkpoint.
+
+    Raises:
+        ValueError: What it says about its landmarks is not valid.
+    """
+    names = names_of(metainfo)
+    if names is None or metainfo is None:
+        return None
+    known = {key: metainfo[key] for key in LandmarkSchema.__dataclass_fields__ if key in metainfo}
+    name = metainfo.get("schema") or f"numbered{len(names)}"
+    return LandmarkSchema.from_dict({**known, "name": name, "landmarks": names}, "dataset_meta")

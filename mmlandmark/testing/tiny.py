@@ -1,11 +1,16 @@
-"""Configs of runs on phantoms that take a second or two."""
+"""Configs of runs on phantoms that take a second or two, and a model file without a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
+
+from mmlandmark.inference.packing import pack_checkpoint
+from mmlandmark.models.model_file import ModelFile
+from mmlandmark.registry import DATASETS, MODELS
 
 KINDS = {19: "ceph", 37: "hand", 68: "spine"}
 
@@ -94,3 +99,22 @@ def tiny_config(work_dir: str | Path, max_epochs: int = 2, **overrides: Any) -> 
     )
     config.merge_from_dict(overrides)
     return config
+
+
+def tiny_model(num_landmarks: int = 19, size: tuple[int, int] = (64, 64), seed: int = 0) -> ModelFile:
+    """Return a detector that has learnt nothing, with all that a model file holds.
+
+    Args:
+        num_landmarks: 19, 37 or 68, of the phantoms.
+        size: (*S) of its input.
+        seed: Of its weights.
+    """
+    config = tiny_config("untrained")
+    config.test_dataloader = phantom_dataloader(num_landmarks, size=size, train=False)
+    config.model.head.num_landmarks = num_landmarks
+    dataset = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        state = MODELS.build(config.model).state_dict()
+    checkpoint = dict(state_dict=state, meta=dict(dataset_meta=dataset.metainfo, seed=seed))
+    return pack_checkpoint(config, checkpoint, "untrained", name="untrained")

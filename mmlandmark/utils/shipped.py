@@ -13,6 +13,16 @@ def config_root() -> Path:
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
 
+def detector_root() -> Path:
+    """Return the folder of the trained detectors that come with the package; it may not exist."""
+    return Path(__file__).resolve().parents[1] / "detectors"
+
+
+def shipped_detectors() -> dict[str, Path]:
+    """Return the model files that come with the package, by name."""
+    return {path.name.removesuffix(".mml.pth"): path for path in sorted(detector_root().glob("*.mml.pth"))}
+
+
 def native_sources() -> Path:
     """Return the folder of the native operators' sources.
 

@@ -298,6 +298,15 @@ def test_its_weights_are_found_again(name):
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
+def test_it_can_be_built_without_memory(name):
+    """A model file from anybody is compared with its config before memory is reserved for it."""
+    config = with_dims(dict(type=name, **CASES[name][1]), 2)
+    with torch.device("meta"):
+        built = MODELS.build(config)
+    assert {p.device.type for p in built.parameters()} <= {"meta"}
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
 def test_an_unknown_argument_is_named(name):
     with pytest.raises(TypeError, match="no_such_argument"):
         MODELS.build(dict(type=name, **CASES[name][1], no_such_argument=1))

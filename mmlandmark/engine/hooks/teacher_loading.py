@@ -9,9 +9,9 @@ import torch
 from mmengine.config import Config
 
 from mmlandmark.engine.config import ConfigError, config_of_run, input_size, load_config
-from mmlandmark.engine.trained_detector import detector_with_weights
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.data_preprocessor import LandmarkDataPreprocessor
+from mmlandmark.models.detector_weights import detector_with_weights
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import name_difference, names_of

@@ -1,6 +1,6 @@
 """Detectors: whole models that train and predict."""
 
-from mmlandmark.models.detectors.base_detector import BaseDetector
+from mmlandmark.models.detectors.base_detector import BaseDetector, plain_config
 from mmlandmark.models.detectors.distilled_detector import DistilledDetector
 from mmlandmark.models.detectors.ensemble_detector import BaseEnsemble, EnsembleDetector, MixedEnsemble
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
@@ -14,4 +14,5 @@ __all__ = [
     "LandmarkDetector",
     "MixedEnsemble",
     "MultiTaskDetector",
+    "plain_config",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -77,6 +77,15 @@ class BaseDetector(BaseModel):
             )
         self.test_cfg.update(test_cfg or {})
         checked_views(self.test_cfg["views"])
+
+    @classmethod
+    def plain_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the config of the same detector without what only training uses; see :func:`plain_config`.
+
+        A subclass that adds such parts takes them out, and may name a plainer class. One that leaves this
+        method as it is keeps its config.
+        """
+        return config
 
     @abstractmethod
     def raw_maps(self, inputs: Tensor) -> Tensor:
@@ -201,6 +210,17 @@ class BaseDetector(BaseModel):
         for a, b in pairs:
             order[a], order[b] = b, a
         return [annotator * count + k for annotator in range(self.head.num_annotators) for k in order]
+
+
+def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a detector that predicts the same, without what only training uses.
+
+    Args:
+        config: Of a detector of any class.
+    """
+    kind = config["type"]
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    return kind.plain_config(dict(config)) if hasattr(kind, "plain_config") else dict(config)
 
 
 def to_memory_format(model: BaseDetector) -> None:

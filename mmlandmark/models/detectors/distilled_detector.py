@@ -73,6 +73,14 @@ class DistilledDetector(LandmarkDetector):
         check_taps(self, self._paths(0), "the student")
         self.term_losses = ModuleList(term.loss for term in self.terms)  # for their own parameters
 
+    @classmethod
+    def plain_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the config of the student alone."""
+        if cls is not DistilledDetector:
+            return config
+        plain = {key: value for key, value in config.items() if key not in ("terms", "teacher")}
+        return plain | dict(type="LandmarkDetector")
+
     def check_run(self, run: Any) -> None:
         """Raise ValueError unless a hook brings the teacher, see :mod:`mmlandmark.engine.run_checks`."""
         if not run.provides("teacher"):

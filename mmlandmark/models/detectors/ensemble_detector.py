@@ -10,7 +10,7 @@ from mmengine.model import ModuleList
 from torch import Tensor
 
 from mmlandmark.models.assembly import filled
-from mmlandmark.models.detectors.base_detector import BaseDetector
+from mmlandmark.models.detectors.base_detector import BaseDetector, plain_config
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
@@ -171,6 +171,11 @@ class MixedEnsemble(BaseEnsemble):
     ) -> None:
         members = [MODELS.build(filled(MODELS, detector, dims=dims)) for detector in detectors]
         super().__init__(members, average, data_preprocessor, test_cfg, init_cfg)
+
+    @classmethod
+    def plain_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the config with plain members."""
+        return config | dict(detectors=[plain_config(member) for member in config["detectors"]])
 
     def member_inputs(self, member: BaseDetector, inputs: Tensor) -> Tensor:
         """Return images normalised, then padded, as the member was trained."""

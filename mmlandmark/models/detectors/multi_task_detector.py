@@ -75,6 +75,14 @@ class MultiTaskDetector(LandmarkDetector):
         )
         to_memory_format(self)
 
+    @classmethod
+    def plain_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the config without the branches."""
+        if cls is not MultiTaskDetector:
+            return config
+        plain = {key: value for key, value in config.items() if key != "branches"}
+        return plain | dict(type="LandmarkDetector")
+
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Return the losses of the landmarks and of all branches."""
         with record_outputs(self, self._taps) as features:

@@ -1,0 +1,184 @@
+"""The config inside of a model file: plain data, and only of classes that do no harm.
+
+A model file may come from anybody. Its config may name registered classes that compute; it may not start
+from other weights, name files to write, or name a class that reads or writes on its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mmengine.registry import Registry
+
+from mmlandmark import registry
+from mmlandmark.datasets.transforms import LoadImage, PackInputs
+from mmlandmark.models.detector_weights import one_line
+from mmlandmark.registry import TRANSFORMS, NotRegisteredError
+from mmlandmark.trust import check_names, is_trusted
+from mmlandmark.utils.near_names import did_you_mean
+
+REQUIRED = ("model", "pipeline")
+OPTIONAL = ("test_dataloader", "test_evaluator", "test_cfg")
+MAX_DEPTH = 40
+MAX_VALUES = 2**27  # pixels of an image that a pipeline makes: 512 MiB in single precision
+MAX_WORKERS = 64
+
+# What a network starts from, and what a test reads or writes beside images and annotation.
+_STARTS = frozenset({"init_cfg", "checkpoint", "pretrained", "load_from"})
+_FILES = frozenset({"out_file", "predictions_file", "image_cache"})
+# Packages of which registered classes only compute, beside ours.
+_COMPUTING = ("torch.nn", "mmcv.cnn", "mmengine.model", "mmengine.dataset")
+
+
+def without_starts(model: Any) -> Any:
+    """Return a model's config without the weights that its training started from."""
+    if isinstance(model, Mapping):
+        return {key: without_starts(value) for key, value in model.items() if key not in _STARTS}
+    return [without_starts(value) for value in model] if isinstance(model, list | tuple) else model
+
+
+def without_files(section: Any) -> Any:
+    """Return a section of a test without the files that it writes, and without its cache."""
+    if isinstance(section, Mapping):
+        return {key: without_files(value) for key, value in section.items() if key not in _FILES}
+    return [without_files(value) for value in section] if isinstance(section, list | tuple) else section
+
+
+def check_frozen(config: Any, where: str, trust: bool = False) -> None:
+    """Refuse a config that is no plain data, or that may do more than compute.
+
+    Args:
+        config: ``model`` and ``pipeline``; of a file that can be tested also ``test_dataloader``,
+            ``test_evaluator`` and ``test_cfg``.
+        where: Its file, for errors.
+        trust: Accept names of classes of any package.
+
+    Raises:
+        ValueError: The key, and what is wrong with it.
+    """
+    check_plain(config, where)
+    unknown = sorted(set(config) - {*REQUIRED, *OPTIONAL})
+    if unknown:
+        hint = did_you_mean(unknown, (*REQUIRED, *OPTIONAL))
+        raise ValueError(f"{where}: its config has unknown keys {', '.join(unknown)}{hint}")
+    model, pipeline = (config.get(key) for key in REQUIRED)
+    if not isinstance(model, dict) or not isinstance(pipeline, list) or not pipeline:
+        raise ValueError(f"{where}: its config needs 'model', a section, and 'pipeline', a list of steps")
+    if not all(isinstance(step, dict) for step in pipeline):
+        raise ValueError(f"{where}: every step of its pipeline must be a section with a type")
+    for forbidden, sections in ((_STARTS, REQUIRED), (_FILES, OPTIONAL)):
+        for path, value in _entries({key: config[key] for key in sections if key in config}):
+            if path[-1] in forbidden and value not in (None, [], {}):
+                raise ValueError(
+                    f"{where}: {'.'.join(path)} names something beside the file itself, which a model file "
+                    "must not do"
+                )
+    if not trust:
+        check_names(config, where)
+        for key, section in config.items():
+            _check_types(section, f"{where}: {key}")
+    _check_sizes(config, where)
+
+
+def build_steps(pipeline: Iterable[dict], where: str) -> list[Any]:
+    """Return the built steps of a pipeline that begins with ``LoadImage`` and ends with ``PackInputs``.
+
+    Args:
+        pipeline: See :func:`check_frozen`.
+        where: Its file, for errors.
+
+    Raises:
+        ValueError: A step cannot be built, or the ends are others.
+    """
+    try:
+        steps = [TRANSFORMS.build(dict(step)) for step in pipeline]
+    except Exception as error:  # a config of unknown origin leads constructors anywhere
+        raise ValueError(f"{where}: a step of its pipeline cannot be built: {one_line(error)}") from error
+    if not isinstance(steps[0], LoadImage) or not isinstance(steps[-1], PackInputs):
+        raise ValueError(f"{where}: its pipeline must begin with LoadImage and end with PackInputs")
+    return steps
+
+
+def check_plain(data: Any, where: str) -> None:
+    """Refuse data that is nested too deeply, or has a key that is no text.
+
+    Raises:
+        ValueError: See above.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"{where}: expected a section with named keys, got {type(data).__name__}")
+    level: list[Any] = [data]
+    for _ in range(MAX_DEPTH):
+        for value in level:
+            if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+                raise ValueError(f"{where}: the keys of a section must be text")
+        level = [
+            part
+            for value in level
+            if isinstance(value, dict | list | tuple)
+            for part in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise ValueError(f"{where}: its data is nested more than {MAX_DEPTH} levels deep")
+
+
+def _entries(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every named value inside of a config, with the keys that lead to it."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield (*path, str(key)), value
+        yield from _entries(value, (*path, str(key)))
+
+
+def _check_types(section: Any, where: str) -> None:
+    """Refuse a class that is not registered, or that belongs to a package of which not all only computes."""
+    for path, name in _entries(section):
+        if path[-1] != "type" or name is None:
+            continue
+        here = f"{where}.{'.'.join(path)}"
+        if not isinstance(name, str):
+            raise ValueError(f"{here} must be the name of a class, got {type(name).__name__}")
+        kinds = list(_registered(name))
+        if not kinds:
+            raise ValueError(f"{here}: {name!r} is not registered{_near(name)}")
+        for kind in kinds:
+            if not _computes(kind):
+                raise ValueError(f"{here}: {name!r} is a class of {kind.__module__}, not one for model files")
+
+
+def _registries() -> Iterator[Registry]:
+    yield from (one for one in vars(registry).values() if isinstance(one, registry.Registry))
+
+
+def _registered(name: str) -> Iterator[Any]:
+    """Yield what a name stands for in every registry."""
+    for one in _registries():
+        try:
+            yield one.get(name)
+        except (NotRegisteredError, ImportError, AttributeError, KeyError):
+            continue
+
+
+def _computes(kind: Any) -> bool:
+    """Whether a class is ours, of a plugin that the user installed, trusted, or one that only computes."""
+    module = f"{kind.__module__}."
+    own = any(kind in one.module_dict.values() for one in _registries())
+    return own or is_trusted(kind.__module__) or any(module.startswith(f"{name}.") for name in _COMPUTING)
+
+
+def _near(name: str) -> str:
+    return did_you_mean([name], {known for one in _registries() for known in one.module_dict})
+
+
+def _check_sizes(config: dict[str, Any], where: str) -> None:
+    """Refuse images and numbers of worker processes that are out of all proportion."""
+    for path, value in _entries(config):
+        numbers = value if isinstance(value, list) else [value]
+        if path[-1] == "size" and all(isinstance(n, int | float) for n in numbers):
+            if not all(math.isfinite(n) for n in numbers) or math.prod(numbers) > MAX_VALUES:
+                raise ValueError(f"{where}: {'.'.join(path)} makes images of {value}, which is out of bounds")
+        elif path[-1] == "num_workers" and isinstance(value, int) and value > MAX_WORKERS:
+            raise ValueError(f"{where}: {'.'.join(path)} is {value}, at most {MAX_WORKERS} are allowed")

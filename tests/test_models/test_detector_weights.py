@@ -1,0 +1,65 @@
+"""Detectors and the weights of files."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from mmlandmark.models.detector_weights import check_detector, detector_with_weights, one_line
+from mmlandmark.testing import tiny_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def test_a_detector_gets_its_weights(model):
+    detector = detector_with_weights(model.config["model"], dict(state_dict=dict(model.state_dict)), "here")
+    assert not detector.training
+    assert all(torch.equal(detector.state_dict()[key], value) for key, value in model.state_dict.items())
+
+
+def test_a_comparison_reserves_no_memory_and_draws_nothing(model):
+    before = torch.random.get_rng_state()
+    detector = check_detector(model.config["model"], model.state_dict, "here")
+    assert {p.device.type for p in detector.parameters()} == {"meta"}
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.empty(1).device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(backbone=dict(type="UNet", in_channels=1, widths=[8, 2**20])), "of another shape"),
+        (dict(backbone=dict(type="UNet", in_channels=1, widths=[8, 2**62])), "describes no detector"),
+        (dict(backbone=dict(type="UNet", in_channels=1, widths=[8, "x"])), "describes no detector"),
+        (dict(type="EnsembleDetector", members=10**9), "more parts than there are weights"),
+        (dict(type="UNet"), "'UNet' is no detector"),
+        (dict(type=None), "describes no detector"),
+        (dict(backbone=[]), "describes no detector"),
+    ],
+)
+def test_other_and_endless_networks_are_refused_at_once(model, change, message):
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=rf"^here.*{message}") as caught:
+        check_detector({**model.config["model"], **change}, model.state_dict, "here")
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - start < 10
+
+
+def test_a_network_with_large_parts_beside_its_weights_is_refused(model):
+    huge = [1000, 10_000]
+    head = dict(model.config["model"]["head"], in_channels=10_000)
+    branch = dict(taps=["backbone.up0"], decoder=dict(type="UNetDecoder", in_channels=huge), head=head)
+    config = {**model.config["model"], "type": "MultiTaskDetector", "branches": dict(more=branch)}
+    with pytest.raises(ValueError, match=r"larger than its weights|describes no detector"):
+        check_detector(config, model.state_dict, "here")
+
+
+def test_a_reason_is_one_line():
+    assert one_line(KeyError("a\nb")) == "a b"
+    assert one_line(ValueError()) == "ValueError"
+    assert len(one_line(ValueError("x" * 9999))) == 400

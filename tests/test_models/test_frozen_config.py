@@ -1,0 +1,120 @@
+"""Configs inside of model files: what is refused, and what is kept."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from mmlandmark.models.frozen_config import build_steps, check_frozen, without_files, without_starts
+from mmlandmark.testing import tiny_model
+
+
+@pytest.fixture(scope="module")
+def config():
+    return tiny_model().config
+
+
+def changed(config, path, value):
+    """Return a copy with another value at a dotted path."""
+    config = copy.deepcopy(config)
+    *way, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    node = config
+    for key in way:
+        node = node[key]
+    if isinstance(last, int) and last == len(node):
+        node.append(value)
+    else:
+        node[last] = value
+    return config
+
+
+REFUSED = [
+    ("model.type", "os.system", "importing it runs code of the package 'os'"),
+    (
+        "model.backbone.type",
+        "mmlandmark.utils.files.atomic_write_text",
+        "runs code of the package 'mmlandmark'",
+    ),
+    ("model.backbone.type", "UNte", r"'UNte' is not registered \(did you mean 'UNet'"),
+    ("model.backbone.type", 5, "must be the name of a class, got int"),
+    ("model.backbone._scope_", "evil", "runs code of the package 'evil'"),
+    (
+        "model.backbone.init_cfg",
+        dict(type="Pretrained", checkpoint="https://e.org/a.pth"),
+        "names something beside",
+    ),
+    ("model.teacher", dict(checkpoint="a.pth"), "model.teacher.checkpoint names something beside"),
+    ("model.init_cfg", [dict(type="Pretrained", checkpoint="a.pth")], "model.init_cfg names something"),
+    ("pipeline.1", dict(type="LoadAnnotations"), "a class of mmcv.transforms"),
+    ("pipeline.1", dict(type="LoadImageFromFile"), "a class of mmcv.transforms"),
+    ("pipeline.1", "Resize", "every step of its pipeline must be a section"),
+    ("pipeline", [], "'pipeline', a list of steps"),
+    ("pipeline", None, "'pipeline', a list of steps"),
+    ("pipeline.1.size", [10**6, 10**6], "out of bounds"),
+    ("pipeline.0.size", [float("inf"), 1], "out of bounds"),
+    ("model", None, "its config needs 'model'"),
+    ("mode", {}, r"unknown keys mode \(did you mean 'model'"),
+    ("custom_imports", dict(imports=["evil"]), "unknown keys custom_imports"),
+    ("test_evaluator.out_file", "/tmp/x.json", "test_evaluator.out_file names something beside"),
+    ("test_evaluator", dict(type="DumpResults", out_file_path="x.pkl"), "a class of mmengine.evaluator"),
+    ("test_dataloader.dataset.image_cache", dict(mode="disk"), "names something beside"),
+    ("test_dataloader.num_workers", 10**6, "at most 64 are allowed"),
+    ("test_dataloader.collate_fn", dict(type="os.system"), "runs code of the package 'os'"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), REFUSED)
+def test_a_config_that_may_do_more_than_compute_is_refused(config, path, value, message, monkeypatch):
+    monkeypatch.delenv("MMLANDMARK_TRUST", raising=False)
+    with pytest.raises(ValueError, match=f"^here.*{message}") as caught:
+        check_frozen(changed(config, path, value), "here")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_it_accepts(config, monkeypatch):
+    monkeypatch.delenv("MMLANDMARK_TRUST", raising=False)
+    check_frozen(config, "here")
+    check_frozen(changed(config, "model.backbone.init_cfg", None), "here")
+    named = changed(config, "model.type", "mmlandmark.models.detectors.landmark_detector.LandmarkDetector")
+    check_frozen(named, "here")
+    foreign = changed(config, "model.backbone.type", "my_package.Backbone")
+    check_frozen(foreign, "here", trust=True)
+
+
+def test_nesting_without_end_and_keys_of_other_types_are_refused(config):
+    deep: list = []
+    for _ in range(50):
+        deep = [deep]
+    with pytest.raises(ValueError, match="more than 40 levels deep"):
+        check_frozen(changed(config, "model.backbone.widths", deep), "here")
+    with pytest.raises(ValueError, match="keys of a section must be text"):
+        check_frozen(changed(config, "model.backbone", {1: 2}), "here")
+    with pytest.raises(ValueError, match="expected a section with named keys, got list"):
+        check_frozen([], "here")
+
+
+def test_starts_and_files_are_left_out():
+    model = dict(a=[dict(init_cfg=dict(x=1), b=2)], checkpoint="x", frozen_stages=1)
+    assert without_starts(model) == dict(a=[dict(b=2)], frozen_stages=1)
+    assert without_files([dict(out_file="x", unit="mm")]) == [dict(unit="mm")]
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([dict(type="PackInputs")], "must begin with LoadImage and end with PackInputs"),
+        ([dict(type="LoadImage")], "must begin with LoadImage and end with PackInputs"),
+        ([dict(type="LoadImage", size=5), dict(type="PackInputs")], "a step of its pipeline cannot be built"),
+        ([dict(type="LoadImage", path="x"), dict(type="PackInputs")], "unexpected keyword argument 'path'"),
+        ([{}], "cannot be built"),
+    ],
+)
+def test_pipelines_have_two_ends(steps, message):
+    with pytest.raises(ValueError, match=f"^here: .*{message}"):
+        build_steps(steps, "here")
+
+
+def test_steps_are_built(config):
+    names = [type(step).__name__ for step in build_steps(config["pipeline"], "here")]
+    assert names == ["LoadImage", "Resize", "Resample", "PackInputs"]
