@@ -1,10 +1,13 @@
 """One rule says whether two sets of landmarks are the same."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlandmark.structures import LandmarkSchema, name_difference, names_of, only_numbered
+from mmlandmark.datasets.phantom import PhantomDataset
+from mmlandmark.structures import LandmarkSchema, name_difference, names_of, only_numbered, schema_of
 
 NAMES = list("abcdef")
 named = st.lists(st.sampled_from(NAMES), min_size=1, max_size=6, unique=True)
@@ -40,3 +43,13 @@ def test_the_first_difference_is_named():
 def test_what_is_no_list_of_names_is_none(hostile):
     assert names_of(hostile) is None
     assert names_of(dict(landmark_names=("a", "b"))) == ["a", "b"]
+
+
+def test_a_schema_comes_back_from_the_metainfo_of_a_data_set():
+    dataset = PhantomDataset(kind="hand", lazy_init=True)
+    assert schema_of({**dataset.metainfo, "own": 1}) == replace(dataset.schema, sources="")
+    assert schema_of(None) is None
+    assert schema_of(dict(num_landmarks=3)) is None
+    assert schema_of(dict(landmark_names=["a", "b"])).name == "numbered2"
+    with pytest.raises(ValueError, match=r"dataset_meta: schema .*: dims must be 2 or 3"):
+        schema_of(dict(landmark_names=["a"], dims=7))

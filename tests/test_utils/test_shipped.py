@@ -35,3 +35,12 @@ def test_sources_of_the_operators_are_in_a_checkout_only(tmp_path, monkeypatch):
     )
     with pytest.raises(FileNotFoundError, match="a checkout only, not in a wheel"):
         native_sources()
+
+
+def test_detectors_are_listed_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "detector_root", lambda: tmp_path / "detectors")
+    assert shipped.shipped_detectors() == {}
+    (tmp_path / "detectors").mkdir()
+    for name in ("hand37.mml.pth", "ceph19.mml.pth", "notes.txt"):
+        (tmp_path / "detectors" / name).touch()
+    assert list(shipped.shipped_detectors()) == ["ceph19", "hand37"]
