@@ -317,6 +317,7 @@ class LandmarkDataset(BaseDataset):
             flip_pairs=[list(pair) for pair in schema.flip_pairs],
             links=[list(pair) for pair in schema.links],
             reference_length=copy.deepcopy(schema.reference_length),
+            derived_points=copy.deepcopy(list(schema.derived_points)),
             measures=copy.deepcopy(list(schema.measures)),
             **copy.deepcopy(self._metainfo),
         )

@@ -1,6 +1,7 @@
 """Evaluation of predictions: pure functions, metrics for MMEngine's loops, reports, records and tables."""
 
 from mmlandmark.evaluation.calibration import Calibration
+from mmlandmark.evaluation.cobb import CobbAngles, cobb_angles
 from mmlandmark.evaluation.comparison import PairedTest, paired_test
 from mmlandmark.evaluation.conformal import conformal_quantile
 from mmlandmark.evaluation.doubt import Doubt, flag_curve
@@ -16,6 +17,13 @@ from mmlandmark.evaluation.functional import (
     reference_scale,
     success_rate,
     summarize,
+)
+from mmlandmark.evaluation.measures import (
+    measure_all,
+    measure_units,
+    measure_values,
+    millimetre_axes,
+    with_measures,
 )
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
 from mmlandmark.evaluation.metrics import CaseMetric, CoordinateMetric, LandmarkMetric
@@ -35,6 +43,7 @@ from mmlandmark.evaluation.tested_cases import TestedCases
 __all__ = [
     "Calibration",
     "CaseMetric",
+    "CobbAngles",
     "CoordinateMetric",
     "Doubt",
     "FoldReport",
@@ -44,6 +53,7 @@ __all__ = [
     "PairedTest",
     "PublishedTable",
     "TestedCases",
+    "cobb_angles",
     "compare_records",
     "conformal_quantile",
     "coordinate_mse",
@@ -52,7 +62,11 @@ __all__ = [
     "format_metric",
     "headline_metrics",
     "mean_interval",
+    "measure_all",
+    "measure_units",
+    "measure_values",
     "metric_title",
+    "millimetre_axes",
     "outlier_rate",
     "paired_test",
     "pearson_rho",
@@ -69,5 +83,6 @@ __all__ = [
     "split_hash",
     "success_rate",
     "summarize",
+    "with_measures",
     "without_nan",
 ]

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mmlandmark.structures.measure_definitions import DefinitionReader, kept_definitions
 from mmlandmark.utils.files import load_json
 from mmlandmark.utils.near_names import did_you_mean
 
-_MEASURE_POINTS = {"angle": 3, "distance": 2}
-_WORDS = {2: "two", 3: "three"}
 _SHIPPED = Path(__file__).parent / "schemas"
 
 
@@ -31,8 +30,10 @@ class LandmarkSchema:
         links: Pairs of landmarks that drawings join by a line.
         reference_length: ``{"pair": [i, j], "mm": 50.0}``: a known length in millimetres, from which
             images without spacing get a scale; or None.
-        measures: Clinical measurements, each ``{"name", "kind": "angle"|"distance", "points"}`` with three
-            points of an angle (the vertex in the middle) or two of a distance.
+        derived_points: Points that measures use and that follow from landmarks, such as a midpoint:
+            ``{"name", "kind", ...}``.
+        measures: Clinical measurements, ``{"name", "kind", ...}`` such as ``{"name": "SNA", "kind": "angle",
+            "points": [0, 1, 4]}`` with the vertex in the middle. docs/measures.md has all kinds.
         sources: Where the order and the names come from.
 
     Raises:
@@ -45,6 +46,7 @@ class LandmarkSchema:
     flip_pairs: tuple[tuple[int, int], ...] = ()
     links: tuple[tuple[int, int], ...] = ()
     reference_length: dict[str, Any] | None = None
+    derived_points: tuple[dict[str, Any], ...] = field(default=())
     measures: tuple[dict[str, Any], ...] = field(default=())
     sources: str = ""
 
@@ -56,13 +58,13 @@ class LandmarkSchema:
         if isinstance(self.dims, bool) or self.dims not in (2, 3):
             raise ValueError(f"{where}: dims must be 2 or 3, got {self.dims}")
         for key in ("flip_pairs", "links"):
-            self._set(
-                key, tuple(self._points(pair, key, 2) for pair in _entries(getattr(self, key), where, key))
-            )
+            self._set(key, tuple(self._pair(pair, key) for pair in _entries(getattr(self, key), where, key)))
         if self.reference_length is not None:
             self._set("reference_length", self._length(self.reference_length))
-        measures = _entries(self.measures, where, "measures")
-        self._set("measures", tuple(self._measure(measure) for measure in measures))
+        reader = DefinitionReader(self.name, self.landmarks, self.dims, self.reference_length is not None)
+        derived = _entries(self.derived_points, where, "derived_points")
+        self._set("derived_points", reader.derived_points(derived))
+        self._set("measures", reader.measures(_entries(self.measures, where, "measures")))
         mirrored = [i for pair in self.flip_pairs for i in pair]
         if len(set(mirrored)) != len(mirrored):
             raise ValueError(f"{where}: a landmark is in two flip_pairs")
@@ -70,8 +72,8 @@ class LandmarkSchema:
     def _set(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)  # the usual way to set a field of a frozen dataclass
 
-    def _points(self, given: Any, key: str, count: int) -> Any:
-        """Return the indices of ``count`` different landmarks that are given by name or index."""
+    def _pair(self, given: Any, key: str) -> Any:
+        """Return the indices of two different landmarks that are given by name or index."""
         points = list(given) if isinstance(given, list | tuple) else [given]
         names = list(self.landmarks)
         indices = [names.index(p) if isinstance(p, str) and p in names else p for p in points]
@@ -82,9 +84,9 @@ class LandmarkSchema:
                 f"the landmarks are {names}"
             )
         whole = all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < len(names) for i in indices)
-        if len(points) != count or not whole or len(set(indices)) != count:
+        if len(points) != 2 or not whole or len(set(indices)) != 2:
             raise ValueError(
-                f"schema {self.name!r}: {key} has {points}, which is not {_WORDS[count]} of "
+                f"schema {self.name!r}: {key} has {points}, which is not two of "
                 f"0..{len(names) - 1} or of the landmarks' names"
             )
         return tuple(indices)
@@ -95,16 +97,7 @@ class LandmarkSchema:
         number = isinstance(given["mm"], int | float) and not isinstance(given["mm"], bool)
         if not number or not 0 < given["mm"] < math.inf:
             raise ValueError(f"{where} needs 'pair' and a positive 'mm', got {given['mm']!r}")
-        return dict(given, pair=list(self._points(given["pair"], "reference_length", 2)))
-
-    def _measure(self, given: Any) -> dict[str, Any]:
-        needs = "'name', 'kind' ('angle' or 'distance') and 'points'"
-        where = f"schema {self.name!r}: every one of measures needs {needs}"
-        _check_keys(given, ("name", "kind", "points"), where)
-        if not isinstance(given["kind"], str) or given["kind"] not in _MEASURE_POINTS:
-            raise ValueError(f"{where}, got kind {given['kind']!r}")
-        key = f"measure {given['name']!r}"
-        return dict(given, points=list(self._points(given["points"], key, _MEASURE_POINTS[given["kind"]])))
+        return dict(given, pair=list(self._pair(given["pair"], "reference_length")))
 
     def __len__(self) -> int:
         return len(self.landmarks)
@@ -120,7 +113,8 @@ class LandmarkSchema:
     def subset(self, landmarks: Sequence[int | str]) -> tuple[LandmarkSchema, list[int]]:
         """Return the schema of some landmarks, in the given order, and their indices in this one.
 
-        Pairs, links, measures and the reference length are kept where all their landmarks are kept.
+        Pairs, links, derived points, measures and the reference length are kept where all that they are made
+        of is kept.
 
         Raises:
             ValueError: A name or index is not in the schema, or is named twice.
@@ -135,6 +129,7 @@ class LandmarkSchema:
         if length is not None:
             pair = kept([tuple(length["pair"])])
             length = dict(length, pair=list(pair[0])) if pair else None
+        derived, measures = kept_definitions(self.derived_points, self.measures, new, length is not None)
         smaller = LandmarkSchema(
             name=f"{self.name}[{','.join(map(str, chosen))}]",
             landmarks=tuple(self.landmarks[i] for i in chosen),
@@ -142,11 +137,8 @@ class LandmarkSchema:
             flip_pairs=kept(self.flip_pairs),
             links=kept(self.links),
             reference_length=length,
-            measures=tuple(
-                dict(measure, points=[new[p] for p in measure["points"]])
-                for measure in self.measures
-                if set(measure["points"]) <= set(new)
-            ),
+            derived_points=derived,
+            measures=measures,
             sources=self.sources,
         )
         return smaller, chosen

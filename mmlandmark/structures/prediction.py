@@ -25,6 +25,8 @@ class MeasuredValue:
         unit: ``degrees``, ``mm``, ``pixels``, or empty for a ratio.
         std: Its standard deviation, propagated from the spread of the landmarks; None if that is unknown.
         label: The class that the value falls into; empty without classes.
+        label_probability: That the true value is in this class, if the error is normal with ``std``; None if
+            that is unknown.
     """
 
     name: str
@@ -32,6 +34,7 @@ class MeasuredValue:
     unit: str
     std: float | None = None
     label: str = ""
+    label_probability: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
