@@ -27,6 +27,7 @@ from mmlandmark.evaluation import LandmarkReport
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkSchema
+from mmlandmark.structures.measure_definitions import DERIVED, MEASURES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -224,6 +225,26 @@ def test_json_example_of_the_datasets_page_can_be_read(tmp_path):
     path.write_text(text)
     (record,) = read_annotations(str(path)).records
     assert np.asarray(record["landmarks"]).shape == (3, 2)
+
+
+def test_the_measures_page_names_all_that_is_shipped():
+    page = ROOT / "docs" / "measures.md"
+    (example,) = blocks(page, "json")
+    assert len(LandmarkSchema.from_dict(json.loads(example)).measures) == 4
+    text = page.read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|", text, re.MULTILINE))
+    assert set(rows) >= set(MEASURES) | set(DERIVED) | {
+        key for _, _, keys in MEASURES.values() for key in keys
+    } - {
+        "minus",
+        "sign_along",
+    }
+    shipped = text.partition("## Shipped measures")[2].partition("##")[0]
+    for name in LandmarkSchema.shipped():
+        for measure in LandmarkSchema.load(name).measures:
+            assert re.search(rf"[|,] {re.escape(measure['name'])} ?[|,]", shipped), (name, measure["name"])
+            for limit in [c.get("below", c.get("to")) for c in measure.get("classes", ())][:-1]:
+                assert f" {limit}" in shipped, (measure["name"], limit)
 
 
 @pytest.mark.slow
