@@ -1,7 +1,20 @@
 """Inference: from a trained model and a new image to an answer."""
 
+from mmlandmark.inference.case_loader import Failure
+from mmlandmark.inference.image_inputs import Case, find_cases
 from mmlandmark.inference.loading import load_model
+from mmlandmark.inference.overlays import draw_prediction
+from mmlandmark.inference.prediction_table import prediction_table
 from mmlandmark.inference.writers import write_predictions
 from mmlandmark.models.model_file import ModelFile
 
-__all__ = ["ModelFile", "load_model", "write_predictions"]
+__all__ = [
+    "Case",
+    "Failure",
+    "ModelFile",
+    "draw_prediction",
+    "find_cases",
+    "load_model",
+    "prediction_table",
+    "write_predictions",
+]

@@ -27,6 +27,8 @@ def draw_landmarks(
     long_side: int | None = None,
     scale: float = 1.0,
     highlight: Sequence[int] | None = None,
+    regions: np.ndarray | None = None,
+    region_label: str = "region",
 ) -> np.ndarray:
     """Draw ground truth (blue rings), predictions (orange crosses) and errors (yellow lines) on an image.
 
@@ -48,6 +50,9 @@ def draw_landmarks(
         long_side: Length in pixels to resize the longer side to, or None to keep the size.
         scale: Factor on the size of markers and text.
         highlight: Indices of landmarks to ring in red; with ``names`` only these are labelled.
+        regions: (K, 2, 2) matrices A in pixels^2 of ``image``: the outline of (x - p)^T A^-1 (x - p) <= 1 is
+            drawn about every prediction p; NaN for none.
+        region_label: What the regions are, for the band.
 
     Returns:
         (H', W', 3) uint8 RGB: the size of ``image`` unless ``long_side`` or ``caption`` is given.
@@ -56,6 +61,7 @@ def draw_landmarks(
         ValueError: Shapes disagree.
     """
     landmarks = _Landmarks.checked(gt, pred, names, spacing, errors, unit, links, highlight)
+    landmarks = landmarks.with_regions(regions, region_label)
     canvas, matrix = _canvas(style.to_rgb(image), long_side)
     pen = Pen(canvas, scale)
     note = landmarks.moved(matrix).draw(pen)
@@ -75,6 +81,8 @@ class _Landmarks:
     unit: str
     links: Sequence[tuple[int, int]]
     highlight: Sequence[int] | None
+    regions: np.ndarray | None = None
+    region_label: str = ""
 
     @classmethod
     def checked(
@@ -104,10 +112,23 @@ class _Landmarks:
                 raise ValueError(f"{label} has {len(values)} entries for {count} landmarks")
         return cls(gt, pred, names, errors, unit, links, highlight)
 
+    def with_regions(self, regions: np.ndarray | None, label: str) -> _Landmarks:
+        """Return the landmarks with regions about their predictions."""
+        if regions is None:
+            return self
+        array, count = np.asarray(regions, dtype=np.float64), 0 if self.pred is None else len(self.pred)
+        if array.shape != (count, 2, 2):
+            raise ValueError(
+                f"regions must be ({count}, 2, 2) for {count} predictions to draw, got {array.shape}"
+            )
+        return replace(self, regions=array, region_label=label)
+
     def moved(self, matrix: np.ndarray) -> _Landmarks:
         """Return the same landmarks on another canvas."""
         gt, pred = (None if p is None else apply_matrix(matrix, p) for p in (self.gt, self.pred))
-        return replace(self, gt=gt, pred=pred)
+        linear = matrix[:2, :2]
+        regions = None if self.regions is None else linear @ self.regions @ linear.T
+        return replace(self, gt=gt, pred=pred, regions=regions)
 
     def draw(self, pen: Pen) -> str:
         """Draw everything, and return what the caption should say about the labels."""
@@ -121,6 +142,8 @@ class _Landmarks:
         if gt is not None and pred is not None:
             for start, end in zip(gt, pred, strict=True):
                 pen.line(start, end, style.ERROR_COLOR)
+        for k in range(0 if pred is None or self.regions is None else len(self.regions)):
+            pen.ellipse(pred[k], self.regions[k], style.REGION_COLOR)  # type: ignore[index]
         for center in () if gt is None else gt:
             pen.ring(center)
         for center in () if pred is None else pred:
@@ -137,6 +160,7 @@ class _Landmarks:
         """Return the marks that are drawn and what they mean."""
         key: list[tuple[str, Callable]] = [("annotated", Pen.ring)] * (self.gt is not None)
         key += [("predicted", Pen.cross)] * (self.pred is not None)
+        key += [(self.region_label, Pen.region)] * (self.regions is not None)
         return key + [("in question", Pen.question)] * bool(self.highlight)
 
 

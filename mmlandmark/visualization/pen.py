@@ -80,6 +80,29 @@ class Pen:
                 args = (self._place(center - arm), self._place(center + arm), stroke, width)
                 self.cv2.line(self.canvas, *args, self.cv2.LINE_AA, _SUBPIXEL)
 
+    def ellipse(self, center: np.ndarray, matrix: np.ndarray, color: tuple[int, int, int]) -> None:
+        """Draw the outline of (x - c)^T A^-1 (x - c) <= 1; nothing if a number is missing.
+
+        Args:
+            center: (2,) c on the canvas.
+            matrix: (2, 2) A in pixels^2 of the canvas, symmetric.
+            color: RGB.
+        """
+        if not (np.isfinite(center).all() and np.isfinite(matrix).all()):
+            return
+        squares, axes = np.linalg.eigh(matrix)
+        limit = 2**26
+        lengths = (np.sqrt(squares.clip(0)) * (1 << _SUBPIXEL)).clip(0, limit).round().astype(int)
+        angle = float(np.degrees(np.arctan2(axes[1, 1], axes[0, 1])))  # of the longer axis
+        size = (int(lengths[1]), int(lengths[0]))
+        for stroke, width in self._strokes(color, max(self.width // 2, 1)):
+            args = (self._place(center), size, angle, 0, 360, stroke, width, self.cv2.LINE_AA, _SUBPIXEL)
+            self.cv2.ellipse(self.canvas, *args)
+
+    def region(self, center: np.ndarray) -> None:
+        """Draw what stands for a region in a legend."""
+        self.ellipse(center, self.radius**2 * np.eye(2), style.REGION_COLOR)
+
     def question(self, center: np.ndarray, grow: float = 1.0) -> None:
         """Draw the mark of a point (2,) that is in question."""
         self.ring(center, style.VERMILLION, grow)

@@ -49,6 +49,7 @@ def draw_views(
     thickness: float = 5.0,
     long_side: int = 600,
     caption: str | None = None,
+    regions: np.ndarray | None = None,
     **options,
 ) -> np.ndarray:
     """Draw a volume along z, y and x side by side, with landmarks as in :func:`draw_landmarks`.
@@ -63,6 +64,8 @@ def draw_views(
         thickness: With ``at``, draw points up to this many voxels from the slice.
         long_side: Longest side of a view in pixels.
         caption: Text for the band below the first view.
+        regions: (K, 3, 3) matrices in voxels^2, drawn as their shadows in every view, see
+            :func:`draw_landmarks`.
         options: Passed to :func:`draw_landmarks`.
 
     Returns:
@@ -89,8 +92,9 @@ def draw_views(
         title = f"along {_AXES[axis]} ({across} right, {down} down)" + (
             "" if cut is None else f" at {cut:.1f}"
         )
+        shadows = None if regions is None else _shadows(regions, axis, matrix)
         words = title if caption is None or axis != 2 else f"{title}. {caption}"
-        views.append(draw_landmarks(plane, *flat, errors=errors, caption=words, **options))
+        views.append(draw_landmarks(plane, *flat, errors=errors, caption=words, regions=shadows, **options))
     height = max(view.shape[0] for view in views)
     return np.concatenate([_padded(view, height, gap=4 * (i > 0)) for i, view in enumerate(views)], axis=1)
 
@@ -121,6 +125,12 @@ def _flat(
     if cut is not None:
         flat[np.abs(points[:, axis] - cut) > thickness] = np.nan
     return apply_matrix(matrix, flat)
+
+
+def _shadows(regions: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
+    """Return the (K, 2, 2) projections of ellipsoids along an axis, on the canvas of a view."""
+    kept, linear = [i for i in range(3) if i != axis], matrix[:2, :2]
+    return linear @ np.asarray(regions, dtype=np.float64)[:, kept][:, :, kept] @ linear.T
 
 
 def _padded(view: np.ndarray, height: int, gap: int) -> np.ndarray:

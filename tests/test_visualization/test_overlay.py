@@ -138,11 +138,26 @@ def test_caption_adds_a_band_and_leaves_the_image():
         (dict(gt=np.zeros((2, 2)), names=["a"]), "names has 1 entries for 2"),
         (dict(gt=np.zeros((2, 2)), errors=[1.0]), "errors has 1 entries for 2"),
         (dict(long_side=0), "long_side"),
+        (dict(pred=np.zeros((2, 2)), regions=np.zeros((3, 2, 2))), r"regions must be \(2, 2, 2\)"),
     ],
 )
 def test_refuses(arguments, words):
     with pytest.raises(ValueError, match=words):
         draw_landmarks(np.zeros((20, 20), np.uint8), **arguments)
+
+
+def test_regions_grow_with_the_picture_and_are_explained():
+    image, pred = np.zeros((200, 300), np.uint8), np.array([[150.0, 100], [np.nan, 0]])
+    regions = np.stack([np.diag([40.0**2, 20.0**2])] * 2)
+    plain = draw_landmarks(image, pred=pred, caption="x", long_side=600)
+    picture = draw_landmarks(
+        image, pred=pred, regions=regions, region_label="90 %", caption="x", long_side=600
+    )
+    yellow = np.argwhere(near(picture[:400], style.REGION_COLOR, tolerance=40))[:, ::-1]
+    np.testing.assert_allclose(np.ptp(yellow, axis=0), [160, 80], atol=4)
+    np.testing.assert_allclose(yellow.mean(0), [300.5, 200.5], atol=2)
+    assert near(picture[400:], style.REGION_COLOR, tolerance=40).any()
+    assert not near(plain, style.REGION_COLOR, tolerance=40).any()
 
 
 @pytest.mark.real_data

@@ -28,7 +28,7 @@ def test_marks_of_many_close_points_shrink(count, shrinks):
     assert pen.radius == (4.0 if shrinks else before)
 
 
-@pytest.mark.parametrize("draw", [Pen.ring, Pen.cross, Pen.question])
+@pytest.mark.parametrize("draw", [Pen.ring, Pen.cross, Pen.question, Pen.region])
 def test_a_mark_lies_around_its_point_and_a_missing_one_nowhere(draw):
     pen = Pen(canvas())
     draw(pen, np.array([np.nan, 50]))
@@ -45,6 +45,22 @@ def test_a_line_joins_two_points_and_needs_both():
     assert pen.canvas.max() == 0
     pen.line(np.array([10.0, 50]), np.array([1e12, 50]), style.ERROR_COLOR)  # far outside: cut off
     assert pen.canvas[50, 12:].max(axis=1).all()
+
+
+def test_an_ellipse_is_where_its_matrix_says():
+    pen = Pen(canvas(200))
+    turn = np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
+    matrix = turn @ np.diag([60.0**2, 20.0**2]) @ turn.T
+    for center, shape in ((np.array([np.nan, 50]), matrix), (np.array([90.0, 100]), matrix * np.nan)):
+        pen.ellipse(center, shape, style.REGION_COLOR)
+    assert pen.canvas.max() == 0
+    pen.ellipse(np.array([90.0, 100]), matrix, style.REGION_COLOR)
+    y, x = np.nonzero(pen.canvas.max(axis=2))
+    offsets = np.stack([x - 90.0, y - 100.0], axis=1)
+    distance = np.sqrt(np.einsum("ni,ij,nj->n", offsets, np.linalg.inv(matrix), offsets))
+    assert len(x) > 150
+    np.testing.assert_allclose(distance, 1, atol=0.12)
+    pen.ellipse(np.array([90.0, 100]), 1e18 * np.eye(2), style.REGION_COLOR)  # far outside: cut off
 
 
 def test_text_takes_as_much_room_as_it_says():

@@ -60,3 +60,13 @@ def test_missing_points_errors_and_caption():
         draw_views(np.zeros((10, 10)))
     with pytest.raises(ValueError, match=r"\(K, 3\)"):
         draw_views(np.zeros((10, 10, 10)), np.zeros((2, 2)))
+
+
+def test_regions_cast_their_shadow_in_every_view():
+    volume = np.zeros((40, 40, 40), np.uint8)
+    regions = np.diag([100.0, 36.0, 9.0])[None]  # radii of 10, 6 and 3 voxels
+    picture = draw_views(volume, pred=np.array([[20, 20, 20.0]]), regions=regions, long_side=400)[:400]
+    for left, radii in ((0, (10, 6)), (404, (10, 3)), (808, (6, 3))):
+        view = picture[:, left : left + 400].astype(int)
+        yellow = np.argwhere(np.abs(view - style.REGION_COLOR).max(axis=2) < 40)[:, ::-1]
+        np.testing.assert_allclose(np.ptp(yellow, axis=0) / 20, radii, atol=0.2)

@@ -1,0 +1,165 @@
+"""Cases through the transforms of a model, in worker processes, to batches of one size in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mmlandmark.datasets.image_files import image_shape
+from mmlandmark.datasets.readers.loaded_image import spatial_shape
+from mmlandmark.inference.image_inputs import Case
+from mmlandmark.structures import LandmarkDataSample, LandmarkSchema
+
+Transforms: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+_AHEAD = 4  # batches' worth of cases that one waits for others of its size
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be predicted.
+
+    Attributes:
+        sample_id: Its name.
+        image: Its file; None for an array.
+        reason: One sentence.
+    """
+
+    sample_id: str
+    image: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A case as the network takes it.
+
+    Attributes:
+        index: Position among the cases.
+        inputs: (C, *S) float32.
+        sample: Frames and names, without annotations.
+    """
+
+    index: int
+    inputs: Tensor
+    sample: LandmarkDataSample
+
+
+class CaseDataset(Dataset):
+    """Cases after the transforms; a case that fails is a value, so that the others go on.
+
+    Args:
+        cases: What to load.
+        schema: The landmarks that will be predicted.
+        transforms: From a record with an image to ``inputs`` and ``data_samples``, see
+            :meth:`ModelFile.transforms <mmlandmark.models.model_file.ModelFile.transforms>`.
+    """
+
+    def __init__(self, cases: Sequence[Case], schema: LandmarkSchema, transforms: Transforms) -> None:
+        self.cases, self.schema, self.transforms = cases, schema, transforms
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> tuple[int, Loaded | Failure]:
+        """Return the index again, and the case or why it failed."""
+        case = self.cases[index]
+        record: dict[str, Any] = dict(sample_id=case.sample_id, img_path=case.image)
+        if case.array is not None:
+            record["img"] = case.array
+        try:
+            packed = self.transforms(record)
+            wrong = self._other_kind(packed["data_samples"].ori_shape)
+        except Exception as error:  # whatever a reader or a transform raises, it is about this image
+            wrong = self._other_kind(_shape_of(case)) or reason_of(error)
+        if wrong:
+            return index, Failure(case.sample_id, case.image, wrong)
+        return index, Loaded(index, packed["inputs"], packed["data_samples"])
+
+    def _other_kind(self, shape: tuple[int, ...] | None) -> str:
+        """Return what is wrong with an image of other dimensions than the model's; empty for others."""
+        kinds = {2: ("an image", "images"), 3: ("a volume", "volumes")}
+        if shape is None or len(shape) == self.schema.dims:
+            return ""
+        wanted = kinds[self.schema.dims][1]
+        return f"it is {kinds[len(shape)][0]} of shape {shape}, but the model takes {wanted}"
+
+
+def _shape_of(case: Case) -> tuple[int, ...] | None:
+    """Return the (*S) of an image, None if it cannot be read."""
+    try:
+        if case.array is not None:
+            return spatial_shape(case.array.shape)
+        return None if case.image is None else image_shape(case.image)
+    except (OSError, ValueError, ImportError):
+        return None
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error as one sentence without line breaks."""
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+    known = isinstance(error, ValueError | OSError | ImportError) and text
+    return " ".join((text if known else f"{type(error).__name__}: {text}").split())
+
+
+def load_batches(
+    dataset: CaseDataset, batch_size: int, num_workers: int = 0
+) -> Iterator[list[Loaded] | tuple[int, Failure]]:
+    """Yield batches of inputs of one size, and failures with their index, nearly in the order of the cases.
+
+    Where sizes differ, several batches are gathered at once. A case waits for others of its size until four
+    batches' worth of cases have come after it, so memory does not grow with their number.
+
+    Args:
+        dataset: What to load.
+        batch_size: Largest batch.
+        num_workers: Processes that load; 0 loads in this one.
+
+    Raises:
+        ValueError: A worker process died.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        num_workers=num_workers,
+        worker_init_fn=_few_threads,
+        prefetch_factor=2 if num_workers else None,
+    )
+    waiting: dict[tuple[int, ...], list[Loaded]] = {}
+    try:
+        for index, item in loader:
+            if isinstance(item, Failure):
+                yield index, item
+                continue
+            group = waiting.setdefault(tuple(item.inputs.shape), [])
+            group.append(item)
+            if len(group) == batch_size:
+                yield waiting.pop(tuple(item.inputs.shape))
+            if waiting and index - waiting[_oldest(waiting)][0].index >= _AHEAD * batch_size:
+                yield waiting.pop(_oldest(waiting))
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ValueError(
+            f"a process that loads images died ({' '.join(str(error).split())}): run again with 0 workers, "
+            "which shows the image that it died of"
+        ) from error
+    while waiting:
+        yield waiting.pop(_oldest(waiting))
+
+
+def _oldest(waiting: dict[tuple[int, ...], list[Loaded]]) -> tuple[int, ...]:
+    """Return the size of the group whose first case came first."""
+    return min(waiting, key=lambda shape: waiting[shape][0].index)
+
+
+def _few_threads(worker: int) -> None:
+    """Leave the processors to the network and the other workers."""
+    import cv2
+
+    cv2.setNumThreads(1)

@@ -1,0 +1,183 @@
+"""What is to be predicted: files, patterns, folders and arrays become cases with unique names."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
+
+Inputs: TypeAlias = "str | Path | np.ndarray | Sequence[str | Path | np.ndarray]"
+
+# Names of DICOM files are often none, or end with the number of their instance.
+_NO_SUFFIX = re.compile(r"(\.\d+)?")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """An image that is to be predicted.
+
+    Attributes:
+        sample_id: Its name, unique among its set.
+        image: Its file, an absolute path; None for an array.
+        array: (*S) or (*S, C) pixels of an image without a file.
+    """
+
+    sample_id: str
+    image: str | None = None
+    array: np.ndarray | None = None
+
+
+def find_cases(
+    inputs: Inputs, *, ignore: Sequence[str | Path] = (), taken: Mapping[str, str] | None = None
+) -> list[Case]:
+    """Return the images of all inputs, each once, in the order of the inputs.
+
+    A folder stands for all images anywhere below it, in the order of their paths; hidden files, and files
+    that are no images by name, are left out, but DICOM files need no suffix. A file that is named is never
+    left out.
+
+    A case is named by the path of its file below the folder that was given, without suffix; a file that was
+    given itself by its name. Names that meet are told apart by their suffix, or else by the folders above.
+
+    Args:
+        inputs: One or several of: a file, a pattern such as ``films/*.png`` (``**`` stands for any folders),
+            a folder, an array (*S) or (*S, C).
+        ignore: Folders below the inputs that are not searched, such as that of the results.
+        taken: Names that other images have already: the path by name. These images keep them.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder, a pattern matches nothing, or a folder holds no
+            image.
+        ValueError: There is no input.
+    """
+    given = [inputs] if isinstance(inputs, str | Path | np.ndarray) else list(inputs)
+    arrays: list[np.ndarray] = []
+    files: dict[str, str] = {}  # the path, and its name below the folder that was given
+    order: list[str | int] = []
+    for item in given:
+        if isinstance(item, np.ndarray):
+            order.append(len(arrays))
+            arrays.append(item)
+            continue
+        for path, name in _files_of(item, ignore):
+            if path not in files:
+                files[path] = name
+                order.append(path)
+    if not order:
+        raise ValueError("there is nothing to predict: give files, folders, patterns or arrays")
+    ids = _unique_names(files, taken or {})
+    digits = len(str(len(arrays)))
+    return [
+        Case(f"array_{key + 1:0{digits}d}", array=arrays[key])
+        if isinstance(key, int)
+        else Case(ids[key], key)
+        for key in order
+    ]
+
+
+def _files_of(item: str | Path, ignore: Sequence[str | Path]) -> Iterator[tuple[str, str]]:
+    """Yield the absolute path of every image of an input, and its name below the input."""
+    text = os.path.expanduser(os.fspath(item))
+    if os.path.isdir(text):
+        found = list(_images_below(text, ignore))
+        if not found:
+            raise FileNotFoundError(
+                f"{text!r} holds no image: none of its files has the suffix of one or is a DICOM file"
+            )
+        yield from found
+    elif os.path.exists(text):  # also a name that looks like a pattern
+        yield os.path.abspath(text), os.path.basename(text)
+    elif glob.has_magic(text):
+        matches = sorted(glob.glob(text, recursive=True))
+        files = [match for match in matches if os.path.isfile(match)]
+        folders = [match for match in matches if os.path.isdir(match)] if not files else []
+        if not files and not folders:
+            raise FileNotFoundError(f"no file matches {text!r}")
+        for match in files:
+            yield os.path.abspath(match), os.path.basename(match)
+        for match in folders:
+            yield from _files_of(match, ignore)
+    else:
+        raise FileNotFoundError(f"{text!r} does not exist: give image files, folders or patterns")
+
+
+def _images_below(folder: str, ignore: Sequence[str | Path]) -> Iterator[tuple[str, str]]:
+    """Yield path and relative name of every image anywhere below a folder, in the order of the names."""
+    hidden = {os.path.realpath(path) for path in ignore}
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(root, name)) not in hidden
+        )
+        for name in sorted(files):
+            path = os.path.join(root, name)
+            if not name.startswith(".") and _is_image(path):
+                yield os.path.abspath(path), os.path.relpath(path, folder)
+
+
+def _is_image(path: str) -> bool:
+    """Whether a file of a folder is meant as an image: by its suffix or, without one, as DICOM."""
+    suffix = suffix_of(path)
+    if suffix in SUFFIXES:
+        return True
+    name = os.path.basename(path)
+    if not _NO_SUFFIX.fullmatch(suffix) or name.upper() == "DICOMDIR":  # the index of a medium
+        return False
+    try:
+        return file_format(path) == "dicom"
+    except OSError:  # it cannot be read, so nothing says that it is an image
+        return False
+
+
+def _unique_names(files: Mapping[str, str], taken: Mapping[str, str]) -> dict[str, str]:
+    """Return a unique name for every path; those that are taken stay with their paths."""
+    kept = {path: name for name, path in taken.items() if path in files}
+    choices = {path: _names(path, name) for path, name in files.items() if path not in kept}
+    step = dict.fromkeys(choices, 0)
+    while True:
+        names = {path: choices[path][step[path]] for path in choices}
+        owners: dict[str, list[str]] = {}
+        for path, name in names.items():
+            owners.setdefault(name, []).append(path)
+        clashing = [
+            path for name, paths in owners.items() if len(paths) > 1 or name in taken for path in paths
+        ]
+        moved = [path for path in clashing if step[path] + 1 < len(choices[path])]
+        if not moved:
+            return {**kept, **names}
+        for path in moved:
+            step[path] += 1
+
+
+def _names(path: str, name: str) -> list[str]:
+    """Return what a file may be called, the shortest first; the last one is its path."""
+    folder = Path(path).parts[: -len(Path(name).parts)]
+    choices = []
+    for count in range(len(folder) + 1):
+        above = folder[len(folder) - count :]
+        full = Path(*above, name)
+        stem = full.with_name(_stem(full.name))
+        choices += [_plain(stem.as_posix()), _plain(full.as_posix())]
+    return choices
+
+
+def _stem(name: str) -> str:
+    """Return a file name without the suffix of an image; the numbers of DICOM files end with none."""
+    suffix = suffix_of(name)
+    return name[: -len(suffix)] if suffix in SUFFIXES and len(suffix) < len(name) else name
+
+
+def _plain(name: str) -> str:
+    """Return a name without what a text file or a list of ids cannot hold."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join("_" if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in text)

@@ -1,0 +1,191 @@
+"""The journal of a prediction: what is done stays done, whenever the process ends."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.structures import LandmarkSchema, Prediction
+from mmlandmark.utils.files import atomic_path, parse_json
+
+JOURNAL = "journal.jsonl"
+_FORMAT = "mmlandmark journal"
+_VERSION = 1
+
+
+class JournalError(ValueError):
+    """A folder holds results that cannot be added to."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the prediction of a file is.
+
+    Attributes:
+        offset: Of its line in the journal.
+        stamp: Size and time of the file when it was predicted.
+        sample_id: Its name.
+    """
+
+    offset: int
+    stamp: tuple[int, int]
+    sample_id: str
+
+
+class Journal:
+    """The finished predictions of a folder, one line of JSON each, appended and synchronised with the disk.
+
+    The first line says which model and options they are of. A line that a kill left incomplete is dropped. A
+    file that has changed since, by its size or time, counts as not predicted.
+
+    Args:
+        folder: Folder of the results; it must exist.
+        model: Name and digest of the model, as plain values.
+        options: What decides on the predictions, as plain values.
+        schema: The landmarks.
+        overwrite: Begin anew if the folder holds the results of another model or of other options.
+
+    Raises:
+        JournalError: The folder holds such results, or its journal is damaged.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        model: dict[str, Any],
+        options: dict[str, Any],
+        schema: LandmarkSchema,
+        overwrite: bool = False,
+    ) -> None:
+        self.path, self.schema = Path(folder) / JOURNAL, schema
+        self._places: dict[str, _Place] = {}
+        self._seen: dict[
+            str, tuple[int, int] | None
+        ] = {}  # before they were read, in case they change meanwhile
+        head = dict(format=_FORMAT, version=_VERSION, model=model, options=options)
+        if overwrite or not self.path.exists():
+            with atomic_path(self.path) as temporary:
+                temporary.write_text(json.dumps(head) + "\n", encoding="utf-8")
+        else:
+            self._read(head)
+
+    def _read(self, head: dict[str, Any]) -> None:
+        """Find the predictions of a journal, and cut off an incomplete last line."""
+        with self.path.open("rb") as file:
+            line = file.readline()
+            self._compare(self._parse(line, 1), head)
+            offset, number = len(line), 1
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                number += 1
+                entry = self._parse(line, number)
+                self._note(entry, offset, number)
+                offset += len(line)
+        os.truncate(self.path, offset)
+
+    def _note(self, entry: dict[str, Any], offset: int, number: int) -> None:
+        """Note the prediction of a line, or that there is none of its file any more."""
+        try:
+            file, prediction = str(entry["file"]), entry["prediction"]
+            if prediction is None:
+                self._places.pop(file, None)
+                return
+            stamp = (int(entry["size"]), int(entry["time"]))
+            self._places[file] = _Place(offset, stamp, str(prediction["sample_id"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(number) from error
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            entry = parse_json(line.decode("utf-8"), self.path)
+        except ValueError as error:
+            raise self._damaged(number) from error
+        if not isinstance(entry, dict):
+            raise self._damaged(number)
+        return entry
+
+    def _damaged(self, number: int) -> JournalError:
+        return JournalError(f"{self.path}, line {number} is damaged: --overwrite predicts all images anew")
+
+    def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+        if found.get("format") != _FORMAT:
+            raise self._damaged(1)
+        if found.get("version") != _VERSION:
+            raise JournalError(
+                f"{self.path} is of version {found.get('version')}, this is version {_VERSION}: take another "
+                "folder, or --overwrite predicts all images anew"
+            )
+        cure = "take another folder, or --overwrite replaces them"
+        if found.get("model") != wanted["model"]:
+            names = [str((side.get("model") or {}).get("name")) for side in (found, wanted)]
+            other = f"of the model {names[0]!r}" if names[0] != names[1] else f"of another {names[0]!r}"
+            raise JournalError(f"{self.path.parent} holds predictions {other}, not of this one: {cure}")
+        old, new = found.get("options") or {}, wanted["options"]
+        changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        if changed:
+            words = ", ".join(f"{key} {old.get(key)} instead of {new.get(key)}" for key in changed)
+            raise JournalError(f"{self.path.parent} was predicted with {words}: {cure}")
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The file of every prediction by its name."""
+        return {place.sample_id: file for file, place in self._places.items()}
+
+    def has(self, file: str) -> bool:
+        """Return whether a file is predicted, and is the same file since."""
+        place, stamp = self._places.get(file), _stamp(file)
+        self._seen[file] = stamp
+        return place is not None and place.stamp == stamp
+
+    def add(self, predictions: Sequence[Prediction]) -> None:
+        """Append predictions of files; they are on the disk when this returns."""
+        lines, offset = [], self.path.stat().st_size
+        for prediction in predictions:
+            assert prediction.image is not None, "only files have a place in a journal"
+            seen = self._seen.get(prediction.image) or _stamp(prediction.image)
+            size, time = stamp = seen or (-1, -1)
+            entry = dict(file=prediction.image, size=size, time=time, prediction=prediction.to_dict())
+            lines.append(json.dumps(entry, allow_nan=False).encode() + b"\n")
+            self._places[prediction.image] = _Place(offset, stamp, prediction.sample_id)
+            offset += len(lines[-1])
+        if lines:
+            self._append(b"".join(lines))
+
+    def _append(self, lines: bytes) -> None:
+        with self.path.open("ab") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def forget(self, files: Sequence[str]) -> None:
+        """Drop the predictions of files that are others since and could not be predicted again."""
+        lines = [
+            json.dumps(dict(file=file, prediction=None)) for file in files if self._places.pop(file, None)
+        ]
+        if lines:
+            self._append("".join(f"{line}\n" for line in lines).encode())
+
+    def predictions(self) -> Iterator[Prediction]:
+        """Yield all predictions in the order in which their files were first predicted, one at a time."""
+        with self.path.open("rb") as file:
+            for place in list(self._places.values()):
+                file.seek(place.offset)
+                entry = json.loads(file.readline())
+                yield Prediction.from_dict(entry["prediction"], self.schema)
+
+
+def _stamp(file: str) -> tuple[int, int] | None:
+    """Return size and time of change of a file, None if it cannot be read."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,126 @@
+"""Files, patterns, folders and arrays become cases with unique names in a stable order."""
+
+from __future__ import annotations
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from image_writers import write_dicom
+from mmlandmark.inference.image_inputs import find_cases
+
+PICTURE = np.arange(12, dtype=np.uint8).reshape(3, 4)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a function that writes a tiny image under each name and returns the folder."""
+
+    def written(*names: str):
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix in (".png", ".jpg", ".bmp"):
+                assert cv2.imwrite(str(path), PICTURE)
+            else:
+                path.write_bytes(b"some text, no image\n" * 20)
+        return tmp_path
+
+    return written
+
+
+def names(cases) -> list[str]:
+    return [case.sample_id for case in cases]
+
+
+def test_a_folder_is_searched_with_all_below_in_the_order_of_its_names(folder):
+    root = folder("b.png", "a.png", "sub/a.png", "sub/deep/c.jpg", "notes.txt", ".hidden.png", ".git/d.png")
+    cases = find_cases(str(root))
+    assert names(cases) == ["a", "b", "sub/a", "sub/deep/c"]
+    assert [os.path.relpath(case.image, root) for case in cases] == [
+        "a.png",
+        "b.png",
+        "sub/a.png",
+        "sub/deep/c.jpg",
+    ]
+    assert names(find_cases([root, root / "b.png", root])) == names(cases), "each image counts once"
+
+
+def test_files_keep_their_order_and_patterns_are_sorted(folder, monkeypatch):
+    monkeypatch.chdir(folder("b.png", "a.png", "c/d.bmp", "what?.png"))
+    assert names(find_cases(["b.png", "a.png"])) == ["b", "a"]
+    assert names(find_cases("[ab].png")) == ["a", "b"]
+    assert names(find_cases("**/*.bmp")) == ["d"]
+    assert names(find_cases("what?.png")) == ["what?"], "a file of that name is no pattern"
+    assert all(os.path.isabs(case.image) for case in find_cases("*.png"))
+
+
+def test_names_that_meet_are_told_apart(folder):
+    root = folder("one/1.png", "two/1.png", "two/1.jpg", "two/2.png")
+    files = [root / "one" / "1.png", root / "two" / "1.png", root / "two" / "1.jpg", root / "two" / "2.png"]
+    assert names(find_cases(files)) == ["one/1", "two/1", "1.jpg", "2"]
+    assert names(find_cases(files[1:])) == ["1.png", "1.jpg", "2"]
+    assert names(find_cases(root)) == ["one/1", "two/1.jpg", "two/1.png", "two/2"]
+    taken = {"1": str(files[0])}
+    assert names(find_cases(files[:2], taken=taken)) == ["1", "1.png"], "a name once given stays"
+
+
+def test_dicom_files_need_no_suffix(tmp_path):
+    for name in ("IM000001", "1.2.840.7", "b.dcm"):
+        write_dicom(tmp_path / name, PICTURE.astype(np.uint16), (1.0, 1.0), bits=12)
+    (tmp_path / "DICOMDIR").write_bytes((tmp_path / "b.dcm").read_bytes())
+    (tmp_path / "README").write_text("no image")
+    assert names(find_cases(tmp_path)) == ["1.2.840.7", "IM000001", "b"]
+
+
+def test_a_broken_image_is_a_case_and_a_named_file_always_is(folder):
+    root = folder("a.png")
+    (root / "broken.png").write_bytes(b"")
+    (root / "scan.xyz").write_bytes(b"?")
+    assert names(find_cases(root)) == ["a", "broken"]
+    assert names(find_cases(root / "scan.xyz")) == ["scan.xyz"]
+
+
+def test_results_below_an_input_are_no_inputs(folder):
+    root = folder("a.png", "out/overlays/a.png")
+    assert names(find_cases(root, ignore=[root / "out"])) == ["a"]
+    assert names(find_cases(root, ignore=[root, root / "out" / "overlays"])) == ["a"]
+
+
+def test_arrays_are_numbered(folder):
+    cases = find_cases([PICTURE, folder("a.png") / "a.png", PICTURE])
+    assert names(cases) == ["array_1", "a", "array_2"]
+    assert cases[0].array is PICTURE
+    assert cases[0].image is None
+    assert names(find_cases([PICTURE] * 10))[0] == "array_01"
+
+
+def test_a_name_that_no_list_can_hold_becomes_one(tmp_path):
+    path = os.fsencode(tmp_path) + b"/line\nbreak \xff.png"
+    with open(path, "wb") as file:
+        file.write(b"x")
+    (case,) = find_cases(tmp_path)
+    assert case.sample_id == "line_break \ufffd"
+    assert os.path.isfile(case.image)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nowhere.png", "'nowhere.png' does not exist"),
+        ("*.tif", r"no file matches '\*.tif'"),
+        ("empty", "'empty' holds no image"),
+    ],
+)
+def test_what_does_not_exist_is_said(given, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty" / "deeper").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=message):
+        find_cases([given])
+
+
+def test_no_input_is_an_error():
+    with pytest.raises(ValueError, match="nothing to predict"):
+        find_cases([])
