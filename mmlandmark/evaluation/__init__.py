@@ -4,12 +4,14 @@ from mmlandmark.evaluation.calibration import Calibration
 from mmlandmark.evaluation.cobb import CobbAngles, cobb_angles
 from mmlandmark.evaluation.comparison import PairedTest, paired_test
 from mmlandmark.evaluation.conformal import conformal_quantile
+from mmlandmark.evaluation.coverage import CoverageReport
 from mmlandmark.evaluation.doubt import Doubt, flag_curve
 from mmlandmark.evaluation.fold_report import FoldReport
 from mmlandmark.evaluation.functional import (
     coordinate_mse,
     cumulative_curve,
     mean_interval,
+    mean_offsets,
     outlier_rate,
     pearson_rho,
     per_image_mean,
@@ -45,6 +47,7 @@ __all__ = [
     "CaseMetric",
     "CobbAngles",
     "CoordinateMetric",
+    "CoverageReport",
     "Doubt",
     "FoldReport",
     "LandmarkMetric",
@@ -65,6 +68,7 @@ __all__ = [
     "measure_all",
     "measure_units",
     "measure_values",
+    "mean_offsets",
     "metric_title",
     "millimetre_axes",
     "outlier_rate",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.evaluation.calibration_data import calibration_from_dict, calibration_to_dict
+from mmlandmark.evaluation.calibration_data import calibration_from_dict, calibration_to_dict, short
 from mmlandmark.evaluation.conformal import (
     KINDS,
     check_level,
@@ -21,6 +21,7 @@ from mmlandmark.evaluation.conformal import (
     shape_matrices,
 )
 from mmlandmark.evaluation.doubt import Doubt
+from mmlandmark.evaluation.functional import mean_offsets
 from mmlandmark.evaluation.tested_cases import TestedCases
 from mmlandmark.structures import Prediction
 
@@ -112,7 +113,11 @@ class Calibration:
             region_kind=region,
             scores=scores,
             temperature=temperature,
-            about=dict(images=len(cases), mean_sizes={k: float(f"{v:.4g}") for k, v in sizes.items()}),
+            about=dict(
+                images=len(cases),
+                mean_sizes={k: float(f"{v:.4g}") for k, v in sizes.items()},
+                offsets=short(mean_offsets(cases.residuals * cases.scale[:, None])),
+            ),
         )
         return replace(made, doubt=Doubt.fit(made.calibrated_spread(cases), limit, flag_rate))
 

@@ -111,6 +111,22 @@ def per_image_mean(errors: np.ndarray) -> np.ndarray:
     return np.asarray(summarize(errors, axis=1)["mre"])
 
 
+def mean_offsets(vectors: np.ndarray) -> np.ndarray:
+    """Return the length of every landmark's mean error vector, (K,): how far all images agree to be off.
+
+    Args:
+        vectors: (N, K, D) annotated minus predicted, NaN where either is missing.
+
+    Example:
+        >>> mean_offsets(np.array([[[3.0, 0.0]], [[3.0, 8.0]], [[np.nan, 0.0]]])).tolist()
+        [5.0]
+    """
+    known = np.isfinite(vectors).all(axis=2)
+    total = np.where(known[..., None], vectors, 0).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.linalg.norm(total / known.sum(axis=0)[:, None], axis=1)
+
+
 def success_rate(
     errors: np.ndarray,
     radius: float,
