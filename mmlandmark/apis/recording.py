@@ -45,6 +45,8 @@ def record_test(
     extra = {
         key: meta[key] for key in ("members", "seeds", "inputs", "trained_on", "precision") if key in meta
     }
+    if "trained_on" in extra:  # a record names the set, not its images
+        extra["trained_on"] = {k: v for k, v in extra["trained_on"].items() if k != "samples"}
     extra |= describe_tested(tested_run(config)[0], checkpoint)
     record_predictions(path, config, metrics, seed, out_dir, epoch=meta.get("epoch"), **extra)
     return Path(path)

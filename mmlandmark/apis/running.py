@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
 
 from mmlandmark.engine import (
     ConfigError,
@@ -31,6 +32,7 @@ from mmlandmark.engine import (
     start_processes,
 )
 from mmlandmark.evaluation import LandmarkMetric
+from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.registry import METRICS
 
 _TIMERS = ("val/time", "val/data_time")
@@ -202,7 +204,16 @@ def test_config(
             if is_landmark_metric(evaluator):
                 evaluator["tested"] = str(checkpoint)
     config.setdefault("experiment_name", "test_" + _experiment_name(config))
-    return LandmarkRunner.from_cfg(config).test()
+    runner = LandmarkRunner.from_cfg(config)
+    _ask_for_spread(runner.model, config)
+    return runner.test()
+
+
+def _ask_for_spread(model: Any, config: Config) -> None:
+    """Let a detector predict spreads, for the predictions file, unless the config says otherwise."""
+    detector = model.module if is_model_wrapper(model) else model
+    if isinstance(detector, BaseDetector) and "spread" not in (config.model.get("test_cfg") or {}):
+        detector.test_cfg["spread"] = True
 
 
 def _need_model(config: Config) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.evaluation import split_hash
+from mmlandmark.evaluation import sample_hash, split_hash
 from mmlandmark.utils.checkpoint import fetch_checkpoint
 from mmlandmark.utils.dataset_tree import leaf_datasets
 from mmlandmark.utils.files import file_hash
@@ -37,7 +37,7 @@ def inputs_of(config: Config) -> dict[str, dict[str, str]]:
 
 
 def trained_on(dataset: Any) -> dict[str, Any] | None:
-    """Return the number of cases of a training set, and a hash of which they are and of their annotation.
+    """Return the number of cases of a training set, a hash of all and their annotation, and one of each.
 
     None for data that is not made of :class:`~mmlandmark.datasets.LandmarkDataset`.
     """
@@ -46,7 +46,8 @@ def trained_on(dataset: Any) -> dict[str, Any] | None:
         return None
     records = [part.get_data_info(index) for part in parts for index in range(len(part))]
     digest = split_hash([r["sample_id"] for r in records], [r["landmarks"] for r in records])
-    return dict(images=len(records), hash=digest)
+    samples = sorted({sample_hash(r["sample_id"], r["landmarks"]) for r in records})
+    return dict(images=len(records), hash=digest, samples=samples)
 
 
 def _checkpoints(node: Any, where: str) -> Iterator[tuple[str, str]]:

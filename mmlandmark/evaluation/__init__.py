@@ -30,12 +30,14 @@ from mmlandmark.evaluation.measures import (
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
 from mmlandmark.evaluation.metrics import CaseMetric, CoordinateMetric, LandmarkMetric
 from mmlandmark.evaluation.overlap import Overlap, read_overlaps
+from mmlandmark.evaluation.presence import PresenceMetric, auroc, withhold_absent
 from mmlandmark.evaluation.published import PublishedTable, published_page, read_published
 from mmlandmark.evaluation.record import (
     compare_records,
     read_records,
     read_superseded,
     record_results,
+    sample_hash,
     split_hash,
 )
 from mmlandmark.evaluation.report import LandmarkReport, without_nan
@@ -54,9 +56,11 @@ __all__ = [
     "LandmarkReport",
     "Overlap",
     "PairedTest",
+    "PresenceMetric",
     "PublishedTable",
     "TestedCases",
     "cobb_angles",
+    "auroc",
     "compare_records",
     "conformal_quantile",
     "coordinate_mse",
@@ -84,9 +88,11 @@ __all__ = [
     "record_results",
     "reference_scale",
     "results_table",
+    "sample_hash",
     "split_hash",
     "success_rate",
     "summarize",
     "with_measures",
+    "withhold_absent",
     "without_nan",
 ]

@@ -56,6 +56,7 @@ class CoverageReport:
         cases: TestedCases,
         parts: dict[str, np.ndarray] | None = None,
         tested: str = "",
+        note: str = "",
     ) -> CoverageReport:
         """Measure a calibration on images that it was not fitted on.
 
@@ -64,6 +65,7 @@ class CoverageReport:
             cases: Tested images; with their spacing if the calibration is in mm.
             parts: Name -> (N,) bool, images to report by themselves, too.
             tested: What was tested, in words.
+            note: What a reader should know of the parts.
 
         Raises:
             ValueError: The landmarks or the units differ, or a spread is missing.
@@ -91,6 +93,7 @@ class CoverageReport:
             flags=_flags(calibration, cases),
             about=dict(
                 tested=tested,
+                note=note,
                 images=len(cases),
                 radius_kind=calibration.radius_kind,
                 region_kind=calibration.region_kind,
@@ -131,6 +134,8 @@ class CoverageReport:
             notes.append(
                 f"{self.overall['missing']} annotated points were not predicted; they count nowhere."
             )
+        if self.about.get("note"):
+            notes.append(self.about["note"])
         if self.flags:
             f = self.flags
             notes.append(
@@ -169,7 +174,7 @@ Inside = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _inside(calibration: Calibration, cases: TestedCases, level: float) -> Inside:
-    """Return (N, K) whether points are within radii and regions, and the radii; a NaN radius holds nothing."""
+    """Return (N, K) whether points are within radii and regions, and the radii; NaN holds nothing."""
     radii = calibration.radii(cases, level)
     regions = calibration.regions(cases, level)
     errors = np.linalg.norm(cases.residuals * calibration.scale(cases)[:, None], axis=2)

@@ -185,6 +185,11 @@ def split_hash(sample_ids: Sequence[str], landmarks: np.ndarray | Sequence[np.nd
     return digest.hexdigest()[:16]
 
 
+def sample_hash(sample_id: str, landmarks: np.ndarray | None) -> str:
+    """Return a short hash of a case and its annotation (K, D) in pixels, by which it is recognised."""
+    return split_hash([sample_id], None if landmarks is None else [landmarks])[:12]
+
+
 def git_commit(folder: str | Path | None = None) -> str | None:
     """Return the commit of the source tree, with ``-dirty`` if files differ from it; None outside of git.
 

@@ -160,6 +160,35 @@ class TestedCases:
         )
 
     @classmethod
+    def from_rows(cls, rows: Sequence[dict[str, Any]], names: Sequence[str]) -> TestedCases:
+        """Return cases as :class:`~mmlandmark.evaluation.LandmarkMetric` keeps them.
+
+        Args:
+            rows: N dicts with ``sample_id``, ``pred`` and ``gt`` (K, D), ``spacing`` (D,) or None, and, as
+                far as known, ``scores``, ``spread`` and ``presence``.
+            names: K names of the landmarks.
+        """
+        points = np.array([row["pred"] for row in rows], dtype=np.float64)
+        tail = points.shape[1:]
+        unknown = (None,) * points.shape[-1]
+
+        def read(key: str, shape: tuple[int, ...]) -> np.ndarray:
+            return _stacked([row.get(key) for row in rows], shape)
+
+        return cls(
+            sample_ids=tuple(str(row["sample_id"]) for row in rows),
+            landmarks=tuple(str(name) for name in names),
+            points=points,
+            truth=np.array([row["gt"] for row in rows], dtype=np.float64),
+            spacing=np.array(
+                [unknown if row["spacing"] is None else row["spacing"] for row in rows], dtype=np.float64
+            ),
+            scores=read("scores", tail[:1]),
+            spread=read("spread", (*tail, tail[-1])),
+            presence=read("presence", tail[:1]),
+        )
+
+    @classmethod
     def read(cls, path: str | Path) -> TestedCases:
         """Return the cases of a ``predictions.json`` that ``mmlandmark test`` wrote.
 
@@ -169,29 +198,9 @@ class TestedCases:
         """
         data = read_json(path)
         try:
-            return _from_rows(data["cases"], data["landmark_names"])
+            return cls.from_rows(data["cases"], data["landmark_names"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ValueError(f"{path}: not a predictions file of mmlandmark test: {error!r}") from error
-
-
-def _from_rows(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> TestedCases:
-    points = np.array([row["pred"] for row in rows], dtype=np.float64)
-    tail = points.shape[1:]
-    unknown = (None,) * points.shape[-1]
-
-    def read(key: str, shape: tuple[int, ...]) -> np.ndarray:
-        return _stacked([row.get(key) for row in rows], shape)
-
-    return TestedCases(
-        sample_ids=tuple(str(row["sample_id"]) for row in rows),
-        landmarks=tuple(str(name) for name in names),
-        points=points,
-        truth=np.array([row["gt"] for row in rows], dtype=np.float64),
-        spacing=np.array([row["spacing"] or unknown for row in rows], dtype=np.float64),
-        scores=read("scores", tail[:1]),
-        spread=read("spread", (*tail, tail[-1])),
-        presence=read("presence", tail[:1]),
-    )
 
 
 def _stacked(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:

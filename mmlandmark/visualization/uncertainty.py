@@ -1,4 +1,4 @@
-"""Figures of a calibration: nominal against observed coverage, and errors caught by looking at some points."""
+"""Figures of a calibration: nominal against observed coverage, errors found by looking at some points."""
 
 from __future__ import annotations
 

@@ -43,6 +43,16 @@ def same(a: dict, b: dict) -> bool:
 # ---- prepare_config -------------------------------------------------------------------------------------
 
 
+def test_a_test_keeps_the_spread_unless_the_config_says_otherwise(trained, tested, tmp_path):
+    cases = json.loads((tested[0] / "predictions.json").read_text())["cases"]
+    assert all(len(case["spread"]) == len(case["scores"]) == 19 for case in cases)
+    config = trained.config(**{"model.test_cfg": dict(spread=False)})
+    apis.test_config(config, trained.folder / "epoch_2.pth", out_dir=tmp_path)
+    (case, *_) = json.loads((tmp_path / "predictions.json").read_text())["cases"]
+    assert "spread" not in case
+    assert len(case["scores"]) == 19
+
+
 def test_prepare_applies_the_command_line(trained):
     config = prepare_config(
         trained.path,

@@ -3,5 +3,6 @@
 from mmlandmark.models.heads.base_heatmap_head import BaseHeatmapHead
 from mmlandmark.models.heads.feature_refinement_head import FeatureRefinementHead
 from mmlandmark.models.heads.heatmap_head import HeatmapHead
+from mmlandmark.models.heads.presence import PresenceBranch
 
-__all__ = ["BaseHeatmapHead", "FeatureRefinementHead", "HeatmapHead"]
+__all__ = ["BaseHeatmapHead", "FeatureRefinementHead", "HeatmapHead", "PresenceBranch"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmlandmark.codecs import BaseCodec
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.base_module import BaseModule
+from mmlandmark.models.heads.presence import PresenceBranch
 from mmlandmark.registry import CODECS, MODELS
 from mmlandmark.structures import Detection, LandmarkDataSample
 
@@ -35,6 +36,8 @@ class BaseHeatmapHead(BaseModule):
         levels: Number of supervised levels.
         level_weights: Weight of every level's losses; 1 for all by default.
         dims: Spatial dimensions of the maps, 2 or 3.
+        presence: Learn how likely every landmark is in the image: arguments of :class:`PresenceBranch`, which
+            may be empty; None leaves it out.
         init_cfg: See MMEngine.
 
     Attributes:
@@ -55,6 +58,7 @@ class BaseHeatmapHead(BaseModule):
         levels: int = 1,
         level_weights: Sequence[float] | None = None,
         dims: int = 2,
+        presence: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -67,6 +71,8 @@ class BaseHeatmapHead(BaseModule):
         configs = [loss] if isinstance(loss, dict) else loss
         losses = [MODELS.build(filled(MODELS, config, dims=dims)) for config in configs]
         self.losses = nn.ModuleDict(dict(zip(_loss_names(losses), losses, strict=True)))
+        sizes = dict(num_landmarks=num_landmarks, num_annotators=num_annotators, dims=dims)
+        self.presence = None if presence is None else PresenceBranch(**sizes, **presence)
 
     @property
     def num_maps(self) -> int:
@@ -118,16 +124,20 @@ class BaseHeatmapHead(BaseModule):
     def loss(
         self, features: Sequence[Tensor], samples: Sequence[LandmarkDataSample], input_size: Sequence[int]
     ) -> dict[str, Tensor]:
-        """Return the losses of all levels and of the codec.
+        """Return the losses of all levels, of the codec and of the presence.
 
-        They are named ``loss_<type>[_level<i>]`` and ``loss_codec_<name>``.
+        They are named ``loss_<type>[_level<i>]``, ``loss_codec_<name>`` and ``loss_presence``.
         """
-        results = {}
-        for level, (maps, weight) in enumerate(zip(self(features), self.level_weights, strict=True)):
+        results, levels = {}, self(features)
+        for level, (maps, weight) in enumerate(zip(levels, self.level_weights, strict=True)):
             target = self.encode(samples, input_size, maps.shape[2:], maps.device)
             for name, module in self.losses.items():
                 results[f"loss_{name}" + (f"_level{level}" if level else "")] = weight * module(maps, target)
         results.update({f"loss_codec_{name}": value for name, value in self.codec.losses().items()})
+        if self.presence is not None:
+            with torch.no_grad():
+                detection = self.codec.decode(self.codec.activate(levels[0]), input_size, spread=True)
+            results["loss_presence"] = self.presence.loss(detection, samples, input_size)
         return results
 
     def predict(self, maps: Tensor, input_size: Sequence[int], spread: bool = False) -> Detection:
@@ -138,7 +148,10 @@ class BaseHeatmapHead(BaseModule):
             input_size: (*S) of the network's input.
             spread: Measure the spread of every landmark, if the codec can.
         """
-        detection = self.codec.decode(maps, input_size, spread)
+        detection = self.codec.decode(maps, input_size, spread or self.presence is not None)
+        if self.presence is not None:
+            chances = self.presence.chances(detection, input_size)
+            detection = replace(detection, presence=chances, spread=detection.spread if spread else None)
         return replace(detection.with_annotators(self.num_annotators), maps=maps)
 
 

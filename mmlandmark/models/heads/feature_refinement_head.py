@@ -33,6 +33,7 @@ class FeatureRefinementHead(BaseHeatmapHead):
         guide_kernel: Its kernel: 1 in the published code, 3 in the paper.
         norm_cfg: Its norm layer.
         act_cfg: Its activation.
+        presence: See :class:`BaseHeatmapHead`.
         init_cfg: See MMEngine.
 
     Raises:
@@ -53,6 +54,7 @@ class FeatureRefinementHead(BaseHeatmapHead):
         guide_kernel: int = 1,
         norm_cfg: dict | None = BATCH_NORM,
         act_cfg: dict | None = RELU,
+        presence: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         channels = [in_channels] if isinstance(in_channels, int) else list(in_channels)
@@ -61,7 +63,9 @@ class FeatureRefinementHead(BaseHeatmapHead):
                 f"FeatureRefinementHead takes features and at most one guide, got in_channels {channels}"
             )
         levels = 2 if coarse else 1
-        super().__init__(num_landmarks, codec, loss, num_annotators, levels, level_weights, init_cfg=init_cfg)
+        super().__init__(
+            num_landmarks, codec, loss, num_annotators, levels, level_weights, 2, presence, init_cfg
+        )
         self.takes_image = len(channels) == 1
         self.guide = nn.Identity()
         if self.takes_image:

@@ -26,6 +26,7 @@ class HeatmapHead(BaseHeatmapHead):
             None leaves it out.
         bias_init: Initial value of the last bias; None leaves PyTorch's random start.
         dims: 2 or 3.
+        presence: See :class:`BaseHeatmapHead`.
         init_cfg: See MMEngine.
 
     Raises:
@@ -44,6 +45,7 @@ class HeatmapHead(BaseHeatmapHead):
         hidden_channels: int | None = None,
         bias_init: float | None = None,
         dims: int = 2,
+        presence: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         channels = [in_channels] if isinstance(in_channels, int) else list(in_channels)
@@ -53,7 +55,15 @@ class HeatmapHead(BaseHeatmapHead):
                 "or a neck, or give level_weights to supervise all"
             )
         super().__init__(
-            num_landmarks, codec, loss, num_annotators, len(channels), level_weights, dims, init_cfg
+            num_landmarks,
+            codec,
+            loss,
+            num_annotators,
+            len(channels),
+            level_weights,
+            dims,
+            presence,
+            init_cfg,
         )
         conv = nn.Conv2d if dims == 2 else nn.Conv3d
         hidden = hidden_channels

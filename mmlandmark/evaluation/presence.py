@@ -1,0 +1,148 @@
+"""Presence: how well landmarks outside of the image are told, and that nothing is guessed of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.evaluation.metrics import CaseMetric
+from mmlandmark.registry import METRICS
+from mmlandmark.structures import Prediction
+
+
+def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Return the area under the ROC curve: how often a positive has a greater score than a negative one.
+
+    Args:
+        scores: (N,) finite numbers; of equal ones each counts half.
+        positive: (N,) bool.
+
+    Returns:
+        A number from 0 to 1, 0.5 at random; NaN unless there are positives and negatives.
+
+    Example:
+        >>> auroc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
+        0.75
+    """
+    positive = np.asarray(positive, dtype=bool)
+    ahead, behind = int(positive.sum()), int((~positive).sum())
+    if not ahead or not behind:
+        return float("nan")
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return float((ranks[positive].sum() - ahead * (ahead + 1) / 2) / (ahead * behind))
+
+
+def withhold_absent(prediction: Prediction, threshold: float = 0.5) -> Prediction:
+    """Return the prediction without landmarks that are not in the image; a reason says which and why.
+
+    A landmark is withheld (NaN with score 0) if it is less likely than ``threshold`` to be in the image,
+    where the model says so, or if its point lies beyond the outer pixels.
+
+    Args:
+        prediction: In original pixels.
+        threshold: Least probability of presence.
+    """
+    size = np.array(prediction.shape[::-1], dtype=np.float64)
+    found = prediction.found
+    with np.errstate(invalid="ignore"):
+        outside = found & ~((prediction.points >= -0.5) & (prediction.points <= size - 0.5)).all(axis=1)
+    absent = np.zeros_like(found)
+    reasons = {int(k): "lies outside of the image" for k in np.flatnonzero(outside)}
+    if prediction.presence is not None:
+        absent = found & (prediction.presence < threshold)
+        chance = prediction.presence
+        reasons |= {
+            int(k): f"not in the image (presence {chance[k]:.2f}, below {threshold:g})"
+            for k in np.flatnonzero(absent)
+        }
+    gone = outside | absent
+    if not gone.any():
+        return prediction
+    points = np.where(gone[:, None], np.nan, prediction.points)
+    scores = np.where(gone, 0.0, prediction.scores)
+    return replace(prediction, points=points, scores=scores).with_reasons(reasons)
+
+
+@METRICS.register_module()
+class PresenceMetric(CaseMetric):
+    """How well a model tells landmarks that are in the image from those that are not.
+
+    Keys: ``presence_auroc`` over all landmarks of all images, the mean over landmarks
+    ``presence_auroc_landmarks``, ``ghosts`` (percent of the absent landmarks that are predicted all the same)
+    and ``withheld`` (percent of the present ones that are not), ``num_absent``. A landmark is present if it
+    is annotated inside of the image, absent if its visibility is -1 or it is annotated outside; others do
+    not count.
+
+    Args:
+        threshold: Probability below which a landmark counts as absent.
+        per_landmark: Also report ``presence_auroc_<name>`` of every landmark that is both at times.
+        prefix: Put before every key as ``prefix/``.
+        collect_device: See :class:`~mmlandmark.evaluation.CaseMetric`.
+        collect_dir: Likewise.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        per_landmark: bool = False,
+        prefix: str | None = None,
+        collect_device: str = "cpu",
+        collect_dir: str | None = None,
+    ) -> None:
+        super().__init__(prefix=prefix, collect_device=collect_device, collect_dir=collect_dir)
+        self.threshold, self.per_landmark = threshold, per_landmark
+
+    def measure(self, cases: list[dict[str, Any]]) -> dict[str, float]:
+        """Return the metrics."""
+        presence = np.stack([case["presence"] for case in cases])
+        state = np.stack([case["state"] for case in cases])
+        here, gone, told = state > 0, state < 0, presence >= self.threshold
+        each = [auroc(presence[known, k], here[known, k]) for k, known in enumerate((state != 0).T)]
+        values = dict(
+            presence_auroc=auroc(presence[state != 0], here[state != 0]),
+            presence_auroc_landmarks=_mean(np.array(each)),
+            ghosts=100 * _mean(told[gone]),
+            withheld=100 * _mean(~told[here]),
+            num_absent=float(gone.sum()),
+        )
+        if self.per_landmark:
+            names = (self.dataset_meta or {}).get("landmark_names") or [str(k + 1) for k in range(len(each))]
+            values |= {
+                f"presence_auroc_{name}": value
+                for name, value in zip(names, each, strict=True)
+                if np.isfinite(value)
+            }
+        return values
+
+    def _case(self, sample: dict) -> dict[str, Any]:
+        case = super()._case(sample)
+        name = case["sample_id"]
+        if sample.get("pred_presence") is None:
+            raise ValueError(
+                f"{name}: the model predicts no presence: train it with presence=dict() in its head"
+            )
+        presence = np.asarray(sample["pred_presence"], dtype=np.float64)
+        return dict(case, presence=presence, state=_state(sample, case["gt"], case["ori_shape"]))
+
+
+def _state(sample: dict, gt: np.ndarray, shape: Any) -> np.ndarray:
+    """Return (K,) 1 for a landmark in the image, -1 for one that is not, 0 where nobody knows."""
+    visibility = sample.get("gt_visibility")
+    state = np.isfinite(gt).all(axis=1).astype(int)
+    if visibility is not None:
+        state[np.asarray(visibility) < 0] = -1
+    if shape is not None:
+        size = np.array(shape[::-1], dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            outside = ~((gt >= -0.5) & (gt <= size - 0.5)).all(axis=1)
+        state[outside & (state > 0)] = -1
+    return state
+
+
+def _mean(values: np.ndarray) -> float:
+    values = np.asarray(values, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else float("nan")

@@ -1,0 +1,90 @@
+"""The report of a calibration: what it counts, prints and saves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mmlandmark.evaluation import Calibration, CoverageReport
+
+from .calibration_cases import made_cases
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    return Calibration.fit(made_cases(300, uneven=0.5, seed=1))
+
+
+def test_it_counts_what_is_inside(calibration):
+    cases = made_cases(500, uneven=0.5, seed=2)
+    report = CoverageReport.measure(calibration, cases)
+    for level in (0.9, 0.95):
+        inside = cases.errors <= calibration.radii(cases, level)
+        assert report.overall["observed"][str(level)] == pytest.approx(inside.mean())
+        assert report.landmarks[2]["observed"][str(level)] == pytest.approx(inside[:, 2].mean())
+    np.testing.assert_allclose(report.curve["radii"], report.curve["nominal"], atol=0.05)
+    np.testing.assert_allclose(report.curve["regions"], report.curve["nominal"], atol=0.05)
+    assert report.overall["points"] == 2000
+    assert report.flags["caught"] > 3 * report.flags["flagged"]
+
+
+def test_a_shift_between_the_data_sets_shows_in_coverage_and_offset(calibration):
+    cases = made_cases(500, uneven=0.5, seed=2)
+    shifted = replace(cases, truth=cases.truth + np.array([6.0, 8.0]))  # 5 mm
+    report = CoverageReport.measure(calibration, shifted)
+    assert report.overall["observed"]["0.9"] < 0.6
+    for row in report.landmarks:
+        assert row["offset"] == pytest.approx(5, abs=0.5)
+        assert row["calibration_offset"] < 0.6
+
+
+def test_missing_points_and_parts_of_the_images(calibration):
+    cases = made_cases(100, uneven=0.5, seed=2)
+    points, truth = cases.points.copy(), cases.truth.copy()
+    points[:7, 0], truth[:, 3] = np.nan, np.nan
+    cases = replace(cases, points=points, truth=truth)
+    half = np.arange(100) < 50
+    report = CoverageReport.measure(calibration, cases, {"first half": half}, note="Half of them.")
+    assert report.overall["missing"] == 7
+    assert [row["points"] for row in report.landmarks] == [93, 100, 100, 0]
+    inside = cases.errors <= calibration.radii(cases, 0.9)
+    known = np.isfinite(cases.errors)
+    part = report.parts["first half"]
+    assert part["points"] == known[half].sum() == 143
+    assert part["observed"]["0.9"] == pytest.approx(inside[half][known[half]].mean())
+    text = report.to_markdown()
+    assert "7 annotated points were not predicted" in text
+    assert "Half of them." in text
+    assert "| first half" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| point 3")]
+    assert row.count(" - ") >= 5
+
+
+def test_few_scores_are_marked():
+    calibration = Calibration.fit(made_cases(15))
+    text = CoverageReport.measure(calibration, made_cases(20, seed=4)).to_markdown()
+    assert "~ For 95%, 4 landmarks have fewer than 19 scores" in text
+    assert "For 90%" not in text
+
+
+def test_files(calibration, tmp_path):
+    report = CoverageReport.measure(calibration, made_cases(60, seed=3), tested="other.json")
+    paths = report.save(tmp_path / "new")
+    assert [path.name for path in paths] == ["coverage.json", "coverage.md"]
+    saved = json.loads(paths[0].read_text())
+    assert saved == json.loads(json.dumps(report.to_dict()))
+    assert saved["about"]["tested"] == "other.json"
+    assert paths[1].read_text() == report.to_markdown()
+
+
+def test_other_data_are_refused(calibration):
+    with pytest.raises(ValueError, match="the calibration is for 4 landmarks"):
+        CoverageReport.measure(calibration, made_cases(5, landmarks=3))
+    with pytest.raises(ValueError, match="case0000: no spacing, but the calibration is in mm"):
+        CoverageReport.measure(calibration, made_cases(5, spacing=None))
+    cases = made_cases(5)
+    with pytest.raises(ValueError, match="the tested images have no spread"):
+        CoverageReport.measure(calibration, replace(cases, spread=np.full_like(cases.spread, np.nan)))
