@@ -86,8 +86,8 @@ def refuse_seen(model: ModelFile, cases: TestedCases, source: str | Path) -> str
     if seen:
         raise ConfigError(
             f"{source}: the detector was trained on {len(seen)} of these {len(cases)} images, e.g. "
-            f"{seen[:3]}: its errors there are too small to calibrate on; give other images, or the folder of "
-            "a cross-validation (--allow-seen takes them all the same)"
+            f"{seen[:3]}: its errors there are too small to calibrate on; give other images, or the folder "
+            "of a cross-validation (--allow-seen takes them all the same)"
         )
     if "samples" not in known:
         return (

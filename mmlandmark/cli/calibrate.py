@@ -1,4 +1,4 @@
-"""Measure how sure a detector is: error radii per landmark that hold, from data that training has not seen.
+"""Measure how sure a detector is: error radii that hold, from data that training has not seen.
 
 DATA are annotated images (JSON or CSV, or a config, whose tested images count), the folder of a test, or the
 folder of a cross-validation. The latter calibrates a detector that was trained on all images of the folds.

@@ -56,9 +56,11 @@ def test_images_are_predicted_as_a_test_does(model, trained, tested, annotated):
     assert predicted.sample_ids == from_test.sample_ids
     np.testing.assert_allclose(predicted.points, from_test.points, atol=1e-4)
     np.testing.assert_allclose(predicted.scores, from_test.scores, atol=1e-5)
-    assert predicted.has_spread and predicted.in_mm
+    assert predicted.has_spread
+    assert predicted.in_mm
     cases, _ = read_tested(model, annotated)
-    assert len(cases) == 12 and cases.landmarks == model.schema.landmarks
+    assert len(cases) == 12
+    assert cases.landmarks == model.schema.landmarks
 
 
 def test_folds_count_as_held_out(model, tested, tmp_path):

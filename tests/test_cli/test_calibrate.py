@@ -30,9 +30,11 @@ def test_calibrate_then_evaluate(mmlandmark_command, trained, test_folders, tmp_
     out = tmp_path / "spine.mml.pth"
     done = mmlandmark_command("calibrate", trained.folder, first, "--evaluate", second, "-o", out)
     assert done.returncode == 0, done.stderr
-    assert "radius 90%" in done.stdout and "| all" in done.stdout
+    assert "radius 90%" in done.stdout
+    assert "| all" in done.stdout
     calibration = Calibration.from_dict(load_model(out).calibration)
-    assert calibration.levels == (0.9, 0.95) and calibration.about["images"] == 12
+    assert calibration.levels == (0.9, 0.95)
+    assert calibration.about["images"] == 12
     report = json.loads((tmp_path / "spine_coverage" / "coverage.json").read_text())
     assert report["overall"]["points"] == 12 * 68
     assert (tmp_path / "spine_coverage" / "coverage.png").is_file()
@@ -44,7 +46,8 @@ def test_calibrate_then_evaluate(mmlandmark_command, trained, test_folders, tmp_
     done = mmlandmark_command("calibrate", out, second, "--levels", "0.8", "--kind", "elliptic")
     assert done.returncode == 0, done.stderr
     changed = Calibration.from_dict(load_model(out).calibration)
-    assert changed.levels == (0.8,) and changed.region_kind == "elliptic"
+    assert changed.levels == (0.8,)
+    assert changed.region_kind == "elliptic"
     assert_one_line(mmlandmark_command("calibrate", out, "--evaluate", second), "calibrated on them")
 
 
