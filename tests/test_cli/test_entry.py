@@ -74,7 +74,7 @@ def test_help_of_every_command_comes_at_once():
 
 
 def test_every_tool_is_a_command():
-    assert sorted(TOOLS.values()) == sorted(COMMANDS)
+    assert set(TOOLS.values()) <= set(COMMANDS)  # newer commands have no script
     tools = printed([(["--help"], str(path)) for path in TOOLS])
     commands = printed([([name, "--help"], None) for name in TOOLS.values()])
     for path, tool, command in zip(TOOLS, tools, commands, strict=True):
