@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from mmlandmark.datasets.image_io import read_image
-from mmlandmark.datasets.readers.dicom import dicom_shape
+from mmlandmark.datasets.readers.dicom import dicom_frame, dicom_shape
 from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
 from mmlandmark.datasets.readers.raster_headers import bmp_shape, jpeg_file_shape, png_shape, tiff_shape
 from mmlandmark.datasets.readers.volume import (
     metaimage_shape,
+    nifti_frame,
     nifti_shape,
     npy_shape,
     nrrd_shape,
     read_metaimage_header,
+    sitk_frame,
 )
+from mmlandmark.structures import first_slice
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "child_ignoring_case",
+    "image_frame",
     "image_shape",
     "image_stem",
     "image_suffix",
@@ -120,6 +127,34 @@ def image_shape(path: str | Path) -> tuple[int, ...]:
     return shape
 
 
+def image_frame(path: str | Path) -> np.ndarray | None:
+    """Return the (W+1, D+1) matrix from pixels, as they are stored, to mm, from the header of an image.
+
+    It is ``world_from_original`` of :func:`~mmlandmark.datasets.image_io.read_image`; None if the file does
+    not define the place of its pixels.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: The header is broken; the message names the file.
+        ImportError: The package that reads this format is missing.
+    """
+    path, dims = Path(path), len(image_shape(path))
+    kind = file_format(path)
+    try:
+        world = _FRAMES[kind](path) if kind in _FRAMES else None
+    except ImportError:
+        raise
+    except Exception as error:  # Every library has errors of its own; all of them mean a broken header.
+        raise ValueError(f"{path}: the header of this {kind} file is broken ({error})") from error
+    return first_slice(world) if world is not None and world.shape[1] > dims + 1 else world
+
+
+_FRAMES: dict[str, Callable[[Path], np.ndarray | None]] = {
+    "dicom": dicom_frame,
+    "nifti": nifti_frame,
+    "metaimage": partial(sitk_frame, io="MetaImageIO"),
+    "nrrd": partial(sitk_frame, io="NrrdImageIO"),
+}
 _HEADERS: dict[str, Callable[[BinaryIO], tuple[int, ...]]] = {
     "png": png_shape,
     "bmp": bmp_shape,

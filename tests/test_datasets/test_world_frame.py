@@ -11,6 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from image_writers import write_dicom, write_nifti, write_nrrd_in, write_sitk
+from mmlandmark.datasets.image_files import image_frame
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.transforms import LoadImage, PackInputs, RandomAffine, RandomFlip, Resample, Resize
 from mmlandmark.structures import (
@@ -79,6 +80,7 @@ def test_the_same_place_in_mm_is_the_same_voxel_in_every_format(tmp_path, block)
         arrays = {}
         for name, path in write_all(tmp_path, volume, world, more).items():
             image = read_image(path)
+            np.testing.assert_array_equal(image_frame(path), image.world_from_original, err_msg=name)
             back = original_from_world(image.world_from_original)
             # A quaternion of 32 bits holds no more, where it turns by nearly 180 degrees.
             tolerance = 2e-3 if name == "q.nii" else 1e-4
@@ -109,6 +111,7 @@ def test_a_slice_knows_its_place_in_the_patient(tmp_path, block):
         for name in ("slice.dcm", "slice.nii", "deep.mha"):
             image = read_image(tmp_path / name)
             assert image.world_from_original.shape == (4, 3)
+            np.testing.assert_array_equal(image_frame(tmp_path / name), image.world_from_original)
             np.testing.assert_allclose(apply_matrix(image.world_from_original, pixel), place, atol=1e-4)
             back = original_from_world(image.world_from_original)
             np.testing.assert_allclose(apply_matrix(back, place), pixel, atol=1e-4)

@@ -80,6 +80,13 @@ def dicom_shape(path: Path) -> tuple[int, ...]:
     return spatial_shape([frames, *shape] if frames > 1 else shape, 3 if frames > 1 else 2)
 
 
+def dicom_frame(path: Path) -> np.ndarray | None:
+    """Return the matrix to mm of a DICOM file from its header; None if it does not define one."""
+    pydicom = need("pydicom", path)
+    data = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+    return _world(data, 3 if int(data.get("NumberOfFrames") or 1) > 1 else 2)[0]
+
+
 def _bits_stored(data: Any, dtype: np.dtype, kind: str) -> int:
     """Return how many bits the largest value has, without the sign."""
     allocated = 8 * dtype.itemsize

@@ -10,7 +10,7 @@ import tempfile
 import zlib
 from pathlib import Path, PureWindowsPath
 from types import ModuleType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -48,29 +48,56 @@ def read_sitk(path: Path, io: str, fill_value: float | None) -> LoadedImage:
         ValueError: Its header names a file of pixels outside of its folder, or its pixels are damaged.
     """
     sitk = need("SimpleITK", path)
-    with path.open("rb") as file:
-        keys = read_metaimage_header(file)[0] if io == "MetaImageIO" else _nrrd_fields(file)
-        _check_data_files(keys.get("ElementDataFile", keys.get("data file", "LOCAL")), file)
-    stated, bad = _metaimage_frame(keys) if io == "MetaImageIO" else _nrrd_frame(keys)
+    stated, bad = _checked_header(path, io)
     with tempfile.TemporaryDirectory(prefix="mmlandmark_") as folder:
         source = path
         if io == "MetaImageIO":
             _check_metaimage_data(path)
             source = _without_frame(path, Path(folder)) if bad else path
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO(io)
-        reader.SetFileName(str(source))
+        reader = _sitk_reader(sitk, source, io)
         image = reader.Execute()
     array, dims = sitk.GetArrayFromImage(image), image.GetDimension()
-    world, remarks = None, []
+    world = _sitk_world(image) if stated and not bad else None
+    remarks = []
     if bad:
         remarks = [Remark("malformed spacing", f"{bad}: the image counts as one without spacing")]
-    elif dims in (2, 3) and stated:
-        world = world_matrix(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
     while dims > 3 and array.shape[0] == 1:
         array, dims = array[0], dims - 1
     loaded = from_array(array, dims=dims, world_from_original=world, fill_value=fill_value, remarks=remarks)
     return to_canonical(loaded)
+
+
+def sitk_frame(path: Path, io: str) -> np.ndarray | None:
+    """Return the matrix to mm of a MetaImage or NRRD from its header; None if it does not define one."""
+    sitk = need("SimpleITK", path)
+    stated, bad = _checked_header(path, io)
+    if bad or not stated:
+        return None
+    reader = _sitk_reader(sitk, path, io)
+    reader.ReadImageInformation()
+    return _sitk_world(reader)
+
+
+def _checked_header(path: Path, io: str) -> tuple[bool, str]:
+    """Return whether the header states a spacing, and the error in its frame, if any."""
+    with path.open("rb") as file:
+        keys = read_metaimage_header(file)[0] if io == "MetaImageIO" else _nrrd_fields(file)
+        _check_data_files(keys.get("ElementDataFile", keys.get("data file", "LOCAL")), file)
+    return _metaimage_frame(keys) if io == "MetaImageIO" else _nrrd_frame(keys)
+
+
+def _sitk_reader(sitk: ModuleType, path: Path, io: str) -> Any:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(io)
+    reader.SetFileName(str(path))
+    return reader
+
+
+def _sitk_world(image: Any) -> np.ndarray | None:
+    """Return the matrix of an image, or of a reader that knows its header."""
+    if image.GetDimension() not in (2, 3):
+        return None
+    return world_matrix(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
 
 def _check_data_files(entry: str, rest: BinaryIO) -> None:
@@ -265,7 +292,7 @@ def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
     if array.ndim not in (2, 3):
         raise ValueError(f"one volume of three dimensions is needed, the shape is {array.shape}")
     dims, bits = array.ndim, white_bits(image.get_data_dtype())
-    world, remarks = _nifti_world(image, dims)
+    world, remarks = _nifti_world(image.header, dims)
     loaded = from_array(
         array.transpose(),
         dims=dims,
@@ -278,14 +305,13 @@ def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
     return loaded if remarks else to_canonical(loaded)
 
 
-def _nifti_world(image, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
+def _nifti_world(header: Any, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
     """Return the (4, D+1) matrix to mm in LPS, or one of spacing alone if the file has no directions."""
-    header = image.header
     scale = _UNITS.get(header.get_xyzt_units()[0], 1.0)
     spacing = np.abs(np.array([*header.get_zooms(), 1.0, 1.0][:dims], dtype=np.float64)) * scale
     known = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
-    affine = None if image.affine is None else np.diag([scale, scale, scale, 1.0]) @ image.affine
-    if known and affine is not None and is_frame(affine):
+    affine = np.diag([scale, scale, scale, 1.0]) @ header.get_best_affine()
+    if known and is_frame(affine):
         return swap_lps_ras(affine if dims == 3 else first_slice(affine)), []
     plain = world_matrix(spacing) if (spacing > 0).all() and np.isfinite(spacing).all() else None
     if dims == 2:
@@ -294,12 +320,27 @@ def _nifti_world(image, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
     return plain, [Remark("no directions", f"its orientation {what}: the axes stay as they are stored")]
 
 
+def nifti_frame(path: Path) -> np.ndarray | None:
+    """Return the matrix to mm of a NIfTI file from its header; None if it does not define one."""
+    nibabel = need("nibabel", path)
+    with path.open("rb") as file:
+        shape = nifti_shape(file)
+        file.seek(0)
+        head = _nifti_head(file)
+    two = 540 in (struct.unpack("<i", head[:4])[0], struct.unpack(">i", head[:4])[0])
+    kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
+    return _nifti_world(kind(head[: kind.sizeof_hdr]), len(shape))[0]
+
+
+def _nifti_head(file: BinaryIO) -> bytes:
+    """Return the first bytes of a NIfTI file, plain or gzipped."""
+    head = file.read(4098)
+    return zlib.decompressobj(wbits=31).decompress(head, 4096) if head[:2] == b"\x1f\x8b" else head
+
+
 def nifti_shape(file: BinaryIO) -> tuple[int, ...]:
     """Return the (*S) of a NIfTI file in the order in which it is stored."""
-    head = file.read(2)
-    head += file.read(4096)
-    if head[:2] == b"\x1f\x8b":
-        head = zlib.decompressobj(wbits=31).decompress(head, 4096)
+    head = _nifti_head(file)
     order = "<" if struct.unpack("<i", head[:4])[0] in (348, 540) else ">"
     if struct.unpack(order + "i", head[:4])[0] == 540:
         dim = struct.unpack(order + "8q", head[16:80])

@@ -3,8 +3,10 @@
 from mmlandmark.datasets.releases.aariz import Aariz
 from mmlandmark.datasets.releases.cl_detection2023 import ClDetection2023
 from mmlandmark.datasets.releases.coco_keypoints import CocoKeypoints
+from mmlandmark.datasets.releases.cvat_images import CvatImages
 from mmlandmark.datasets.releases.digital_hand_atlas import DigitalHandAtlas
 from mmlandmark.datasets.releases.isbi2015_cephalogram import Isbi2015Cephalogram
+from mmlandmark.datasets.releases.slicer_markups import SlicerMarkups
 from mmlandmark.datasets.releases.spine_aasce2019 import SpineAasce2019
 from mmlandmark.datasets.releases.tps_file import TpsFile
 
@@ -12,8 +14,10 @@ __all__ = [
     "Aariz",
     "ClDetection2023",
     "CocoKeypoints",
+    "CvatImages",
     "DigitalHandAtlas",
     "Isbi2015Cephalogram",
+    "SlicerMarkups",
     "SpineAasce2019",
     "TpsFile",
 ]

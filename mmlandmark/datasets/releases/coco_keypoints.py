@@ -19,7 +19,7 @@ from mmlandmark.utils.files import load_json
 from mmlandmark.utils.near_names import refuse_misspelt
 
 _LISTS = ("images", "annotations", "categories")
-_IMAGE_KEYS = ("id", "file_name", "width", "height", "spacing", "group")
+_IMAGE_KEYS = ("id", "file_name", "width", "height", "spacing", "group", "sample_id")
 _NOTE_KEYS = (
     *("id", "image_id", "category_id", "keypoints", "num_keypoints", "iscrowd", "area", "bbox"),
     "segmentation",
@@ -32,8 +32,9 @@ class CocoKeypoints(LandmarkDataset):
 
     Keypoints are ``[x, y, v, ...]`` with v 0 (not annotated), 1 (annotated, hidden) or 2 (annotated); a v
     of 1 or 2 counts as annotated. Names and links come from the category; with a ``schema`` the points are
-    reordered by name to match it. An image may carry ``spacing`` (mm per pixel, one number or one per axis)
-    and ``group``. Crowds and annotations without keypoints, boxes and areas are ignored.
+    reordered by name to match it. An image may carry ``spacing`` (mm per pixel, one number or one per axis),
+    ``group``, and ``sample_id``, which replaces ``id`` as the name of the sample. Crowds and annotations
+    without keypoints, boxes and areas are ignored.
 
     Args:
         category: Name of the category to read; None if the file has one category of keypoints.
@@ -126,7 +127,7 @@ class CocoKeypoints(LandmarkDataset):
         refuse_misspelt(set(image) - set(_IMAGE_KEYS), _IMAGE_KEYS, where)
         group = image.get("group")
         record = dict(
-            sample_id=sample_id_of(image["id"], where),
+            sample_id=sample_id_of(image.get("sample_id", image["id"]), where),
             img_path=self.image_path(image["file_name"]),
             landmarks=points,
             spacing=image.get("spacing"),

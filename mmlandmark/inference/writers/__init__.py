@@ -6,12 +6,24 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mmlandmark.inference.writers.base_writer import BaseWriter
+from mmlandmark.inference.writers.coco_writer import CocoWriter
 from mmlandmark.inference.writers.csv_writer import CsvWriter
+from mmlandmark.inference.writers.cvat_writer import CvatWriter
 from mmlandmark.inference.writers.json_writer import JsonWriter
+from mmlandmark.inference.writers.slicer_writer import SlicerWriter
 from mmlandmark.registry import WRITERS
 from mmlandmark.structures import LandmarkSchema, Prediction
 
-__all__ = ["BaseWriter", "CsvWriter", "JsonWriter", "output_path", "write_predictions"]
+__all__ = [
+    "BaseWriter",
+    "CocoWriter",
+    "CsvWriter",
+    "CvatWriter",
+    "JsonWriter",
+    "SlicerWriter",
+    "output_path",
+    "write_predictions",
+]
 
 
 def write_predictions(
