@@ -13,14 +13,16 @@ import numpy as np
 
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.id_lists import read_ids
-from mmlandmark.datasets.image_files import image_shape
+from mmlandmark.datasets.image_files import image_frame, image_shape
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.releases import (
     Aariz,
     ClDetection2023,
     CocoKeypoints,
+    CvatImages,
     DigitalHandAtlas,
     Isbi2015Cephalogram,
+    SlicerMarkups,
     SpineAasce2019,
     TpsFile,
 )
@@ -29,6 +31,7 @@ from test_datasets.fuzzing import Case
 from test_datasets.test_releases.test_aariz import aariz
 from test_datasets.test_releases.test_cl_detection2023 import cl_detection
 from test_datasets.test_releases.test_coco_keypoints import coco
+from test_datasets.test_releases.test_cvat_images import XML
 from test_datasets.test_releases.test_digital_hand_atlas import hands
 from test_datasets.test_releases.test_isbi2015_cephalogram import isbi
 from test_datasets.test_releases.test_spine_aasce2019 import spine
@@ -60,6 +63,24 @@ SAMPLE = dict(
 TABLE = (
     "id,image,sella_x,sella_y,left_x,left_y,spacing,group,split,fold,width,height,age\n"
     "a,a.png,1,2,3.5,4,0.1,p1,train,0,20,24,40\nb,b.png,,,3,4,0.1,p2,test,1,20,24,50\n"
+)
+
+PLACES = ((1, 2, 0), (4, 5, 0), (7, 8.5, 0))
+MARKUPS = dict(
+    markups=[
+        dict(
+            type="Fiducial",
+            coordinateSystem="LPS",
+            coordinateUnits="mm",
+            controlPoints=[
+                dict(label=f"p{n}", description="", position=place, positionStatus="defined")
+                for n, place in enumerate(PLACES)
+            ],
+        )
+    ]
+)
+FCSV = "# CoordinateSystem = LPS\n# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc\n" + "".join(
+    f"n{n},{x},{y},{z},0,0,0,1,1,1,0,p{n},d,,2,0\n" for n, (x, y, z) in enumerate(PLACES)
 )
 
 
@@ -113,12 +134,25 @@ def _own_files(root: Path) -> list[Case]:
     samples = [dict(id="a", by_annotator=[[[1, 2], [3, 4]], dict(x=[1, 2], y=[3, 5])])]
     two = dict(schema=dict(name="two", landmarks=["x", "y"]), samples=samples)
     case("json_by_annotator", "all.json", json.dumps(two), build(LandmarkDataset, "all.json"))
+    predicted = dict(scores=[1, None, 0.5], radii={"0.9": [1, 2, 3]}, radius_unit="mm")
+    data = dict(schema=SCHEMA, samples=[dict(SAMPLE, predicted=predicted)])
+    case("json_predicted", "all.json", json.dumps(data), build(LandmarkDataset, "all.json", schema=other))
+    case("cvat", "all.xml", XML, build(CvatImages, "all.xml"))
+    for name, text in (("a.mrk.json", json.dumps(MARKUPS, indent=1)), ("a.fcsv", FCSV)):
+        case(f"slicer_{name[2:]}", name, text, build(SlicerMarkups, "", missing_images="raise"))
     case("csv", "all.csv", TABLE, build(LandmarkDataset, "all.csv"))
     excel = "sep=;\n" + TABLE.replace(",", ";").replace(".5", ",5").replace("0.1", "0,1")
     case("csv_excel", "all.csv", excel, build(LandmarkDataset, "all.csv"))
     names = dict(name="three", landmarks=["sella", "left", "right"])
     case("csv_schema", "all.csv", TABLE, build(LandmarkDataset, "all.csv", schema=names))
     case("csv_bare", "all.csv", "a,1,2,3,4\nb,5,6,,\n", build(LandmarkDataset, "all.csv"))
+    units = TABLE.replace("_x", "_x [px]").replace("_y", "_y [px]").replace("age", "left visibility")
+    case(
+        "csv_units",
+        "all.csv",
+        units.replace(",40", ",-1").replace(",50", ","),
+        build(LandmarkDataset, "all.csv"),
+    )
     case("csv_images", "all.csv", TABLE, build(LandmarkDataset, "all.csv", missing_images="raise"))
     case("ids", "ids.txt", "a\nb\nc\n", lambda folder: _check_ids(folder / "ids.txt"))
     schema = json.dumps(SCHEMA, indent=1)
@@ -244,3 +278,6 @@ def _check_image(path: Path) -> None:
     assert np.isfinite(loaded.img_from_original).all(), "the frame is not finite"
     shape = image_shape(path)
     assert tuple(shape) == tuple(loaded.ori_shape), f"the header says {shape}, the image {loaded.ori_shape}"
+    world = loaded.world_from_original
+    frame = image_frame(path)
+    assert (frame is None and world is None) or np.array_equal(frame, world), f"{frame} by header, {world}"
