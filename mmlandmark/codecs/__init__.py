@@ -1,6 +1,7 @@
 """Codecs turn landmarks into maps and back; a model names its codec once, in the head."""
 
 from mmlandmark.codecs.base_codec import BaseCodec
+from mmlandmark.codecs.candidates import Candidates
 from mmlandmark.codecs.decoders import BaseDecoder, Peaks
 from mmlandmark.codecs.heatmap_codec import GaussianHeatmapCodec, HeatmapCodec, LaplaceHeatmapCodec
 from mmlandmark.codecs.heatmap_target import GivenTarget, HeatmapTarget
@@ -10,6 +11,7 @@ from mmlandmark.codecs.spread import spread_of
 __all__ = [
     "BaseCodec",
     "BaseDecoder",
+    "Candidates",
     "GaussianHeatmapCodec",
     "GivenTarget",
     "HeatmapCodec",

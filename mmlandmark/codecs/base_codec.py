@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmlandmark.codecs.candidates import Candidates
 from mmlandmark.codecs.resizing import resized
 from mmlandmark.structures import Detection
 
@@ -67,6 +68,22 @@ class BaseCodec(nn.Module, ABC):
         Returns:
             (B, N) landmarks in input pixels; NaN with score 0 where the maps of a landmark are not finite.
         """
+
+    def candidates(self, maps: Tensor, input_size: Sequence[int], count: int) -> Candidates:
+        """Return several places where each landmark may be; the strongest one need not be the true one.
+
+        Args:
+            maps: (B, N * M, *S) finite activated maps.
+            input_size: (*S) of the network's input.
+            count: C.
+
+        Returns:
+            (B, N, C) candidates in input pixels, strongest first.
+
+        Raises:
+            ValueError: This codec knows only one.
+        """
+        raise ValueError(f"{type(self).__name__} finds one place per landmark: give it a method candidates")
 
     def activate(self, outputs: Tensor) -> Tensor:
         """Return maps (B, N * M, *S), float32 or wider, from raw output; no activation by default.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmlandmark.codecs.base_codec import BaseCodec
+from mmlandmark.codecs.candidates import Candidates, strongest_peaks
 from mmlandmark.codecs.decoders import BaseDecoder
 from mmlandmark.codecs.heatmap_target import GivenTarget, HeatmapTarget
 from mmlandmark.codecs.spread import spread_of
@@ -149,12 +150,29 @@ class HeatmapCodec(BaseCodec):
         finite = torch.isfinite(maps.flatten(2).sum(-1, dtype=points.dtype))
         covariance = None
         if spread:
-            radius = max(self.window, math.ceil(3 * self.peak_width))
-            covariance = spread_of(maps, points, pixels, radius)
+            covariance = spread_of(maps, points, pixels, self._reach)
             covariance = torch.where(finite[..., None, None], covariance, torch.nan)
         points, scores = torch.where(finite[..., None], points, torch.nan), torch.where(finite, scores, 0)
         detection = Detection(points, scores, covariance)
         return detection.mapped(invert_matrix(resize_matrix(input_size, maps.shape[2:])))
+
+    def candidates(self, maps: Tensor, input_size: Sequence[int], count: int) -> Candidates:
+        """Return the strongest peaks; see :meth:`BaseCodec.candidates`.
+
+        The weight of a peak is what :meth:`decode` gives as the score of the strongest one.
+        """
+        mass = self.activation == "softmax"
+        peaks = strongest_peaks(maps, self.decoder, self.peak_width, self.window, self._reach, count, mass)
+        weights = peaks.weights if mass or self.normalize != "peak" else peaks.weights / self.scale
+        found = Detection(peaks.points, weights, peaks.spread).mapped(
+            resize_matrix(maps.shape[2:], input_size)
+        )
+        return Candidates(found.points, found.scores, found.spread)
+
+    @property
+    def _reach(self) -> int:
+        """Radius of what belongs to a peak, in pixels of the map."""
+        return max(self.window, math.ceil(3 * self.peak_width))
 
     def resized(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         """Return maps at another size; means over areas keep heights, and sums are restored."""

@@ -12,16 +12,16 @@ from mmlandmark.datasets.check_cases import Cases, Finding
 from mmlandmark.shape import (
     Alignment,
     ShapeModel,
+    Sides,
     Tails,
     align,
     both_sides,
+    chosen_side,
     cross_fitted,
     find_typical,
     mirror_image,
 )
 
-_OTHER_SIDE = 0.5  # a mirror image fits at least this much better
-_RARE = 0.15  # of the samples: more mirror images are views from the other side
 _FEW = 12  # landmarks; in mirrored shapes with at most as many, the exchange of any two is tried
 _SUSPECTS = 5  # landmarks of a shape that are tried as the cause
 _TURNED = 0.35  # radians between two explanations for one of them to be the better
@@ -56,20 +56,15 @@ class Judge:
     """
 
     def __init__(self, points: np.ndarray, typical: np.ndarray, limits: Limits) -> None:
-        plain, other = both_sides(points, typical)
-        self.points, self.typical, self.limits = points, typical, limits
-        self.rows = np.flatnonzero(np.isfinite(plain.residuals) & np.isfinite(plain.shapes).any(axis=(1, 2)))
+        self.points, self.limits = points, limits
+        sides = Sides.find(points, typical)
+        plain, other = sides.plain, sides.other
+        self.typical, self.mirrored, self.sides = sides.typical, sides.mirrored, sides.usual
+        self.rows = np.flatnonzero(sides.scored)
         with np.errstate(invalid="ignore"):
-            self.mirrored = other.residuals < _OTHER_SIDE * plain.residuals
             flipped = other.residuals < plain.residuals
-        share = self.mirrored[self.rows].mean() if len(self.rows) else 0.0
-        if share > 1 - _RARE:  # the typical shape shows the rare side
-            typical = self.typical = mirror_image(typical)
-            plain, other = both_sides(points, typical)
-            self.mirrored, flipped, share = ~self.mirrored, ~flipped, 1 - share
-        self.sides = bool(share > _RARE)
         self.flipped = flipped
-        self.poses = _choose(flipped, plain, other)
+        self.poses = chosen_side(flipped, plain, other)
         # A model fitted to few shapes is inaccurate.
         self.threshold = limits.landmark * (1 + 8 / max(len(self.rows), 1))
         trusted = np.isfinite(self.poses.shapes).any(axis=(1, 2))
@@ -93,22 +88,12 @@ class Judge:
         """Return (M, K) scores like ``single`` of other shapes (M, K, D) in pixels."""
         plain, other = both_sides(shapes, self.typical)
         with np.errstate(invalid="ignore"):
-            aligned = _choose(other.residuals < plain.residuals, plain, other)
+            aligned = chosen_side(other.residuals < plain.residuals, plain, other)
         return self.distances(aligned, model)
 
     def distances(self, aligned: Alignment, model: ShapeModel) -> np.ndarray:
         """Return (M, K) scores like ``single`` of M aligned shapes."""
         return self._tails.rescaled(model.distances(aligned.shapes)[0])
-
-
-def _choose(flipped: np.ndarray, plain: Alignment, other: Alignment) -> Alignment:
-    """Return the alignment of the mirrored shape where ``flipped`` is set, else that of the shape itself."""
-
-    def pick(name: str) -> np.ndarray:
-        first, second = getattr(plain, name), getattr(other, name)
-        return np.where(flipped.reshape(-1, *[1] * (first.ndim - 1)), second, first)
-
-    return Alignment(*(pick(name) for name in Alignment.__dataclass_fields__))
 
 
 def shape_faults(cases: Cases, limits: Limits) -> Iterator[Finding]:
@@ -293,7 +278,7 @@ def _best_axes(cases: Cases, judge: Judge, n: int, usual: np.ndarray, choices: d
     if judge.sides:
         # Either side is possible: use the one that fits better after every change.
         plain, other = both_sides(changed, judge.typical)
-        poses = _choose(other.residuals < plain.residuals, plain, other)
+        poses = chosen_side(other.residuals < plain.residuals, plain, other)
     else:
         poses = align(changed, judge.typical)
     angles = _angles(poses.rotations, usual)

@@ -2,21 +2,28 @@
 
 from mmlandmark.shape.alignment import (
     Alignment,
+    Sides,
     align,
     both_sides,
+    chosen_side,
     find_typical,
     mirror_image,
     normalised,
 )
 from mmlandmark.shape.shape_model import ShapeModel, cross_fitted
+from mmlandmark.shape.shape_prior import Choice, ShapePrior
 from mmlandmark.shape.tails import Tails
 
 __all__ = [
     "Alignment",
+    "Choice",
     "ShapeModel",
+    "ShapePrior",
+    "Sides",
     "Tails",
     "align",
     "both_sides",
+    "chosen_side",
     "cross_fitted",
     "find_typical",
     "mirror_image",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _ROUNDS = 4
+_OTHER_SIDE = 0.5  # a mirror image fits at least this much better
+_RARE = 0.15  # of the shapes: more mirror images are views from the other side
 _TYPICAL_FROM = 600  # shapes are enough to find the typical one
 
 
@@ -112,6 +114,51 @@ def find_typical(points: np.ndarray) -> np.ndarray | None:
 def both_sides(points: np.ndarray, typical: np.ndarray) -> tuple[Alignment, Alignment]:
     """Return the alignments of shapes and of their mirror images."""
     return align(points, typical), align(mirror_image(points), typical)
+
+
+def chosen_side(flipped: np.ndarray, plain: Alignment, other: Alignment) -> Alignment:
+    """Return the alignment of the mirrored shape where (N,) ``flipped`` is set, else of the shape itself."""
+
+    def pick(name: str) -> np.ndarray:
+        first, second = getattr(plain, name), getattr(other, name)
+        return np.where(flipped.reshape(-1, *[1] * (first.ndim - 1)), second, first)
+
+    return Alignment(*(pick(name) for name in Alignment.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Shapes aligned to the typical shape of the more frequent side.
+
+    Attributes:
+        typical: (K, D) complete shape.
+        plain: Alignment of the shapes.
+        other: Alignment of their mirror images.
+        mirrored: (N,) bool: fits clearly better when it is mirrored.
+        scored: (N,) bool: has enough landmarks to be aligned.
+        usual: Whether mirror images are usual among the shapes.
+    """
+
+    typical: np.ndarray
+    plain: Alignment
+    other: Alignment
+    mirrored: np.ndarray
+    scored: np.ndarray
+    usual: bool
+
+    @classmethod
+    def find(cls, points: np.ndarray, typical: np.ndarray) -> Sides:
+        """Align (N, K, D) shapes to a typical one (K, D), or to its mirror image if most fit that better."""
+        plain, other = both_sides(points, typical)
+        scored = np.isfinite(plain.residuals) & np.isfinite(plain.shapes).any(axis=(1, 2))
+        with np.errstate(invalid="ignore"):
+            mirrored = other.residuals < _OTHER_SIDE * plain.residuals
+        share = mirrored[scored].mean() if scored.any() else 0.0
+        if share > 1 - _RARE:  # the typical shape shows the rare side
+            typical = mirror_image(typical)
+            plain, other = both_sides(points, typical)
+            mirrored, share = ~mirrored, 1 - share
+        return cls(typical, plain, other, mirrored, scored, bool(share > _RARE))
 
 
 def normalised(shape: np.ndarray) -> np.ndarray | None:

@@ -39,6 +39,11 @@ class Tails:
         power = float(np.clip(np.log(upper / normal) / np.log(max(reached, 1.01)), 0.55, 1.0))
         return cls(median, normal, power)
 
+    @staticmethod
+    def normal_median(dims: int) -> float:
+        """Return the median length of a vector of ``dims`` standard normal numbers."""
+        return _CHI[dims][0.5]
+
     def rescaled(self, distances: np.ndarray) -> np.ndarray:
         """Return distances in standard deviations of a normal distribution."""
         return self.normal * (distances / self.median) ** self.power

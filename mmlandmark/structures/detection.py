@@ -29,6 +29,9 @@ class Detection:
         presence: (..., K) probability that the landmark is in the image, or None where the model does not
             predict it.
         maps: (B, C, *S) activated maps that the points were decoded from, or (C, *S) of one case.
+        deviation: (..., K) how far the strongest peak of a landmark lies from where the other landmarks
+            expect it, in standard deviations; None without a prior of shapes. Where it is large, the point
+            may be another peak.
     """
 
     points: Tensor
@@ -36,6 +39,7 @@ class Detection:
     spread: Tensor | None = None
     presence: Tensor | None = None
     maps: Tensor | None = None
+    deviation: Tensor | None = None
 
     def __getitem__(self, index: int) -> Detection:
         """Return one case of a batch, or one annotator of a case without maps."""
@@ -91,8 +95,8 @@ class Detection:
         """Return what several detections of the same cases say together.
 
         The point is the mean of theirs, so that a landmark that one misses is not predicted. Presence is the
-        mean. The spread is that of their mixture: the mean of theirs plus the covariance of their points, or
-        None unless all have one. Maps are those of the first.
+        mean, the deviation the largest. The spread is that of their mixture: the mean of theirs plus the
+        covariance of their points, or None unless all have one. Maps are those of the first.
 
         Args:
             detections: Of one shape, in one frame.
@@ -116,14 +120,16 @@ class Detection:
             offsets = (every - points)[..., None]
             spread = spread + (offsets @ offsets.mT).mean(0)
         presence = _mean_of([d.presence for d in detections])
-        return Detection(points, score, spread, presence, detections[0].maps)
+        deviations = [d.deviation for d in detections if d.deviation is not None]
+        deviation = torch.stack(deviations).amax(0) if len(deviations) == len(detections) else None
+        return Detection(points, score, spread, presence, detections[0].maps, deviation)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Detection:
         values = [None if value is None else change(value) for value in self._optional()]
         return Detection(change(self.points), change(self.scores), *values)
 
     def _optional(self) -> tuple[Tensor | None, ...]:
-        return self.spread, self.presence, self.maps
+        return self.spread, self.presence, self.maps, self.deviation
 
 
 def _mean_of(values: Sequence[Tensor | None]) -> Tensor | None:

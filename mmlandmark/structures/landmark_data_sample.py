@@ -25,6 +25,8 @@ class LandmarkDataSample(BaseDataElement):
         pred_scores: (K,) float32, see the codec; 0 where a landmark is not predicted.
         pred_spread: (K, D, D) float32, covariance of the position in original pixels^2, on request.
         pred_presence: (K,) float32, probability that the landmark is in the image, if the model predicts it.
+        pred_deviation: (K,) float32, how far the strongest peak lies from where the other landmarks expect
+            it, in standard deviations, of a detector with a prior of shapes.
         pred_by_annotator: (R, K, D) float32, original pixels: where each annotator would mark them, of a head
             that learned several. How far they lie apart says how ambiguous a landmark is.
         pred_heatmaps: (K, *S) float32, one map of every landmark, on request.

@@ -58,6 +58,11 @@ COVERED = {
     "PeakMonitorHook": custom(type="PeakMonitorHook"),
     "RuntimeInfoHook": lambda folder: {},
     "SafeCheckpointHook": lambda folder: {},
+    "ShapePriorHook": lambda folder: dict(
+        model=dict(test_cfg=dict(shape_prior=dict())),
+        custom_hooks=[dict(type="ShapePriorHook"), EMA],
+        train_dataloader=phantom_dataloader(num_samples=12),
+    ),
     "SyncBuffersHook": custom(type="SyncBuffersHook"),
     "TeacherHook": with_teacher,
     "TimedCheckpointHook": checkpoints(type="TimedCheckpointHook", every_minutes=1e-9, max_keep_ckpts=1),

@@ -7,6 +7,7 @@ from mmlandmark.engine.hooks.invalid_loss_hook import InvalidLossHook
 from mmlandmark.engine.hooks.landmark_visualization_hook import LandmarkVisualizationHook
 from mmlandmark.engine.hooks.peak_monitor_hook import PeakMonitorHook
 from mmlandmark.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
+from mmlandmark.engine.hooks.shape_prior_hook import ShapePriorHook
 from mmlandmark.engine.hooks.stateful_hook import StatefulHook
 from mmlandmark.engine.hooks.teacher_hook import TeacherHook
 from mmlandmark.engine.hooks.timed_checkpoint_hook import TimedCheckpointHook
@@ -19,6 +20,7 @@ __all__ = [
     "LandmarkVisualizationHook",
     "PeakMonitorHook",
     "SafeCheckpointHook",
+    "ShapePriorHook",
     "StatefulHook",
     "TeacherHook",
     "TimedCheckpointHook",

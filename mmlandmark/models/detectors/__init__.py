@@ -5,6 +5,7 @@ from mmlandmark.models.detectors.distilled_detector import DistilledDetector
 from mmlandmark.models.detectors.ensemble_detector import BaseEnsemble, EnsembleDetector, MixedEnsemble
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
 from mmlandmark.models.detectors.multi_task_detector import MultiTaskDetector
+from mmlandmark.models.detectors.shape_choice import ShapeChoice
 
 __all__ = [
     "BaseDetector",
@@ -14,5 +15,6 @@ __all__ = [
     "LandmarkDetector",
     "MixedEnsemble",
     "MultiTaskDetector",
+    "ShapeChoice",
     "plain_config",
 ]

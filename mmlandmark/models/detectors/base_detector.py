@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from mmlandmark.codecs import Candidates
 from mmlandmark.models.data_preprocessor import CHANNELS_LAST
 from mmlandmark.models.detectors.augmented_views import checked_views, view_matrix, view_of
+from mmlandmark.models.detectors.shape_choice import ShapeChoice
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import Detection, LandmarkDataSample, invert_matrix
@@ -39,7 +43,9 @@ class BaseDetector(BaseModel):
             exactly equivariant to a mirror; ``views`` (list of dict): average the points detected in several
             views of the image, each ``rotation`` degrees turned and ``scale`` times as large, ``dict()``
             being the image as it is; ``spread`` (bool): predict the covariance of every landmark too;
-            ``keep_heatmaps`` (bool): return the maps of the image as it is, if that is a view, as well.
+            ``keep_heatmaps`` (bool): return the maps of the image as it is, if that is a view, as well;
+            ``shape_prior`` (dict): choose among several peaks of a map by where the other landmarks are, with
+            the arguments of :class:`~mmlandmark.models.detectors.ShapeChoice`.
         init_cfg: See MMEngine.
 
     Attributes:
@@ -69,6 +75,7 @@ class BaseDetector(BaseModel):
             "views": None,
             "spread": False,
             "keep_heatmaps": False,
+            "shape_prior": None,
         }
         unknown = set(test_cfg or {}) - set(self.test_cfg)
         if unknown:
@@ -77,6 +84,13 @@ class BaseDetector(BaseModel):
             )
         self.test_cfg.update(test_cfg or {})
         checked_views(self.test_cfg["views"])
+        self.shape_choice: ShapeChoice | None = None
+
+    def add_shape_choice(self) -> None:
+        """Add what ``test_cfg.shape_prior`` asks for; a subclass calls this when its head is built."""
+        settings = self.test_cfg["shape_prior"]
+        if settings is not None:
+            self.shape_choice = ShapeChoice(self.head.num_landmarks, self.head.dims, **settings)
 
     @classmethod
     def plain_config(cls, config: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +175,8 @@ class BaseDetector(BaseModel):
                 for i in range(len(inputs))
             ]
         permutation = self._flip_permutation(data_samples) if self.test_cfg["flip"] else None
-        detection = self._detect_in_views(inputs, permutation)
+        frames = None if self.shape_choice is None else self.shape_choice.frames(data_samples)
+        detection = self._detect_in_views(inputs, permutation, frames)
         if not self.test_cfg["keep_heatmaps"]:
             detection = replace(detection, maps=None)
         for i, sample in enumerate(data_samples):
@@ -178,13 +193,17 @@ class BaseDetector(BaseModel):
             sample.pred_spread = mean.spread
         if mean.presence is not None:
             sample.pred_presence = mean.presence
+        if mean.deviation is not None:
+            sample.pred_deviation = mean.deviation
         if len(detection.points) > 1:
             sample.pred_by_annotator = detection.points
         if detection.maps is not None:
             shown = self.head.codec.landmark_maps(detection.maps[None])[0]
             sample.pred_heatmaps = shown.unflatten(0, (-1, self.head.num_landmarks)).mean(0)
 
-    def _detect_in_views(self, inputs: Tensor, permutation: Sequence[int] | None) -> Detection:
+    def _detect_in_views(
+        self, inputs: Tensor, permutation: Sequence[int] | None, frames: np.ndarray | None
+    ) -> Detection:
         """Return the mean detection of all views in input pixels, with the maps of the image as it is."""
         detections: list[Detection] = []
         maps: Tensor | None = None
@@ -192,11 +211,19 @@ class BaseDetector(BaseModel):
             matrix = view_matrix(view, inputs.shape[2:])
             seen = inputs if matrix is None else view_of(inputs, matrix)
             detection = self.detect(seen, permutation, self.test_cfg["spread"])
+            if self.shape_choice is not None and frames is not None:
+                # A view is turned and scaled, which makes no difference to a shape.
+                detection = self.shape_choice(detection, frames, partial(self._candidates, seen.shape[2:]))
             detections.append(detection if matrix is None else detection.mapped(invert_matrix(matrix)))
             if matrix is None:
                 maps = detection.maps
         # Maps of a view that is turned would not lie over the image.
         return replace(Detection.mean(detections, scores="mean"), maps=maps)
+
+    def _candidates(self, input_size: Sequence[int], maps: Tensor) -> Candidates:
+        """Return the candidates of activated maps for the choice by shape."""
+        assert self.shape_choice is not None
+        return self.head.codec.candidates(maps, input_size, self.shape_choice.candidates)
 
     def _flip_permutation(self, samples: Sequence[LandmarkDataSample]) -> list[int]:
         pairs = samples[0].get("flip_pairs") or ()

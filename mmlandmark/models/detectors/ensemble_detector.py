@@ -28,7 +28,7 @@ class BaseEnsemble(BaseDetector):
             decoded, by the first member's codec, for which all maps need one size and comparable
             codecs.
         data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg`` and ``init_cfg``.
-        test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``.
+        test_cfg: ``flip``, ``views``, ``spread``, ``keep_heatmaps`` and ``shape_prior``.
         init_cfg: See MMEngine.
 
     Raises:
@@ -56,6 +56,7 @@ class BaseEnsemble(BaseDetector):
                 "the members of an ensemble must detect the same landmarks, their numbers are "
                 f"{counts or 'unknown without any member'}"
             )
+        self.add_shape_choice()
         settings = [member.head.codec.comparable_by() for member in self.members]
         if average == "heatmaps" and any(other != settings[0] for other in settings):
             raise ValueError(
@@ -115,7 +116,7 @@ class EnsembleDetector(BaseEnsemble):
         members: Number of detectors.
         dims: Of every member, see :class:`LandmarkDetector`.
         data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg`` and ``init_cfg``.
-        test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``.
+        test_cfg: ``flip``, ``views``, ``spread``, ``keep_heatmaps`` and ``shape_prior``.
         init_cfg: See MMEngine.
         **detector: Arguments of every member, see :class:`LandmarkDetector`.
 
@@ -156,7 +157,8 @@ class MixedEnsemble(BaseEnsemble):
         average: See :class:`BaseEnsemble`.
         dims: Of every member that takes it, see :class:`LandmarkDetector`.
         data_preprocessor: What all members share; no normalisation by default.
-        test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``, see :class:`BaseDetector`.
+        test_cfg: ``flip``, ``views``, ``spread``, ``keep_heatmaps`` and ``shape_prior``, see
+            :class:`BaseDetector`.
         init_cfg: See MMEngine.
     """
 

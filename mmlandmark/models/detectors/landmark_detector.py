@@ -23,7 +23,7 @@ class LandmarkDetector(BaseDetector):
         dims: Spatial dimensions of the images, 2 or 3: handed on to every part that takes ``dims``. None
             leaves it to the parts. A run fills it in from its data.
         data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg``.
-        test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``.
+        test_cfg: ``flip``, ``views``, ``spread``, ``keep_heatmaps`` and ``shape_prior``.
         init_cfg: See MMEngine.
 
     Raises:
@@ -46,6 +46,7 @@ class LandmarkDetector(BaseDetector):
         self.backbone = build_part(backbone, dims)
         self.neck = None if neck is None else build_part(neck, dims, self.backbone)
         self.head = build_part(head, dims, self.backbone if self.neck is None else self.neck)
+        self.add_shape_choice()
         to_memory_format(self)
 
     def extract_features(self, inputs: Tensor) -> Sequence[Tensor]:
