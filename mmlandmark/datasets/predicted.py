@@ -7,7 +7,7 @@ from typing import Any
 
 from mmlandmark.utils.near_names import did_you_mean
 
-PER_LANDMARK = ("scores", "presence", "spread", "reasons", "world")
+PER_LANDMARK = ("scores", "presence", "deviation", "spread", "reasons", "world")
 BY_LEVEL = ("radii", "regions")  # of each level, such as "0.9", one entry per landmark
 OTHERS = ("radius_unit", "measures", "world_from_original")
 _KEYS = (*PER_LANDMARK, *BY_LEVEL, *OTHERS)

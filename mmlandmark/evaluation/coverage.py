@@ -219,14 +219,15 @@ def _flags(calibration: Calibration, cases: TestedCases) -> dict[str, Any]:
     doubt = calibration.doubt
     if doubt is None:
         return {}
-    chance = doubt.probability(calibration.calibrated_spread(cases), calibration.scale(cases))
-    errors = np.linalg.norm(cases.residuals * calibration.scale(cases)[:, None], axis=2)
+    spread, scale = calibration.calibrated_spread(cases), calibration.scale(cases)
+    chance = doubt.probability(spread, scale)
+    errors = np.linalg.norm(cases.residuals * scale[:, None], axis=2)
     known = np.isfinite(errors)
     wrong = errors[known] > doubt.limit
     if not wrong.any():
         return {}
     looked_at, caught = flag_curve(chance[known], wrong)
-    flagged = chance[known] >= doubt.threshold
+    flagged = doubt.flagged(spread, scale)[known]
     steps = np.unique(np.linspace(0, len(wrong), 201).round().astype(int))
     return dict(
         limit=doubt.limit,

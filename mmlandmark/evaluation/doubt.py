@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,22 +10,25 @@ import numpy as np
 from mmlandmark.evaluation.plain_values import checked_keys, need, numbers
 from mmlandmark.evaluation.tested_cases import TestedCases
 
-FEATURES = ("landmark", "spread", "score")
+FEATURES = ("landmark", "spread", "score", "deviation")
 _FEWEST, _PENALTY = 10, 1.0  # of errors to learn from; of the squared weights
-_KEYS = ("limit", "flag_rate", "threshold", "weights", "centre", "width", "error", "score")
+_KEYS = ("limit", "flag_rate", "threshold", "farthest", "weights", "centre", "width", "error", "score")
 
 
 @dataclass(frozen=True, eq=False)
 class Doubt:
     """A logistic model of an error beyond a limit, and the threshold above which a landmark is flagged.
 
-    Its features are the typical error of the landmark, the calibrated spread of its map, and its score beside
-    the usual one; each as a logarithm. What a detector does not say counts as usual.
+    Its features are the typical error of the landmark, the calibrated spread of its map, its score beside the
+    usual one, and its deviation from where the other landmarks expect it; each as a logarithm. What a
+    detector does not say counts as usual. A landmark that deviates more than any one in the calibration data
+    is flagged, too: an error of that kind was not there to learn from.
 
     Attributes:
         limit: Error in the unit of the calibration beyond which a landmark is wrong.
         flag_rate: Part of all landmarks of the calibration data that is flagged.
         threshold: Probability from which on a landmark is flagged.
+        farthest: Largest deviation in the calibration data, NaN if the detector knows none.
         weights: (1 + F,) of a constant and the features.
         centre: (F,) means of the features.
         width: (F,) their standard deviations.
@@ -36,6 +39,7 @@ class Doubt:
     limit: float
     flag_rate: float
     threshold: float
+    farthest: float
     weights: np.ndarray
     centre: np.ndarray
     width: np.ndarray
@@ -77,9 +81,11 @@ class Doubt:
         width = np.nan_to_num(_nan_mean((values - centre) ** 2)) ** 0.5
         width[width < 1e-9] = 1.0
         weights = _logistic(np.nan_to_num((values - centre) / width), wrong)
-        made = cls(limit, flag_rate, 0.0, weights, centre, width, usual_error, usual_score)
+        far = cases.deviation[np.isfinite(cases.deviation)]
+        farthest = float(far.max()) if far.size else np.nan
+        made = cls(limit, flag_rate, 0.0, farthest, weights, centre, width, usual_error, usual_score)
         threshold = float(np.quantile(made.probability(cases, cases.scale)[known], 1 - flag_rate))
-        return cls(limit, flag_rate, threshold, weights, centre, width, usual_error, usual_score)
+        return replace(made, threshold=threshold)
 
     def probability(self, cases: TestedCases, scale: np.ndarray) -> np.ndarray:
         """Return how likely every error is beyond the limit, (N, K); NaN where nothing is predicted.
@@ -92,16 +98,32 @@ class Doubt:
         chance = 1 / (1 + np.exp(-np.clip(self.weights[0] + values @ self.weights[1:], -50, 50)))
         return np.where(np.isfinite(cases.points).all(axis=2), chance, np.nan)
 
+    def flagged(self, cases: TestedCases, scale: np.ndarray) -> np.ndarray:
+        """Return which landmarks a person should look at, (N, K) bool; see :meth:`probability`."""
+        found = np.isfinite(cases.points).all(axis=2)
+        with np.errstate(invalid="ignore"):
+            far = found & (cases.deviation > self.farthest)
+            return (self.probability(cases, scale) >= self.threshold) | far
+
     def reasons(self, case: TestedCases, scale: np.ndarray, unit: str) -> dict[int, str]:
         """Return the reasons to look at landmarks of one case, by their indices."""
-        chance = self.probability(case, scale)[0]
-        flagged = np.flatnonzero(chance >= self.threshold)
-        return {int(k): f"{chance[k]:.0%} chance of an error beyond {self.limit:.3g} {unit}" for k in flagged}
+        chance, deviation = self.probability(case, scale)[0], case.deviation[0]
+        reasons: dict[int, str] = {}
+        for k in np.flatnonzero(self.flagged(case, scale)[0]):
+            texts = []
+            if chance[k] >= self.threshold:
+                texts.append(f"{chance[k]:.0%} chance of an error beyond {self.limit:.3g} {unit}")
+            if deviation[k] > self.farthest:
+                texts.append(f"{deviation[k]:.0f} standard deviations from where the others expect it")
+            reasons[int(k)] = "; ".join(texts)
+        return reasons
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        arrays = {key: _plain(getattr(self, key)) for key in _KEYS[3:]}
-        return dict(limit=self.limit, flag_rate=self.flag_rate, threshold=self.threshold, **arrays)
+        single = {key: getattr(self, key) for key in _KEYS[:3]}
+        farthest = None if np.isnan(self.farthest) else self.farthest
+        arrays = {key: _plain(getattr(self, key)) for key in _KEYS[4:]}
+        return dict(single, farthest=farthest, **arrays)
 
     @classmethod
     def from_dict(cls, data: Any, count: int) -> Doubt:
@@ -111,11 +133,12 @@ class Doubt:
             ValueError: Something is missing or has another size.
         """
         data = checked_keys(data, _KEYS, "calibration: doubt")
-        single = numbers([data[key] for key in _KEYS[:3]], "doubt", positive=True)
+        single = numbers([data[key] for key in _KEYS[:4]], "doubt", positive=True, missing=True)
+        need(np.isfinite(single[:3]).all(), "doubt: all must be finite numbers")
         sizes = dict(weights=1 + len(FEATURES), centre=len(FEATURES), width=len(FEATURES))
         arrays: dict[str, Any] = {
             key: numbers(data[key], f"doubt: {key}", sizes.get(key, count), missing=key in ("error", "score"))
-            for key in _KEYS[3:]
+            for key in _KEYS[4:]
         }
         need((arrays["width"] > 0).all(), "doubt: width must be positive")
         return cls(*single.tolist(), **arrays)
@@ -155,7 +178,8 @@ def _features(
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = 0.5 * np.log(variance.mean(axis=2))
         score = usual_score - np.log(np.maximum(cases.scores, 1e-6))
-    return np.stack([np.broadcast_to(usual_error, spread.shape), spread, score], axis=2)
+        deviation = np.log1p(cases.deviation)
+    return np.stack([np.broadcast_to(usual_error, spread.shape), spread, score, deviation], axis=2)
 
 
 def _logistic(values: np.ndarray, wrong: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ _SURENESS = (
     ("scores", "pred_scores"),
     ("spread", "pred_spread"),
     ("presence", "pred_presence"),
+    ("deviation", "pred_deviation"),
     ("visibility", "gt_visibility"),
 )
 

@@ -26,6 +26,7 @@ class TestedCases:
         scores: (N, K), see the codec; NaN where unknown.
         spread: (N, K, D, D) covariance in pixels^2, NaN where unknown.
         presence: (N, K) probability that the landmark is in the image, NaN where unknown.
+        deviation: (N, K) standard deviations from where the other landmarks expect it, NaN where unknown.
 
     Raises:
         ValueError: Sizes disagree.
@@ -41,6 +42,7 @@ class TestedCases:
     scores: np.ndarray
     spread: np.ndarray
     presence: np.ndarray
+    deviation: np.ndarray
 
     def __post_init__(self) -> None:
         images, count = len(self.sample_ids), len(self.landmarks)
@@ -52,6 +54,7 @@ class TestedCases:
             ("scores", (count,)),
             ("spread", (count, dims, dims)),
             ("presence", (count,)),
+            ("deviation", (count,)),
         ):
             if getattr(self, key).shape != (images, *tail):
                 raise ValueError(
@@ -157,6 +160,7 @@ class TestedCases:
             scores=np.stack([p.scores for p in predictions]),
             spread=_stacked([p.spread for p in predictions], (*points.shape[1:], points.shape[-1])),
             presence=_stacked([p.presence for p in predictions], points.shape[1:2]),
+            deviation=_stacked([p.deviation for p in predictions], points.shape[1:2]),
         )
 
     @classmethod
@@ -165,7 +169,7 @@ class TestedCases:
 
         Args:
             rows: N dicts with ``sample_id``, ``pred`` and ``gt`` (K, D), ``spacing`` (D,) or None, and, as
-                far as known, ``scores``, ``spread`` and ``presence``.
+                far as known, ``scores``, ``spread``, ``presence`` and ``deviation``.
             names: K names of the landmarks.
         """
         points = np.array([row["pred"] for row in rows], dtype=np.float64)
@@ -186,6 +190,7 @@ class TestedCases:
             scores=read("scores", tail[:1]),
             spread=read("spread", (*tail, tail[-1])),
             presence=read("presence", tail[:1]),
+            deviation=read("deviation", tail[:1]),
         )
 
     @classmethod

@@ -11,7 +11,7 @@ import numpy as np
 from mmlandmark.structures.frame import spacing_of
 from mmlandmark.structures.landmark_schema import LandmarkSchema
 
-_ARRAYS = ("points", "scores", "spread", "presence", "world_from_original")
+_ARRAYS = ("points", "scores", "spread", "presence", "deviation", "world_from_original")
 _LEVELS = ("radii", "regions")
 
 
@@ -51,6 +51,8 @@ class Prediction:
         world_from_original: (W+1, D+1) pixels to mm, see :mod:`mmlandmark.structures.frame`, or None.
         spread: (K, D, D) covariance of the position in pixels^2, or None.
         presence: (K,) probability that the landmark is in the image, or None.
+        deviation: (K,) how far it lies from where the other landmarks expect it, in standard deviations, or
+            None.
         radii: By level, such as 0.9: (K,) radii in ``radius_unit`` that hold the true position with this
             probability; NaN where the radius is unknown.
         radius_unit: ``mm`` or ``pixels``.
@@ -72,6 +74,7 @@ class Prediction:
     world_from_original: np.ndarray | None = None
     spread: np.ndarray | None = None
     presence: np.ndarray | None = None
+    deviation: np.ndarray | None = None
     radii: dict[float, np.ndarray] = field(default_factory=dict)
     radius_unit: str = "pixels"
     regions: dict[float, np.ndarray] = field(default_factory=dict)
@@ -92,7 +95,7 @@ class Prediction:
                 f"points ({count}, {dims}) and scores ({count},), got {self.points.shape} and "
                 f"{self.scores.shape}"
             )
-        expected = {"spread": (count, dims, dims), "presence": (count,)}
+        expected = {"spread": (count, dims, dims), "presence": (count,), "deviation": (count,)}
         given = [(key, getattr(self, key), shape) for key, shape in expected.items()]
         given += [(f"radii[{level}]", value, (count,)) for level, value in self.radii.items()]
         given += [(f"regions[{level}]", value, (count, dims, dims)) for level, value in self.regions.items()]

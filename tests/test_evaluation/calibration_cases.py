@@ -47,6 +47,7 @@ def made_cases(
         scores=1 / (1 + sizes),
         spread=spread,
         presence=np.full((images, landmarks), np.nan),
+        deviation=np.full((images, landmarks), np.nan),
     )
 
 

@@ -58,6 +58,23 @@ def test_what_is_not_said_counts_as_usual(cases, doubt):
     assert np.isnan(doubt.probability(missed, silent.scale)[:, 1]).all()
 
 
+def test_what_the_other_landmarks_do_not_expect_is_flagged(cases):
+    rng = np.random.default_rng(5)
+    deviation = np.abs(rng.normal(size=cases.errors.shape)) + (cases.errors > 4)
+    seen = replace(cases, deviation=deviation)
+    doubt = Doubt.fit(seen, limit=4.0)
+    assert doubt.farthest == deviation.max()
+    assert doubt.weights[4] > 0.1  # wrong ones deviate more
+    case = seen.select(np.array([3]))
+    far = replace(case, deviation=np.where(np.arange(4) == 2, 99.0, 0.0)[None])
+    (index,) = [k for k, text in doubt.reasons(far, case.scale, "mm").items() if "others expect" in text]
+    assert index == 2
+    assert "99 standard deviations from where the others expect it" in doubt.reasons(far, case.scale, "mm")[2]
+    assert Doubt.from_dict(json.loads(json.dumps(doubt.to_dict())), 4).farthest == doubt.farthest
+    # A detector without a prior of shapes is not flagged for it.
+    assert not any("expect" in text for text in doubt.reasons(cases.select([3]), case.scale, "mm").values())
+
+
 def test_few_errors_lower_the_limit_and_too_few_teach_nothing(cases):
     lowered = Doubt.fit(cases, limit=1000.0)
     assert lowered.limit == pytest.approx(np.quantile(cases.errors, 0.95))
@@ -79,8 +96,9 @@ def test_plain_values_and_back(cases, doubt):
         again.probability(cases, cases.scale), doubt.probability(cases, cases.scale)
     )
     for change, words in (
-        (dict(weights=[1.0]), "weights: 4 numbers"),
-        (dict(width=[0.0, 1, 1]), "width must be positive"),
+        (dict(weights=[1.0]), "weights: 5 numbers"),
+        (dict(width=[0.0, 1, 1, 1]), "width must be positive"),
+        (dict(limit=None), "doubt: all must be finite numbers"),
         (dict(error=[1.0]), "error: 4 numbers"),
         (dict(threshold="x"), "finite"),
     ):

@@ -68,6 +68,7 @@ def random_prediction(
         world_from_original=random_frame(rng, dims),
         spread=spread,
         presence=presence,
+        deviation=rng.uniform(0, 9, count),
         radii={0.9: radii, 0.95: radii * 1.3},
         radius_unit="mm",
         regions={0.9: spread * 4},

@@ -52,7 +52,7 @@ class JsonWriter(BaseWriter):
 def _predicted(one: Prediction) -> dict[str, Any]:
     """Return what only a prediction has; parts that the model does not provide are left out."""
     values: dict[str, Any] = {"scores": significant(one.scores)}
-    for key in ("presence", "spread"):
+    for key in ("presence", "deviation", "spread"):
         if getattr(one, key) is not None:
             values[key] = significant(getattr(one, key))
     for key in ("radii", "regions"):

@@ -44,7 +44,7 @@ def test_all_that_a_prediction_says_is_in_the_file(tmp_path, dims):
     again = Prediction.from_dict(
         dict(sample_id="a", image=None, shape=one.shape, points=record["landmarks"]) | predicted, one.schema
     )
-    for key in ("scores", "presence", "spread", "world_from_original"):
+    for key in ("scores", "presence", "deviation", "spread", "world_from_original"):
         np.testing.assert_allclose(getattr(again, key), getattr(one, key), rtol=1e-5)
     for level in (0.9, 0.95):
         np.testing.assert_allclose(again.radii[level], one.radii[level], rtol=1e-5)
