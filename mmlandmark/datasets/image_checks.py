@@ -109,14 +109,18 @@ class Pictures:
 
 def copies(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
     """The same picture in several files whose bytes differ: another format, quality or size."""
-    pairs = _copied_pairs(pictures)
     known = [set(members) for members in same_files(cases).values()]
-    for group in _joined(pairs):
+    for group in copied_groups(pictures):
         if any(set(group) <= members for members in known):
             continue  # the files are equal, which is reported as such
         yield from double_images(cases, "image copy", group)
         if len({role(cases.splits[n]) for n in group}) > 1:
             yield from leak_findings(cases, "image copy leak", "a copy of the same picture", group)
+
+
+def copied_groups(pictures: Pictures) -> list[list[int]]:
+    """Return groups of records that show the same picture, saved in another format, quality or size."""
+    return _joined(_copied_pairs(pictures))
 
 
 def _copied_pairs(pictures: Pictures) -> list[tuple[int, int]]:
@@ -191,33 +195,59 @@ def points_on_images(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
     Every image is rotated, shifted and scaled so that its shape coincides with the typical one. Images with
     correct annotations then look alike.
     """
-    rows = [n for n in pictures.small if np.isfinite(cases.clean[n]).all(axis=1).sum() > cases.schema.dims]
-    rows = [n for n in rows if np.isfinite(cases.sizes[n]).all()]
-    if len(rows) < _ENOUGH:
-        return
-    points, sizes = cases.clean[rows], cases.sizes[rows]
-    images = [pictures.small[n] for n in rows]
-    given = _agreement(images, points, sizes)
-    upside_down = points.copy()
-    upside_down[..., 1] = sizes[:, None, 1] - 1 - points[..., 1]
-    flipped = _agreement(images, upside_down, sizes)
+    rows, given, flipped = _both_directions(cases, pictures)
     if given is None or flipped is None:
         return
     for split in dict.fromkeys(cases.splits):
         members = np.array([cases.splits[n] == split for n in rows])
         gain = (flipped - given)[members]
-        gain = gain[np.isfinite(gain)]
-        if len(gain) < _ENOUGH:
-            continue
-        certainty = float(gain.mean() / max(gain.std() / np.sqrt(len(gain)), 1e-6))
-        if certainty > _CERTAIN and gain.mean() > 0.01:
+        certainty = _certainty(gain)
+        if certainty is not None and certainty > _CERTAIN:
             message = (
-                f"flipped in y, the points of {len(gain)} samples fit their images better "
+                f"flipped in y, the points of {np.isfinite(gain).sum()} samples fit their images better "
                 f"({certainty:.1f} standard errors)"
             )
             yield cases.whole(split, "y from the bottom", message, score=certainty)
             return
     yield from _misfits(cases, rows, given)
+
+
+def flipped_fits_better(cases: Cases, pictures: Pictures) -> float | None:
+    """Return how sure the images are that y counts from the other end.
+
+    Args:
+        cases: The records.
+        pictures: Their images, or some of them.
+
+    Returns:
+        Standard errors: beyond 4, y is upside down; below -4, it is right. None without enough images.
+    """
+    _, given, flipped = _both_directions(cases, pictures)
+    return None if given is None or flipped is None else _certainty(flipped - given)
+
+
+def _both_directions(
+    cases: Cases, pictures: Pictures
+) -> tuple[list[int], np.ndarray | None, np.ndarray | None]:
+    """Return rows of records, and how well their images agree, with y as it is and with y flipped."""
+    rows = [n for n in pictures.small if np.isfinite(cases.clean[n]).all(axis=1).sum() > cases.schema.dims]
+    rows = [n for n in rows if np.isfinite(cases.sizes[n]).all()]
+    if len(rows) < _ENOUGH:
+        return rows, None, None
+    points, sizes = cases.clean[rows], cases.sizes[rows]
+    images = [pictures.small[n] for n in rows]
+    upside_down = points.copy()
+    upside_down[..., 1] = sizes[:, None, 1] - 1 - points[..., 1]
+    return rows, _agreement(images, points, sizes), _agreement(images, upside_down, sizes)
+
+
+def _certainty(gain: np.ndarray) -> float | None:
+    """Return the mean gain in standard errors, 0 if it is too small to count; None without enough images."""
+    gain = gain[np.isfinite(gain)]
+    if len(gain) < _ENOUGH:
+        return None
+    certainty = float(gain.mean() / max(gain.std() / np.sqrt(len(gain)), 1e-6))
+    return certainty if abs(gain.mean()) > 0.01 else 0.0
 
 
 def _misfits(cases: Cases, rows: list[int], agreement: np.ndarray) -> Iterator[Finding]:

@@ -1,0 +1,136 @@
+"""Write a config for a data set: what it needs is read from the data and measured on this machine.
+
+DATA is an annotation file (JSON, COCO, CSV, TPS) or a folder with one and its images. Assumptions are printed
+before anything is written; the rules are in docs/plan.md.
+
+    mmlandmark plan data/wings --out my_run --minutes 30
+    mmlandmark train my_run/config.py
+    mmlandmark test my_run/config.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``mmlandmark plan``."""
+    parser.add_argument("data", metavar="DATA", help="annotation file, or the folder of one with its images")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the config")
+    parser.add_argument("--minutes", type=_positive, default=30.0, help="time for the training; default 30")
+    parser.add_argument(
+        "--memory", type=_positive, metavar="GB", help="for the training; default: what is free"
+    )
+    parser.add_argument(
+        "--images", metavar="DIR", help="folder of the images; default: beside the annotation"
+    )
+    parser.add_argument(
+        "--pairs", nargs="+", default=(), metavar="A:B", help="landmarks that swap in a mirror image"
+    )
+    parser.add_argument(
+        "--spacing",
+        nargs="+",
+        type=_positive,
+        metavar="MM",
+        help="mm per pixel of films without: one, or x y",
+    )
+    parser.add_argument(
+        "--reference-length", nargs=3, metavar=("A", "B", "MM"), help="two landmarks and their distance in mm"
+    )
+    parser.add_argument(
+        "--scale-to-mm", type=_positive, metavar="MM", help="mm per unit of SCALE= in a TPS file"
+    )
+    direction = parser.add_mutually_exclusive_group()
+    direction.add_argument("--y-up", action="store_true", default=None, help="y counts from the bottom row")
+    direction.add_argument("--y-down", action="store_true", help="y counts from the top row")
+    parser.add_argument("--group-pattern", metavar="REGEX", help="finds the patient at the start of an id")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split; default 0")
+    parser.add_argument("--yes", action="store_true", help="do not ask whether to go on")
+    parser.add_argument("--overwrite", action="store_true", help="replace a plan that was not trained yet")
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, ask, decide, write; return the exit code."""
+    from mmlandmark.planning import (
+        assumptions,
+        check_folder,
+        decide_network,
+        decisions,
+        find_data,
+        measure_plan,
+        questions,
+        read_data,
+        write_plan,
+    )
+    from mmlandmark.planning.plan_folder import title_of
+
+    check_folder(args.out, args.overwrite)
+    plan = read_data(find_data(args.data, args.images), _answers(args))
+    print(title_of(plan))
+    _print_block("assumed", assumptions(plan))
+    _print_block(
+        "found by the check (mmlandmark check shows all)", [f"  {line}" for line in plan.findings[:5]]
+    )
+    _print_block("not known; a flag answers", [f"  {line}" for line in questions(plan)])
+    if not args.yes and sys.stdin.isatty() and not _agreed():
+        print("nothing was written")
+        return 1
+    print("measuring steps on this machine ...", flush=True)
+    decide_network(plan, measure_plan)
+    _print_block("decided", decisions(plan))
+    write_plan(plan, args.out)
+    print(f"wrote {args.out / 'config.py'} (also plan.json and the lists of ids). Next:")
+    print(f"  mmlandmark train {args.out / 'config.py'}    # about {plan.minutes:.0f} minutes")
+    print(f"  mmlandmark test {args.out / 'config.py'}")
+    return 0
+
+
+def _answers(args: argparse.Namespace) -> Any:
+    import torch
+
+    from mmlandmark.planning import Answers, OpenQuestion
+    from mmlandmark.planning.speed import available_memory
+
+    reference = None
+    if args.reference_length is not None:
+        first, second, mm = args.reference_length
+        try:
+            reference = (first, second, _positive(mm))
+        except argparse.ArgumentTypeError as error:
+            raise OpenQuestion(f"--reference-length {first} {second}: {error} of mm") from None
+    return Answers(
+        minutes=args.minutes,
+        memory=args.memory * 2**30 if args.memory else available_memory(),
+        on_gpu=torch.cuda.is_available(),
+        cores=os.cpu_count() or 1,
+        pairs=tuple(args.pairs),
+        spacing=None if args.spacing is None else tuple(args.spacing),
+        reference=reference,
+        scale_to_mm=args.scale_to_mm,
+        y_up=True if args.y_up else False if args.y_down else None,
+        group_pattern=args.group_pattern,
+        seed=args.seed,
+    )
+
+
+def _print_block(title: str, lines: list[str]) -> None:
+    if lines:
+        print("\n".join([f"{title}:", *lines]), flush=True)
+
+
+def _agreed() -> bool:
+    return input("go on with these assumptions? [Y/n] ").strip().lower() in ("", "y", "yes")

@@ -1,0 +1,28 @@
+"""A config from a data set and a time: fingerprint, rules, measured speed."""
+
+from mmlandmark.planning.choice import Choice, OpenQuestion
+from mmlandmark.planning.data_source import DataSource, find_data
+from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
+from mmlandmark.planning.plan_folder import check_folder, measure_plan, write_plan
+from mmlandmark.planning.planner import Answers, Plan, decide_network, read_data
+from mmlandmark.planning.report import assumptions, decisions, questions
+
+__all__ = [
+    "Answers",
+    "Choice",
+    "DataSource",
+    "DataView",
+    "Fingerprint",
+    "OpenQuestion",
+    "Plan",
+    "assumptions",
+    "check_folder",
+    "decide_network",
+    "decisions",
+    "find_data",
+    "measure_plan",
+    "questions",
+    "read_data",
+    "read_fingerprint",
+    "write_plan",
+]

@@ -1,0 +1,270 @@
+"""Rules on size, network and schedule: what fits into the time and the memory that are given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmlandmark.planning.choice import Choice
+
+# Longer side of the input, by the number of dimensions.
+SIDES = {
+    2: (128, 160, 192, 256, 320, 384, 448, 512, 640, 768, 1024),
+    3: (32, 48, 64, 80, 96, 128, 160),
+}
+# A detector needs so many presented images before a larger input pays off: 24 epochs of 150 films gave the
+# best results per time on cephalograms (configs/strong).
+ENOUGH_IMAGES = 3000
+MOST_IMAGES = 12000  # more were of no use there: 40 epochs were no better than 24
+FEWEST_EPOCHS = 2
+_PROBE = {2: 320, 3: 64}  # longest side that is measured without being chosen
+_STEM_FROM = 256  # longer side from which four pixels become channels
+_WIDTHS = {2: (16, 32, 64, 128, 256, 256), 3: (8, 16, 32, 64, 128)}
+_DEEPEST = 4  # pixels of the shortest side in the deepest level
+_BATCH = {2: 4, 3: 1}
+_LEARNING_RATE = {2: 2e-3, 3: 1e-3}
+_RESERVE = 0.93  # of the time for epochs; the rest is for what a measurement of seconds cannot foresee
+
+
+@dataclass(frozen=True)
+class Network:
+    """A U-Net for one input size.
+
+    Attributes:
+        size: (*S) of the input.
+        stem_stride: Blocks of so many pixels a side become channels.
+        widths: Channels per level.
+        channels: Of the image.
+        landmarks: K.
+    """
+
+    size: tuple[int, ...]
+    stem_stride: int
+    widths: tuple[int, ...]
+    channels: int
+    landmarks: int
+
+    @property
+    def dims(self) -> int:
+        """2 or 3."""
+        return len(self.size)
+
+    def multiply_adds(self) -> float:
+        """Return the multiplications of a forward pass of one image."""
+        kernel, pixels = 3**self.dims, math.prod(self.size) / self.stem_stride**self.dims
+        total, before = 0.0, self.channels * self.stem_stride**self.dims
+        for level, width in enumerate(self.widths):
+            here = pixels / 2 ** (self.dims * level)
+            total += here * kernel * (before * width + width**2)
+            if level + 1 < len(self.widths):  # the way up joins the deeper level and the skip
+                total += here * kernel * ((self.widths[level + 1] + width) * width + width**2)
+            before = width
+        return total + pixels * self.widths[0] * self.landmarks
+
+    def training_bytes(self) -> float:
+        """Return about how many bytes the activations of one training image take."""
+        pixels = math.prod(self.size) / self.stem_stride**self.dims
+        maps = sum(4 * width / 2 ** (self.dims * level) for level, width in enumerate(self.widths))
+        # Convolution, norm and activation each keep theirs, in up to four bytes; heads and losses keep more.
+        return pixels * (maps * 3 * 4 + self.landmarks * 6 * 4)
+
+
+def input_sizes(median_size: Sequence[int], spacing: Sequence[float] | None = None) -> list[tuple[int, ...]]:
+    """Return the candidates for the input size, small to large, in the proportions of the median image.
+
+    Args:
+        median_size: (*S) of the images.
+        spacing: Millimetres per pixel (x, y, z) of volumes, whose voxels need not be cubes; None for images.
+    """
+    dims = len(median_size)
+    extent = [float(side) for side in median_size]
+    if spacing is not None and dims == 3:
+        extent = [side * mm for side, mm in zip(extent, spacing[::-1], strict=True)]
+    step = 16 if dims == 2 else 8
+    longest = max(extent)
+    sizes = []
+    for side in SIDES[dims]:
+        size = tuple(max(2 * step, step * round(side * one / longest / step)) for one in extent)
+        enlarges = side > max(median_size) and sizes
+        if not enlarges and size not in sizes:
+            sizes.append(size)
+    return sizes
+
+
+def network_for(size: Sequence[int], channels: int, landmarks: int) -> Network:
+    """Return the U-Net for an input size: stem and number of levels follow from it."""
+    dims = len(size)
+    stem = 2 if dims == 2 and max(size) >= _STEM_FROM else 1
+    levels = int(math.log2(min(size) / stem / _DEEPEST)) + 1
+    widths = _WIDTHS[dims][: max(2, min(levels, len(_WIDTHS[dims])))]
+    return Network(tuple(size), stem, widths, channels, landmarks)
+
+
+def describe_network(network: Network) -> Choice:
+    """Return the arguments of the U-Net and why they are as they are."""
+    stem = (
+        f"{network.stem_stride} x {network.stem_stride} pixels become channels from {_STEM_FROM} on: detail at "
+        "a quarter of the cost"
+        if network.stem_stride > 1
+        else "a small input is seen pixel by pixel"
+    )
+    deepest = min(network.size) // network.stem_stride // 2 ** (len(network.widths) - 1)
+    return Choice(
+        dict(stem_stride=network.stem_stride, widths=list(network.widths)),
+        f"{len(network.widths)} levels, down to {deepest} pixels; {stem}",
+    )
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured of a training on this machine.
+
+    Attributes:
+        iteration: Seconds of a step with loading, once images are in the cache.
+        first_read: Further seconds per image in the first epoch.
+        start: Seconds until the first step.
+        batch: Batch size that it was measured with.
+    """
+
+    iteration: float
+    first_read: float
+    start: float
+    batch: int
+
+
+def choose_size(
+    networks: Sequence[Network],
+    seconds_per_image: Mapping[tuple[int, ...], float],
+    minutes: float,
+    films: int,
+) -> Choice:
+    """Decide on the input size: the largest at which enough images are seen in the time.
+
+    Args:
+        networks: Candidates, small to large.
+        seconds_per_image: Of training, by input size.
+        minutes: For the training.
+        films: Of the training part.
+
+    Returns:
+        The size; the smallest if not even that sees enough.
+    """
+    needed = max(ENOUGH_IMAGES, FEWEST_EPOCHS * films)
+    seen = {n.size: int(60 * minutes / seconds_per_image[n.size]) for n in networks}
+    fitting = [n.size for n in networks if seen[n.size] >= needed]
+    size = fitting[-1] if fitting else networks[0].size
+    text = "x".join(map(str, size))
+    if not fitting:
+        return Choice(
+            size, f"{minutes:g} minutes are short: even at {text} only {seen[size]} images are seen"
+        )
+    larger = [n.size for n in networks if n.size not in fitting]
+    if not larger:
+        return Choice(size, f"as large as the images are good for; {seen[size]} images could be seen")
+    return Choice(
+        size, f"the largest at which {needed} images are seen in {minutes:g} minutes (about {seen[size]})"
+    )
+
+
+def probes(networks: Sequence[Network]) -> list[Network]:
+    """Return the candidates whose speed tells that of all: a small one and one in the middle."""
+    small = networks[0]
+    middle = max(
+        (n for n in networks if max(n.size) <= _PROBE[n.dims]), key=Network.multiply_adds, default=small
+    )
+    return [small] if middle == small else [small, middle]
+
+
+def seconds_per_image(
+    networks: Sequence[Network], measured: Mapping[tuple[int, ...], Speed]
+) -> dict[tuple[int, ...], float]:
+    """Return the seconds of training on an image at every size: as measured, or as a line through that.
+
+    A step has a part that does not depend on the size, such as that of the optimizer, and one in proportion to
+    the multiplications.
+
+    Args:
+        networks: Candidates.
+        measured: Speeds by input size, at least one.
+    """
+    known = [(n.multiply_adds(), measured[n.size]) for n in networks if n.size in measured]
+    times = [(work, speed.iteration / speed.batch) for work, speed in known]
+    (small, low), (large, high) = min(times), max(times)
+    slope = max(high - low, 0.0) / (large - small) if large > small else high / large
+    constant = max(low - slope * small, 0.0)
+    lines = {n.size: constant + slope * n.multiply_adds() for n in networks}
+    return lines | {size: speed.iteration / speed.batch for size, speed in measured.items()}
+
+
+def choose_batch(network: Network, memory: float, films: int) -> Choice:
+    """Decide on the batch size.
+
+    Args:
+        network: The network.
+        memory: Bytes that a training may take.
+        films: Of the training part.
+    """
+    usual = _BATCH[network.dims]
+    batch = usual
+    while batch > 1 and (batch * network.training_bytes() > memory / 2 or batch > films):
+        batch //= 2
+    gigabytes = batch * network.training_bytes() / 2**30
+    if batch < usual:
+        limit = "there are few films" if usual > films else f"half of {memory / 2**30:.1f} GB holds no more"
+        return Choice(batch, limit)
+    return Choice(batch, f"about {gigabytes:.2f} GB of {memory / 2**30:.1f}; larger ones make fewer steps")
+
+
+def choose_epochs(
+    speed: Speed, minutes: float, films: int, val_films: int, validations: int = 4
+) -> tuple[Choice, float]:
+    """Decide on the number of epochs that fill the time.
+
+    Args:
+        speed: Of the chosen network.
+        minutes: For the whole training, with start and validations.
+        films: Of the training part.
+        val_films: Of the validation part.
+        validations: Number of them.
+
+    Returns:
+        The number of epochs, and the minutes that they are expected to take.
+    """
+    steps = math.ceil(films / speed.batch)
+    epoch = steps * speed.iteration
+    # A validation has no backward pass, but decodes maps and draws a few cases.
+    validation = val_films * (0.4 * speed.iteration / speed.batch) + 1.5
+    fixed = speed.start + speed.first_read * (films + val_films) + validations * validation
+    affordable = int((_RESERVE * 60 * minutes - fixed) / epoch)
+    useful = max(FEWEST_EPOCHS, math.ceil(MOST_IMAGES / films))
+    epochs = max(1, min(affordable, useful))
+    expected = (fixed + epochs * epoch) / 60
+    seen = epochs * films
+    why = f"{seen} images, {epoch:.1f} s per epoch as measured, about {expected:.1f} minutes in all"
+    if affordable > useful:
+        why += f" of {minutes:g}: more would not help"
+    elif affordable < FEWEST_EPOCHS:
+        why += f"; {minutes:g} minutes are too short for a good detector"
+    return Choice(epochs, why), expected
+
+
+def choose_sigma(network: Network) -> Choice:
+    """Decide on the width of a peak in pixels of the map, and of the window that its place is measured in."""
+    shortest = min(network.size) / network.stem_stride
+    sigma = 1.5 if shortest < 64 else 2.0
+    per_input = sigma * network.stem_stride
+    return Choice(
+        dict(sigma=sigma, window=math.ceil(2.5 * sigma)),
+        f"{per_input:g} pixels of the input: a peak of a few pixels, so that its place has fractions",
+    )
+
+
+def choose_schedule(dims: int, epochs: int) -> dict[str, Any]:
+    """Return the learning rate, the validation interval and the checkpoint interval."""
+    return dict(
+        lr=_LEARNING_RATE[dims],
+        val_interval=max(1, math.ceil(epochs / 4)),
+        save=max(1, math.ceil(epochs / 8)),
+    )

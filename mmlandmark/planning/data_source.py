@@ -1,0 +1,157 @@
+"""Finding the annotation and the images of a data set, given one path."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.image_files import image_suffix
+from mmlandmark.registry import DATASETS
+from mmlandmark.utils.files import load_json
+
+TABLES = (".csv", ".tsv", ".txt")
+# Where a reader finds y = 0: the documented JSON and COCO define it, tpsDig counts from the bottom, and tables
+# come from anywhere.
+CONVENTIONS = {"json": "top", "COCO": "top", "TPS": "bottom", "table": "unknown"}
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """An annotation file and the folder of its images.
+
+    Attributes:
+        kind: ``json``, ``COCO``, ``TPS`` or ``table``.
+        ann_file: Absolute path of the annotation file.
+        image_dir: Folder of the images, relative to that of the annotation file, or absolute.
+    """
+
+    kind: str
+    ann_file: Path
+    image_dir: str = ""
+
+    @property
+    def y_convention(self) -> str:
+        """Where the format puts y = 0: ``top``, ``bottom`` or ``unknown``."""
+        return CONVENTIONS[self.kind]
+
+    def config(self, **options: Any) -> dict[str, Any]:
+        """Return the dataset config, with absolute folders; options of the value None are left out."""
+        types = {"COCO": "CocoKeypoints", "TPS": "TpsFile"}
+        config: dict[str, Any] = dict(
+            type=types.get(self.kind, "LandmarkDataset"),
+            data_root=str(self.ann_file.parent),
+            ann_file=self.ann_file.name,
+        )
+        if self.image_dir:
+            config["image_dir"] = self.image_dir
+        return config | {key: value for key, value in options.items() if value is not None}
+
+    def build(self, **options: Any) -> LandmarkDataset:
+        """Return the data set; images that do not exist are kept, for the check to report."""
+        return DATASETS.build(self.config(**dict(dict(missing_images="keep"), **options)))
+
+
+def find_data(path: str | Path, images: str | Path | None = None) -> DataSource:
+    """Return the annotation and the images that a path stands for.
+
+    Args:
+        path: An annotation file, or a folder with one annotation file in it.
+        images: Folder of the images; None looks beside the annotation and in the folders there.
+
+    Raises:
+        FileNotFoundError: The path does not exist, or there is no annotation or image.
+        ValueError: A folder has several annotation files, or a file is of no known format.
+    """
+    path = Path(os.path.abspath(os.path.expanduser(path)))
+    if path.is_dir():
+        ann_file, kind = _annotation_in(path)
+    elif path.is_file():
+        kind = _kind_of(path)
+        if kind is None:
+            raise ValueError(
+                f"{path}: this is no annotation file: those are JSON with 'samples', COCO keypoints (JSON), "
+                "tables (.csv, .tsv, .txt) and .tps, see docs/datasets.md"
+            )
+        ann_file = path
+    else:
+        raise FileNotFoundError(f"{path} does not exist; give an annotation file or the folder with one")
+    return DataSource(kind, ann_file, _image_dir(kind, ann_file, images))
+
+
+def _annotation_in(folder: Path) -> tuple[Path, str]:
+    """Return the annotation file of a folder and its kind."""
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    # In a folder, a text file is more often a note than a table; it can be named.
+    known = [(p, kind) for p in files if p.suffix.lower() != ".txt" and (kind := _kind_of(p))]
+    if not known:
+        raise FileNotFoundError(
+            f"{folder}: there is no annotation file in it (JSON with 'samples', COCO keypoints, .csv, .tsv or "
+            ".tps); name the file, and the folder of its images by --images"
+        )
+    if len(known) > 1:
+        raise ValueError(
+            f"{folder}: there are {len(known)} annotation files, {[p.name for p, _ in known]}; name one of "
+            "them in place of the folder"
+        )
+    return known[0]
+
+
+def _kind_of(path: Path) -> str | None:
+    suffix = path.suffix.lower()
+    if suffix == ".tps":
+        return "TPS"
+    if suffix in TABLES:
+        return "table"
+    if suffix != ".json":
+        return None
+    content = load_json(path)
+    if not isinstance(content, dict):
+        return None
+    if {"images", "annotations", "categories"} <= set(content):
+        return "COCO"
+    return "json" if "samples" in content else None
+
+
+def _image_dir(kind: str, ann_file: Path, images: str | Path | None) -> str:
+    """Return the first folder in which the images of the annotation exist.
+
+    Raises:
+        FileNotFoundError: They exist in none.
+    """
+    root = ann_file.parent
+    if images is not None:
+        given = Path(os.path.abspath(os.path.expanduser(images)))
+        if not given.is_dir():
+            raise FileNotFoundError(f"--images {images}: there is no such folder")
+        return os.path.relpath(given, root) if given.is_relative_to(root) else str(given)
+    folders = [""] + sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    counts = {}
+    for folder in folders:
+        counts[folder], total = _existing(DataSource(kind, ann_file, folder))
+        if counts[folder] == total:
+            return folder
+    best = max(folders, key=lambda folder: counts[folder])
+    if not counts[best]:
+        held = [f or "." for f in folders if any(image_suffix(n) for n in os.listdir(root / f))]
+        where = f"; there are images in {held}" if held else ""
+        raise FileNotFoundError(
+            f"{ann_file}: none of its images exists beside it or in a folder there{where}; give their folder "
+            "by --images"
+        )
+    return best
+
+
+def _existing(source: DataSource) -> tuple[int, int]:
+    """Return how many images of an annotation exist, and how many it names."""
+    # y is not turned yet, since that needs the images.
+    options = dict(y_up=False, serialize_data=False)
+    try:
+        dataset = source.build(**options)
+    except FileNotFoundError:
+        return 0, 1
+    paths = [dataset.get_data_info(index)["img_path"] for index in range(len(dataset))]
+    named = [path for path in paths if path is not None]
+    return sum(os.path.isfile(path) for path in named), len(named)

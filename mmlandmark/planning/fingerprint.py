@@ -1,0 +1,262 @@
+"""What a data set is like, as numbers that the rules of a plan decide by."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.check_cases import Cases
+from mmlandmark.datasets.image_checks import Pictures, copied_groups
+from mmlandmark.datasets.image_io import LoadedImage, read_image
+from mmlandmark.datasets.leak_checks import same_files
+from mmlandmark.datasets.shape_model import align, find_typical
+from mmlandmark.structures import LandmarkSchema
+
+_IMAGES = 24  # that are read for grey values and time
+_PICTURE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Properties of a data set; sizes are in array order, (height, width) or (depth, height, width).
+
+    Attributes:
+        films: Number of images.
+        patients: Number of groups that a split must not divide: patients, and copies of one image.
+        has_groups: Whether the annotation names the patients.
+        parts: Films by the split that the annotation assigns them to, ``""`` for none.
+        dims: 2 or 3.
+        landmarks: K names.
+        missing: Landmark -> number of films in which it is not annotated, where there are any.
+        absent: Landmark -> number of films in which it is known to be absent, where there are any.
+        empty_films: Films without a single landmark.
+        median_size: Of the images.
+        smallest_size: Shortest side along each axis.
+        largest_size: Longest side along each axis.
+        aspect_spread: Largest relative deviation of an image's proportions from those of the median size.
+        spacing: Median mm per pixel (x, y[, z]) of the films, None if not all have one.
+        spacing_known: Films with a spacing.
+        colour: Fraction of the images read that have colours.
+        bits: Largest number of bits of their values, None for floats.
+        values: (lowest, highest) value, at the 0.5th and the 99.5th percentile.
+        used: Part of the range from black to white that the values take, in the widest image.
+        mean: Mean grey value, between black (0) and white (1).
+        std: Standard deviation of grey values about it.
+        border: Median grey value at the border of the images.
+        orientation_tags: Images read that ask viewers to turn them.
+        rotation: Standard deviation of the shapes' rotation in degrees; 0 in 3D, where it is not measured.
+        scale: Standard deviation of the logarithm of the shapes' size, relative to that of the image.
+        position: Standard deviation of the shapes' centres, as a fraction of the shorter side.
+        read_seconds: Median time to decode an image.
+        flip_pairs: Of the schema, as indices.
+        copies: Films that show the same picture as another.
+    """
+
+    films: int
+    patients: int
+    has_groups: bool
+    parts: dict[str, int]
+    dims: int
+    landmarks: list[str]
+    missing: dict[str, int]
+    absent: dict[str, int]
+    empty_films: int
+    median_size: list[int]
+    smallest_size: list[int]
+    largest_size: list[int]
+    aspect_spread: float
+    spacing: list[float] | None
+    spacing_known: int
+    colour: float
+    bits: int | None
+    values: list[float]
+    used: float
+    mean: float
+    std: float
+    border: float
+    orientation_tags: int
+    rotation: float
+    scale: float
+    position: float
+    read_seconds: float
+    flip_pairs: list[list[int]] = field(default_factory=list)
+    copies: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fingerprint in the types of JSON."""
+        return asdict(self)
+
+
+class DataView:
+    """The records and small pictures of a data set, read once for fingerprint, checks and split.
+
+    Args:
+        dataset: The data set.
+        like: A view of the same films with other points, whose pictures are used again.
+
+    Attributes:
+        cases: Its records as arrays.
+        pictures: Its images, reduced in size.
+        copied: Groups of records that show the same picture.
+    """
+
+    def __init__(self, dataset: LandmarkDataset, like: DataView | None = None) -> None:
+        self.dataset = dataset
+        self.cases = Cases({"all": dataset})
+        self.pictures = Pictures(self.cases, seconds=_PICTURE_SECONDS) if like is None else like.pictures
+        self.copied = copied_groups(self.pictures) if like is None else like.copied
+
+    def groups(self) -> list[str]:
+        """Return N names of groups that stay in one part: patients, joined where they share a picture."""
+        records = self.cases.records
+        names = [r["sample_id"] if r["group"] is None else f"group {r['group']}" for r in records]
+        equal = [*same_files(self.cases).values(), *self.copied]
+        for members in equal:
+            one, others = names[members[0]], {names[n] for n in members}
+            names = [one if name in others else name for name in names]
+        return names
+
+
+def read_fingerprint(view: DataView, schema: LandmarkSchema) -> Fingerprint:
+    """Return the fingerprint of a data set; a few of its images are decoded.
+
+    Args:
+        view: The data.
+        schema: Its landmarks, with the pairs that are declared.
+
+    Raises:
+        ValueError: No image can be read.
+    """
+    cases, records = view.cases, view.cases.records
+    parts: dict[str, int] = {}
+    for record in records:
+        name = str(record.get("split") or "")
+        parts[name] = parts.get(name, 0) + 1
+    spacing = cases.spacing[np.isfinite(cases.spacing).all(axis=1)]
+    return Fingerprint(
+        films=len(records),
+        patients=len(set(view.groups())),
+        has_groups=any(record["group"] is not None for record in records),
+        parts=parts,
+        dims=cases.schema.dims,
+        landmarks=list(cases.schema.landmarks),
+        **_completeness(cases),
+        **_sizes(cases.sizes),
+        spacing=_rounded(np.median(spacing, axis=0), 5) if len(spacing) == len(records) else None,
+        spacing_known=len(spacing),
+        **_pixels(view),
+        **_poses(cases),
+        flip_pairs=[list(pair) for pair in schema.flip_pairs],
+        copies=sum(len(group) - 1 for group in view.copied),
+    )
+
+
+def _completeness(cases: Cases) -> dict[str, Any]:
+    names = cases.schema.landmarks
+    lost = ~np.isfinite(cases.points).all(axis=2)
+    absent = np.zeros_like(lost)
+    for n, record in enumerate(cases.records):
+        if record.get("visibility") is not None:
+            absent[n] = np.asarray(record["visibility"]) < 0
+    counts = {"missing": (lost & ~absent).sum(axis=0), "absent": absent.sum(axis=0)}
+    return {
+        key: {name: int(c) for name, c in zip(names, count, strict=True) if c}
+        for key, count in counts.items()
+    } | dict(empty_films=int((lost | absent).all(axis=1).sum()))
+
+
+def _sizes(sizes: np.ndarray) -> dict[str, Any]:
+    """Return statistics of (N, D) sizes (width, height[, depth]), in array order."""
+    known = sizes[np.isfinite(sizes).all(axis=1), ::-1]
+    if not len(known):
+        raise ValueError("the size of no image is known: no image exists or none can be read")
+    middle = np.median(known, axis=0)
+    logs = np.log(known / middle)
+    spread = np.abs(logs - logs.mean(axis=1, keepdims=True)).max() * 2 if len(known) else 0.0
+    return dict(
+        median_size=[round(float(side)) for side in middle],
+        smallest_size=[int(side) for side in known.min(axis=0)],
+        largest_size=[int(side) for side in known.max(axis=0)],
+        aspect_spread=round(float(math.expm1(spread)), 4),
+    )
+
+
+def _pixels(view: DataView) -> dict[str, Any]:
+    """Return what a few images tell about colour, bits, grey values, tags and time."""
+    paths = [r["img_path"] for r in view.cases.records if r["img_path"] is not None]
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(_IMAGES, len(paths))).round().astype(int))
+    images: list[LoadedImage] = []
+    seconds = []
+    for index in chosen:
+        begin = time.perf_counter()
+        try:
+            image = read_image(paths[index])
+        except (FileNotFoundError, ValueError):
+            continue  # the check reports it
+        seconds.append(time.perf_counter() - begin)
+        images.append(image)
+        if sum(one.array.size for one in images) > 2**27:
+            break
+    if not images:
+        raise ValueError("no image can be read; mmlandmark check says why")
+    greys = [_grey(image) for image in images]
+    ranges = [image.value_range for image in images]
+    units = [(grey - low) / (high - low) for grey, (low, high) in zip(greys, ranges, strict=True)]
+    ends = [np.percentile(grey, (0.5, 99.5)) for grey in greys]
+    everything = np.concatenate([unit.ravel()[:: max(1, unit.size // 20000)] for unit in units])
+    bits = [image.bits for image in images]
+    return dict(
+        colour=round(float(np.mean([image.array.ndim > len(image.ori_shape) for image in images])), 3),
+        bits=None if None in bits else max(bits),  # type: ignore[type-var]
+        values=_rounded([min(low for low, _ in ends), max(high for _, high in ends)], 4),
+        used=round(max(float(unit.max() - unit.min()) for unit in units), 5),
+        mean=round(float(everything.mean()), 3),
+        std=round(float(everything.std()), 3),
+        border=round(float(np.median([_border_value(unit) for unit in units])), 3),
+        orientation_tags=sum(any(r.check == "orientation tag" for r in image.remarks) for image in images),
+        read_seconds=round(float(np.median(seconds)), 5),
+    )
+
+
+def _grey(image: LoadedImage) -> np.ndarray:
+    array: np.ndarray = np.asarray(image.array, dtype=np.float32)
+    return array.mean(axis=-1) if array.ndim > len(image.ori_shape) else array
+
+
+def _border_value(grey: np.ndarray) -> float:
+    edges = [np.take(grey, index, axis=axis).ravel() for axis in range(grey.ndim) for index in (0, -1)]
+    return float(np.median(np.concatenate(edges)))
+
+
+def _poses(cases: Cases) -> dict[str, float]:
+    """Return how much rotation, size and place of the shapes vary, in images of one size."""
+    with np.errstate(invalid="ignore"):
+        shorter = np.nanmin(cases.sizes, axis=1)
+    shapes = cases.points / shorter[:, None, None]
+    typical = find_typical(shapes)
+    nothing = dict(rotation=0.0, scale=0.0, position=0.0)
+    if typical is None:
+        return nothing
+    pose = align(shapes, typical)
+    good = np.isfinite(pose.residuals)
+    if good.sum() < 3:
+        return nothing
+    middle = cases.sizes[good] / shorter[good, None] / 2
+    position = (pose.centers[good] - middle).std(axis=0).max()
+    rotation = 0.0
+    if cases.schema.dims == 2:
+        angles = np.arctan2(pose.rotations[good, 1, 0], pose.rotations[good, 0, 0])
+        length = min(abs(np.exp(1j * angles).mean()), 1 - 1e-12)
+        rotation = float(np.degrees(np.sqrt(-2 * np.log(max(length, 1e-6)))))  # circular
+    scale = np.log(pose.scales[good]).std()
+    return dict(rotation=round(rotation, 2), scale=round(float(scale), 4), position=round(float(position), 4))
+
+
+def _rounded(values: Sequence[float] | np.ndarray, digits: int) -> list[float]:
+    return [round(float(value), digits) for value in values]

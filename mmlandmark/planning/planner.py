@@ -1,0 +1,316 @@
+"""From a data set and a time to a plan: every decision with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.datasets.check_report import one_line
+from mmlandmark.datasets.checks import check_dataset
+from mmlandmark.datasets.folds import deal_parts
+from mmlandmark.datasets.image_checks import flipped_fits_better
+from mmlandmark.planning import budget_rules, rules
+from mmlandmark.planning.budget_rules import Network, Speed
+from mmlandmark.planning.choice import Choice, OpenQuestion
+from mmlandmark.planning.data_source import DataSource
+from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
+from mmlandmark.planning.y_direction import choose_y_direction
+from mmlandmark.structures import LandmarkSchema
+
+Measure = Callable[["Plan", Sequence[str]], Speed]
+_TRIALS = 2  # sizes that are measured beyond the probes
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the user says, beyond the data.
+
+    Attributes:
+        minutes: For the training.
+        memory: Bytes that it may take.
+        on_gpu: Whether it runs on a GPU.
+        cores: Of this machine.
+        pairs: ``a:b`` for landmarks that a mirror swaps.
+        spacing: mm per pixel of films without one.
+        reference: Two landmarks and their distance in mm.
+        scale_to_mm: Millimetres per unit of a TPS file's ``SCALE=``.
+        y_up: Whether y counts from the bottom; None asks the data.
+        group_pattern: Regular expression for the patient in the sample ids.
+        seed: Of the split.
+    """
+
+    minutes: float = 30.0
+    memory: float = 8 * 2.0**30
+    on_gpu: bool = False
+    cores: int = 1
+    pairs: tuple[str, ...] = ()
+    spacing: tuple[float, ...] | None = None
+    reference: tuple[str, str, float] | None = None
+    scale_to_mm: float | None = None
+    y_up: bool | None = None
+    group_pattern: str | None = None
+    seed: int = 0
+
+
+@dataclass
+class Plan:
+    """What was read and decided.
+
+    Attributes:
+        source: The data.
+        answers: Of the user.
+        fingerprint: Of the data.
+        dataset: Arguments of the data set in the config, but for pipeline and ids.
+        schema: Landmarks with the declared pairs, if the config needs a schema file.
+        parts: Sample ids by part: ``train``, ``val``, ``test``.
+        choices: The decisions by name.
+        findings: Of the check, as lines.
+        minutes: That the training is expected to take.
+    """
+
+    source: DataSource
+    answers: Answers
+    fingerprint: Fingerprint
+    dataset: dict[str, Any]
+    schema: LandmarkSchema | None
+    parts: dict[str, list[str]]
+    choices: dict[str, Choice] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+    minutes: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan in the types of JSON."""
+        return dict(
+            annotation=str(self.source.ann_file),
+            format=self.source.kind,
+            answers=asdict(self.answers),
+            fingerprint=self.fingerprint.to_dict(),
+            choices={name: asdict(choice) for name, choice in self.choices.items()},
+            findings=self.findings,
+            films={part: len(ids) for part, ids in self.parts.items()},
+            expected_minutes=round(self.minutes, 2),
+        )
+
+
+def read_data(source: DataSource, answers: Answers) -> Plan:
+    """Read, check and divide a data set; nothing is measured or written.
+
+    Raises:
+        OpenQuestion: Only the user knows.
+        ValueError: The check has found an error, or there are too few films.
+    """
+    options: dict[str, Any] = dict(
+        spacing=_scalar(answers.spacing), group_pattern=answers.group_pattern, scale_to_mm=answers.scale_to_mm
+    )
+    if source.kind != "TPS":
+        _refuse_scale(answers)
+    dataset = source.build(**options, y_up=False)
+    view = DataView(dataset)
+    evidence = flipped_fits_better(view.cases, view.pictures) if answers.y_up is None else None
+    y = Choice(False, "volumes have the axes of their file")
+    if dataset.dims == 2:
+        y = choose_y_direction(source.y_convention, evidence, answers.y_up)
+    if y.value or source.kind == "TPS":
+        options["y_up"] = y.value
+    if y.value:
+        dataset = source.build(**options)
+        view = DataView(dataset, view)
+    schema = _with_pairs(dataset.schema, answers.pairs)
+    if schema is not None:
+        options["schema"] = "{{ fileDirname }}/schema.json"
+    fingerprint = read_fingerprint(view, schema or dataset.schema)
+    findings = _check(view, source)
+    plan = Plan(source, answers, fingerprint, source.config(**options), schema, {}, findings=findings)
+    plan.choices.update(_data_choices(plan, y))
+    plan.parts.update(_divide(view, plan.choices["parts"], answers.seed))
+    return plan
+
+
+def decide_network(plan: Plan, measure: Measure) -> None:
+    """Add the decisions that depend on time and memory; a few sizes are measured.
+
+    Args:
+        plan: With everything else decided.
+        measure: Returns the speed of a plan for some samples of the training part.
+    """
+    channels = plan.choices["channels"].value
+    count = len(plan.fingerprint.landmarks)
+    sizes = budget_rules.input_sizes(plan.fingerprint.median_size, plan.fingerprint.spacing)
+    networks = [budget_rules.network_for(size, channels, count) for size in sizes]
+    measured: dict[tuple[int, ...], Speed] = {}
+    train = plan.parts["train"]
+    for network in budget_rules.probes(networks):
+        _set_network(plan, network)
+        measured[network.size] = measure(plan, train)
+    for _ in range(_TRIALS):
+        seconds = budget_rules.seconds_per_image(networks, measured)
+        size = budget_rules.choose_size(networks, seconds, plan.answers.minutes, len(train))
+        if size.value in measured:
+            break
+        _set_network(plan, next(n for n in networks if n.size == size.value))
+        measured[size.value] = measure(plan, train)
+    # The last size may have been slower than expected: what is chosen was measured.
+    seconds = budget_rules.seconds_per_image(networks, measured)
+    known = [n for n in networks if n.size in measured]
+    size = budget_rules.choose_size(known, seconds, plan.answers.minutes, len(train))
+    network = next(n for n in known if n.size == size.value)
+    _set_network(plan, network)
+    plan.choices["size"] = Choice(list(network.size), _with_size(network.size, plan, size.why))
+    _set_epochs(plan, network, measured[network.size])
+
+
+def _set_network(plan: Plan, network: Network) -> None:
+    films = len(plan.parts["train"])
+    plan.choices.update(
+        size=Choice(list(network.size), "a trial"),
+        network=budget_rules.describe_network(network),
+        sigma=budget_rules.choose_sigma(network),
+        batch=budget_rules.choose_batch(network, plan.answers.memory, films),
+        epochs=Choice(1, "a trial"),
+        schedule=Choice(budget_rules.choose_schedule(network.dims, 1), "a trial"),
+    )
+
+
+def _set_epochs(plan: Plan, network: Network, speed: Speed) -> None:
+    films = {part: len(ids) for part, ids in plan.parts.items()}
+    validated = films.get("val", films.get("test", 0))
+    epochs, plan.minutes = budget_rules.choose_epochs(speed, plan.answers.minutes, films["train"], validated)
+    plan.choices["epochs"] = epochs
+    schedule = budget_rules.choose_schedule(network.dims, epochs.value)
+    plan.choices["schedule"] = Choice(schedule, "one cycle of the learning rate over the whole training")
+
+
+def _with_size(size: Sequence[int], plan: Plan, why: str) -> str:
+    middle = plan.fingerprint.median_size
+    share = max(size) / max(middle)
+    return (
+        f"{'x'.join(map(str, size))}, {share:.0%} of the median image of {'x'.join(map(str, middle))}; {why}"
+    )
+
+
+def _scalar(spacing: tuple[float, ...] | None) -> Any:
+    return spacing[0] if spacing is not None and len(spacing) == 1 else spacing
+
+
+def _refuse_scale(answers: Answers) -> None:
+    if answers.scale_to_mm is not None:
+        raise ValueError("--scale-to-mm is for SCALE= of TPS files; --spacing gives mm per pixel")
+
+
+def _with_pairs(schema: LandmarkSchema, pairs: Sequence[str]) -> LandmarkSchema | None:
+    """Return the schema with the declared pairs; None if there are none to add."""
+    if not pairs:
+        return None
+    found = rules.given_pairs(schema.landmarks, pairs)
+    names = list(schema.landmarks)
+    indices = tuple((names.index(a), names.index(b)) for a, b in found)
+    return LandmarkSchema(
+        name=schema.name,
+        landmarks=schema.landmarks,
+        dims=schema.dims,
+        flip_pairs=indices,
+        links=schema.links,
+        reference_length=schema.reference_length,
+        measures=schema.measures,
+        sources=schema.sources,
+    )
+
+
+def _check(view: DataView, source: DataSource) -> list[str]:
+    """Return what the check of annotations has found.
+
+    Raises:
+        ValueError: It is an error, on which training would be wrong.
+    """
+    report = check_dataset({"all": view.dataset})
+    found = [*report["findings"], *(asdict(problem) for problem in view.pictures.problems)]
+    errors = [finding for finding in found if finding["severity"] == "error"]
+    if errors:
+        shown = "\n  ".join(one_line(finding) for finding in errors[:5])
+        more = f"\n  and {len(errors) - 5} more" if len(errors) > 5 else ""
+        raise ValueError(
+            f"{source.ann_file}: training on this would be wrong; correct it or take the samples out:\n"
+            f"  {shown}{more}\nmmlandmark check shows all, with pictures"
+        )
+    return [one_line(finding) for finding in found if finding["check"] != "y from the bottom"]
+
+
+def _data_choices(plan: Plan, y: Choice) -> dict[str, Choice]:
+    """Return the decisions that depend on the data alone."""
+    data, answers = plan.fingerprint, plan.answers
+    unknown_scale = plan.source.kind == "TPS" and answers.scale_to_mm is None and answers.spacing is None
+    unit = rules.choose_unit(data.films, data.spacing_known, answers.reference, unknown_scale)
+    return dict(
+        unit=Choice(_metric(unit.value, data, answers.reference), unit.why),
+        y=Choice(y.value, f"{'from the bottom' if y.value else 'from the top'}; {y.why}")
+        if data.dims == 2
+        else y,
+        channels=rules.choose_channels(data.colour),
+        values=rules.choose_value_range(data.bits, data.used, data.values),
+        aspect=rules.choose_aspect(data.aspect_spread),
+        border=rules.choose_border(data.border),
+        augmentation=rules.choose_augmentation(
+            data.rotation, data.scale, data.position, data.flip_pairs, data.dims
+        ),
+        parts=rules.choose_parts(data.patients, data.parts),
+        workers=rules.choose_workers(answers.on_gpu, answers.cores),
+        landmarks=Choice(len(data.landmarks), "as many as the annotation has"),
+        normalisation=Choice(
+            dict(mean=data.mean, std=max(data.std, 0.01)), "grey values get mean 0 and deviation 1"
+        ),
+    )
+
+
+def _metric(unit: str, data: Fingerprint, reference: tuple[str, str, float] | None) -> dict[str, Any]:
+    """Return the arguments of the metric."""
+    if unit == "mm":
+        metric: dict[str, Any] = dict(unit="mm", radii=(2, 2.5, 3, 4))
+    else:
+        side = max(data.median_size)
+        radii = [max(1, round(side * share)) for share in (0.005, 0.01, 0.02)]
+        metric = dict(unit="px", radii=tuple(sorted(set(radii))))
+    if reference is not None:
+        names = data.landmarks
+        lost = [name for name in reference[:2] if name not in names]
+        if lost:
+            raise OpenQuestion(f"--reference-length {lost[0]}: the landmarks are {', '.join(names)}")
+        metric["reference"] = dict(
+            pair=(names.index(reference[0]), names.index(reference[1])), mm=reference[2]
+        )
+    return metric
+
+
+def _divide(view: DataView, choice: Choice, seed: int) -> dict[str, list[str]]:
+    """Return the sample ids of every part; what shares a patient or a picture stays together.
+
+    Raises:
+        ValueError: The annotation itself puts copies of a picture into several parts.
+    """
+    records = [
+        dict(record, group=group) for record, group in zip(view.cases.records, view.groups(), strict=True)
+    ]
+    learnable = np.isfinite(view.cases.points).all(axis=2).any(axis=1)
+    records = [record for record, some in zip(records, learnable, strict=True) if some]
+    if all(isinstance(share, float) for share in choice.value.values()):
+        return deal_parts(records, choice.value, seed)
+    parts = {
+        role: sorted(r["sample_id"] for r in records if str(r.get("split") or "") in names)
+        for role, names in choice.value.items()
+    }
+    where = {i: role for role, ids in parts.items() for i in ids}
+    roles: dict[str, str] = {}
+    for record in (r for r in records if r["sample_id"] in where):
+        first = roles.setdefault(record["group"], record["sample_id"])
+        if where[first] != where[record["sample_id"]] and "train" in (
+            where[first],
+            where[record["sample_id"]],
+        ):
+            raise ValueError(
+                f"the annotation puts {first!r} into {where[first]} and {record['sample_id']!r} into "
+                f"{where[record['sample_id']]}, but they are of one patient or show one picture; correct the "
+                "splits, or leave them out so that the plan makes new ones"
+            )
+    return parts

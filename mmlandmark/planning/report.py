@@ -1,0 +1,110 @@
+"""What a person reads before a plan is written: assumptions, decisions, and open questions."""
+
+from __future__ import annotations
+
+from mmlandmark.planning.planner import Plan
+from mmlandmark.planning.rules import suggested_pairs
+
+_SHOWN = 5
+
+
+def assumptions(plan: Plan) -> list[str]:
+    """Return what the plan takes for granted about the data, one line each."""
+    data, choices = plan.fingerprint, plan.choices
+    metric = choices["unit"].value
+    lines = [
+        _row("unit", f"errors in {metric['unit']}: {choices['unit'].why}"),
+        _row("spacing", _spacing(plan)),
+        _row("y", choices["y"].why),
+        _row("values", f"{choices['values'].why}; {choices['channels'].why}"),
+        _row("orientation", _orientation(plan)),
+        _row("split", _split(plan)),
+        _row("mirrors", _mirrors(plan)),
+    ]
+    gaps = {**data.missing, **{f"{name} (absent)": count for name, count in data.absent.items()}}
+    if gaps:
+        worst = sorted(gaps.items(), key=lambda item: -item[1])[:3]
+        shown = ", ".join(f"{name} in {count}" for name, count in worst)
+        lines.append(_row("missing", f"{sum(gaps.values())} landmarks, most often {shown}; losses skip them"))
+    return lines
+
+
+def _row(name: str, text: str) -> str:
+    return f"  {name:<12} {text}"
+
+
+def _spacing(plan: Plan) -> str:
+    data = plan.fingerprint
+    if data.spacing is not None:
+        return f"{' x '.join(f'{mm:g}' for mm in dict.fromkeys(data.spacing))} mm per pixel (median)"
+    return f"known of {data.spacing_known} of {data.films} films"
+
+
+def _orientation(plan: Plan) -> str:
+    tags = plan.fingerprint.orientation_tags
+    text = "points refer to the pixels as they are stored"
+    return f"{text}, although {tags} of the images read ask viewers to turn them" if tags else text
+
+
+def _split(plan: Plan) -> str:
+    counts = ", ".join(f"{len(ids)} {part}" for part, ids in plan.parts.items())
+    data = plan.fingerprint
+    if data.has_groups:
+        who = f"no patient is in two parts ({data.patients} patients)"
+    else:
+        who = "every film counts as a patient of its own"
+    copies = f"; {data.copies} copies of films stay with them" if data.copies else ""
+    return f"{counts}; {who}{copies}"
+
+
+def _mirrors(plan: Plan) -> str:
+    pairs = len(plan.fingerprint.flip_pairs)
+    return (
+        f"images are mirrored, {pairs} pairs swap"
+        if pairs
+        else "images are not mirrored: no pairs are declared"
+    )
+
+
+def decisions(plan: Plan) -> list[str]:
+    """Return the decisions on network and schedule, one line each."""
+    choices = plan.choices
+    network = choices["network"].value
+    return [
+        _row("input", choices["size"].why),
+        _row("network", f"U-Net of widths {network['widths']}: {choices['network'].why}"),
+        _row("batch", f"{choices['batch'].value}: {choices['batch'].why}"),
+        _row("epochs", f"{choices['epochs'].value}: {choices['epochs'].why}"),
+        _row("augment", choices["augmentation"].why),
+    ]
+
+
+def questions(plan: Plan) -> list[str]:
+    """Return what only the user knows, with the flag that answers it; the plan is valid without."""
+    data, answers = plan.fingerprint, plan.answers
+    asked = []
+    if plan.choices["unit"].value["unit"] == "px":
+        if plan.source.kind == "TPS" and data.spacing_known:
+            asked.append("In what unit was SCALE= set? --scale-to-mm 1 for mm, 10 for cm: errors in mm")
+        else:
+            first, last = data.landmarks[0], data.landmarks[-1]
+            asked.append(
+                "How large is a pixel, or a distance between two landmarks? --spacing MM_PER_PIXEL, or "
+                f"--reference-length {first} {last} MM: errors in mm"
+            )
+    if not data.flip_pairs and len(data.landmarks) > 1:
+        pairs = suggested_pairs(data.landmarks)
+        example = (
+            " ".join(f"{a}:{b}" for a, b in pairs[:_SHOWN]) or f"{data.landmarks[0]}:{data.landmarks[1]} ..."
+        )
+        seems = "These names look like pairs. " if pairs else ""
+        asked.append(
+            f"{seems}Is the anatomy symmetric? --pairs {example}: landmarks that swap in a mirror; training "
+            "then sees mirrored images"
+        )
+    if not data.has_groups and answers.group_pattern is None and not any(data.parts):
+        asked.append(
+            "Are several films of one patient? --group-pattern 'REGEX' finds the patient at the start of an "
+            "image's name, so that no patient is in training and test"
+        )
+    return asked

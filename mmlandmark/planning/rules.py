@@ -1,0 +1,197 @@
+"""Rules on the data: each is a function of a few numbers, and returns a choice with its reason.
+
+The rules on size, network and schedule, which depend on time and memory, are in
+:mod:`mmlandmark.planning.budget_rules`. ``docs/plan.md`` lists all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from mmlandmark.planning.choice import Choice, OpenQuestion
+
+FEWEST_PATIENTS = 5
+_THREE_PARTS = 40  # patients from which a validation part of its own is worth its films
+_PART_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+_COLOUR = 0.5
+_SMALL_RANGE = 1 / 8  # as in the check of pixels
+_BRIGHT = 0.25
+_SAME_ASPECT = 0.02
+
+
+def choose_parts(patients: int, parts: Mapping[str, int]) -> Choice:
+    """Decide how films are divided.
+
+    Args:
+        patients: Number of groups that stay together.
+        parts: Films by the split of the annotation, ``""`` for none.
+
+    Returns:
+        ``{"train": share, ...}``; or ``{"train": [names of splits], ...}`` if the annotation divides them.
+
+    Raises:
+        ValueError: There are too few patients.
+    """
+    named = {
+        role: [name for name in parts if name.lower() in names or name.lower().rstrip("0123456789") in names]
+        for role, names in _PART_NAMES.items()
+    }
+    if named["train"] and (named["test"] or named["val"]):
+        given = {role: names for role, names in named.items() if names}
+        counts = ", ".join(f"{sum(parts[n] for n in names)} {role}" for role, names in given.items())
+        unused = sum(count for name, count in parts.items() if not any(name in n for n in given.values()))
+        rest = f"; {unused} films of no or another split are not used" if unused else ""
+        return Choice(given, f"the annotation divides the films: {counts}{rest}")
+    if patients < FEWEST_PATIENTS:
+        raise ValueError(
+            f"{patients} patients are too few to train on some and test on others; annotate at least "
+            f"{FEWEST_PATIENTS}"
+        )
+    if patients < _THREE_PARTS:
+        return Choice(
+            dict(train=0.8, test=0.2), f"only {patients} patients: none for a validation of its own"
+        )
+    return Choice(dict(train=0.7, val=0.1, test=0.2), f"{patients} patients, dealt out at random")
+
+
+def choose_unit(
+    films: int, spacing_known: int, reference: tuple[str, str, float] | None, tps_scale_unknown: bool
+) -> Choice:
+    """Decide on the unit of errors: ``mm`` or ``px``.
+
+    Args:
+        films: Number of films.
+        spacing_known: Films with a spacing.
+        reference: Two landmarks and their distance in mm, or None.
+        tps_scale_unknown: The spacing is a ``SCALE=`` whose unit nobody has said.
+    """
+    if reference is not None:
+        first, second, mm = reference
+        return Choice("mm", f"from {first} to {second} it is {mm:g} mm, as you said")
+    if tps_scale_unknown and spacing_known:
+        return Choice("px", "SCALE= in the file has no unit")
+    if spacing_known == films:
+        return Choice("mm", "all films have a spacing")
+    if spacing_known:
+        return Choice("px", f"only {spacing_known} of {films} films have a spacing")
+    return Choice("px", "no film has a spacing")
+
+
+def choose_channels(colour: float) -> Choice:
+    """Decide between grey (1) and colour (3), by the fraction of images with colours."""
+    if colour >= _COLOUR:
+        return Choice(3, f"{colour:.0%} of the images have colours")
+    grey = "the images are grey" if colour == 0 else f"only {colour:.0%} of the images have colours"
+    return Choice(1, grey)
+
+
+def choose_value_range(bits: int | None, used: float, values: Sequence[float]) -> Choice:
+    """Decide what black and white are: arguments of ``LoadImage``.
+
+    Args:
+        bits: Largest number of bits of the values, None for floats.
+        used: Part of the range of these bits that the values take.
+        values: (lowest, highest).
+    """
+    low, high = values
+    if bits is not None and low >= 0 and _SMALL_RANGE < used <= 1.001:
+        return Choice({}, f"{bits} bits, of which {used:.0%} are used")
+    if bits is not None and low >= 0 and used <= 1.001:
+        needed = max(8, 2 * math.ceil(math.log2(high + 1) / 2))  # detectors have 10, 12 or 14 bits
+        if needed < bits:
+            return Choice(
+                dict(bits=needed), f"the values reach {high:g}, so {needed} of the file's {bits} bits count"
+            )
+    if bits is None and -0.01 <= low and high <= 1.01:
+        return Choice({}, "floating point from 0 to 1")
+    return Choice(
+        dict(value_range=(_short(low), _short(high))),
+        f"99 % of the values lie from {low:g} to {high:g}",
+    )
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def choose_aspect(aspect_spread: float) -> Choice:
+    """Decide whether images are padded to the proportions of the input (True) or all have them (False)."""
+    if aspect_spread <= _SAME_ASPECT:
+        return Choice(False, "all images have the same proportions")
+    return Choice(
+        True, f"proportions differ by up to {aspect_spread:.0%}: images are padded, never stretched"
+    )
+
+
+def choose_border(border: float) -> Choice:
+    """Decide what lies outside of an image: ``constant`` (black) or ``replicate``, its last pixels."""
+    if border > _BRIGHT:
+        return Choice("replicate", f"the images end bright ({border:.0%} of white), black would be an edge")
+    return Choice("constant", f"the images end dark ({border:.0%} of white)")
+
+
+def choose_augmentation(
+    rotation: float, scale: float, position: float, pairs: Sequence[Sequence[int]], dims: int
+) -> Choice:
+    """Decide how much training images are turned, resized, moved and mirrored.
+
+    Args:
+        rotation: Standard deviation of the shapes' rotation, degrees.
+        scale: Standard deviation of the logarithm of their size.
+        position: Standard deviation of their centres, as a fraction of the shorter side.
+        pairs: Landmarks that a mirror swaps.
+        dims: 2 or 3.
+
+    Returns:
+        ``rotation``, ``scale`` and ``shift`` of ``RandomAffine``, and ``mirror``.
+    """
+    turn = min(180, 10 + 5 * round(rotation / 5)) if dims == 2 else 10
+    size = min(0.3, 0.1 + 0.01 * round(50 * scale))
+    shift = min(0.15, 0.05 + 0.01 * round(50 * position))
+    mirror = bool(pairs)
+    why = f"shapes differ by {rotation:.0f} degrees, {scale:.0%} in size, {position:.0%} in place (sd)"
+    mirrored = f"; mirrors swap {len(pairs)} pairs" if mirror else "; no mirrors: no pairs are declared"
+    return Choice(
+        dict(rotation=turn, scale=round(size, 2), shift=round(shift, 2), mirror=mirror), why + mirrored
+    )
+
+
+def choose_workers(on_gpu: bool, cores: int) -> Choice:
+    """Decide how many processes load images."""
+    if on_gpu:
+        return Choice(min(8, max(cores - 1, 1)), f"a GPU waits for images, there are {cores} cores")
+    return Choice(0, "on a CPU the network needs the cores itself")
+
+
+def suggested_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return landmarks whose names differ by left and right only; a suggestion, never a decision."""
+    pairs = []
+    for left, right in (("left", "right"), ("l_", "r_"), ("_l", "_r"), ("L", "R")):
+        for name in names:
+            other = name.replace(left, right)
+            if other != name and other in names and name.count(left) == 1:
+                pairs.append((name, other))
+    return list(dict.fromkeys(pairs))
+
+
+def given_pairs(names: Sequence[str], pairs: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs that ``--pairs a:b c:d`` names.
+
+    Raises:
+        OpenQuestion: One is not two landmarks; the landmarks are listed.
+    """
+    found = []
+    for pair in pairs:
+        first, separator, second = pair.partition(":")
+        if not separator or first not in names or second not in names or first == second:
+            raise OpenQuestion(
+                f"--pairs {pair}: a pair is two landmarks with a colon between them, like "
+                f"{names[0]}:{names[-1]}; the landmarks are {', '.join(names)}"
+            )
+        found.append((first, second))
+    return found
