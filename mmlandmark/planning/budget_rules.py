@@ -105,8 +105,8 @@ def network_for(size: Sequence[int], channels: int, landmarks: int) -> Network:
 def describe_network(network: Network) -> Choice:
     """Return the arguments of the U-Net and why they are as they are."""
     stem = (
-        f"{network.stem_stride} x {network.stem_stride} pixels become channels from {_STEM_FROM} on: detail at "
-        "a quarter of the cost"
+        f"{network.stem_stride} x {network.stem_stride} pixels become channels from {_STEM_FROM} on: "
+        "detail at a quarter of the cost"
         if network.stem_stride > 1
         else "a small input is seen pixel by pixel"
     )
@@ -144,7 +144,7 @@ def choose_size(
 
     Args:
         networks: Candidates, small to large.
-        seconds_per_image: Of training, by input size.
+        seconds_per_image: Of training, by input size; a candidate without is not chosen.
         minutes: For the training.
         films: Of the training part.
 
@@ -152,16 +152,15 @@ def choose_size(
         The size; the smallest if not even that sees enough.
     """
     needed = max(ENOUGH_IMAGES, FEWEST_EPOCHS * films)
-    seen = {n.size: int(60 * minutes / seconds_per_image[n.size]) for n in networks}
-    fitting = [n.size for n in networks if seen[n.size] >= needed]
+    seen = {size: int(60 * minutes / seconds) for size, seconds in seconds_per_image.items()}
+    fitting = [n.size for n in networks if seen.get(n.size, 0) >= needed]
     size = fitting[-1] if fitting else networks[0].size
     text = "x".join(map(str, size))
     if not fitting:
         return Choice(
             size, f"{minutes:g} minutes are short: even at {text} only {seen[size]} images are seen"
         )
-    larger = [n.size for n in networks if n.size not in fitting]
-    if not larger:
+    if size == networks[-1].size:
         return Choice(size, f"as large as the images are good for; {seen[size]} images could be seen")
     return Choice(
         size, f"the largest at which {needed} images are seen in {minutes:g} minutes (about {seen[size]})"
@@ -182,8 +181,8 @@ def seconds_per_image(
 ) -> dict[tuple[int, ...], float]:
     """Return the seconds of training on an image at every size: as measured, or as a line through that.
 
-    A step has a part that does not depend on the size, such as that of the optimizer, and one in proportion to
-    the multiplications.
+    A step has a part that does not depend on the size, such as that of the optimizer, and one in proportion
+    to the multiplications.
 
     Args:
         networks: Candidates.

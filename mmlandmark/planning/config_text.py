@@ -56,10 +56,10 @@ def config_text(title: str, choices: Mapping[str, Choice], dataset: Mapping[str,
         dataset: Arguments of the data set, without pipeline and ids.
     """
     why = {name: choice.why for name, choice in choices.items()}
+    base = ["default_runtime.py", "models/unet6.py", "schedules/adamw_onecycle.py"]
     parts = [
         _comment(title) + "\n# plan.json beside this file holds the fingerprint of the data and all reasons.",
-        '_base_ = [\n    "mmlandmark::_base_/default_runtime.py",\n    "mmlandmark::_base_/models/unet6.py",\n'
-        '    "mmlandmark::_base_/schedules/adamw_onecycle.py",\n]',
+        "\n".join(["_base_ = [", *(f'    "mmlandmark::_base_/{name}",' for name in base), "]"]),
         'work_dir = "{{ fileDirname }}/run"',
         *_pipelines(choices, why),
         _comment(f"y: {why['y']}") + "\n" + _wrapped("data", dataset),

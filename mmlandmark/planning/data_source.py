@@ -13,8 +13,8 @@ from mmlandmark.registry import DATASETS
 from mmlandmark.utils.files import load_json
 
 TABLES = (".csv", ".tsv", ".txt")
-# Where a reader finds y = 0: the documented JSON and COCO define it, tpsDig counts from the bottom, and tables
-# come from anywhere.
+# Where y is 0: the documented JSON and COCO define it, tpsDig counts from the bottom, tables come from
+# anywhere.
 CONVENTIONS = {"json": "top", "COCO": "top", "TPS": "bottom", "table": "unknown"}
 
 
@@ -69,13 +69,13 @@ def find_data(path: str | Path, images: str | Path | None = None) -> DataSource:
     if path.is_dir():
         ann_file, kind = _annotation_in(path)
     elif path.is_file():
-        kind = _kind_of(path)
-        if kind is None:
+        known = _kind_of(path)
+        if known is None:
             raise ValueError(
                 f"{path}: this is no annotation file: those are JSON with 'samples', COCO keypoints (JSON), "
                 "tables (.csv, .tsv, .txt) and .tps, see docs/datasets.md"
             )
-        ann_file = path
+        ann_file, kind = path, known
     else:
         raise FileNotFoundError(f"{path} does not exist; give an annotation file or the folder with one")
     return DataSource(kind, ann_file, _image_dir(kind, ann_file, images))
@@ -88,8 +88,8 @@ def _annotation_in(folder: Path) -> tuple[Path, str]:
     known = [(p, kind) for p in files if p.suffix.lower() != ".txt" and (kind := _kind_of(p))]
     if not known:
         raise FileNotFoundError(
-            f"{folder}: there is no annotation file in it (JSON with 'samples', COCO keypoints, .csv, .tsv or "
-            ".tps); name the file, and the folder of its images by --images"
+            f"{folder}: there is no annotation file in it (JSON with 'samples', COCO keypoints, .csv, .tsv "
+            "or .tps); name the file, and the folder of its images by --images"
         )
     if len(known) > 1:
         raise ValueError(
@@ -127,7 +127,7 @@ def _image_dir(kind: str, ann_file: Path, images: str | Path | None) -> str:
         if not given.is_dir():
             raise FileNotFoundError(f"--images {images}: there is no such folder")
         return os.path.relpath(given, root) if given.is_relative_to(root) else str(given)
-    folders = [""] + sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folders = ["", *sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))]
     counts = {}
     for folder in folders:
         counts[folder], total = _existing(DataSource(kind, ann_file, folder))

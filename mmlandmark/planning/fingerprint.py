@@ -15,7 +15,7 @@ from mmlandmark.datasets.check_cases import Cases
 from mmlandmark.datasets.image_checks import Pictures, copied_groups
 from mmlandmark.datasets.image_io import LoadedImage, read_image
 from mmlandmark.datasets.leak_checks import same_files
-from mmlandmark.datasets.shape_model import align, find_typical
+from mmlandmark.shape import align, find_typical
 from mmlandmark.structures import LandmarkSchema
 
 _IMAGES = 24  # that are read for grey values and time
@@ -234,7 +234,7 @@ def _border_value(grey: np.ndarray) -> float:
     return float(np.median(np.concatenate(edges)))
 
 
-def _poses(cases: Cases) -> dict[str, float]:
+def _poses(cases: Cases) -> dict[str, Any]:
     """Return how much rotation, size and place of the shapes vary, in images of one size."""
     with np.errstate(invalid="ignore"):
         shorter = np.nanmin(cases.sizes, axis=1)

@@ -121,8 +121,8 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
     schema = _with_pairs(dataset.schema, answers.pairs)
     if schema is not None:
         options["schema"] = "{{ fileDirname }}/schema.json"
-    fingerprint = read_fingerprint(view, schema or dataset.schema)
     findings = _check(view, source)
+    fingerprint = read_fingerprint(view, schema or dataset.schema)
     plan = Plan(source, answers, fingerprint, source.config(**options), schema, {}, findings=findings)
     plan.choices.update(_data_choices(plan, y))
     plan.parts.update(_divide(view, plan.choices["parts"], answers.seed))
@@ -153,10 +153,9 @@ def decide_network(plan: Plan, measure: Measure) -> None:
         _set_network(plan, next(n for n in networks if n.size == size.value))
         measured[size.value] = measure(plan, train)
     # The last size may have been slower than expected: what is chosen was measured.
-    seconds = budget_rules.seconds_per_image(networks, measured)
-    known = [n for n in networks if n.size in measured]
-    size = budget_rules.choose_size(known, seconds, plan.answers.minutes, len(train))
-    network = next(n for n in known if n.size == size.value)
+    seconds = {size: speed.iteration / speed.batch for size, speed in measured.items()}
+    size = budget_rules.choose_size(networks, seconds, plan.answers.minutes, len(train))
+    network = next(n for n in networks if n.size == size.value)
     _set_network(plan, network)
     plan.choices["size"] = Choice(list(network.size), _with_size(network.size, plan, size.why))
     _set_epochs(plan, network, measured[network.size])
@@ -292,8 +291,7 @@ def _divide(view: DataView, choice: Choice, seed: int) -> dict[str, list[str]]:
     records = [
         dict(record, group=group) for record, group in zip(view.cases.records, view.groups(), strict=True)
     ]
-    learnable = np.isfinite(view.cases.points).all(axis=2).any(axis=1)
-    records = [record for record, some in zip(records, learnable, strict=True) if some]
+    records = [record for record in records if np.isfinite(record["landmarks"]).any()]
     if all(isinstance(share, float) for share in choice.value.values()):
         return deal_parts(records, choice.value, seed)
     parts = {

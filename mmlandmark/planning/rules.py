@@ -107,7 +107,7 @@ def choose_value_range(bits: int | None, used: float, values: Sequence[float]) -
             return Choice(
                 dict(bits=needed), f"the values reach {high:g}, so {needed} of the file's {bits} bits count"
             )
-    if bits is None and -0.01 <= low and high <= 1.01:
+    if bits is None and low >= -0.01 and high <= 1.01:
         return Choice({}, "floating point from 0 to 1")
     return Choice(
         dict(value_range=(_short(low), _short(high))),

@@ -39,8 +39,8 @@ def choose_y_direction(convention: str, evidence: float | None, given: bool | No
     if convention == "bottom":
         raise OpenQuestion(
             "y: programs write TPS files both ways, and the images do not show which"
-            f"{shown or ': it takes ten images with three or more landmarks'}. --y-up: y counts from the bottom "
-            "row, as tpsDig writes it; --y-down: from the top"
+            f"{shown or ': it takes ten images with three or more landmarks'}. --y-up: y counts from the "
+            "bottom row, as tpsDig writes it; --y-down: from the top"
         )
     if convention == "unknown":
         return Choice(False, f"the usual way; the images do not contradict it{shown}. Else: --y-up")

@@ -1,0 +1,145 @@
+"""Every rule on size, network and schedule, by table."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmlandmark.apis import count_costs
+from mmlandmark.models.backbones import UNet
+from mmlandmark.planning import budget_rules
+from mmlandmark.planning.budget_rules import Network, Speed, network_for
+from mmlandmark.registry import MODELS
+
+
+@pytest.mark.parametrize(
+    ("median", "spacing", "first", "last"),
+    [
+        ((2400, 1935), None, (128, 96), (1024, 832)),
+        ((400, 650), None, (80, 128), (400, 640)),
+        ((48, 64), None, (96, 128), (96, 128)),  # small images are enlarged to the smallest input
+        ((300, 900), None, (48, 128), (256, 768)),
+        ((100, 200, 200), None, (16, 32, 32), (80, 160, 160)),
+        ((100, 200, 200), (1.0, 1.0, 2.0), (32, 32, 32), (160, 160, 160)),
+    ],
+)
+def test_input_sizes_have_the_proportions_of_the_images(median, spacing, first, last):
+    sizes = budget_rules.input_sizes(median, spacing)
+    assert (sizes[0], sizes[-1]) == (first, last)
+    step = 16 if len(median) == 2 else 8
+    assert all(side % step == 0 for size in sizes for side in size)
+    assert sizes == sorted(set(sizes))
+
+
+@pytest.mark.parametrize(
+    ("size", "stem", "levels"),
+    [
+        ((96, 128), 1, 5),
+        ((192, 192), 1, 6),
+        ((256, 256), 2, 6),
+        ((144, 256), 2, 5),
+        ((640, 512), 2, 6),
+        ((32, 48, 48), 1, 4),
+    ],
+)
+def test_network_follows_from_the_size(size, stem, levels):
+    network = network_for(size, 1, 5)
+    assert (network.stem_stride, len(network.widths)) == (stem, levels)
+    words = budget_rules.describe_network(network)
+    assert f"{levels} levels" in words.why
+    UNet(in_channels=1, dims=len(size), **words.value)(torch.zeros(1, 1, *size))  # every side is long enough
+
+
+@pytest.mark.parametrize("network", [network_for((32, 48), 3, 5), network_for((256, 128), 1, 5)])
+def test_multiplications_are_those_of_the_network(network):
+    unet = dict(type="UNet", conv_bias="auto", norm_cfg=dict(type="BN"), in_channels=network.channels)
+    unet.update(budget_rules.describe_network(network).value)
+    head = dict(type="HeatmapHead", num_landmarks=network.landmarks, codec=dict(type="HeatmapCodec", sigma=2))
+    head["loss"] = dict(type="HeatmapMSELoss")
+    detector = MODELS.build(dict(type="LandmarkDetector", backbone=unet, head=head))
+    (whole,) = count_costs(detector, (network.channels, *network.size), depth=0)
+    assert network.multiply_adds() == pytest.approx(whole.macs)
+
+
+NETWORKS = [network_for(size, 1, 5) for size in budget_rules.input_sizes((800, 640))]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "films", "size"),
+    [
+        (100000, 100, (768, 608)),  # not beyond the images
+        (5, 100, (256, 208)),
+        (5, 3000, (192, 160)),  # every film at least twice
+        (0.01, 100, (128, 96)),
+    ],
+)
+def test_size_is_the_largest_that_sees_enough_images(minutes, films, size):
+    seconds = {n.size: n.size[0] ** 2 / 1e6 for n in NETWORKS}
+    choice = budget_rules.choose_size(NETWORKS, seconds, minutes, films)
+    seen = 60 * minutes / seconds[choice.value]
+    assert choice.value == size
+    assert seen >= max(budget_rules.ENOUGH_IMAGES, 2 * films) or "minutes are short" in choice.why
+
+
+def test_probes_are_a_small_and_a_middle_size():
+    assert [max(n.size) for n in budget_rules.probes(NETWORKS)] == [128, 320]
+    assert len(budget_rules.probes(NETWORKS[:1])) == 1
+
+
+def test_seconds_are_measured_or_on_a_line():
+    measured = {n.size: Speed(4 * (0.01 + 1e-9 * n.multiply_adds()), 0, 0, 4) for n in NETWORKS[:2]}
+    seconds = budget_rules.seconds_per_image(NETWORKS, measured)
+    assert seconds[NETWORKS[-1].size] == pytest.approx(0.01 + 1e-9 * NETWORKS[-1].multiply_adds())
+    one = {NETWORKS[1].size: Speed(0.4, 0, 0, 4)}
+    seconds = budget_rules.seconds_per_image(NETWORKS, one)
+    ratio = NETWORKS[-1].multiply_adds() / NETWORKS[1].multiply_adds()
+    assert seconds[NETWORKS[-1].size] == pytest.approx(0.1 * ratio)
+
+
+@pytest.mark.parametrize(
+    ("size", "gigabytes", "films", "batch"),
+    [
+        ((320, 256), 8, 100, 4),
+        ((320, 256), 0.3, 100, 2),
+        ((320, 256), 0.01, 100, 1),
+        ((320, 256), 8, 3, 2),
+        ((64, 64, 64), 8, 100, 1),
+    ],
+)
+def test_batch_fits_the_memory(size, gigabytes, films, batch):
+    assert budget_rules.choose_batch(network_for(size, 1, 20), gigabytes * 2**30, films).value == batch
+
+
+@pytest.mark.parametrize(
+    ("iteration", "minutes", "films", "epochs", "why"),
+    [
+        (0.5, 10, 100, 41, "about 9."),
+        (0.5, 1000, 100, 120, "more would not help"),
+        (0.5, 0.2, 100, 1, "too short for a good detector"),
+    ],
+)
+def test_epochs_fill_the_time(iteration, minutes, films, epochs, why):
+    choice, expected = budget_rules.choose_epochs(Speed(iteration, 0.01, 6.0, 4), minutes, films, 10)
+    assert choice.value == epochs
+    assert why in choice.why
+    assert expected == pytest.approx((6 + 1.1 + 4 * (10 * 0.05 + 1.5) + epochs * 25 * iteration) / 60)
+    assert expected <= minutes or epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "sigma"), [((96, 128), 2.0), ((48, 128), 1.5), ((640, 512), 2.0), ((120, 256), 1.5)]
+)
+def test_sigma_is_a_few_pixels_of_the_map(size, sigma):
+    value = budget_rules.choose_sigma(network_for(size, 1, 5)).value
+    assert value["sigma"] == sigma
+    assert value["window"] >= 2 * sigma
+
+
+def test_schedule():
+    assert budget_rules.choose_schedule(2, 30) == dict(lr=2e-3, val_interval=8, save=4)
+    assert budget_rules.choose_schedule(3, 1) == dict(lr=1e-3, val_interval=1, save=1)
+
+
+def test_a_network_knows_its_dimensions():
+    assert Network((8, 8, 8), 1, (8, 16), 1, 3).dims == 3
+    assert Network((8, 8), 1, (8, 16), 1, 3).training_bytes() > 0

@@ -1,0 +1,73 @@
+"""The config of a plan reads like one that a person wrote."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from mmlandmark.engine import load_config
+from mmlandmark.planning import Answers, decide_network, find_data, read_data, write_plan
+from mmlandmark.planning.budget_rules import Speed
+from mmlandmark.planning.config_text import config_text
+from test_planning.kites import write_kites
+
+
+def plan_of(tmp_path, kind="csv", **answers):
+    write_kites(tmp_path / "kites", kind, y_up=kind == "tps")
+    plan = read_data(find_data(tmp_path / "kites"), Answers(**answers))
+    decide_network(plan, lambda plan, ids: Speed(0.1, 0.001, 5.0, 4))
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers"),
+    [
+        ("csv", {}),
+        (
+            "csv",
+            dict(pairs=("left_wing:right_wing",), reference=("nose", "tail", 50.0), group_pattern="kite.."),
+        ),
+        ("tps", dict(spacing=(0.1, 0.2), on_gpu=True, cores=4)),
+    ],
+)
+def test_a_config_is_short_and_says_why(tmp_path, kind, answers):
+    text = config_text(
+        "written for kites", *(lambda p: (p.choices, p.dataset))(plan_of(tmp_path, kind, **answers))
+    )
+    lines = text.splitlines()
+    assert len([line for line in lines if not line.startswith("#")]) <= 60
+    assert len(lines) <= 75
+    assert max(map(len, lines)) <= 110
+    ast.parse(text)
+    assert lines[0] == "# Written for kites."
+    for word in ("Size: ", "Split: ", "Unit: ", "Network: ", "Epochs: ", "sigma: ", "batch: ", "Y: "):
+        assert word in text
+    assert ("RandomFlip" in text) == bool(answers.get("pairs"))
+
+
+def test_a_config_can_be_loaded_from_any_folder(tmp_path, monkeypatch):
+    plan = plan_of(tmp_path, pairs=("left_wing:right_wing",))
+    write_plan(plan, tmp_path / "mine")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = load_config("../mine/config.py")
+    assert config.work_dir == str(tmp_path / "mine" / "run")
+    assert config.train_dataloader.dataset.ids == str(tmp_path / "mine" / "train.txt")
+    assert config.train_dataloader.dataset.schema == str(tmp_path / "mine" / "schema.json")
+    assert config.model.backbone.widths == [16, 32, 64, 128, 256] or config.model.backbone.widths == (
+        16,
+        32,
+        64,
+        128,
+        256,
+    )
+    assert config.train_cfg.max_epochs == plan.choices["epochs"].value
+
+
+def test_names_with_quotes_stay_text(tmp_path):
+    plan = plan_of(tmp_path)
+    text = config_text("kites", plan.choices, dict(plan.dataset, ann_file='a"b\\c.csv'))
+    (line,) = re.findall(r'ann_file=("a.*?csv")', text)
+    assert ast.literal_eval(line) == 'a"b\\c.csv'

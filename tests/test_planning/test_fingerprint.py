@@ -1,0 +1,100 @@
+"""The fingerprint of a data set."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from mmlandmark.planning import DataView, find_data, read_fingerprint
+from test_planning.kites import NAMES, write_kites
+
+
+def fingerprint_of(folder, **options):
+    view = DataView(find_data(folder).build(**options))
+    return read_fingerprint(view, view.dataset.schema), view
+
+
+def test_fingerprint_of_kites(tmp_path):
+    write_kites(
+        tmp_path / "kites", group=[f"p{n // 2}" for n in range(16)], split=["train"] * 12 + ["test"] * 4
+    )
+    data, _ = fingerprint_of(tmp_path / "kites", spacing=0.5)
+    assert (data.films, data.patients, data.has_groups, data.copies) == (16, 8, True, 0)
+    assert data.parts == dict(train=12, test=4)
+    assert (data.dims, set(data.landmarks)) == (2, set(NAMES))
+    assert (data.missing, data.absent, data.empty_films) == (dict(tail=1), {}, 0)
+    assert (data.smallest_size, data.largest_size) == ([48, 64], [60, 80])
+    assert data.median_size == [54, 76]
+    assert 0.01 < data.aspect_spread < 0.1
+    assert (data.spacing, data.spacing_known) == ([0.5, 0.5], 16)
+    assert (data.colour, data.bits) == (1.0, 8)
+    assert 0 <= data.values[0] < data.values[1] <= 255
+    assert 0.35 < data.mean < 0.55
+    assert data.border == pytest.approx(120 / 255, abs=0.08)
+    assert 5 < data.rotation < 20  # uniform in 20 degrees: 11.5
+    assert 0.02 < data.scale < 0.12
+    assert data.read_seconds > 0
+    json.dumps(data.to_dict(), allow_nan=False)
+
+
+def test_absent_is_not_missing(tmp_path):
+    visibility = [[1, 1, 1, 1]] * 12 + [[1, 1, -1, 1]] * 4
+    path = write_kites(tmp_path / "kites", "json", visibility=visibility)
+    content = json.loads(path.read_text())
+    for sample in content["samples"][12:]:
+        sample["landmarks"][2] = None
+    content["samples"][3]["landmarks"] = None
+    path.write_text(json.dumps(content))
+    data, _ = fingerprint_of(path)
+    assert data.absent == dict(right_wing=4)
+    assert data.missing == dict(nose=1, left_wing=1, right_wing=1, tail=2)
+    assert data.empty_films == 1
+
+
+def test_copies_of_a_film_are_one_patient(tmp_path):
+    path = write_kites(tmp_path / "kites", "json")
+    content = json.loads(path.read_text())
+    photos = path.parent / "photos"
+    shutil.copy(photos / "kite00.jpg", photos / "same.jpg")
+    cv2.imwrite(str(photos / "again.png"), cv2.imread(str(photos / "kite02.jpg")))
+    content["samples"] += [
+        dict(content["samples"][n], image=name) for n, name in ((0, "same.jpg"), (2, "again.png"))
+    ]
+    path.write_text(json.dumps(content))
+    data, view = fingerprint_of(path)
+    groups = dict(zip((r["sample_id"] for r in view.cases.records), view.groups(), strict=True))
+    assert (data.films, data.patients) == (18, 16)
+    assert groups["kite00"] == groups["same"]
+    assert groups["kite02"] == groups["again"]
+    assert groups["kite00"] != groups["kite02"]
+
+
+def test_fingerprint_of_volumes(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "v").mkdir()
+    samples = []
+    for n in range(6):
+        np.save(tmp_path / "v" / f"{n}.npy", rng.integers(-1000, 2000, (10, 12, 14)).astype(np.int16))
+        samples.append(
+            dict(image=f"{n}.npy", landmarks=rng.uniform(1, 9, (4, 3)).tolist(), spacing=[1, 1, 2])
+        )
+    schema = dict(name="v", landmarks=["a", "b", "c", "d"], dims=3)
+    (tmp_path / "v" / "v.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
+    data, _ = fingerprint_of(tmp_path / "v")
+    assert (data.dims, data.median_size, data.spacing) == (3, [10, 12, 14], [1.0, 1.0, 2.0])
+    assert (data.bits, data.colour, data.rotation) == (15, 0.0, 0.0)
+    assert -1000 <= data.values[0] < 0
+
+
+def test_without_images_there_is_no_fingerprint(tmp_path):
+    path = write_kites(tmp_path / "kites")
+    source = find_data(path)
+    for file in (path.parent / "photos").iterdir():
+        file.write_bytes(b"no image")
+    view = DataView(source.build())
+    with pytest.raises(ValueError, match="the size of no image is known"):
+        read_fingerprint(view, view.dataset.schema)

@@ -1,0 +1,57 @@
+"""The folder of a plan."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mmlandmark.planning import Answers, check_folder, decide_network, find_data, read_data, write_plan
+from mmlandmark.planning.budget_rules import Speed
+from mmlandmark.planning.plan_folder import files_of, title_of
+from mmlandmark.structures import LandmarkSchema
+from test_planning.kites import write_kites
+
+
+@pytest.fixture
+def plan(tmp_path):
+    write_kites(tmp_path / "kites")
+    plan = read_data(find_data(tmp_path / "kites"), Answers(pairs=("left_wing:right_wing",)))
+    decide_network(plan, lambda plan, ids: Speed(0.1, 0.001, 5.0, 4))
+    return plan
+
+
+def test_files(plan, tmp_path):
+    write_plan(plan, tmp_path / "mine")
+    files = {path.name: path.read_text() for path in (tmp_path / "mine").iterdir()}
+    assert set(files) == {"config.py", "plan.json", "schema.json", "train.txt", "test.txt"}
+    assert files == files_of(plan)
+    assert list(files_of(plan))[-1] == "config.py"
+    ids = files["train.txt"].split() + files["test.txt"].split()
+    assert sorted(ids) == [f"kite{n:02d}" for n in range(16)]
+    assert LandmarkSchema.load(tmp_path / "mine" / "schema.json") == plan.schema
+    content = json.loads(files["plan.json"])
+    assert content["films"] == dict(train=13, test=3)
+    assert content["fingerprint"]["films"] == 16
+    assert set(content["choices"]["size"]) == {"value", "why"}
+    assert content["expected_minutes"] == round(plan.minutes, 2)
+    assert "16 films with 4 landmarks from points.csv, 30 minutes" in title_of(plan)
+
+
+def test_nothing_is_overwritten_unasked(plan, tmp_path):
+    folder = tmp_path / "mine"
+    check_folder(folder, overwrite=False)
+    write_plan(plan, folder)
+    with pytest.raises(
+        ValueError, match=r"config.py exists; choose another --out, or replace it with --overwrite"
+    ):
+        check_folder(folder, overwrite=False)
+    check_folder(folder, overwrite=True)
+    (folder / "val.txt").write_text("of an older plan")
+    plan.schema = None
+    write_plan(plan, folder)
+    assert not (folder / "val.txt").exists()
+    assert not (folder / "schema.json").exists()
+    (folder / "run").mkdir()
+    with pytest.raises(ValueError, match="run holds a training of the plan that is there"):
+        check_folder(folder, overwrite=True)

@@ -1,0 +1,56 @@
+"""What a person reads before a plan is written."""
+
+from __future__ import annotations
+
+from mmlandmark.planning import (
+    Answers,
+    assumptions,
+    decide_network,
+    decisions,
+    find_data,
+    questions,
+    read_data,
+)
+from mmlandmark.planning.budget_rules import Speed
+from test_planning.kites import write_kites
+
+
+def test_assumptions_name_everything_that_could_be_wrong(tmp_path):
+    write_kites(tmp_path / "kites")
+    plan = read_data(find_data(tmp_path / "kites"), Answers())
+    text = "\n".join(assumptions(plan))
+    for word in ("unit ", "spacing ", "y ", "values ", "orientation ", "split ", "mirrors ", "missing "):
+        assert f"\n  {word}" in "\n" + text
+    assert "errors in px: no film has a spacing" in text
+    assert "13 train, 3 test; every film counts as a patient of its own" in text
+    assert "1 landmarks, most often tail in 1" in text
+
+
+def test_questions_hold_the_flag_that_answers_them(tmp_path):
+    write_kites(tmp_path / "kites")
+    asked = questions(read_data(find_data(tmp_path / "kites"), Answers()))
+    assert any("--spacing" in line and "--reference-length" in line for line in asked)
+    assert any(
+        "These names look like pairs" in line and "--pairs left_wing:right_wing" in line for line in asked
+    )
+    assert any("--group-pattern" in line for line in asked)
+    told = Answers(spacing=(0.1,), pairs=("left_wing:right_wing",), group_pattern="kite..")
+    plan = read_data(find_data(tmp_path / "kites"), told)
+    assert questions(plan) == []
+    assert "images are mirrored, 1 pairs swap" in "\n".join(assumptions(plan))
+
+
+def test_questions_on_the_scale_of_a_tps_file(tmp_path):
+    write_kites(tmp_path / "kites", "tps", y_up=True, SCALE=[0.02] * 16)
+    asked = questions(read_data(find_data(tmp_path / "kites"), Answers()))
+    assert any("--scale-to-mm 1 for mm, 10 for cm" in line for line in asked)
+
+
+def test_decisions_say_why(tmp_path):
+    write_kites(tmp_path / "kites")
+    plan = read_data(find_data(tmp_path / "kites"), Answers())
+    decide_network(plan, lambda plan, ids: Speed(0.1, 0.001, 5.0, 4))
+    text = "\n".join(decisions(plan))
+    for word in ("input ", "network ", "batch ", "epochs ", "augment "):
+        assert f"\n  {word}" in "\n" + text
+    assert "96x128, 168% of the median image of 54x76" in text

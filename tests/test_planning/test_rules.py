@@ -1,0 +1,127 @@
+"""Every rule on the data, by table."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmlandmark.planning import OpenQuestion, rules
+
+
+@pytest.mark.parametrize(
+    ("patients", "parts", "value", "why"),
+    [
+        (200, {"": 200}, dict(train=0.7, val=0.1, test=0.2), "200 patients"),
+        (20, {"": 30}, dict(train=0.8, test=0.2), "only 20 patients"),
+        (9, {"train": 6, "test": 3}, dict(train=["train"], test=["test"]), "6 train, 3 test"),
+        (9, {"training": 6, "dev": 3}, dict(train=["training"], val=["dev"]), "6 train, 3 val"),
+        (
+            9,
+            {"train": 5, "test1": 2, "test2": 1, "odd": 1},
+            dict(train=["train"], test=["test1", "test2"]),
+            "1 films of no or another split are not used",
+        ),
+        (50, {"train": 50}, dict(train=0.7, val=0.1, test=0.2), "50 patients"),
+    ],
+)
+def test_parts(patients, parts, value, why):
+    choice = rules.choose_parts(patients, parts)
+    assert choice.value == value
+    assert why in choice.why
+
+
+def test_too_few_patients():
+    with pytest.raises(ValueError, match=r"4 patients are too few.*at least 5"):
+        rules.choose_parts(4, {"": 40})
+
+
+@pytest.mark.parametrize(
+    ("known", "reference", "tps", "unit", "why"),
+    [
+        (10, None, False, "mm", "all films have a spacing"),
+        (9, None, False, "px", "only 9 of 10"),
+        (0, None, False, "px", "no film has a spacing"),
+        (10, None, True, "px", "SCALE= in the file has no unit"),
+        (0, None, True, "px", "no film has a spacing"),
+        (0, ("a", "b", 50.0), False, "mm", "from a to b it is 50 mm"),
+    ],
+)
+def test_unit(known, reference, tps, unit, why):
+    choice = rules.choose_unit(10, known, reference, tps)
+    assert choice.value == unit
+    assert why in choice.why
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(0.0, 1), (0.49, 1), (0.5, 3), (1.0, 3)])
+def test_channels(colour, channels):
+    assert rules.choose_channels(colour).value == channels
+
+
+@pytest.mark.parametrize(
+    ("bits", "used", "values", "value"),
+    [
+        (8, 1.0, (0, 255), {}),
+        (16, 0.9, (10, 60000), {}),
+        (16, 4095 / 65535, (0, 4095), dict(bits=12)),
+        (16, 900 / 65535, (0, 900), dict(bits=10)),
+        (15, 0.12, (-1000, 3000), dict(value_range=(-1000.0, 3000.0))),
+        (None, 1.0, (0.0, 1.0), {}),
+        (None, 40.0, (0.0, 40.02), dict(value_range=(0.0, 40.02))),
+        (8, 0.04, (100, 110), dict(value_range=(100.0, 110.0))),
+    ],
+)
+def test_value_range(bits, used, values, value):
+    assert rules.choose_value_range(bits, used, values).value == value
+
+
+@pytest.mark.parametrize(("spread", "keep"), [(0.0, False), (0.02, False), (0.021, True), (1.0, True)])
+def test_aspect(spread, keep):
+    assert rules.choose_aspect(spread).value is keep
+
+
+@pytest.mark.parametrize(("border", "value"), [(0.0, "constant"), (0.25, "constant"), (0.3, "replicate")])
+def test_border(border, value):
+    assert rules.choose_border(border).value == value
+
+
+@pytest.mark.parametrize(
+    ("spread", "dims", "value"),
+    [
+        ((0, 0, 0), 2, dict(rotation=10, scale=0.1, shift=0.05)),
+        ((20, 0.1, 0.06), 2, dict(rotation=30, scale=0.15, shift=0.08)),
+        ((300, 2.0, 1.0), 2, dict(rotation=180, scale=0.3, shift=0.15)),
+        ((20, 0.1, 0.06), 3, dict(rotation=10, scale=0.15, shift=0.08)),
+    ],
+)
+def test_augmentation_covers_what_the_data_shows(spread, dims, value):
+    choice = rules.choose_augmentation(*spread, [], dims)
+    assert choice.value == dict(value, mirror=False)
+    assert "no pairs are declared" in choice.why
+    assert rules.choose_augmentation(*spread, [(0, 1)], dims).value["mirror"] is True
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cores", "workers"), [(False, 64, 0), (True, 64, 8), (True, 4, 3), (True, 1, 1)]
+)
+def test_workers(gpu, cores, workers):
+    assert rules.choose_workers(gpu, cores).value == workers
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        (["left eye", "nose", "right eye"], [("left eye", "right eye")]),
+        (["hip_l", "hip_r", "knee_l", "knee_r"], [("hip_l", "hip_r"), ("knee_l", "knee_r")]),
+        (["L1", "L2", "R1"], [("L1", "R1")]),
+        (["sella", "nasion"], []),
+    ],
+)
+def test_pairs_are_suggested_by_names(names, pairs):
+    assert rules.suggested_pairs(names) == pairs
+
+
+def test_given_pairs():
+    names = ("a", "b", "c")
+    assert rules.given_pairs(names, ["a:c"]) == [("a", "c")]
+    for wrong in ("a", "a:d", "a:a", "a-b"):
+        with pytest.raises(OpenQuestion, match=f"--pairs {wrong}: .* the landmarks are a, b, c"):
+            rules.given_pairs(names, [wrong])
