@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         write_plan,
     )
     from mmlandmark.planning.plan_folder import title_of
+    from mmlandmark.planning.speed import busy_note
 
     check_folder(args.out, args.overwrite)
     plan = read_data(find_data(args.data, args.images), _answers(args))
@@ -92,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     print("measuring steps on this machine ...", flush=True)
     decide_network(plan, measure_plan)
     _print_block("decided", decisions(plan))
+    if note := busy_note():
+        print(f"warning: {note}", file=sys.stderr)
     write_plan(plan, args.out)
     print(f"wrote {args.out / 'config.py'} (also plan.json and the lists of ids). Next:")
     print(f"  mmlandmark train {args.out / 'config.py'}    # about {plan.minutes:.0f} minutes")

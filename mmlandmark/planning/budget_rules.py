@@ -20,7 +20,7 @@ ENOUGH_IMAGES = 3000
 MOST_IMAGES = 12000  # more were of no use there: 40 epochs were no better than 24
 FEWEST_EPOCHS = 2
 _PROBE = {2: 320, 3: 64}  # longest side that is measured without being chosen
-_STEM_FROM = 256  # longer side from which four pixels become channels
+_STEM_FROM = 256  # longer side of the images from which four pixels become channels
 _WIDTHS = {2: (16, 32, 64, 128, 256, 256), 3: (8, 16, 32, 64, 128)}
 _DEEPEST = 4  # pixels of the shortest side in the deepest level
 _BATCH = {2: 4, 3: 1}
@@ -84,7 +84,7 @@ def input_sizes(median_size: Sequence[int], spacing: Sequence[float] | None = No
         extent = [side * mm for side, mm in zip(extent, spacing[::-1], strict=True)]
     step = 16 if dims == 2 else 8
     longest = max(extent)
-    sizes = []
+    sizes: list[tuple[int, ...]] = []
     for side in SIDES[dims]:
         size = tuple(max(2 * step, step * round(side * one / longest / step)) for one in extent)
         enlarges = side > max(median_size) and sizes
@@ -93,22 +93,32 @@ def input_sizes(median_size: Sequence[int], spacing: Sequence[float] | None = No
     return sizes
 
 
-def network_for(size: Sequence[int], channels: int, landmarks: int) -> Network:
-    """Return the U-Net for an input size: stem and number of levels follow from it."""
+def choose_stem(median_size: Sequence[int]) -> int:
+    """Return the stride of the stem: 2, so that a larger input costs no more, or 1 for small images.
+
+    At equal cost, an input of twice the sides with a stem of stride 2 sees more detail.
+
+    Args:
+        median_size: (*S) of the images.
+    """
+    return 2 if len(median_size) == 2 and max(median_size) >= _STEM_FROM else 1
+
+
+def network_for(size: Sequence[int], channels: int, landmarks: int, stem_stride: int = 1) -> Network:
+    """Return the U-Net for an input size, from which the number of levels follows."""
     dims = len(size)
-    stem = 2 if dims == 2 and max(size) >= _STEM_FROM else 1
-    levels = int(math.log2(min(size) / stem / _DEEPEST)) + 1
+    levels = int(math.log2(min(size) / stem_stride / _DEEPEST)) + 1
     widths = _WIDTHS[dims][: max(2, min(levels, len(_WIDTHS[dims])))]
-    return Network(tuple(size), stem, widths, channels, landmarks)
+    return Network(tuple(size), stem_stride, widths, channels, landmarks)
 
 
 def describe_network(network: Network) -> Choice:
     """Return the arguments of the U-Net and why they are as they are."""
     stem = (
-        f"{network.stem_stride} x {network.stem_stride} pixels become channels from {_STEM_FROM} on: "
+        f"{network.stem_stride} x {network.stem_stride} pixels become channels: "
         "detail at a quarter of the cost"
         if network.stem_stride > 1
-        else "a small input is seen pixel by pixel"
+        else "a small image is seen pixel by pixel"
     )
     deepest = min(network.size) // network.stem_stride // 2 ** (len(network.widths) - 1)
     return Choice(

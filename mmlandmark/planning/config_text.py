@@ -62,11 +62,18 @@ def config_text(title: str, choices: Mapping[str, Choice], dataset: Mapping[str,
         "\n".join(["_base_ = [", *(f'    "mmlandmark::_base_/{name}",' for name in base), "]"]),
         'work_dir = "{{ fileDirname }}/run"',
         *_pipelines(choices, why),
-        _comment(f"y: {why['y']}") + "\n" + _wrapped("data", dataset),
+        _comment(f"y: {why['y']}; {why['cache']}")
+        + "\n"
+        + _wrapped("data", dict(dataset, **_cache(choices))),
         *_loaders(choices, why),
         *_training(choices, why),
     ]
     return "\n".join(parts) + "\n"
+
+
+def loaded_size(size: Sequence[int]) -> tuple[int, ...]:
+    """Return the size at which images are loaded and kept: twice the input, so that no detail is lost."""
+    return tuple(2 * side for side in size)
 
 
 def _pipelines(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]:
@@ -74,7 +81,7 @@ def _pipelines(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[st
     fit = dict(keep_aspect=True) if keep else {}
     load = dict(
         type="LoadImage",
-        size=tuple(2 * side for side in size),
+        size=loaded_size(size),
         **fit,
         channels=choices["channels"].value,
         **choices["values"].value,
@@ -100,6 +107,11 @@ def _pipelines(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[st
         + _steps("augmented", augmented, "    *load,\n"),
         f"plain = [*load, {_call(resample)}, {_call(dict(type='PackInputs'))}]",
     ]
+
+
+def _cache(choices: Mapping[str, Choice]) -> dict[str, Any]:
+    gigabytes = choices["cache"].value
+    return {} if gigabytes is None else dict(image_cache=dict(mode="ram", max_gb=gigabytes))
 
 
 def _loaders(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]:

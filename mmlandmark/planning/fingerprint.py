@@ -109,8 +109,13 @@ class DataView:
     def __init__(self, dataset: LandmarkDataset, like: DataView | None = None) -> None:
         self.dataset = dataset
         self.cases = Cases({"all": dataset})
-        self.pictures = Pictures(self.cases, seconds=_PICTURE_SECONDS) if like is None else like.pictures
-        self.copied = copied_groups(self.pictures) if like is None else like.copied
+        self.pictures: Pictures
+        self.copied: list[list[int]]
+        if like is None:
+            self.pictures = Pictures(self.cases, seconds=_PICTURE_SECONDS)
+            self.copied = copied_groups(self.pictures)
+        else:
+            self.pictures, self.copied = like.pictures, like.copied
 
     def groups(self) -> list[str]:
         """Return N names of groups that stay in one part: patients, joined where they share a picture."""

@@ -15,6 +15,7 @@ from mmlandmark.datasets.image_checks import flipped_fits_better
 from mmlandmark.planning import budget_rules, rules
 from mmlandmark.planning.budget_rules import Network, Speed
 from mmlandmark.planning.choice import Choice, OpenQuestion
+from mmlandmark.planning.config_text import loaded_size
 from mmlandmark.planning.data_source import DataSource
 from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
 from mmlandmark.planning.y_direction import choose_y_direction
@@ -139,7 +140,8 @@ def decide_network(plan: Plan, measure: Measure) -> None:
     channels = plan.choices["channels"].value
     count = len(plan.fingerprint.landmarks)
     sizes = budget_rules.input_sizes(plan.fingerprint.median_size, plan.fingerprint.spacing)
-    networks = [budget_rules.network_for(size, channels, count) for size in sizes]
+    stem = budget_rules.choose_stem(plan.fingerprint.median_size)
+    networks = [budget_rules.network_for(size, channels, count, stem) for size in sizes]
     measured: dict[tuple[int, ...], Speed] = {}
     train = plan.parts["train"]
     for network in budget_rules.probes(networks):
@@ -168,6 +170,13 @@ def _set_network(plan: Plan, network: Network) -> None:
         network=budget_rules.describe_network(network),
         sigma=budget_rules.choose_sigma(network),
         batch=budget_rules.choose_batch(network, plan.answers.memory, films),
+        cache=rules.choose_cache(
+            films,
+            loaded_size(network.size),
+            plan.choices["channels"].value,
+            plan.fingerprint.bits,
+            plan.answers.memory,
+        ),
         epochs=Choice(1, "a trial"),
         schedule=Choice(budget_rules.choose_schedule(network.dims, 1), "a trial"),
     )

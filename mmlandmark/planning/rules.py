@@ -168,6 +168,23 @@ def choose_workers(on_gpu: bool, cores: int) -> Choice:
     return Choice(0, "on a CPU the network needs the cores itself")
 
 
+def choose_cache(films: int, size: Sequence[int], channels: int, bits: int | None, memory: float) -> Choice:
+    """Decide whether decoded images stay in memory: GiB for those of the training part, or None.
+
+    Args:
+        films: Of the training part.
+        size: (*S) of the images that are kept.
+        channels: Of the images.
+        bits: Of their values, None for floats.
+        memory: Bytes that a training may take; a quarter of it may be images.
+    """
+    each = math.prod(size) * channels * (4 if bits is None else 1 if bits <= 8 else 2)
+    gigabytes = films * each / 2**30
+    if films * each > memory / 4:
+        return Choice(None, f"{gigabytes:.1f} GB of images are too many to keep in memory")
+    return Choice(math.ceil(11 * gigabytes + 1) / 10, f"{gigabytes:.2f} GB of images stay in memory")
+
+
 def suggested_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """Return landmarks whose names differ by left and right only; a suggestion, never a decision."""
     pairs = []

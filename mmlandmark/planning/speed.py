@@ -115,6 +115,17 @@ def available_memory() -> float:
     return 4.0 * 2**30
 
 
+def busy_note() -> str | None:
+    """Return a warning if other programs took the processor while steps were measured, else None."""
+    load, cores = (os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0), os.cpu_count() or 1
+    if load <= cores + 1:
+        return None
+    return (
+        f"this machine was busy (load {load:.1f} on {cores} cores) while steps were measured: when it is "
+        "quiet, the training takes less time, and a new plan gives it more epochs"
+    )
+
+
 def describe_machine() -> str:
     """Return what a training would run on, in a few words."""
     if torch.cuda.is_available():

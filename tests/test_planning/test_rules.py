@@ -107,6 +107,22 @@ def test_workers(gpu, cores, workers):
 
 
 @pytest.mark.parametrize(
+    ("films", "bits", "memory", "gigabytes"),
+    [
+        (1000, 8, 8, 1.2),
+        (1000, 12, 8, 2.3),
+        (1000, 12, 7, None),
+        (1000, None, 16.1, 4.4),
+        (10, 8, 8, 0.2),
+        (9000, 8, 8, None),
+    ],
+)
+def test_cache(films, bits, memory, gigabytes):
+    choice = rules.choose_cache(films, (1024, 1024), 1, bits, memory * 2**30)
+    assert choice.value == gigabytes
+
+
+@pytest.mark.parametrize(
     ("names", "pairs"),
     [
         (["left eye", "nose", "right eye"], [("left eye", "right eye")]),

@@ -36,6 +36,14 @@ def sample_ids(config):
     return [dataset.get_data_info(n)["sample_id"] for n in range(len(dataset))]
 
 
+def test_a_busy_machine_is_named(monkeypatch):
+    monkeypatch.setattr(speed.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(speed.os, "getloadavg", lambda: (9.5, 0, 0), raising=False)
+    assert "busy (load 9.5 on 2 cores)" in speed.busy_note()
+    monkeypatch.setattr(speed.os, "getloadavg", lambda: (2.9, 0, 0), raising=False)
+    assert speed.busy_note() is None
+
+
 def test_memory_and_machine():
     assert speed.available_memory() > 2**20
     assert speed.describe_machine()
