@@ -82,8 +82,17 @@ def _checked_header(path: Path, io: str) -> tuple[bool, str]:
     """Return whether the header states a spacing, and the error in its frame, if any."""
     with path.open("rb") as file:
         keys = read_metaimage_header(file)[0] if io == "MetaImageIO" else _nrrd_fields(file)
+        if io == "MetaImageIO":
+            _check_dims(keys)
         _check_data_files(keys.get("ElementDataFile", keys.get("data file", "LOCAL")), file)
     return _metaimage_frame(keys) if io == "MetaImageIO" else _nrrd_frame(keys)
+
+
+def _check_dims(keys: dict[str, str]) -> None:
+    """Refuse a MetaImage whose number of dimensions is not that of its sizes; ITK would end the process."""
+    dims, sizes = keys.get("NDims", ""), keys.get("DimSize", "")
+    if not re.fullmatch("[1-9]", dims) or len(sizes.split()) != int(dims):
+        raise ValueError(f"its NDims {dims!r} is not the number of its sizes, DimSize {sizes!r}")
 
 
 def _sitk_reader(sitk: ModuleType, path: Path, io: str) -> Any:

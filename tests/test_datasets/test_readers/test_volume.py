@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmlandmark.datasets.image_files import image_shape
+from mmlandmark.datasets.image_files import image_frame, image_shape
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.readers import volume
 from mmlandmark.structures import apply_matrix
@@ -154,6 +154,15 @@ def test_a_malformed_frame_leaves_the_pixels_readable(tmp_path, local, changes, 
     assert image.spacing is None
     assert [r.check for r in image.remarks] == ["malformed spacing"]
     assert next(iter(changes)) in log[0]
+
+
+@pytest.mark.parametrize("read", [read_image, image_frame])
+@pytest.mark.parametrize(
+    "changes", [dict(NDims="-1", TransformMatrix="1 x"), dict(NDims="0"), dict(NDims="2"), dict(NDims="3.0")]
+)
+def test_a_wrong_number_of_dimensions_is_refused_before_itk_crashes(tmp_path, read, changes):
+    with pytest.raises(ValueError, match=rf"a.mha.*its NDims '{changes['NDims']}' is not the number of its"):
+        read(metaimage(tmp_path / "a.mha", **changes))
 
 
 def test_no_spacing_is_made_up(tmp_path, log):
