@@ -276,8 +276,9 @@ def _pooled(
     sources: dict[str, str] = {}
     for evaluator in copy.deepcopy(_evaluators(run)):
         metric = METRICS.build(report_files(evaluator, out_dir))
-        if not isinstance(metric, CaseMetric):
-            print_log(f"{evaluator['type']} is reported by fold only: it is no CaseMetric", "current")
+        if not isinstance(metric, CaseMetric) or not metric.poolable:
+            why = "needs more than landmarks" if isinstance(metric, CaseMetric) else "is no CaseMetric"
+            print_log(f"{evaluator['type']} is reported by fold only: it {why}", "current")
             continue
         metric.dataset_meta = meta
         prefix = f"{metric.prefix}/" if metric.prefix else ""

@@ -225,21 +225,27 @@ def _need_model(config: Config) -> None:
 
 
 def report_files(evaluator: dict[str, Any], out_dir: str | Path) -> dict[str, Any]:
-    """Return a metric's config; a LandmarkMetric writes its report and predictions to ``out_dir``."""
-    if not is_landmark_metric(evaluator):
+    """Return a metric's config that writes its report, if it has one, and predictions to ``out_dir``."""
+    stem = getattr(_metric_class(evaluator), "report_stem", "")
+    if not stem:
         return dict(evaluator)
     end = f"_{evaluator['prefix']}" if evaluator.get("prefix") else ""
-    return dict(
-        evaluator,
-        out_file=[str(Path(out_dir) / f"report{end}.{kind}") for kind in ("json", "csv", "md")],
-        predictions_file=str(Path(out_dir) / f"predictions{end}.json"),
+    files = dict(
+        evaluator, out_file=[str(Path(out_dir) / f"{stem}{end}.{kind}") for kind in ("json", "csv", "md")]
     )
+    if is_landmark_metric(evaluator):
+        files["predictions_file"] = str(Path(out_dir) / f"predictions{end}.json")
+    return files
 
 
 def is_landmark_metric(evaluator: dict[str, Any]) -> bool:
     """Whether a metric's config is of a LandmarkMetric, by whatever name, or of a class made from it."""
-    kind = evaluator["type"] if inspect.isclass(evaluator["type"]) else METRICS.get(evaluator["type"])
+    kind = _metric_class(evaluator)
     return inspect.isclass(kind) and issubclass(kind, LandmarkMetric)
+
+
+def _metric_class(evaluator: dict[str, Any]) -> Any:
+    return evaluator["type"] if inspect.isclass(evaluator["type"]) else METRICS.get(evaluator["type"])
 
 
 def _experiment_name(config: Config) -> str:

@@ -38,6 +38,7 @@ from mmlandmark.datasets.image_checks import Pictures, copies
 from mmlandmark.datasets.pixel_checks import pixel_findings
 from mmlandmark.datasets.records import check_frame, describe
 from mmlandmark.datasets.split_records import SplitRecords, read_splits
+from mmlandmark.evaluation.measure_metric import MeasureMetric
 from mmlandmark.evaluation.metrics import CaseMetric, LandmarkMetric
 from mmlandmark.registry import METRICS
 from mmlandmark.structures import name_difference, names_cure, names_of
@@ -314,6 +315,9 @@ def _check_truth(runner: Runner, part: SplitData, outside: np.ndarray) -> None:
     for metric in part.metrics:
         if isinstance(metric, LandmarkMetric):
             _check_unit(metric, part)
+        if isinstance(metric, MeasureMetric):
+            metric.dataset_meta = part.metainfo
+            metric.check_sample(part.loader.dataset[0]["data_samples"] if metric.fields else None)
 
 
 def _name_empty(runner: Runner, part: SplitData, counts: np.ndarray, what: str) -> None:

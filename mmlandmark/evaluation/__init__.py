@@ -20,6 +20,8 @@ from mmlandmark.evaluation.functional import (
     success_rate,
     summarize,
 )
+from mmlandmark.evaluation.measure_metric import MeasureMetric
+from mmlandmark.evaluation.measure_report import MeasureReport
 from mmlandmark.evaluation.measures import (
     measure_all,
     measure_units,
@@ -54,6 +56,8 @@ __all__ = [
     "FoldReport",
     "LandmarkMetric",
     "LandmarkReport",
+    "MeasureMetric",
+    "MeasureReport",
     "Overlap",
     "PairedTest",
     "PresenceMetric",

@@ -7,12 +7,18 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 _SDR = re.compile(r"(?:.*/)?sdr_(\d+(?:\.\d+)?)(\w+)")
-_TITLES = {"mre": "MRE", "coordinate_mse": "MSE (fraction of the image)", "pearson_rho": "Pearson rho"}
-_DIGITS = {"mre": 3, "coordinate_mse": 5, "pearson_rho": 4}
+_TITLES = {
+    "mre": "MRE",
+    "coordinate_mse": "MSE (fraction of the image)",
+    "pearson_rho": "Pearson rho",
+    "smape": "SMAPE (%)",
+    "class_accuracy": "class accuracy (%)",
+}
+_DIGITS = {"mre": 3, "coordinate_mse": 5, "pearson_rho": 4, "smape": 2, "class_accuracy": 1}
 
 
 def headline_metrics(keys: Iterable[str]) -> list[str]:
-    """Return the keys that get a column: MRE, SDR by unit and radius, then the metrics of coordinates."""
+    """Return the keys that get a column: MRE, SDR by unit and radius, then coordinates and measures."""
     present = set(keys)
     heads = sorted(key for key in present if _name(key) == "mre")
     rates = sorted((k for k in present if _rate(k)), key=lambda k: (_rate(k) or (), k))

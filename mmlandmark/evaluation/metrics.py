@@ -41,6 +41,12 @@ class CaseMetric(BaseMetric):
     """
 
     default_prefix = ""
+    report_stem = ""  # name of the files of its report; empty for none
+
+    @property
+    def poolable(self) -> bool:
+        """Whether :meth:`measure` needs no more of a case than a predictions file keeps."""
+        return True
 
     def __init__(
         self, prefix: str | None = None, collect_device: str = "cpu", collect_dir: str | None = None
@@ -150,6 +156,8 @@ class LandmarkMetric(CaseMetric):
     Raises:
         ValueError: An argument is wrong; or, during evaluation, a case has neither spacing nor reference.
     """
+
+    report_stem = "report"
 
     def __init__(
         self,
