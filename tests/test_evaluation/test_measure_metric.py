@@ -124,9 +124,9 @@ def test_definitions_may_be_given_to_the_metric():
 
 
 def test_what_the_schema_lacks_is_said_before_training():
-    metric = MeasureMetric(measures=["lengthh"])
+    metric = MeasureMetric(measures=["Length"])
     metric.dataset_meta = meta()
-    with pytest.raises(ValueError, match=r"'own' has no measure .*did you mean 'length' for 'lengthh'"):
+    with pytest.raises(ValueError, match=r"'own' has no measure .*did you mean 'length' for 'Length'"):
         metric.check_sample(None)
     bare = MeasureMetric()
     bare.dataset_meta = meta(LandmarkSchema.numbered(3))
