@@ -27,7 +27,7 @@ from mmlandmark.utils.shipped import config_root
 ROOT = Path(config_root())
 CONFIGS = sorted(p for p in ROOT.rglob("*.py") if not {"_base_", "sweeps"} & set(p.relative_to(ROOT).parts))
 NAMES = [str(p.relative_to(ROOT).with_suffix("")) for p in CONFIGS]
-SHRINK, SMALLEST = 4, 32
+SHRINK, SMALLEST = 4, 64
 # What the names of a method's configs begin with, if not its name.
 SHORT = {
     "spatial_configuration": ("sc_",),
