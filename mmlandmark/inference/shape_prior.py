@@ -1,0 +1,42 @@
+"""A prior of shapes for a detector that was trained without one."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.models.model_file import ModelFile
+from mmlandmark.registry import MODELS
+
+
+def with_shape_prior(
+    model: ModelFile, points: np.ndarray, spacing: np.ndarray | None = None, **settings: Any
+) -> ModelFile:
+    """Return a model that chooses among several peaks of a map by where the other landmarks are.
+
+    Args:
+        model: A trained detector.
+        points: (N, K, D) landmarks of its training data, original pixels, NaN where missing; see
+            :func:`mmlandmark.datasets.annotated_shapes.annotated_shapes`.
+        spacing: (N, D) mm per pixel, or None if it is not known of all of them.
+        **settings: ``candidates``, ``gate`` and ``strength``, see
+            :class:`~mmlandmark.models.detectors.ShapeChoice`.
+
+    Raises:
+        ValueError: There are too few shapes, or they have other landmarks than the model.
+    """
+    expected = (len(model.schema), model.schema.dims)
+    if points.shape[1:] != expected:
+        raise ValueError(
+            f"model {model.name!r} has {expected[0]} landmarks in {expected[1]}D, the shapes to learn from are "
+            f"{points.shape[1:]}"
+        )
+    config = copy.deepcopy(model.config)
+    config["model"]["test_cfg"] = {**(config["model"].get("test_cfg") or {}), "shape_prior": settings}
+    detector = MODELS.build(config["model"])
+    detector.shape_choice.learn(points, spacing)
+    learnt = {f"shape_choice.{name}": value for name, value in detector.shape_choice.state_dict().items()}
+    return replace(model, config=config, state_dict={**model.state_dict, **learnt})

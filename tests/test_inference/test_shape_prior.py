@@ -1,0 +1,44 @@
+"""A model file learns shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmlandmark.datasets.annotated_shapes import annotated_shapes
+from mmlandmark.datasets.phantom import PhantomDataset
+from mmlandmark.inference.packing import pack_checkpoint
+from mmlandmark.inference.shape_prior import with_shape_prior
+from mmlandmark.models.model_file import ModelFile
+from mmlandmark.registry import MODELS
+from mmlandmark.shape import ShapePrior
+from mmlandmark.testing import tiny_config
+
+
+@pytest.fixture
+def model(tmp_path) -> ModelFile:
+    config = tiny_config(tmp_path)
+    state = MODELS.build(config.model).state_dict()
+    meta = dict(dataset_meta=PhantomDataset(lazy_init=True).metainfo)
+    return pack_checkpoint(config, dict(state_dict=state, meta=meta), "a.pth")
+
+
+def test_the_file_keeps_the_prior(model, tmp_path):
+    points, spacing = annotated_shapes(PhantomDataset(num_samples=30))
+    new = with_shape_prior(model, points, spacing, gate=6.0)
+    assert "shape_prior" not in (model.config["model"].get("test_cfg") or {})
+    new.save(tmp_path / "a.mml.pth", half=True)
+    detector = ModelFile.load(tmp_path / "a.mml.pth").detector()
+    assert detector.shape_choice.gate == 6.0
+    others, mm = annotated_shapes(PhantomDataset(num_samples=10, offset=50))
+    scale = 1 if mm is None else mm[:, None]
+    expected = ShapePrior.fit(points if spacing is None else points * spacing[:, None])
+    found = detector.shape_choice.prior.deviations(others * scale)
+    np.testing.assert_allclose(found, expected.deviations(others * scale), rtol=0.05, atol=0.05)
+    for name, value in model.state_dict.items():
+        assert (new.state_dict[name] == value).all()
+
+
+def test_other_landmarks_are_refused(model):
+    with pytest.raises(ValueError, match="has 19 landmarks in 2D, the shapes to learn from are"):
+        with_shape_prior(model, np.zeros((20, 4, 2)))
