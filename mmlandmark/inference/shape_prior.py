@@ -31,8 +31,8 @@ def with_shape_prior(
     expected = (len(model.schema), model.schema.dims)
     if points.shape[1:] != expected:
         raise ValueError(
-            f"model {model.name!r} has {expected[0]} landmarks in {expected[1]}D, the shapes to learn from are "
-            f"{points.shape[1:]}"
+            f"model {model.name!r} has {expected[0]} landmarks in {expected[1]}D, the shapes have "
+            f"{points.shape[1:]}: give those of its training data"
         )
     config = copy.deepcopy(model.config)
     config["model"]["test_cfg"] = {**(config["model"].get("test_cfg") or {}), "shape_prior": settings}

@@ -18,7 +18,7 @@ from mmlandmark.utils.hdf5_weights import HDF5_SUFFIXES, load_hdf5
 from mmlandmark.utils.package_files import SCHEME, package_file
 
 
-def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
+def load_checkpoint(path: str | Path, map_location: Any = "cpu", checked: bool = False) -> dict:
     """Check the integrity of a checkpoint file and load it: tensors and plain values only.
 
     Prefixes that ``torch.compile`` and wrappers for several processes add to names of weights are removed.
@@ -26,13 +26,15 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
     Args:
         path: Local file.
         map_location: See :func:`torch.load`.
+        checked: Its integrity has been checked by another hash.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is broken, loading it would run code, or weights are not finite.
     """
     path = _existing(path)
-    check_integrity(path)
+    if not checked:
+        check_integrity(path)
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
@@ -178,8 +180,11 @@ def load_weights(source: str | Path, prefix: str = "") -> dict[str, torch.Tensor
         ValueError: See :func:`fetch_checkpoint` and :func:`load_checkpoint`; or no name has the prefix.
     """
     path = fetch_checkpoint(source)
-    loaded: dict[str, Any] = load_hdf5(path) if path.suffix in HDF5_SUFFIXES else load_checkpoint(path)
-    state = loaded.get("state_dict", loaded)
+    if path.suffix in HDF5_SUFFIXES:
+        state: dict[str, torch.Tensor] = load_hdf5(path)
+    else:
+        loaded = load_checkpoint(path, checked=str(source).startswith(SCHEME))
+        state = loaded.get("state_dict", loaded)
     part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     if not part:
         raise ValueError(f"checkpoint {source} has no weights that begin with {prefix!r}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from importlib import metadata
 from pathlib import Path
+
+from mmlandmark.utils.files import file_hash
 
 SCHEME = "package://"
 WEIGHT_SUFFIXES = (".pth", ".pt", ".h5")
@@ -17,7 +20,8 @@ def package_file(source: str) -> Path:
 
     Raises:
         FileNotFoundError: The package is not installed, or its file is gone.
-        ValueError: The package does not have exactly one file of weights.
+        ValueError: The package does not have exactly one file of weights, or that has another hash than when
+            it was installed.
     """
     name = source.removeprefix(SCHEME)
     try:
@@ -37,4 +41,14 @@ def package_file(source: str) -> Path:
     path = Path(str(weights[0].locate()))
     if not path.is_file():
         raise FileNotFoundError(f"weights {source}: {path} is gone; install the package again")
+    recorded = weights[0].hash
+    if recorded is not None and recorded.mode == "sha256" and recorded.value != _recorded_form(path):
+        raise ValueError(
+            f"weights {source}: {path} has changed since it was installed; install the package again"
+        )
     return path
+
+
+def _recorded_form(path: Path) -> str:
+    """Return the SHA-256 of a file as the record of a package has it."""
+    return base64.urlsafe_b64encode(bytes.fromhex(file_hash(path))).decode().rstrip("=")

@@ -40,5 +40,5 @@ def test_the_file_keeps_the_prior(model, tmp_path):
 
 
 def test_other_landmarks_are_refused(model):
-    with pytest.raises(ValueError, match="has 19 landmarks in 2D, the shapes to learn from are"):
+    with pytest.raises(ValueError, match="has 19 landmarks in 2D, the shapes have"):
         with_shape_prior(model, np.zeros((20, 4, 2)))

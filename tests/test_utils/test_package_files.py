@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import sys
 
 import pytest
@@ -9,6 +11,11 @@ import torch
 
 from mmlandmark.utils.checkpoint import load_weights
 from mmlandmark.utils.package_files import package_file
+
+
+def digest(path) -> str:
+    """Return a hash as a record of a package has it."""
+    return base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).decode().rstrip("=")
 
 
 @pytest.fixture
@@ -25,7 +32,8 @@ def install(tmp_path, monkeypatch):
         info = tmp_path / "some_weights-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: some-weights\nVersion: 1.0\n")
-        (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
+        lines = [f"{name},sha256={digest(tmp_path / name)},\n" for name in names]
+        (info / "RECORD").write_text("".join(lines))
         monkeypatch.syspath_prepend(tmp_path)
 
     return installed
@@ -55,6 +63,14 @@ def test_a_deleted_file_is_missed(install, tmp_path):
     (tmp_path / "some_weights" / "net.pth").unlink()
     with pytest.raises(FileNotFoundError, match=r"net\.pth is gone"):
         package_file("package://some-weights")
+
+
+def test_a_changed_file_is_refused(install, tmp_path):
+    install("net.pth")
+    path = tmp_path / "some_weights" / "net.pth"
+    path.write_bytes(path.read_bytes().replace(b"bias", b"bear"))
+    with pytest.raises(ValueError, match=r"net\.pth has changed since it was installed"):
+        load_weights("package://some-weights")
 
 
 @pytest.mark.parametrize("name", ["no-such-weights", ""])
