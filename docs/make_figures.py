@@ -1,4 +1,4 @@
-"""Draw the pictures of the documentation. They show phantoms only, so anyone may redistribute them.
+"""Draw the pictures of the documentation. They show phantoms and curves, so anyone may redistribute them.
 
 python docs/make_figures.py
 """
@@ -34,6 +34,8 @@ def main(argv: list[str] | None = None) -> None:
         save_phantoms(args.out / "phantoms.png", args.height),
         save_augmentation(args.out / "augmentation.png", args.height * 2 // 3),
         save_coordinates(args.out / "coordinates.png"),
+        save_coverage(args.out / "coverage.png"),
+        save_flags(args.out / "flags.png"),
     ):
         print(path)
 
@@ -120,6 +122,31 @@ def save_coordinates(path: Path) -> Path:
         )  # fmt: skip
         axes[1].set_title(f"after a resize by s = {scale:g}: 4 pixels over the same anatomy")
         return save_figure(canvas, path)
+
+
+def save_coverage(path: Path) -> Path:
+    """Save nominal against observed coverage of the report on the page on uncertainty."""
+    from mmlandmark.visualization.uncertainty import plot_coverage
+
+    report = _coverage_report()
+    curves = {key: report.curve[key] for key in ("radii", "regions")}
+    return plot_coverage(report.curve["nominal"], curves, path)
+
+
+def save_flags(path: Path) -> Path:
+    """Save how many errors of that report are found by looking at the most doubtful points."""
+    from mmlandmark.visualization.uncertainty import plot_flags
+
+    report = _coverage_report()
+    what = f"errors > {report.flags['limit']:.3g} {report.unit}"
+    curves = {"most doubtful first": report.flags["caught_at"]}
+    return plot_flags(report.flags["looked_at"], curves, path, what=what, rate=report.flags["flagged"])
+
+
+def _coverage_report() -> Any:
+    from mmlandmark.evaluation import CoverageReport
+
+    return CoverageReport.read(Path(__file__).parent / "coverage" / "isbi2015_test1.json")
 
 
 def _box(left: float, width: float, shade: float) -> Any:

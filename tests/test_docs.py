@@ -23,7 +23,7 @@ from mmlandmark.cli.entry import make_parser
 from mmlandmark.datasets import transforms
 from mmlandmark.datasets.annotation_files import read_annotations
 from mmlandmark.engine import load_config, plan_of_stages
-from mmlandmark.evaluation import LandmarkReport
+from mmlandmark.evaluation import CoverageReport, LandmarkReport
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkSchema
@@ -286,6 +286,12 @@ def test_pictures_come_from_the_script(tmp_path):
     drawn = {path.name for path in tmp_path.iterdir()}
     assert drawn == {path.name for path in (ROOT / "docs" / "images").iterdir()}
     assert all(cv2.imread(str(tmp_path / name)) is not None for name in drawn)
+
+
+def test_the_coverage_on_its_page_is_that_of_the_record():
+    page = (ROOT / "docs" / "uncertainty.md").read_text(encoding="utf-8")
+    report = CoverageReport.read(ROOT / "docs" / "coverage" / "isbi2015_test1.json")
+    assert report.to_markdown() in page
 
 
 def table(page: str, columns: int) -> list[list[str]]:

@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Calibrate, evaluate, write the model file."""
+    from dataclasses import replace
+
     from mmlandmark.apis.calibration import (
         calibrate,
         describe_calibration,
@@ -78,8 +80,11 @@ def run(args: argparse.Namespace) -> None:
         print(describe_calibration(model, cases))
     report = None
     if args.evaluate:
-        report = measure_coverage(model, read(args.evaluate), ", ".join(map(str, args.evaluate)))
+        tested = ", ".join(Path(source).name for source in args.evaluate)
+        report = measure_coverage(model, read(args.evaluate), tested)
         print(report.to_markdown())
+        observed = {"images": report.about["images"], **report.overall["observed"]}
+        model = replace(model, measured={**model.measured, f"coverage on {tested}": observed})
     if args.data:
         model.save(out)
         print(f"wrote {out}")

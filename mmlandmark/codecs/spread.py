@@ -12,7 +12,8 @@ def spread_of(maps: Tensor, points: Tensor, pixels: Tensor, radius: int) -> Tens
     r"""Return the covariance of maps about their points, :math:`\sum_x w_x (x - p)(x - p)^T / \sum_x w_x`.
 
     The weights w are the positive values in a window about the maximum; without any, all its pixels count
-    alike. What a map shows further away, such as a second peak, is not part of it.
+    alike. What a map shows further away, such as a second peak, is not part of it: the covariance of whole
+    maps ranks errors worse, see ``docs/uncertainty.md``.
 
     Args:
         maps: (B, N, *S).

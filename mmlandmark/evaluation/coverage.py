@@ -15,7 +15,7 @@ from mmlandmark.evaluation.doubt import flag_curve
 from mmlandmark.evaluation.functional import mean_offsets
 from mmlandmark.evaluation.report import dump_json, without_nan
 from mmlandmark.evaluation.tested_cases import TestedCases
-from mmlandmark.utils.files import atomic_write_text
+from mmlandmark.utils.files import atomic_write_text, read_json
 from mmlandmark.utils.table_text import markdown_table, markdown_text
 
 CURVE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
@@ -104,6 +104,19 @@ class CoverageReport:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON types."""
         return without_nan({key: getattr(self, key) for key in self.__dataclass_fields__})
+
+    @classmethod
+    def read(cls, path: str | Path) -> CoverageReport:
+        """Return the report in a ``coverage.json``.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It holds something else; the message names it.
+        """
+        data = read_json(path)
+        if set(data) != set(cls.__dataclass_fields__):
+            raise ValueError(f"{path}: not a coverage report of mmlandmark calibrate")
+        return cls(**dict(data, levels=tuple(data["levels"]), landmarks=tuple(data["landmarks"])))
 
     def to_markdown(self) -> str:
         """Return a table with a row per landmark, and what stands below it."""
@@ -248,12 +261,12 @@ def _cells(row: dict[str, Any], levels: Sequence[float]) -> list[str]:
     return [*cells, _text(row["offset"]), _text(row["calibration_offset"])]
 
 
-def _text(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "-"
+def _text(value: float | None) -> str:
+    return f"{value:.2f}" if value is not None and np.isfinite(value) else "-"
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}" if np.isfinite(value) else "-"
+def _percent(value: float | None) -> str:
+    return f"{100 * value:.1f}" if value is not None and np.isfinite(value) else "-"
 
 
 def _mean(values: np.ndarray) -> float:

@@ -77,7 +77,10 @@ def test_files(calibration, tmp_path):
     saved = json.loads(paths[0].read_text())
     assert saved == json.loads(json.dumps(report.to_dict()))
     assert saved["about"]["tested"] == "other.json"
-    assert paths[1].read_text() == report.to_markdown()
+    assert paths[1].read_text() == report.to_markdown() == CoverageReport.read(paths[0]).to_markdown()
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"other\.json: not a coverage report"):
+        CoverageReport.read(tmp_path / "other.json")
 
 
 def test_other_data_are_refused(calibration):

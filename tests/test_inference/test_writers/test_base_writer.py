@@ -101,7 +101,8 @@ def test_names_of_images(tmp_path):
 def test_visibility_and_numbers():
     one = replace(
         cases(1)[0], schema=LandmarkSchema.numbered(3), points=np.array([[1, 2], [np.nan] * 2, [np.nan] * 2]),
-        scores=np.zeros(3), presence=np.array([0.2, 0.2, 0.9]), spread=None, deviation=None, radii={}, regions={}, reasons=(),
+        scores=np.zeros(3), presence=np.array([0.2, 0.2, 0.9]), spread=None, deviation=None, radii={},
+        regions={}, reasons=(),
     )  # fmt: skip
     assert visibility(one) == [1, -1, 0]
     assert visibility(replace(one, presence=None)) == [1, 0, 0]
