@@ -12,7 +12,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.engine import ConfigError, load_config
+from mmlandmark.engine import ConfigError, config_of_run, load_config
 from mmlandmark.evaluation import (
     Calibration,
     CoverageReport,
@@ -57,7 +57,7 @@ def read_tested(model: ModelFile, source: str | Path, batch_size: int = 4) -> tu
     if files:
         cases = TestedCases.joined([TestedCases.read(file) for file in files])
     else:
-        cases = _predicted(model, _dataset(model, path), batch_size)
+        cases = _predicted(model, dataset_of(model, path), batch_size)
     if cases.landmarks != tuple(model.schema.landmarks):
         raise ValueError(
             f"{path} has {len(cases.landmarks)} landmarks ({cases.landmarks[0]}, ...), the detector "
@@ -236,8 +236,19 @@ def _prediction_files(path: Path) -> list[Path]:
     return [path] if isinstance(content, dict) and "cases" in content else []
 
 
-def _dataset(model: ModelFile, path: Path) -> Any:
-    """Return the images of an annotation file, or the tested ones of a config, as the detector takes them."""
+def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloader", **changes: Any) -> Any:
+    """Return the images of an annotation file, or those of a config, as the detector takes them.
+
+    Args:
+        model: The detector.
+        source: JSON or CSV, a config, or the work folder of a training.
+        part: Which data of a config.
+        changes: Further arguments of every dataset.
+
+    Raises:
+        ConfigError: The config has no such data.
+    """
+    path = Path(source)
     pipeline = model.config["pipeline"]
     if path.suffix.lower() in (".json", *_TABLES):
         return LandmarkDataset(
@@ -246,12 +257,15 @@ def _dataset(model: ModelFile, path: Path) -> Any:
             schema=model.schema,
             pipeline=pipeline,
             test_mode=True,
+            **changes,
         )
-    config = load_config(path)
-    loader = (config["stages"][-1] if config.get("stages") else config).get("test_dataloader")
+    config = config_of_run(path) if path.is_dir() else load_config(path)
+    loader = (config["stages"][-1] if config.get("stages") else config).get(part)
     if loader is None:
-        raise ConfigError(f"{path}: the config has no test_dataloader, so no data to calibrate on")
-    return DATASETS.build(change_leaves(loader.dataset, lambda leaf: {**leaf, "pipeline": pipeline}))
+        raise ConfigError(f"{path}: the config has no {part}, so no data of this kind")
+    return DATASETS.build(
+        change_leaves(loader.dataset, lambda leaf: {**leaf, "pipeline": pipeline, **changes})
+    )
 
 
 def _predicted(model: ModelFile, dataset: Any, batch_size: int) -> TestedCases:

@@ -14,7 +14,17 @@ from mmlandmark.utils.near_names import did_you_mean
 from mmlandmark.version import __version__
 
 GROUPS = {
-    "train and test": ("plan", "train", "test", "cross-validate", "sweep", "ensemble", "calibrate", "demo"),
+    "train and test": (
+        "plan",
+        "train",
+        "test",
+        "cross-validate",
+        "sweep",
+        "ensemble",
+        "calibrate",
+        "learn-shapes",
+        "demo",
+    ),
     "data": ("check", "browse", "split", "pack-data", "phantoms"),
     "results": ("collect", "compare", "draw-figures"),
     "configs and models": ("print-config", "flops"),
