@@ -27,7 +27,6 @@ from mmlandmark.evaluation.measures import (
     measure_units,
     measure_values,
     millimetre_axes,
-    with_measures,
 )
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
 from mmlandmark.evaluation.metrics import CaseMetric, CoordinateMetric, LandmarkMetric
@@ -96,7 +95,6 @@ __all__ = [
     "split_hash",
     "success_rate",
     "summarize",
-    "with_measures",
     "withhold_absent",
     "without_nan",
 ]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mmlandmark.evaluation.cobb import cobb_angles
-from mmlandmark.structures import LandmarkSchema, MeasuredValue, Prediction
+from mmlandmark.structures import LandmarkSchema, MeasuredValue
 from mmlandmark.structures.measure_classes import class_limits, class_of
 from mmlandmark.structures.measure_definitions import AXES, Definition, quantity_of
 
@@ -64,18 +64,6 @@ def measure_all(
         _measured(definition, float(value), unit, std)
         for definition, value, unit, std in zip(schema.measures, values, units, deviations, strict=True)
     )
-
-
-def with_measures(prediction: Prediction) -> Prediction:
-    """Return a prediction with the values of its schema's measures."""
-    measures = measure_all(
-        prediction.schema,
-        prediction.points,
-        prediction.spread,
-        prediction.world_from_original,
-        prediction.shape,
-    )
-    return replace(prediction, measures=measures)
 
 
 def measure_units(schema: LandmarkSchema, in_mm: bool) -> tuple[str, ...]:

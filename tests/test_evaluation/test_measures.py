@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -12,7 +13,6 @@ from mmlandmark.evaluation.measures import (
     measure_units,
     measure_values,
     millimetre_axes,
-    with_measures,
 )
 from mmlandmark.structures import LandmarkSchema, Prediction, world_matrix
 
@@ -285,19 +285,18 @@ def test_wrong_shapes_are_refused():
         measure_all(spine, np.zeros((68, 2)))
 
 
-def test_a_prediction_gets_its_measures():
-    own = schema(dict(name="m", kind="distance", points=[0, 1]))
+def test_measures_survive_a_prediction_as_json():
+    own = schema(dict(name="m", kind="distance", points=[0, 1], classes=[dict(label="short", below=20)]))
     points = np.array([(0, 0), (3, 4), (5, 5), (6, 6), (7, 7.0)])
-    prediction = Prediction(
-        "x", None, (9, 9), own, points, np.ones(5), world_matrix((2, 2)), np.tile(np.eye(2), (5, 1, 1))
+    measures = measure_all(own, points, np.tile(np.eye(2), (5, 1, 1)), world_matrix((2, 2)))
+    assert (measures[0].value, measures[0].unit, measures[0].std) == (
+        10,
+        "mm",
+        pytest.approx(2 * math.sqrt(2)),
     )
-    measure = with_measures(prediction).measures[0]
-    assert (measure.value, measure.unit, measure.std) == (10, "mm", pytest.approx(2 * math.sqrt(2)))
-    assert with_measures(prediction).measures == measure_all(
-        own, points, prediction.spread, world_matrix((2, 2))
-    )
-    back = Prediction.from_dict(with_measures(prediction).to_dict(), own)
-    assert back.measures[0] == measure
+    prediction = Prediction("x", None, (9, 9), own, points, np.ones(5), measures=measures)
+    back = Prediction.from_dict(json.loads(json.dumps(prediction.to_dict())), own)
+    assert back.measures == measures
 
 
 # A made-up film that faces right, 0.1 mm per pixel.
