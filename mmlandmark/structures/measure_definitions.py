@@ -34,6 +34,7 @@ _COMMON = ("name", "kind", "classes", "source")
 _COUNTS = {"angle": 3, "distance": 2, "projected_distance": 2}
 _PARTS = ("measures", "plus", "minus")
 _WORDS = {2: "two", 3: "three"}
+_PART, _DEEPEST = ": a part", 6
 
 Definition = dict[str, Any]
 
@@ -123,6 +124,7 @@ class DefinitionReader:
     def _derived_point(self, entry: Definition, where: str) -> Definition:
         kind = self._kind(entry, where, DERIVED)
         self._keys(entry, where, DERIVED[kind], ("name", "kind", "source"))
+        self._check_source(entry, where)
         if kind == "intersection" and self.dims == 3:
             raise self._error(where, "is an intersection, but two lines seldom meet in 3D; use a projection")
         return self._with_points(entry, where, None)
@@ -144,11 +146,14 @@ class DefinitionReader:
             quantity = quantity or of_parts
         elif "scale" in entry:
             quantity = "reference length"
-        if not isinstance(entry.get("source", ""), str):
-            raise self._error(where, f"needs text as 'source', got {entry['source']!r:.80}")
+        self._check_source(entry, where)
         if "classes" in entry:
             checked["classes"] = checked_classes(entry["classes"], f"schema {self.schema!r}: {where}")
         return checked, quantity
+
+    def _check_source(self, entry: Definition, where: str) -> None:
+        if not isinstance(entry.get("source", ""), str):
+            raise self._error(where, f"needs text as 'source', got {entry['source']!r:.80}")
 
     def _check_cobb(self, entry: Definition, where: str) -> None:
         curve, points = entry["curve"], entry["points"]
@@ -180,8 +185,10 @@ class DefinitionReader:
         return quantities[0]
 
     def _part(self, part: Any, where: str) -> tuple[Any, str]:
+        if where.count(_PART) == _DEEPEST:
+            raise self._error(where, f"has more than {_DEEPEST} measures inside of each other; name some")
         if not isinstance(part, str):
-            return self._measure(part, f"{where}: a part", inner=True)
+            return self._measure(part, where + _PART, inner=True)
         if part not in self._quantities:
             near = did_you_mean([part], self._quantities)
             raise self._error(
@@ -190,7 +197,7 @@ class DefinitionReader:
         return part, self._quantities[part]
 
     def _with_points(self, entry: Definition, where: str, count: int | None) -> Definition:
-        """Return a copy of an entry with checked points."""
+        """Return a copy of an entry with checked points of its own; its parts are checked later."""
         for key in ("points", "lines", "line", "sign_along"):
             value = entry.get(key, [])
             is_axis = isinstance(value, str) and key in ("line", "sign_along")
@@ -208,11 +215,12 @@ class DefinitionReader:
             )
         if points is not None and len(points) < 2:
             raise self._error(where, f"needs at least two points, got {list(points)}")
-        checked = map_points(entry, lambda point: self._point(point, where))
+        own = {key: value for key, value in entry.items() if key not in _PARTS}
+        checked = map_points(own, lambda point: self._point(point, where))
         for group in _groups(checked):
             if len(set(group)) != len(group):
                 raise self._error(where, f"has a point twice: {group}")
-        return checked
+        return dict(entry, **checked)
 
     def _check_line(self, line: Any, where: str) -> None:
         axes = AXES[: self.dims]

@@ -78,6 +78,11 @@ OTHER = dict(DISTANCE, name="m")
 CORNERS = [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
 
 
+def nested(depth):
+    """Return sums inside of each other, without a name."""
+    return dict(kind="sum", plus=[nested(depth - 1) if depth else dict(kind="distance", points=[0, 1])])
+
+
 @pytest.mark.parametrize(
     ("measure", "message"),
     [
@@ -116,6 +121,15 @@ CORNERS = [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
         (dict(name="m", kind="sum", plus=[]), "needs a list of measures as 'plus'"),
         (dict(name="m", kind="sum", minus=["d"]), "of kind 'sum' needs 'plus'"),
         (dict(name="m", kind="sum", plus=["m"]), "names measure 'm'; those before"),
+        (
+            dict(name="m", kind="sum", plus=[dict(kind="distance", points=5)]),
+            "a part needs a list as 'points'",
+        ),
+        (
+            dict(name="m", kind="sum", plus=[dict(kind="distance", points=["alpha", "brav"])]),
+            "measure 'm': a part names point 'brav' .did you mean 'bravo'",
+        ),
+        (dict(name="m", **nested(7)), "more than 6 measures inside of each other"),
         (dict(name="m", kind="sum", plus=[5]), "has a part 5, which is no name and no definition"),
         (
             dict(name="m", kind="sum", plus=["d", dict(kind="angle", points=[0, 1, 2])]),
@@ -143,6 +157,7 @@ def test_faults_of_a_measure_are_named(measure, message):
         (dict(name="alpha", kind="midpoint", points=[0, 1]), "the name 'alpha' is taken"),
         (dict(name="p", kind="midpoints", points=[0, 1]), "did you mean 'midpoint'"),
         (dict(name="p", kind="midpoint", points=[0]), "needs at least two points"),
+        (dict(name="p", kind="midpoint", points=[0, 1], source=1), "needs text as 'source'"),
         (dict(name="p", kind="midpoint", points=["p", 1]), "names point 'p'"),
         (dict(name="p", kind="intersection", lines=[[0, 1], [2, "q"]]), "names point 'q'"),
         (dict(name="p", kind="projection", point=0), "of kind 'projection' needs 'line'"),
@@ -162,6 +177,10 @@ def test_what_mixes_the_reference_length_with_other_lengths_is_refused():
     for measure in (dict(kind="sum", plus=parts), dict(kind="ratio", measures=parts)):
         with pytest.raises(ValueError, match="mixes length and reference length"):
             schema([dict(name="m", **measure)], reference_length=dict(pair=[0, 1], mm=5))
+
+
+def test_measures_inside_of_each_other_have_a_limit():
+    assert schema([dict(name="m", **nested(5))]).measures
 
 
 def test_some_things_are_2d_only():
