@@ -12,29 +12,30 @@ from mmengine.config import Config
 from torch import nn
 
 from mmlandmark.apis.tested_run import find_checkpoint
-from mmlandmark.engine import ConfigError, config_of_run, test_pipeline
+from mmlandmark.engine import ConfigError, config_of_run, is_of_model, test_pipeline
 from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.data_checks import checkpoint_landmarks
 from mmlandmark.engine.run_folder import write_config
+from mmlandmark.models.model_file import meta_of
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import name_difference, names_of
 from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, save_checkpoint
 
 
 def build_ensemble(
-    folders: Sequence[str | Path],
+    sources: Sequence[str | Path],
     out: str | Path,
     *,
     average: str = "points",
     which: str | None = None,
     options: dict[str, Any] | None = None,
 ) -> tuple[Config, Path]:
-    """Build one model out of the detectors of several work folders.
+    """Build one model out of several trained detectors.
 
-    Data, pipelines and metrics are those of the first folder.
+    Data, pipelines and metrics are those of the first one.
 
     Args:
-        folders: Work folders of training runs.
+        sources: Work folders of training runs, and model files.
         out: Folder to write to: a config of the folder's name, and the weights, ``ensemble.pth``.
         average: ``points`` or ``heatmaps``, see :class:`~mmlandmark.models.detectors.MixedEnsemble`.
         which: ``last`` or ``best``, of every folder.
@@ -44,13 +45,14 @@ def build_ensemble(
         The config and the file of the weights.
 
     Raises:
-        ConfigError: A folder does not hold exactly one config, or images are prepared differently.
+        ConfigError: A folder does not hold exactly one config, a file is no model file, or images are
+            prepared differently.
         FileNotFoundError: A folder holds no checkpoint.
         ValueError: The detectors detect different landmarks, or a checkpoint does not fit its config.
     """
-    configs = _configs(folders, options)
+    configs = _configs(sources, options)
     whole = _whole_config(configs, average)
-    state, meta = _weights(configs, MODELS.build(whole.model).members, folders, which)
+    state, meta = _weights(configs, MODELS.build(whole.model).members, sources, which)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     whole.work_dir = str(out)
@@ -60,16 +62,16 @@ def build_ensemble(
     return Config(config_to_data(whole), filename=str(out / f"{out.name}.py")), out / "ensemble.pth"
 
 
-def _configs(folders: Sequence[str | Path], options: dict[str, Any] | None) -> list[Config]:
+def _configs(sources: Sequence[str | Path], options: dict[str, Any] | None) -> list[Config]:
     """Return the configs of all runs, which must prepare images alike."""
-    configs = [config_of_run(folder, options) for folder in folders]
+    configs = [config_of_run(source, options) for source in sources]
     if not configs:
-        raise ConfigError("an ensemble needs at least one work folder")
-    for folder, config in zip(folders, configs, strict=True):
-        config.work_dir = str(folder)
+        raise ConfigError("an ensemble needs at least one work folder or model file")
+    for source, config in zip(sources, configs, strict=True):
+        config.work_dir = str(source)
         if test_pipeline(config) != test_pipeline(configs[0]):
             raise ConfigError(
-                f"{folder} and {folders[0]} test with different pipelines, but the members of an ensemble "
+                f"{source} and {sources[0]} test with different pipelines, but the members of an ensemble "
                 "see one image: train them with one input size"
             )
     return configs
@@ -96,24 +98,24 @@ def _whole_config(configs: list[Config], average: str) -> Config:
 
 
 def _weights(
-    configs: list[Config], members: Sequence[nn.Module], folders: Sequence[str | Path], which: str | None
+    configs: list[Config], members: Sequence[nn.Module], sources: Sequence[str | Path], which: str | None
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Return the weights of all members and the meta data of their checkpoint."""
     state: dict[str, torch.Tensor] = {}
     seeds: list[int | None] = []
     landmarks: dict[str, Any] = {}
     for index, (config, member) in enumerate(zip(configs, members, strict=True)):
-        path = find_checkpoint(config, which)
+        path = find_checkpoint(config, None if is_of_model(config) else which)
         checkpoint = load_checkpoint(path)
         check_state_dict(member, checkpoint["state_dict"], str(path))
         state.update({f"members.{index}.{key}": value for key, value in checkpoint["state_dict"].items()})
-        seeds.append(checkpoint.get("meta", {}).get("seed"))
+        seeds.append(meta_of(checkpoint).get("seed"))
         own = checkpoint_landmarks(checkpoint)
         difference = name_difference(names_of(landmarks), names_of(own))
         if difference is not None:
             raise ValueError(
-                f"{folders[0]} (there) and {path} (here) detect different landmarks: {difference}"
+                f"{sources[0]} (there) and {path} (here) detect different landmarks: {difference}"
             )
         landmarks = landmarks or own
-    meta = dict(seed=None, members=[str(f) for f in folders], seeds=seeds, dataset_meta=landmarks)
+    meta = dict(seed=None, members=[str(source) for source in sources], seeds=seeds, dataset_meta=landmarks)
     return state, meta

@@ -12,6 +12,7 @@ from mmlandmark.apis.provenance import describe_tested
 from mmlandmark.apis.tested_run import tested_run
 from mmlandmark.engine import ConfigError
 from mmlandmark.evaluation import per_image_mean, record_results
+from mmlandmark.models.model_file import meta_of
 from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.files import read_json
 
@@ -35,14 +36,14 @@ def record_test(
     Raises:
         ConfigError: No path is given and the config did not come from a file.
     """
-    meta = load_checkpoint(checkpoint).get("meta", {})
+    meta = meta_of(load_checkpoint(checkpoint))
     seed = meta.get("seed")
     if path is None:
         if not config.filename:
             raise ConfigError("--record needs a path: this config did not come from a file")
         source = Path(config.filename)
         path = source.parent / "results" / f"{source.stem}_seed{seed}.json"
-    extra = {
+    extra: dict[str, Any] = {
         key: meta[key] for key in ("members", "seeds", "inputs", "trained_on", "precision") if key in meta
     }
     if "trained_on" in extra:  # a record names the set, not its images

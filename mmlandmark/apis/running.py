@@ -22,6 +22,7 @@ from mmlandmark.engine import (
     default_launcher,
     execute_plan,
     give_inputs,
+    is_of_model,
     latest_checkpoint,
     load_config,
     main_process_decides,
@@ -53,7 +54,7 @@ def prepare_config(
     """Load a config and apply the options of the command line.
 
     Args:
-        path: Config file.
+        path: Config file, or model file.
         options: ``--cfg-options``.
         work_dir: Folder of the results; ``work_dirs/<config name>`` by default.
         launcher: How several processes were started; detected by default.
@@ -69,7 +70,8 @@ def prepare_config(
         ConfigError: Likewise; or the config has no ``optim_wrapper`` for ``amp``, or takes no such input.
     """
     config = load_config(path, options)
-    config.work_dir = work_dir or config.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
+    name = Path(path).stem.removesuffix(".mml")
+    config.work_dir = work_dir or config.get("work_dir") or str(Path("work_dirs") / name)
     config.launcher = launcher or default_launcher()
     if verbose:
         config.env_cfg = dict(config.get("env_cfg") or {}, verbose=True)
@@ -107,6 +109,11 @@ def train_config(
             :func:`~mmlandmark.engine.check_run`.
     """
     _need_model(config)
+    if is_of_model(config):
+        raise ConfigError(
+            f"{config.filename} is a trained detector: to train on, name a config and start it from this "
+            "file with --cfg-options load_from=FILE"
+        )
     if config.get("stages"):
         if resume not in (None, "auto"):
             raise ConfigError(

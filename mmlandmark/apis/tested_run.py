@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmlandmark.engine import ConfigError, best_checkpoint, latest_checkpoint, stage_to_test
+from mmlandmark.engine import ConfigError, best_checkpoint, is_of_model, latest_checkpoint, stage_to_test
 from mmlandmark.engine.config_data import read_config_of_run
 from mmlandmark.utils.config_hash import config_hash
 
@@ -23,13 +23,16 @@ def find_checkpoint(config: Config, given: str | None) -> Path:
     Args:
         config: See :func:`prepare_config`.
         given: A path; ``last`` or None for the newest checkpoint in the work folder of the (last) stage;
-            ``best`` for the one that a checkpoint hook with ``save_best`` kept there.
+            ``best`` for the one that a checkpoint hook with ``save_best`` kept there. With the config of a
+            model file None is that file.
 
     Raises:
         FileNotFoundError: There is none.
     """
     if given not in (None, "last", "best"):
         return Path(given)
+    if given is None and is_of_model(config):
+        return Path(config.filename)
     _, folder = tested_run(config)
     checkpoint = best_checkpoint(folder) if given == "best" else latest_checkpoint(folder)
     if checkpoint is None:
@@ -46,9 +49,12 @@ def check_trained_as(config: Config, checkpoint: str | Path) -> None:
     there is one.
 
     Raises:
-        ConfigError: The configs differ in more than folders, machine and seed.
+        ConfigError: The configs differ in more than folders, machine and seed; or it is that of a model
+            file.
         ValueError: The config of the training cannot be read as data.
     """
+    if is_of_model(config):
+        raise ConfigError(f"{config.filename} is a model file, which has no place for records: name a file")
     trained = read_config_of_run(Path(checkpoint).parent)
     if trained is not None and config_hash(trained[0]) != config_hash(tested_run(config)[0]):
         raise ConfigError(

@@ -4,7 +4,8 @@
     loss-weights     FARNet, figure 4: the weight of an error near a landmark; a curve per config
     configuration    spatial configuration loss, figures 4 and 5: maps of position, correlations of landmarks
 
-Sources are checkpoints, or work folders, of which the newest checkpoint is taken; for loss-weights, configs.
+Sources are checkpoints, model files, or work folders, of which the newest checkpoint is taken; for
+loss-weights, configs or model files.
 NAME=PATH names a source:
 
     mmlandmark draw-figures features large=work_dirs/unet5 small=work_dirs/unet4 --out features.png
@@ -16,6 +17,8 @@ import argparse
 from pathlib import Path
 
 from mmlandmark.utils.command_line import KeyValues, add_options_argument, add_trust_argument
+
+MODEL = ".mml.pth"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +60,9 @@ def run(args: argparse.Namespace) -> None:
 def named(sources: list[str]) -> dict[str, str]:
     """Return name -> path; the default name is that of the file, for a checkpoint that of its folder.
 
+    Args:
+        sources: ``PATH`` or ``NAME=PATH``.
+
     Raises:
         ValueError: Two sources have one name.
     """
@@ -66,6 +72,7 @@ def named(sources: list[str]) -> dict[str, str]:
         if not separator:
             path, file = source, Path(source)
             name = file.parent.name if file.suffix == ".pth" else file.stem
+            name = file.name.removesuffix(MODEL) if file.name.endswith(MODEL) else name
         if name in paths:
             raise ValueError(f"two sources are called {name!r}; name them with NAME=PATH")
         paths[name] = path

@@ -1,4 +1,4 @@
-"""Test several trained runs as one model, and save that model.
+"""Test several trained detectors as one model, and save that model.
 
 mmlandmark ensemble work_dirs/a work_dirs/b --out work_dirs/a_and_b
 """
@@ -13,7 +13,7 @@ from mmlandmark.utils.command_line import add_options_argument, add_trust_argume
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark ensemble``."""
-    parser.add_argument("runs", nargs="+", type=Path, help="work folders of trained runs")
+    parser.add_argument("runs", nargs="+", type=Path, help="work folders of trained runs, and model files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the ensemble and its test")
     parser.add_argument(
         "--average", choices=("points", "heatmaps"), default="points", help="what is averaged; default points"

@@ -27,7 +27,7 @@ GROUPS = {
     ),
     "data": ("check", "browse", "split", "pack-data", "phantoms"),
     "results": ("collect", "compare", "draw-figures"),
-    "configs and models": ("print-config", "flops"),
+    "configs and models": ("pack", "print-config", "flops"),
     "development": (
         "benchmark-loader",
         "benchmark-ops",

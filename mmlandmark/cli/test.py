@@ -12,7 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark test``."""
     add_config_arguments(parser)
     add_verbose_argument(parser)
-    parser.add_argument("checkpoint", nargs="?", help="a file, last (the default) or best")
+    parser.add_argument(
+        "checkpoint", nargs="?", help="a file, last (the default) or best; a model file brings its own"
+    )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--stage", help="test this stage; default the last")
     parser.add_argument("--no-figures", action="store_true", help="write numbers only")

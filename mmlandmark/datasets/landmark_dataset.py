@@ -22,7 +22,7 @@ from mmlandmark.datasets.random_draws import SharedEpoch, sample_generator
 from mmlandmark.datasets.records import check_ids, chosen_landmarks, complete_record, describe, turned_y
 from mmlandmark.datasets.selection import Selection
 from mmlandmark.registry import DATASETS, TRANSFORMS
-from mmlandmark.structures import LandmarkSchema
+from mmlandmark.structures import LandmarkSchema, metainfo_of
 
 
 @DATASETS.register_module()
@@ -308,19 +308,7 @@ class LandmarkDataset(BaseDataset):
     @property
     def metainfo(self) -> dict[str, Any]:
         """What models, metrics and visualizers need to know about the landmarks, as plain types."""
-        schema = self.schema
-        return dict(
-            schema=schema.name,
-            num_landmarks=len(schema),
-            landmark_names=list(schema.landmarks),
-            dims=schema.dims,
-            flip_pairs=[list(pair) for pair in schema.flip_pairs],
-            links=[list(pair) for pair in schema.links],
-            reference_length=copy.deepcopy(schema.reference_length),
-            derived_points=copy.deepcopy(list(schema.derived_points)),
-            measures=copy.deepcopy(list(schema.measures)),
-            **copy.deepcopy(self._metainfo),
-        )
+        return metainfo_of(self.schema) | copy.deepcopy(self._metainfo)
 
     @property
     def epoch(self) -> int:

@@ -5,8 +5,10 @@ from mmlandmark.engine.checkpoint_files import best_checkpoint, latest_checkpoin
 from mmlandmark.engine.config import (
     KNOWN_KEYS,
     ConfigError,
+    config_of_model,
     config_of_run,
     input_size,
+    is_of_model,
     load_config,
     test_pipeline,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "best_checkpoint",
     "check_plan",
     "check_run",
+    "config_of_model",
     "config_of_run",
     "default_launcher",
     "describe_plan",
@@ -47,6 +50,7 @@ __all__ = [
     "give_inputs",
     "hooks",
     "input_size",
+    "is_of_model",
     "latest_checkpoint",
     "load_config",
     "main_process_decides",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import inspect
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -18,9 +19,13 @@ from mmlandmark.engine.config_data import read_config_of_run
 from mmlandmark.engine.console import hushed
 from mmlandmark.engine.mmengine_cures import config_scope
 from mmlandmark.engine.plain_config import SUFFIXES, read_data_config
+from mmlandmark.models.model_file import ModelFile
 from mmlandmark.trust import check_names
 from mmlandmark.utils.config_hash import KNOWN_KEYS
 from mmlandmark.utils.dataset_tree import leaf_configs
+from mmlandmark.utils.shipped import config_root, shipped_detector
+
+MODEL_SUFFIX = ".pth"  # no config has it
 
 
 class ConfigError(ValueError):
@@ -31,7 +36,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     """Load a config file and apply ``key.sub=value`` options.
 
     Args:
-        path: Python, YAML or JSON config.
+        path: Python, YAML or JSON config; or a model file, or the name of a detector that comes with the
+            package, of which the config is that of its test, see :func:`config_of_model`.
         options: Dotted keys to values, as ``--cfg-options`` gives them.
 
     Raises:
@@ -40,7 +46,11 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     """
     path = Path(path)
     if not path.is_file():
+        path = shipped_detector(path) or path
+    if not path.is_file():
         raise FileNotFoundError(f"config {path} does not exist")
+    if path.suffix == MODEL_SUFFIX:
+        return config_of_model(path, options)
     try:
         if path.suffix in SUFFIXES:
             config = Config(read_data_config(path), filename=str(path))
@@ -61,6 +71,30 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     except Exception as error:
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
     return _with_options(config, str(path), options)
+
+
+def config_of_model(path: str | Path, options: dict[str, Any] | None = None) -> Config:
+    """Return the config in a model file, with the runtime that shipped configs have.
+
+    Args:
+        path: The model file.
+        options: See :func:`load_config`.
+
+    Raises:
+        ConfigError: It is no model file, or one that must not be loaded.
+    """
+    try:
+        data = ModelFile.load(path).config
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    runtime = Config.fromfile(str(config_root() / "_base_" / "default_runtime.py")).to_dict()
+    config = Config(runtime | data, cfg_text=json.dumps(data), filename=str(path))
+    return _with_options(config, str(path), options)
+
+
+def is_of_model(config: Config) -> bool:
+    """Return whether a config comes from a model file, which holds its weights as well."""
+    return Path(config.filename or "").suffix == MODEL_SUFFIX
 
 
 def _with_options(config: Config, source: str, options: dict[str, Any] | None) -> Config:
@@ -96,10 +130,16 @@ def check_arguments(config: Config, where: str) -> None:
 def config_of_run(folder: str | Path, options: dict[str, Any] | None = None) -> Config:
     """Return the config that a training run left in its work folder, read as data; no code in it is run.
 
+    Args:
+        folder: The work folder, or a model file instead, see :func:`config_of_model`.
+        options: See :func:`load_config`.
+
     Raises:
         ConfigError: The folder holds no config, or not one; or it cannot be read as data, or names classes of
             a package that is not trusted, see :mod:`mmlandmark.trust`.
     """
+    if Path(folder).is_file():
+        return config_of_model(folder, options)
     try:
         left = read_config_of_run(folder)
         if left is not None:
@@ -113,9 +153,14 @@ def config_of_run(folder: str | Path, options: dict[str, Any] | None = None) -> 
 
 
 def test_pipeline(config: Config) -> list[dict]:
-    """Return what an image goes through before the network in a test, or else in a validation."""
-    loader = config.get("test_dataloader") or config.get("val_dataloader") or {}
-    dataset = loader.get("dataset") or {}
+    """Return what an image goes through before the network in a test, or else in a validation.
+
+    A model file without a test has its pipeline under ``pipeline``.
+    """
+    loader = config.get("test_dataloader") or config.get("val_dataloader")
+    if not loader and is_of_model(config):
+        return config.pipeline
+    dataset = (loader or {}).get("dataset") or {}
     return leaf_configs(dataset)[0].get("pipeline") or []
 
 

@@ -40,6 +40,7 @@ from mmlandmark.datasets.records import check_frame, describe
 from mmlandmark.datasets.split_records import SplitRecords, read_splits
 from mmlandmark.evaluation.measure_metric import MeasureMetric
 from mmlandmark.evaluation.metrics import CaseMetric, LandmarkMetric
+from mmlandmark.models.model_file import meta_of
 from mmlandmark.registry import METRICS
 from mmlandmark.structures import name_difference, names_cure, names_of
 
@@ -139,9 +140,8 @@ def check_checkpoint(runner: Runner, checkpoint: Mapping[str, Any], source: str)
 
 
 def checkpoint_landmarks(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a checkpoint records about its landmarks, as plain data; empty if it records nothing."""
-    meta = checkpoint.get("meta")
-    landmarks = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    """Return what a checkpoint or model file records about its landmarks; empty if it records nothing."""
+    landmarks = meta_of(checkpoint).get("dataset_meta")
     return dict(landmarks) if isinstance(landmarks, Mapping) else {}
 
 

@@ -13,7 +13,9 @@ from mmlandmark.engine.config import ConfigError
 from mmlandmark.engine.config_data import CONFIG_FILE, read_config_of_run
 from mmlandmark.engine.plan import Node, is_reference
 from mmlandmark.engine.stages import plan_of_stages
+from mmlandmark.models.model_file import is_model_file
 from mmlandmark.registry import HOOKS, MODELS
+from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.run_inputs import RunInput
 
 
@@ -114,11 +116,11 @@ def _value(config: Any, slot: Slot, dotted: str | None) -> Any:
 
 
 def _set(config: Any, slot: Slot, source: str, described: Any) -> None:
-    """Write an input, and for a file what describes it: the config beside it, or ``described``."""
+    """Write an input, and for a file its config: its own, the one beside it, or ``described``."""
     values: dict[str, Any] = {slot.keys.file: source}
     if slot.keys.config is not None and not is_reference(source):
-        folder = Path(source).expanduser().parent
-        values[slot.keys.config] = None if _holds_config(folder) else described
+        file = Path(source).expanduser()
+        values[slot.keys.config] = None if _is_model(file) or _holds_config(file.parent) else described
     for dotted, value in values.items():
         node = config
         keys: list[str | int] = [*slot.owner, *dotted.split(".")]
@@ -136,6 +138,14 @@ def _without_starts(model: Any) -> Any:
         start = any(is_reference(value) for value in model.values())
         return None if start else {key: _without_starts(value) for key, value in model.items()}
     return [_without_starts(value) for value in model] if isinstance(model, list | tuple) else model
+
+
+def _is_model(path: Path) -> bool:
+    """Return whether a file is a model file, which holds its config."""
+    try:
+        return is_model_file(load_checkpoint(path))
+    except (FileNotFoundError, ValueError):
+        return False  # whoever uses the input says what is wrong with it
 
 
 def _holds_config(folder: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import nn
 from mmlandmark.engine import console
 from mmlandmark.engine.checkpoint_files import clean_temporaries, latest_checkpoint
 from mmlandmark.engine.compilation import compile_networks
-from mmlandmark.engine.config import ConfigError
+from mmlandmark.engine.config import ConfigError, is_of_model
 from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.data_dims import with_data_dims
 from mmlandmark.engine.inputs import inputs_of, trained_on
@@ -113,7 +114,8 @@ class LandmarkRunner(CheckpointedRunner):
 
     def _write_config(self) -> None:
         """Write the config, under the same name however often the run is started."""
-        name = os.path.basename(self.cfg.filename) if self.cfg.filename else "config.py"
+        path = Path(self.cfg.filename or "config.py")
+        name = path.with_suffix(".py").name if is_of_model(self.cfg) else path.name
         self.cfg.dump(os.path.join(self.work_dir, name))
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:

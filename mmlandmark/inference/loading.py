@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
 from mmlandmark.engine import ConfigError, best_checkpoint, config_of_run, latest_checkpoint
 from mmlandmark.engine.config_data import config_in, read_config_of_run
+from mmlandmark.inference.measured import results_beside
 from mmlandmark.inference.packing import pack_checkpoint
 from mmlandmark.models.model_file import ModelFile, is_model_file
 from mmlandmark.trust import check_names
@@ -41,7 +44,25 @@ def load_model(source: str | Path | ModelFile, trust: bool = False) -> ModelFile
     content = load_checkpoint(path)
     if is_model_file(content):
         return ModelFile.from_content(content, f"model file {path}", trust)
-    return pack_checkpoint(_config_of(path, content), content, f"checkpoint {path}")
+    return model_of_run(_config_of(path, content), path, content)
+
+
+def model_of_run(config: Config, path: str | Path, content: dict[str, Any] | None = None) -> ModelFile:
+    """Return a config and a checkpoint as a model, with the results of tests that lie beside the checkpoint.
+
+    Args:
+        config: Of one run.
+        path: The checkpoint.
+        content: Of the checkpoint, if it has been loaded.
+
+    Raises:
+        ConfigError: The config has no model, or no pipeline of a test or a validation.
+        FileNotFoundError: There is no such file.
+        ValueError: The file cannot be used, or holds the weights of another model.
+    """
+    content = load_checkpoint(path) if content is None else content
+    model = pack_checkpoint(config, content, f"checkpoint {path}")
+    return replace(model, measured=results_beside(path, model.config))
 
 
 def checkpoint_of_run(folder: str | Path, which: str = "last") -> Path:

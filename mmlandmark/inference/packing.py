@@ -10,13 +10,13 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.engine import ConfigError, input_size, test_pipeline
-from mmlandmark.engine.config_data import CONFIG_FILE, config_to_data
+from mmlandmark.engine.config_data import CONFIG_FILE, config_in, config_to_data
 from mmlandmark.engine.data_checks import checkpoint_landmarks
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.detector_weights import check_detector
 from mmlandmark.models.detectors import plain_config
 from mmlandmark.models.frozen_config import OPTIONAL, without_files, without_starts
-from mmlandmark.models.model_file import ModelFile
+from mmlandmark.models.model_file import ModelFile, meta_of
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkSchema, schema_of
 from mmlandmark.utils.config_hash import config_hash
@@ -106,13 +106,12 @@ def _names_data(key: str, value: str) -> bool:
 
 def _training(config: Config, data: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Return how the weights were trained, as far as checkpoint and config say it."""
-    meta = checkpoint.get("meta")
-    meta = meta if isinstance(meta, Mapping) else {}
+    meta = meta_of(checkpoint)
     loader = data.get("train_dataloader") or {}
     leaves = leaf_configs(loader["dataset"]) if loader.get("dataset") else []
     known = dict(
         config=_name_of(config),
-        config_hash=config_hash(config),
+        config_hash=config_hash(config_in(checkpoint.get("meta") or {}) or config),
         seed=meta.get("seed"),
         epoch=meta.get("epoch"),
         iterations=meta.get("iter"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from torch import Tensor
 from mmlandmark.models.detector_weights import check_detector, detector_with_weights, one_line
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.models.frozen_config import build_steps, check_frozen, check_plain
-from mmlandmark.structures import LandmarkSchema
+from mmlandmark.structures import LandmarkSchema, metainfo_of
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
 from mmlandmark.utils.files import parse_json
 from mmlandmark.utils.near_names import did_you_mean
@@ -90,16 +90,13 @@ class ModelFile:
         """
         _check_keys(content, where)
         texts: dict[str, Any] = {key: _text(content, key, where) for key in _TEXTS}
-        data = {key: _data(content, key, where) for key in _DATA}
+        data = {key: _data(content, key, where) for key in _DATA if key != "schema"}
         for key in ("measured", "training"):
             check_plain(data[key], f"{where}: {key}")
         if data["calibration"] is not None:
             check_plain(data["calibration"], f"{where}: calibration")
         check_frozen(data["config"], where, trust)
-        try:
-            schema = LandmarkSchema.from_dict(data.pop("schema"), where)
-        except (TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
-            raise ValueError(f"{where}: its schema is not valid: {one_line(error)}") from error
+        schema = _schema(content, where)
         state = {
             key: value.float() if value.dtype == torch.float16 else value
             for key, value in content["state_dict"].items()
@@ -153,6 +150,11 @@ class ModelFile:
         self.from_content(dict(content), where, trust=True)._check_new_image(where)
         save_checkpoint(content, path)
 
+    def halved(self) -> ModelFile:
+        """Return the model with its weights rounded as half precision stores them."""
+        rounded = {key: _halved(value).to(value.dtype) for key, value in self.state_dict.items()}
+        return dataclasses.replace(self, state_dict=rounded)
+
     def _check_new_image(self, where: str) -> None:
         """Raise ValueError if a record of nothing but an image does not pass the pipeline."""
         blank = np.zeros((64,) * self.schema.dims, np.uint8)
@@ -180,16 +182,45 @@ class ModelFile:
         return Compose([partial(_with_pairs, pairs=self.schema.flip_pairs), *steps])
 
 
-def is_model_file(content: dict[str, Any]) -> bool:
+def is_model_file(content: Mapping[str, Any]) -> bool:
     """Return whether the content of a checkpoint file is that of a model file."""
     return isinstance(content.get("format"), str)
+
+
+def meta_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint or a model file says about training and landmarks; empty if it says nothing.
+
+    Args:
+        content: As loaded.
+
+    Returns:
+        ``seed``, ``epoch``, ``trained_on``, ``dataset_meta`` and others, as far as they are known.
+
+    Raises:
+        ValueError: It is a model file, and these parts of it are broken.
+    """
+    if not is_model_file(content):
+        meta = content.get("meta")
+        return dict(meta) if isinstance(meta, Mapping) else {}
+    where = "the model file"
+    _check_keys(content, where)
+    training = _data(content, "training", where)
+    check_plain(training, f"{where}: training")
+    return training | dict(dataset_meta=metainfo_of(_schema(content, where)))
+
+
+def _schema(content: Mapping[str, Any], where: str) -> LandmarkSchema:
+    try:
+        return LandmarkSchema.from_dict(_data(content, "schema", where), where)
+    except (TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
+        raise ValueError(f"{where}: its schema is not valid: {one_line(error)}") from error
 
 
 def _with_pairs(record: dict[str, Any], pairs: tuple) -> dict[str, Any]:
     return {"flip_pairs": pairs, **record}
 
 
-def _check_keys(content: dict[str, Any], where: str) -> None:
+def _check_keys(content: Mapping[str, Any], where: str) -> None:
     """Raise ValueError unless this is a model file of a version that is known here."""
     if not is_model_file(content) or content["format"] != FORMAT:
         raise ValueError(f"{where} is no model file: it does not say that its format is {FORMAT!r}")
@@ -211,7 +242,7 @@ def _check_keys(content: dict[str, Any], where: str) -> None:
         raise ValueError(f"{where} {' and '.join(parts)}")
 
 
-def _text(content: dict[str, Any], key: str, where: str) -> str:
+def _text(content: Mapping[str, Any], key: str, where: str) -> str:
     text = content[key]
     if not isinstance(text, str) or len(text) > _LONGEST[key]:
         raise ValueError(f"{where}: {key} must be a text of at most {_LONGEST[key]} letters")
@@ -220,7 +251,7 @@ def _text(content: dict[str, Any], key: str, where: str) -> str:
     return text
 
 
-def _data(content: dict[str, Any], key: str, where: str) -> Any:
+def _data(content: Mapping[str, Any], key: str, where: str) -> Any:
     """Return what a JSON text of the file says."""
     text = content[key]
     if not isinstance(text, str) or len(text) > _LONGEST_DATA:

@@ -23,6 +23,7 @@ from mmlandmark.structures.frame import (
 )
 from mmlandmark.structures.landmark_data_sample import LandmarkDataSample
 from mmlandmark.structures.landmark_names import (
+    metainfo_of,
     name_difference,
     names_cure,
     names_of,
@@ -46,6 +47,7 @@ __all__ = [
     "frame_center",
     "invert_matrix",
     "is_frame",
+    "metainfo_of",
     "name_difference",
     "names_cure",
     "names_of",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -86,8 +87,23 @@ def _some(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+def metainfo_of(schema: LandmarkSchema) -> dict[str, Any]:
+    """Return what models, metrics and visualizers need to know about landmarks, as plain types."""
+    return dict(
+        schema=schema.name,
+        num_landmarks=len(schema),
+        landmark_names=list(schema.landmarks),
+        dims=schema.dims,
+        flip_pairs=[list(pair) for pair in schema.flip_pairs],
+        links=[list(pair) for pair in schema.links],
+        reference_length=copy.deepcopy(schema.reference_length),
+        derived_points=copy.deepcopy(list(schema.derived_points)),
+        measures=copy.deepcopy(list(schema.measures)),
+    )
+
+
 def schema_of(metainfo: Mapping[str, Any] | None) -> LandmarkSchema | None:
-    """Return the schema that a data set or a checkpoint describes; None if it has no names.
+    """Return the schema of which :func:`metainfo_of` made this; None if there are no names.
 
     Args:
         metainfo: Metainfo of a data set, or ``meta.dataset_meta`` of a checkpoint.

@@ -89,7 +89,7 @@ def _integer(text: str, at_least: int) -> int:
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``config``, ``--work-dir``, ``--cfg-options``, ``--launcher`` and ``--trust``."""
-    parser.add_argument("config", help="config file")
+    parser.add_argument("config", help="config file, or model file")
     parser.add_argument("--work-dir", help="folder of the results; default work_dirs/<config name>")
     add_options_argument(parser)
     parser.add_argument(

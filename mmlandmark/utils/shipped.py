@@ -23,6 +23,11 @@ def shipped_detectors() -> dict[str, Path]:
     return {path.name.removesuffix(".mml.pth"): path for path in sorted(detector_root().glob("*.mml.pth"))}
 
 
+def shipped_detector(name: str | Path) -> Path | None:
+    """Return the model file that comes with the package under a name, None if there is none."""
+    return shipped_detectors().get(str(name))
+
+
 def native_sources() -> Path:
     """Return the folder of the native operators' sources.
 

@@ -1,12 +1,15 @@
 """Configs: what goes wrong is named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
-from mmlandmark.engine import ConfigError, load_config
+from mmlandmark.engine import ConfigError, config_of_run, input_size, is_of_model, load_config
 from mmlandmark.registry import MODELS
+from mmlandmark.testing import tiny_model
+from mmlandmark.utils.checkpoint import save_checkpoint
 from mmlandmark.utils.shipped import config_root
 
 
@@ -87,3 +90,25 @@ def test_a_missing_name_lists_near_ones_and_a_dotted_path_needs_no_registration(
     assert MODELS.get("torch.nn.ReLU").__name__ == "ReLU"
     with pytest.raises(KeyError, match="Importing 'no_such_package' failed"):
         MODELS.get("no_such_package.Thing")
+
+
+def test_a_model_file_is_the_config_of_its_test(tmp_path, monkeypatch):
+    model = tiny_model()
+    model.save(tmp_path / "a.mml.pth")
+    for config in (load_config(tmp_path / "a.mml.pth"), config_of_run(tmp_path / "a.mml.pth")):
+        assert is_of_model(config)
+        assert config.model.to_dict() == model.config["model"]
+        assert config.test_evaluator.type == "LandmarkMetric"
+        assert config.visualizer.type == "LandmarkVisualizer"
+        assert config.get("train_dataloader") is None
+        assert input_size(config) == (64, 64)
+    changed = load_config(tmp_path / "a.mml.pth", {"test_dataloader.batch_size": 7})
+    assert changed.test_dataloader.batch_size == 7
+    monkeypatch.setattr("mmlandmark.utils.shipped.detector_root", lambda: tmp_path)
+    assert load_config("a").filename == str(tmp_path / "a.mml.pth")
+    without = {key: model.config[key] for key in ("model", "pipeline")}
+    replace(model, config=without).save(tmp_path / "b.pth")
+    assert input_size(load_config(tmp_path / "b.pth")) == (64, 64)
+    save_checkpoint(dict(state_dict=model.state_dict), tmp_path / "c.pth")
+    with pytest.raises(ConfigError, match=r"c\.pth is no model file"):
+        load_config(tmp_path / "c.pth")

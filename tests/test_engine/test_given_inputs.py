@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmlandmark.engine import ConfigError, give_inputs, plan_of_stages
 from mmlandmark.engine.given_inputs import input_value, slots_of
 from mmlandmark.registry import HOOKS
-from mmlandmark.testing import tiny_config
+from mmlandmark.testing import tiny_config, tiny_model
 from mmlandmark.utils.run_inputs import RunInput
 from test_engine.student_configs import teacher_model, two_stages
 
@@ -135,3 +135,12 @@ def test_a_given_teacher_leaves_nothing_to_do_for_its_own_training(tmp_path):
         "student",
         "last",
     ]
+
+
+def test_a_model_file_describes_itself(tmp_path):
+    config = two_stages(tmp_path)
+    config.stages[1].model.teacher.config = dict(type="old")
+    tiny_model().save(tmp_path / "large.mml.pth")
+    give_inputs(config, dict(teacher=str(tmp_path / "large.mml.pth")))
+    (stage,) = plan_of_stages(config, tmp_path).children
+    assert stage.config.model.teacher.config is None

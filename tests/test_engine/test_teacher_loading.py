@@ -8,6 +8,7 @@ import torch
 from mmlandmark import apis
 from mmlandmark.engine import latest_checkpoint
 from mmlandmark.engine.hooks.teacher_loading import load_teacher
+from mmlandmark.inference.loading import load_model
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
 from test_engine.student_configs import student_config, teacher_model
@@ -94,3 +95,19 @@ def test_a_teacher_is_loaded_in_test_mode_with_the_config_beside_it(taught):
         load_teacher(dict(checkpoint=str(taught), config=teacher_model(tiny_config("unused"))), dims=3)
     with pytest.raises(ValueError, match=r"takes 'checkpoint' and 'config', got \['checkpoints'\]"):
         load_teacher(dict(checkpoints="x.pth"))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_model_file_is_a_teacher_with_its_own_config(taught, tmp_path, half):
+    model = load_model(taught)
+    model.save(tmp_path / "large.mml.pth", half=half)
+    teacher, config, landmarks = load_teacher(dict(checkpoint=str(tmp_path / "large.mml.pth")))
+    expected = model.halved().state_dict if half else model.state_dict
+    assert all(torch.equal(value, expected[key]) for key, value in teacher.state_dict().items())
+    assert config.model.backbone.widths == [8, 16, 16]
+    assert len(landmarks["landmark_names"]) == 19
+    student = student_config(tmp_path / "run", tmp_path / "large.mml.pth")
+    student.train_cfg.max_epochs = 1
+    apis.train_config(student)
+    inputs = load_checkpoint(tmp_path / "run" / "epoch_1.pth")["meta"]["inputs"]
+    assert inputs["model.teacher.checkpoint"]["source"] == "large.mml.pth"

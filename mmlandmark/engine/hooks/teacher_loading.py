@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmlandmark.engine.config import ConfigError, config_of_run, input_size, load_config
+from mmlandmark.engine.config import ConfigError, input_size, load_config
+from mmlandmark.engine.data_checks import checkpoint_landmarks
+from mmlandmark.engine.trained_detector import config_of_checkpoint
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.data_preprocessor import LandmarkDataPreprocessor
 from mmlandmark.models.detector_weights import detector_with_weights
@@ -25,7 +27,7 @@ def load_teacher(
 
     Args:
         teacher: ``checkpoint``: its file. ``config``: its config file, or the dict of its model; by default
-            the config that its training left beside the checkpoint.
+            the config that its training left beside the checkpoint, or the one in a model file.
         dims: Of the images, for a teacher with a config that does not name them.
 
     Returns:
@@ -49,7 +51,7 @@ def load_teacher(
     model: Any = given
     if not isinstance(given, dict):
         try:
-            config = config_of_run(path.parent) if given is None else load_config(given)
+            config = config_of_checkpoint(path, checkpoint) if given is None else load_config(given)
         except ConfigError as error:
             if given is not None:
                 raise
@@ -57,7 +59,7 @@ def load_teacher(
         model = config.model
     model = filled(MODELS, model, dims=dims)
     detector = detector_with_weights(model, checkpoint, f"teacher {path}")
-    return detector, config, checkpoint.get("meta", {}).get("dataset_meta") or {}
+    return detector, config, checkpoint_landmarks(checkpoint)
 
 
 def check_teacher(

@@ -1,0 +1,104 @@
+"""What is known about a trained detector: results of its tests, and the effect of half precision."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmlandmark.models.model_file import ModelFile
+from mmlandmark.registry import DATASETS
+from mmlandmark.utils.dataset_tree import leaf_configs
+from mmlandmark.utils.files import read_json
+
+_WITH_OTHER_VALUES = re.compile(r"_[0-9a-f]{8}")
+
+
+def results_beside(checkpoint: str | Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the results of the tests of a checkpoint, from the folder of its run.
+
+    Tests with other values than those of the training, such as ``--flip``, do not count.
+
+    Args:
+        checkpoint: The file.
+        config: Of the model file, for the name of the test data.
+
+    Returns:
+        Name of the test -> ``data``, ``unit``, ``images``, ``mre``, ``sd``, ``median``, ``p95``, ``sdr``
+        (radius -> percent), ``landmarks`` (name -> mean error).
+    """
+    checkpoint = Path(checkpoint)
+    found = {}
+    for report in sorted(checkpoint.parent.glob("test*/report*.json")):
+        note = report.parent / "test.json"
+        label = read_json(note).get("test") if note.is_file() else report.parent.name
+        content = read_json(report)
+        own = Path(str(content.get("tested"))).name == checkpoint.name
+        if own and not _WITH_OTHER_VALUES.search(str(label)):
+            name = report.stem.replace("report", "test", 1)
+            found[name] = dict(data=_data_of_test(config)) | _results(content)
+    return found
+
+
+def _results(report: dict[str, Any]) -> dict[str, Any]:
+    overall, radii = report["overall"], report["radii"]
+    numbers = {key: overall[key] for key in ("images", "mre", "sd", "median", "p95")}
+    rates = {f"{radius:g}": rate for radius, rate in zip(radii, overall["sdr"], strict=True)}
+    return dict(
+        unit=report["unit"],
+        **numbers,
+        sdr=rates,
+        landmarks={row["name"]: row["mre"] for row in report["landmarks"]},
+    )
+
+
+def _data_of_test(config: dict[str, Any]) -> str:
+    leaves = leaf_configs((config.get("test_dataloader") or {}).get("dataset") or {})
+    named = [(str(leaf.get("type", "")), leaf.get("split")) for leaf in leaves]
+    return ", ".join(f"{kind} {split}" if split else kind for kind, split in named)
+
+
+def half_difference(model: ModelFile, count: int = 8) -> tuple[float, str]:
+    """Return the largest distance that half precision moves a point, in original pixels, and in what images.
+
+    Args:
+        model: In single precision.
+        count: Number of images: of the test data if it can be read, or else of noise.
+    """
+    try:
+        dataset = DATASETS.build(dict(model.config["test_dataloader"]["dataset"], serialize_data=False))
+        samples = [dataset[index] for index in range(min(count, len(dataset)))]
+        what = f"{len(samples)} images of the test data"
+    except (KeyError, OSError, ValueError, TypeError):  # not on this machine, or no test data at all
+        rng, prepare = np.random.default_rng(0), model.transforms()
+        shape = (256,) * 2 if model.schema.dims == 2 else (64,) * 3
+        images = [rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(count)]
+        samples = [prepare(dict(sample_id=str(n), img=image)) for n, image in enumerate(images)]
+        what = f"{count} images of noise"
+    points = [_points(one, samples) for one in (model, model.halved())]
+    distances = torch.linalg.vector_norm(points[0] - points[1], dim=-1)
+    return float(distances[distances.isfinite()].max()), what
+
+
+@torch.no_grad()
+def _points(model: ModelFile, samples: list[dict[str, Any]]) -> torch.Tensor:
+    detector = model.detector()
+    return torch.stack(
+        [
+            detector.test_step(dict(inputs=[s["inputs"]], data_samples=[s["data_samples"].clone()]))[
+                0
+            ].pred_landmarks.double()
+            for s in samples
+        ]
+    )
+
+
+def with_half_difference(model: ModelFile) -> ModelFile:
+    """Return the model with the effect of half precision among what is measured."""
+    distance, what = half_difference(model)
+    note = dict(largest_difference=round(distance, 6), unit="px", data=what)
+    return replace(model, measured=model.measured | {"half precision": note})

@@ -1,0 +1,162 @@
+"""mmlandmark pack: one file that every command takes in place of a config and a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mmlandmark.cli import invoke
+from mmlandmark.models.model_file import ModelFile
+from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
+
+
+def call(*words: object) -> None:
+    invoke(str(words[0]), [str(word) for word in words[1:]])
+
+
+@pytest.fixture(scope="module")
+def packed(trained, tmp_path_factory):
+    """Test a copy of the trained run, then pack it: in single and in half precision."""
+    root = tmp_path_factory.mktemp("packed")
+    run = root / "spine"
+    shutil.copytree(trained.folder, run)
+    call("test", trained.config, "--work-dir", run, "--no-figures")
+    full, half = root / "full.mml.pth", root / "half.mml.pth"
+    call("pack", run, "-o", full)
+    call("pack", run, "-o", half, "--half", "--name", "spine68", "--licence", "research use")
+    return SimpleNamespace(root=root, run=run, full=full, half=half, config=trained.config)
+
+
+def points_of(folder):
+    cases = json.loads((folder / "predictions.json").read_text())["cases"]
+    return {case["sample_id"]: case["pred"] for case in cases}
+
+
+def test_the_one_file_gives_the_very_numbers_of_config_and_checkpoint(packed, tmp_path, capsys):
+    call("test", packed.full, "--work-dir", tmp_path / "out", "--no-figures")
+    assert points_of(tmp_path / "out" / "test") == points_of(packed.run / "test")
+    reports = [
+        json.loads((folder / "test" / "report.json").read_text()) for folder in (tmp_path / "out", packed.run)
+    ]
+    tested = [report.pop("tested") for report in reports]
+    assert reports[0] == reports[1]
+    assert tested[0] == str(packed.full)
+    assert "results are in" in capsys.readouterr().out
+
+
+def test_what_is_inside(packed, capsys):
+    call("pack", packed.half)
+    printed = capsys.readouterr().out
+    assert "68 in 2D, aasce2019_spine" in printed.replace("spine_aasce2019", "aasce2019_spine")
+    for part in (
+        "spine68",
+        "research use",
+        "64 x 64",
+        "LandmarkDetector: UNet, HeatmapHead",
+        "seed 7, epoch 1",
+    ):
+        assert part in printed, part
+    assert "PhantomDataset, 4 images: mre" in printed
+    assert "half precision" in printed
+    assert "largest difference" in printed
+    model = ModelFile.load(packed.half)
+    report = json.loads((packed.run / "test" / "report.json").read_text())
+    assert model.measured["test"]["mre"] == report["overall"]["mre"]
+    assert len(model.measured["test"]["landmarks"]) == 68
+    assert 0 < model.measured["half precision"]["largest_difference"] < 1
+    assert model.training["seed"] == 7
+
+
+def test_half_precision_is_smaller_and_computes_in_single(packed, tmp_path):
+    assert packed.half.stat().st_size < 0.75 * packed.full.stat().st_size
+    call("test", packed.half, "--work-dir", tmp_path, "--no-figures")
+    near, exact = points_of(tmp_path / "test"), points_of(packed.run / "test")
+    moved = torch.tensor([near[key] for key in exact]) - torch.tensor([exact[key] for key in exact])
+    largest = ModelFile.load(packed.half).measured["half precision"]["largest_difference"]
+    assert moved.norm(dim=-1).max().item() == pytest.approx(largest, abs=1e-3)
+
+
+def test_config_and_checkpoint_or_the_folder_alone(packed, tmp_path):
+    call(
+        "pack", packed.config, packed.run / "epoch_1.pth", "-o", tmp_path / "a.pth", "--work-dir", packed.run
+    )
+    one, other = ModelFile.load(tmp_path / "a.pth"), ModelFile.load(packed.full)
+    assert one.config == other.config
+    assert all(torch.equal(one.state_dict[key], value) for key, value in other.state_dict.items())
+    assert (one.name, other.name) == ("unet_tiny", "spine")
+    # How it was trained, not how the config is now.
+    assert one.training["config_hash"] == other.training["config_hash"]
+
+
+def test_an_ensemble_takes_folders_and_files(packed, tmp_path):
+    call("ensemble", packed.run, packed.full, packed.half, "--out", tmp_path / "both")
+    report = json.loads((tmp_path / "both" / "test" / "report.json").read_text())
+    assert report["overall"]["images"] == 4
+    call("pack", tmp_path / "both", "-o", tmp_path / "both.mml.pth")
+    mean = ModelFile.load(tmp_path / "both.mml.pth")
+    assert mean.config["model"]["type"] == "MixedEnsemble"
+    assert mean.training["seeds"] == [7, 7, 7]
+    call("test", tmp_path / "both.mml.pth", "--work-dir", tmp_path / "again", "--no-figures")
+    assert points_of(tmp_path / "again" / "test") == points_of(tmp_path / "both" / "test")
+
+
+def test_other_commands_take_the_file(packed, tmp_path, capsys):
+    call("flops", packed.full, "--rounds", 0)
+    assert "full.mml: one image of 1 x 64 x 64" in capsys.readouterr().out
+    call("print-config", packed.full)
+    assert "test_dataloader" in capsys.readouterr().out
+    call("draw-figures", "features", packed.full, f"run={packed.run}", "--out", tmp_path / "features.png")
+    call("draw-figures", "loss-weights", packed.full, "--out", tmp_path / "weights.png")
+    assert {path.name for path in tmp_path.iterdir()} == {"features.png", "weights.png"}
+
+
+@pytest.mark.parametrize("which", ["full", "half"])
+def test_a_training_starts_from_the_file(packed, tmp_path, which):
+    start = getattr(packed, which)
+    options = [
+        "train_cfg.max_epochs=1",
+        "optim_wrapper.optimizer.lr=0",
+        "param_scheduler=None",
+        f"load_from={start}",
+    ]
+    call("train", packed.config, "--work-dir", tmp_path, "--cfg-options", *options)
+    kernels = {key: value for key, value in ModelFile.load(start).state_dict.items() if value.ndim > 1}
+    trained = load_checkpoint(tmp_path / "epoch_1.pth")["state_dict"]
+    assert all(torch.equal(trained[key], value) for key, value in kernels.items())
+
+
+def test_what_it_is_not_for(packed, mmlandmark_command, assert_one_line, tmp_path):
+    done = mmlandmark_command("train", packed.full)
+    assert_one_line(done, "is a trained detector", "load_from=FILE")
+    done = mmlandmark_command("train", packed.config, "--resume", packed.full)
+    assert_one_line(done, "cannot be resumed")
+    done = mmlandmark_command("test", packed.full, "--record")
+    assert_one_line(done, "has no place for records")
+    done = mmlandmark_command("test", packed.run / "epoch_1.pth")
+    assert_one_line(done, "is no model file")
+    done = mmlandmark_command("pack", packed.full, "last")
+    assert_one_line(done, "takes no checkpoint")
+    done = mmlandmark_command("pack", "ceph20")
+    assert_one_line(done, "no detector of that name")
+    done = mmlandmark_command("pack", packed.run, "-o", tmp_path / "a.bin")
+    assert_one_line(done, "must end with .pth")
+
+
+def test_a_record_says_where_the_weights_come_from(packed, tmp_path):
+    record = tmp_path / "record.json"
+    call("test", packed.full, "--work-dir", tmp_path / "out", "--no-figures", "--record", record)
+    content = json.loads(record.read_text())
+    assert (content["seed"], content["epoch"], content["trained_on"]["images"]) == (7, 1, 4)
+
+
+def test_landmarks_of_another_order_are_refused(packed, tmp_path, mmlandmark_command, assert_one_line):
+    content = load_checkpoint(packed.full)
+    schema = json.loads(content["schema"])
+    schema["landmarks"] = schema["landmarks"][::-1]
+    save_checkpoint(content | dict(schema=json.dumps(schema)), tmp_path / "b.pth")
+    done = mmlandmark_command("test", packed.config, tmp_path / "b.pth")
+    assert_one_line(done, "was trained for other landmarks", "in another order")

@@ -1,0 +1,53 @@
+"""Results of tests, and the effect of half precision."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from mmlandmark.inference.measured import half_difference, results_beside, with_half_difference
+from mmlandmark.testing import tiny_model
+
+
+def report(folder, tested, mre=1.5, label=None):
+    folder.mkdir(parents=True)
+    numbers = dict(mre=mre, sd=0.5, median=1.25, p95=2.5, sdr=[50.0, 100.0], annotated=8, predicted=8)
+    content = dict(
+        tested=tested, unit="mm", radii=[2.0, 2.5], overall=numbers | dict(images=4),
+        landmarks=[dict(name="sella", **numbers)],
+    )  # fmt: skip
+    (folder / "report.json").write_text(json.dumps(content))
+    if label is not None:
+        (folder / "test.json").write_text(json.dumps(dict(test=label)))
+
+
+def test_only_the_plain_tests_of_the_checkpoint_count(tmp_path):
+    config = tiny_model().config
+    assert results_beside(tmp_path / "epoch_4.pth", config) == {}
+    report(tmp_path / "test", "moved/run/epoch_4.pth", label="test_last")
+    report(tmp_path / "test_last_0a1b2c3d", "run/epoch_4.pth", mre=9)  # with other values
+    report(tmp_path / "test_epoch_2", "run/epoch_2.pth", mre=7)
+    found = results_beside(tmp_path / "epoch_4.pth", config)
+    assert list(found) == ["test"]
+    assert found["test"] == dict(
+        data="PhantomDataset", unit="mm", images=4, mre=1.5, sd=0.5, median=1.25, p95=2.5,
+        sdr={"2": 50.0, "2.5": 100.0}, landmarks=dict(sella=1.5),
+    )  # fmt: skip
+    (tmp_path / "test" / "test.json").write_text('{"test": "test_last_0a1b2c3d"}')
+    assert results_beside(tmp_path / "epoch_4.pth", config) == {}
+
+
+def test_half_precision_moves_points_a_little(tmp_path):
+    model = tiny_model()
+    distance, what = half_difference(model, count=2)
+    assert 0 < distance < 0.5
+    assert what == "2 images of the test data"
+    assert half_difference(model.halved(), count=2)[0] == 0
+    gone = dict(
+        model.config, test_dataloader=dict(dataset=dict(type="LandmarkDataset", ann_file="gone.json"))
+    )
+    assert half_difference(replace(model, config=gone), count=2)[1] == "2 images of noise"
+    noted = with_half_difference(model).measured["half precision"]
+    assert noted["largest_difference"] == pytest.approx(half_difference(model)[0], abs=1e-6)
