@@ -49,7 +49,9 @@ def check_names(data: Any, source: str) -> None:
         elif "custom_imports" in path:
             allowed = key != "imports" or is_trusted(value)
         else:
-            allowed = not _DOTTED.fullmatch(value) or _is_harmless(value, key)
+            # What names a class is imported whether it looks like a path of Python or not.
+            dotted = _DOTTED.fullmatch(value) or (_names_class(key) and "." in value)
+            allowed = not dotted or _is_harmless(value, key)
         if not allowed:
             package = value.split(".")[0]
             raise ValueError(
@@ -75,12 +77,16 @@ def is_trusted(dotted: str) -> bool:
     return any(dotted == package or dotted.startswith(f"{package}.") for package in _trusted())
 
 
+def _names_class(key: str) -> bool:
+    return key == "type" or key.endswith(("_type", "constructor"))
+
+
 def _is_harmless(dotted: str, key: str) -> bool:
     """Whether a string with dots names a registered or trusted class, or nothing in Python at all."""
     if is_trusted(dotted) or dotted in _registered():
         return True
     first, last = dotted.split(".")[0], dotted.rsplit(".", 1)[1]
-    if key == "type" or key.endswith(("_type", "constructor")):
+    if _names_class(key):
         return False
     if last.lower() in _FILES:
         return True

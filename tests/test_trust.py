@@ -29,6 +29,9 @@ def test_a_name_outside_is_refused_unless_its_package_is_trusted(monkeypatch):
         check_names(data, "here")
     monkeypatch.setenv("MMLANDMARK_TRUST", "mine, os")
     check_names(data, "here")
+    with pytest.raises(ValueError, match=r"type names 'my-script\.Layer'"):
+        check_names(dict(type="my-script.Layer"), "here")
+    check_names(dict(text="my-script.Layer"), "here")
     assert is_trusted("os.path.join")
     assert not is_trusted("osx.path")
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mmlandmark.models.model_file import ModelFile
 
 
 def describe_model(model: ModelFile) -> str:
-    """Return what a model file holds, one line per fact."""
+    """Return what a model file holds, one line per fact; letters that control a terminal are replaced."""
     lines = {
         "name": model.name,
         "landmarks": f"{len(model.schema)} in {model.schema.dims}D, {model.schema.name}",
         "input": _input(model),
         "network": _network(model),
-        "trained": _training(model.training),
-        **{f"measured, {name}": _result(result) for name, result in model.measured.items()},
+        "trained": _readable(_training, model.training),
+        **{f"measured, {name}": _readable(_result, result) for name, result in model.measured.items()},
         "calibration": "yes" if model.calibration else "none",
         "test": _test(model.config),
         "licence": model.licence or "none stated",
     }
-    width = max(map(len, lines))
-    return "\n".join(f"{key:<{width}}  {_indented(value, width + 2)}" for key, value in lines.items())
+    width = min(max(map(len, lines)), 40)
+    text = "\n".join(f"{key:<{width}}  {_indented(value, width + 2)}" for key, value in lines.items())
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+
+
+def _readable(describe: Callable[[Any], str], facts: Any) -> str:
+    """Return a description of facts that may be of any form, since nobody checks what a file tells."""
+    try:
+        return describe(facts)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return str(facts)[:200]
 
 
 def _indented(text: str, width: int) -> str:
@@ -72,7 +82,7 @@ def _short(value: Any) -> str:
 
 
 def _test(config: dict[str, Any]) -> str:
-    if "test_dataloader" not in config or "test_evaluator" not in config:
+    if not (config.get("test_dataloader") and config.get("test_evaluator")):
         return "not in the file"
     dataset = config["test_dataloader"]["dataset"]
     return f"{dataset.get('type')} in {dataset.get('data_root') or 'the current folder'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -69,11 +69,46 @@ def check_detector(model: Mapping[str, Any], state_dict: dict[str, Tensor], wher
     return detector
 
 
-def one_line(error: BaseException) -> str:
-    """Return an error's message as one line of moderate length."""
+def check_maps(detector: BaseDetector, pipeline: Sequence[Mapping[str, Any]], dims: int, where: str) -> None:
+    """Compare the shapes of an image and of the maps with what a detector's head expects.
+
+    Args:
+        detector: On the meta device, so that nothing is computed.
+        pipeline: What an image goes through; one that fixes no size is not compared.
+        dims: Spatial dimensions of images.
+        where: What the detector is, for errors.
+
+    Raises:
+        ValueError: The image of the pipeline does not pass the network, or there are more or fewer maps.
+    """
+    sizes = [step["size"] for step in pipeline if step.get("size")]
+    if not sizes:
+        return
+    channels = next((step["channels"] for step in pipeline if step.get("channels")), 1)
+    try:
+        with torch.no_grad(), torch.device("meta"):
+            image = torch.empty(1, channels, *sizes[-1])
+            own = detector.data_preprocessor
+            maps = detector.eval().raw_maps(own.pad(own.normalize(image)))
+    except NotImplementedError:  # a network that computes on numbers
+        return
+    except Exception as error:  # a config of unknown origin leads networks anywhere
+        raise ValueError(
+            f"{where}: an image of {sizes[-1]} does not pass its network: {one_line(error)}"
+        ) from error
+    expected = (1, detector.head.num_maps)
+    if tuple(maps.shape[:2]) != expected or maps.ndim != dims + 2:
+        raise ValueError(
+            f"{where}: its network makes maps of shape {tuple(maps.shape)}, its head needs {expected[1]} "
+            f"maps in {dims}D"
+        )
+
+
+def one_line(error: BaseException, longest: int = 400) -> str:
+    """Return an error's message as one line of at most ``longest`` letters."""
     text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
     text = text or type(error).__name__
-    return text if len(text) <= 400 else f"{text[:397]}..."
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 class _Bounded(TorchFunctionMode):

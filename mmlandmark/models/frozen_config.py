@@ -6,6 +6,7 @@ from other weights, name files to write, or name a class that reads or writes on
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -68,6 +69,7 @@ def check_frozen(config: Any, where: str, trust: bool = False) -> None:
         raise ValueError(f"{where}: its config needs 'model', a section, and 'pipeline', a list of steps")
     if not all(isinstance(step, dict) for step in pipeline):
         raise ValueError(f"{where}: every step of its pipeline must be a section with a type")
+    _check_test(config, where)
     for forbidden, sections in ((_STARTS, REQUIRED), (_FILES, OPTIONAL)):
         for path, value in _entries({key: config[key] for key in sections if key in config}):
             if path[-1] in forbidden and value not in (None, [], {}):
@@ -80,6 +82,20 @@ def check_frozen(config: Any, where: str, trust: bool = False) -> None:
         for key, section in config.items():
             _check_types(section, f"{where}: {key}")
     _check_sizes(config, where)
+
+
+def _check_test(config: dict[str, Any], where: str) -> None:
+    """Raise ValueError unless the sections of a test are sections."""
+    loader, evaluator = config.get("test_dataloader"), config.get("test_evaluator")
+    wrong = {
+        "test_dataloader": loader is not None
+        and not (isinstance(loader, dict) and isinstance(loader.get("dataset"), dict)),
+        "test_evaluator": evaluator is not None
+        and not all(isinstance(m, dict) for m in (evaluator if isinstance(evaluator, list) else [evaluator])),
+        "test_cfg": not isinstance(config.get("test_cfg"), dict | None),
+    }
+    for key in (key for key, is_wrong in wrong.items() if is_wrong):
+        raise ValueError(f"{where}: {key} is no section of a config")
 
 
 def build_steps(pipeline: Iterable[dict], where: str) -> list[Any]:
@@ -102,7 +118,7 @@ def build_steps(pipeline: Iterable[dict], where: str) -> list[Any]:
 
 
 def check_plain(data: Any, where: str) -> None:
-    """Refuse data that is nested too deeply, or has a key that is no text.
+    """Refuse data that is nested too deeply, has a key that is no text, or a number beyond all bounds.
 
     Raises:
         ValueError: See above.
@@ -114,6 +130,8 @@ def check_plain(data: Any, where: str) -> None:
         for value in level:
             if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
                 raise ValueError(f"{where}: the keys of a section must be text")
+            if isinstance(value, int | float) and not abs(value) < 2**63:
+                raise ValueError(f"{where}: it holds the number {str(value)[:20]}, which is out of bounds")
         level = [
             part
             for value in level
@@ -136,9 +154,11 @@ def _entries(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 def _check_types(section: Any, where: str) -> None:
     """Refuse a class that is not registered, or that belongs to a package of which not all only computes."""
     for path, name in _entries(section):
+        here = f"{where}.{'.'.join(path)}"
+        if path[-1] == "_scope_" and name != registry.SCOPE:
+            raise ValueError(f"{here}: names are looked up in {registry.SCOPE} only, not in {name!r:.60}")
         if path[-1] != "type" or name is None:
             continue
-        here = f"{where}.{'.'.join(path)}"
         if not isinstance(name, str):
             raise ValueError(f"{here} must be the name of a class, got {type(name).__name__}")
         kinds = list(_registered(name))
@@ -154,12 +174,17 @@ def _registries() -> Iterator[Registry]:
 
 
 def _registered(name: str) -> Iterator[Any]:
-    """Yield what a name stands for in every registry."""
+    """Yield what a name stands for in every registry; nothing is imported for it."""
     for one in _registries():
-        try:
-            yield one.get(name)
-        except (NotRegisteredError, ImportError, AttributeError, KeyError):
+        if "." in name:  # a name that was found to be registered or trusted
+            with contextlib.suppress(NotRegisteredError):
+                yield one.get(name)
             continue
+        one.import_from_location()
+        upper = {} if one.parent is None else one.parent.module_dict
+        kind = one.module_dict.get(name, upper.get(name))
+        if kind is not None:
+            yield kind
 
 
 def _computes(kind: Any) -> bool:

@@ -20,7 +20,7 @@ import torch
 from mmengine.dataset import Compose
 from torch import Tensor
 
-from mmlandmark.models.detector_weights import check_detector, detector_with_weights, one_line
+from mmlandmark.models.detector_weights import check_detector, check_maps, detector_with_weights, one_line
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.models.frozen_config import build_steps, check_frozen, check_plain
 from mmlandmark.structures import LandmarkSchema, metainfo_of
@@ -88,13 +88,19 @@ class ModelFile:
             where: Name of the file, to begin errors with.
             trust: See :meth:`load`.
         """
+        try:
+            return cls._from_content(content, where, trust)
+        except ValueError as error:  # it may quote a part of the file, of any length
+            raise ValueError(one_line(error, 1000)) from error
+
+    @classmethod
+    def _from_content(cls, content: dict[str, Any], where: str, trust: bool) -> ModelFile:
         _check_keys(content, where)
         texts: dict[str, Any] = {key: _text(content, key, where) for key in _TEXTS}
         data = {key: _data(content, key, where) for key in _DATA if key != "schema"}
-        for key in ("measured", "training"):
-            check_plain(data[key], f"{where}: {key}")
-        if data["calibration"] is not None:
-            check_plain(data["calibration"], f"{where}: calibration")
+        for key in ("measured", "training", "calibration"):
+            if key != "calibration" or data[key] is not None:
+                check_plain(data[key], f"{where}: {key}")
         check_frozen(data["config"], where, trust)
         schema = _schema(content, where)
         state = {
@@ -123,6 +129,7 @@ class ModelFile:
                 f"{where}: its detector is for {detector.head.num_landmarks} landmarks{here}, its schema "
                 f"{self.schema.name!r} has {len(self.schema)} in {self.schema.dims}D"
             )
+        check_maps(detector, self.config["pipeline"], self.schema.dims, where)
 
     def save(self, path: str | Path, half: bool = False) -> None:
         """Write the file; a crash leaves the previous one as it was.
@@ -210,8 +217,10 @@ def meta_of(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _schema(content: Mapping[str, Any], where: str) -> LandmarkSchema:
+    data = _data(content, "schema", where)
+    check_plain(data, f"{where}: schema")
     try:
-        return LandmarkSchema.from_dict(_data(content, "schema", where), where)
+        return LandmarkSchema.from_dict(data, where)
     except (TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
         raise ValueError(f"{where}: its schema is not valid: {one_line(error)}") from error
 

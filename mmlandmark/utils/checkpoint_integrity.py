@@ -66,8 +66,8 @@ def check_integrity(path: Path) -> None:
     """Raise an error if a checkpoint file is damaged, as far as this can be detected.
 
     A file of ours is compared with its hash. For other archives the checksums of the entries are compared,
-    which leaves their directory unprotected. Files in torch's format from before 2020 have no checksums; this
-    is logged as a warning.
+    which leaves their directory unprotected. An archive that unpacks to more than its size is refused. Files
+    in torch's format from before 2020 have no checksums; this is logged as a warning.
 
     Args:
         path: The file.
@@ -85,6 +85,7 @@ def check_integrity(path: Path) -> None:
             if mark != len(tail) - _COMMENT:
                 raise ValueError(damaged_end)
             if _hash_until(file, size - _COMMENT) == tail[-64:]:
+                _check_size(path, size)
                 return
             raise ValueError(
                 f"checkpoint {path} cannot be loaded safely: the file is damaged, its SHA-256 is not the one "
@@ -106,6 +107,7 @@ def check_integrity(path: Path) -> None:
         or struct.unpack("<H", tail[end + 20 : end + 22])[0] != len(tail) - end - 22
     ):
         raise ValueError(damaged_end)
+    _check_size(path, size)
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -116,6 +118,22 @@ def check_integrity(path: Path) -> None:
     if damaged is not None:
         raise ValueError(
             f"checkpoint {path} cannot be loaded safely: the file is damaged (checksum of {damaged})"
+        )
+
+
+def _check_size(path: Path, size: int) -> None:
+    """Refuse an archive that unpacks to more than its own size: torch never compresses."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except Exception as error:  # a damaged directory leads zipfile anywhere
+        raise ValueError(
+            f"checkpoint {path} cannot be loaded safely: the file is damaged: {error}"
+        ) from error
+    if unpacked > size:
+        raise ValueError(
+            f"checkpoint {path} cannot be loaded safely: its {size} bytes unpack to {unpacked}, which no "
+            "checkpoint does"
         )
 
 

@@ -36,6 +36,16 @@ def test_every_fact_has_a_line():
     assert lines[-1].index("no") == lines[-2].index("research"), "lines of one fact are aligned"
 
 
+def test_facts_of_any_form_are_printed_and_control_no_terminal():
+    odd = dict(test=dict(mre=1, sdr=[1]), more=7, text="\x1b[2J")
+    model = replace(tiny_model(), measured=odd, training=dict(trained_on=3))
+    text = describe_model(model)
+    assert "\x1b" not in text
+    assert "?[2J" in text
+    assert "'trained_on': 3" in text
+    assert "'sdr': [1]" in text
+
+
 def test_what_is_not_known_is_said():
     bare = replace(tiny_model(), training={}, measured={})
     bare = replace(bare, config={key: bare.config[key] for key in ("model", "pipeline")})

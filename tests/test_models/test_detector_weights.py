@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 
 import pytest
 import torch
 
-from mmlandmark.models.detector_weights import check_detector, detector_with_weights, one_line
+from mmlandmark.models.detector_weights import check_detector, check_maps, detector_with_weights, one_line
 from mmlandmark.testing import tiny_model
 
 
@@ -57,6 +58,32 @@ def test_a_network_with_large_parts_beside_its_weights_is_refused(model):
     config = {**model.config["model"], "type": "MultiTaskDetector", "branches": dict(more=branch)}
     with pytest.raises(ValueError, match=r"larger than its weights|describes no detector"):
         check_detector(config, model.state_dict, "here")
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "size", "message"),
+    [
+        (dict(mean=[0.1, 0.2]), [64, 64], r"an image of \[64, 64\] does not pass its network: .*channel"),
+        (dict(), [64, 64, 64], r"an image of .* does not pass its network"),
+        (dict(), [64, 64], None),
+        (dict(mean=[0.1, 0.2]), None, None),  # of any size: not compared
+    ],
+)
+def test_an_image_of_the_pipeline_passes_the_network(model, preprocessor, size, message):
+    config = model.config["model"] | dict(
+        data_preprocessor=dict(type="LandmarkDataPreprocessor", **preprocessor)
+    )
+    detector = check_detector(config, model.state_dict, "here")
+    pipeline = [dict(type="LoadImage"), dict(type="Resize", size=size)]
+    with pytest.raises(ValueError, match=f"^here: {message}") if message else nullcontext():
+        check_maps(detector, pipeline, 2, "here")
+
+
+def test_the_number_of_maps_is_that_of_the_head(model):
+    detector = check_detector(model.config["model"], model.state_dict, "here")
+    detector.head.num_annotators = 2
+    with pytest.raises(ValueError, match=r"makes maps of shape \(1, 19, 64, 64\), its head needs 38 maps"):
+        check_maps(detector, [dict(size=[64, 64])], 2, "here")
 
 
 def test_a_reason_is_one_line():

@@ -39,6 +39,7 @@ REFUSED = [
     ("model.backbone.type", "UNte", r"'UNte' is not registered \(did you mean 'UNet'"),
     ("model.backbone.type", 5, "must be the name of a class, got int"),
     ("model.backbone._scope_", "evil", "runs code of the package 'evil'"),
+    ("model.backbone._scope_", "mmengine", "looked up in mmlandmark only"),
     (
         "model.backbone.init_cfg",
         dict(type="Pretrained", checkpoint="https://e.org/a.pth"),
@@ -59,6 +60,9 @@ REFUSED = [
     ("test_evaluator.out_file", "/tmp/x.json", "test_evaluator.out_file names something beside"),
     ("test_evaluator", dict(type="DumpResults", out_file_path="x.pkl"), "a class of mmengine.evaluator"),
     ("test_dataloader.dataset.image_cache", dict(mode="disk"), "names something beside"),
+    ("test_dataloader", 5, "test_dataloader is no section"),
+    ("test_evaluator", [5], "test_evaluator is no section"),
+    ("test_cfg", [], "test_cfg is no section"),
     ("test_dataloader.num_workers", 10**6, "at most 64 are allowed"),
     ("test_dataloader.collate_fn", dict(type="os.system"), "runs code of the package 'os'"),
 ]
@@ -90,6 +94,9 @@ def test_nesting_without_end_and_keys_of_other_types_are_refused(config):
         check_frozen(changed(config, "model.backbone.widths", deep), "here")
     with pytest.raises(ValueError, match="keys of a section must be text"):
         check_frozen(changed(config, "model.backbone", {1: 2}), "here")
+    for number in (10**400, float("nan"), -float("inf")):
+        with pytest.raises(ValueError, match="which is out of bounds"):
+            check_frozen(changed(config, "model.backbone.widths", [number]), "here")
     with pytest.raises(ValueError, match="expected a section with named keys, got list"):
         check_frozen([], "here")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
 import warnings
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
+from mmlandmark.utils.checkpoint_integrity import HashingFile
 
 
 def content(size=200):
@@ -87,3 +89,32 @@ def test_the_look_is_cheap(tmp_path):
     began = time.process_time()
     load_checkpoint(path)
     assert time.process_time() - began < 2, "20 MB; a hash takes a few hundredths of a second"
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_file_that_unpacks_to_more_than_its_size_is_refused(tmp_path, ours):
+    torch.save(dict(state_dict=dict(a=torch.zeros(10**6))), tmp_path / "a.pth")
+    path = tmp_path / "small.pth"
+    with (
+        zipfile.ZipFile(tmp_path / "a.pth") as source,
+        HashingFile(path) if ours else path.open("wb") as file,
+        zipfile.ZipFile(_Stream(file), "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for entry in source.infolist():
+            target.writestr(entry.filename, source.read(entry))
+    assert path.stat().st_size < 10**5
+    with pytest.raises(ValueError, match=r"small\.pth cannot be loaded safely: its \d+ bytes unpack to"):
+        load_checkpoint(path)
+
+
+class _Stream(io.RawIOBase):
+    """What a zip archive can be written to from front to back."""
+
+    def __init__(self, file) -> None:
+        self.file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        return self.file.write(data)
