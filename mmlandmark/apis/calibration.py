@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 
+from mmlandmark.apis.running import prepare_config
+from mmlandmark.apis.tested_run import tested_run
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.engine import ConfigError, config_of_run, load_config
+from mmlandmark.engine import ConfigError, config_of_run
 from mmlandmark.evaluation import (
     Calibration,
     CoverageReport,
@@ -259,8 +261,8 @@ def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloade
             test_mode=True,
             **changes,
         )
-    config = config_of_run(path) if path.is_dir() else load_config(path)
-    loader = (config["stages"][-1] if config.get("stages") else config).get(part)
+    config = config_of_run(path) if path.is_dir() else prepare_config(path)
+    loader = tested_run(config)[0].get(part)
     if loader is None:
         raise ConfigError(f"{path}: the config has no {part}, so no data of this kind")
     return DATASETS.build(
