@@ -28,6 +28,13 @@ def config_of(folder: Path, **overrides):
 
 def test_three_folds_test_every_image_once(tmp_path):
     config = config_of(tmp_path)
+    # A predictions file keeps landmarks, but no published values of a sample.
+    measures = dict(type="MeasureMetric", measures=["SNA", "SNB"])
+    config.test_evaluator = [
+        config.test_evaluator,
+        measures,
+        dict(measures, published="spacing", prefix="published"),
+    ]
     folds = fold_configs(config, deal=dict(num_folds=3, fold_seed=1))
     assert list(folds) == ["0", "1", "2"]
     report = cross_validate(folds, tmp_path / "cv")
@@ -37,9 +44,12 @@ def test_three_folds_test_every_image_once(tmp_path):
     errors = np.array([case["errors"] for case in cases])
     assert report.pooled["mre"] == pytest.approx(summarize(errors)["mre"], rel=1e-9)
     assert report.pooled["num_images"] == 6
+    each = [(m["mae_SNA"], m["published/mae_SNA"]) for m in report.folds.values()]
+    assert report.pooled["mae_SNA"] == pytest.approx(np.mean(each, axis=0)[0])
+    assert "published/mae_SNA" not in report.pooled
     assert report.pooled["mre"] == pytest.approx(np.mean([m["mre"] for m in report.folds.values()]))
     text = report.to_markdown()
-    assert text.count("\n| ") == 7  # head and rule, three folds, all, their mean
+    assert text.count("\n| ") == 2 * 7  # head and rule, three folds, all, their mean; of both prefixes
     assert f"| all | 6 | {report.pooled['mre']:.3f} ± {report.pooled['mre_sd']:.3f} |" in text
     # The same call again runs nothing: all files keep their times.
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.pth")}

@@ -299,10 +299,14 @@ def test_it_needs_no_training_data(trained, tmp_path):
 
 def test_several_metrics_at_once(trained, tmp_path):
     config = trained.config(work_dir=str(tmp_path))
-    config.test_evaluator = [config.test_evaluator, dict(type="CoordinateMetric")]
+    others = [dict(type="CoordinateMetric"), dict(type="MeasureMetric", measures=["SNA", "MW"])]
+    config.test_evaluator = [config.test_evaluator, *others]
     metrics = apis.test_config(config, trained.folder / "epoch_2.pth", out_dir=tmp_path / "out")
-    assert {"mre", "coordinate_mse", "pearson_rho"} <= set(metrics)
+    assert {"mre", "coordinate_mse", "pearson_rho", "mae_SNA", "class_accuracy"} <= set(metrics)
     assert (tmp_path / "out" / "predictions.json").is_file()
+    assert {path.name for path in (tmp_path / "out").glob("measures.*")} == {
+        f"measures.{kind}" for kind in ("json", "csv", "md")
+    }
 
 
 def test_flip_is_an_average_of_both_images(trained, tmp_path):

@@ -19,7 +19,7 @@ from mmlandmark.datasets import PhantomDataset
 from mmlandmark.datasets.phantom import render_phantom
 from mmlandmark.engine import LandmarkRunner
 from mmlandmark.engine.data_checks import check_checkpoint, check_data
-from mmlandmark.evaluation import LandmarkMetric
+from mmlandmark.evaluation import LandmarkMetric, MeasureMetric
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import only_numbered
 from mmlandmark.testing import phantom_dataloader, tiny_config
@@ -371,6 +371,18 @@ def test_a_case_without_its_reference_pair_is_told_before_the_first_batch(write_
     runner, _ = run_on(val=val)
     runner._val_evaluator = LandmarkMetric(unit="mm", reference=dict(pair=(0, 1), mm=50))
     assert "val_1: reference landmarks 0 and 1 are missing" in refused(runner, "val")
+
+
+def test_measures_that_nobody_can_compute_are_told_before_the_first_batch(write_samples):
+    val = write_samples([dict(landmarks=PLACES)] * 2, "abc", "val")
+    runner, _ = run_on(val=val)
+    runner._val_evaluator = MeasureMetric()
+    assert "has no measures" in refused(runner, "val")
+    own = dict(name="m", kind="distance", points=["a", "b"])
+    runner._val_evaluator = MeasureMetric(measures=[own])
+    assert refused(runner, "val") is None
+    runner._val_evaluator = MeasureMetric(measures=[own], published="lengths")
+    assert "val_0: no 'lengths'" in refused(runner, "val")
 
 
 def test_spacing_that_only_the_pipeline_knows_is_enough(write_samples):
