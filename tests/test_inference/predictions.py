@@ -48,7 +48,7 @@ def random_prediction(
 ) -> Prediction:
     """Return a prediction with every field, some landmarks missing and one of them absent."""
     count, dims = len(schema), schema.dims
-    shape = tuple(int(n) for n in rng.integers(20, 90, dims))
+    shape = changes.get("shape", tuple(int(n) for n in rng.integers(20, 90, dims)))
     points = rng.uniform(-0.5, np.array(shape[::-1]) - 0.5, (count, dims))
     lost = rng.random(count) < 0.3
     lost[:2] = [True, False]

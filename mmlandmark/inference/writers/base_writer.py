@@ -103,6 +103,11 @@ def visibility(prediction: Prediction) -> list[int]:
     return seen.tolist()
 
 
+def has_scores(prediction: Prediction) -> bool:
+    """Return whether a model made the prediction; annotations have scores of NaN."""
+    return bool(np.isfinite(prediction.scores).any())
+
+
 def coordinates(points: np.ndarray) -> list[list[float] | None]:
     """Return (K, D) pixels or mm as rounded lists; None for a point that is not finite."""
     return [

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.table_columns import SIZES, SPACINGS, point_title, radius_title, world_title
-from mmlandmark.inference.writers.base_writer import BaseWriter, coordinates, significant, visibility
+from mmlandmark.inference.writers.base_writer import (
+    BaseWriter,
+    coordinates,
+    has_scores,
+    significant,
+    visibility,
+)
 from mmlandmark.registry import WRITERS
 from mmlandmark.structures import LandmarkSchema, MeasuredValue, Prediction
 from mmlandmark.utils.files import atomic_path
@@ -77,6 +83,8 @@ class CsvWriter(BaseWriter):
                 cell(f"{name} visibility", seen[k], _VISIBILITY, k)
             for axis, value in enumerate(world[k] if world else ()):
                 cell(world_title(name, axis), value, _WORLD, k, axis)
+            if not has_scores(one):
+                continue
             cell(f"{name} score", significant(one.scores[k]), _SCORE, k)
             if one.presence is not None:
                 cell(f"{name} presence", significant(one.presence[k]), _PRESENCE, k)

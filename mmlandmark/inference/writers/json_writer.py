@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.inference.writers.base_writer import BaseWriter, coordinates, significant, visibility
+from mmlandmark.inference.writers.base_writer import (
+    BaseWriter,
+    coordinates,
+    has_scores,
+    significant,
+    visibility,
+)
 from mmlandmark.registry import WRITERS
 from mmlandmark.structures import LandmarkSchema, Prediction
 from mmlandmark.utils.files import atomic_path
@@ -46,7 +52,7 @@ class JsonWriter(BaseWriter):
             sample["spacing"] = list(one.spacing)
         sample["landmarks"] = coordinates(one.points)
         sample["visibility"] = visibility(one)
-        return sample | {"predicted": _predicted(one)}
+        return sample | {"predicted": _predicted(one)} if has_scores(one) else sample
 
 
 def _predicted(one: Prediction) -> dict[str, Any]:

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.inference.writers.base_writer import BaseWriter, coordinates, significant, visibility
+from mmlandmark.inference.writers.base_writer import (
+    BaseWriter,
+    coordinates,
+    has_scores,
+    significant,
+    visibility,
+)
 from mmlandmark.registry import WRITERS
 from mmlandmark.structures import LandmarkSchema, Prediction, apply_matrix, world_matrix
 from mmlandmark.utils.files import atomic_write_json, safe_name
@@ -89,7 +95,7 @@ def _remarks(one: Prediction, k: int, seen: int) -> Iterator[str]:
     score = significant(one.scores[k])
     if seen > 0 and score is not None:
         yield f"score {score:.3g}"
-    if one.presence is not None and np.isfinite(one.presence[k]):
+    if one.presence is not None and has_scores(one):
         yield f"presence {one.presence[k]:.3g}"
     for level, radii in sorted(one.radii.items()):
         if np.isfinite(radii[k]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tracemalloc
 import warnings
 from dataclasses import replace
 
@@ -74,6 +75,22 @@ def test_a_kill_leaves_the_old_file_whole(tmp_path, format):
     assert now.keys() == old.keys()
     if path.is_file():
         assert now == old
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_many_cases_need_the_memory_of_a_few(tmp_path, format):
+    one = cases(1)[0]
+
+    def peak(count):
+        tracemalloc.start()
+        every = (replace(one, sample_id=f"case {n}") for n in range(count))
+        assert write_predictions(every, one.schema, output_path(tmp_path, format), format) == count
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(1)  # imports and caches
+    assert peak(300) - peak(20) < 150_000, "every case takes more than 500 bytes"
 
 
 def test_other_landmarks_and_unknown_formats_are_refused(tmp_path):

@@ -1,0 +1,68 @@
+"""Write annotations or predictions in another format.
+
+IN is what `mmlandmark plan` takes: an annotation file (JSON, COCO, CVAT, CSV, TPS), or a folder with one or
+with markups of 3D Slicer, and its images, which state their sizes and frames. The formats are in
+docs/formats.md.
+
+    mmlandmark convert data/skulls annotations.json --to json
+    mmlandmark convert predictions.json markups --to slicer --images films
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+FORMATS = ("json", "csv", "slicer", "coco", "cvat")
+# What every format holds, or what is made from other fields.
+_WRITTEN = {
+    *("sample_id", "img_path", "landmarks", "visibility", "spacing", "ori_shape", "predicted"),
+    *("source", "sample_idx"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``mmlandmark convert``."""
+    parser.add_argument("data", metavar="IN", help="annotation file or folder")
+    parser.add_argument("out", type=Path, metavar="OUT", help="file to write; for slicer, a folder")
+    parser.add_argument("--to", required=True, choices=FORMATS, help="format of OUT")
+    parser.add_argument("--images", metavar="DIR", help="folder of the images; default: beside IN")
+    parser.add_argument("--schema", help="name or JSON file of the landmarks; default: those of IN")
+    parser.add_argument(
+        "--spacing", nargs="+", type=float, metavar="MM", help="mm per pixel of images without"
+    )
+    parser.add_argument("--y-up", action="store_true", default=None, help="y counts from the bottom row")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, write, and say what the format does not hold."""
+    from mmlandmark.inference.annotated_cases import annotated_cases
+    from mmlandmark.inference.writers import write_predictions
+    from mmlandmark.planning import find_data
+
+    source = find_data(args.data, args.images)
+    if args.out.exists() and args.out.samefile(source.ann_file):
+        raise ValueError(f"{args.out}: IN and OUT are the same; write to another place")
+    dataset = source.build(schema=args.schema, spacing=args.spacing, y_up=args.y_up)
+    root = source.ann_file if source.ann_file.is_dir() else source.ann_file.parent
+    count = write_predictions(
+        annotated_cases(dataset), dataset.schema, args.out, args.to, root / source.image_dir
+    )
+    print(f"{args.data}: {count} cases with {len(dataset.schema)} landmarks, read as {source.kind}")
+    print(f"{args.out}: written as {args.to}")
+    lost = _not_written(dataset)
+    if lost:
+        shown = [f"{key} ({number})" for key, number in lost.most_common(5)]
+        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        print(f"not written, since predictions do not have them: {', '.join(shown)}{more}")
+
+
+def _not_written(dataset: Any) -> Counter[str]:
+    """Return how many cases have a field that no format gets."""
+    lost: Counter[str] = Counter()
+    for index in range(len(dataset)):
+        record = dataset.get_data_info(index)
+        lost.update(key for key, value in record.items() if key not in _WRITTEN and value is not None)
+    return lost

@@ -1,0 +1,82 @@
+"""Annotated images in place of predictions, so that the writers write them, too."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.image_files import image_frame, image_shape
+from mmlandmark.structures import LandmarkSchema, Prediction, world_matrix
+
+
+def annotated_cases(dataset: LandmarkDataset) -> Iterator[Prediction]:
+    """Yield the records of a data set as predictions, one at a time.
+
+    Scores are NaN, which the writers leave out. A record that was a prediction, with ``predicted`` in the
+    project's JSON, is that prediction again. The frame is that of the prediction, else of the image, else the
+    spacing of the annotation.
+
+    Raises:
+        ValueError: The size of an image is unknown: the annotation does not state it, and there is no image.
+    """
+    for index in range(len(dataset)):
+        yield _case(dataset.get_data_info(index), dataset.schema)
+
+
+def _case(record: dict[str, Any], schema: LandmarkSchema) -> Prediction:
+    image = record["img_path"]
+    exists = image is not None and os.path.isfile(image)
+    shape = record.get("ori_shape")
+    if shape is None:
+        if not exists:
+            raise ValueError(
+                f"{record.get('source')}: sample {record['sample_id']!r}: its image size is unknown; the "
+                f"image {image!r} does not exist, and the annotation has no width and height"
+            )
+        shape = image_shape(image)
+    said = {key: value for key, value in record.get("predicted", {}).items() if key != "world"}
+    frame = said.pop("world_from_original", None)
+    marked = Prediction(
+        sample_id=record["sample_id"],
+        image=image,
+        shape=shape,
+        schema=schema,
+        points=record["landmarks"],
+        scores=np.full(len(schema), math.nan),
+        world_from_original=frame or _frame(image if exists else None, record.get("spacing")),
+        presence=_presence(record),
+    )
+    return Prediction.from_dict(marked.to_dict() | _whole(said, schema.dims), schema) if said else marked
+
+
+def _presence(record: dict[str, Any]) -> np.ndarray | None:
+    """Return 0 for landmarks that are known to be absent; None if there are none."""
+    seen = record.get("visibility")
+    if seen is None or not (np.asarray(seen) < 0).any():
+        return None
+    return np.where(np.asarray(seen) < 0, 0.0, math.nan)
+
+
+def _whole(said: dict[str, Any], dims: int) -> dict[str, Any]:
+    """Return what a prediction said, with a matrix of None for every landmark that it does not know."""
+    nothing = [[None] * dims] * dims
+
+    def filled(entries: list) -> list:
+        return [nothing if entry is None else entry for entry in entries]
+
+    whole = dict(said)
+    if said.get("spread") is not None:
+        whole["spread"] = filled(said["spread"])
+    if "regions" in said:
+        whole["regions"] = {level: filled(entries) for level, entries in said["regions"].items()}
+    return whole
+
+
+def _frame(image: str | None, spacing: tuple[float, ...] | None) -> np.ndarray | None:
+    frame = None if image is None else image_frame(image)
+    return world_matrix(spacing) if frame is None and spacing is not None else frame

@@ -1,0 +1,111 @@
+"""mmlandmark convert: one format becomes another."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mmlandmark.cli import invoke
+from mmlandmark.cli.convert import FORMATS
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.releases import CocoKeypoints, CvatImages, SlicerMarkups
+from mmlandmark.inference import write_predictions
+from mmlandmark.registry import WRITERS
+from test_inference.predictions import random_prediction, schema_of
+
+SIZE = (40, 32)
+SAMPLES = [
+    dict(id="1", image="1.png", landmarks=[[1.5, 2], None, [30, 20.25]], visibility=[1, -1, 1], group="p"),
+    dict(id="2", image="2.png", landmarks=[[3, 4], [5, 6], [7, 8]]),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two films and their annotation, in ``data``."""
+    (tmp_path / "data" / "films").mkdir(parents=True)
+    for sample in SAMPLES:
+        cv2.imwrite(str(tmp_path / "data" / "films" / sample["image"]), np.zeros(SIZE, np.uint8))
+    schema = dict(name="three", landmarks=["a", "b", "c"])
+    (tmp_path / "data" / "all.json").write_text(json.dumps(dict(schema=schema, spacing=0.1, samples=SAMPLES)))
+    return tmp_path
+
+
+def read(format, path, folder):
+    options = dict(data_root=str(folder / "data"), image_dir="films", serialize_data=False)
+    if format == "slicer":
+        return SlicerMarkups(str(path), spacing=0.1, **options)
+    cls = dict(coco=CocoKeypoints, cvat=CvatImages).get(format, LandmarkDataset)
+    return cls(str(path), **options)
+
+
+def test_the_formats_are_those_of_the_writers():
+    assert set(FORMATS) == set(WRITERS.module_dict)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_holds_the_points(folder, capsys, format):
+    path = folder / "out" / WRITERS.get(format).FILE_NAME
+    invoke("convert", [str(folder / "data"), str(path), "--to", format])
+    out = capsys.readouterr().out
+    assert "2 cases with 3 landmarks, read as json" in out
+    assert "not written, since predictions do not have them: group (1)" in out
+    data = read(format, path, folder)
+    for sample, record in zip(SAMPLES, map(data.get_data_info, range(2)), strict=True):
+        given = np.array([[np.nan] * 2 if p is None else p for p in sample["landmarks"]])
+        np.testing.assert_allclose(record["landmarks"], given, atol=1e-4)
+        assert record["sample_id"] == sample["id"]
+        assert record["img_path"].endswith(f"data/films/{sample['image']}")
+    if format in ("json", "csv", "slicer"):
+        assert data.get_data_info(0)["visibility"].tolist() == [1, -1, 1]
+
+
+def test_an_annotation_does_not_become_a_prediction(folder):
+    invoke("convert", [str(folder / "data"), str(folder / "a.json"), "--to", "json"])
+    sample = json.loads((folder / "a.json").read_text())["samples"][0]
+    assert list(sample) == ["id", "image", "width", "height", "spacing", "landmarks", "visibility"]
+    invoke("convert", [str(folder / "data"), str(folder / "a.csv"), "--to", "csv"])
+    assert "score" not in (folder / "a.csv").read_text()
+    invoke("convert", [str(folder / "data"), str(folder / "a"), "--to", "slicer"])
+    points = json.loads((folder / "a" / "1.mrk.json").read_text())["markups"][0]["controlPoints"]
+    assert [point["description"] for point in points] == ["", "absent", ""]
+
+
+def test_a_prediction_keeps_what_the_model_said(tmp_path):
+    rng = np.random.default_rng(0)
+    schema = schema_of(2)
+    one = random_prediction(rng, schema, image=str(tmp_path / "a.png"), shape=SIZE)
+    cv2.imwrite(one.image, np.zeros(SIZE, np.uint8))
+    write_predictions([one], schema, tmp_path / "a.json", "json", image_dir=tmp_path)
+    invoke("convert", [str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--to", "json"])
+    first, second = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
+    assert second["schema"] == first["schema"]
+    predicted = [data["samples"][0].pop("predicted") for data in (first, second)]
+    assert predicted[0].keys() == predicted[1].keys()
+    for key, value in predicted[0].items():
+        if key == "world":
+            for here, there in zip(value, predicted[1][key], strict=True):
+                assert (here is None) == (there is None)
+                np.testing.assert_allclose(here or 0, there or 0, atol=1e-4)
+        else:
+            assert predicted[1][key] == value, key
+
+
+def test_in_and_out_are_not_one_file(folder):
+    path = str(folder / "data" / "all.json")
+    with pytest.raises(ValueError, match=r"IN and OUT are the same; write to another place"):
+        invoke("convert", [path, path, "--to", "json"])
+
+
+def test_a_format_without_a_third_dimension(tmp_path):
+    rng = np.random.default_rng(0)
+    one = random_prediction(rng, schema_of(3), image=str(tmp_path / "a.npy"), shape=(4, 5, 6))
+    np.save(tmp_path / "a.npy", np.zeros((4, 5, 6), np.uint8))
+    write_predictions([one], one.schema, tmp_path / "a.json", "json")
+    with pytest.raises(
+        ValueError, match=r"holds points of 2 coordinates, .* have 3; write json, csv or slicer"
+    ):
+        invoke("convert", [str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--to", "coco"])
