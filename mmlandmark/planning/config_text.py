@@ -33,13 +33,18 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def _wrapped(head: str, values: Mapping[str, Any]) -> str:
+def _wrapped(head: str, values: Mapping[str, Any], indent: str = "") -> str:
     """Return ``head = dict(...)``, one line if it fits, else one argument a line."""
-    line = f"{head} = {_call(values)}"
+    between = "=" if indent else " = "
+    line = f"{indent}{head}{between}{_call(values)}"
     if len(line) <= _WIDTH:
         return line
-    rows = "\n".join(f"    {key}={_literal(value)}," for key, value in values.items())
-    return f"{head} = dict(\n{rows}\n)"
+    inner = indent + "    "
+    rows = [
+        _wrapped(key, value, inner) if isinstance(value, Mapping) else f"{inner}{key}={_literal(value)}"
+        for key, value in values.items()
+    ]
+    return "\n".join([f"{indent}{head}{between}dict(", *(f"{row}," for row in rows), f"{indent})"])
 
 
 def _steps(head: str, steps: Sequence[Mapping[str, Any]], before: str = "") -> str:
@@ -62,18 +67,11 @@ def config_text(title: str, choices: Mapping[str, Choice], dataset: Mapping[str,
         "\n".join(["_base_ = [", *(f'    "mmlandmark::_base_/{name}",' for name in base), "]"]),
         'work_dir = "{{ fileDirname }}/run"',
         *_pipelines(choices, why),
-        _comment(f"y: {why['y']}; {why['cache']}")
-        + "\n"
-        + _wrapped("data", dict(dataset, **_cache(choices))),
+        _comment(f"y: {why['y']}") + "\n" + _wrapped("data", dict(dataset, **_cache(choices))),
         *_loaders(choices, why),
         *_training(choices, why),
     ]
     return "\n".join(parts) + "\n"
-
-
-def loaded_size(size: Sequence[int]) -> tuple[int, ...]:
-    """Return the size at which images are loaded and kept: twice the input, so that no detail is lost."""
-    return tuple(2 * side for side in size)
 
 
 def _pipelines(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]:
@@ -81,7 +79,7 @@ def _pipelines(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[st
     fit = dict(keep_aspect=True) if keep else {}
     load = dict(
         type="LoadImage",
-        size=loaded_size(size),
+        size=tuple(choices["loaded"].value),
         **fit,
         channels=choices["channels"].value,
         **choices["values"].value,
@@ -99,7 +97,11 @@ def _pipelines(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[st
         dict(type="PackInputs"),
     ]
     return [
-        _comment(f"size: {why['size']}; {why['aspect']}; {why['channels']}; {why['values']}")
+        _comment(
+            "; ".join(
+                [f"size: {why['size']}", why["aspect"], *([why["values"]] if choices["values"].value else [])]
+            )
+        )
         + "\n"
         + _steps("load", [load, dict(type="Resize", size=tuple(size), **fit)]),
         _comment(f"{why['augmentation']}; {why['border']}")
@@ -115,52 +117,50 @@ def _cache(choices: Mapping[str, Choice]) -> dict[str, Any]:
 
 
 def _loaders(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]:
-    batch, workers = choices["batch"].value, choices["workers"].value
-    common = f"num_workers={workers}" + (", persistent_workers=True" if workers else "")
+    workers = choices["workers"].value
+    common = dict(batch_size=choices["batch"].value, num_workers=workers)
+    if workers:
+        common["persistent_workers"] = True
     parts = choices["parts"].value
     val, test = ("val" if "val" in parts else "test"), ("test" if "test" in parts else "val")
-    evaluation = (
-        "{name} = dict(\n    batch_size={batch},\n    {common},\n"
-        '    sampler=dict(type="DefaultSampler", shuffle=False),\n'
-        '    dataset=dict(data, ids="{{{{ fileDirname }}}}/{part}.txt", pipeline=plain, test_mode=True),\n)'
-    )
-    same = "val_dataloader" if val == test else ""
-    tests = (
-        f"test_dataloader = {same}"
-        if same
-        else "test_dataloader = dict(\n    val_dataloader,\n"
-        f'    dataset=dict(data, ids="{{{{ fileDirname }}}}/{test}.txt", pipeline=plain, test_mode=True),\n)'
-    )
-    metric = choices["unit"].value
+
+    def ids(part: str) -> str:
+        return f'ids="{{{{ fileDirname }}}}/{part}.txt"'
+
     return [
-        _comment(f"split: {why['parts']}; batch: {why['batch']}; {why['workers']}"),
-        f"train_dataloader = dict(\n    batch_size={batch},\n    {common},\n"
-        '    sampler=dict(type="DefaultSampler", shuffle=True),\n'
-        '    dataset=dict(data, ids="{{ fileDirname }}/train.txt", pipeline=augmented),\n)',
-        evaluation.format(name="val_dataloader", batch=batch, common=common, part=val),
-        tests,
+        _comment(f"split: {why['parts']}; batch: {why['batch']}"),
+        _wrapped("loader", common),
+        'train_dataloader = dict(\n    loader,\n    sampler=dict(type="DefaultSampler", shuffle=True),\n'
+        f"    dataset=dict(data, {ids('train')}, pipeline=augmented),\n)",
+        'loader = dict(loader, sampler=dict(type="DefaultSampler", shuffle=False))',
+        "tested = dict(data, pipeline=plain, test_mode=True)",
+        f"val_dataloader = dict(loader, dataset=dict(tested, {ids(val)}))",
+        f"test_dataloader = dict(loader, dataset=dict(tested, {ids(test)}))",
         _comment(f"unit: {why['unit']}"),
-        _wrapped("val_evaluator", dict(type="LandmarkMetric", **metric)),
+        _wrapped("val_evaluator", dict(type="LandmarkMetric", **choices["unit"].value)),
         "test_evaluator = val_evaluator",
     ]
 
 
 def _training(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]:
-    network, codec, grey = choices["network"].value, choices["sigma"].value, choices["normalisation"].value
+    channels, published = choices["channels"].value, choices["start"].value
     schedule, epochs = choices["schedule"].value, choices["epochs"].value
-    channels = choices["channels"].value
-    backbone = dict(
-        in_channels=channels, **{key: tuple(v) if isinstance(v, list) else v for key, v in network.items()}
-    )
+    backbone = dict(choices["network"].value, in_channels=channels)
+    model: dict[str, Any] = dict(data_preprocessor=dict(choices["normalisation"].value, channels=channels))
+    model["backbone"] = dict(_delete_=True, **backbone) if published else backbone
+    if published:
+        norm = dict(type="BN")
+        model["neck"] = dict(type="UNetDecoder", conv_bias="auto", norm_cfg=norm, align_corners=False)
+    model["head"] = dict(num_landmarks=choices["landmarks"].value, codec=choices["sigma"].value)
+    optimizer: dict[str, Any] = dict(optimizer=dict(lr=schedule["lr"]))
+    if published:  # depth-wise convolutions gain no time from bfloat16
+        optimizer["dtype"] = "float32"
+    words = f"network: {why['network']}; {why['start']}; sigma: {why['sigma']}"
     return [
-        _comment(f"network: {why['network']}; sigma: {why['sigma']}; {why['normalisation']}"),
-        "model = dict(\n"
-        f"    data_preprocessor={_call(dict(grey, channels=channels))},\n"
-        f"    backbone={_call(backbone)},\n"
-        f"    head=dict(num_landmarks={choices['landmarks'].value}, codec={_call(codec)}),\n)",
-        _comment(f"epochs: {why['epochs']}; the last one is kept, none is chosen by its result"),
+        _comment(words) + "\n" + _wrapped("model", model),
+        _comment(f"epochs: {why['epochs']}"),
         f"train_cfg = dict(max_epochs={epochs}, val_interval={schedule['val_interval']})",
-        f"optim_wrapper = dict(optimizer=dict(lr={schedule['lr']}))",
+        _wrapped("optim_wrapper", optimizer),
         f"param_scheduler = [dict(_base_.one_cycle, eta_max={schedule['lr']})]",
         f"default_hooks = dict(checkpoint=dict(interval={schedule['save']}))",
         "custom_hooks = [_base_.ema]",

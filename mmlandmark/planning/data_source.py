@@ -9,13 +9,18 @@ from typing import Any
 
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.image_files import image_suffix
+from mmlandmark.datasets.readers.markups import SUFFIXES as SLICER_SUFFIXES
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.files import load_json
 
 TABLES = (".csv", ".tsv", ".txt")
 # Where y is 0: the documented JSON and COCO define it, tpsDig counts from the bottom, tables come from
 # anywhere.
-CONVENTIONS = {"json": "top", "COCO": "top", "TPS": "bottom", "table": "unknown"}
+CONVENTIONS = {
+    "json": "top", "COCO": "top", "CVAT": "top", "Slicer": "top", "TPS": "bottom", "table": "unknown",
+}  # fmt: skip
+_TYPES = {"COCO": "CocoKeypoints", "CVAT": "CvatImages", "Slicer": "SlicerMarkups", "TPS": "TpsFile"}
+_FORMATS = "JSON with 'samples', COCO keypoints, CVAT for images (.xml), .csv, .tsv or .tps"
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,8 @@ class DataSource:
     """An annotation file and the folder of its images.
 
     Attributes:
-        kind: ``json``, ``COCO``, ``TPS`` or ``table``.
-        ann_file: Absolute path of the annotation file.
+        kind: A key of :data:`CONVENTIONS`.
+        ann_file: Absolute path of the annotation file; of Slicer's markups, their folder.
         image_dir: Folder of the images, relative to that of the annotation file, or absolute.
     """
 
@@ -39,12 +44,11 @@ class DataSource:
 
     def config(self, **options: Any) -> dict[str, Any]:
         """Return the dataset config, with absolute folders; options of the value None are left out."""
-        types = {"COCO": "CocoKeypoints", "TPS": "TpsFile"}
-        config: dict[str, Any] = dict(
-            type=types.get(self.kind, "LandmarkDataset"),
-            data_root=str(self.ann_file.parent),
-            ann_file=self.ann_file.name,
-        )
+        config: dict[str, Any] = dict(type=_TYPES.get(self.kind, "LandmarkDataset"))
+        if self.kind == "Slicer":
+            config.update(data_root=str(self.ann_file))
+        else:
+            config.update(data_root=str(self.ann_file.parent), ann_file=self.ann_file.name)
         if self.image_dir:
             config["image_dir"] = self.image_dir
         return config | {key: value for key, value in options.items() if value is not None}
@@ -58,7 +62,8 @@ def find_data(path: str | Path, images: str | Path | None = None) -> DataSource:
     """Return the annotation and the images that a path stands for.
 
     Args:
-        path: An annotation file, or a folder with one annotation file in it.
+        path: An annotation file; a folder with one annotation file in it; or a folder of images with markups
+            of 3D Slicer.
         images: Folder of the images; None looks beside the annotation and in the folders there.
 
     Raises:
@@ -72,8 +77,8 @@ def find_data(path: str | Path, images: str | Path | None = None) -> DataSource:
         known = _kind_of(path)
         if known is None:
             raise ValueError(
-                f"{path}: this is no annotation file: those are JSON with 'samples', COCO keypoints (JSON), "
-                "tables (.csv, .tsv, .txt) and .tps, see docs/datasets.md"
+                f"{path}: this is no annotation file: those are {_FORMATS}, or the folder of Slicer's "
+                "markups; see docs/datasets.md"
             )
         ann_file, kind = path, known
     else:
@@ -86,10 +91,12 @@ def _annotation_in(folder: Path) -> tuple[Path, str]:
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     # In a folder, a text file is more often a note than a table; it can be named.
     known = [(p, kind) for p in files if p.suffix.lower() != ".txt" and (kind := _kind_of(p))]
+    if not known and any(p.name.endswith(SLICER_SUFFIXES) for p in folder.rglob("*")):
+        return folder, "Slicer"
     if not known:
         raise FileNotFoundError(
-            f"{folder}: there is no annotation file in it (JSON with 'samples', COCO keypoints, .csv, .tsv "
-            "or .tps); name the file, and the folder of its images by --images"
+            f"{folder}: there is no annotation file in it ({_FORMATS}) and there are no markups of Slicer; "
+            "name the file, and the folder of its images by --images"
         )
     if len(known) > 1:
         raise ValueError(
@@ -101,8 +108,8 @@ def _annotation_in(folder: Path) -> tuple[Path, str]:
 
 def _kind_of(path: Path) -> str | None:
     suffix = path.suffix.lower()
-    if suffix == ".tps":
-        return "TPS"
+    if suffix in (".tps", ".xml"):
+        return "TPS" if suffix == ".tps" else "CVAT"
     if suffix in TABLES:
         return "table"
     if suffix != ".json":
@@ -121,12 +128,14 @@ def _image_dir(kind: str, ann_file: Path, images: str | Path | None) -> str:
     Raises:
         FileNotFoundError: They exist in none.
     """
-    root = ann_file.parent
+    root = ann_file if kind == "Slicer" else ann_file.parent
     if images is not None:
         given = Path(os.path.abspath(os.path.expanduser(images)))
         if not given.is_dir():
             raise FileNotFoundError(f"--images {images}: there is no such folder")
         return os.path.relpath(given, root) if given.is_relative_to(root) else str(given)
+    if kind == "Slicer":  # images anywhere below; the data set says which are missing
+        return ""
     folders = ["", *sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))]
     counts = {}
     for folder in folders:

@@ -15,7 +15,6 @@ from mmlandmark.datasets.image_checks import flipped_fits_better
 from mmlandmark.planning import budget_rules, rules
 from mmlandmark.planning.budget_rules import Network, Speed
 from mmlandmark.planning.choice import Choice, OpenQuestion
-from mmlandmark.planning.config_text import loaded_size
 from mmlandmark.planning.data_source import DataSource
 from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
 from mmlandmark.planning.y_direction import choose_y_direction
@@ -40,6 +39,7 @@ class Answers:
         scale_to_mm: Millimetres per unit of a TPS file's ``SCALE=``.
         y_up: Whether y counts from the bottom; None asks the data.
         group_pattern: Regular expression for the patient in the sample ids.
+        published_weights: Whether published weights are installed and may be the start.
         seed: Of the split.
     """
 
@@ -53,6 +53,7 @@ class Answers:
     scale_to_mm: float | None = None
     y_up: bool | None = None
     group_pattern: str | None = None
+    published_weights: bool = False
     seed: int = 0
 
 
@@ -141,7 +142,16 @@ def decide_network(plan: Plan, measure: Measure) -> None:
     count = len(plan.fingerprint.landmarks)
     sizes = budget_rules.input_sizes(plan.fingerprint.median_size, plan.fingerprint.spacing)
     stem = budget_rules.choose_stem(plan.fingerprint.median_size)
-    networks = [budget_rules.network_for(size, channels, count, stem) for size in sizes]
+    start = budget_rules.choose_start(
+        plan.fingerprint.median_size,
+        plan.answers.minutes,
+        len(plan.parts["train"]),
+        plan.answers.published_weights,
+    )
+    plan.choices["start"] = start
+    if start.value:
+        plan.choices["normalisation"] = Choice(dict(mean=0.498, std=0.502), "as the weights expect it")
+    networks = [budget_rules.network_for(size, channels, count, stem, start.value) for size in sizes]
     measured: dict[tuple[int, ...], Speed] = {}
     train = plan.parts["train"]
     for network in budget_rules.probes(networks):
@@ -165,14 +175,16 @@ def decide_network(plan: Plan, measure: Measure) -> None:
 
 def _set_network(plan: Plan, network: Network) -> None:
     films = len(plan.parts["train"])
+    loaded = rules.choose_loaded_size(network.size, plan.fingerprint.largest_size)
     plan.choices.update(
         size=Choice(list(network.size), "a trial"),
         network=budget_rules.describe_network(network),
         sigma=budget_rules.choose_sigma(network),
         batch=budget_rules.choose_batch(network, plan.answers.memory, films),
+        loaded=loaded,
         cache=rules.choose_cache(
             films,
-            loaded_size(network.size),
+            loaded.value,
             plan.choices["channels"].value,
             plan.fingerprint.bits,
             plan.answers.memory,

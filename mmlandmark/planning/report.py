@@ -59,20 +59,18 @@ def _split(plan: Plan) -> str:
 
 def _mirrors(plan: Plan) -> str:
     pairs = len(plan.fingerprint.flip_pairs)
+    swap = "pair swaps" if pairs == 1 else "pairs swap"
     return (
-        f"images are mirrored, {pairs} pairs swap"
-        if pairs
-        else "images are not mirrored: no pairs are declared"
+        f"images are mirrored, {pairs} {swap}" if pairs else "images are not mirrored: no pairs are declared"
     )
 
 
 def decisions(plan: Plan) -> list[str]:
     """Return the decisions on network and schedule, one line each."""
     choices = plan.choices
-    network = choices["network"].value
     return [
         _row("input", choices["size"].why),
-        _row("network", f"U-Net of widths {network['widths']}: {choices['network'].why}"),
+        _row("network", f"{choices['network'].why}; {choices['start'].why}"),
         _row("batch", f"{choices['batch'].value}: {choices['batch'].why}"),
         _row("epochs", f"{choices['epochs'].value}: {choices['epochs'].why}"),
         _row("augment", choices["augmentation"].why),

@@ -123,16 +123,14 @@ def choose_aspect(aspect_spread: float) -> Choice:
     """Decide whether images are padded to the proportions of the input (True) or all have them (False)."""
     if aspect_spread <= _SAME_ASPECT:
         return Choice(False, "all images have the same proportions")
-    return Choice(
-        True, f"proportions differ by up to {aspect_spread:.0%}: images are padded, never stretched"
-    )
+    return Choice(True, f"proportions differ by up to {aspect_spread:.0%}: padded, never stretched")
 
 
 def choose_border(border: float) -> Choice:
     """Decide what lies outside of an image: ``constant`` (black) or ``replicate``, its last pixels."""
     if border > _BRIGHT:
-        return Choice("replicate", f"the images end bright ({border:.0%} of white), black would be an edge")
-    return Choice("constant", f"the images end dark ({border:.0%} of white)")
+        return Choice("replicate", f"they end bright ({border:.0%} of white): black would be an edge")
+    return Choice("constant", f"they end dark ({border:.0%} of white)")
 
 
 def choose_augmentation(
@@ -155,7 +153,8 @@ def choose_augmentation(
     shift = min(0.15, 0.05 + 0.01 * round(50 * position))
     mirror = bool(pairs)
     why = f"shapes differ by {rotation:.0f} degrees, {scale:.0%} in size, {position:.0%} in place (sd)"
-    mirrored = f"; mirrors swap {len(pairs)} pairs" if mirror else "; no mirrors: no pairs are declared"
+    count = f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''}"
+    mirrored = f"; mirrors swap {count}" if mirror else "; no mirrors: no pairs are declared"
     return Choice(
         dict(rotation=turn, scale=round(size, 2), shift=round(shift, 2), mirror=mirror), why + mirrored
     )
@@ -166,6 +165,17 @@ def choose_workers(on_gpu: bool, cores: int) -> Choice:
     if on_gpu:
         return Choice(min(8, max(cores - 1, 1)), f"a GPU waits for images, there are {cores} cores")
     return Choice(0, "on a CPU the network needs the cores itself")
+
+
+def choose_loaded_size(size: Sequence[int], largest: Sequence[int]) -> Choice:
+    """Decide at which size images are loaded and kept, from (*S) of the input and of the largest image."""
+    factor = max(1.0, min(2.0, max(whole / side for whole, side in zip(largest, size, strict=True))))
+    why = (
+        "twice the input, so that turned images lose no detail"
+        if factor == 2
+        else "that of the largest image"
+    )
+    return Choice([math.ceil(factor * side) for side in size], why)
 
 
 def choose_cache(films: int, size: Sequence[int], channels: int, bits: int | None, memory: float) -> Choice:

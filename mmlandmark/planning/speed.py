@@ -16,7 +16,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from mmlandmark.engine import LandmarkRunner
-from mmlandmark.planning.budget_rules import Speed
+from mmlandmark.planning.budget_rules import PUBLISHED, Speed
+from mmlandmark.utils.package_files import package_file
 
 _WARM, _ROUNDS = 3, 7  # steps that are left out, and that are measured
 _START_OF_PYTHON = 5.0  # seconds until a command has imported everything
@@ -113,6 +114,14 @@ def available_memory() -> float:
             if line.startswith("MemAvailable:"):
                 return 1024.0 * int(line.split()[1])
     return 4.0 * 2**30
+
+
+def weights_installed() -> bool:
+    """Return whether the published weights that a plan may start from are installed."""
+    try:
+        return package_file(PUBLISHED).is_file()
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def busy_note() -> str | None:

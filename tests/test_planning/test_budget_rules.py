@@ -58,6 +58,23 @@ def test_levels_follow_from_the_size(size, stem, levels):
     UNet(in_channels=1, dims=len(size), **words.value)(torch.zeros(1, 1, *size))  # every side is long enough
 
 
+@pytest.mark.parametrize(
+    ("median", "minutes", "films", "installed", "published", "why"),
+    [
+        ((2400, 1935), 30, 150, True, True, "for 150 films"),
+        ((2400, 1935), 30, 150, False, False, "random weights"),
+        ((48, 64), 30, 150, True, False, "256 pixels"),
+        ((200, 300, 300), 30, 150, True, False, "256 pixels"),
+        ((2400, 1935), 10, 150, True, False, "from 20 minutes on"),
+        ((2400, 1935), 30, 501, True, False, "501 films are enough"),
+    ],
+)
+def test_start(median, minutes, films, installed, published, why):
+    choice = budget_rules.choose_start(median, minutes, films, installed)
+    assert choice.value is published
+    assert why in choice.why
+
+
 def test_larger_candidates_cost_more():
     costs = [network.multiply_adds() for network in NETWORKS]
     assert costs == sorted(costs)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from mmlandmark.planning import find_data
-from test_planning.kites import NAMES, write_kites
+from test_planning.kites import NAMES, draw_kites, write_kites
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,26 @@ def test_images_beside_the_annotation_or_elsewhere(tmp_path):
     assert source.image_dir == str(moved)
     assert source.build().get_data_info(0)["img_path"] == str(moved / "kite00.jpg")
     assert find_data(path, path.parent / "photos").image_dir == "photos"
+
+
+def test_markups_of_slicer_and_a_file_of_cvat(tmp_path):
+    images, points = draw_kites(6)
+    for n, (image, shape) in enumerate(zip(images, points, strict=True)):
+        cv2.imwrite(str(tmp_path / f"{n}.png"), image)
+        marks = [dict(label=name, position=[*place, 0.0]) for name, place in zip(NAMES, shape, strict=True)]
+        markups = dict(type="Fiducial", coordinateSystem="LPS", controlPoints=marks)
+        (tmp_path / f"{n}.mrk.json").write_text(json.dumps(dict(markups=[markups])))
+    source = find_data(tmp_path)
+    assert (source.kind, source.ann_file, source.image_dir) == ("Slicer", tmp_path, "")
+    assert source.config() == dict(type="SlicerMarkups", data_root=str(tmp_path))
+    assert np.allclose(source.build().get_data_info(2)["landmarks"], points[2], atol=1e-3)
+
+    marked = '<points label="nose" outside="0" points="10.5,20.5"/>'
+    lines = [f'<image id="{n}" name="{n}.png" width="64" height="48">{marked}</image>' for n in range(2)]
+    (tmp_path / "job.xml").write_text(f"<annotations>{''.join(lines)}</annotations>")
+    source = find_data(tmp_path)
+    assert (source.kind, source.y_convention, source.config()["type"]) == ("CVAT", "top", "CvatImages")
+    assert source.build().get_data_info(0)["landmarks"].tolist() == [[10.0, 20.0]]
 
 
 def test_errors_name_the_folder_and_the_cure(tmp_path):

@@ -37,7 +37,7 @@ def test_questions_hold_the_flag_that_answers_them(tmp_path):
     told = Answers(spacing=(0.1,), pairs=("left_wing:right_wing",), group_pattern="kite..")
     plan = read_data(find_data(tmp_path / "kites"), told)
     assert questions(plan) == []
-    assert "images are mirrored, 1 pairs swap" in "\n".join(assumptions(plan))
+    assert "images are mirrored, 1 pair swaps" in "\n".join(assumptions(plan))
 
 
 def test_questions_on_the_scale_of_a_tps_file(tmp_path):
@@ -53,4 +53,5 @@ def test_decisions_say_why(tmp_path):
     text = "\n".join(decisions(plan))
     for word in ("input ", "network ", "batch ", "epochs ", "augment "):
         assert f"\n  {word}" in "\n" + text
+    assert "U-Net of 5 levels, down to 6 pixels" in text
     assert "96x128, 168% of the median image of 54x76" in text

@@ -107,6 +107,19 @@ def test_workers(gpu, cores, workers):
 
 
 @pytest.mark.parametrize(
+    ("largest", "loaded"),
+    [
+        ((2400, 1935), [640, 512]),
+        ((400, 350), [438, 350]),
+        ((200, 100), [320, 256]),
+        ((640, 512), [640, 512]),
+    ],
+)
+def test_images_are_not_enlarged_to_be_loaded(largest, loaded):
+    assert rules.choose_loaded_size((320, 256), largest).value == loaded
+
+
+@pytest.mark.parametrize(
     ("films", "bits", "memory", "gigabytes"),
     [
         (1000, 8, 8, 1.2),

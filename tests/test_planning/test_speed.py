@@ -44,6 +44,20 @@ def test_a_busy_machine_is_named(monkeypatch):
     assert speed.busy_note() is None
 
 
+def test_published_weights_are_looked_for(monkeypatch, tmp_path):
+    file = tmp_path / "weights.pth"
+    monkeypatch.setattr(speed, "package_file", lambda source: file)
+    assert not speed.weights_installed()
+    file.write_bytes(b"weights")
+    assert speed.weights_installed()
+
+    def missing(source):
+        raise FileNotFoundError(source)
+
+    monkeypatch.setattr(speed, "package_file", missing)
+    assert not speed.weights_installed()
+
+
 def test_memory_and_machine():
     assert speed.available_memory() > 2**20
     assert speed.describe_machine()
