@@ -21,6 +21,7 @@ __all__ = [
     "CvatWriter",
     "JsonWriter",
     "SlicerWriter",
+    "check_formats",
     "output_path",
     "write_predictions",
 ]
@@ -50,6 +51,17 @@ def write_predictions(
             than ``schema``, or an id is there twice.
     """
     return WRITERS.build(dict(type=format, image_dir=image_dir)).write(predictions, schema, path)
+
+
+def check_formats(formats: Iterable[str], schema: LandmarkSchema) -> None:
+    """Refuse formats that do not exist or cannot hold these landmarks, before an image is predicted.
+
+    Raises:
+        NotRegisteredError: There is no such format.
+        ValueError: It cannot hold these landmarks; the message names the file.
+    """
+    for name in formats:
+        WRITERS.build(dict(type=name)).check(schema)
 
 
 def output_path(folder: str | Path, format: str) -> Path:

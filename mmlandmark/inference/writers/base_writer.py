@@ -45,14 +45,18 @@ class BaseWriter:
             ValueError: The format cannot hold points of so many coordinates, a prediction has other
                 landmarks, or an id is there twice. Nothing is changed then at ``path``, if it is a file.
         """
-        if schema.dims not in self.DIMS:
-            raise ValueError(
-                f"{path}: this format holds points of {self.DIMS[0]} coordinates, and landmarks "
-                f"{schema.name!r} have {schema.dims}; write json, csv or slicer"
-            )
+        self.check(schema)
         counted = _Counted(predictions, schema)
         self.write_stream(iter(counted), schema, Path(path))
         return counted.count
+
+    def check(self, schema: LandmarkSchema) -> None:
+        """Raise ValueError if the format cannot hold these landmarks, before any of them is predicted."""
+        if schema.dims not in self.DIMS:
+            raise ValueError(
+                f"{self.FILE_NAME}: this format holds points of {self.DIMS[0]} coordinates, and landmarks "
+                f"{schema.name!r} have {schema.dims}; write json, csv or slicer"
+            )
 
     def write_stream(self, predictions: Iterator[Prediction], schema: LandmarkSchema, path: Path) -> None:
         """Write checked predictions."""

@@ -41,11 +41,18 @@ class CsvWriter(BaseWriter):
 
     FILE_NAME = "predictions.csv"
 
-    def write_stream(self, predictions: Iterator[Prediction], schema: LandmarkSchema, path: Path) -> None:
-        """Collect the rows in a temporary file, since only the last one completes the header."""
+    def check(self, schema: LandmarkSchema) -> None:
+        """Raise ValueError for a name that a table does not keep."""
+        super().check(schema)
         blank = next((name for name in schema.landmarks if name != name.lstrip()), None)
         if blank is not None:
-            raise ValueError(f"{path}: landmark {blank!r} begins with a blank, which a table does not keep")
+            raise ValueError(
+                f"{self.FILE_NAME}: landmark {blank!r} begins with a blank, which a table does not keep; "
+                "write json"
+            )
+
+    def write_stream(self, predictions: Iterator[Prediction], schema: LandmarkSchema, path: Path) -> None:
+        """Collect the rows in a temporary file, since only the last one completes the header."""
         columns: _Columns = {}
         with tempfile.TemporaryFile("w+", encoding="utf-8") as rows:
             for one in predictions:

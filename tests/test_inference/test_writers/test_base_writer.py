@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmlandmark.inference.writers import output_path, write_predictions
+from mmlandmark.inference.writers import check_formats, output_path, write_predictions
 from mmlandmark.inference.writers.base_writer import coordinates, significant, visibility
 from mmlandmark.registry import WRITERS, NotRegisteredError
 from mmlandmark.structures import LandmarkSchema
@@ -100,6 +100,15 @@ def test_other_landmarks_and_unknown_formats_are_refused(tmp_path):
     with pytest.raises(NotRegisteredError, match=r"'jsn' is not in the .* registry of 'writer'.* json"):
         write_predictions([one], one.schema, tmp_path / "a.json", "jsn")
     assert not list(tmp_path.iterdir())
+
+
+def test_formats_are_checked_before_anything_is_predicted():
+    check_formats(FORMATS, schema_of(2))
+    check_formats(["json", "csv", "slicer"], schema_of(3))
+    with pytest.raises(ValueError, match=r"coco.json: this format holds points of 2 coordinates"):
+        check_formats(["json", "coco"], schema_of(3))
+    with pytest.raises(NotRegisteredError, match="'jsn'"):
+        check_formats(["jsn"], schema_of(2))
 
 
 def test_names_of_images(tmp_path):

@@ -73,5 +73,5 @@ def test_a_mixture_of_films_slices_and_arrays_has_one_header(tmp_path):
 def test_a_name_that_a_table_does_not_keep(tmp_path):
     schema = LandmarkSchema("two", ("sella", " nasion"))
     one = random_prediction(np.random.default_rng(0), schema)
-    with pytest.raises(ValueError, match=r"a.csv: landmark ' nasion' begins with a blank"):
+    with pytest.raises(ValueError, match=r"predictions.csv: landmark ' nasion' begins with a blank"):
         write_predictions([one], schema, tmp_path / "a.csv", "csv")
