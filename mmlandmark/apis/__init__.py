@@ -12,7 +12,7 @@ from mmlandmark.apis.cross_validation import (
 from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.figures import draw_configuration, draw_features, draw_loss_weights
 from mmlandmark.apis.recording import record_predictions, record_test
-from mmlandmark.apis.running import prepare_config, run_plan, test_config, train_config
+from mmlandmark.apis.running import prepare_config, run_plan, tables_of_test, test_config, train_config
 from mmlandmark.apis.steps import EnsembleStep, RecordStep, TestStep
 from mmlandmark.apis.sweep import Sweep, load_sweep, plan_of_sweep
 from mmlandmark.apis.tested_run import check_trained_as, find_checkpoint
@@ -42,6 +42,7 @@ __all__ = [
     "record_predictions",
     "record_test",
     "run_plan",
+    "tables_of_test",
     "test_config",
     "train_config",
 ]

@@ -231,6 +231,14 @@ def _need_model(config: Config) -> None:
         )
 
 
+def tables_of_test(config: Config, out_dir: str | Path) -> str:
+    """Return the tables, in Markdown, that :func:`test_config` has written to ``out_dir``, one per metric."""
+    given = config.test_evaluator
+    evaluators = given if isinstance(given, list | tuple) else [given]
+    files = [f for e in evaluators for f in report_files(e, out_dir).get("out_file", []) if f.endswith(".md")]
+    return "\n".join(Path(file).read_text(encoding="utf-8") for file in files)
+
+
 def report_files(evaluator: dict[str, Any], out_dir: str | Path) -> dict[str, Any]:
     """Return a metric's config that writes its report, if it has one, and predictions to ``out_dir``."""
     stem = getattr(_metric_class(evaluator), "report_stem", "")

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Build the ensemble and test it."""
-    from mmlandmark.apis import build_ensemble, record_test, test_config
+    from mmlandmark.apis import build_ensemble, record_test, tables_of_test, test_config
 
     options = dict(args.cfg_options)
     if args.flip:
@@ -37,6 +37,6 @@ def run(args: argparse.Namespace) -> None:
     )
     out = args.out / "test"
     metrics = test_config(config, checkpoint, out_dir=out)
-    print((out / "report.md").read_text(encoding="utf-8"))
+    print(tables_of_test(config, out))
     if args.record:
         print(f"recorded {record_test(config, checkpoint, metrics, out, args.record)}")

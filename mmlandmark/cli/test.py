@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> None:
         find_checkpoint,
         prepare_config,
         record_test,
+        tables_of_test,
         test_config,
     )
     from mmlandmark.engine import ConfigError, folder_of_test, stage_to_test
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     metrics = test_config(config, checkpoint, out_dir=out)
     if not is_main_process():
         return
-    print((out / "report.md").read_text(encoding="utf-8"))
+    print(tables_of_test(tested, out))
     print(f"results are in {out}")
     if args.record:
         path = None if args.record == "auto" else args.record

@@ -307,6 +307,8 @@ def test_several_metrics_at_once(trained, tmp_path):
     assert {path.name for path in (tmp_path / "out").glob("measures.*")} == {
         f"measures.{kind}" for kind in ("json", "csv", "md")
     }
+    tables = apis.tables_of_test(config, tmp_path / "out")
+    assert tables == "\n".join((tmp_path / "out" / f"{n}.md").read_text() for n in ("report", "measures"))
 
 
 def test_flip_is_an_average_of_both_images(trained, tmp_path):
