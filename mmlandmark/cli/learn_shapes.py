@@ -1,9 +1,10 @@
 """Teach a trained detector which shapes are usual, so that it chooses among several peaks of a map.
 
 DATA are the annotated images that it was trained on: the work folder of the training, its config, or an
-annotation file (JSON or CSV). Only landmarks are read, no images:
+annotation file (JSON or CSV). Only landmarks are read, no images. Test and calibrate the new model:
 
     mmlandmark learn-shapes work_dirs/ceph work_dirs/ceph -o ceph.mml.pth
+    mmlandmark test ceph.mml.pth
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
 
     if not Path(args.data).exists():
         raise FileNotFoundError(f"{args.data}: no such file or folder of data to learn from")
-    model = load_model(args.model)
+    model = old = load_model(args.model)
     dataset = dataset_of(model, args.data, "train_dataloader", missing_images="keep")
     points, spacing = annotated_shapes(dataset)
     settings = dict(candidates=args.candidates, gate=args.gate, strength=args.strength)
@@ -51,5 +52,5 @@ def run(args: argparse.Namespace) -> None:
     complete = int(np.isfinite(points).all(axis=(1, 2)).sum())
     unit = "pixels" if spacing is None else "mm"
     print(f"learnt {len(points)} shapes in {unit}, {complete} of them complete; wrote {args.out}")
-    if model.calibration is not None:
-        print("note: calibrate the model again, since its predictions and scores may differ")
+    if old.calibration is not None or old.measured:
+        print("note: it may predict otherwise now, so its calibration and results of tests are left out")

@@ -17,6 +17,8 @@ def with_shape_prior(
 ) -> ModelFile:
     """Return a model that chooses among several peaks of a map by where the other landmarks are.
 
+    Its calibration and results of tests are left out, since they are those of the model without a prior.
+
     Args:
         model: A trained detector.
         points: (N, K, D) landmarks of its training data, original pixels, NaN where missing; see
@@ -39,4 +41,6 @@ def with_shape_prior(
     detector = MODELS.build(config["model"])
     detector.shape_choice.learn(points, spacing)
     learnt = {f"shape_choice.{name}": value for name, value in detector.shape_choice.state_dict().items()}
-    return replace(model, config=config, state_dict={**model.state_dict, **learnt})
+    return replace(
+        model, config=config, state_dict={**model.state_dict, **learnt}, calibration=None, measured={}
+    )

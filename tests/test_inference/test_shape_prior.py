@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,9 @@ def model(tmp_path) -> ModelFile:
 
 def test_the_file_keeps_the_prior(model, tmp_path):
     points, spacing = annotated_shapes(PhantomDataset(num_samples=30))
-    new = with_shape_prior(model, points, spacing, gate=6.0)
+    tested = replace(model, measured=dict(test=dict(mre=1.0)), calibration=dict(kind="absolute"))
+    new = with_shape_prior(tested, points, spacing, gate=6.0)
+    assert (new.measured, new.calibration) == ({}, None)  # of another detector
     assert "shape_prior" not in (model.config["model"].get("test_cfg") or {})
     new.save(tmp_path / "a.mml.pth", half=True)
     detector = ModelFile.load(tmp_path / "a.mml.pth").detector()
