@@ -137,6 +137,8 @@ setup(
         # Apart, because mmcv, mmcv-lite and onedl-mmcv are one module under three names: whoever has one
         # of them must not get a second one on top.
         "lite": ["mmengine>=0.10.4", "mmcv-lite>=2.0"],
+        # Detectors as files of other programs. torch-export needs none of them.
+        "export": ["onnx", "onnxscript", "onnxruntime", "openvino", "nncf"],
         "medical": ["pydicom", "SimpleITK", "nibabel"],
         "tensorboard": ["tensorboard"],
         # Published weights inside of packages, for backbone.init_cfg: package://NAME.

@@ -27,7 +27,7 @@ GROUPS = {
     ),
     "data": ("check", "browse", "split", "convert", "pack-data", "phantoms"),
     "results": ("collect", "compare", "draw-figures"),
-    "configs and models": ("pack", "print-config", "flops"),
+    "configs and models": ("pack", "print-config", "flops", "export"),
     "development": (
         "benchmark-loader",
         "benchmark-ops",

@@ -158,11 +158,11 @@ def _fit_reference(heatmaps: Tensor, center: Tensor, height: Tensor, log: bool, 
         values = torch.maximum(values, floor.reshape(*floor.shape, *[1] * (values.ndim - 2))).log()
     gradient, hessian, touching = _derivatives(values, inside)
     # Take no step unless the fit is a proper maximum: a saddle would send the point away from the peak.
-    curvature = torch.linalg.eigvalsh(torch.nan_to_num(hessian))
-    proper = (curvature < -torch.finfo(work).eps * 1e-3).all(-1) & torch.isfinite(gradient).all(-1)
-    proper = proper & torch.isfinite(hessian).flatten(-2).all(-1)
-    safe = torch.where(proper[..., None, None], hessian, -torch.eye(hessian.shape[-1]).to(hessian))
-    step = -torch.linalg.solve(safe, torch.where(proper[..., None], gradient, 0)[..., None])[..., 0]
+    eye = torch.eye(hessian.shape[-1], dtype=work, device=hessian.device)
+    finite = torch.isfinite(gradient).all(-1) & torch.isfinite(hessian).flatten(-2).all(-1)
+    proper = finite & _positive_definite(-hessian - torch.finfo(work).eps * 1e-3 * eye)
+    safe = torch.where(proper[..., None, None], hessian, -eye)
+    step = -_solved(safe, torch.where(proper[..., None], gradient, 0))
     limit = 1.0 if reach else 0.5
     return center.to(work) + torch.where(touching, 0, step).clamp(-limit, limit)
 
@@ -175,6 +175,29 @@ def _smooth_valid(values: Tensor, sigma: float, reach: int) -> Tensor:
     for axis in range(2, values.ndim):
         values = values.unfold(axis, len(steps), 1) @ kernel
     return values
+
+
+# In closed form, as in csrc: programs outside of PyTorch know no eigenvalues.
+def _positive_definite(matrices: Tensor) -> Tensor:
+    """Return whether symmetric (..., D, D) matrices are positive definite, by Sylvester's criterion."""
+    corners = [_determinant(matrices[..., :n, :n]) > 0 for n in range(1, matrices.shape[-1] + 1)]
+    return torch.stack(corners).all(0)
+
+
+def _solved(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Return (..., D), which symmetric (..., D, D) matrices map to ``vectors`` (..., D), by Cramer's rule."""
+    columns = range(matrices.shape[-1])
+    replaced = [torch.stack([vectors if i == j else matrices[..., j] for j in columns], -1) for i in columns]
+    return torch.stack([_determinant(m) for m in replaced], -1) / _determinant(matrices)[..., None]
+
+
+def _determinant(matrices: Tensor) -> Tensor:
+    """Return the determinants of (..., D, D), D at most 3."""
+    if matrices.shape[-1] == 1:
+        return matrices[..., 0, 0]
+    if matrices.shape[-1] == 2:
+        return matrices[..., 0, 0] * matrices[..., 1, 1] - matrices[..., 0, 1] * matrices[..., 1, 0]
+    return (torch.linalg.cross(matrices[..., 0], matrices[..., 1]) * matrices[..., 2]).sum(-1)
 
 
 def _derivatives(values: Tensor, inside: Tensor) -> tuple[Tensor, Tensor, Tensor]:

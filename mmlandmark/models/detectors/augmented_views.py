@@ -66,6 +66,7 @@ def view_of(inputs: Tensor, matrix: np.ndarray) -> Tensor:
     unit[:-1, -1] -= 0.5
     back = unit @ invert_matrix(matrix) @ invert_matrix(unit)
     theta = torch.as_tensor(back[:-1], dtype=inputs.dtype, device=inputs.device)
-    grid = F.affine_grid(theta.expand(len(inputs), *theta.shape), list(inputs.shape), align_corners=False)
+    grid = F.affine_grid(theta[None], [1, *inputs.shape[1:]], align_corners=False)
+    grid = grid.expand(inputs.shape[0], *grid.shape[1:])
     dark = inputs.flatten(1).amin(1).reshape(-1, *[1] * (inputs.ndim - 1))
     return F.grid_sample(inputs - dark, grid, align_corners=False) + dark

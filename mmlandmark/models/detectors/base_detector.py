@@ -174,9 +174,9 @@ class BaseDetector(BaseModel):
                 LandmarkDataSample(metainfo=dict(sample_id=str(i), ori_shape=size, input_shape=size))
                 for i in range(len(inputs))
             ]
-        permutation = self._flip_permutation(data_samples) if self.test_cfg["flip"] else None
+        pairs = (data_samples[0].get("flip_pairs") if data_samples else None) or ()
         frames = None if self.shape_choice is None else self.shape_choice.frames(data_samples)
-        detection = self._detect_in_views(inputs, permutation, frames)
+        detection = self.detect_in_views(inputs, pairs, self.test_cfg["spread"], frames)
         if not self.test_cfg["keep_heatmaps"]:
             detection = replace(detection, maps=None)
         for i, sample in enumerate(data_samples):
@@ -201,16 +201,34 @@ class BaseDetector(BaseModel):
             shown = self.head.codec.landmark_maps(detection.maps[None])[0]
             sample.pred_heatmaps = shown.unflatten(0, (-1, self.head.num_landmarks)).mean(0)
 
-    def _detect_in_views(
-        self, inputs: Tensor, permutation: Sequence[int] | None, frames: np.ndarray | None
+    def detect_in_views(
+        self,
+        inputs: Tensor,
+        flip_pairs: Sequence[tuple[int, int]] = (),
+        spread: bool = False,
+        frames: np.ndarray | None = None,
     ) -> Detection:
-        """Return the mean detection of all views in input pixels, with the maps of the image as it is."""
+        """Detect the landmarks as ``test_cfg`` says: in all views, and in mirrored images too.
+
+        Args:
+            inputs: (B, C, *S) preprocessed images.
+            flip_pairs: Pairs of landmarks that a mirror swaps.
+            spread: Measure the spread of every landmark, if the codec can.
+            frames: (B, D, D) for the choice among peaks, see :class:`ShapeChoice`; None leaves it out.
+
+        Returns:
+            (B, R, K) landmarks in input pixels, with the maps of the image as it is.
+
+        Raises:
+            ValueError: ``test_cfg.flip`` without ``flip_pairs``.
+        """
+        permutation = self._flip_permutation(flip_pairs) if self.test_cfg["flip"] else None
         detections: list[Detection] = []
         maps: Tensor | None = None
         for view in checked_views(self.test_cfg["views"]):
             matrix = view_matrix(view, inputs.shape[2:])
             seen = inputs if matrix is None else view_of(inputs, matrix)
-            detection = self.detect(seen, permutation, self.test_cfg["spread"])
+            detection = self.detect(seen, permutation, spread)
             if self.shape_choice is not None and frames is not None:
                 # A view is turned and scaled, which makes no difference to a shape.
                 detection = self.shape_choice(detection, frames, partial(self._candidates, seen.shape[2:]))
@@ -225,8 +243,7 @@ class BaseDetector(BaseModel):
         assert self.shape_choice is not None
         return self.head.codec.candidates(maps, input_size, self.shape_choice.candidates)
 
-    def _flip_permutation(self, samples: Sequence[LandmarkDataSample]) -> list[int]:
-        pairs = samples[0].get("flip_pairs") or ()
+    def _flip_permutation(self, pairs: Sequence[tuple[int, int]]) -> list[int]:
         count = self.head.num_landmarks
         if not pairs and count > 1:
             raise ValueError(

@@ -101,7 +101,7 @@ class BaseEnsemble(BaseDetector):
             return self.head.predict(_mean(maps), _common_size(seen), spread)
         if len({detection.points.shape[1] for detection in detections}) > 1:
             detections = [d.over_annotators().with_annotators(1) for d in detections]
-        one_shape = len({m.shape for m in maps}) == 1
+        one_shape = len({m.shape[1:] for m in maps}) == 1
         return replace(Detection.mean(detections), maps=_mean(maps) if one_shape else maps[0])
 
 

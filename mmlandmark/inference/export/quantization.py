@@ -1,0 +1,182 @@
+"""Convolutions in 8-bit integers; the last ones, and what decodes their maps, stay in floating point.
+
+A position between the pixels hangs on small differences of the finest maps, for which 256 steps are too few.
+On the other hand most of the work lies in the layers before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmlandmark.inference.export.exportable import ExportError
+from mmlandmark.inference.export.formats import INPUT
+
+# Convolutions that stay in floating point, counted from the output: the head, and a level of a decoder.
+FLOAT_KERNELS = 3
+_ONNX_KERNELS = ("Conv", "ConvTranspose")
+_OPENVINO_KERNELS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
+
+
+class Node(NamedTuple):
+    """An operation of a graph.
+
+    Attributes:
+        name: Unique in the graph.
+        is_kernel: Whether it is a convolution.
+        users: Names of the operations that read what it returns.
+    """
+
+    name: str
+    is_kernel: bool
+    users: tuple[str, ...]
+
+
+def kept_in_float(nodes: Sequence[Node], what: str) -> list[str]:
+    """Return the names of the convolutions from which no path to an output passes over more than three.
+
+    Args:
+        nodes: Of the whole graph, in an order in which each comes before its users.
+        what: Name of the file, for errors.
+
+    Raises:
+        ExportError: That is all of them, so that there is nothing to quantise.
+    """
+    kernels_to_come: dict[str, int] = {}
+    for node in reversed(nodes):
+        behind = max((kernels_to_come.get(user, 0) for user in node.users), default=0)
+        kernels_to_come[node.name] = behind + node.is_kernel
+    kernels = [node.name for node in nodes if node.is_kernel]
+    kept = [name for name in kernels if kernels_to_come[name] <= FLOAT_KERNELS]
+    if len(kept) == len(kernels):
+        raise ExportError(
+            f"{what}: there is nothing to quantise, the last {FLOAT_KERNELS} convolutions stay in floating "
+            f"point and there are {len(kernels)}"
+        )
+    return kept
+
+
+def quantize_onnx(path: Path, target: Path, images: Sequence[np.ndarray]) -> None:
+    """Write an ONNX file with convolutions in 8 bits, by static quantisation of ONNX Runtime.
+
+    Args:
+        path: The file in floating point.
+        target: The new file.
+        images: (1, C, *S) each: from what they excite, ranges of values are taken.
+
+    Raises:
+        ExportError: There is nothing to quantise.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        """Hands out the images one by one."""
+
+        def __init__(self) -> None:
+            self.rest = iter(images)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(self.rest, None)
+            return None if image is None else {INPUT: image}
+
+    nodes = onnx.load(path).graph.node
+    readers: dict[str, list[str]] = {}
+    for node in nodes:
+        for tensor in node.input:
+            readers.setdefault(tensor, []).append(node.name)
+    graph = [
+        Node(n.name, n.op_type in _ONNX_KERNELS, tuple(r for t in n.output for r in readers.get(t, ())))
+        for n in nodes
+    ]
+    kept = kept_in_float(graph, path.name)
+    with _silent():
+        quantize_static(
+            path,
+            target,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(_ONNX_KERNELS),
+            nodes_to_exclude=kept,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+def quantize_openvino(path: Path, target: Path, images: Sequence[np.ndarray]) -> None:
+    """Write an OpenVINO graph with convolutions in 8 bits, by post-training quantisation of NNCF.
+
+    Args:
+        path: The XML in floating point.
+        target: The new XML.
+        images: (1, C, *S) each: from what they excite, ranges of values are taken.
+
+    Raises:
+        ExportError: There is nothing to quantise.
+    """
+    import openvino
+
+    with _silent():
+        nncf = _nncf()
+        model = openvino.Core().read_model(path)
+        graph = [_openvino_node(operation) for operation in model.get_ordered_ops()]
+        # Left to itself NNCF also quantises sums and what is joined, such as the finest level of a U-Net.
+        others = [node.name for node in graph if not node.is_kernel]
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(list(images)),
+            preset=nncf.QuantizationPreset.MIXED,  # the ranges of activations need not be symmetric
+            subset_size=len(images),
+            fast_bias_correction=True,
+            ignored_scope=nncf.IgnoredScope(names=kept_in_float(graph, path.name) + others, validate=False),
+        )
+    openvino.save_model(quantized, target, compress_to_fp16=False)
+
+
+def _openvino_node(operation: Any) -> Node:
+    users = [
+        reader.get_node().get_friendly_name()
+        for output in operation.outputs()
+        for reader in output.get_target_inputs()
+    ]
+    kind = operation.get_type_name()
+    return Node(operation.get_friendly_name(), kind in _OPENVINO_KERNELS, tuple(users))
+
+
+def _nncf() -> Any:
+    """Import NNCF so that it does not tell its maker over the network that it is used."""
+    key = "NNCF_CI"  # read when it is imported
+    before = os.environ.get(key)
+    os.environ[key] = "1"
+    try:
+        import nncf
+    finally:
+        if before is None:
+            del os.environ[key]
+        else:
+            os.environ[key] = before
+    return nncf
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep advice and progress bars of the quantisers off the console."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+QUANTIZERS: Mapping[str, Any] = {"onnx": quantize_onnx, "openvino": quantize_openvino}

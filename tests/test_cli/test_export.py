@@ -1,0 +1,35 @@
+"""``mmlandmark export``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mmlandmark.cli.entry import invoke
+from mmlandmark.testing import tiny_model
+
+
+@pytest.fixture
+def packed(tmp_path):
+    path = tmp_path / "tiny.mml.pth"
+    tiny_model().save(path)
+    return path
+
+
+def test_a_model_file_becomes_a_program_and_the_check_is_printed(packed, tmp_path, capsys):
+    target = tmp_path / "tiny.pt2"
+    assert invoke("export", [str(packed), "-o", str(target)]) is None
+    said = capsys.readouterr().out
+    assert f"{target}: torch-export, float32, " in said
+    assert "against PyTorch: points of 6 images differ by 0 px in the median" in said
+    about = json.loads((tmp_path / "tiny.json").read_text())
+    assert about["name"] == "untrained"
+    assert about["landmarks"][0] == "sella"
+
+
+def test_the_suffix_decides_about_the_format(packed, tmp_path):
+    with pytest.raises(ValueError, match=r"x.tflite: the name must end with one of .onnx, .xml, .pt2"):
+        invoke("export", [str(packed), "-o", str(tmp_path / "x.tflite")])
+    with pytest.raises(ValueError, match=r"a file of format onnx ends with .onnx"):
+        invoke("export", [str(packed), "-o", str(tmp_path / "x.pt2"), "--format", "onnx"])
