@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,20 @@ def test_levels_of_instructions_agree(level, tmp_path):
     for one, other in zip(torch.load(files[level]), torch.load(files[""]), strict=True):
         bound = {torch.bfloat16: 1e-2, torch.float16: 1e-3}.get(one.dtype, 1e-5)
         torch.testing.assert_close(one, other, rtol=bound, atol=bound)
+
+
+def test_detectors_are_part_of_wheel_and_source_distribution(tmp_path):
+    for name in ("setup.py", "README.md", "MANIFEST.in", "mmlandmark/__init__.py", "mmlandmark/version.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("configs/a.py", "mmlandmark/detectors/ceph19.mml.pth"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    environment = dict(os.environ, MMLANDMARK_WITH_EXT="0")
+    for words in (("build_py", "-d", "out"), ("sdist", "-d", "out", "--formats=tar")):
+        command = [sys.executable, "setup.py", "-q", *words]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert (tmp_path / "out" / "mmlandmark" / "detectors" / "ceph19.mml.pth").is_file()
+    (archive,) = (tmp_path / "out").glob("*.tar")
+    with tarfile.open(archive) as files:
+        assert any(name.endswith("mmlandmark/detectors/ceph19.mml.pth") for name in files.getnames())

@@ -79,6 +79,13 @@ def _name_of(config: Config) -> str:
     return path.resolve().parent.name if path.name == CONFIG_FILE else path.stem
 
 
+def _config_name(config: Config) -> str:
+    """Return the name of a config file; a run keeps a copy of it under its name in its folder."""
+    path = Path(config.filename or "")
+    copies = list(path.parent.glob("*.py")) if path.name == CONFIG_FILE else []
+    return copies[0].stem if len(copies) == 1 else _name_of(config)
+
+
 def _with_preprocessor(data: dict[str, Any]) -> dict[str, Any]:
     """Return the model's config with a preprocessor that stands beside it."""
     beside = data.get("data_preprocessor")
@@ -109,8 +116,8 @@ def _training(config: Config, data: dict[str, Any], checkpoint: dict[str, Any]) 
     meta = meta_of(checkpoint)
     loader = data.get("train_dataloader") or {}
     leaves = leaf_configs(loader["dataset"]) if loader.get("dataset") else []
-    known = dict(
-        config=_name_of(config),
+    known: dict[str, Any] = dict(
+        config=_config_name(config),
         config_hash=config_hash(config_in(checkpoint.get("meta") or {}) or config),
         seed=meta.get("seed"),
         epoch=meta.get("epoch"),
@@ -122,4 +129,6 @@ def _training(config: Config, data: dict[str, Any], checkpoint: dict[str, Any]) 
             for key in ("trained_on", "inputs", "precision", "members", "seeds", "mmlandmark_version")
         },
     )
+    if known["members"]:  # their folders are of this machine
+        known["members"] = [Path(str(member)).name for member in known["members"]]
     return config_to_data({key: value for key, value in known.items() if value not in (None, "", [], {})})

@@ -136,8 +136,8 @@ class ModelFile:
 
         Args:
             path: The file, ``*.pth``.
-            half: Store kernels in half precision. Norms and biases, and kernels with values that half
-                precision cannot hold, stay in single precision.
+            half: Store kernels in half precision. All else, and kernels with values that half precision
+                cannot hold, stay in single precision.
 
         Raises:
             ValueError: It could not be loaded again, or a new image would not pass the pipeline.
@@ -151,16 +151,26 @@ class ModelFile:
         content |= {key: getattr(self, key) for key in _TEXTS}
         data = {key: getattr(self, key) for key in _DATA} | dict(schema=dataclasses.asdict(self.schema))
         content |= {key: _json(value, f"{where}: {key}") for key, value in data.items()}
-        state = {key: value.detach().cpu() for key, value in self.state_dict.items()}
-        content["state_dict"] = {key: _halved(value) for key, value in state.items()} if half else state
+        content["state_dict"] = self._halves() if half else self.state_dict
+        content["state_dict"] = {key: value.detach().cpu() for key, value in content["state_dict"].items()}
         # A class that is not registered needs trust when the file is loaded, not when it is written.
         self.from_content(dict(content), where, trust=True)._check_new_image(where)
         save_checkpoint(content, path)
 
     def halved(self) -> ModelFile:
         """Return the model with its weights rounded as half precision stores them."""
-        rounded = {key: _halved(value).to(value.dtype) for key, value in self.state_dict.items()}
+        rounded = {key: value.to(self.state_dict[key].dtype) for key, value in self._halves().items()}
         return dataclasses.replace(self, state_dict=rounded)
+
+    def _halves(self) -> dict[str, Tensor]:
+        """Return the weights, kernels in half precision where that can hold their values.
+
+        What is no parameter, such as statistics, stays as it is.
+        """
+        where = f"model {self.name!r}"
+        named = check_detector(self.config["model"], self.state_dict, where).named_parameters()
+        kernels = {key for key, value in named if value.ndim > 1}
+        return {key: _halved(value) if key in kernels else value for key, value in self.state_dict.items()}
 
     def _check_new_image(self, where: str) -> None:
         """Raise ValueError if a record of nothing but an image does not pass the pipeline."""
@@ -277,8 +287,6 @@ def _json(value: Any, where: str) -> str:
 
 def _halved(value: Tensor) -> Tensor:
     """Return a kernel in half precision if that can hold its values."""
-    if value.ndim < 2 or not value.is_floating_point():
-        return value
     half = value.half()
     close = torch.allclose(half.float(), value.float(), rtol=1e-3, atol=1e-6)
     return half if close else value

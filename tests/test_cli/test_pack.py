@@ -11,6 +11,7 @@ import torch
 
 from mmlandmark.cli import invoke
 from mmlandmark.models.model_file import ModelFile
+from mmlandmark.trust import strings_in
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -88,6 +89,7 @@ def test_config_and_checkpoint_or_the_folder_alone(packed, tmp_path):
     assert one.config == other.config
     assert all(torch.equal(one.state_dict[key], value) for key, value in other.state_dict.items())
     assert (one.name, other.name) == ("unet_tiny", "spine")
+    assert one.training["config"] == other.training["config"] == "unet_tiny"
     # How it was trained, not how the config is now.
     assert one.training["config_hash"] == other.training["config_hash"]
 
@@ -100,6 +102,8 @@ def test_an_ensemble_takes_folders_and_files(packed, tmp_path):
     mean = ModelFile.load(tmp_path / "both.mml.pth")
     assert mean.config["model"]["type"] == "MixedEnsemble"
     assert mean.training["seeds"] == [7, 7, 7]
+    assert mean.training["members"] == ["spine", "full.mml.pth", "half.mml.pth"]
+    assert not any(str(tmp_path) in text for _, text in strings_in([mean.config, mean.training]))
     call("test", tmp_path / "both.mml.pth", "--work-dir", tmp_path / "again", "--no-figures")
     assert points_of(tmp_path / "again" / "test") == points_of(tmp_path / "both" / "test")
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmlandmark.inference.shape_prior import with_shape_prior
 from mmlandmark.models.model_file import FORMAT_VERSION, ModelFile, is_model_file
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.testing import tiny_model
@@ -72,6 +73,14 @@ def test_half_precision_halves_kernels_and_nothing_else(model, tmp_path):
     back.save(tmp_path / "again.mml.pth", half=True)
     again = load_checkpoint(tmp_path / "again.mml.pth")["state_dict"]
     assert all(torch.equal(again[key], value) for key, value in stored.items())
+
+
+def test_what_was_measured_on_shapes_stays_whole(model, tmp_path):
+    points = np.random.default_rng(0).normal(size=(60, 19, 2)) * 5 + np.arange(38).reshape(19, 2) * 20
+    with_shape_prior(model, points).save(tmp_path / "a.pth", half=True)
+    stored = load_checkpoint(tmp_path / "a.pth")["state_dict"]
+    assert stored["shape_choice.correlation"].dtype == torch.float32
+    assert stored["head.convs.0.weight"].dtype == torch.float16
 
 
 def test_a_kernel_that_half_precision_cannot_hold_stays_whole(model, tmp_path):
