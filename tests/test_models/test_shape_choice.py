@@ -168,6 +168,13 @@ def test_an_empty_prior_is_named():
         model.predict(maps_of(shapes(2, 1, seed=2)[0], {}, SIZE[2]))
 
 
+def test_a_damaged_prior_is_named():
+    model = detector()
+    model.shape_choice.correlation.zero_()
+    with pytest.raises(ValueError, match="shapes that the detector has learnt are damaged"):
+        model.predict(maps_of(shapes(2, 1, seed=2)[0], {}, SIZE[2]))
+
+
 @pytest.mark.parametrize("prior", [dict(gate=0), dict(strength=-1.0), dict(candidates=0)], ids=str)
 def test_bad_settings_are_named(prior):
     with pytest.raises(ValueError, match="candidates, gate and strength of shape_prior must be positive"):

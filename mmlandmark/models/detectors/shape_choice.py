@@ -81,7 +81,7 @@ class ShapeChoice(nn.Module):
         """The prior that was learnt.
 
         Raises:
-            ValueError: None was.
+            ValueError: None was, or it is damaged.
         """
         if self._prior is None:
             held = {name: value.double().cpu().numpy() for name, value in self.named_buffers()}
@@ -90,7 +90,12 @@ class ShapeChoice(nn.Module):
                     "the detector has learnt no shapes: train it with ShapePriorHook in custom_hooks, or "
                     "leave test_cfg.shape_prior out"
                 )
-            precision = np.linalg.inv(held["correlation"])
+            try:
+                precision = np.linalg.inv(held["correlation"])
+            except np.linalg.LinAlgError as error:
+                raise ValueError(
+                    "the shapes that the detector has learnt are damaged: teach it anew"
+                ) from error
             model = ShapeModel(held["typical"], held["middle"], held["scale"], precision)
             tails = Tails(held["median"], Tails.normal_median(model.typical.shape[1]), float(held["power"]))
             self._prior = ShapePrior(model, tails, bool(held["mirrored"] > 0.5))
