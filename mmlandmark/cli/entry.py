@@ -18,6 +18,7 @@ GROUPS = {
         "plan",
         "train",
         "test",
+        "predict",
         "cross-validate",
         "sweep",
         "ensemble",

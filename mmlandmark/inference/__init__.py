@@ -2,8 +2,10 @@
 
 from mmlandmark.inference.case_loader import Failure
 from mmlandmark.inference.image_inputs import Case, find_cases
+from mmlandmark.inference.inferencer import LandmarkInferencer
 from mmlandmark.inference.loading import load_model
 from mmlandmark.inference.overlays import draw_prediction
+from mmlandmark.inference.prediction_folder import predict_to_folder
 from mmlandmark.inference.prediction_table import prediction_table
 from mmlandmark.inference.writers import write_predictions
 from mmlandmark.models.model_file import ModelFile
@@ -11,10 +13,12 @@ from mmlandmark.models.model_file import ModelFile
 __all__ = [
     "Case",
     "Failure",
+    "LandmarkInferencer",
     "ModelFile",
     "draw_prediction",
     "find_cases",
     "load_model",
+    "predict_to_folder",
     "prediction_table",
     "write_predictions",
 ]

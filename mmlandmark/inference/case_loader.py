@@ -127,12 +127,11 @@ def load_batches(
         dataset,
         batch_size=None,
         num_workers=num_workers,
-        worker_init_fn=_few_threads,
         prefetch_factor=2 if num_workers else None,
     )
     waiting: dict[tuple[int, ...], list[Loaded]] = {}
     try:
-        for index, item in loader:
+        for index, item in _started(loader) if num_workers else loader:
             if isinstance(item, Failure):
                 yield index, item
                 continue
@@ -158,8 +157,16 @@ def _oldest(waiting: dict[tuple[int, ...], list[Loaded]]) -> tuple[int, ...]:
     return min(waiting, key=lambda shape: waiting[shape][0].index)
 
 
-def _few_threads(worker: int) -> None:
-    """Leave the processors to the network and the other workers."""
+def _started(loader: DataLoader) -> Iterator[tuple[int, Loaded | Failure]]:
+    """Start the workers with one thread of OpenCV each, which leaves the processors to the network.
+
+    It is set before they are forked: in a fork, OpenCV would wait for threads that only this process has.
+    """
     import cv2
 
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
+    try:
+        return iter(loader)
+    finally:
+        cv2.setNumThreads(threads)

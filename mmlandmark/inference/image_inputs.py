@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
+from mmlandmark.inference.journal import JOURNAL, OVERLAYS
 
 Inputs: TypeAlias = "str | Path | np.ndarray | Sequence[str | Path | np.ndarray]"
 
@@ -36,14 +37,12 @@ class Case:
     array: np.ndarray | None = None
 
 
-def find_cases(
-    inputs: Inputs, *, ignore: Sequence[str | Path] = (), taken: Mapping[str, str] | None = None
-) -> list[Case]:
+def find_cases(inputs: Inputs, *, taken: Mapping[str, str] | None = None) -> list[Case]:
     """Return the images of all inputs, each once, in the order of the inputs.
 
     A folder stands for all images anywhere below it, in the order of their paths; hidden files, and files
-    that are no images by name, are left out, but DICOM files need no suffix. A file that is named is never
-    left out.
+    that are no images by name, are left out, and so are pictures of predictions, but DICOM files need no
+    suffix. A file that is named is never left out.
 
     A case is named by the path of its file below the folder that was given, without suffix; a file that was
     given itself by its name. Names that meet are told apart by their suffix, or else by the folders above.
@@ -51,7 +50,6 @@ def find_cases(
     Args:
         inputs: One or several of: a file, a pattern such as ``films/*.png`` (``**`` stands for any folders),
             a folder, an array (*S) or (*S, C).
-        ignore: Folders below the inputs that are not searched, such as that of the results.
         taken: Names that other images have already: the path by name. These images keep them.
 
     Raises:
@@ -68,7 +66,7 @@ def find_cases(
             order.append(len(arrays))
             arrays.append(item)
             continue
-        for path, name in _files_of(item, ignore):
+        for path, name in _files_of(item):
             if path not in files:
                 files[path] = name
                 order.append(path)
@@ -84,11 +82,11 @@ def find_cases(
     ]
 
 
-def _files_of(item: str | Path, ignore: Sequence[str | Path]) -> Iterator[tuple[str, str]]:
+def _files_of(item: str | Path) -> Iterator[tuple[str, str]]:
     """Yield the absolute path of every image of an input, and its name below the input."""
     text = os.path.expanduser(os.fspath(item))
     if os.path.isdir(text):
-        found = list(_images_below(text, ignore))
+        found = list(_images_below(text))
         if not found:
             raise FileNotFoundError(
                 f"{text!r} holds no image: none of its files has the suffix of one or is a DICOM file"
@@ -105,20 +103,16 @@ def _files_of(item: str | Path, ignore: Sequence[str | Path]) -> Iterator[tuple[
         for match in files:
             yield os.path.abspath(match), os.path.basename(match)
         for match in folders:
-            yield from _files_of(match, ignore)
+            yield from _files_of(match)
     else:
         raise FileNotFoundError(f"{text!r} does not exist: give image files, folders or patterns")
 
 
-def _images_below(folder: str, ignore: Sequence[str | Path]) -> Iterator[tuple[str, str]]:
+def _images_below(folder: str) -> Iterator[tuple[str, str]]:
     """Yield path and relative name of every image anywhere below a folder, in the order of the names."""
-    hidden = {os.path.realpath(path) for path in ignore}
     for root, folders, files in os.walk(folder):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(os.path.join(root, name)) not in hidden
-        )
+        drawn = (OVERLAYS,) if JOURNAL in files else ()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in drawn)
         for name in sorted(files):
             path = os.path.join(root, name)
             if not name.startswith(".") and _is_image(path):

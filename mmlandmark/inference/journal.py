@@ -13,6 +13,7 @@ from mmlandmark.structures import LandmarkSchema, Prediction
 from mmlandmark.utils.files import atomic_path, parse_json
 
 JOURNAL = "journal.jsonl"
+OVERLAYS = "overlays"  # folder beside it, of pictures with landmarks
 _FORMAT = "mmlandmark journal"
 _VERSION = 1
 

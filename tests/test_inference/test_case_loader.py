@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -90,6 +92,23 @@ def test_a_dead_worker_is_one_sentence():
     cases = CaseDataset(find_cases(arrays((8, 8))), SCHEMA, lambda record: os._exit(9))
     with pytest.raises(ValueError, match=r"a process that loads images died .*: run again with 0 workers"):
         list(load_batches(cases, 1, num_workers=1))
+
+
+def test_workers_do_not_wait_for_threads_of_their_parent(tmp_path):
+    """OpenCV's threads do not come along in a fork; a worker that waits for them waits for ever."""
+    code = """
+import cv2
+import numpy as np
+from mmlandmark.datasets.phantom import PhantomDataset
+from mmlandmark.inference import LandmarkInferencer
+from mmlandmark.testing import tiny_model
+
+cv2.setNumThreads(4)
+film = PhantomDataset("ceph", 1, size=(400, 300)).get_data_info(0)["img"]  # this starts the threads
+assert len(LandmarkInferencer(tiny_model(), "cpu", num_workers=2)([film, film, film])) == 3
+assert cv2.getNumThreads() == 4
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
 
 
 def test_reasons_are_one_sentence():

@@ -83,10 +83,12 @@ def test_a_broken_image_is_a_case_and_a_named_file_always_is(folder):
     assert names(find_cases(root / "scan.xyz")) == ["scan.xyz"]
 
 
-def test_results_below_an_input_are_no_inputs(folder):
-    root = folder("a.png", "out/overlays/a.png")
-    assert names(find_cases(root, ignore=[root / "out"])) == ["a"]
-    assert names(find_cases(root, ignore=[root, root / "out" / "overlays"])) == ["a"]
+def test_pictures_of_predictions_are_no_inputs(folder):
+    root = folder("a.png", "out/overlays/a.png", "overlays/b.png")
+    assert names(find_cases(root)) == ["a", "out/overlays/a", "overlays/b"]
+    (root / "out" / "journal.jsonl").write_text("")
+    assert names(find_cases(root)) == ["a", "overlays/b"]
+    assert names(find_cases(root / "out" / "overlays")) == ["a"], "unless they are asked for"
 
 
 def test_arrays_are_numbered(folder):

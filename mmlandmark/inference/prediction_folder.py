@@ -1,0 +1,185 @@
+"""A folder of predictions: found again after a kill, written in every format that is asked for."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.engine import RunBusyError, RunLock
+from mmlandmark.inference.case_loader import Failure, reason_of
+from mmlandmark.inference.image_inputs import Case, Inputs, find_cases
+from mmlandmark.inference.inferencer import LandmarkInferencer
+from mmlandmark.inference.journal import JOURNAL, OVERLAYS, Journal, JournalError
+from mmlandmark.inference.overlays import draw_prediction
+from mmlandmark.inference.writers import check_formats, output_path, write_predictions
+from mmlandmark.structures import Prediction
+from mmlandmark.utils.files import atomic_write_json, read_json, safe_name
+from mmlandmark.visualization import save_image
+
+SUMMARY = "summary.json"
+
+
+@dataclass
+class Outcome:
+    """What came of a call.
+
+    Attributes:
+        asked: Images.
+        before: How many of them an earlier call had finished.
+        failures: Those that could not be predicted or drawn.
+        flagged: Landmarks of all predictions in the folder that a person should look at.
+        total: Predictions in the folder.
+        seconds: Duration.
+        files: What was written.
+    """
+
+    asked: int
+    before: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    flagged: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    files: list[Path] = field(default_factory=list)
+
+
+def predict_to_folder(
+    inferencer: LandmarkInferencer,
+    inputs: Inputs,
+    folder: str | Path,
+    *,
+    formats: Sequence[str] = ("json", "csv"),
+    overlays: bool = False,
+    overwrite: bool = False,
+    begin: Callable[[int, int], Any] = lambda total, finished: None,
+    advance: Callable[[Sequence[Prediction | Failure]], Any] = lambda results: None,
+) -> Outcome:
+    """Predict images into a folder; what an earlier call has finished is not predicted again.
+
+    The folder adds up: it lists all images that were predicted into it, in the order in which they were.
+
+    Args:
+        inferencer: The model with its options.
+        inputs: See :func:`~mmlandmark.inference.image_inputs.find_cases`; files only.
+        folder: Folder of the results, created if missing.
+        formats: See :func:`~mmlandmark.inference.writers.write_predictions`; they name images relative to the
+            folder that holds them all, which the summary names as ``image_dir``. Formats of earlier calls are
+            written again too, so that all list the same images.
+        overlays: Draw every image with its landmarks.
+        overwrite: Replace the results of another model or of other options.
+        begin: Called with the number of images and of those that are finished already.
+        advance: Called with the results of every batch, once they are on the disk.
+
+    Raises:
+        FileNotFoundError: An input does not exist.
+        NotRegisteredError: There is no such format.
+        ValueError: A format cannot hold these landmarks.
+        JournalError: The folder holds other results, or another process predicts into it.
+        PermissionError: The folder cannot be written.
+    """
+    started, folder = time.monotonic(), Path(folder)
+    check_formats(formats, inferencer.schema)
+    find_cases(inputs)  # an input that does not exist leaves no folder behind
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with RunLock(folder):
+            journal = _open_journal(inferencer, folder, overwrite, formats)
+            cases = find_cases(inputs, taken=journal.names)
+            todo = [case for case in cases if not journal.has(_file(case))]
+            outcome = Outcome(len(cases), before=len(cases) - len(todo))
+            begin(len(cases), outcome.before)
+            for results in inferencer.batches(todo):
+                journal.add([result for result in results if isinstance(result, Prediction)])
+                failures = [result for result in results if isinstance(result, Failure)]
+                journal.forget([failure.image for failure in failures if failure.image is not None])
+                outcome.failures += failures
+                if overlays:
+                    outcome.failures += _draw(results, folder / OVERLAYS)
+                advance(results)
+            if overlays:
+                outcome.failures += _draw(journal.predictions(), folder / OVERLAYS, missing=True)
+            _finish(journal, inferencer, folder, formats, outcome)
+    except RunBusyError as error:
+        raise JournalError(f"{folder}: another process predicts into it ({error})") from error
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def _file(case: Case) -> str:
+    if case.image is None:
+        raise ValueError("arrays have no file that a folder of predictions could name: call the inferencer")
+    return case.image
+
+
+def _open_journal(
+    inferencer: LandmarkInferencer, folder: Path, overwrite: bool, formats: Sequence[str]
+) -> Journal:
+    """Return the journal of a folder that is ours or has nothing in the way.
+
+    Raises:
+        JournalError: A file would be replaced that is not of an earlier call; or as :class:`Journal`.
+    """
+    ours = (folder / JOURNAL).exists()
+    if not ours and not overwrite:
+        foreign = [
+            path
+            for path in (folder / SUMMARY, *(output_path(folder, name) for name in formats))
+            if path.exists()
+        ]
+        if foreign:
+            raise JournalError(
+                f"{foreign[0]} exists and is not of a prediction: take another folder, or --overwrite "
+                "replaces it"
+            )
+    if overwrite and ours:
+        for picture in (folder / OVERLAYS).glob("*.png"):
+            picture.unlink()
+    return Journal(folder, inferencer.identity, inferencer.options, inferencer.schema, overwrite)
+
+
+def _draw(results: Iterable[Prediction | Failure], folder: Path, missing: bool = False) -> Iterator[Failure]:
+    """Draw predictions, or those without a picture; yield what could not be drawn."""
+    for result in results:
+        if isinstance(result, Failure):
+            continue
+        path = folder / f"{safe_name(result.sample_id)}.png"
+        if missing and path.exists():
+            continue
+        try:
+            save_image(draw_prediction(result), path)
+        except (OSError, ValueError) as error:
+            yield Failure(
+                result.sample_id, result.image, f"it is predicted, but not drawn: {reason_of(error)}"
+            )
+
+
+def _finish(
+    journal: Journal, inferencer: LandmarkInferencer, folder: Path, formats: Sequence[str], outcome: Outcome
+) -> None:
+    """Write all predictions of a folder in all formats, and the summary."""
+    earlier = read_json(folder / SUMMARY)["formats"] if (folder / SUMMARY).exists() else []
+    wanted = list(dict.fromkeys([*earlier, *formats]))
+    files = list(journal.names.values())
+    image_dir = os.path.commonpath([os.path.dirname(file) for file in files]) if files else None
+    for name in wanted:
+        path = output_path(folder, name)
+        write_predictions(journal.predictions(), inferencer.schema, path, name, image_dir)
+        outcome.files.append(path)
+    outcome.total = len(journal)
+    outcome.flagged = sum(int(prediction.flagged.sum()) for prediction in journal.predictions())
+    atomic_write_json(
+        folder / SUMMARY,
+        dict(
+            model=inferencer.identity,
+            options=inferencer.options,
+            image_dir=image_dir,
+            formats=wanted,
+            images=outcome.total,
+            flagged_landmarks=outcome.flagged,
+            failures=[vars(failure) for failure in outcome.failures],
+        ),
+    )
+    outcome.files.append(folder / SUMMARY)

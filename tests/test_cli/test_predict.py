@@ -1,0 +1,183 @@
+"""mmlandmark predict, as a new user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from argparse import ArgumentTypeError
+from pathlib import Path
+
+import pytest
+
+from mmlandmark.cli import invoke
+from mmlandmark.cli.predict import _view
+from mmlandmark.testing import tiny_model
+from mmlandmark.utils.command_line import command_line
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Write phantoms as the documentation tells."""
+    folder = tmp_path_factory.mktemp("predict") / "data"
+    words = ["--kind", "spine", "--num-train", "0", "--num-test", "3", "--size", "128", "96"]
+    invoke("phantoms", [*words, "--out", str(folder)])
+    return folder / "images"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "spine.mml.pth"
+    tiny_model(68).save(path)
+    return path
+
+
+def images(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def test_without_a_folder_the_landmarks_are_printed(data, model, mmlandmark_command):
+    done = mmlandmark_command("predict", model, images(data)[0], "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{images(data)[0].stem} (96 x 128 pixels)"
+    assert [cell.strip() for cell in lines[2].split("|")[1:5]] == ["landmark", "x", "y", "score"]
+    assert sum(line.startswith("| ") for line in lines) >= 68 + 2
+
+
+def test_a_folder_of_images_into_a_folder(data, model, tmp_path, mmlandmark_command):
+    out = tmp_path / "out"
+    words = ["--formats", "json", "csv", "--overlays", "--flip", "--views", "plain", "rotation=3,scale=0.95"]
+    done = mmlandmark_command("predict", model, data, "-o", out, *words, "--spacing", "0.5", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("3 of 3 images in ")
+    assert "images/s" in done.stdout
+    for name in ("predictions.json", "predictions.csv", "summary.json"):
+        assert f"wrote {out / name}" in done.stdout
+        assert (out / name).is_file()
+    assert len(list((out / "overlays").glob("*.png"))) == 3
+    options = json.loads((out / "summary.json").read_text())["options"]
+    assert options["views"] == [{}, dict(rotation=3.0, scale=0.95)]
+    assert options["flip"] is True
+    assert options["spacing"] == [0.5, 0.5]
+    again = mmlandmark_command("predict", model, data, "-o", out, *words, "--spacing", "0.5")
+    assert again.returncode == 0
+    assert again.stdout.startswith("all 3 images were predicted before")
+
+
+def test_a_broken_image_and_two_of_one_name(data, model, tmp_path, mmlandmark_command):
+    films = tmp_path / "films"
+    for folder in ("a", "b"):
+        (films / folder).mkdir(parents=True)
+        (films / folder / "1.png").write_bytes(images(data)[0].read_bytes())
+    (films / "broken.png").write_bytes(b"\x89PNG")
+    done = mmlandmark_command("predict", model, films, "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert f"failed: {films / 'broken.png'}: image" in done.stderr
+    assert "3 of 3 images" in done.stdout
+    assert "1 FAILED" in done.stdout
+    samples = json.loads((tmp_path / "out" / "predictions.json").read_text())["samples"]
+    assert [sample["id"] for sample in samples] == ["a/1", "b/1"]
+    printed = mmlandmark_command("predict", model, films)
+    assert printed.returncode == 1
+    assert printed.stdout.count("pixels)") == 2
+    assert "failed: " in printed.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["{empty}"], ["holds no image"]),
+        (["nothing.png"], ["'nothing.png' does not exist"]),
+        (["{film}", "-o", "{empty}", "--formats", "xls"], ["xls"]),
+        (["{film}", "--overlays"], ["need a folder: -o OUT"]),
+        (["{film}", "--device", "abacus"], ["there is no device 'abacus'"]),
+        (["{film}", "--levels", "0.9"], ["is not calibrated"]),
+        (["{film}", "-o", "{film}/out"], ["Not a directory"]),
+    ],
+)
+def test_errors_are_one_line(words, parts, data, model, tmp_path, mmlandmark_command, assert_one_line):
+    (tmp_path / "empty").mkdir()
+    places = dict(empty=tmp_path / "empty", film=images(data)[0])
+    done = mmlandmark_command("predict", model, *[word.format(**places) for word in words])
+    assert_one_line(done, *parts)
+    assert not list((tmp_path / "empty").iterdir()), "nothing is left behind"
+
+
+def test_a_folder_that_cannot_be_written(data, model, mmlandmark_command, assert_one_line):
+    if not Path("/sys").is_dir():
+        pytest.skip("/sys, where nobody may write, is not there")
+    done = mmlandmark_command("predict", model, data, "-o", "/sys/predictions")
+    assert_one_line(done, "/sys/predictions: ")
+
+
+def test_a_folder_with_the_results_of_another_model(
+    data, model, tmp_path, mmlandmark_command, assert_one_line
+):
+    tiny_model(68, seed=1).save(tmp_path / "other.mml.pth")
+    assert mmlandmark_command("predict", model, data, "-o", tmp_path / "out").returncode == 0
+    refused = mmlandmark_command("predict", tmp_path / "other.mml.pth", data, "-o", tmp_path / "out")
+    assert_one_line(refused, "holds predictions of another 'untrained'", "--overwrite replaces them")
+    words = ("-o", tmp_path / "out", "--overwrite")
+    assert mmlandmark_command("predict", tmp_path / "other.mml.pth", data, *words).returncode == 0
+
+
+def test_killed_in_the_middle_it_goes_on(data, model, tmp_path, mmlandmark_command):
+    films = tmp_path / "films"
+    films.mkdir()
+    for number in range(12):
+        (films / f"{number:02d}.png").write_bytes(images(data)[number % 3].read_bytes())
+    out, journal = tmp_path / "out", tmp_path / "out" / "journal.jsonl"
+    words = [model, films, "--batch-size", "1", "--overlays", "--device", "cpu", "--workers", "1", "-o"]
+    process = subprocess.Popen(
+        command_line("predict", *words, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    limit = time.monotonic() + 120
+    while not (journal.exists() and journal.read_bytes().count(b"\n") > 2):
+        assert process.poll() is None, "it ended by itself"
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = journal.read_bytes().count(b"\n") - 1
+    assert 2 <= done < 12
+    assert not (out / "predictions.json").exists()
+    resumed = mmlandmark_command("predict", *words, out)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"{out}: {done} of 12 images are predicted already" in resumed.stderr
+    assert mmlandmark_command("predict", *words, tmp_path / "whole").returncode == 0
+    for name in ("predictions.json", "predictions.csv", "summary.json", "journal.jsonl"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert len(list((out / "overlays").iterdir())) == 12
+
+
+def test_help_is_there_at_once():
+    begin = time.monotonic()
+    done = subprocess.run(command_line("predict", "--help"), capture_output=True, text=True, check=True)
+    assert time.monotonic() - begin < 1
+    assert "-o OUT" in done.stdout
+    code = "import sys; from mmlandmark.cli.entry import make_parser; make_parser('predict')"
+    code += "; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("text", "view"),
+    [
+        ("plain", {}),
+        ("rotation=-5", dict(rotation=-5.0)),
+        ("rotation=0/0/5,scale=1.1", dict(rotation=[0.0, 0.0, 5.0], scale=1.1)),
+    ],
+)
+def test_views_are_words(text, view):
+    assert _view(text) == view
+
+
+@pytest.mark.parametrize("text", ["", "rotate=5", "rotation", "scale=big", "rotation=5;scale=1"])
+def test_wrong_views_are_named(text):
+    with pytest.raises(ArgumentTypeError, match="is no view: write plain"):
+        _view(text)

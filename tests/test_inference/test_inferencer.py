@@ -1,0 +1,247 @@
+"""From a model and images to predictions: those of a test, whatever the file, size and batch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from image_writers import write_cv, write_dicom
+from mmlandmark.apis import test_config as run_test
+from mmlandmark.cli import invoke
+from mmlandmark.evaluation import Calibration
+from mmlandmark.evaluation.tested_cases import TestedCases
+from mmlandmark.inference import Failure, LandmarkInferencer, find_cases, load_model
+from mmlandmark.inference.inferencer import digest_of, with_spacing
+from mmlandmark.models.model_file import ModelFile
+from mmlandmark.structures import spacing_of, world_matrix
+from mmlandmark.testing import tiny_config, tiny_model
+from mmlandmark.utils.checkpoint import save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """Write 5 phantoms of a spine, which has two sides; two of them have sizes of their own."""
+    folder = tmp_path_factory.mktemp("films") / "data"
+    words = ["--kind", "spine", "--num-train", "0", "--num-test", "5", "--size", "120", "90"]
+    invoke("phantoms", [*words, "--out", str(folder)])
+    annotations = json.loads((folder / "annotations.json").read_text())
+    for sample, factor in zip(annotations["samples"], (1, 1, 2, 1, 3), strict=False):
+        path = folder / sample["image"]
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        size = (image.shape[1] * factor, image.shape[0] * factor)
+        assert cv2.imwrite(str(path), cv2.resize(image, size))
+        sample["width"], sample["height"] = size
+        # What is marked does not matter here, only that it lies inside.
+        sample["landmarks"] = [p and [p[0] * factor, p[1] * factor] for p in sample["landmarks"]]
+    (folder / "annotations.json").write_text(json.dumps(annotations))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model() -> ModelFile:
+    return tiny_model(68)
+
+
+def points(results) -> list[list]:
+    return [result.points.tolist() for result in results]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_predictions_are_those_of_a_test_to_the_last_digit(films, model, tmp_path, flip):
+    config = tiny_config(tmp_path / "run")
+    config.model.head.num_landmarks = 68
+    config.model.test_cfg = dict(flip=flip)
+    dataset = config.test_dataloader.dataset
+    pipeline = dataset.pipeline
+    config.test_dataloader.dataset = dict(
+        type="LandmarkDataset", ann_file="annotations.json", data_root=str(films), pipeline=pipeline,
+        serialize_data=False, test_mode=True,
+    )  # fmt: skip
+    save_checkpoint(dict(state_dict=model.state_dict), tmp_path / "weights.pth")
+    run_test(config, tmp_path / "weights.pth", out_dir=tmp_path / "test")
+    tested = json.loads((tmp_path / "test" / "predictions.json").read_text())["cases"]
+    inferencer = LandmarkInferencer(model, "cpu", batch_size=2, num_workers=1, flip=flip)
+    predicted = inferencer(films / "images")
+    assert len(predicted) == len(tested) == 5
+    for case, prediction in zip(tested, predicted, strict=True):
+        assert prediction.sample_id == case["sample_id"]
+        assert prediction.points.tolist() == case["pred"]
+        assert list(prediction.shape) == case["ori_shape"]
+        assert np.isfinite(prediction.points).all()
+
+
+def test_one_picture_in_every_kind_of_file_has_the_same_points(tmp_path):
+    """Points are pixels as stored, whatever a tag says of the orientation; white is white in every format."""
+    model = tiny_model()
+    image = cv2.GaussianBlur(np.random.default_rng(0).random((60, 44)), (0, 0), 2)
+    image = np.round(255 * (image - image.min()) / np.ptp(image)).astype(np.uint8)
+    deep = image.astype(np.uint16) * 257
+    write_cv(tmp_path / "plain.png", image, None)
+    write_cv(tmp_path / "deep.png", deep, None)
+    write_cv(tmp_path / "colour.png", cv2.merge([image] * 3), None)
+    write_cv(tmp_path / "alpha.png", cv2.merge([image] * 3 + [np.full_like(image, 90)]), None)
+    write_dicom(tmp_path / "mono2.dcm", deep, None, bits=16)
+    write_dicom(tmp_path / "mono1.dcm", deep, None, bits=16, inverted=True)
+    write_cv(tmp_path / "upright.jpg", image, None)
+    jpeg = (tmp_path / "upright.jpg").read_bytes()
+    tag = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # turn by a quarter
+    segment = b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag
+    (tmp_path / "turned.jpg").write_bytes(jpeg[:2] + segment + jpeg[2:])
+    assert cv2.imread(str(tmp_path / "turned.jpg")).shape[:2] == (44, 60), "viewers turn it"
+    found = {result.sample_id: result for result in LandmarkInferencer(model, "cpu")(tmp_path)}
+    for name in ("deep", "colour", "alpha", "mono2", "mono1"):
+        np.testing.assert_allclose(found[name].points, found["plain"].points, atol=1e-3, err_msg=name)
+    assert found["turned"].shape == (60, 44)
+    assert found["turned"].points.tolist() == found["upright"].points.tolist()
+    (array,) = LandmarkInferencer(model, "cpu")(image)
+    np.testing.assert_allclose(array.points, found["plain"].points, atol=1e-5)
+    assert (array.image, array.sample_id) == (None, "array_1")
+
+
+def test_results_come_in_order_and_failures_are_values(films, model, tmp_path):
+    for path in sorted((films / "images").iterdir()):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "a_broken.png").write_bytes(b"no image")
+    inferencer = LandmarkInferencer(model, "cpu", batch_size=2, num_workers=2)
+    results = list(inferencer.stream(tmp_path))
+    assert [result.sample_id for result in results] == [case.sample_id for case in find_cases(tmp_path)]
+    assert isinstance(results[0], Failure)
+    assert "broken" in results[0].reason
+    with pytest.raises(ValueError, match=r"1 of 6 images could not be predicted, first 'a_broken': image"):
+        inferencer(tmp_path)
+
+
+def test_sizes_that_no_pipeline_makes_equal_are_batched_by_themselves(model):
+    """Without Resize the network sees every size; the points do not depend on the company."""
+    pipeline = [step for step in model.config["pipeline"] if step["type"] in ("LoadImage", "PackInputs")]
+    free = replace(model, config=dict(model.config, pipeline=pipeline))
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, size, np.uint8) for size in [(32, 48), (48, 32), (32, 48), (64, 64)]]
+    together = LandmarkInferencer(free, "cpu", batch_size=2)(images)
+    assert [result.shape for result in together] == [(32, 48), (48, 32), (32, 48), (64, 64)]
+    for image, result in zip(images, together, strict=True):
+        (alone,) = LandmarkInferencer(free, "cpu", batch_size=1)(image)
+        np.testing.assert_allclose(result.points, alone.points, atol=1e-3)
+    (small,) = LandmarkInferencer(free, "cpu").stream(np.zeros((1, 1), np.uint8))
+    assert isinstance(small, Failure), "too small for the network, which is no reason to end"
+
+
+def test_what_decides_on_the_result(films, model):
+    image = next((films / "images").iterdir())
+    plain = LandmarkInferencer(model, "cpu")
+    (reference,) = plain(image)
+    assert reference.spread.shape == (68, 2, 2)
+    turned = LandmarkInferencer(model, "cpu", views=[{}, dict(rotation=90)], flip=True)
+    assert turned.options["views"] == [{}, dict(rotation=90)]
+    assert turned.options["flip"] is True
+    assert turned(image)[0].points.tolist() != reference.points.tolist()
+    rough = LandmarkInferencer(model, "cpu", precision="bf16")
+    assert rough.options["precision"] == "bf16"
+    difference = np.linalg.norm(rough(image)[0].points - reference.points, axis=1)
+    assert 0 < np.median(difference) < 3
+    whole = LandmarkInferencer(model, "cpu", window=(64, 64))
+    assert whole(image)[0].points.tolist() == reference.points.tolist(), "the window covers the input"
+    parts = LandmarkInferencer(model, "cpu", window=(32, 32), overlap=0.25)
+    assert parts.options["window"] == [32, 32]
+    assert parts(image)[0].points.tolist() != reference.points.tolist()
+    assert plain.identity == turned.identity
+
+
+def test_the_given_spacing_counts(films, model, tmp_path):
+    image = next((films / "images").iterdir())
+    (unknown,) = LandmarkInferencer(model, "cpu")(image)
+    assert unknown.world_from_original is None
+    (known,) = LandmarkInferencer(model, "cpu", spacing=0.3)(image)
+    assert known.spacing == pytest.approx((0.3, 0.3))
+    assert [m.unit for m in known.measures] == [m.unit for m in unknown.measures]
+    world = world_matrix((2.0, 4.0), (1, 2, 3), [[0, 0], [1, 0], [0, 1]])
+    changed = with_spacing(world, (0.5, 0.5))
+    assert spacing_of(changed) == (0.5, 0.5)
+    np.testing.assert_allclose(changed[:, 2], world[:, 2])
+    with pytest.raises(ValueError, match="spacing must be one or 2 positive numbers"):
+        LandmarkInferencer(model, "cpu", spacing=-1.0)
+
+
+def test_a_calibrated_model_says_how_sure_it_is(films, model):
+    plain = LandmarkInferencer(model, "cpu", spacing=0.3)
+    results = plain(films / "images")
+    truth = np.stack([result.points for result in results]) + np.random.default_rng(0).normal(size=(5, 68, 2))
+    # Doubt is learnt from large errors, which this noise has none of.
+    calibration = replace(Calibration.fit(TestedCases.from_predictions(results, truth)), doubt=None)
+    calibrated = replace(model, calibration=json.loads(json.dumps(calibration.to_dict())))
+    inferencer = LandmarkInferencer(calibrated, "cpu", spacing=0.3)
+    assert inferencer.options["levels"] == [0.9, 0.95]
+    (one, *_) = inferencer(films / "images")
+    expected = calibration.apply(results[0])
+    for level in (0.9, 0.95):
+        np.testing.assert_allclose(one.radii[level], expected.radii[level], rtol=1e-3)
+    assert not any(measure.std for measure in results[0].measures)
+    if calibration.temperature is not None:
+        assert any(measure.std for measure in one.measures), "measures know how sure they are"
+    (other, *_) = LandmarkInferencer(calibrated, "cpu", levels=[0.5])(films / "images")
+    assert list(other.radii) == [0.5]
+    assert inferencer.identity["digest"] != plain.identity["digest"]
+    with pytest.raises(
+        ValueError, match=r"'untrained' is not calibrated, so it knows no radii.*mmlandmark cal"
+    ):
+        LandmarkInferencer(model, "cpu", levels=[0.9])
+    with pytest.raises(ValueError, match="level"):
+        LandmarkInferencer(calibrated, "cpu", levels=[1.5])
+
+
+def test_the_digest_is_of_everything_that_counts(model):
+    digest = digest_of(model)
+    assert digest_of(replace(model, measured=dict(test=1), licence="free")) == digest
+    weights = {key: value.clone() for key, value in model.state_dict.items()}
+    next(iter(weights.values())).view(-1)[0] += 1e-6
+    for changed in (
+        replace(model, state_dict=weights),
+        replace(model, config=dict(model.config, pipeline=model.config["pipeline"][:1])),
+        replace(model, schema=replace(model.schema, links=())),
+        replace(model, calibration=dict(levels=[0.9])),
+    ):
+        assert digest_of(changed) != digest
+
+
+def test_a_file_and_its_model_are_the_same(films, model, tmp_path):
+    model.save(tmp_path / "m.mml.pth")
+    inferencer = LandmarkInferencer(tmp_path / "m.mml.pth", "cpu")
+    assert inferencer.identity == LandmarkInferencer(model, "cpu").identity
+    assert points(inferencer(films / "images")) == points(
+        LandmarkInferencer(load_model(model), "cpu")(films / "images")
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(precision="fp8"), "precision must be one of"),
+        (dict(batch_size=0), "batch_size must be at least 1"),
+        (dict(num_workers=-1), "num_workers at least 0"),
+        (dict(device="abacus"), "there is no device 'abacus': give cpu"),
+        (dict(device="cuda:77"), "there is no device 'cuda:77': this machine has"),
+        (dict(views=[dict(zoom=2)]), "unknown keys"),
+        (dict(window=(0, 1)), "window must be"),
+    ],
+)
+def test_wrong_options_are_refused(model, options, message):
+    with pytest.raises(ValueError, match=message):
+        LandmarkInferencer(model, **options)
+
+
+def test_too_little_memory_is_said(model, monkeypatch):
+    inferencer = LandmarkInferencer(model, "cpu")
+
+    def full(data):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(inferencer.detector, "test_step", full)
+    with pytest.raises(
+        ValueError, match=r"cpu has not enough memory for 1 images .*smaller batches or in windows"
+    ):
+        inferencer(np.zeros((20, 20), np.uint8))

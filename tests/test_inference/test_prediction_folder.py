@@ -1,0 +1,191 @@
+"""A folder of predictions: it goes on, adds up, and holds the results of one model."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.engine import RunLock
+from mmlandmark.inference import Failure, LandmarkInferencer, predict_to_folder
+from mmlandmark.inference.journal import JOURNAL, JournalError
+from mmlandmark.testing import tiny_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+@pytest.fixture
+def films(tmp_path):
+    """Write 5 images of noise."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for number in range(5):
+        image = np.random.default_rng(number).integers(0, 255, (40, 30 + number), np.uint8)
+        assert cv2.imwrite(str(folder / f"{number}.png"), image)
+    return folder
+
+
+class Counted(LandmarkInferencer):
+    """Notes which images the network saw."""
+
+    def batches(self, cases):
+        self.seen = [case.sample_id for case in cases]
+        return super().batches(cases)
+
+
+def ids(out) -> list[str]:
+    return [sample["id"] for sample in json.loads((out / "predictions.json").read_text())["samples"]]
+
+
+def test_a_data_set_reads_the_result(films, model, tmp_path):
+    outcome = predict_to_folder(LandmarkInferencer(model, "cpu"), films, tmp_path / "out")
+    assert (outcome.asked, outcome.before, outcome.total, outcome.failures) == (5, 0, 5, [])
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["images"] == 5
+    data = LandmarkDataset(
+        str(tmp_path / "out" / "predictions.json"), summary["image_dir"], serialize_data=False
+    )
+    predicted = LandmarkInferencer(model, "cpu")(films)
+    for index, one in enumerate(predicted):
+        record = data.get_data_info(index)
+        assert record["sample_id"] == one.sample_id
+        np.testing.assert_allclose(record["landmarks"], one.points, atol=1e-4)
+        assert os.path.samefile(record["img_path"], one.image)
+
+
+def test_it_goes_on_and_adds_up(films, model, tmp_path):
+    out, inferencer = tmp_path / "out", Counted(model, "cpu")
+    predict_to_folder(inferencer, [films / "1.png", films / "3.png"], out)
+    begun = []
+    outcome = predict_to_folder(inferencer, films, out, begin=lambda *numbers: begun.append(numbers))
+    assert begun == [(5, 2)]
+    assert inferencer.seen == ["0", "2", "4"]
+    assert (outcome.before, outcome.total) == (2, 5)
+    assert ids(out) == ["1", "3", "0", "2", "4"], "those that came first stay first"
+    predict_to_folder(inferencer, films, out)
+    assert inferencer.seen == []
+    other = tmp_path / "other" / "1.png"
+    other.parent.mkdir()
+    other.write_bytes((films / "2.png").read_bytes())
+    outcome = predict_to_folder(inferencer, other, out)
+    assert ids(out) == ["1", "3", "0", "2", "4", "1.png"], "a name that is taken stays with its image"
+    assert (outcome.asked, outcome.total) == (1, 6)
+
+
+def test_formats_of_earlier_calls_list_the_same_images(films, model, tmp_path):
+    out, inferencer = tmp_path / "out", LandmarkInferencer(model, "cpu")
+    predict_to_folder(inferencer, films / "0.png", out, formats=["csv"])
+    assert not (out / "predictions.json").exists()
+    outcome = predict_to_folder(inferencer, films, out, formats=["json"])
+    assert [path.name for path in outcome.files] == ["predictions.csv", "predictions.json", "summary.json"]
+    assert len((out / "predictions.csv").read_text().splitlines()) == 1 + 5
+
+
+def test_a_broken_file_is_reported_and_tried_again(films, model, tmp_path):
+    out, inferencer = tmp_path / "out", Counted(model, "cpu")
+    good = (films / "2.png").read_bytes()
+    (films / "2.png").write_bytes(good[:40])
+    seen = []
+    outcome = predict_to_folder(inferencer, films, out, advance=seen.extend)
+    (failure,) = outcome.failures
+    assert (failure.sample_id, failure.image) == ("2", str(films / "2.png"))
+    assert [isinstance(one, Failure) for one in seen] == [False, False, True, False, False]
+    assert ids(out) == ["0", "1", "3", "4"]
+    assert json.loads((out / "summary.json").read_text())["failures"] == [vars(failure)]
+    (films / "2.png").write_bytes(good)
+    assert predict_to_folder(inferencer, films, out).failures == []
+    assert inferencer.seen == ["2"]
+    assert ids(out) == ["0", "1", "3", "4", "2"]
+    (films / "0.png").write_bytes(b"it was good and is broken now")
+    predict_to_folder(inferencer, films, out)
+    assert ids(out) == ["1", "3", "4", "2"], "what was predicted of other pixels is not kept"
+
+
+def test_overlays_are_drawn_and_made_up_for(films, model, tmp_path):
+    out, inferencer = tmp_path / "out", Counted(model, "cpu")
+    predict_to_folder(inferencer, films / "0.png", out)
+    assert not (out / "overlays").exists()
+    predict_to_folder(inferencer, films, out, overlays=True)
+    assert inferencer.seen == ["1", "2", "3", "4"]
+    assert sorted(path.name for path in (out / "overlays").iterdir()) == [f"{n}.png" for n in range(5)]
+    (films / "4.png").unlink()
+    (out / "overlays" / "4.png").unlink()
+    outcome = predict_to_folder(inferencer, films, out, overlays=True)
+    assert [failure.reason.split(":")[0] for failure in outcome.failures] == [
+        "it is predicted, but not drawn"
+    ]
+    assert ids(out)[-1] == "4", "the prediction is kept"
+
+
+def test_results_inside_of_the_images_are_no_images(films, model):
+    inferencer = Counted(model, "cpu")
+    for out in (films / "out", films, films):
+        outcome = predict_to_folder(inferencer, films, out, overlays=True)
+        assert (outcome.asked, outcome.failures) == (5, [])
+
+
+def test_another_model_or_other_options_need_a_word(films, model, tmp_path):
+    out = tmp_path / "out"
+    predict_to_folder(LandmarkInferencer(model, "cpu"), films, out, overlays=True)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    other = LandmarkInferencer(tiny_model(seed=1), "cpu")
+    with pytest.raises(JournalError, match="holds predictions of another 'untrained', not of this one"):
+        predict_to_folder(other, films, out)
+    with pytest.raises(JournalError, match="was predicted with precision fp32 instead of bf16"):
+        predict_to_folder(LandmarkInferencer(model, "cpu", precision="bf16"), films, out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    outcome = predict_to_folder(other, films / "0.png", out, overwrite=True)
+    assert outcome.total == 1
+    assert ids(out) == ["0"]
+    assert not list((out / "overlays").iterdir()), "pictures of the other model are gone"
+
+
+def test_files_of_somebody_else_are_not_replaced(films, model, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "predictions.csv").write_text("my own table\n")
+    with pytest.raises(JournalError, match=r"predictions.csv exists and is not of a prediction"):
+        predict_to_folder(LandmarkInferencer(model, "cpu"), films, out)
+    assert (out / "predictions.csv").read_text() == "my own table\n"
+    predict_to_folder(LandmarkInferencer(model, "cpu"), films, out, overwrite=True)
+    assert len(ids(out)) == 5
+
+
+def test_two_calls_at_once_are_refused(films, model, tmp_path):
+    with (
+        RunLock(tmp_path / "out"),
+        pytest.raises(JournalError, match=r"another process predicts into it"),
+    ):
+        predict_to_folder(LandmarkInferencer(model, "cpu"), films, tmp_path / "out")
+
+
+def test_what_cannot_begin_leaves_nothing(films, model, tmp_path):
+    inferencer = LandmarkInferencer(model, "cpu")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        predict_to_folder(inferencer, "nowhere", tmp_path / "out")
+    with pytest.raises(ValueError, match="arrays have no file"):
+        predict_to_folder(inferencer, np.zeros((9, 9), np.uint8), tmp_path / "out2")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        predict_to_folder(inferencer, films, tmp_path / "file" / "out")
+
+
+def test_the_journal_is_written_batch_by_batch(films, model, tmp_path):
+    """When the caller hears of results, they are on the disk."""
+    lines = []
+    inferencer = LandmarkInferencer(model, "cpu", batch_size=2)
+    predict_to_folder(
+        inferencer,
+        films,
+        tmp_path / "out",
+        advance=lambda results: lines.append((tmp_path / "out" / JOURNAL).read_text().count("\n")),
+    )
+    assert lines == [1 + 2, 1 + 4, 1 + 5]
