@@ -82,9 +82,11 @@ class Calibration:
             flag_rate: Part of all landmarks to flag.
 
         Raises:
-            ValueError: A level is wrong, no landmark is both annotated and predicted, or ``kind`` needs a
-                spread that the detector does not predict.
+            ValueError: A level is wrong or there is none, no landmark is both annotated and predicted, or
+                ``kind`` needs a spread that the detector does not predict.
         """
+        if not levels:
+            raise ValueError("levels: give at least one probability, such as 0.9")
         for level in levels:
             check_level(level)
         if not np.isfinite(cases.errors).any():
@@ -100,9 +102,8 @@ class Calibration:
             )
         temperature = fit_temperature(cases.residuals, cases.spread) if cases.has_spread else None
         sizes = compare_kinds(cases, temperature, levels[0])
-        names = [k for k in sizes if kind in (None, k)]
-        region = _smallest(sizes, names)
-        radius = _smallest(sizes, [k for k in (names if kind != "elliptic" else sizes) if k in ROUND])
+        region = kind or _smallest(sizes, list(sizes))
+        radius = kind if kind in ROUND else _smallest(sizes, [k for k in sizes if k in ROUND])
         scores = {k: _sorted(_scores(cases, k, temperature)) for k in dict.fromkeys((radius, region))}
         made = cls(
             landmarks=cases.landmarks,
@@ -115,7 +116,7 @@ class Calibration:
             temperature=temperature,
             about=dict(
                 images=len(cases),
-                mean_sizes={k: float(f"{v:.4g}") for k, v in sizes.items()},
+                mean_sizes={k: float(f"{v:.4g}") for k, v in sizes.items() if math.isfinite(v)},
                 offsets=short(mean_offsets(cases.residuals * cases.scale[:, None])),
             ),
         )
@@ -250,7 +251,8 @@ def compare_kinds(
         known = np.isfinite(scores)
         used = known.any(axis=0)
         means = np.where(known, quantiles[parts] * balls, 0).sum(axis=0)[used] / known.sum(axis=0)[used]
-        sizes[kind] = float(np.exp(np.log(np.maximum(means, 1e-12)).mean()))
+        means = means[np.isfinite(means)]  # a landmark with one score has no quantile of the others
+        sizes[kind] = float(np.exp(np.log(np.maximum(means, 1e-12)).mean())) if means.size else math.inf
     return sizes
 
 

@@ -130,6 +130,26 @@ def test_other_detectors_are_refused():
         calibration.apply(replace(prediction_of(cases), spread=None))
 
 
+@pytest.mark.parametrize("kind", ["absolute", "scaled", "elliptic"])
+def test_too_few_images_to_choose_a_kind_take_the_one_that_is_named(kind):
+    calibration = Calibration.fit(made_cases(4, uneven=0.8, stretched=4.0), kind=kind)
+    assert calibration.region_kind == kind
+    assert calibration.radius_kind == ("absolute" if kind == "elliptic" else kind)
+    assert Calibration.fit(made_cases(4, uneven=0.8, stretched=4.0)).region_kind == "absolute"
+
+
+def test_a_landmark_with_one_score_is_no_obstacle():
+    cases = made_cases(12)
+    truth = cases.truth.copy()
+    truth[1:, 2], truth[:, 3] = np.nan, np.nan
+    calibration = Calibration.fit(replace(cases, truth=truth))
+    assert [len(column) for column in calibration.scores["absolute"]] == [12, 12, 1, 0]
+    assert np.isfinite(calibration.quantiles(0.9)[0]).tolist() == [True, True, True, False]
+    json.dumps(calibration.to_dict(), allow_nan=False)
+    truth[1:] = np.nan
+    json.dumps(Calibration.fit(replace(cases, truth=truth)).to_dict(), allow_nan=False)
+
+
 def test_nothing_to_calibrate_on():
     cases = made_cases(3)
     cases.truth[:] = np.nan
@@ -137,6 +157,8 @@ def test_nothing_to_calibrate_on():
         Calibration.fit(cases)
     with pytest.raises(ValueError, match="kind must be one of absolute, scaled, elliptic, got 'square'"):
         Calibration.fit(made_cases(3), kind="square")
+    with pytest.raises(ValueError, match="levels: give at least one"):
+        Calibration.fit(made_cases(3), levels=())
     with pytest.raises(ValueError, match="between 0 and 1"):
         Calibration.fit(made_cases(3), levels=(90,))
 
