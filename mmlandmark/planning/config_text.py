@@ -63,7 +63,7 @@ def config_text(title: str, choices: Mapping[str, Choice], dataset: Mapping[str,
     why = {name: choice.why for name, choice in choices.items()}
     base = ["default_runtime.py", "models/unet6.py", "schedules/adamw_onecycle.py"]
     parts = [
-        _comment(title) + "\n# plan.json beside this file holds the fingerprint of the data and all reasons.",
+        _comment(f"{title}; all reasons are in plan.json"),
         "\n".join(["_base_ = [", *(f'    "mmlandmark::_base_/{name}",' for name in base), "]"]),
         'work_dir = "{{ fileDirname }}/run"',
         *_pipelines(choices, why),

@@ -27,21 +27,21 @@ class Fingerprint:
     """Properties of a data set; sizes are in array order, (height, width) or (depth, height, width).
 
     Attributes:
-        films: Number of images.
+        images: Number of images.
         patients: Number of groups that a split must not divide: patients, and copies of one image.
         has_groups: Whether the annotation names the patients.
-        parts: Films by the split that the annotation assigns them to, ``""`` for none.
+        parts: Images by the split that the annotation assigns them to, ``""`` for none.
         dims: 2 or 3.
         landmarks: K names.
-        missing: Landmark -> number of films in which it is not annotated, where there are any.
-        absent: Landmark -> number of films in which it is known to be absent, where there are any.
-        empty_films: Films without a single landmark.
+        missing: Landmark -> number of images in which it is not annotated, where there are any.
+        absent: Landmark -> number of images in which it is known to be absent, where there are any.
+        empty_images: Images without a single landmark.
         median_size: Of the images.
         smallest_size: Shortest side along each axis.
         largest_size: Longest side along each axis.
         aspect_spread: Largest relative deviation of an image's proportions from those of the median size.
-        spacing: Median mm per pixel (x, y[, z]) of the films, None if not all have one.
-        spacing_known: Films with a spacing.
+        spacing: Median mm per pixel (x, y[, z]) of the images, None if not all have one.
+        spacing_known: Images with a spacing.
         colour: Fraction of the images read that have colours.
         bits: Largest number of bits of their values, None for floats.
         values: (lowest, highest) value, at the 0.5th and the 99.5th percentile.
@@ -55,10 +55,10 @@ class Fingerprint:
         position: Standard deviation of the shapes' centres, as a fraction of the shorter side.
         read_seconds: Median time to decode an image.
         flip_pairs: Of the schema, as indices.
-        copies: Films that show the same picture as another.
+        copies: Images that show the same picture as another.
     """
 
-    films: int
+    images: int
     patients: int
     has_groups: bool
     parts: dict[str, int]
@@ -66,7 +66,7 @@ class Fingerprint:
     landmarks: list[str]
     missing: dict[str, int]
     absent: dict[str, int]
-    empty_films: int
+    empty_images: int
     median_size: list[int]
     smallest_size: list[int]
     largest_size: list[int]
@@ -98,7 +98,7 @@ class DataView:
 
     Args:
         dataset: The data set.
-        like: A view of the same films with other points, whose pictures are used again.
+        like: A view of the same images with other points, whose pictures are used again.
 
     Attributes:
         cases: Its records as arrays.
@@ -145,7 +145,7 @@ def read_fingerprint(view: DataView, schema: LandmarkSchema) -> Fingerprint:
         parts[name] = parts.get(name, 0) + 1
     spacing = cases.spacing[np.isfinite(cases.spacing).all(axis=1)]
     return Fingerprint(
-        films=len(records),
+        images=len(records),
         patients=len(set(view.groups())),
         has_groups=any(record["group"] is not None for record in records),
         parts=parts,
@@ -173,7 +173,7 @@ def _completeness(cases: Cases) -> dict[str, Any]:
     return {
         key: {name: int(c) for name, c in zip(names, count, strict=True) if c}
         for key, count in counts.items()
-    } | dict(empty_films=int((lost | absent).all(axis=1).sum()))
+    } | dict(empty_images=int((lost | absent).all(axis=1).sum()))
 
 
 def _sizes(sizes: np.ndarray) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def title_of(plan: Plan) -> str:
     """Return what is planned, in one line."""
     data = plan.fingerprint
     return (
-        f"written by mmlandmark plan: {data.films} films with {len(data.landmarks)} landmarks from "
+        f"written by mmlandmark plan: {data.images} images with {len(data.landmarks)} landmarks from "
         f"{plan.source.ann_file.name}, {plan.answers.minutes:g} minutes on {describe_machine()}"
     )
 

@@ -34,7 +34,7 @@ class Answers:
         on_gpu: Whether it runs on a GPU.
         cores: Of this machine.
         pairs: ``a:b`` for landmarks that a mirror swaps.
-        spacing: mm per pixel of films without one.
+        spacing: mm per pixel of images without one.
         reference: Two landmarks and their distance in mm.
         scale_to_mm: Millimetres per unit of a TPS file's ``SCALE=``.
         y_up: Whether y counts from the bottom; None asks the data.
@@ -92,7 +92,7 @@ class Plan:
             fingerprint=self.fingerprint.to_dict(),
             choices={name: asdict(choice) for name, choice in self.choices.items()},
             findings=self.findings,
-            films={part: len(ids) for part, ids in self.parts.items()},
+            images={part: len(ids) for part, ids in self.parts.items()},
             expected_minutes=round(self.minutes, 2),
         )
 
@@ -102,7 +102,7 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
 
     Raises:
         OpenQuestion: Only the user knows.
-        ValueError: The check has found an error, or there are too few films.
+        ValueError: The check has found an error, or there are too few images.
     """
     options: dict[str, Any] = dict(
         spacing=_scalar(answers.spacing), group_pattern=answers.group_pattern, scale_to_mm=answers.scale_to_mm
@@ -174,16 +174,16 @@ def decide_network(plan: Plan, measure: Measure) -> None:
 
 
 def _set_network(plan: Plan, network: Network) -> None:
-    films = len(plan.parts["train"])
+    images = len(plan.parts["train"])
     loaded = rules.choose_loaded_size(network.size, plan.fingerprint.largest_size)
     plan.choices.update(
         size=Choice(list(network.size), "a trial"),
         network=budget_rules.describe_network(network),
         sigma=budget_rules.choose_sigma(network),
-        batch=budget_rules.choose_batch(network, plan.answers.memory, films),
+        batch=budget_rules.choose_batch(network, plan.answers.memory, images),
         loaded=loaded,
         cache=rules.choose_cache(
-            films,
+            images,
             loaded.value,
             plan.choices["channels"].value,
             plan.fingerprint.bits,
@@ -195,9 +195,9 @@ def _set_network(plan: Plan, network: Network) -> None:
 
 
 def _set_epochs(plan: Plan, network: Network, speed: Speed) -> None:
-    films = {part: len(ids) for part, ids in plan.parts.items()}
-    validated = films.get("val", films.get("test", 0))
-    epochs, plan.minutes = budget_rules.choose_epochs(speed, plan.answers.minutes, films["train"], validated)
+    images = {part: len(ids) for part, ids in plan.parts.items()}
+    validated = images.get("val", images.get("test", 0))
+    epochs, plan.minutes = budget_rules.choose_epochs(speed, plan.answers.minutes, images["train"], validated)
     plan.choices["epochs"] = epochs
     schedule = budget_rules.choose_schedule(network.dims, epochs.value)
     plan.choices["schedule"] = Choice(schedule, "one cycle of the learning rate over the whole training")
@@ -262,7 +262,7 @@ def _data_choices(plan: Plan, y: Choice) -> dict[str, Choice]:
     """Return the decisions that depend on the data alone."""
     data, answers = plan.fingerprint, plan.answers
     unknown_scale = plan.source.kind == "TPS" and answers.scale_to_mm is None and answers.spacing is None
-    unit = rules.choose_unit(data.films, data.spacing_known, answers.reference, unknown_scale)
+    unit = rules.choose_unit(data.images, data.spacing_known, answers.reference, unknown_scale)
     return dict(
         unit=Choice(_metric(unit.value, data, answers.reference), unit.why),
         y=Choice(y.value, f"{'from the bottom' if y.value else 'from the top'}; {y.why}")

@@ -37,7 +37,7 @@ def _spacing(plan: Plan) -> str:
     data = plan.fingerprint
     if data.spacing is not None:
         return f"{' x '.join(f'{mm:g}' for mm in dict.fromkeys(data.spacing))} mm per pixel (median)"
-    return f"known of {data.spacing_known} of {data.films} films"
+    return f"known of {data.spacing_known} of {data.images} images"
 
 
 def _orientation(plan: Plan) -> str:
@@ -52,8 +52,8 @@ def _split(plan: Plan) -> str:
     if data.has_groups:
         who = f"no patient is in two parts ({data.patients} patients)"
     else:
-        who = "every film counts as a patient of its own"
-    copies = f"; {data.copies} copies of films stay with them" if data.copies else ""
+        who = "every image counts as a patient of its own"
+    copies = f"; {data.copies} copies of images stay with them" if data.copies else ""
     return f"{counts}; {who}{copies}"
 
 
@@ -102,7 +102,7 @@ def questions(plan: Plan) -> list[str]:
         )
     if not data.has_groups and answers.group_pattern is None and not any(data.parts):
         asked.append(
-            "Are several films of one patient? --group-pattern 'REGEX' finds the patient at the start of an "
+            "Are several images of one patient? --group-pattern 'REGEX' finds the patient at the start of an "
             "image's name, so that no patient is in training and test"
         )
     return asked

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from mmlandmark.planning.choice import Choice, OpenQuestion
 
 FEWEST_PATIENTS = 5
-_THREE_PARTS = 40  # patients from which a validation part of its own is worth its films
+_THREE_PARTS = 40  # patients from which a validation part of its own is worth its images
 _PART_NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
@@ -25,11 +25,11 @@ _SAME_ASPECT = 0.02
 
 
 def choose_parts(patients: int, parts: Mapping[str, int]) -> Choice:
-    """Decide how films are divided.
+    """Decide how images are divided.
 
     Args:
         patients: Number of groups that stay together.
-        parts: Films by the split of the annotation, ``""`` for none.
+        parts: Images by the split of the annotation, ``""`` for none.
 
     Returns:
         ``{"train": share, ...}``; or ``{"train": [names of splits], ...}`` if the annotation divides them.
@@ -45,8 +45,8 @@ def choose_parts(patients: int, parts: Mapping[str, int]) -> Choice:
         given = {role: names for role, names in named.items() if names}
         counts = ", ".join(f"{sum(parts[n] for n in names)} {role}" for role, names in given.items())
         unused = sum(count for name, count in parts.items() if not any(name in n for n in given.values()))
-        rest = f"; {unused} films of no or another split are not used" if unused else ""
-        return Choice(given, f"the annotation divides the films: {counts}{rest}")
+        rest = f"; {unused} images of no or another split are not used" if unused else ""
+        return Choice(given, f"the annotation divides the images: {counts}{rest}")
     if patients < FEWEST_PATIENTS:
         raise ValueError(
             f"{patients} patients are too few to train on some and test on others; annotate at least "
@@ -60,13 +60,13 @@ def choose_parts(patients: int, parts: Mapping[str, int]) -> Choice:
 
 
 def choose_unit(
-    films: int, spacing_known: int, reference: tuple[str, str, float] | None, tps_scale_unknown: bool
+    images: int, spacing_known: int, reference: tuple[str, str, float] | None, tps_scale_unknown: bool
 ) -> Choice:
     """Decide on the unit of errors: ``mm`` or ``px``.
 
     Args:
-        films: Number of films.
-        spacing_known: Films with a spacing.
+        images: Number of images.
+        spacing_known: Images with a spacing.
         reference: Two landmarks and their distance in mm, or None.
         tps_scale_unknown: The spacing is a ``SCALE=`` whose unit nobody has said.
     """
@@ -75,11 +75,11 @@ def choose_unit(
         return Choice("mm", f"from {first} to {second} it is {mm:g} mm, as you said")
     if tps_scale_unknown and spacing_known:
         return Choice("px", "SCALE= in the file has no unit")
-    if spacing_known == films:
-        return Choice("mm", "all films have a spacing")
+    if spacing_known == images:
+        return Choice("mm", "all images have a spacing")
     if spacing_known:
-        return Choice("px", f"only {spacing_known} of {films} films have a spacing")
-    return Choice("px", "no film has a spacing")
+        return Choice("px", f"only {spacing_known} of {images} images have a spacing")
+    return Choice("px", "no image has a spacing")
 
 
 def choose_channels(colour: float) -> Choice:
@@ -178,19 +178,19 @@ def choose_loaded_size(size: Sequence[int], largest: Sequence[int]) -> Choice:
     return Choice([math.ceil(factor * side) for side in size], why)
 
 
-def choose_cache(films: int, size: Sequence[int], channels: int, bits: int | None, memory: float) -> Choice:
+def choose_cache(images: int, size: Sequence[int], channels: int, bits: int | None, memory: float) -> Choice:
     """Decide whether decoded images stay in memory: GiB for those of the training part, or None.
 
     Args:
-        films: Of the training part.
+        images: Of the training part.
         size: (*S) of the images that are kept.
         channels: Of the images.
         bits: Of their values, None for floats.
         memory: Bytes that a training may take; a quarter of it may be images.
     """
     each = math.prod(size) * channels * (4 if bits is None else 1 if bits <= 8 else 2)
-    gigabytes = films * each / 2**30
-    if films * each > memory / 4:
+    gigabytes = images * each / 2**30
+    if images * each > memory / 4:
         return Choice(None, f"{gigabytes:.1f} GB of images are too many to keep in memory")
     return Choice(math.ceil(11 * gigabytes + 1) / 10, f"{gigabytes:.2f} GB of images stay in memory")
 

@@ -42,7 +42,7 @@ def write_kites(folder: Path, kind: str = "csv", count: int = 16, y_up: bool = F
         kind: Format of the annotation.
         count: Number of images.
         y_up: Count y from the bottom.
-        more: Further columns of a CSV or keys of a JSON sample: name -> value per film.
+        more: Further columns of a CSV or keys of a JSON sample: name -> value per image.
     """
     images, points = draw_kites(count)
     (folder / "photos").mkdir(parents=True)

@@ -59,18 +59,18 @@ def test_levels_follow_from_the_size(size, stem, levels):
 
 
 @pytest.mark.parametrize(
-    ("median", "minutes", "films", "installed", "published", "why"),
+    ("median", "minutes", "images", "installed", "published", "why"),
     [
-        ((2400, 1935), 30, 150, True, True, "for 150 films"),
+        ((2400, 1935), 30, 150, True, True, "for 150 images"),
         ((2400, 1935), 30, 150, False, False, "random weights"),
         ((48, 64), 30, 150, True, False, "256 pixels"),
         ((200, 300, 300), 30, 150, True, False, "256 pixels"),
         ((2400, 1935), 10, 150, True, False, "from 20 minutes on"),
-        ((2400, 1935), 30, 501, True, False, "501 films are enough"),
+        ((2400, 1935), 30, 501, True, False, "501 images are enough"),
     ],
 )
-def test_start(median, minutes, films, installed, published, why):
-    choice = budget_rules.choose_start(median, minutes, films, installed)
+def test_start(median, minutes, images, installed, published, why):
+    choice = budget_rules.choose_start(median, minutes, images, installed)
     assert choice.value is published
     assert why in choice.why
 
@@ -95,20 +95,20 @@ NETWORKS = [network_for(size, 1, 5, 2) for size in budget_rules.input_sizes((800
 
 
 @pytest.mark.parametrize(
-    ("minutes", "films", "size"),
+    ("minutes", "images", "size"),
     [
         (100000, 100, (768, 608)),  # not beyond the images
         (5, 100, (256, 208)),
-        (5, 3000, (192, 160)),  # every film at least twice
+        (5, 3000, (192, 160)),  # every image at least twice
         (0.01, 100, (128, 96)),
     ],
 )
-def test_size_is_the_largest_that_sees_enough_images(minutes, films, size):
+def test_size_is_the_largest_that_sees_enough_images(minutes, images, size):
     seconds = {n.size: n.size[0] ** 2 / 1e6 for n in NETWORKS}
-    choice = budget_rules.choose_size(NETWORKS, seconds, minutes, films)
+    choice = budget_rules.choose_size(NETWORKS, seconds, minutes, images)
     seen = 60 * minutes / seconds[choice.value]
     assert choice.value == size
-    assert seen >= max(budget_rules.ENOUGH_IMAGES, 2 * films) or "minutes are short" in choice.why
+    assert seen >= max(budget_rules.ENOUGH_IMAGES, 2 * images) or "minutes are short" in choice.why
 
 
 def test_probes_are_a_small_and_a_middle_size():
@@ -127,7 +127,7 @@ def test_seconds_are_measured_or_on_a_line():
 
 
 @pytest.mark.parametrize(
-    ("size", "gigabytes", "films", "batch"),
+    ("size", "gigabytes", "images", "batch"),
     [
         ((320, 256), 8, 100, 4),
         ((320, 256), 0.7, 100, 2),
@@ -136,20 +136,20 @@ def test_seconds_are_measured_or_on_a_line():
         ((64, 64, 64), 8, 100, 1),
     ],
 )
-def test_batch_fits_the_memory(size, gigabytes, films, batch):
-    assert budget_rules.choose_batch(network_for(size, 1, 20), gigabytes * 2**30, films).value == batch
+def test_batch_fits_the_memory(size, gigabytes, images, batch):
+    assert budget_rules.choose_batch(network_for(size, 1, 20), gigabytes * 2**30, images).value == batch
 
 
 @pytest.mark.parametrize(
-    ("iteration", "minutes", "films", "epochs", "why"),
+    ("iteration", "minutes", "images", "epochs", "why"),
     [
         (0.5, 10, 100, 43, "about 9.2 minutes"),
         (0.5, 1000, 100, 120, "more would not help"),
         (0.5, 0.2, 100, 1, "too short for a good detector"),
     ],
 )
-def test_epochs_fill_the_time(iteration, minutes, films, epochs, why):
-    choice, expected = budget_rules.choose_epochs(Speed(iteration, 0.01, 6.0, 4), minutes, films, 10)
+def test_epochs_fill_the_time(iteration, minutes, images, epochs, why):
+    choice, expected = budget_rules.choose_epochs(Speed(iteration, 0.01, 6.0, 4), minutes, images, 10)
     assert choice.value == epochs
     assert why in choice.why
     assert expected == pytest.approx((6 + 1.1 + 4 * (10 * 0.05 + 1.5) + epochs * 25 * iteration) / 60)

@@ -44,7 +44,7 @@ def test_a_config_is_short_and_says_why(tmp_path, kind, answers):
     assert len([line for line in lines if not line.startswith("#")]) <= 60
     assert max(map(len, lines)) <= 110
     ast.parse(text)
-    assert lines[0] == "# Written for kites."
+    assert lines[0] == "# Written for kites; all reasons are in plan.json."
     for word in ("Size: ", "Split: ", "Unit: ", "Network: ", "Epochs: ", "sigma: ", "batch: ", "Y: "):
         assert word in text.replace("\n# ", " ")
     assert ("RandomFlip" in text) == bool(answers.get("pairs"))

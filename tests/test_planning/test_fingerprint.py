@@ -23,10 +23,10 @@ def test_fingerprint_of_kites(tmp_path):
         tmp_path / "kites", group=[f"p{n // 2}" for n in range(16)], split=["train"] * 12 + ["test"] * 4
     )
     data, _ = fingerprint_of(tmp_path / "kites", spacing=0.5)
-    assert (data.films, data.patients, data.has_groups, data.copies) == (16, 8, True, 0)
+    assert (data.images, data.patients, data.has_groups, data.copies) == (16, 8, True, 0)
     assert data.parts == dict(train=12, test=4)
     assert (data.dims, set(data.landmarks)) == (2, set(NAMES))
-    assert (data.missing, data.absent, data.empty_films) == (dict(tail=1), {}, 0)
+    assert (data.missing, data.absent, data.empty_images) == (dict(tail=1), {}, 0)
     assert (data.smallest_size, data.largest_size) == ([48, 64], [60, 80])
     assert data.median_size == [54, 76]
     assert 0.01 < data.aspect_spread < 0.1
@@ -52,7 +52,7 @@ def test_absent_is_not_missing(tmp_path):
     data, _ = fingerprint_of(path)
     assert data.absent == dict(right_wing=4)
     assert data.missing == dict(nose=1, left_wing=1, right_wing=1, tail=2)
-    assert data.empty_films == 1
+    assert data.empty_images == 1
 
 
 def test_copies_of_a_film_are_one_patient(tmp_path):
@@ -67,7 +67,7 @@ def test_copies_of_a_film_are_one_patient(tmp_path):
     path.write_text(json.dumps(content))
     data, view = fingerprint_of(path)
     groups = dict(zip((r["sample_id"] for r in view.cases.records), view.groups(), strict=True))
-    assert (data.films, data.patients) == (18, 16)
+    assert (data.images, data.patients) == (18, 16)
     assert groups["kite00"] == groups["same"]
     assert groups["kite02"] == groups["again"]
     assert groups["kite00"] != groups["kite02"]

@@ -31,11 +31,11 @@ def test_files(plan, tmp_path):
     assert sorted(ids) == [f"kite{n:02d}" for n in range(16)]
     assert LandmarkSchema.load(tmp_path / "mine" / "schema.json") == plan.schema
     content = json.loads(files["plan.json"])
-    assert content["films"] == dict(train=13, test=3)
-    assert content["fingerprint"]["films"] == 16
+    assert content["images"] == dict(train=13, test=3)
+    assert content["fingerprint"]["images"] == 16
     assert set(content["choices"]["size"]) == {"value", "why"}
     assert content["expected_minutes"] == round(plan.minutes, 2)
-    assert "16 films with 4 landmarks from points.csv, 30 minutes" in title_of(plan)
+    assert "16 images with 4 landmarks from points.csv, 30 minutes" in title_of(plan)
 
 
 def test_nothing_is_overwritten_unasked(plan, tmp_path):

@@ -21,8 +21,8 @@ def test_assumptions_name_everything_that_could_be_wrong(tmp_path):
     text = "\n".join(assumptions(plan))
     for word in ("unit ", "spacing ", "y ", "values ", "orientation ", "split ", "mirrors ", "missing "):
         assert f"\n  {word}" in "\n" + text
-    assert "errors in px: no film has a spacing" in text
-    assert "13 train, 3 test; every film counts as a patient of its own" in text
+    assert "errors in px: no image has a spacing" in text
+    assert "13 train, 3 test; every image counts as a patient of its own" in text
     assert "1 landmarks, most often tail in 1" in text
 
 

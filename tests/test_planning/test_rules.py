@@ -18,7 +18,7 @@ from mmlandmark.planning import OpenQuestion, rules
             9,
             {"train": 5, "test1": 2, "test2": 1, "odd": 1},
             dict(train=["train"], test=["test1", "test2"]),
-            "1 films of no or another split are not used",
+            "1 images of no or another split are not used",
         ),
         (50, {"train": 50}, dict(train=0.7, val=0.1, test=0.2), "50 patients"),
     ],
@@ -37,11 +37,11 @@ def test_too_few_patients():
 @pytest.mark.parametrize(
     ("known", "reference", "tps", "unit", "why"),
     [
-        (10, None, False, "mm", "all films have a spacing"),
+        (10, None, False, "mm", "all images have a spacing"),
         (9, None, False, "px", "only 9 of 10"),
-        (0, None, False, "px", "no film has a spacing"),
+        (0, None, False, "px", "no image has a spacing"),
         (10, None, True, "px", "SCALE= in the file has no unit"),
-        (0, None, True, "px", "no film has a spacing"),
+        (0, None, True, "px", "no image has a spacing"),
         (0, ("a", "b", 50.0), False, "mm", "from a to b it is 50 mm"),
     ],
 )
@@ -120,7 +120,7 @@ def test_images_are_not_enlarged_to_be_loaded(largest, loaded):
 
 
 @pytest.mark.parametrize(
-    ("films", "bits", "memory", "gigabytes"),
+    ("images", "bits", "memory", "gigabytes"),
     [
         (1000, 8, 8, 1.2),
         (1000, 12, 8, 2.3),
@@ -130,8 +130,8 @@ def test_images_are_not_enlarged_to_be_loaded(largest, loaded):
         (9000, 8, 8, None),
     ],
 )
-def test_cache(films, bits, memory, gigabytes):
-    choice = rules.choose_cache(films, (1024, 1024), 1, bits, memory * 2**30)
+def test_cache(images, bits, memory, gigabytes):
+    choice = rules.choose_cache(images, (1024, 1024), 1, bits, memory * 2**30)
     assert choice.value == gigabytes
 
 
