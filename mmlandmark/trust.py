@@ -31,12 +31,14 @@ def _trusted() -> set[str]:
     return {part.strip() for part in os.environ.get(VARIABLE, "").split(",") if part.strip()}
 
 
-def check_names(data: Any, source: str) -> None:
+def check_names(data: Any, source: str, files: bool = True) -> None:
     """Refuse names that would make Python import a package that the user does not trust.
 
     Args:
         data: A config, or a part of one, in plain types.
         source: Its file, for error messages.
+        files: Whether a text with dots may be the name of a file, such as ``test.json``. Otherwise every text
+            counts as one that a registry may look up.
 
     Raises:
         ValueError: A dotted path, a scope or an entry of ``custom_imports`` is not trusted. The message names
@@ -50,8 +52,8 @@ def check_names(data: Any, source: str) -> None:
             allowed = key != "imports" or is_trusted(value)
         else:
             # What names a class is imported whether it looks like a path of Python or not.
-            dotted = _DOTTED.fullmatch(value) or (_names_class(key) and "." in value)
-            allowed = not dotted or _is_harmless(value, key)
+            dotted = _DOTTED.fullmatch(value) or ("." in value and (_names_class(key) or not files))
+            allowed = not dotted or _is_harmless(value, key, files)
         if not allowed:
             package = value.split(".")[0]
             raise ValueError(
@@ -81,14 +83,14 @@ def _names_class(key: str) -> bool:
     return key == "type" or key.endswith(("_type", "constructor"))
 
 
-def _is_harmless(dotted: str, key: str) -> bool:
+def _is_harmless(dotted: str, key: str, files: bool) -> bool:
     """Whether a string with dots names a registered or trusted class, or nothing in Python at all."""
     if is_trusted(dotted) or dotted in _registered():
         return True
     first, last = dotted.split(".")[0], dotted.rsplit(".", 1)[1]
     if _names_class(key):
         return False
-    if last.lower() in _FILES:
+    if files and last.lower() in _FILES:
         return True
     try:
         return importlib.util.find_spec(first) is None

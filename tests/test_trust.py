@@ -31,7 +31,9 @@ def test_a_name_outside_is_refused_unless_its_package_is_trusted(monkeypatch):
     check_names(data, "here")
     with pytest.raises(ValueError, match=r"type names 'my-script\.Layer'"):
         check_names(dict(type="my-script.Layer"), "here")
-    check_names(dict(text="my-script.Layer"), "here")
+    check_names(dict(text="my-script.Layer", other="this.md"), "here")
+    with pytest.raises(ValueError, match=r"other names 'this\.md'"):
+        check_names(dict(other="this.md"), "here", files=False)
     assert is_trusted("os.path.join")
     assert not is_trusted("osx.path")
 

@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
 
     from mmlandmark.inference.description import describe_model
     from mmlandmark.inference.measured import with_half_difference
+    from mmlandmark.models.frozen_config import check_frozen
 
     model = packed_model(args)
     given = {key: getattr(args, key) for key in ("name", "licence") if getattr(args, key) is not None}
@@ -54,6 +55,10 @@ def run(args: argparse.Namespace) -> None:
     if args.out is not None:
         model.save(args.out, args.half)
     print(describe_model(model))
+    try:
+        check_frozen(model.config, "loading the file needs trust")
+    except ValueError as error:
+        print(f"note: {error}")
     if args.out is not None:
         print(f"wrote {args.out}, {args.out.stat().st_size / 1e6:.2f} MB")
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mmengine.registry import Registry
+from mmengine.registry import FUNCTIONS, Registry
 
 from mmlandmark import registry
 from mmlandmark.datasets.transforms import LoadImage, PackInputs
@@ -79,6 +79,7 @@ def check_frozen(config: Any, where: str, trust: bool = False) -> None:
                 )
     if not trust:
         check_names(config, where)
+        check_names({key: config[key] for key in REQUIRED}, where, files=False)
         for key, section in config.items():
             _check_types(section, f"{where}: {key}")
     _check_sizes(config, where)
@@ -166,11 +167,16 @@ def _check_types(section: Any, where: str) -> None:
             raise ValueError(f"{here}: {name!r} is not registered{_near(name)}")
         for kind in kinds:
             if not _computes(kind):
-                raise ValueError(f"{here}: {name!r} is a class of {kind.__module__}, not one for model files")
+                package = kind.__module__.split(".")[0]
+                raise ValueError(
+                    f"{here}: {name!r} is a class of {kind.__module__}, not one for model files unless you "
+                    f"trust the package: --trust {package}"
+                )
 
 
 def _registries() -> Iterator[Registry]:
     yield from (one for one in vars(registry).values() if isinstance(one, registry.Registry))
+    yield FUNCTIONS  # such as those that make batches
 
 
 def _registered(name: str) -> Iterator[Any]:
@@ -190,12 +196,12 @@ def _registered(name: str) -> Iterator[Any]:
 def _computes(kind: Any) -> bool:
     """Whether a class is ours, of a plugin that the user installed, trusted, or one that only computes."""
     module = f"{kind.__module__}."
-    own = any(kind in one.module_dict.values() for one in _registries())
+    own = any(kind in one.module_dict.values() for one in _registries() if isinstance(one, registry.Registry))
     return own or is_trusted(kind.__module__) or any(module.startswith(f"{name}.") for name in _COMPUTING)
 
 
 def _near(name: str) -> str:
-    return did_you_mean([name], {known for one in _registries() for known in one.module_dict})
+    return did_you_mean([name[:60]], {known for one in _registries() for known in one.module_dict})
 
 
 def _check_sizes(config: dict[str, Any], where: str) -> None:

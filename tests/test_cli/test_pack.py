@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -106,6 +107,27 @@ def test_an_ensemble_takes_folders_and_files(packed, tmp_path):
     assert not any(str(tmp_path) in text for _, text in strings_in([mean.config, mean.training]))
     call("test", tmp_path / "both.mml.pth", "--work-dir", tmp_path / "again", "--no-figures")
     assert points_of(tmp_path / "again" / "test") == points_of(tmp_path / "both" / "test")
+
+
+def test_a_class_of_another_package_is_noted_and_needs_trust(packed, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("MMLANDMARK_TRUST", raising=False)
+    model = ModelFile.load(packed.full)
+    pipeline = [*model.config["pipeline"]]
+    pipeline.insert(1, dict(type="RandomApply", transforms=[], prob=0.0))
+    foreign = replace(model, config=model.config | dict(pipeline=pipeline))
+    foreign.save(tmp_path / "a.pth")
+    with pytest.raises(ValueError, match="--trust mmcv"):
+        ModelFile.load(tmp_path / "a.pth")
+    monkeypatch.setenv("MMLANDMARK_TRUST", "mmcv")
+    call("pack", tmp_path / "a.pth")
+    assert "note:" not in capsys.readouterr().out
+    shutil.copytree(packed.run, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["test_dataloader"]["dataset"]["pipeline"] = pipeline
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    monkeypatch.delenv("MMLANDMARK_TRUST")
+    call("pack", tmp_path / "run")
+    assert "note: loading the file needs trust: pipeline.1.type: 'RandomApply'" in capsys.readouterr().out
 
 
 def test_other_commands_take_the_file(packed, tmp_path, capsys):

@@ -30,6 +30,8 @@ def changed(config, path, value):
 
 
 REFUSED = [
+    ("model.head.codec.decoder", "antigravity.png", "runs code of the package 'antigravity'"),
+    ("pipeline.1.mode", "this.md", "runs code of the package 'this'"),
     ("model.type", "os.system", "importing it runs code of the package 'os'"),
     (
         "model.backbone.type",
@@ -82,6 +84,11 @@ def test_what_it_accepts(config, monkeypatch):
     check_frozen(changed(config, "model.backbone.init_cfg", None), "here")
     named = changed(config, "model.type", "mmlandmark.models.detectors.landmark_detector.LandmarkDetector")
     check_frozen(named, "here")
+    collated = changed(config, "test_dataloader.collate_fn", dict(type="default_collate"))
+    check_frozen(collated, "here")
+    check_frozen(changed(config, "test_dataloader.dataset.ann_file", "test.json"), "here")
+    monkeypatch.setenv("MMLANDMARK_TRUST", "mmcv")
+    check_frozen(changed(config, "pipeline.1", dict(type="LoadAnnotations")), "here")
     foreign = changed(config, "model.backbone.type", "my_package.Backbone")
     check_frozen(foreign, "here", trust=True)
 
