@@ -44,6 +44,8 @@ def checked_predicted(value: Any, count: int | None, where: str) -> dict[str, An
                 f"{where}: 'predicted', {key}: expected a list with an entry for each landmark, got "
                 f"{entries!r:.80}"
             )
+    if not all(isinstance(reason, str) for reason in value.get("reasons", ())):
+        raise ValueError(f"{where}: 'predicted', reasons: expected texts, got {value['reasons']!r:.80}")
     return value
 
 

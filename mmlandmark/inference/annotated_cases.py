@@ -11,7 +11,7 @@ import numpy as np
 
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.image_files import image_frame, image_shape
-from mmlandmark.structures import LandmarkSchema, Prediction, world_matrix
+from mmlandmark.structures import LandmarkSchema, Prediction, is_frame, world_matrix
 
 
 def annotated_cases(dataset: LandmarkDataset) -> Iterator[Prediction]:
@@ -22,7 +22,8 @@ def annotated_cases(dataset: LandmarkDataset) -> Iterator[Prediction]:
     spacing of the annotation.
 
     Raises:
-        ValueError: The size of an image is unknown: the annotation does not state it, and there is no image.
+        ValueError: The size of an image is unknown: the annotation does not state it, and there is no image;
+            or ``predicted`` is not that of a prediction.
     """
     for index in range(len(dataset)):
         yield _case(dataset.get_data_info(index), dataset.schema)
@@ -40,7 +41,9 @@ def _case(record: dict[str, Any], schema: LandmarkSchema) -> Prediction:
             )
         shape = image_shape(image)
     said = {key: value for key, value in record.get("predicted", {}).items() if key != "world"}
-    frame = said.pop("world_from_original", None)
+    frame = _stated_frame(said.pop("world_from_original", None), schema.dims, str(record.get("source")))
+    if frame is None:
+        frame = _frame(image if exists else None, record.get("spacing"))
     marked = Prediction(
         sample_id=record["sample_id"],
         image=image,
@@ -48,10 +51,17 @@ def _case(record: dict[str, Any], schema: LandmarkSchema) -> Prediction:
         schema=schema,
         points=record["landmarks"],
         scores=np.full(len(schema), math.nan),
-        world_from_original=frame or _frame(image if exists else None, record.get("spacing")),
+        world_from_original=frame,
         presence=_presence(record),
     )
-    return Prediction.from_dict(marked.to_dict() | _whole(said, schema.dims), schema) if said else marked
+    if not said:
+        return marked
+    try:
+        return Prediction.from_dict(marked.to_dict() | _whole(said, schema.dims), schema)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{record.get('source')}: 'predicted' is not that of a prediction: {error}"
+        ) from error
 
 
 def _presence(record: dict[str, Any]) -> np.ndarray | None:
@@ -75,6 +85,21 @@ def _whole(said: dict[str, Any], dims: int) -> dict[str, Any]:
     if "regions" in said:
         whole["regions"] = {level: filled(entries) for level, entries in said["regions"].items()}
     return whole
+
+
+def _stated_frame(given: Any, dims: int, where: str) -> np.ndarray | None:
+    """Return the frame in ``predicted``; ValueError if it is none."""
+    if given is None:
+        return None
+    try:
+        matrix = np.array(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
+    if matrix.shape not in {(dims + 1, dims + 1), (4, dims + 1)} or not is_frame(matrix):
+        raise ValueError(
+            f"{where}: 'predicted', world_from_original: {given!r:.80} is no frame of {dims}D pixels"
+        )
+    return matrix
 
 
 def _frame(image: str | None, spacing: tuple[float, ...] | None) -> np.ndarray | None:

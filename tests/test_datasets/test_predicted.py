@@ -45,6 +45,7 @@ def test_it_follows_the_landmarks(tmp_path):
         (dict(scores=[1, 2]), r"'predicted', scores: expected a list with an entry for each landmark"),
         (dict(radii=[1, 2, 3]), r"'predicted', radii: expected an object of levels"),
         (dict(radii={"0.9": [1]}), r"'predicted', radii, 0.9: expected a list with an entry for each"),
+        (dict(reasons=["", 3, ""]), r"'predicted', reasons: expected texts, got \['', 3, ''\]"),
         (dict(spread=3), r"'predicted', spread: expected a list"),
     ],
 )

@@ -57,6 +57,25 @@ def test_a_prediction_in_another_order(tmp_path):
     np.testing.assert_array_equal(one.world_points[0], [7, 9])
 
 
+@pytest.mark.parametrize(
+    "predicted",
+    [
+        dict(scores=[1, "x"]),
+        dict(spread=[[[1, 0], [0]], None]),
+        dict(radii={"high": [1, 2]}),
+        dict(measures=[dict(value=1)]),
+        dict(measures=[dict(name="d", value="1 mm", unit="mm")]),
+        dict(measures=3),
+        dict(world_from_original=[[1, 0], [0, 1]]),
+        dict(reasons=[1, 2]),
+    ],
+)
+def test_a_broken_prediction_is_named(tmp_path, predicted):
+    sample = dict(id="x", image=None, landmarks=[[1, 2], [3, 4]], width=9, height=8, predicted=predicted)
+    with pytest.raises(ValueError, match=r"a.json, samples\[0\]"):
+        cases(tmp_path, sample)
+
+
 def test_an_image_of_unknown_size(tmp_path):
     with pytest.raises(
         ValueError, match=r"samples\[0\]: sample 'x': its image size is unknown; the image .*x.png"

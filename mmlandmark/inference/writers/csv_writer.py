@@ -53,7 +53,7 @@ class CsvWriter(BaseWriter):
 
     def write_stream(self, predictions: Iterator[Prediction], schema: LandmarkSchema, path: Path) -> None:
         """Collect the rows in a temporary file, since only the last one completes the header."""
-        columns: _Columns = {}
+        columns = _columns(schema)
         with tempfile.TemporaryFile("w+", encoding="utf-8") as rows:
             for one in predictions:
                 rows.write(json.dumps(self._row(one, columns)) + "\n")
@@ -69,10 +69,10 @@ class CsvWriter(BaseWriter):
         row: _Row = {}
 
         def cell(title: str, value: Any, *place: Any) -> None:
-            row[title] = value
+            row[title] = value  # a column of the schema has its place already
             columns.setdefault(title, place)
 
-        cell("id", one.sample_id, _SAMPLE, 0)
+        cell("id", one.sample_id)
         if one.image is not None:
             cell("image", self.image_name(one), _SAMPLE, 1)
         for axis, side in enumerate(one.shape[::-1]):
@@ -85,7 +85,7 @@ class CsvWriter(BaseWriter):
         seen, points, world = visibility(one), _numbers(one.points), _numbers(one.world_points)
         for k, name in enumerate(one.schema.landmarks):
             for axis, value in enumerate(points[k]):
-                cell(point_title(name, axis), value, _POINT, k, axis)
+                cell(point_title(name, axis), value)
             if seen[k] < 0:
                 cell(f"{name} visibility", seen[k], _VISIBILITY, k)
             for axis, value in enumerate(world[k] if world else ()):
@@ -105,6 +105,14 @@ class CsvWriter(BaseWriter):
         return row
 
 
+def _columns(schema: LandmarkSchema) -> _Columns:
+    """Return the columns that every table has."""
+    columns: _Columns = {"id": (_SAMPLE, 0)}
+    for k, name in enumerate(schema.landmarks):
+        columns |= {point_title(name, axis): (_POINT, k, axis) for axis in range(schema.dims)}
+    return columns
+
+
 def _numbers(points: np.ndarray | None) -> list[list]:
     """Return (K, D) coordinates as cells, None for those of a missing landmark."""
     if points is None:
@@ -118,4 +126,8 @@ def _measure_cells(measure: MeasuredValue) -> _Row:
     cells: _Row = {f"{title}{unit}": significant(measure.value)}
     if measure.std is not None:
         cells[f"{title} std{unit}"] = significant(measure.std)
-    return cells | ({f"{title} class": measure.label} if measure.label else {})
+    if measure.label:
+        cells[f"{title} class"] = measure.label
+    if measure.label_probability is not None:
+        cells[f"{title} class probability"] = significant(measure.label_probability)
+    return cells

@@ -70,6 +70,11 @@ def test_a_mixture_of_films_slices_and_arrays_has_one_header(tmp_path):
     assert [record["sample_id"] for record in data.load_records()] == ["bare", "film", "section"]
 
 
+def test_an_empty_answer_has_the_columns_of_its_landmarks(tmp_path):
+    assert write_predictions([], LandmarkSchema("x", ("a",)), tmp_path / "a.csv", "csv") == 0
+    assert (tmp_path / "a.csv").read_text() == "id,a_x [px],a_y [px]\n"
+
+
 def test_a_name_that_a_table_does_not_keep(tmp_path):
     schema = LandmarkSchema("two", ("sella", " nasion"))
     one = random_prediction(np.random.default_rng(0), schema)
