@@ -54,15 +54,17 @@ def run(args: argparse.Namespace) -> None:
     print(f"{args.out}: written as {args.to}")
     lost = _not_written(dataset)
     if lost:
-        shown = [f"{key} ({number})" for key, number in lost.most_common(5)]
+        shown = [f"{key} ({number})" for key, number in sorted(lost.items())[:5]]
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
         print(f"not written, since predictions do not have them: {', '.join(shown)}{more}")
 
 
 def _not_written(dataset: Any) -> Counter[str]:
     """Return how many cases have a field that no format gets."""
+    from mmlandmark.datasets.table_columns import is_world
+
     lost: Counter[str] = Counter()
     for index in range(len(dataset)):
-        record = dataset.get_data_info(index)
-        lost.update(key for key, value in record.items() if key not in _WRITTEN and value is not None)
+        kept = {key for key, value in dataset.get_data_info(index).items() if value is not None}
+        lost.update(key for key in kept - _WRITTEN if not is_world(key))
     return lost

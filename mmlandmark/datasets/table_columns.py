@@ -61,9 +61,14 @@ def visible_landmark(name: str) -> str | None:
     return match[1] if match else None
 
 
+def is_world(name: str) -> bool:
+    """Return whether a column is a coordinate in mm, called like ``sella_x [mm]``."""
+    return _WORLD.fullmatch(name) is not None
+
+
 def is_predicted(name: str) -> bool:
     """Return whether a column holds what only a prediction has."""
-    return bool(_WORLD.fullmatch(name) or _PREDICTED.fullmatch(name))
+    return is_world(name) or _PREDICTED.fullmatch(name) is not None
 
 
 def plain_column(name: str) -> str:

@@ -94,6 +94,16 @@ def test_a_prediction_keeps_what_the_model_said(tmp_path):
             assert predicted[1][key] == value, key
 
 
+def test_a_table_of_a_prediction_loses_scores_but_no_millimetres(tmp_path, capsys):
+    one = random_prediction(np.random.default_rng(0), schema_of(2, ("a", "b")), shape=SIZE)
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros(SIZE, np.uint8))
+    write_predictions([one], one.schema, tmp_path / "a.csv", "csv")
+    invoke("convert", [str(tmp_path / "a.csv"), str(tmp_path / "b.json"), "--to", "json"])
+    told = capsys.readouterr().out.split("not written")[1]
+    assert " more" in told
+    assert "_x [mm]" not in told
+
+
 def test_in_and_out_are_not_one_file(folder):
     path = str(folder / "data" / "all.json")
     with pytest.raises(ValueError, match=r"IN and OUT are the same; write to another place"):
