@@ -28,9 +28,9 @@ MAX_WORKERS = 64
 
 # What a network starts from, and what a test reads or writes beside images and annotation.
 _STARTS = frozenset({"init_cfg", "checkpoint", "pretrained", "load_from"})
-_FILES = frozenset({"out_file", "predictions_file", "image_cache"})
+_FILES = frozenset({"out_file", "predictions_file", "image_cache", "collect_dir"})
 # Packages of which registered classes only compute, beside ours.
-_COMPUTING = ("torch.nn", "mmcv.cnn", "mmengine.model", "mmengine.dataset")
+_COMPUTING = ("torch.nn", "mmcv.cnn", "mmengine.model", "mmengine.dataset", "mmengine.runner.loops")
 
 
 def without_starts(model: Any) -> Any:

@@ -172,6 +172,23 @@ def test_what_it_is_not_for(packed, mmlandmark_command, assert_one_line, tmp_pat
     assert_one_line(done, "must end with .pth")
 
 
+def test_files_that_must_not_be_loaded_end_every_command_in_one_line(
+    packed, mmlandmark_command, assert_one_line, tmp_path
+):
+    content = load_checkpoint(packed.full)
+    config = json.loads(content["config"])
+    config["model"]["backbone"]["init_cfg"] = dict(type="Pretrained", checkpoint="https://example.org/a.pth")
+    save_checkpoint(content | dict(config=json.dumps(config)), tmp_path / "download.pth")
+    config["model"]["backbone"] = dict(type="os.system", command="touch was_run")
+    save_checkpoint(content | dict(config=json.dumps(config)), tmp_path / "program.pth")
+    (tmp_path / "cut.pth").write_bytes(packed.full.read_bytes()[:-500])
+    said = dict(download="names something beside", program="package 'os'", cut="damaged")
+    for name, part in said.items():
+        for command in ("pack", "test", "flops"):
+            assert_one_line(mmlandmark_command(command, tmp_path / f"{name}.pth"), f"{name}.pth", part)
+    assert not (tmp_path / "was_run").exists()
+
+
 def test_a_record_says_where_the_weights_come_from(packed, tmp_path):
     record = tmp_path / "record.json"
     call("test", packed.full, "--work-dir", tmp_path / "out", "--no-figures", "--record", record)

@@ -84,6 +84,7 @@ def test_what_it_accepts(config, monkeypatch):
     check_frozen(changed(config, "model.backbone.init_cfg", None), "here")
     named = changed(config, "model.type", "mmlandmark.models.detectors.landmark_detector.LandmarkDetector")
     check_frozen(named, "here")
+    check_frozen(changed(config, "test_cfg", dict(type="TestLoop")), "here")
     collated = changed(config, "test_dataloader.collate_fn", dict(type="default_collate"))
     check_frozen(collated, "here")
     check_frozen(changed(config, "test_dataloader.dataset.ann_file", "test.json"), "here")
