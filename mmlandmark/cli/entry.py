@@ -33,6 +33,7 @@ GROUPS = {
         "benchmark-loader",
         "benchmark-ops",
         "benchmark-training",
+        "benchmark-inference",
         "measure-checks",
         "check-cuda-compile",
         "gpu-wheels",
