@@ -6,7 +6,7 @@ before anything is written; the rules are in docs/plan.md.
 
     mmlandmark plan data/wings --out my_run --minutes 30
     mmlandmark train my_run/config.py
-    mmlandmark test my_run/config.py
+    mmlandmark predict my_run/run images/ -o predictions
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"wrote {args.out / 'config.py'} (also plan.json and the lists of ids). Next:")
     print(f"  mmlandmark train {args.out / 'config.py'}    # about {plan.minutes:.0f} minutes")
     print(f"  mmlandmark test {args.out / 'config.py'}")
+    print(f"  mmlandmark predict {args.out / 'run'} IMAGES -o predictions")
     return 0
 
 

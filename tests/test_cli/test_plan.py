@@ -16,7 +16,7 @@ def kites(tmp_path):
     return tmp_path / "kites"
 
 
-def test_three_commands_from_a_folder_to_a_tested_detector(mmlandmark_command, kites, tmp_path):
+def test_three_commands_from_a_folder_to_predictions(mmlandmark_command, kites, tmp_path):
     done = mmlandmark_command("plan", "kites", "-o", "mine", "--minutes", "0.2")
     assert done.returncode == 0, done.stderr
     assert (
@@ -37,6 +37,10 @@ def test_three_commands_from_a_folder_to_a_tested_detector(mmlandmark_command, k
     )
     assert sorted(content["landmark_names"]) == sorted(NAMES)
     assert all(None not in point for case in content["cases"] for point in case["pred"])
+    done = mmlandmark_command("predict", "mine/run", "kites/photos", "-o", "found", "--formats", "csv")
+    assert done.returncode == 0, done.stderr
+    (table,) = (tmp_path / "found").glob("*.csv")
+    assert len(table.read_text().splitlines()) > 20
 
 
 def test_nothing_is_written_without_consent(mmlandmark_command, kites, tmp_path, monkeypatch):
