@@ -109,7 +109,7 @@ class _Table:
         self.landmarks = list(dict.fromkeys(name for name, _ in self.points.values()))
         visible = {visible_landmark(h): i for i, h in enumerate(self.header)}
         self.visible = {name: i for name, i in visible.items() if name in self.landmarks}
-        self.dims = 1 + max(axis for _, axis in self.points.values())
+        self.dims = max(2, 1 + max(axis for _, axis in self.points.values()))
         self.known = self._known_columns()
         self.image = next((self.known[c] for c in _IMAGE_COLUMNS if c in self.known), None)
         self.ident = next((self.known[c] for c in _ID_COLUMNS if c in self.known), None)

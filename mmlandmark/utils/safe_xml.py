@@ -78,6 +78,8 @@ class _Reader:
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             raise ValueError(f"{self.path}, line {error.lineno}: not valid XML: {reason}") from error
+        except LookupError as error:
+            raise ValueError(f"{self._where}: not valid XML: {error}") from error
 
     def taken(self) -> list[Element]:
         done, self.done = self.done, []

@@ -130,7 +130,7 @@ def test_json_schema_beside_the_file(tmp_path):
         ("", "the file is empty"),
         ("id,a_x,a_y\nq,1\n", r"line 2: 2 cells, but the header has 3"),
         ("id,a_x,a_y\nq,1,two\n", r"line 2: 'two' is not a number"),
-        ("id,a_x\nq,1\nw,q\n", r"line 3: 'q' is not a number"),
+        ("id,a_x,a_y\nq,1,1\nw,q,1\n", r"line 3: 'q' is not a number"),
         ("id,a_x,b_x,b_y\nq,1,2,3\n", r"line 1: columns missing for \['a_y'\]"),
         ("id,a_x,a_y,a_x\nq,1,2,3\n", r"line 1: columns named twice: \['a_x'\]"),
         ("a_x,a_y,note\n1,2,q\n", r"needs a column 'image' or 'id'"),

@@ -51,6 +51,13 @@ def test_a_table_in_mm_is_refused(tmp_path):
         read_csv(path)
 
 
+def test_a_table_of_x_alone_is_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,sella_x [px],sella_why\na,1,2\n")
+    with pytest.raises(ValueError, match=r"a.csv, line 1: columns missing for \['sella_y'\]; .*'sella_why'"):
+        read_csv(path)
+
+
 def test_visibility_in_a_table(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("id,b_x,b_y,a_x,a_y,a visibility,c seen\n1,1,2,,,-1,far\n2,3,4,5,6,,near\n")

@@ -53,6 +53,7 @@ FILE = "<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]>\n<a><b>&x;</b></a
         ("<a>\n<b></a>", r"a.xml, line 2: not valid XML: mismatched tag"),
         ("", r"a.xml, line 1: not valid XML: no element found"),
         ("\0", r"a.xml, line 1: not valid XML"),
+        ('<?xml version="1.0" encoding="utf-9"?><a/>', r"a.xml, line 1: not valid XML: unknown encoding"),
         ("<a>" * 40, r"a.xml, line 1: elements are nested too deeply"),
     ],
 )

@@ -101,7 +101,7 @@ def _json_row(point: Any, where: str, to_lps: np.ndarray) -> _Row:
         if not isinstance(text, str):
             raise ValueError(f"{where}: {key!r} must be text, got {text!r:.80}")
     status = point.get("positionStatus", "defined")
-    if status not in _STATUS:
+    if not isinstance(status, str) or status not in _STATUS:
         raise ValueError(f"{where}: positionStatus {status!r:.80} is not one of {list(_STATUS)}")
     seen = _STATUS[status]
     if seen == 0 and texts["description"].startswith("absent"):

@@ -58,7 +58,7 @@ class CvatImages(LandmarkDataset):
         if self._full_schema is None:
             if not names:
                 raise ValueError(f"{path}: no image has points, and no label is of type points")
-            self._full_schema = LandmarkSchema("from_cvat", tuple(names))
+            self._full_schema = LandmarkSchema.from_dict(dict(name="from_cvat", landmarks=names), str(path))
         elif not set(used) - set(self._full_schema.landmarks):
             names = [name for name in names if name in self._full_schema.landmarks]  # labels without points
         stems = Counter(stem_of(_name(image, path)) for image, _ in images)

@@ -106,6 +106,7 @@ def test_other_markups_in_the_file_are_not_points(tmp_path):
         ([markup([point(position=[1, 2])])], r"'position' must be three numbers, got \[1, 2\]"),
         ([markup([point(position=[1, 2, True])])], r"'position' must be three numbers"),
         ([markup([point(position=[1, 2, float("nan")])])], r"'position' .* is not finite"),
+        ([markup([point(positionStatus={})])], r"positionStatus {} is not one of"),
         ([markup([point(positionStatus="lost")])], r"positionStatus 'lost' is not one of"),
     ],
 )

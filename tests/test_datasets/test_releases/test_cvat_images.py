@@ -70,6 +70,7 @@ def test_labels_without_a_head(tmp_path):
         ('points="10.50,20.75"', "", r"line 11: 'sella & co' must be one point"),
         ('points label="sella &amp; co"', "points", r"line 11: the points have no label"),
         ('points label="sella &amp; co"', 'points label="nasion"', r"line 13: a second point 'nasion'"),
+        ('points label="sella &amp; co"', 'points label="\u2028"', r"a.xml: .*must be printable text"),
         ('name="2.png" ', "", r"a.xml, line 15: the image has no name"),
         ('width="40" ', 'width="4o" ', r"a.xml, line 10: '4o' is not a number"),
         ('width="40" ', "", r"a.xml, line 10: 'width' and 'height' must be given"),
