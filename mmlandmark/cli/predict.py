@@ -141,22 +141,27 @@ def _to_folder(inferencer: LandmarkInferencer, args: argparse.Namespace) -> int:
                     progress[0].say(_failed(result))
             progress[0].advance(len(results))
 
-        outcome = predict_to_folder(
-            inferencer,
-            args.inputs,
-            args.out,
-            formats=args.formats or ("json", "csv"),
-            overlays=args.overlays,
-            overwrite=args.overwrite,
-            begin=begin,
-            advance=advance,
-        )
+        try:
+            outcome = predict_to_folder(
+                inferencer,
+                args.inputs,
+                args.out,
+                formats=args.formats or ("json", "csv"),
+                overlays=args.overlays,
+                overwrite=args.overwrite,
+                begin=begin,
+                advance=advance,
+            )
+        except KeyboardInterrupt as stop:
+            stop.args = (f"stopped: the same command goes on where {args.out} ends",)
+            raise
     print(_summary(outcome, args))
     return int(bool(outcome.failures))
 
 
 def _failed(failure: Failure) -> str:
-    return f"failed: {failure.image or failure.sample_id}: {failure.reason}"
+    text = f"failed: {failure.image or failure.sample_id}: {failure.reason}"
+    return "".join(c if c.isprintable() else "?" for c in text)  # a name must not steer the terminal
 
 
 def _summary(outcome: Outcome, args: argparse.Namespace) -> str:
@@ -171,6 +176,11 @@ def _summary(outcome: Outcome, args: argparse.Namespace) -> str:
         lines[0] += f", {len(outcome.failures):,} FAILED"
     if outcome.flagged:
         lines.append(f"{outcome.flagged:,} landmarks to look at")
+    if outcome.unscaled:
+        lines.append(
+            f"{outcome.unscaled:,} images do not say how large a pixel is, so their radii in mm are unknown: "
+            "--spacing MM"
+        )
     more = outcome.total - (outcome.asked - len(outcome.failures))
     if more > 0:
         lines.append(f"{args.out} also holds {more:,} images of earlier calls")

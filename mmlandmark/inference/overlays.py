@@ -105,4 +105,4 @@ def _caption(prediction: Prediction) -> str:
         for name, reason in zip(prediction.schema.landmarks, prediction.reasons, strict=True)
         if reason
     ]
-    return f"{prediction.sample_id}. {'; '.join(parts)}".strip()
+    return ": ".join([prediction.sample_id, "; ".join(parts)]) if parts else prediction.sample_id

@@ -32,6 +32,7 @@ class Outcome:
         before: How many of them an earlier call had finished.
         failures: Those that could not be predicted or drawn.
         flagged: Landmarks of all predictions in the folder that a person should look at.
+        unscaled: Predictions in the folder with radii in mm of images without the size of a pixel.
         total: Predictions in the folder.
         seconds: Duration.
         files: What was written.
@@ -41,6 +42,7 @@ class Outcome:
     before: int = 0
     failures: list[Failure] = field(default_factory=list)
     flagged: int = 0
+    unscaled: int = 0
     total: int = 0
     seconds: float = 0.0
     files: list[Path] = field(default_factory=list)
@@ -169,7 +171,9 @@ def _finish(
         write_predictions(journal.predictions(), inferencer.schema, path, name, image_dir)
         outcome.files.append(path)
     outcome.total = len(journal)
-    outcome.flagged = sum(int(prediction.flagged.sum()) for prediction in journal.predictions())
+    for one in journal.predictions():
+        outcome.flagged += int(one.flagged.sum())
+        outcome.unscaled += bool(one.radii) and one.radius_unit == "mm" and one.spacing is None
     atomic_write_json(
         folder / SUMMARY,
         dict(

@@ -18,6 +18,10 @@ def prediction_table(prediction: Prediction) -> str:
     """
     title = f"{prediction.sample_id} ({' x '.join(map(str, prediction.shape[::-1]))} pixels)"
     parts = [markdown_text(title), _landmarks(prediction)]
+    if prediction.radii and prediction.radius_unit == "mm" and prediction.spacing is None:
+        parts.append(
+            "The radii are in mm, and the image does not say how large a pixel is: give its spacing."
+        )
     if prediction.measures:
         parts.append(_measures(prediction))
     return "\n\n".join(parts)

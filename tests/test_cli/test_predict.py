@@ -154,6 +154,16 @@ def test_killed_in_the_middle_it_goes_on(data, model, tmp_path, mmlandmark_comma
     assert len(list((out / "overlays").iterdir())) == 12
 
 
+def test_stopped_by_hand_it_says_how_to_go_on(data, model, tmp_path, monkeypatch, mmlandmark_command):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmlandmark.inference.inferencer.LandmarkInferencer.batches", stopped)
+    done = mmlandmark_command("predict", model, data, "-o", tmp_path / "out")
+    assert done.returncode == 130
+    assert done.stderr == f"stopped: the same command goes on where {tmp_path / 'out'} ends\n"
+
+
 def test_help_is_there_at_once():
     begin = time.monotonic()
     done = subprocess.run(command_line("predict", "--help"), capture_output=True, text=True, check=True)

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from image_writers import write_cv, write_dicom
+from image_writers import write_cv, write_dicom, write_nifti
 from mmlandmark.apis import test_config as run_test
+from mmlandmark.apis import train_config
 from mmlandmark.cli import invoke
 from mmlandmark.evaluation import Calibration
 from mmlandmark.evaluation.tested_cases import TestedCases
 from mmlandmark.inference import Failure, LandmarkInferencer, find_cases, load_model
 from mmlandmark.inference.inferencer import digest_of, with_spacing
 from mmlandmark.models.model_file import ModelFile
-from mmlandmark.structures import spacing_of, world_matrix
+from mmlandmark.registry import DATASETS, MODELS
+from mmlandmark.structures import LandmarkSchema, spacing_of, world_matrix
 from mmlandmark.testing import tiny_config, tiny_model
 from mmlandmark.utils.checkpoint import save_checkpoint
 
@@ -75,6 +77,33 @@ def test_predictions_are_those_of_a_test_to_the_last_digit(films, model, tmp_pat
         assert np.isfinite(prediction.points).all()
 
 
+@pytest.mark.real_data
+def test_predictions_of_real_films_are_those_of_a_test(real_data, tmp_path):
+    """A detector that has looked at a few films for a moment, at the size and batch of the real configs."""
+    load = [dict(type="LoadImage", size=(640, 512), channels=1), dict(type="Resize", size=(320, 256))]
+    pipeline = [*load, dict(type="Resample"), dict(type="PackInputs")]
+    films = dict(
+        type="Isbi2015Cephalogram",
+        data_root=str(real_data("isbi2015_ceph")),
+        annotator="mean",
+        pipeline=pipeline,
+    )
+    config = tiny_config(tmp_path / "run", max_epochs=1)
+    config.train_dataloader.dataset = dict(films, split="train", indices=4)
+    for loader in (config.val_dataloader, config.test_dataloader):
+        loader.batch_size = 6
+        loader.dataset = dict(films, split="test1", indices=8, test_mode=True)
+    train_config(config)
+    checkpoint = tmp_path / "run" / "epoch_1.pth"
+    run_test(config, checkpoint, out_dir=tmp_path / "test")
+    tested = json.loads((tmp_path / "test" / "predictions.json").read_text())["cases"]
+    records = DATASETS.build(config.test_dataloader.dataset)
+    files = [records.get_data_info(index)["img_path"] for index in range(len(records))]
+    predicted = LandmarkInferencer(checkpoint, "cpu", batch_size=6)(files)
+    assert [one.points.tolist() for one in predicted] == [case["pred"] for case in tested]
+    assert len(predicted) == 8
+
+
 def test_one_picture_in_every_kind_of_file_has_the_same_points(tmp_path):
     """Points are pixels as stored, whatever a tag says of the orientation; white is white in every format."""
     model = tiny_model()
@@ -101,6 +130,35 @@ def test_one_picture_in_every_kind_of_file_has_the_same_points(tmp_path):
     (array,) = LandmarkInferencer(model, "cpu")(image)
     np.testing.assert_allclose(array.points, found["plain"].points, atol=1e-5)
     assert (array.image, array.sample_id) == (None, "array_1")
+
+
+def volume_model() -> ModelFile:
+    """Return an untrained detector of 3 landmarks in volumes."""
+    config = tiny_config("untrained").model.to_dict()
+    config["dims"], config["head"]["num_landmarks"] = 3, 3
+    torch.manual_seed(0)
+    state = MODELS.build(config).state_dict()
+    pipeline = [dict(type="LoadImage"), dict(type="PackInputs")]
+    return ModelFile("volumes", dict(model=config, pipeline=pipeline), state, LandmarkSchema.numbered(3, 3))
+
+
+def test_one_volume_in_two_orders_has_the_same_points_in_the_world(tmp_path):
+    volume = np.random.default_rng(0).integers(0, 255, (16, 20, 24)).astype(np.uint8)
+    world = world_matrix((0.8, 0.9, 2.0), (-30, 10, 5))
+    write_nifti(tmp_path / "as_it_is.nii.gz", volume, None, world)
+    turned = world.copy()  # stored from the head to the feet and from left to right
+    turned[:3, 3] += 15 * world[:3, 2] + 23 * world[:3, 0]
+    turned[:3, [0, 2]] *= -1
+    write_nifti(tmp_path / "turned.nii.gz", volume[::-1, :, ::-1], None, turned)
+    one, other = LandmarkInferencer(volume_model(), "cpu")(tmp_path)
+    assert one.shape == other.shape == (16, 20, 24)
+    np.testing.assert_allclose(one.world_points, other.world_points, atol=1e-4)
+    flipped = np.array([23.0, 0, 15]) + one.points * [-1, 1, -1]
+    np.testing.assert_allclose(other.points, flipped, atol=1e-4)
+    windowed = LandmarkInferencer(volume_model(), "cpu", window=(16, 16, 16), spacing=2.0)
+    assert windowed(tmp_path / "turned.nii.gz")[0].spacing == pytest.approx((2, 2, 2))
+    (failure,) = LandmarkInferencer(volume_model(), "cpu").stream(np.zeros((20, 20), np.uint8))
+    assert failure.reason == "it is an image of shape (20, 20), but the model takes volumes"
 
 
 def test_results_come_in_order_and_failures_are_values(films, model, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.engine import RunLock
+from mmlandmark.evaluation import Calibration, TestedCases
 from mmlandmark.inference import Failure, LandmarkInferencer, predict_to_folder
 from mmlandmark.inference.journal import JOURNAL, JournalError
 from mmlandmark.testing import tiny_model
@@ -189,3 +191,15 @@ def test_the_journal_is_written_batch_by_batch(films, model, tmp_path):
         advance=lambda results: lines.append((tmp_path / "out" / JOURNAL).read_text().count("\n")),
     )
     assert lines == [1 + 2, 1 + 4, 1 + 5]
+
+
+def test_radii_in_mm_of_unknown_pixels_are_counted(films, model, tmp_path):
+    inferencer = LandmarkInferencer(model, "cpu", spacing=0.5)
+    predicted = inferencer(films)
+    truth = np.stack([one.points for one in predicted]) + 0.5
+    # Doubt is learnt from large errors, which there are none of.
+    calibration = replace(Calibration.fit(TestedCases.from_predictions(predicted, truth)), doubt=None)
+    calibrated = replace(model, calibration=calibration.to_dict())
+    unknown = predict_to_folder(LandmarkInferencer(calibrated, "cpu"), films, tmp_path / "unknown")
+    known = predict_to_folder(LandmarkInferencer(calibrated, "cpu", spacing=0.5), films, tmp_path / "known")
+    assert (unknown.unscaled, known.unscaled) == (5, 0)

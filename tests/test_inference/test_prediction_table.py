@@ -48,3 +48,12 @@ def test_everything_that_is_known():
     assert "not found" in text
     assert "| ANB         | 3.46 ± 0.50 | degrees |     I |" in text
     assert "| FHI         |           - |" in text
+
+
+def test_radii_without_the_size_of_a_pixel_are_explained():
+    radii = {0.9: np.array([np.nan, np.nan])}
+    hint = "the image does not say how large a pixel is: give its spacing"
+    assert hint in prediction_table(made(radii=radii, radius_unit="mm"))
+    known = made(radii=radii, radius_unit="mm", world_from_original=world_matrix((0.5, 0.5)))
+    assert hint not in prediction_table(known)
+    assert hint not in prediction_table(made(radii=radii))
