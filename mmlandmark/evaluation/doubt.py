@@ -12,6 +12,7 @@ from mmlandmark.evaluation.tested_cases import TestedCases
 
 FEATURES = ("landmark", "spread", "score", "deviation")
 _FEWEST, _PENALTY = 10, 1.0  # of errors to learn from; of the squared weights
+_WIDEST = 8.0  # standard deviations of a feature: a detector may say nearly the same of all images
 _KEYS = ("limit", "flag_rate", "threshold", "farthest", "weights", "centre", "width", "error", "score")
 
 
@@ -80,7 +81,7 @@ class Doubt:
         centre = np.nan_to_num(_nan_mean(values))
         width = np.nan_to_num(_nan_mean((values - centre) ** 2)) ** 0.5
         width[width < 1e-9] = 1.0
-        weights = _logistic(np.nan_to_num((values - centre) / width), wrong)
+        weights = _logistic(_standardised(values, centre, width), wrong)
         far = cases.deviation[np.isfinite(cases.deviation)]
         farthest = float(far.max()) if far.size else np.nan
         made = cls(limit, flag_rate, 0.0, farthest, weights, centre, width, usual_error, usual_score)
@@ -94,8 +95,9 @@ class Doubt:
             cases: With a calibrated spread.
             scale: (N, D) length of a pixel in the unit of the calibration, NaN where unknown.
         """
-        values = np.nan_to_num((_features(cases, scale, self.error, self.score) - self.centre) / self.width)
-        chance = 1 / (1 + np.exp(-np.clip(self.weights[0] + values @ self.weights[1:], -50, 50)))
+        values = _features(cases, scale, self.error, self.score)
+        values = _standardised(values, self.centre, self.width)
+        chance = _sigmoid(self.weights[0] + values @ self.weights[1:])
         return np.where(np.isfinite(cases.points).all(axis=2), chance, np.nan)
 
     def flagged(self, cases: TestedCases, scale: np.ndarray) -> np.ndarray:
@@ -182,21 +184,37 @@ def _features(
     return np.stack([np.broadcast_to(usual_error, spread.shape), spread, score, deviation], axis=2)
 
 
+def _standardised(values: np.ndarray, centre: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Return features in standard deviations; what is unknown is usual, and none counts without limit."""
+    return np.clip(np.nan_to_num((values - centre) / width), -_WIDEST, _WIDEST)
+
+
 def _logistic(values: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Return the weights of a logistic model with a small penalty, by Newton's method."""
+    """Return the weights of a logistic model with a small penalty, by Newton's method with damped steps."""
     design = np.column_stack([np.ones(len(values)), values])
-    penalty = np.diag([1e-6, *[_PENALTY] * values.shape[1]])
+    penalty = np.array([1e-6, *[_PENALTY] * values.shape[1]])
+    signs = np.where(wrong, 1.0, -1.0)
+
+    def cost(weights: np.ndarray) -> float:
+        return float(np.logaddexp(0, -signs * (design @ weights)).sum() + penalty @ weights**2 / 2)
+
     weights = np.zeros(design.shape[1])
     weights[0] = np.log(wrong.mean() / max(1 - wrong.mean(), 1e-6))
     for _ in range(100):
-        chance = 1 / (1 + np.exp(-np.clip(design @ weights, -50, 50)))
-        slope = design.T @ (wrong - chance) - penalty @ weights
-        bend = (design * (chance * (1 - chance))[:, None]).T @ design + penalty
-        step = np.linalg.solve(bend, slope)
+        chance = _sigmoid(design @ weights)
+        slope = design.T @ (wrong - chance) - penalty * weights
+        bend = (design * (chance * (1 - chance))[:, None]).T @ design + np.diag(penalty)
+        step, before = np.linalg.solve(bend, slope), cost(weights)
+        while np.abs(step).max() > 1e-9 and cost(weights + step) > before:
+            step = step / 2
         weights = weights + step
         if np.abs(step).max() < 1e-9:
             break
     return weights
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(values, -50, 50)))
 
 
 def _log_median(values: np.ndarray) -> np.ndarray:

@@ -90,6 +90,23 @@ def test_a_calibrated_prediction_is_flagged(cases):
     assert (cases.errors[flags] > 4).mean() > 3 * (cases.errors > 4).mean()
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-12, 1e-7, 1.0])
+def test_any_detector_can_be_learnt_from(noise):
+    """One that says the same of all, one whose errors are told without a mistake, and in between."""
+    rng = np.random.default_rng(0)
+    cases = made_cases(100)
+    told = np.where(cases.errors > np.quantile(cases.errors, 0.9), 1.0, 0.0) + noise * rng.normal(
+        size=(100, 4)
+    )
+    for scores in (np.exp(-told), np.exp(-noise * rng.normal(size=(100, 4)))):
+        doubt = Doubt.fit(replace(cases, scores=scores), limit=4.0)
+        assert np.isfinite(doubt.weights).all()
+        assert np.abs(doubt.weights).max() < 50
+        Doubt.from_dict(json.loads(json.dumps(doubt.to_dict(), allow_nan=False)), 4)
+        other = replace(cases, scores=rng.uniform(0, 1, (100, 4)))
+        assert np.isfinite(doubt.probability(other, other.scale)).all()
+
+
 def test_plain_values_and_back(cases, doubt):
     again = Doubt.from_dict(json.loads(json.dumps(doubt.to_dict(), allow_nan=False)), 4)
     np.testing.assert_array_equal(
