@@ -276,7 +276,7 @@ def choose_epochs(
     steps = math.ceil(images / speed.batch)
     epoch = steps * speed.iteration
     # A validation has no backward pass, but decodes maps and draws a few cases.
-    validation = val_images * (0.4 * speed.iteration / speed.batch) + 1.5
+    validation = val_images * (0.4 * speed.iteration / speed.batch) + 1.0
     fixed = speed.start + speed.first_read * (images + val_images) + validations * validation
     affordable = int((_RESERVE * 60 * minutes - fixed) / epoch)
     useful = max(FEWEST_EPOCHS, math.ceil(MOST_IMAGES / images))

@@ -136,7 +136,9 @@ def _image_dir(kind: str, ann_file: Path, images: str | Path | None) -> str:
         return os.path.relpath(given, root) if given.is_relative_to(root) else str(given)
     if kind == "Slicer":  # images anywhere below; the data set says which are missing
         return ""
-    folders = ["", *sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))]
+    below = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    held = [p.name for p in below if any(map(image_suffix, os.listdir(p)))]
+    folders = ["", *held]
     counts = {}
     for folder in folders:
         counts[folder], total = _existing(DataSource(kind, ann_file, folder))
@@ -144,7 +146,6 @@ def _image_dir(kind: str, ann_file: Path, images: str | Path | None) -> str:
             return folder
     best = max(folders, key=lambda folder: counts[folder])
     if not counts[best]:
-        held = [f or "." for f in folders if any(image_suffix(n) for n in os.listdir(root / f))]
         where = f"; there are images in {held}" if held else ""
         raise FileNotFoundError(
             f"{ann_file}: none of its images exists beside it or in a folder there{where}; give their folder "

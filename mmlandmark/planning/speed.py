@@ -20,7 +20,7 @@ from mmlandmark.planning.budget_rules import PUBLISHED, Speed
 from mmlandmark.utils.package_files import package_file
 
 _WARM, _ROUNDS = 3, 7  # steps that are left out, and that are measured
-_START_OF_PYTHON = 5.0  # seconds until a command has imported everything
+_START_OF_PYTHON = 4.0  # seconds until a command has imported everything
 
 
 class StepTimes(Hook):

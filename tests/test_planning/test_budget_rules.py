@@ -152,7 +152,7 @@ def test_epochs_fill_the_time(iteration, minutes, images, epochs, why):
     choice, expected = budget_rules.choose_epochs(Speed(iteration, 0.01, 6.0, 4), minutes, images, 10)
     assert choice.value == epochs
     assert why in choice.why
-    assert expected == pytest.approx((6 + 1.1 + 4 * (10 * 0.05 + 1.5) + epochs * 25 * iteration) / 60)
+    assert expected == pytest.approx((6 + 1.1 + 4 * (10 * 0.05 + 1.0) + epochs * 25 * iteration) / 60)
     assert expected <= minutes or epochs == 1
 
 
