@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
+from mmlandmark.inference import LandmarkInferencer
 from mmlandmark.inference.export import describe, export_model
 from mmlandmark.inference.export.exportable import Traced
 from test_inference.test_export.export_cases import (
@@ -69,24 +69,14 @@ def said_by_the_program(model, paths):
     return [row[1] for row in rows[: values.shape[1]]], values
 
 
-def predicted(model, paths):
-    """Return points in pixels of the files and scores, by the way of the test."""
-    transforms = model.transforms()
-    packed = [transforms(dict(sample_id=path.name, img_path=str(path))) for path in paths]
-    with torch.inference_mode():
-        done = model.detector().test_step(
-            dict(inputs=[p["inputs"] for p in packed], data_samples=[p["data_samples"] for p in packed])
-        )
-    return [(sample.pred_landmarks.numpy(), sample.pred_scores.numpy()) for sample in done]
-
-
 def compare(model, paths, tmp_path):
     made = export_model(model, tmp_path / "x.onnx")
     names, values = said_by_the_program(made.path, paths)
     assert names == list(model.schema.landmarks)
-    for path, (points, scores), row in zip(paths, predicted(model, paths), values, strict=True):
-        assert np.linalg.norm(points - row[:, :2], axis=1).max() < 0.01, path.name
-        np.testing.assert_allclose(scores, row[:, 2], atol=1e-3)
+    for prediction, row in zip(LandmarkInferencer(model)(paths), values, strict=True):
+        distances = np.linalg.norm(prediction.points - row[:, :2], axis=1)
+        assert distances.max() < 0.01, prediction.sample_id
+        np.testing.assert_allclose(prediction.scores, row[:, 2], atol=1e-3)
 
 
 def test_points_of_all_kinds_of_film_are_those_of_predict(tmp_path):
