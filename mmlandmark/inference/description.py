@@ -42,7 +42,7 @@ def _input(model: ModelFile) -> str:
     sizes = [step["size"] for step in model.config["pipeline"] if step.get("size")]
     size = " x ".join(map(str, sizes[-1])) if sizes else "any size"
     given = model.config["model"].get("data_preprocessor") or {}
-    norm = "".join(f", {key} {given[key]}" for key in ("mean", "std") if key in given)
+    norm = "".join(f", {key} {_numbers(given[key])}" for key in ("mean", "std") if key in given)
     return f"{size}{norm}"
 
 
@@ -75,6 +75,10 @@ def _result(result: Any) -> str:
     errors = ", ".join(f"{key} {_short(result.get(key))}" for key in ("mre", "median"))
     rates = ", ".join(f"{radius} {unit} {_short(rate)} %" for radius, rate in result.get("sdr", {}).items())
     return f"{data}, {result.get('images')} images: {errors} {unit}; within {rates}"
+
+
+def _numbers(values: Any) -> str:
+    return ", ".join(map(_short, values)) if isinstance(values, list) else _short(values)
 
 
 def _short(value: Any) -> str:

@@ -46,6 +46,12 @@ def test_facts_of_any_form_are_printed_and_control_no_terminal():
     assert "'sdr': [1]" in text
 
 
+def test_numbers_are_short():
+    model = tiny_model()
+    model.config["model"]["data_preprocessor"] = dict(mean=[0.4980392156862745, 0.5], std=1 / 3)
+    assert "64 x 64, mean 0.498, 0.5, std 0.333" in describe_model(model)
+
+
 def test_what_is_not_known_is_said():
     bare = replace(tiny_model(), training={}, measured={})
     bare = replace(bare, config={key: bare.config[key] for key in ("model", "pipeline")})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from mmlandmark.apis import train_config
 from mmlandmark.registry import DATASETS
-from mmlandmark.testing.tiny import KINDS, phantom_dataloader, tiny_config
+from mmlandmark.testing.tiny import KINDS, phantom_dataloader, tiny_config, tiny_model
 
 
 def test_a_tiny_run_trains_and_validates(tmp_path):
@@ -28,3 +29,14 @@ def test_phantoms_to_train_on_are_other_patients(num_landmarks):
     assert train[0]["data_samples"].gt_landmarks.shape == (num_landmarks, 2)
     ids = [{data.get_data_info(i)["sample_id"] for i in range(len(data))} for data in (train, test)]
     assert not ids[0] & ids[1]
+
+
+def test_a_model_file_without_a_run(tmp_path):
+    before = torch.random.get_rng_state()
+    one, same, other = tiny_model(37), tiny_model(37), tiny_model(37, seed=1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    key = next(iter(one.state_dict))
+    assert torch.equal(one.state_dict[key], same.state_dict[key])
+    assert not torch.equal(one.state_dict[key], other.state_dict[key])
+    assert (len(one.schema), one.config["pipeline"][1]["size"]) == (37, [64, 64])
+    one.save(tmp_path / "a.pth")
