@@ -38,7 +38,7 @@ model = dict(
     backbone=dict(stem_stride=2, widths=(16, 32, 64, 128, 192, 192)),
     head=dict(num_landmarks=68, codec=dict(sigma=2, window=5)),
 )
-train_cfg = dict(max_epochs=12, val_interval=12)
+train_cfg = dict(max_epochs=8, val_interval=8)
 optim_wrapper = dict(optimizer=dict(lr=4e-3, weight_decay=0.05))
 param_scheduler = [dict(_base_.one_cycle, eta_max=4e-3, final_div_factor=1.0)]
 custom_hooks = [dict(_base_.ema, momentum=0.02)]
