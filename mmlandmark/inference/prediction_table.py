@@ -53,9 +53,12 @@ def _landmarks(prediction: Prediction) -> str:
 def _measures(prediction: Prediction) -> str:
     rows = []
     for measure in prediction.measures:
-        value = _number(measure.value, 2)
-        spread = "" if measure.std is None else f" ± {_number(measure.std, 2)}"
-        rows.append([markdown_text(measure.name), value + spread, measure.unit, markdown_text(measure.label)])
+        digits = 2 if measure.unit else 3  # a ratio, such as 0.652
+        value = _number(measure.value, digits)
+        spread = "" if measure.std is None else f" ± {_number(measure.std, digits)}"
+        chance = "" if measure.label_probability is None else f" ({measure.label_probability:.0%})"
+        label = markdown_text(measure.label) + chance
+        rows.append([markdown_text(measure.name), value + spread, measure.unit, label])
     return markdown_table(["measurement", "value", "unit", "class"], rows, padded=True)
 
 

@@ -34,7 +34,11 @@ def test_everything_that_is_known():
             radii={0.95: np.array([2.0, np.nan]), 0.9: np.array([1.5, np.nan])},
             radius_unit="mm",
             reasons=("", "not found"),
-            measures=(MeasuredValue("ANB", 3.456, "degrees", 0.5, "I"), MeasuredValue("FHI", np.nan, "")),
+            measures=(
+                MeasuredValue("ANB", 3.456, "degrees", 0.5, "I", 0.696),
+                MeasuredValue("FHI", 0.6543, ""),
+                MeasuredValue("MW", np.nan, "mm"),
+            ),
         )
     )
     head, _, nasion, _ = text.splitlines()[2:6]
@@ -46,8 +50,9 @@ def test_everything_that_is_known():
         "nasion", "12.3", "5.0", "7.2", "4.5", "0.88", "0.99", "1.5", "2.0", "",
     ]  # fmt: skip
     assert "not found" in text
-    assert "| ANB         | 3.46 ± 0.50 | degrees |     I |" in text
-    assert "| FHI         |           - |" in text
+    assert "| ANB         | 3.46 ± 0.50 | degrees | I (70%) |" in text
+    assert "| FHI         |       0.654 |" in text
+    assert "| MW          |           - |" in text
 
 
 def test_radii_without_the_size_of_a_pixel_are_explained():
