@@ -160,7 +160,8 @@ def _to_folder(inferencer: LandmarkInferencer, args: argparse.Namespace) -> int:
 
 
 def _failed(failure: Failure) -> str:
-    text = f"failed: {failure.image or failure.sample_id}: {failure.reason}"
+    name = failure.image or failure.sample_id
+    text = f"failed: {failure.reason}" if name in failure.reason else f"failed: {name}: {failure.reason}"
     return "".join(c if c.isprintable() else "?" for c in text)  # a name must not steer the terminal
 
 

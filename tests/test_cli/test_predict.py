@@ -76,7 +76,7 @@ def test_a_broken_image_and_two_of_one_name(data, model, tmp_path, mmlandmark_co
     (films / "broken.png").write_bytes(b"\x89PNG")
     done = mmlandmark_command("predict", model, films, "-o", tmp_path / "out")
     assert done.returncode == 1
-    assert f"failed: {films / 'broken.png'}: image" in done.stderr
+    assert f"failed: image '{films / 'broken.png'}' cannot be read" in done.stderr
     assert "3 of 3 images" in done.stdout
     assert "1 FAILED" in done.stdout
     samples = json.loads((tmp_path / "out" / "predictions.json").read_text())["samples"]
