@@ -1,4 +1,4 @@
-"""Measure how fast a detector predicts: PyTorch, compiled, ONNX Runtime, OpenVINO, fewer bits; by batch size.
+"""Measure how fast a detector predicts: PyTorch, compiled, exported, with fewer bits; by batch size.
 
 From images in memory to landmarks. All ways, of all models, take turns in one process; what is compared are
 ratios within a turn, to the first way of the first model. A config is measured with random weights.
