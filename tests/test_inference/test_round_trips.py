@@ -70,7 +70,7 @@ def test_pixels_come_back_from_slicer_through_the_frame_of_the_image(tmp_path, s
     schema = schema_of(dims)
     every = []
     for n in range(CASES):
-        path = tmp_path / "images" / f"{'sub/' if n % 2 else ''}case {n}{suffix}"
+        path = tmp_path / "images" / f"{'sub/' if n % 2 else ''}film ({n}), l'un & [2]{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         size = tuple(rng.integers(12, 30, dims).tolist())
         write_image(rng, path, size, random_frame(rng, dims, world))

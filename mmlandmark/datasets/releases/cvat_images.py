@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.annotation_files import existing_file
-from mmlandmark.datasets.image_files import image_stem, image_suffix, stem_of
+from mmlandmark.datasets.image_files import image_stem, image_suffix
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.landmark_order import in_order
 from mmlandmark.datasets.values import is_text_number, size_of, text_number
@@ -28,8 +28,9 @@ class CvatImages(LandmarkDataset):
     """Images of a CVAT file with points, one per landmark, alone or in a skeleton.
 
     The label of a point names the landmark. The centre of the first pixel is (0.5, 0.5) in CVAT, and becomes
-    (0, 0). A point with ``outside="1"`` is not annotated. Without a schema, the landmarks are the labels of
-    type points, in the order of the file. Other shapes and tags are ignored.
+    (0, 0). A point with ``outside="1"`` is not annotated. The id is the name of the image without suffix.
+    Without a schema, the landmarks are the labels of type points, in the order of the file. Other shapes and
+    tags are ignored.
 
     Args:
         **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`.
@@ -61,7 +62,7 @@ class CvatImages(LandmarkDataset):
             self._full_schema = LandmarkSchema.from_dict(dict(name="from_cvat", landmarks=names), str(path))
         elif not set(used) - set(self._full_schema.landmarks):
             names = [name for name in names if name in self._full_schema.landmarks]  # labels without points
-        stems = Counter(stem_of(_name(image, path)) for image, _ in images)
+        stems = Counter(_stem(_name(image, path)) for image, _ in images)
         records = [self._record(image, points, names, stems, path) for image, points in images]
         return in_order(records, names, self._full_schema.landmarks, str(path))
 
@@ -77,7 +78,7 @@ class CvatImages(LandmarkDataset):
         }
         missing = np.full(2, math.nan)
         return dict(
-            sample_id=stem_of(name) if stems[stem_of(name)] == 1 else _long_id(name),
+            sample_id=_stem(name) if stems[_stem(name)] == 1 else name,
             img_path=self.image_path(name),
             landmarks=np.array([points.get(name, missing) for name in names]),
             ori_shape=size_of(sides.get("width"), sides.get("height"), where),
@@ -92,7 +93,7 @@ def _name(image: Element, path: Path) -> str:
     return name
 
 
-def _long_id(name: str) -> str:
+def _stem(name: str) -> str:
     """Return the name of an image with its folders, but without its suffix."""
     path = PurePosixPath(name.replace("\\", "/"))
     return str(path.with_name(image_stem(path.name) if image_suffix(path.name) else path.stem))

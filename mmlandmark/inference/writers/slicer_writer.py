@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ _SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
     "markups-schema-v1.0.3.json#"
 )
+# Every file system takes these in names; SlicerMarkups finds an image by its very name.
+_HARMLESS = re.compile(r"[(),;'&+=@#!$%{}\[\]^`~]")
 
 
 @WRITERS.register_module("slicer")
@@ -42,8 +46,14 @@ class SlicerWriter(BaseWriter):
         """Write a file per case; a ``/`` in an id begins a folder."""
         path.mkdir(parents=True, exist_ok=True)
         for one in predictions:
-            *folders, name = map(safe_name, one.sample_id.split("/"))
+            *folders, name = map(_file_part, one.sample_id.split("/"))
             atomic_write_json(path.joinpath(*folders, f"{name}.mrk.json"), _document(one))
+
+
+def _file_part(text: str) -> str:
+    """Return a part of an id as a file name: unchanged wherever it can be one, as it is that of the image."""
+    plain = unicodedata.normalize("NFC", _HARMLESS.sub("_", text))
+    return text if safe_name(plain) == plain else safe_name(text)
 
 
 def _document(one: Prediction) -> dict[str, Any]:

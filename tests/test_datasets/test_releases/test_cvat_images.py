@@ -57,6 +57,12 @@ def test_a_schema_of_other_order(tmp_path):
     assert np.isnan(record["landmarks"][:2]).all()
 
 
+def test_images_that_differ_in_their_suffix_alone(tmp_path):
+    data = cvat(tmp_path, XML.replace("2.png", "a/1.jpg"))
+    ids = [data.get_data_info(i)["sample_id"] for i in range(3)]
+    assert ids == ["a/1.png", "a/1.jpg", "b/1"]
+
+
 def test_labels_without_a_head(tmp_path):
     start, end = XML.index("<meta>"), XML.index("</meta>") + 7
     assert cvat(tmp_path, XML[:start] + XML[end:]).schema.landmarks == ("sella & co", "nasion")

@@ -79,7 +79,14 @@ def test_the_description_tells_a_person_what_to_look_at(tmp_path):
 
 @pytest.mark.parametrize(
     ("sample_id", "name"),
-    [("a", "a.mrk.json"), ("sub/a b", "sub/a b.mrk.json"), ("Größe", "Größe.mrk.json")],
+    [
+        ("a", "a.mrk.json"),
+        ("sub/a b", "sub/a b.mrk.json"),
+        ("Größe", "Größe.mrk.json"),
+        ("film (1), l'un & [2]~", "film (1), l'un & [2]~.mrk.json"),
+        ("nai\u0308ve", "nai\u0308ve.mrk.json"),
+        ("con", "_con~1143da2bc5.mrk.json"),
+    ],
 )
 def test_names_of_files(tmp_path, sample_id, name):
     one = random_prediction(np.random.default_rng(0), SCHEMA, sample_id)
