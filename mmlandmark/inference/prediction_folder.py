@@ -94,15 +94,14 @@ def predict_to_folder(
             outcome = Outcome(len(cases), before=len(cases) - len(todo))
             begin(len(cases), outcome.before)
             for results in inferencer.batches(todo):
-                journal.add([result for result in results if isinstance(result, Prediction)])
-                failures = [result for result in results if isinstance(result, Failure)]
-                journal.forget([failure.image for failure in failures if failure.image is not None])
-                outcome.failures += failures
+                outcome.failures += _keep(results, journal)
                 if overlays:
                     outcome.failures += _draw(results, folder / OVERLAYS)
                 advance(results)
             if overlays:
-                outcome.failures += _draw(journal.predictions(), folder / OVERLAYS, missing=True)
+                tried = {failure.sample_id for failure in outcome.failures}
+                rest = (one for one in journal.predictions() if one.sample_id not in tried)
+                outcome.failures += _draw(rest, folder / OVERLAYS, missing=True)
             _finish(journal, inferencer, folder, formats, outcome)
     except RunBusyError as error:
         raise JournalError(f"{folder}: another process predicts into it ({error})") from error
@@ -142,6 +141,14 @@ def _open_journal(
     return Journal(folder, inferencer.identity, inferencer.options, inferencer.schema, overwrite)
 
 
+def _keep(results: Sequence[Prediction | Failure], journal: Journal) -> list[Failure]:
+    """Put the results of a batch into the journal; return the failures."""
+    journal.add([result for result in results if isinstance(result, Prediction)])
+    failures = [result for result in results if isinstance(result, Failure)]
+    journal.forget([failure.image for failure in failures if failure.image is not None])
+    return failures
+
+
 def _draw(results: Iterable[Prediction | Failure], folder: Path, missing: bool = False) -> Iterator[Failure]:
     """Draw predictions, or those without a picture; yield what could not be drawn."""
     for result in results:
@@ -162,7 +169,7 @@ def _finish(
     journal: Journal, inferencer: LandmarkInferencer, folder: Path, formats: Sequence[str], outcome: Outcome
 ) -> None:
     """Write all predictions of a folder in all formats, and the summary."""
-    earlier = read_json(folder / SUMMARY)["formats"] if (folder / SUMMARY).exists() else []
+    earlier = read_json(folder / SUMMARY).get("formats", []) if (folder / SUMMARY).exists() else []
     wanted = list(dict.fromkeys([*earlier, *formats]))
     files = list(journal.names.values())
     image_dir = os.path.commonpath([os.path.dirname(file) for file in files]) if files else None

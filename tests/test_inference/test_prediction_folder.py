@@ -126,6 +126,18 @@ def test_overlays_are_drawn_and_made_up_for(films, model, tmp_path):
     assert ids(out)[-1] == "4", "the prediction is kept"
 
 
+def test_what_cannot_be_drawn_is_a_failure_once(films, model, tmp_path, monkeypatch):
+    def drawn(prediction):
+        if prediction.sample_id == "3":
+            raise ValueError("no room")
+        return np.zeros((9, 9, 3), np.uint8)
+
+    monkeypatch.setattr("mmlandmark.inference.prediction_folder.draw_prediction", drawn)
+    outcome = predict_to_folder(LandmarkInferencer(model, "cpu"), films, tmp_path / "out", overlays=True)
+    assert [failure.reason for failure in outcome.failures] == ["it is predicted, but not drawn: no room"]
+    assert outcome.total == 5
+
+
 def test_results_inside_of_the_images_are_no_images(films, model):
     inferencer = Counted(model, "cpu")
     for out in (films / "out", films, films):
