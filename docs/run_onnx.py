@@ -27,12 +27,12 @@ def resized(image, size):
 
 
 def prepare(path, about):
-    """Return pixels (channels, height, width), and the matrix from pixels of the file to theirs."""
+    """Return pixels (channels, height, width), the matrix that leads to them from the file, and its shape."""
     load, resize = about["pipeline"][:2]
     image = cv2.imread(path, cv2.IMREAD_UNCHANGED)
-    matrix, reduced = np.eye(3), 1
+    matrix, reduced, full = np.eye(3), 1, image.shape[:2]
     if path.lower().endswith((".jpg", ".jpeg")):  # a large one is decoded at 1/2, 1/4 or 1/8 of its size
-        room = min(np.divide(image.shape[:2], load["size"])) / 1.5
+        room = min(np.divide(full, load["size"])) / 1.5
         reduced = max((n for n in (2, 4, 8) if n <= room), default=1)
     if reduced > 1:
         image = cv2.imread(path, (8 * reduced + (image.ndim == 3)) | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -56,7 +56,7 @@ def prepare(path, about):
     image = cv2.warpAffine(image, step[:2], shape[::-1], flags=cv2.INTER_LINEAR, borderValue=[black] * 4)
     pixels = np.float32(image - np.float32(black)) / np.float32(white - black)
     planes = pixels[..., 2::-1].transpose(2, 0, 1) if channels == 3 and colour else pixels[None]
-    return np.ascontiguousarray(np.broadcast_to(planes, (channels, *shape))), step @ matrix
+    return np.ascontiguousarray(np.broadcast_to(planes, (channels, *shape))), step @ matrix, full
 
 
 def main(model, *images):
@@ -67,11 +67,15 @@ def main(model, *images):
         sys.exit(f"this program knows LoadImage with a size, Resize and Resample; the detector wants {kinds}")
     session = onnxruntime.InferenceSession(model)
     for path in images:
-        pixels, matrix = prepare(path, about)
-        points, scores = session.run(["points", "scores"], {about["input"]["name"]: pixels[None]})
-        back = np.linalg.inv(matrix)
-        for name, point, score in zip(about["landmarks"], points[0], scores[0], strict=True):
-            x, y = back[:2, :2] @ point + back[:2, 2]
+        pixels, matrix, full = prepare(path, about)
+        names = list(about["outputs"])
+        said = dict(zip(names, session.run(names, {about["input"]["name"]: pixels[None]}), strict=True))
+        presence, back = said.get("presence", np.ones_like(said["scores"])), np.linalg.inv(matrix)
+        for k, name in enumerate(about["landmarks"]):
+            (x, y), score = back[:2, :2] @ said["points"][0, k] + back[:2, 2], said["scores"][0, k]
+            inside = -0.5 <= x <= full[1] - 0.5 and -0.5 <= y <= full[0] - 0.5
+            if not inside or presence[0, k] < 0.5:  # no guess of what the image does not show
+                x, y, score = np.nan, np.nan, 0
             print(path, name, f"{x:.3f}", f"{y:.3f}", f"{score:.3f}", sep="\t")
 
 

@@ -29,7 +29,8 @@ _PREPARATION = (
 _BACK = (
     "Multiply the matrices of all steps; their product leads from pixels of the original to those of the "
     "input. Its inverse leads points back: p = A^-1 x, and a spread S becomes L S L^T with the linear part L "
-    "of A^-1."
+    "of A^-1. A prediction withholds a landmark outside of the original (beyond its outer pixels), or with a "
+    "presence below 0.5."
 )
 _RADII = {
     "absolute": "the radius of a level is its number",

@@ -74,8 +74,10 @@ def compare(model, paths, tmp_path):
     names, values = said_by_the_program(made.path, paths)
     assert names == list(model.schema.landmarks)
     for prediction, row in zip(LandmarkInferencer(model)(paths), values, strict=True):
+        assert prediction.found.any()
+        np.testing.assert_array_equal(prediction.found, np.isfinite(row[:, :2]).all(axis=1))
         distances = np.linalg.norm(prediction.points - row[:, :2], axis=1)
-        assert distances.max() < 0.01, prediction.sample_id
+        assert distances[prediction.found].max() < 0.01, prediction.sample_id
         np.testing.assert_allclose(prediction.scores, row[:, 2], atol=1e-3)
 
 
