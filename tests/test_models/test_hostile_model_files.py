@@ -239,7 +239,7 @@ def test_pickles_and_damaged_files_are_refused(good, tmp_path, monkeypatch):
     whole = path.read_bytes()
     assert ModelFile.load(path).name == "untrained"
     files = dict(
-        evil_pickle=pickle.dumps(_Evil(guard.trace)),
+        evil_pickle=pickle.dumps(_Evil(guard.trace), protocol=2),
         empty=b"",
         text=b"model = dict()",
         zip_of_nothing=b"PK\x05\x06" + b"\0" * 18,
