@@ -146,3 +146,11 @@ def test_channels_are_those_of_the_network(config, channels):
 def test_weights_take_no_gradient():
     program = traced(ExportableDetector(built(config_of(count=COUNT))).eval(), (1, 32, 40)).program
     assert not any(value.requires_grad for value in program.state_dict.values())
+
+
+def test_a_decoder_that_looks_at_values_is_named():
+    detector = built(config_of("blob_centroid", count=COUNT))
+    with pytest.raises(
+        ExportError, match="BlobCentroidDecoder cannot be exported with images of 1 x 32 x 40"
+    ):
+        traced(ExportableDetector(detector).eval(), (1, 32, 40))
