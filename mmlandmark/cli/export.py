@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "detector's own kind of image; default phantoms",
     )  # fmt: skip
     parser.add_argument(
-        "--limit", type=float, default=0.25, metavar="PX",
-        help="refuse --half and --int8 if points move more on average, in pixels of the input; default 0.25",
+        "--limit", type=float, default=0.5, metavar="PX",
+        help="refuse --half and --int8 if points move more on average, in pixels of the input; default 0.5",
     )  # fmt: skip
     add_trust_argument(parser)
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from mmlandmark.cli.entry import invoke
+from mmlandmark.cli.entry import invoke, make_parser
+from mmlandmark.inference.export import exporting
 from mmlandmark.testing import tiny_model
 
 
@@ -26,6 +27,10 @@ def test_a_model_file_becomes_a_program_and_the_check_is_printed(packed, tmp_pat
     about = json.loads((tmp_path / "tiny.json").read_text())
     assert about["name"] == "untrained"
     assert about["landmarks"][0] == "sella"
+
+
+def test_the_limit_in_the_help_is_the_one_that_holds():
+    assert make_parser("export").get_default("limit") == exporting.LIMIT
 
 
 def test_the_suffix_decides_about_the_format(packed, tmp_path):

@@ -32,7 +32,7 @@ from mmlandmark.utils.files import atomic_write_json
 # The median distance that a file in floating point may have from PyTorch, in pixels of the input.
 TOLERANCE = 1e-3
 # The mean distance that rounded weights may cost by default, in pixels of the input.
-LIMIT = 0.25
+LIMIT = 0.5
 # Images: to quantise with and check, at the least and at the most; and to check a file in floating point.
 _FEWEST, _MOST, _TO_CHECK = 8, 128, 16
 
