@@ -23,6 +23,8 @@ from mmlandmark.inference.export.formats import INPUT
 # Convolutions that stay in floating point, counted from the output: the head, and a level of a decoder.
 FLOAT_KERNELS = 3
 _ONNX_KERNELS = ("Conv", "ConvTranspose")
+# With these the range of a convolution is what its activation lets through, not what comes before it.
+_ONNX_ACTIVATIONS = ("Relu", "Clip")
 _OPENVINO_KERNELS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
 
 
@@ -41,27 +43,31 @@ class Node(NamedTuple):
 
 
 def kept_in_float(nodes: Sequence[Node], what: str) -> list[str]:
-    """Return the names of the convolutions from which no path to an output passes over more than three.
+    """Return the names of the operations that stay in floating point.
+
+    These are the convolutions from which no path to an output passes over more than three, themselves
+    included, and what lies behind them.
 
     Args:
         nodes: Of the whole graph, in an order in which each comes before its users.
         what: Name of the file, for errors.
 
     Raises:
-        ExportError: That is all of them, so that there is nothing to quantise.
+        ExportError: All convolutions are among them, so that there is nothing to quantise.
     """
     kernels_to_come: dict[str, int] = {}
     for node in reversed(nodes):
         behind = max((kernels_to_come.get(user, 0) for user in node.users), default=0)
         kernels_to_come[node.name] = behind + node.is_kernel
+    limits = {node.name: FLOAT_KERNELS if node.is_kernel else FLOAT_KERNELS - 1 for node in nodes}
+    kept = {name for name, limit in limits.items() if kernels_to_come[name] <= limit}
     kernels = [node.name for node in nodes if node.is_kernel]
-    kept = [name for name in kernels if kernels_to_come[name] <= FLOAT_KERNELS]
-    if len(kept) == len(kernels):
+    if kept.issuperset(kernels):
         raise ExportError(
             f"{what}: there is nothing to quantise, the last {FLOAT_KERNELS} convolutions stay in floating "
             f"point and there are {len(kernels)}"
         )
-    return kept
+    return [node.name for node in nodes if node.name in kept]
 
 
 def quantize_onnx(path: Path, target: Path, images: Sequence[np.ndarray]) -> None:
@@ -104,7 +110,7 @@ def quantize_onnx(path: Path, target: Path, images: Sequence[np.ndarray]) -> Non
             target,
             Reader(),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(_ONNX_KERNELS),
+            op_types_to_quantize=[*_ONNX_KERNELS, *_ONNX_ACTIVATIONS],
             nodes_to_exclude=kept,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -130,14 +136,14 @@ def quantize_openvino(path: Path, target: Path, images: Sequence[np.ndarray]) ->
         model = openvino.Core().read_model(path)
         graph = [_openvino_node(operation) for operation in model.get_ordered_ops()]
         # Left to itself NNCF also quantises sums and what is joined, such as the finest level of a U-Net.
-        others = [node.name for node in graph if not node.is_kernel]
+        others = {node.name for node in graph if not node.is_kernel} | set(kept_in_float(graph, path.name))
         quantized = nncf.quantize(
             model,
             nncf.Dataset(list(images)),
             preset=nncf.QuantizationPreset.MIXED,  # the ranges of activations need not be symmetric
             subset_size=len(images),
             fast_bias_correction=True,
-            ignored_scope=nncf.IgnoredScope(names=kept_in_float(graph, path.name) + others, validate=False),
+            ignored_scope=nncf.IgnoredScope(names=sorted(others), validate=False),
         )
     openvino.save_model(quantized, target, compress_to_fp16=False)
 

@@ -18,13 +18,19 @@ def test_the_last_three_convolutions_of_every_member_stay():
     chain = [Node(f"a{i}", True, (f"a{i + 1}",)) for i in range(4)]
     member = [Node(f"b{i}", True, (f"b{i + 1}",)) for i in range(4)]
     rest = [Node("a4", True, ("relu",)), Node("b4", True, ("relu",)), Node("relu", False, ())]
-    assert kept_in_float([*chain, *member, *rest], "x") == ["a2", "a3", "b2", "b3", "a4", "b4"]
+    assert kept_in_float([*chain, *member, *rest], "x") == ["a2", "a3", "b2", "b3", "a4", "b4", "relu"]
 
 
 def test_a_branch_counts_by_its_longest_way():
     nodes = [Node("early", True, ("c1", "join")), Node("c1", True, ("c2",)), Node("c2", True, ("c3",))]
     nodes += [Node("c3", True, ("join",)), Node("join", False, ())]
-    assert kept_in_float(nodes, "x") == ["c1", "c2", "c3"]
+    assert kept_in_float(nodes, "x") == ["c1", "c2", "c3", "join"]
+
+
+def test_an_activation_stays_with_the_convolution_before_it():
+    nodes = [Node(f"c{i}", True, (f"relu{i}",)) for i in range(4)]
+    nodes = [n for i in range(4) for n in (nodes[i], Node(f"relu{i}", False, (f"c{i + 1}",) * (i < 3)))]
+    assert kept_in_float(nodes, "x") == ["c1", "relu1", "c2", "relu2", "c3", "relu3"]
 
 
 def test_a_network_of_three_layers_has_nothing_to_quantise():
