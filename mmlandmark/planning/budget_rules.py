@@ -14,10 +14,10 @@ SIDES = {
     2: (128, 160, 192, 256, 320, 384, 448, 512, 640, 768, 1024),
     3: (32, 48, 64, 80, 96, 128, 160),
 }
-# A detector needs so many presented images before a larger input pays off: 24 epochs of 150 images gave the
-# best results per time on cephalograms (configs/strong).
-ENOUGH_IMAGES = 3000
-MOST_IMAGES = 12000  # more were of no use there: 40 epochs were no better than 24
+# From so many presented images on, a larger input is worth more than further steps; docs/plan.md has what was
+# measured with fewer and with more.
+ENOUGH_IMAGES = 1500
+MOST_IMAGES = 12000  # three times the 24 epochs of 150 images beyond which more did not help
 FEWEST_EPOCHS = 2
 _PROBE = {2: 320, 3: 64}  # longest side that is measured without being chosen
 # Of the extra "weights".

@@ -98,7 +98,7 @@ NETWORKS = [network_for(size, 1, 5, 2) for size in budget_rules.input_sizes((800
     ("minutes", "images", "size"),
     [
         (100000, 100, (768, 608)),  # not beyond the images
-        (5, 100, (256, 208)),
+        (5, 100, (384, 304)),
         (5, 3000, (192, 160)),  # every image at least twice
         (0.01, 100, (128, 96)),
     ],
