@@ -83,8 +83,9 @@ def run(args: argparse.Namespace) -> None:
         tested = ", ".join(Path(source).name for source in args.evaluate)
         report = measure_coverage(model, read(args.evaluate), tested)
         print(report.to_markdown())
-        observed = {"images": report.about["images"], **report.overall["observed"]}
-        model = replace(model, measured={**model.measured, f"coverage on {tested}": observed})
+        observed = {level: round(part, 4) for level, part in report.overall["observed"].items()}
+        noted = dict(images=report.about["images"], coverage=observed)
+        model = replace(model, measured={**model.measured, f"coverage on {tested}": noted})
     if args.data:
         model.save(out)
         print(f"wrote {out}")

@@ -34,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--half", action="store_true", help="store the weights in half precision")
     parser.add_argument("--name", help="of the detector; default that of its config")
     parser.add_argument("--licence", help="terms of use, and where data and weights come from")
+    parser.add_argument(
+        "--tested", type=Path, metavar="FOLDER",
+        help="take along the results of a test of this model: the folder that mmlandmark test wrote",
+    )  # fmt: skip
     parser.add_argument("--work-dir", help="folder of the run of a config; default work_dirs/<config name>")
     add_options_argument(parser)
     add_trust_argument(parser)
@@ -44,12 +48,17 @@ def run(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from mmlandmark.inference.description import describe_model
-    from mmlandmark.inference.measured import with_half_difference
+    from mmlandmark.inference.measured import results_in, with_half_difference
     from mmlandmark.models.frozen_config import check_frozen
 
     model = packed_model(args)
     given = {key: getattr(args, key) for key in ("name", "licence") if getattr(args, key) is not None}
     model = replace(model, **given)
+    if args.tested is not None:
+        results = results_in(args.tested, model.config)
+        if not results:
+            raise FileNotFoundError(f"{args.tested} holds no report.json: name the folder of a test")
+        model = replace(model, measured=model.measured | results)
     if args.half:
         model = with_half_difference(model)
     if args.out is not None:

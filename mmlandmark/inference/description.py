@@ -70,6 +70,12 @@ def _result(result: Any) -> str:
     unit, data = result.get("unit", ""), result.get("data", "")
     if "largest_difference" in result:
         return f"largest difference {result['largest_difference']} {unit}, {data}"
+    if "coverage" in result:
+        parts = [
+            f"{_short(100 * part)} % within the {_short(100 * float(level))} % radius"
+            for level, part in result["coverage"].items()
+        ]
+        return f"{result['images']} images: {', '.join(parts)}"
     if "mre" not in result:
         return ", ".join(f"{key} {value}" for key, value in result.items())
     errors = ", ".join(f"{key} {_short(result.get(key))}" for key in ("mre", "median"))

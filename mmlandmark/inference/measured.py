@@ -32,13 +32,27 @@ def results_beside(checkpoint: str | Path, config: dict[str, Any]) -> dict[str, 
         (radius -> percent), ``landmarks`` (name -> mean error).
     """
     checkpoint = Path(checkpoint)
+    found: dict[str, Any] = {}
+    for folder in sorted({report.parent for report in checkpoint.parent.glob("test*/report*.json")}):
+        note = folder / "test.json"
+        label = read_json(note).get("test") if note.is_file() else folder.name
+        if not _WITH_OTHER_VALUES.search(str(label)):
+            found |= results_in(folder, config, checkpoint.name)
+    return found
+
+
+def results_in(folder: str | Path, config: dict[str, Any], tested: str | None = None) -> dict[str, Any]:
+    """Return the results of a test, see :func:`results_beside`.
+
+    Args:
+        folder: That ``mmlandmark test`` wrote.
+        config: Of the model file, for the name of the test data.
+        tested: Name of the file that must have been tested; None takes any.
+    """
     found = {}
-    for report in sorted(checkpoint.parent.glob("test*/report*.json")):
-        note = report.parent / "test.json"
-        label = read_json(note).get("test") if note.is_file() else report.parent.name
+    for report in sorted(Path(folder).glob("report*.json")):
         content = read_json(report)
-        own = Path(str(content.get("tested"))).name == checkpoint.name
-        if own and not _WITH_OTHER_VALUES.search(str(label)):
+        if tested in (None, Path(str(content.get("tested"))).name):
             name = report.stem.replace("report", "test", 1)
             found[name] = dict(data=_data_of_test(config)) | _results(content)
     return found

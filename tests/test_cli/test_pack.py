@@ -203,3 +203,11 @@ def test_landmarks_of_another_order_are_refused(packed, tmp_path, mmlandmark_com
     save_checkpoint(content | dict(schema=json.dumps(schema)), tmp_path / "b.pth")
     done = mmlandmark_command("test", packed.config, tmp_path / "b.pth")
     assert_one_line(done, "was trained for other landmarks", "in another order")
+
+
+def test_results_of_a_test_elsewhere_are_taken_along(packed, tmp_path, mmlandmark_command, assert_one_line):
+    call("test", packed.half, "--work-dir", tmp_path / "elsewhere", "--no-figures")
+    call("pack", packed.half, "-o", tmp_path / "known.mml.pth", "--tested", tmp_path / "elsewhere" / "test")
+    assert ModelFile.load(tmp_path / "known.mml.pth").measured["test"]["images"] > 0
+    done = mmlandmark_command("pack", packed.half, "--tested", tmp_path)
+    assert_one_line(done, "holds no report.json")

@@ -16,7 +16,11 @@ def test_every_fact_has_a_line():
         training=dict(
             config="unet", config_hash="ab", seed=3, epoch=40, data=["Films"], trained_on=dict(images=9)
         ),
-        measured={"test": test, "half precision": dict(largest_difference=0.01, unit="px", data="noise")},
+        measured={
+            "test": test,
+            "coverage on films": dict(images=150, coverage={"0.9": 0.895}),
+            "half precision": dict(largest_difference=0.01, unit="px", data="noise"),
+        },
         calibration=dict(levels=[0.9]),
     )
     lines = describe_model(model).splitlines()
@@ -28,6 +32,7 @@ def test_every_fact_has_a_line():
         "LandmarkDetector: UNet, HeatmapHead; 6,",
         "config unet (ab), seed 3, epoch 40, 9 images of Films",
         "Films test1, 150 images: mre 1.23, median 1 mm; within 2 mm 85.5 %, 4 mm 99 %",
+        "150 images: 89.5 % within the 90 % radius",
         "largest difference 0.01 px, noise",
         "PhantomDataset",
     ):

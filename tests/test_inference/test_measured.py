@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmlandmark.inference.measured import half_difference, results_beside, with_half_difference
+from mmlandmark.inference.measured import half_difference, results_beside, results_in, with_half_difference
 from mmlandmark.testing import tiny_model
 
 
@@ -37,6 +37,14 @@ def test_only_the_plain_tests_of_the_checkpoint_count(tmp_path):
     )  # fmt: skip
     (tmp_path / "test" / "test.json").write_text('{"test": "test_last_0a1b2c3d"}')
     assert results_beside(tmp_path / "epoch_4.pth", config) == {}
+
+
+def test_results_of_a_folder_are_those_of_any_file_or_of_one(tmp_path):
+    config = tiny_model().config
+    assert results_in(tmp_path, config) == {}
+    report(tmp_path / "elsewhere", "other.mml.pth", mre=2.5)
+    assert results_in(tmp_path / "elsewhere", config)["test"]["mre"] == 2.5
+    assert results_in(tmp_path / "elsewhere", config, "epoch_4.pth") == {}
 
 
 def test_half_precision_moves_points_a_little(tmp_path):
