@@ -22,13 +22,7 @@ def files_of(plan: Plan) -> dict[str, str]:
     """Return the files of a plan: name -> content; the config comes last, so that it never stands alone."""
     texts = {f"{part}.txt": "\n".join(ids) + "\n" for part, ids in plan.parts.items()}
     if plan.schema is not None:
-        schema = plan.schema
-        content = dict(
-            name=schema.name, landmarks=schema.landmarks, dims=schema.dims, flip_pairs=schema.flip_pairs,
-            links=schema.links, reference_length=schema.reference_length, measures=schema.measures,
-            sources=schema.sources,
-        )  # fmt: skip
-        texts[SCHEMA] = json.dumps(content, indent=2) + "\n"
+        texts[SCHEMA] = json.dumps(plan.schema.to_dict(), indent=2) + "\n"
     texts[PLAN] = json.dumps(plan.to_dict(), indent=2, allow_nan=False) + "\n"
     texts[CONFIG] = config_text(title_of(plan), plan.choices, plan.dataset)
     return texts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -227,16 +227,7 @@ def _with_pairs(schema: LandmarkSchema, pairs: Sequence[str]) -> LandmarkSchema 
     found = rules.given_pairs(schema.landmarks, pairs)
     names = list(schema.landmarks)
     indices = tuple((names.index(a), names.index(b)) for a, b in found)
-    return LandmarkSchema(
-        name=schema.name,
-        landmarks=schema.landmarks,
-        dims=schema.dims,
-        flip_pairs=indices,
-        links=schema.links,
-        reference_length=schema.reference_length,
-        measures=schema.measures,
-        sources=schema.sources,
-    )
+    return replace(schema, flip_pairs=indices)
 
 
 def _check(view: DataView, source: DataSource) -> list[str]:
