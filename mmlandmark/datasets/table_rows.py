@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from mmlandmark.datasets.values import has_decimal_comma, is_text_number
 from mmlandmark.utils.files import read_text
+from mmlandmark.utils.table_text import plain_cell
 
 Rows = list[tuple[int, list[str]]]  # each with its line number
 
@@ -19,7 +20,8 @@ def read_rows(path: str | Path) -> Rows:
     """Return the non-empty rows of a table with their line numbers.
 
     The separator ``,``, ``;`` or tab is inferred from the first line, or given by a line ``sep=;`` before
-    it. The text may be UTF-8, UTF-16 or Windows-1252.
+    it. The text may be UTF-8, UTF-16 or Windows-1252. An apostrophe that keeps a spreadsheet from taking
+    text for a formula is not part of the text.
 
     Raises:
         ValueError: The file is not text, or a quote does not close; the message names file and line.
@@ -47,7 +49,11 @@ def split_rows(path: str | Path) -> tuple[Rows, str]:
     delimiter = stated[1] if stated else _delimiter(first)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        rows = [
+            (reader.line_num, [plain_cell(cell) for cell in row])
+            for row in reader
+            if any(cell.strip() for cell in row)
+        ]
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}; do all quotes close?") from error
     return rows[1:] if stated else rows, delimiter

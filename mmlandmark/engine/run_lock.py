@@ -29,6 +29,7 @@ class RunLock:
 
     Args:
         folder: The run's folder; created if missing.
+        option: How a user names another folder, for the message.
 
     Raises:
         RunBusyError: On entering: another run writes to the folder; host and process are named.
@@ -37,8 +38,8 @@ class RunLock:
     every, silent = 30.0, 300.0  # seconds between two touches, and until another host's lock is stale
     writing = 0.5  # seconds until a lock without content is stale
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder, self.path = Path(folder), Path(folder) / LOCK_FILE
+    def __init__(self, folder: str | Path, option: str = "--work-dir") -> None:
+        self.folder, self.path, self.option = Path(folder), Path(folder) / LOCK_FILE, option
         self._ended, self._held = threading.Event(), False
 
     def __enter__(self) -> RunLock:
@@ -46,7 +47,7 @@ class RunLock:
             owner = self._owner()
             raise RunBusyError(
                 f"{self.folder}: another run writes here, process {owner.get('pid')} on "
-                f"{owner.get('host')}; wait for it, end it, or use another --work-dir "
+                f"{owner.get('host')}; wait for it, end it, or use another {self.option} "
                 f"({self.path} is its lock)"
             )
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 import unicodedata
@@ -18,6 +19,7 @@ from mmlandmark.inference.journal import JOURNAL, OVERLAYS
 
 Inputs: TypeAlias = "str | Path | np.ndarray | Sequence[str | Path | np.ndarray]"
 
+_Key: TypeAlias = "str | int"  # the path of a file, the number of an array
 # Names of DICOM files are often none, or end with the number of their instance.
 _NO_SUFFIX = re.compile(r"(\.\d+)?")
 
@@ -45,7 +47,8 @@ def find_cases(inputs: Inputs, *, taken: Mapping[str, str] | None = None) -> lis
     suffix. A file that is named is never left out.
 
     A case is named by the path of its file below the folder that was given, without suffix; a file that was
-    given itself by its name. Names that meet are told apart by their suffix, or else by the folders above.
+    given itself by its name. Names that meet are told apart by their suffix, or else by the folders above; a
+    name keeps no control letters, and files whose names differ in nothing else get a hash of them.
 
     Args:
         inputs: One or several of: a file, a pattern such as ``films/*.png`` (``**`` stands for any folders),
@@ -60,7 +63,7 @@ def find_cases(inputs: Inputs, *, taken: Mapping[str, str] | None = None) -> lis
     given = [inputs] if isinstance(inputs, str | Path | np.ndarray) else list(inputs)
     arrays: list[np.ndarray] = []
     files: dict[str, str] = {}  # the path, and its name below the folder that was given
-    order: list[str | int] = []
+    order: list[_Key] = []
     for item in given:
         if isinstance(item, np.ndarray):
             order.append(len(arrays))
@@ -72,13 +75,14 @@ def find_cases(inputs: Inputs, *, taken: Mapping[str, str] | None = None) -> lis
                 order.append(path)
     if not order:
         raise ValueError("there is nothing to predict: give files, folders, patterns or arrays")
-    ids = _unique_names(files, taken or {})
     digits = len(str(len(arrays)))
-    return [
-        Case(f"array_{key + 1:0{digits}d}", array=arrays[key])
-        if isinstance(key, int)
-        else Case(ids[key], key)
+    choices: dict[_Key, list[str]] = {
+        key: [f"array_{key + 1:0{digits}d}"] if isinstance(key, int) else _names(key, files[key])
         for key in order
+    }
+    ids = _unique_names(choices, taken or {})
+    return [
+        Case(ids[key], array=arrays[key]) if isinstance(key, int) else Case(ids[key], key) for key in order
     ]
 
 
@@ -133,24 +137,44 @@ def _is_image(path: str) -> bool:
         return False
 
 
-def _unique_names(files: Mapping[str, str], taken: Mapping[str, str]) -> dict[str, str]:
-    """Return a unique name for every path; those that are taken stay with their paths."""
-    kept = {path: name for name, path in taken.items() if path in files}
-    choices = {path: _names(path, name) for path, name in files.items() if path not in kept}
+def _unique_names(choices: Mapping[_Key, Sequence[str]], taken: Mapping[str, str]) -> dict[_Key, str]:
+    """Return a unique name for every image, the first of its choices that no other one has.
+
+    An image that has a name already keeps it. It makes others move all the same, so that these get the names
+    that they would have got beside it.
+    """
     step = dict.fromkeys(choices, 0)
     while True:
-        names = {path: choices[path][step[path]] for path in choices}
-        owners: dict[str, list[str]] = {}
-        for path, name in names.items():
-            owners.setdefault(name, []).append(path)
+        names = {key: choices[key][step[key]] for key in choices}
+        owners: dict[str, list[_Key]] = {}
+        for key, name in names.items():
+            owners.setdefault(name, []).append(key)
         clashing = [
-            path for name, paths in owners.items() if len(paths) > 1 or name in taken for path in paths
+            key
+            for name, keys in owners.items()
+            for key in keys
+            if len(keys) > 1 or taken.get(name, key) != key
         ]
-        moved = [path for path in clashing if step[path] + 1 < len(choices[path])]
+        moved = [key for key in clashing if step[key] + 1 < len(choices[key])]
         if not moved:
-            return {**kept, **names}
-        for path in moved:
-            step[path] += 1
+            break
+        for key in moved:
+            step[key] += 1
+    kept: dict[_Key, str] = {path: name for name, path in taken.items() if path in choices}
+    return kept | _numbered({key: name for key, name in names.items() if key not in kept}, taken)
+
+
+def _numbered(names: Mapping[_Key, str], taken: Mapping[str, str]) -> dict[_Key, str]:
+    """Return names with a number behind those that are there already."""
+    used, unique = set(taken), {}
+    for key, name in names.items():
+        number, candidate = 1, name
+        while candidate in used or (number > 1 and candidate in names.values()):
+            number += 1
+            candidate = f"{name}~{number}"
+        used.add(candidate)
+        unique[key] = candidate
+    return unique
 
 
 def _names(path: str, name: str) -> list[str]:
@@ -160,8 +184,11 @@ def _names(path: str, name: str) -> list[str]:
     for count in range(len(folder) + 1):
         above = folder[len(folder) - count :]
         full = Path(*above, name)
-        stem = full.with_name(_stem(full.name))
-        choices += [_plain(stem.as_posix()), _plain(full.as_posix())]
+        stem = full.with_name(_stem(full.name)).as_posix()
+        choices.append(_plain(stem))
+        if choices[-1] != stem:  # another name may have become the same
+            choices.append(f"{choices[-1]}~{hashlib.sha256(os.fsencode(path)).hexdigest()[:10]}")
+        choices.append(_plain(full.as_posix()))
     return choices
 
 

@@ -87,7 +87,7 @@ def predict_to_folder(
     find_cases(inputs)  # an input that does not exist leaves no folder behind
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with RunLock(folder):
+        with RunLock(folder, option="-o OUT"):
             journal = _open_journal(inferencer, folder, overwrite, formats)
             cases = find_cases(inputs, taken=journal.names)
             todo = [case for case in cases if not journal.has(_file(case))]
@@ -104,7 +104,7 @@ def predict_to_folder(
                 outcome.failures += _draw(rest, folder / OVERLAYS, missing=True)
             _finish(journal, inferencer, folder, formats, outcome)
     except RunBusyError as error:
-        raise JournalError(f"{folder}: another process predicts into it ({error})") from error
+        raise JournalError(str(error)) from error
     outcome.seconds = time.monotonic() - started
     return outcome
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+_FORMULA = re.compile(r"'* *[=+\-@\t\r\n]")
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -64,7 +65,13 @@ def markdown_code(text: object) -> str:
 def csv_text(text: object) -> str:
     """Return text for a cell of a CSV file, which a spreadsheet must not evaluate as a formula.
 
-    Text that looks like a formula gets a leading apostrophe. Write numbers as numbers, without this function.
+    Text that looks like a formula, with or without apostrophes before it, gets a leading apostrophe, which
+    :func:`plain_cell` takes away again. Write numbers as numbers, without this function.
     """
     plain = str(text)
-    return f"'{plain}" if plain.lstrip(" ")[:1] in tuple("=+-@\t\r\n") else plain
+    return f"'{plain}" if _FORMULA.match(plain) else plain
+
+
+def plain_cell(cell: str) -> str:
+    """Return the text of a cell that :func:`csv_text` wrote."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

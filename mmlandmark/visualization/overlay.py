@@ -142,8 +142,8 @@ class _Landmarks:
         if gt is not None and pred is not None:
             for start, end in zip(gt, pred, strict=True):
                 pen.line(start, end, style.ERROR_COLOR)
-        for k in range(0 if pred is None or self.regions is None else len(self.regions)):
-            pen.ellipse(pred[k], self.regions[k], style.REGION_COLOR)  # type: ignore[index]
+        for center, region in self.drawn_regions():
+            pen.ellipse(center, region, style.REGION_COLOR)
         for center in () if gt is None else gt:
             pen.ring(center)
         for center in () if pred is None else pred:
@@ -156,11 +156,18 @@ class _Landmarks:
         marks = np.concatenate([p for p in (gt, pred) if p is not None])
         return write_labels(pen, anchors, marks, self.names, self.errors, self.unit, self.highlight)
 
+    def drawn_regions(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the (2,) centre and the (2, 2) matrix of every region that is known."""
+        if self.pred is None or self.regions is None:
+            return []
+        pairs = zip(self.pred, self.regions, strict=True)
+        return [(p, region) for p, region in pairs if np.isfinite(p).all() and np.isfinite(region).all()]
+
     def key(self) -> list[tuple[str, Callable]]:
         """Return the marks that are drawn and what they mean."""
         key: list[tuple[str, Callable]] = [("annotated", Pen.ring)] * (self.gt is not None)
         key += [("predicted", Pen.cross)] * (self.pred is not None)
-        key += [(self.region_label, Pen.region)] * (self.regions is not None)
+        key += [(self.region_label, Pen.region)] * bool(self.drawn_regions())
         return key + [("in question", Pen.question)] * bool(self.highlight)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import cv2
 import numpy as np
@@ -64,7 +65,7 @@ def test_names_that_meet_are_told_apart(folder):
     assert names(find_cases(files[1:])) == ["1.png", "1.jpg", "2"]
     assert names(find_cases(root)) == ["one/1", "two/1.jpg", "two/1.png", "two/2"]
     taken = {"1": str(files[0])}
-    assert names(find_cases(files[:2], taken=taken)) == ["1", "1.png"], "a name once given stays"
+    assert names(find_cases(files[:2], taken=taken)) == ["1", "two/1"], "a name once given stays"
 
 
 def test_dicom_files_need_no_suffix(tmp_path):
@@ -106,6 +107,43 @@ def test_a_name_that_no_list_can_hold_becomes_one(tmp_path):
     (case,) = find_cases(tmp_path)
     assert case.sample_id == "line_break \ufffd"
     assert os.path.isfile(case.image)
+
+
+def test_names_that_differ_in_control_letters_alone_stay_apart(tmp_path):
+    files = [tmp_path / f"x{letter}.png" for letter in ("\x01", "\x02", "_")]
+    for path in files:
+        path.write_bytes(b"x")
+    found = {case.image: case.sample_id for case in find_cases(tmp_path)}
+    ids = [found[str(path)] for path in files]
+    assert re.fullmatch("x_~[0-9a-f]{10}", ids[0])
+    assert re.fullmatch("x_~[0-9a-f]{10}", ids[1])
+    assert ids[2] == "x_.png"
+    assert len(set(ids)) == 3
+
+
+def test_an_array_and_a_file_of_its_name(folder):
+    root = folder("array_1.png", "array_2.jpg")
+    assert names(find_cases([PICTURE, root])) == ["array_1", "array_1.png", "array_2"]
+
+
+def test_whatever_the_names_ids_are_unique(folder):
+    root = folder("a/x.png", "a/x.png.png", "x.png", "b/a/x.png")
+    path = str(root / "a" / "x.png")
+    every = [path, path[:-4]]  # other images have all names that this file can have
+    taken = {name[i + 1 :]: "elsewhere" for name in every for i in range(len(name)) if name[i] == "/"}
+    taken |= dict.fromkeys(every, "elsewhere")
+    found = find_cases(root, taken=taken)
+    assert {case.image: case.sample_id for case in found}[path] == f"{path}~2"
+    assert len({*names(found), *taken}) == len(found) + len(taken)
+
+
+def test_a_part_that_is_named_already_changes_nothing_for_the_rest(folder):
+    """What a kill left over gets the names that it would have got."""
+    root = folder("one/1.png", "two/1.png", "two/1.jpg")
+    files = [root / "one" / "1.png", root / "two" / "1.png", root / "two" / "1.jpg"]
+    whole = find_cases(files)
+    for case in whole:
+        assert names(find_cases(files, taken={case.sample_id: case.image})) == names(whole)
 
 
 @pytest.mark.parametrize(

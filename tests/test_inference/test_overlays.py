@@ -60,6 +60,14 @@ def test_regions_and_questions_are_drawn_where_they_belong():
     assert not np.array_equal(asked[below:], plain[below:]), "the band says why"
 
 
+def test_the_legend_names_regions_only_where_there_are_some():
+    """Radii in mm have no size on an image of unknown pixels."""
+    image = np.zeros((200, 300), np.uint8)
+    plain = draw_prediction(made(), image)
+    unknown = draw_prediction(made(radii={0.9: np.ones(2)}, radius_unit="mm"), image)
+    assert np.array_equal(unknown, plain)
+
+
 def test_a_file_is_read_as_stored(tmp_path):
     image = np.zeros((200, 300), np.uint8)
     image[75:86, 55:66] = 255

@@ -175,7 +175,7 @@ def test_files_of_somebody_else_are_not_replaced(films, model, tmp_path):
 def test_two_calls_at_once_are_refused(films, model, tmp_path):
     with (
         RunLock(tmp_path / "out"),
-        pytest.raises(JournalError, match=r"another process predicts into it"),
+        pytest.raises(JournalError, match=rf"out: another run .* {os.getpid()} .*another -o OUT \("),
     ):
         predict_to_folder(LandmarkInferencer(model, "cpu"), films, tmp_path / "out")
 

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_table, markdown_text
+from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_table, markdown_text, plain_cell
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,17 @@ def test_markdown_code(text, shown):
     assert markdown_code(text) == shown
 
 
-@pytest.mark.parametrize("text", ['=HYPERLINK("http://x","y")', "+1", "-2+3", "@SUM(A1)", "\t=1", "  =1"])
+@pytest.mark.parametrize(
+    "text", ['=HYPERLINK("http://x","y")', "+1", "-2+3", "@SUM(A1)", "\t=1", "  =1", "'=1"]
+)
 def test_a_formula_becomes_text(text):
     assert csv_text(text) == f"'{text}"
+    assert plain_cell(csv_text(text)) == text
 
 
-@pytest.mark.parametrize("text", ["sella", "a-b", "x=y", "", "1.5"])
+@pytest.mark.parametrize("text", ["sella", "a-b", "x=y", "", "1.5", "'", "'quoted'"])
 def test_other_text_stays(text):
+    assert plain_cell(text) == text
     stream = io.StringIO()
     csv.writer(stream).writerow([csv_text(text), 0])
     assert next(csv.reader([stream.getvalue()])) == [text, "0"]

@@ -27,6 +27,7 @@ from mmlandmark.utils.near_names import did_you_mean
 class SlicerMarkups(LandmarkDataset):
     """Images with a file of markups of the same name: ``a.nii.gz`` and ``a.mrk.json`` or ``a.fcsv``.
 
+    ``a.png.mrk.json`` belongs to ``a.png``, even if there is an ``a.jpg``.
     The files are found anywhere below their folders; the path without suffix is the sample id. Points in mm,
     LPS or RAS, become pixels by the frame of the image, whose spacing becomes that of the sample. Points are
     known by name; without a schema, the names are those of the file with most points. A point that is not
@@ -74,17 +75,18 @@ class SlicerMarkups(LandmarkDataset):
         if not files:
             raise FileNotFoundError(f"no *{self.markups_ending}{{{','.join(SUFFIXES)}}} below {folder!r}")
         image_folder = os.path.join(self.data_root, self.image_dir) or "."
-        images = _files(image_folder, IMAGE_SUFFIXES, self.image_ending)
+        stems = _files(image_folder, IMAGE_SUFFIXES, self.image_ending)
+        images = _images_of(files, stems, image_folder)
         lost = [stem for stem in files if stem not in images]
         if lost and self.missing_images != "drop":
             raise FileNotFoundError(
                 f"{files[lost[0]]}: there is no image {lost[0] + self.image_ending!r} below {image_folder!r}"
-                f"{did_you_mean(lost[:1], images)}; {len(lost)} of {len(files)} markups have none. Points in "
+                f"{did_you_mean(lost[:1], stems)}; {len(lost)} of {len(files)} markups have none. Points in "
                 "mm need the frame of their image; missing_images='drop' leaves these out"
             )
         for count, what in (
             (len(lost), "markups have no image"),
-            (len(set(images) - set(files)), "images have no markups"),
+            (len(set(stems.values()) - set(images.values())), "images have no markups"),
         ):
             if count:
                 print_log(f"{self._title()}: {count} {what} and are left out", "current")
@@ -164,6 +166,28 @@ def _files(folder: str, suffixes: tuple[str, ...], ending: str) -> dict[str, str
                 raise ValueError(f"{path}: {other} is there too; keep one file of markups per image")
             if other is None or suffixes.index(suffix) < suffixes.index(image_suffix(other)):
                 found[stem] = path
+    return found
+
+
+def _images_of(files: dict[str, str], stems: dict[str, str], folder: str) -> dict[str, str]:
+    """Return the image of every file of markups that has one, by its stem.
+
+    It is the image whose name, with suffix, is that stem, as in ``a.png.mrk.json``, or else one of that stem.
+
+    Raises:
+        ValueError: Two files of markups have the same image.
+    """
+    found: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for stem, path in files.items():
+        named = os.path.join(folder, stem)
+        image = named if image_suffix(stem) and os.path.isfile(named) else stems.get(stem)
+        if image is None:
+            continue
+        other = owners.setdefault(os.path.normpath(image), path)
+        if other != path:
+            raise ValueError(f"{path}: {other} is of the same image; keep one file of markups per image")
+        found[stem] = image
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mmlandmark.structures import LandmarkSchema, Prediction
 DECIMALS = 6
 
 
-class BaseWriter:
+class BaseWriter(ABC):
     """Writes predictions to a file, or to a folder with a file per case.
 
     A subclass overrides :meth:`write_stream`. It must hold a bounded number of predictions in memory, and
@@ -58,9 +59,9 @@ class BaseWriter:
                 f"{schema.name!r} have {schema.dims}; write json, csv or slicer"
             )
 
+    @abstractmethod
     def write_stream(self, predictions: Iterator[Prediction], schema: LandmarkSchema, path: Path) -> None:
         """Write checked predictions."""
-        raise NotImplementedError
 
     def image_name(self, prediction: Prediction) -> str | None:
         """Return the name of the image for a file, with ``/`` between folders; None for an array."""

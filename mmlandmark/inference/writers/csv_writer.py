@@ -22,6 +22,7 @@ from mmlandmark.inference.writers.base_writer import (
 from mmlandmark.registry import WRITERS
 from mmlandmark.structures import LandmarkSchema, MeasuredValue, Prediction
 from mmlandmark.utils.files import atomic_path
+from mmlandmark.utils.table_text import csv_text
 
 # The kinds of columns, from left to right: the annotation first, so that a reader may cut off the rest.
 _SAMPLE, _POINT, _VISIBILITY, _WORLD, _SCORE, _PRESENCE, _RADIUS, _REASON, _MEASURE = range(9)
@@ -33,7 +34,8 @@ _Columns = dict[str, tuple]  # columns with the key by which they are sorted
 class CsvWriter(BaseWriter):
     """Writes a CSV that ``LandmarkDataset`` reads, with world coordinates, scores, radii and measures in it.
 
-    A column is written if any of the predictions has a value for it.
+    A column is written if any of the predictions has a value for it. Text that a spreadsheet would take for a
+    formula, such as an id ``=1+1``, gets a leading apostrophe, which the reader takes away.
 
     Raises:
         ValueError: The name of a landmark begins with a blank, which a table does not keep.
@@ -60,9 +62,10 @@ class CsvWriter(BaseWriter):
             rows.seek(0)
             titles = sorted(columns, key=columns.__getitem__)
             with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-                table = csv.DictWriter(file, titles, lineterminator="\n")
-                table.writeheader()
-                table.writerows(json.loads(row) for row in rows)
+                table = csv.writer(file, lineterminator="\n")
+                table.writerow(map(csv_text, titles))
+                for row in map(json.loads, rows):
+                    table.writerow(_cell(row.get(title)) for title in titles)
 
     def _row(self, one: Prediction, columns: _Columns) -> _Row:
         """Return the cells of a prediction; add its columns to those known so far."""
@@ -103,6 +106,11 @@ class CsvWriter(BaseWriter):
             for part, (title, value) in enumerate(_measure_cells(measure).items()):
                 cell(title, value, _MEASURE, number, part)
         return row
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for a table: text that a spreadsheet does not evaluate, numbers as they are."""
+    return csv_text(value) if isinstance(value, str) else value
 
 
 def _columns(schema: LandmarkSchema) -> _Columns:

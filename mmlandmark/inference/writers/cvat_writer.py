@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
-from xml.sax.saxutils import escape, quoteattr
 
 from mmlandmark.inference.writers.base_writer import DECIMALS, BaseWriter, significant
 from mmlandmark.registry import WRITERS
 from mmlandmark.structures import LandmarkSchema, Prediction
 from mmlandmark.utils.files import atomic_path
+from mmlandmark.utils.xml_text import xml_attribute, xml_text
 
 
 @WRITERS.register_module("cvat")
@@ -31,7 +31,7 @@ class CvatWriter(BaseWriter):
             file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n')
             file.write("  <meta>\n    <task>\n      <labels>\n")
             for name in schema.landmarks:
-                file.write(f"        <label><name>{escape(name)}</name><type>points</type></label>\n")
+                file.write(f"        <label><name>{xml_text(name)}</name><type>points</type></label>\n")
             file.write("      </labels>\n    </task>\n  </meta>\n")
             for number, one in enumerate(predictions):
                 self._image(file, one, number)
@@ -40,15 +40,15 @@ class CvatWriter(BaseWriter):
     def _image(self, file: TextIO, one: Prediction, number: int) -> None:
         height, width = one.shape
         name = self.image_name(one) or one.sample_id
-        file.write(f'  <image id="{number}" name={quoteattr(name)} width="{width}" height="{height}">\n')
+        file.write(f'  <image id="{number}" name={xml_attribute(name)} width="{width}" height="{height}">\n')
         for k in one.found.nonzero()[0]:
             x, y = (round(float(c) + 0.5, DECIMALS) for c in one.points[k])
-            label = quoteattr(one.schema.landmarks[k])
+            label = xml_attribute(one.schema.landmarks[k])
             file.write(f'    <points label={label} source="auto" occluded="0" points="{x},{y}" z_order="0">')
             score = significant(one.scores[k])
             given = dict(score="" if score is None else str(score), reason=one.reasons[k])
             for key, text in given.items():
                 if text:
-                    file.write(f'<attribute name="{key}">{escape(text)}</attribute>')
+                    file.write(f'<attribute name="{key}">{xml_text(text)}</attribute>')
             file.write("</points>\n")
         file.write("  </image>\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -135,6 +136,21 @@ def test_files_without_partner(folder):
         SlicerMarkups(data_root=str(folder), missing_images="drop")
     with pytest.raises(FileNotFoundError, match=r"no \*\{.mrk.json,.fcsv\} below"):
         SlicerMarkups("nothing", str(folder))
+
+
+def test_a_full_name_chooses_among_images_of_one_stem(tmp_path):
+    for suffix, shape in (("png", (20, 30)), ("jpg", (40, 50))):
+        write_cv(tmp_path / f"same.{suffix}", np.zeros(shape, np.uint8), None)
+        save(tmp_path / f"same.{suffix}.mrk.json", [[shape[1] - 2, shape[0] - 2, 0]] * 3)
+    records = SlicerMarkups(data_root=str(tmp_path)).load_records()
+    assert [(one["sample_id"], one["ori_shape"]) for one in records] == [
+        ("same.jpg", (40, 50)),
+        ("same.png", (20, 30)),
+    ]
+    assert [os.path.basename(one["img_path"]) for one in records] == ["same.jpg", "same.png"]
+    save(tmp_path / "same.mrk.json", [[1, 2, 0]] * 3)
+    with pytest.raises(ValueError, match=r"same.png.mrk.json: .*same.mrk.json is of the same image; keep"):
+        SlicerMarkups(data_root=str(tmp_path))
 
 
 def test_two_files_for_an_image_and_other_names(folder):

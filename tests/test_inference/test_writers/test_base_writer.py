@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmlandmark.inference.writers import check_formats, output_path, write_predictions
+from mmlandmark.inference.writers import BaseWriter, check_formats, output_path, write_predictions
 from mmlandmark.inference.writers.base_writer import coordinates, significant, visibility
 from mmlandmark.registry import WRITERS, NotRegisteredError
 from mmlandmark.structures import LandmarkSchema
@@ -109,6 +109,11 @@ def test_formats_are_checked_before_anything_is_predicted():
         check_formats(["json", "coco"], schema_of(3))
     with pytest.raises(NotRegisteredError, match="'jsn'"):
         check_formats(["jsn"], schema_of(2))
+
+
+def test_a_format_without_a_way_to_write_is_no_format():
+    with pytest.raises(TypeError, match="write_stream"):
+        type("Half", (BaseWriter,), {})()
 
 
 def test_names_of_images(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.values import is_text_number
 from mmlandmark.inference import write_predictions
 from mmlandmark.structures import LandmarkSchema, Prediction
 from test_inference.predictions import error_in_mm, random_frame, random_prediction, schema_of
@@ -68,6 +69,24 @@ def test_a_mixture_of_films_slices_and_arrays_has_one_header(tmp_path):
     assert table["film"]["nasion reason"] == 'far, from "all"; others'
     data = LandmarkDataset(str(tmp_path / "a.csv"), missing_images="keep")
     assert [record["sample_id"] for record in data.load_records()] == ["bare", "film", "section"]
+
+
+@pytest.mark.parametrize("text", ["=1+cmd|'/C calc'!A0", "+1", "-2", "@SUM(A1)", "'=1", "'quoted'"])
+def test_text_is_no_formula_and_comes_back(tmp_path, text):
+    schema = LandmarkSchema("two", (text, "nasion"))
+    one = random_prediction(
+        np.random.default_rng(0), schema, text, image=f"{text}.png", reasons=("-far", text)
+    )
+    write_predictions([one], schema, tmp_path / "a.csv", "csv")
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    formulas = [cell for cell in cells if cell[:1] in tuple("=+-@") and not is_text_number(cell)]
+    assert not formulas
+    data = LandmarkDataset(str(tmp_path / "a.csv"), missing_images="keep")
+    (record,) = data.load_records()
+    assert data.schema.landmarks == schema.landmarks
+    assert (record["sample_id"], record["img_path"]) == (text, f"{text}.png")
+    assert error_in_mm(one, record["landmarks"]) < 1e-5
 
 
 def test_an_empty_answer_has_the_columns_of_its_landmarks(tmp_path):

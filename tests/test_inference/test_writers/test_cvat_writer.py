@@ -39,6 +39,18 @@ def test_what_cvat_reads(tmp_path):
     assert flagged.findall("attribute")[1].text == one.reasons[1]
 
 
+def test_control_letters_do_not_end_the_file(tmp_path):
+    schema = LandmarkSchema("two", ("sella", "nasion"))
+    one = Prediction(
+        "a", "films/x\x01.png", (8, 9), schema, np.ones((2, 2)), np.ones(2), reasons=("odd \x0c here", "")
+    )
+    write_predictions([one], schema, tmp_path / "a.xml", "cvat")
+    (image,) = ElementTree.parse(tmp_path / "a.xml").getroot().findall("image")
+    assert image.attrib["name"] == "films/x\ufffd.png"
+    assert [points.attrib["label"] for points in image] == ["sella", "nasion"]
+    assert image[0].findall("attribute")[1].text == "odd \ufffd here"
+
+
 def test_a_volume_is_refused(tmp_path):
     schema = LandmarkSchema("x", ("a",), 3)
     with pytest.raises(
