@@ -82,7 +82,7 @@ def refuse_seen(model: ModelFile, cases: TestedCases, source: str | Path) -> str
     if known.get("hash") == split_hash(cases.sample_ids, cases.truth):
         seen = list(cases.sample_ids)
     else:
-        hashes = [sample_hash(i, t) for i, t in zip(cases.sample_ids, cases.truth, strict=True)]
+        hashes = _hashes(cases)
         trained = set(known.get("samples") or ())
         seen = [name for name, digest in zip(cases.sample_ids, hashes, strict=True) if digest in trained]
     if seen:
@@ -112,6 +112,7 @@ def calibrate(model: ModelFile, cases: TestedCases, sources: Sequence[str], **op
         calibration.about,
         sources=[Path(source).name for source in sources],
         hash=split_hash(cases.sample_ids, cases.truth),
+        samples=sorted(_hashes(cases)),
     )
     return replace(model, calibration=replace(calibration, about=about).to_dict())
 
@@ -122,13 +123,14 @@ def measure_coverage(model: ModelFile, cases: TestedCases, tested: str = "") -> 
     Images that are known to be in the training set too, see ``configs/overlaps.json``, are reported apart.
 
     Raises:
-        ValueError: The detector has no calibration, or was calibrated on these very images.
+        ValueError: The detector has no calibration, or was calibrated on some of these images.
     """
     calibration = calibration_of(model)
-    if calibration.about.get("hash") == split_hash(cases.sample_ids, cases.truth):
+    shared = len(set(calibration.about.get("samples") or ()) & set(_hashes(cases)))
+    if shared:
         raise ValueError(
-            f"{tested or 'these images'}: the detector was calibrated on them, so their coverage says "
-            "nothing; give others"
+            f"{tested or 'these images'}: the detector was calibrated on {shared} of these {len(cases)} "
+            "images, so their coverage says nothing; give others"
         )
     return CoverageReport.measure(calibration, cases, *_parts(cases, tested))
 
@@ -218,6 +220,11 @@ def describe_calibration(model: ModelFile, cases: TestedCases) -> str:
             f"{calibration.unit}, {doubt.flag_rate:.0%} of these points."
         )
     return markdown_table([*head, "temperature"], rows, padded=True) + "\n\n" + "\n".join(notes) + "\n"
+
+
+def _hashes(cases: TestedCases) -> list[str]:
+    """Return a hash of every image's id and annotation, as checkpoints keep them of their training set."""
+    return [sample_hash(i, t) for i, t in zip(cases.sample_ids, cases.truth, strict=True)]
 
 
 def _prediction_files(path: Path) -> list[Path]:

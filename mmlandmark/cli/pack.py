@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> None:
             raise FileNotFoundError(f"{args.tested} holds no report.json: name the folder of a test")
         model = replace(model, measured=model.measured | results)
     if args.half:
-        model = with_half_difference(model)
+        model = replace(with_half_difference(model), half=True)
     if args.out is not None:
-        model.save(args.out, args.half)
+        model.save(args.out)
     print(describe_model(model))
     try:
         check_frozen(model.config, "loading the file needs trust")

@@ -44,7 +44,7 @@ def strongest_peaks(
         mass: Weigh a peak by the sum in its window, for maps that are distributions; else by its height.
     """
     floor = maps.flatten(2).amin(-1)
-    left = maps.clone()
+    left = maps
     points: list[Tensor] = []
     weights: list[Tensor] = []
     spreads: list[Tensor] = []
@@ -57,12 +57,12 @@ def strongest_peaks(
         points.append(torch.where(found[..., None], peaks.points, torch.nan))
         weights.append(torch.where(found, weight.to(points[0].dtype), 0).clamp(min=0))
         spreads.append(spread_of(left, peaks.points, peaks.pixels, reach))
-        _lower(left, peaks.pixels, reach, floor)
+        left = _lowered(left, peaks.pixels, reach, floor)
     return Candidates(torch.stack(points, 2), torch.stack(weights, 2), torch.stack(spreads, 2))
 
 
-def _lower(maps: Tensor, pixels: Tensor, radius: int, floor: Tensor) -> None:
-    """Set the values within ``radius`` pixels of a pixel (B, N, D) along every axis to (B, N), in place."""
+def _lowered(maps: Tensor, pixels: Tensor, radius: int, floor: Tensor) -> Tensor:
+    """Return maps whose values within ``radius`` pixels of a pixel (B, N, D) along every axis are (B, N)."""
     dims = pixels.shape[-1]
     near = torch.ones_like(maps, dtype=torch.bool)
     for axis, side in enumerate(maps.shape[2:]):
@@ -70,4 +70,4 @@ def _lower(maps: Tensor, pixels: Tensor, radius: int, floor: Tensor) -> None:
         shape = [*maps.shape[:2], *[1] * dims]
         shape[2 + axis] = side
         near &= (place.abs() <= radius).view(shape)
-    torch.where(near, floor.view(*floor.shape, *[1] * dims), maps, out=maps)
+    return torch.where(near, floor.view(*floor.shape, *[1] * dims), maps)

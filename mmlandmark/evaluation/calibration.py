@@ -189,7 +189,7 @@ class Calibration:
         filled = replace(prediction, radii=radii, regions=regions, radius_unit=self.unit, spread=spread)
         if self.doubt is None:
             return filled
-        return filled.with_reasons(self.doubt.reasons(tempered, self.scale(case), self.unit))
+        return filled.with_reasons(self.doubt.reasons(tempered, self.unit))
 
     def _check(self, prediction: Prediction) -> None:
         where = f"prediction {prediction.sample_id!r}"

@@ -64,7 +64,8 @@ def shape_matrices(kind: str, spread: np.ndarray, scale: np.ndarray) -> np.ndarr
 
     Args:
         kind: One of :data:`KINDS`.
-        spread: (N, K, D, D) predicted covariance in pixels^2; only its size counts for ``absolute``.
+        spread: (N, K, D, D) predicted covariance in pixels^2, at least 1/12 in every direction, the variance
+            of a place within a pixel; only its size counts for ``absolute``.
         scale: (N, D) length of a pixel, such as mm: ``absolute`` and ``scaled`` are round in that unit.
 
     Raises:
@@ -72,6 +73,7 @@ def shape_matrices(kind: str, spread: np.ndarray, scale: np.ndarray) -> np.ndarr
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    spread = _widened(spread)
     if kind == "elliptic":
         return spread
     square = scale[:, None, :] ** 2
@@ -145,6 +147,15 @@ def fit_temperature(residuals: np.ndarray, spread: np.ndarray) -> np.ndarray:
             factor = again
         factors[k] = max(factor, 1e-12)
     return factors
+
+
+def _widened(spread: np.ndarray) -> np.ndarray:
+    """Return covariances of at least 1/12 in every direction: one pixel is not certain of its point."""
+    known = np.isfinite(spread).all(axis=(-2, -1))
+    values, axes = np.linalg.eigh(np.where(known[..., None, None], spread, np.eye(spread.shape[-1])))
+    narrow = known & (values[..., 0] < 1 / 12)
+    wide = (axes * np.maximum(values, 1 / 12)[..., None, :]) @ np.swapaxes(axes, -2, -1)
+    return np.where(narrow[..., None, None], wide, spread)
 
 
 def _regular(matrices: np.ndarray) -> np.ndarray:

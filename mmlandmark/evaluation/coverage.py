@@ -233,14 +233,14 @@ def _flags(calibration: Calibration, cases: TestedCases) -> dict[str, Any]:
     if doubt is None:
         return {}
     spread, scale = calibration.calibrated_spread(cases), calibration.scale(cases)
-    chance = doubt.probability(spread, scale)
+    chance = doubt.probability(spread)
     errors = np.linalg.norm(cases.residuals * scale[:, None], axis=2)
     known = np.isfinite(errors)
     wrong = errors[known] > doubt.limit
     if not wrong.any():
         return {}
     looked_at, caught = flag_curve(chance[known], wrong)
-    flagged = doubt.flagged(spread, scale)[known]
+    flagged = doubt.flagged(spread)[known]
     steps = np.unique(np.linspace(0, len(wrong), 201).round().astype(int))
     return dict(
         limit=doubt.limit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,23 +14,36 @@ from mmlandmark.evaluation.tested_cases import TestedCases
 FEATURES = ("landmark", "spread", "score", "deviation")
 _FEWEST, _PENALTY = 10, 1.0  # of errors to learn from; of the squared weights
 _WIDEST = 8.0  # standard deviations of a feature: a detector may say nearly the same of all images
-_KEYS = ("limit", "flag_rate", "threshold", "farthest", "weights", "centre", "width", "error", "score")
+_KEYS = (
+    "limit",
+    "flag_rate",
+    "threshold",
+    "farthest",
+    "lowest",
+    "weights",
+    "centre",
+    "width",
+    "error",
+    "score",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Doubt:
     """A logistic model of an error beyond a limit, and the threshold above which a landmark is flagged.
 
-    Its features are the typical error of the landmark, the calibrated spread of its map, its score beside the
-    usual one, and its deviation from where the other landmarks expect it; each as a logarithm. What a
-    detector does not say counts as usual. A landmark that deviates more than any one in the calibration data
-    is flagged, too: an error of that kind was not there to learn from.
+    Its features are the typical error of the landmark, the calibrated spread of its map as a part of the
+    image, its score beside the usual one, and its deviation from where the other landmarks expect it; each as
+    a logarithm. So it needs no spacing. What a detector does not say counts as usual. A landmark that
+    deviates more, or scores less, than any right one in the calibration data is flagged, too: an error of
+    that kind may not have been there to learn from.
 
     Attributes:
         limit: Error in the unit of the calibration beyond which a landmark is wrong.
         flag_rate: Part of all landmarks of the calibration data that is flagged.
         threshold: Probability from which on a landmark is flagged.
-        farthest: Largest deviation in the calibration data, NaN if the detector knows none.
+        farthest: Largest deviation of a right landmark in the calibration data; NaN without a prior.
+        lowest: Lowest score of a right one there, as the logarithm of its part of the usual score.
         weights: (1 + F,) of a constant and the features.
         centre: (F,) means of the features.
         width: (F,) their standard deviations.
@@ -41,6 +55,7 @@ class Doubt:
     flag_rate: float
     threshold: float
     farthest: float
+    lowest: float
     weights: np.ndarray
     centre: np.ndarray
     width: np.ndarray
@@ -77,55 +92,58 @@ class Doubt:
         with np.errstate(invalid="ignore", divide="ignore"):
             usual_error = _log_median(errors)
             usual_score = _log_median(cases.scores)
-        values = _features(cases, cases.scale, usual_error, usual_score)[known]
+        features = _features(cases, usual_error, usual_score)
+        values = features[known]
         centre = np.nan_to_num(_nan_mean(values))
         width = np.nan_to_num(_nan_mean((values - centre) ** 2)) ** 0.5
         width[width < 1e-9] = 1.0
         weights = _logistic(_standardised(values, centre, width), wrong)
-        far = cases.deviation[np.isfinite(cases.deviation)]
-        farthest = float(far.max()) if far.size else np.nan
-        made = cls(limit, flag_rate, 0.0, farthest, weights, centre, width, usual_error, usual_score)
-        threshold = float(np.quantile(made.probability(cases, cases.scale)[known], 1 - flag_rate))
-        return replace(made, threshold=threshold)
+        right = known & (np.nan_to_num(errors, nan=np.inf) <= limit)
+        farthest, lowest = _largest(cases.deviation[right]), -_largest(features[right][:, 2])
+        made = cls(limit, flag_rate, 0.0, farthest, lowest, weights, centre, width, usual_error, usual_score)
+        return replace(made, threshold=_threshold(made.probability(cases)[known], flag_rate))
 
-    def probability(self, cases: TestedCases, scale: np.ndarray) -> np.ndarray:
+    def probability(self, cases: TestedCases) -> np.ndarray:
         """Return how likely every error is beyond the limit, (N, K); NaN where nothing is predicted.
 
         Args:
             cases: With a calibrated spread.
-            scale: (N, D) length of a pixel in the unit of the calibration, NaN where unknown.
         """
-        values = _features(cases, scale, self.error, self.score)
+        values = _features(cases, self.error, self.score)
         values = _standardised(values, self.centre, self.width)
         chance = _sigmoid(self.weights[0] + values @ self.weights[1:])
         return np.where(np.isfinite(cases.points).all(axis=2), chance, np.nan)
 
-    def flagged(self, cases: TestedCases, scale: np.ndarray) -> np.ndarray:
+    def flagged(self, cases: TestedCases) -> np.ndarray:
         """Return which landmarks a person should look at, (N, K) bool; see :meth:`probability`."""
-        found = np.isfinite(cases.points).all(axis=2)
-        with np.errstate(invalid="ignore"):
-            far = found & (cases.deviation > self.farthest)
-            return (self.probability(cases, scale) >= self.threshold) | far
+        return np.any(self._signs(cases), axis=0)
 
-    def reasons(self, case: TestedCases, scale: np.ndarray, unit: str) -> dict[int, str]:
+    def _signs(self, cases: TestedCases) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return which landmarks are probably wrong, deviate too far, score too low; each (N, K) bool."""
+        found = np.isfinite(cases.points).all(axis=2)
+        score = -_features(cases, self.error, self.score)[..., 2]
+        with np.errstate(invalid="ignore"):
+            likely = self.probability(cases) >= self.threshold
+            return likely, found & (cases.deviation > self.farthest), found & (score < self.lowest)
+
+    def reasons(self, case: TestedCases, unit: str) -> dict[int, str]:
         """Return the reasons to look at landmarks of one case, by their indices."""
-        chance, deviation = self.probability(case, scale)[0], case.deviation[0]
+        chance, deviation = self.probability(case)[0], case.deviation[0]
+        likely, far, low = (sign[0] for sign in self._signs(case))
         reasons: dict[int, str] = {}
-        for k in np.flatnonzero(self.flagged(case, scale)[0]):
-            texts = []
-            if chance[k] >= self.threshold:
-                texts.append(f"{chance[k]:.0%} chance of an error beyond {self.limit:.3g} {unit}")
-            if deviation[k] > self.farthest:
-                texts.append(f"{deviation[k]:.0f} standard deviations from where the others expect it")
-            reasons[int(k)] = "; ".join(texts)
+        for k in map(int, np.flatnonzero(likely | far | low)):
+            texts = [f"{chance[k]:.0%} chance of an error beyond {self.limit:.3g} {unit}"] * bool(likely[k])
+            texts += [deviation_reason(deviation[k])] * bool(far[k])
+            texts += ["a lower score than any right one of the calibration"] * bool(low[k])
+            reasons[k] = "; ".join(texts)
         return reasons
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         single = {key: getattr(self, key) for key in _KEYS[:3]}
-        farthest = None if np.isnan(self.farthest) else self.farthest
-        arrays = {key: _plain(getattr(self, key)) for key in _KEYS[4:]}
-        return dict(single, farthest=farthest, **arrays)
+        ends = {key: _plain([getattr(self, key)])[0] for key in _KEYS[3:5]}
+        arrays = {key: _plain(getattr(self, key)) for key in _KEYS[5:]}
+        return dict(single, **ends, **arrays)
 
     @classmethod
     def from_dict(cls, data: Any, count: int) -> Doubt:
@@ -136,14 +154,15 @@ class Doubt:
         """
         data = checked_keys(data, _KEYS, "calibration: doubt")
         single = numbers([data[key] for key in _KEYS[:4]], "doubt", positive=True, missing=True)
+        lowest = numbers([data["lowest"]], "doubt: lowest", missing=True)
         need(np.isfinite(single[:3]).all(), "doubt: all must be finite numbers")
         sizes = dict(weights=1 + len(FEATURES), centre=len(FEATURES), width=len(FEATURES))
         arrays: dict[str, Any] = {
             key: numbers(data[key], f"doubt: {key}", sizes.get(key, count), missing=key in ("error", "score"))
-            for key in _KEYS[4:]
+            for key in _KEYS[5:]
         }
         need((arrays["width"] > 0).all(), "doubt: width must be positive")
-        return cls(*single.tolist(), **arrays)
+        return cls(*single.tolist(), *lowest.tolist(), **arrays)
 
 
 def flag_curve(doubt: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,13 +191,18 @@ def flag_curve(doubt: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.arange(len(wrong) + 1) / len(wrong), caught
 
 
-def _features(
-    cases: TestedCases, scale: np.ndarray, usual_error: np.ndarray, usual_score: np.ndarray
-) -> np.ndarray:
+def deviation_reason(deviation: float) -> str:
+    """Return why to look at a landmark that lies so many standard deviations from where others expect it."""
+    return f"{deviation:.0f} standard deviations from where the others expect it"
+
+
+def _features(cases: TestedCases, usual_error: np.ndarray, usual_score: np.ndarray) -> np.ndarray:
     """Return the features (N, K, F), NaN where the detector does not say."""
-    variance = np.diagonal(cases.spread, axis1=2, axis2=3) * scale[:, None] ** 2
+    # Networks see images in one size: a part of the image means the same in all, whatever the spacing.
+    sides = np.exp(np.log(cases.shapes).mean(axis=1))
+    variance = np.diagonal(cases.spread, axis1=2, axis2=3).mean(axis=2) / sides[:, None] ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = 0.5 * np.log(variance.mean(axis=2))
+        spread = 0.5 * np.log(variance)
         score = usual_score - np.log(np.maximum(cases.scores, 1e-6))
         deviation = np.log1p(cases.deviation)
     return np.stack([np.broadcast_to(usual_error, spread.shape), spread, score, deviation], axis=2)
@@ -231,5 +255,19 @@ def _nan_mean(values: np.ndarray) -> np.ndarray:
         return np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
 
 
-def _plain(values: np.ndarray) -> list[float | None]:
+def _largest(values: np.ndarray) -> float:
+    """Return the largest of what is known, NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.max()) if known.size else np.nan
+
+
+def _threshold(chances: np.ndarray, flag_rate: float) -> float:
+    """Return the chance from which on at most so many landmarks are flagged, also where many are equal."""
+    threshold = np.quantile(chances, 1 - flag_rate)
+    if (chances >= threshold).mean() > flag_rate + 1 / len(chances):
+        threshold = np.nextafter(threshold, 2)
+    return float(threshold)
+
+
+def _plain(values: Iterable[float]) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]

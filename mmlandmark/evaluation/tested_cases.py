@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ class TestedCases:
         spread: (N, K, D, D) covariance in pixels^2, NaN where unknown.
         presence: (N, K) probability that the landmark is in the image, NaN where unknown.
         deviation: (N, K) standard deviations from where the other landmarks expect it, NaN where unknown.
+        shapes: (N, D) sides of the image in pixels, in array order, NaN where unknown.
 
     Raises:
         ValueError: Sizes disagree.
@@ -43,6 +45,7 @@ class TestedCases:
     spread: np.ndarray
     presence: np.ndarray
     deviation: np.ndarray
+    shapes: np.ndarray
 
     def __post_init__(self) -> None:
         images, count = len(self.sample_ids), len(self.landmarks)
@@ -55,6 +58,7 @@ class TestedCases:
             ("spread", (count, dims, dims)),
             ("presence", (count,)),
             ("deviation", (count,)),
+            ("shapes", (dims,)),
         ):
             if getattr(self, key).shape != (images, *tail):
                 raise ValueError(
@@ -123,7 +127,7 @@ class TestedCases:
                     f"{part.landmarks[:3]}..."
                 )
         names = tuple(name for part in parts for name in part.sample_ids)
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise ValueError(
                 f"{len(twice)} images are tested twice, e.g. {twice[:3]}: give each data set once"
@@ -161,6 +165,7 @@ class TestedCases:
             spread=_stacked([p.spread for p in predictions], (*points.shape[1:], points.shape[-1])),
             presence=_stacked([p.presence for p in predictions], points.shape[1:2]),
             deviation=_stacked([p.deviation for p in predictions], points.shape[1:2]),
+            shapes=np.array([p.shape for p in predictions], dtype=np.float64),
         )
 
     @classmethod
@@ -169,7 +174,7 @@ class TestedCases:
 
         Args:
             rows: N dicts with ``sample_id``, ``pred`` and ``gt`` (K, D), ``spacing`` (D,) or None, and, as
-                far as known, ``scores``, ``spread``, ``presence`` and ``deviation``.
+                far as known, ``scores``, ``spread``, ``presence``, ``deviation`` and ``ori_shape``.
             names: K names of the landmarks.
         """
         points = np.array([row["pred"] for row in rows], dtype=np.float64)
@@ -191,6 +196,7 @@ class TestedCases:
             spread=read("spread", (*tail, tail[-1])),
             presence=read("presence", tail[:1]),
             deviation=read("deviation", tail[:1]),
+            shapes=read("ori_shape", tail[-1:]),
         )
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 
 from mmlandmark.datasets.records import checked_spacing
 from mmlandmark.evaluation import withhold_absent
 from mmlandmark.evaluation.calibration import Calibration
 from mmlandmark.evaluation.conformal import check_level
+from mmlandmark.evaluation.doubt import deviation_reason
 from mmlandmark.evaluation.measures import measure_all
 from mmlandmark.inference.case_loader import CaseDataset, Failure, Loaded, load_batches, reason_of
 from mmlandmark.inference.image_inputs import Case, Inputs, find_cases
@@ -93,6 +96,18 @@ class LandmarkInferencer:
             settings["flip"] = flip
         if views is not None:
             settings["views"] = checked_views(views)
+        own = dict(self.detector.test_cfg, views=checked_views(self.detector.test_cfg["views"]))
+        changed: list[str] = [
+            key for key in ("flip", "views") if key in settings and settings[key] != own[key]
+        ]
+        changed += ["precision"] * (precision != "fp32") + ["window"] * (window is not None)
+        if self.calibration is not None and changed:
+            print_log(
+                f"model {self.model.name!r} was calibrated with other {', '.join(changed)}: its radii, "
+                "regions and flags may not hold",
+                "current",
+                logging.WARNING,
+            )
         self.detector.test_cfg.update(settings)
         if window is not None:
             use_windows(self.detector, window, overlap)
@@ -195,6 +210,11 @@ class LandmarkInferencer:
         prediction = withhold_absent(prediction)
         if self.calibration is not None:
             prediction = self.calibration.apply(prediction)
+        elif self.detector.shape_choice is not None and prediction.deviation is not None:
+            far = np.flatnonzero(prediction.deviation > self.detector.shape_choice.gate)
+            prediction = prediction.with_reasons(
+                {int(k): deviation_reason(prediction.deviation[k]) for k in far}
+            )
         # What a map's width says about errors is unknown without a calibration.
         known = self.calibration is not None and self.calibration.temperature is not None
         measures = measure_all(

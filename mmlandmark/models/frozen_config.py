@@ -24,7 +24,8 @@ REQUIRED = ("model", "pipeline")
 OPTIONAL = ("test_dataloader", "test_evaluator", "test_cfg")
 MAX_DEPTH = 40
 MAX_VALUES = 2**27  # pixels of an image that a pipeline makes: 512 MiB in single precision
-MAX_WORKERS = 64
+# Processes, pixels of padding, peaks of a map, views of an image.
+MOST = {"num_workers": 64, "size_divisor": 1024, "candidates": 64, "views": 64}
 
 # What a network starts from, and what a test reads or writes beside images and annotation.
 _STARTS = frozenset({"init_cfg", "checkpoint", "pretrained", "load_from"})
@@ -205,11 +206,12 @@ def _near(name: str) -> str:
 
 
 def _check_sizes(config: dict[str, Any], where: str) -> None:
-    """Refuse images and numbers of worker processes that are out of all proportion."""
+    """Refuse images and numbers that would take memory or time out of all proportion."""
     for path, value in _entries(config):
         numbers = value if isinstance(value, list) else [value]
-        if path[-1] == "size" and all(isinstance(n, int | float) for n in numbers):
-            if not all(math.isfinite(n) for n in numbers) or math.prod(numbers) > MAX_VALUES:
-                raise ValueError(f"{where}: {'.'.join(path)} makes images of {value}, which is out of bounds")
-        elif path[-1] == "num_workers" and isinstance(value, int) and value > MAX_WORKERS:
-            raise ValueError(f"{where}: {'.'.join(path)} is {value}, at most {MAX_WORKERS} are allowed")
+        plain = all(isinstance(n, int | float) for n in numbers)
+        if path[-1] == "size" and plain and not abs(math.prod(numbers)) <= MAX_VALUES:
+            raise ValueError(f"{where}: {'.'.join(path)} makes images of {value}, which is out of bounds")
+        count, most = len(value) if isinstance(value, list) else value, MOST.get(path[-1], math.inf)
+        if isinstance(count, int | float) and count > most:
+            raise ValueError(f"{where}: {'.'.join(path)} is {count}, at most {most} are allowed")

@@ -52,6 +52,8 @@ class ModelFile:
         measured: Results of tests: name of the test -> its numbers.
         training: How it was trained: config, seed, epochs, data.
         licence: Terms of use, and where data and weights come from.
+        half: Whether the file stores kernels in half precision. All else, and kernels with values that half
+            precision cannot hold, stay in single precision, and so do computations.
     """
 
     name: str
@@ -62,6 +64,7 @@ class ModelFile:
     measured: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
+    half: bool = False
 
     @classmethod
     def load(cls, path: str | Path, trust: bool = False) -> ModelFile:
@@ -107,7 +110,8 @@ class ModelFile:
             key: value.float() if value.dtype == torch.float16 else value
             for key, value in content["state_dict"].items()
         }
-        model = cls(state_dict=state, schema=schema, **texts, **data)
+        half = any(value.dtype == torch.float16 for value in content["state_dict"].values())
+        model = cls(state_dict=state, schema=schema, half=half, **texts, **data)
         model.check(where)
         return model
 
@@ -131,13 +135,11 @@ class ModelFile:
             )
         check_maps(detector, self.config["pipeline"], self.schema.dims, where)
 
-    def save(self, path: str | Path, half: bool = False) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the file; a crash leaves the previous one as it was.
 
         Args:
             path: The file, ``*.pth``.
-            half: Store kernels in half precision. All else, and kernels with values that half precision
-                cannot hold, stay in single precision.
 
         Raises:
             ValueError: It could not be loaded again, or a new image would not pass the pipeline.
@@ -151,7 +153,7 @@ class ModelFile:
         content |= {key: getattr(self, key) for key in _TEXTS}
         data = {key: getattr(self, key) for key in _DATA} | dict(schema=dataclasses.asdict(self.schema))
         content |= {key: _json(value, f"{where}: {key}") for key, value in data.items()}
-        content["state_dict"] = self._halves() if half else self.state_dict
+        content["state_dict"] = self._halves() if self.half else self.state_dict
         content["state_dict"] = {key: value.detach().cpu() for key, value in content["state_dict"].items()}
         # A class that is not registered needs trust when the file is loaded, not when it is written.
         self.from_content(dict(content), where, trust=True)._check_new_image(where)

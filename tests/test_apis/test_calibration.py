@@ -130,7 +130,10 @@ def test_coverage_on_other_images(calibrated, tested, tmp_path):
     names = {path.name for path in save_coverage(report, tmp_path / "report")}
     assert {"coverage.json", "coverage.md", "coverage.png", "coverage_by_landmark_90.png"} <= names
     assert report.overall["points"] == 19 * len(other)
-    with pytest.raises(ValueError, match="test: the detector was calibrated on them"):
+    with pytest.raises(ValueError, match="test: the detector was calibrated on 12 of these 12 images"):
         measure_coverage(model, cases, "test")
+    mixed = TestedCases.joined([other, cases.select([0])])
+    with pytest.raises(ValueError, match="calibrated on 1 of these"):
+        measure_coverage(model, mixed)
     with pytest.raises(ValueError, match="is not calibrated: mmlandmark calibrate MODEL DATA"):
         measure_coverage(replace(model, calibration=None), other)

@@ -49,7 +49,8 @@ def test_calibrate_then_evaluate(mmlandmark_command, trained, test_folders, tmp_
     changed = Calibration.from_dict(load_model(out).calibration)
     assert changed.levels == (0.8,)
     assert changed.region_kind == "elliptic"
-    assert_one_line(mmlandmark_command("calibrate", out, "--evaluate", second), "calibrated on them")
+    again = mmlandmark_command("calibrate", out, "--evaluate", second)
+    assert_one_line(again, "calibrated on 12 of these 12 images")
 
 
 def test_what_is_missing_is_named(mmlandmark_command, trained, test_folders, tmp_path, assert_one_line):

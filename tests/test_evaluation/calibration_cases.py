@@ -48,6 +48,7 @@ def made_cases(
         spread=spread,
         presence=np.full((images, landmarks), np.nan),
         deviation=np.full((images, landmarks), np.nan),
+        shapes=np.full((images, dims), 100.0),
     )
 
 

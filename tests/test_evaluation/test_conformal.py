@@ -64,6 +64,17 @@ def test_shapes_by_hand():
         shape_matrices("round", spread, scale)
 
 
+def test_a_map_of_one_pixel_is_not_certain():
+    """Else one error beside it would make the radius of all images infinite, and its own would be 0."""
+    spread, scale = np.zeros((1, 1, 2, 2)), np.ones((1, 2))
+    for kind in ("scaled", "elliptic"):
+        shapes = shape_matrices(kind, spread, scale)
+        assert outer_radii(shapes, scale).item() == pytest.approx(math.sqrt(1 / 12))
+        assert nonconformity(np.ones((1, 1, 2)), shapes).item() == pytest.approx(math.sqrt(24), rel=1e-4)
+    narrow = np.array([[[[0.0, 0.0], [0.0, 4.0]]]])
+    np.testing.assert_allclose(shape_matrices("elliptic", narrow, scale)[0, 0], np.diag([1 / 12, 4]))
+
+
 def test_what_is_missing_stays_missing():
     cases = made_cases(3)
     cases.points[0, 0] = np.nan

@@ -25,7 +25,7 @@ def doubt(cases):
 
 def test_it_ranks_the_errors_of_other_images(doubt):
     other = made_cases(2000, uneven=0.8, seed=2)
-    chance = doubt.probability(other, other.scale)
+    chance = doubt.probability(other)
     wrong = other.errors > 4
     looked_at, caught = flag_curve(chance.ravel(), wrong.ravel())
     half = caught[np.searchsorted(looked_at, wrong.mean())]
@@ -37,25 +37,53 @@ def test_it_ranks_the_errors_of_other_images(doubt):
 
 
 def test_reasons_say_how_likely_and_how_far(cases, doubt):
-    chance = doubt.probability(cases, cases.scale)
+    chance = doubt.probability(cases)
     case = int(chance.max(axis=1).argmax())
-    reasons = doubt.reasons(cases.select(np.array([case])), cases.scale[:1], "mm")
+    reasons = doubt.reasons(cases.select(np.array([case])), "mm")
     k = int(chance[case].argmax())
-    assert reasons[k] == f"{chance[case, k]:.0%} chance of an error beyond 4 mm"
-    assert set(reasons) == set(np.flatnonzero(chance[case] >= doubt.threshold))
+    assert reasons[k].startswith(f"{chance[case, k]:.0%} chance of an error beyond 4 mm")
+    assert set(reasons) == set(np.flatnonzero(doubt.flagged(cases)[case]))
+    likely = {k for k, text in reasons.items() if "chance" in text}
+    assert likely == set(np.flatnonzero(chance[case] >= doubt.threshold))
+
+
+def test_flags_need_no_spacing(cases, doubt):
+    """The image says how wide a map is: no landmark looks usual since its pixels have no size."""
+    unknown = replace(cases, spacing=np.full_like(cases.spacing, np.nan))
+    np.testing.assert_array_equal(doubt.flagged(unknown), doubt.flagged(cases))
+    magnified = replace(cases, spread=cases.spread * 9, shapes=cases.shapes * 3)
+    np.testing.assert_allclose(doubt.probability(magnified), doubt.probability(cases))
+    assert doubt.flagged(cases).any()
+
+
+def test_a_lower_score_than_any_right_one_is_flagged(cases, doubt):
+    case = cases.select(np.array([int(cases.errors.max(axis=1).argmin())]))
+    silent = replace(case, scores=np.where(np.arange(4) == 1, 1e-5, case.scores))
+    reasons = doubt.reasons(silent, "mm")
+    assert "a lower score than any right one of the calibration" in reasons[1]
+    assert not doubt.flagged(case)[0, 1]
+    right = cases.errors <= 4
+    score = np.log(cases.scores) - doubt.score
+    assert doubt.lowest == pytest.approx(score[right].min())
+
+
+def test_equal_chances_are_not_flagged_all_at_once():
+    same = made_cases(100, landmarks=1)
+    same = replace(same, scores=np.full_like(same.scores, 0.5), spread=np.tile(np.eye(2), (100, 1, 1, 1)))
+    assert Doubt.fit(same, limit=0.5).flagged(same).mean() <= 0.06
 
 
 def test_what_is_not_said_counts_as_usual(cases, doubt):
     silent = replace(
         cases, spread=np.full_like(cases.spread, np.nan), scores=np.full_like(cases.scores, np.nan)
     )
-    chance = doubt.probability(silent, silent.scale)
+    chance = doubt.probability(silent)
     assert np.isfinite(chance).all()
     assert (chance == chance[0]).all()
     learnt = Doubt.fit(silent, limit=4.0)  # from the landmarks alone
-    assert (np.diff(learnt.probability(cases, cases.scale)[0]) > 0).all()
+    assert (np.diff(learnt.probability(cases)[0]) > 0).all()
     missed = replace(silent, points=np.where(np.arange(4)[:, None] == 1, np.nan, silent.points))
-    assert np.isnan(doubt.probability(missed, silent.scale)[:, 1]).all()
+    assert np.isnan(doubt.probability(missed)[:, 1]).all()
 
 
 def test_what_the_other_landmarks_do_not_expect_is_flagged(cases):
@@ -63,16 +91,17 @@ def test_what_the_other_landmarks_do_not_expect_is_flagged(cases):
     deviation = np.abs(rng.normal(size=cases.errors.shape)) + (cases.errors > 4)
     seen = replace(cases, deviation=deviation)
     doubt = Doubt.fit(seen, limit=4.0)
-    assert doubt.farthest == deviation.max()
+    assert doubt.farthest == deviation[cases.errors <= 4].max()
+    assert doubt.farthest < deviation.max()  # a wrong one that is far off sets no standard
     assert doubt.weights[4] > 0.1  # wrong ones deviate more
     case = seen.select(np.array([3]))
     far = replace(case, deviation=np.where(np.arange(4) == 2, 99.0, 0.0)[None])
-    (index,) = [k for k, text in doubt.reasons(far, case.scale, "mm").items() if "others expect" in text]
+    (index,) = [k for k, text in doubt.reasons(far, "mm").items() if "others expect" in text]
     assert index == 2
-    assert "99 standard deviations from where the others expect it" in doubt.reasons(far, case.scale, "mm")[2]
+    assert "99 standard deviations from where the others expect it" in doubt.reasons(far, "mm")[2]
     assert Doubt.from_dict(json.loads(json.dumps(doubt.to_dict())), 4).farthest == doubt.farthest
     # A detector without a prior of shapes is not flagged for it.
-    assert not any("expect" in text for text in doubt.reasons(cases.select([3]), case.scale, "mm").values())
+    assert not any("expect" in text for text in doubt.reasons(cases.select([3]), "mm").values())
 
 
 def test_few_errors_lower_the_limit_and_too_few_teach_nothing(cases):
@@ -104,14 +133,12 @@ def test_any_detector_can_be_learnt_from(noise):
         assert np.abs(doubt.weights).max() < 50
         Doubt.from_dict(json.loads(json.dumps(doubt.to_dict(), allow_nan=False)), 4)
         other = replace(cases, scores=rng.uniform(0, 1, (100, 4)))
-        assert np.isfinite(doubt.probability(other, other.scale)).all()
+        assert np.isfinite(doubt.probability(other)).all()
 
 
 def test_plain_values_and_back(cases, doubt):
     again = Doubt.from_dict(json.loads(json.dumps(doubt.to_dict(), allow_nan=False)), 4)
-    np.testing.assert_array_equal(
-        again.probability(cases, cases.scale), doubt.probability(cases, cases.scale)
-    )
+    np.testing.assert_array_equal(again.probability(cases), doubt.probability(cases))
     for change, words in (
         (dict(weights=[1.0]), "weights: 5 numbers"),
         (dict(width=[0.0, 1, 1, 1]), "width must be positive"),

@@ -90,5 +90,5 @@ def test_sizes_must_agree():
     with pytest.raises(ValueError, match=r"need spread \(2, 4, 2, 2\), got \(2, 4\)"):
         TestedCases(
             cases.sample_ids, cases.landmarks, cases.points, cases.truth, cases.spacing, cases.scores,
-            cases.scores, cases.presence, cases.deviation,
+            cases.scores, cases.presence, cases.deviation, cases.shapes,
         )  # fmt: skip

@@ -18,6 +18,7 @@ from mmlandmark.evaluation import Calibration
 from mmlandmark.evaluation.tested_cases import TestedCases
 from mmlandmark.inference import Failure, LandmarkInferencer, find_cases, load_model
 from mmlandmark.inference.inferencer import digest_of, with_spacing
+from mmlandmark.inference.shape_prior import with_shape_prior
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.registry import DATASETS, MODELS
 from mmlandmark.structures import LandmarkSchema, spacing_of, world_matrix
@@ -250,6 +251,34 @@ def test_a_calibrated_model_says_how_sure_it_is(films, model):
         LandmarkInferencer(model, "cpu", levels=[0.9])
     with pytest.raises(ValueError, match="level"):
         LandmarkInferencer(calibrated, "cpu", levels=[1.5])
+
+
+def test_another_view_than_that_of_the_calibration_is_warned_of(films, model, monkeypatch):
+    said = []
+    monkeypatch.setattr("mmlandmark.inference.inferencer.print_log", lambda text, *_: said.append(text))
+    results = LandmarkInferencer(model, "cpu", spacing=0.3)(films / "images")
+    truth = np.stack([result.points for result in results]) + np.random.default_rng(0).normal(size=(68, 2))
+    calibration = replace(Calibration.fit(TestedCases.from_predictions(results, truth)), doubt=None)
+    calibrated = replace(model, calibration=calibration.to_dict())
+    LandmarkInferencer(calibrated, "cpu")
+    LandmarkInferencer(model, "cpu", precision="bf16")
+    LandmarkInferencer(calibrated, "cpu", views=[{}], flip=False)  # as they are
+    assert said == []
+    LandmarkInferencer(calibrated, "cpu", views=[{}, dict(scale=1.1)], precision="bf16")
+    assert "calibrated with other views, precision" in said[0]
+
+
+def test_without_a_calibration_a_prior_of_shapes_raises_flags(films):
+    plain = tiny_model(68)
+    shapes = np.random.default_rng(0).normal(size=(200, 68, 2)) + np.arange(136).reshape(68, 2) % 17 * 5
+    model = with_shape_prior(plain, shapes)
+    flagged = LandmarkInferencer(model, "cpu")(films / "images")[0]  # of a network that was not trained
+    gate = 5.0
+    far = flagged.deviation > gate
+    assert far.any()
+    assert flagged.flagged.tolist() == far.tolist()
+    assert "from where the others expect it" in flagged.reasons[int(np.argmax(far))]
+    assert not LandmarkInferencer(plain, "cpu")(films / "images")[0].flagged.any()
 
 
 def test_the_digest_is_of_everything_that_counts(model):

@@ -31,7 +31,7 @@ def test_the_file_keeps_the_prior(model, tmp_path):
     new = with_shape_prior(tested, points, spacing, gate=6.0)
     assert (new.measured, new.calibration) == ({}, None)  # of another detector
     assert "shape_prior" not in (model.config["model"].get("test_cfg") or {})
-    new.save(tmp_path / "a.mml.pth", half=True)
+    replace(new, half=True).save(tmp_path / "a.mml.pth")
     detector = ModelFile.load(tmp_path / "a.mml.pth").detector()
     assert detector.shape_choice.gate == 6.0
     others, mm = annotated_shapes(PhantomDataset(num_samples=10, offset=50))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +43,8 @@ def test_new_phantoms_are_predicted_as_well_as_measured(name, kind):
     assert np.mean(errors) < 3
 
 
-@pytest.mark.real_data
-def test_cephalograms_are_predicted_as_well_as_measured():
-    root = Path(os.environ["MMLANDMARK_DATA"], "isbi2015_ceph")
+def test_cephalograms_are_predicted_as_well_as_measured(real_data):
+    root = real_data("isbi2015_ceph")
     films = [root / "RawImage" / "Test1Data" / f"{number}.jpg" for number in (151, 200, 250)]
     errors = []
     for film, prediction in zip(films, LandmarkInferencer("ceph19", "cpu", spacing=0.1)(films), strict=True):

@@ -66,6 +66,9 @@ REFUSED = [
     ("test_evaluator", [5], "test_evaluator is no section"),
     ("test_cfg", [], "test_cfg is no section"),
     ("test_dataloader.num_workers", 10**6, "at most 64 are allowed"),
+    ("model.data_preprocessor.size_divisor", 65536, "at most 1024 are allowed"),
+    ("model.test_cfg", dict(views=[{}] * 100_000), "at most 64 are allowed"),
+    ("model.test_cfg", dict(shape_prior=dict(candidates=10**9)), "at most 64 are allowed"),
     ("test_dataloader.collate_fn", dict(type="os.system"), "runs code of the package 'os'"),
 ]
 

@@ -111,6 +111,34 @@ def test_members_are_judged_together():
     assert all(member.shape_choice is None for member in model.members)
 
 
+def test_a_member_that_pads_shows_its_candidates_in_the_frame_of_the_image():
+    truth = shapes(2, 1, seed=2)[0] * 0.6
+    member = dict(
+        type="LandmarkDetector",
+        data_preprocessor=dict(type="LandmarkDataPreprocessor", size_divisor=32),
+        backbone=dict(type="UNet", in_channels=K, widths=(2, 2)),
+        head=dict(
+            type="HeatmapHead",
+            num_landmarks=K,
+            codec=dict(type="GaussianHeatmapCodec", sigma=1.0),
+            loss=dict(type="EWCLoss"),
+        ),
+    )
+    model = MODELS.build(
+        dict(type="MixedEnsemble", detectors=[member], dims=2, test_cfg=dict(shape_prior=dict()))
+    ).eval()
+    model.members[0].raw_maps = lambda inputs: inputs
+    model.shape_choice.learn(shapes(2, 40, seed=1) * 0.6, None)
+    (sample,) = model.predict(maps_of(truth, {2: np.full(2, 4.0)}, (40, 40)))  # which is padded to 64 x 64
+    np.testing.assert_allclose(sample.pred_landmarks, truth, atol=0.1)
+
+
+def test_peaks_are_found_while_gradients_are_recorded():
+    maps = maps_of(shapes(2, 1, seed=2)[0], {}, SIZE[2]).requires_grad_()
+    candidates = detector().head.codec.candidates(maps, SIZE[2], 3)
+    assert torch.isfinite(candidates.points[:, :, 0]).all()
+
+
 def test_views_and_frames_make_no_difference():
     truth = shapes(2, 1, seed=2)[0]
     maps = maps_of(truth, {2: np.array([4.0, 4.0])}, SIZE[2])

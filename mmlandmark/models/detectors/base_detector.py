@@ -231,12 +231,17 @@ class BaseDetector(BaseModel):
             detection = self.detect(seen, permutation, spread)
             if self.shape_choice is not None and frames is not None:
                 # A view is turned and scaled, which makes no difference to a shape.
-                detection = self.shape_choice(detection, frames, partial(self._candidates, seen.shape[2:]))
+                covered = self.covered_size(seen)
+                detection = self.shape_choice(detection, frames, partial(self._candidates, covered))
             detections.append(detection if matrix is None else detection.mapped(invert_matrix(matrix)))
             if matrix is None:
                 maps = detection.maps
         # Maps of a view that is turned would not lie over the image.
         return replace(Detection.mean(detections, scores="mean"), maps=maps)
+
+    def covered_size(self, inputs: Tensor) -> tuple[int, ...]:
+        """Return the (*S) pixels that the maps of (B, C, *S) inputs cover, from the first one on."""
+        return tuple(inputs.shape[2:])
 
     def _candidates(self, input_size: Sequence[int], maps: Tensor) -> Candidates:
         """Return the candidates of activated maps for the choice by shape."""

@@ -58,7 +58,8 @@ class BaseEnsemble(BaseDetector):
             )
         self.add_shape_choice()
         settings = [member.head.codec.comparable_by() for member in self.members]
-        if average == "heatmaps" and any(other != settings[0] for other in settings):
+        self._comparable = all(other == settings[0] for other in settings)
+        if average == "heatmaps" and not self._comparable:
             raise ValueError(
                 f"the heatmaps of the members have no mean, their codecs differ: {settings}; average points "
                 "instead"
@@ -86,7 +87,7 @@ class BaseEnsemble(BaseDetector):
     ) -> Detection:
         """Return the members' mean, with their lowest scores; see :meth:`BaseDetector.detect`.
 
-        Its maps are the mean of the members', or the first member's where their shapes differ. Members with
+        Its maps are the mean of the members', or the first's where shapes or codecs differ. Members with
         different numbers of annotators count with the mean of theirs.
         """
         of_maps = self.average == "heatmaps"
@@ -101,8 +102,12 @@ class BaseEnsemble(BaseDetector):
             return self.head.predict(_mean(maps), _common_size(seen), spread)
         if len({detection.points.shape[1] for detection in detections}) > 1:
             detections = [d.over_annotators().with_annotators(1) for d in detections]
-        one_shape = len({m.shape[1:] for m in maps}) == 1
-        return replace(Detection.mean(detections), maps=_mean(maps) if one_shape else maps[0])
+        alike = self._comparable and len({m.shape[1:] for m in maps}) == 1
+        return replace(Detection.mean(detections), maps=_mean(maps) if alike else maps[0])
+
+    def covered_size(self, inputs: Tensor) -> tuple[int, ...]:
+        """Return the (*S) of the first member's input, which may have a padding that the ensemble's lacks."""
+        return tuple(self.member_inputs(self.members[0], inputs).shape[2:])
 
 
 @MODELS.register_module()
@@ -189,7 +194,7 @@ class MixedEnsemble(BaseEnsemble):
     ) -> list[LandmarkDataSample]:
         """Fill the predictions into every sample; ``pad_shape`` is that of a member's input and its maps."""
         samples = super().predict(inputs, data_samples)
-        covered = tuple(self.members[0].data_preprocessor.pad(inputs).shape[2:])
+        covered = self.covered_size(inputs)
         for sample in samples:
             sample.set_metainfo(dict(pad_shape=covered))
         return samples
