@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,7 +15,7 @@ from mmlandmark.inference.image_inputs import Case
 from mmlandmark.structures import LandmarkDataSample, LandmarkSchema
 
 Transforms: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
-_AHEAD = 4  # batches' worth of cases that one waits for others of its size
+_AHEAD = 4  # batches' worth of cases that are gathered by their sizes at a time
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,21 @@ class Loaded:
     index: int
     inputs: Tensor
     sample: LandmarkDataSample
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the network should see next, or what it cannot see.
+
+    Attributes:
+        batch: Cases of one size; empty for a failure.
+        failed: A failure by the index of its case; empty for a batch.
+        settled: No case that was loaded waits any more. What comes next does not depend on what came before.
+    """
+
+    batch: list[Loaded]
+    failed: dict[int, Failure]
+    settled: bool
 
 
 class CaseDataset(Dataset):
@@ -107,13 +122,12 @@ def reason_of(error: Exception) -> str:
     return " ".join((text if known else f"{type(error).__name__}: {text}").split())
 
 
-def load_batches(
-    dataset: CaseDataset, batch_size: int, num_workers: int = 0
-) -> Iterator[list[Loaded] | tuple[int, Failure]]:
-    """Yield batches of inputs of one size, and failures with their index, nearly in the order of the cases.
+def load_batches(dataset: CaseDataset, batch_size: int, num_workers: int = 0) -> Iterator[Gathered]:
+    """Yield batches of inputs of one size, and failures, nearly in the order of the cases.
 
-    Where sizes differ, several batches are gathered at once. A case waits for others of its size until four
-    batches' worth of cases have come after it, so memory does not grow with their number.
+    Where sizes differ, several batches are gathered at once. Once four batches' worth of cases were loaded,
+    all that wait become batches, so memory does not grow with their number. Whoever begins anew with the
+    case after a settled one gets the very same batches, as long as the cases are the same.
 
     Args:
         dataset: What to load.
@@ -129,18 +143,8 @@ def load_batches(
         num_workers=num_workers,
         prefetch_factor=2 if num_workers else None,
     )
-    waiting: dict[tuple[int, ...], list[Loaded]] = {}
     try:
-        for index, item in _started(loader) if num_workers else loader:
-            if isinstance(item, Failure):
-                yield index, item
-                continue
-            group = waiting.setdefault(tuple(item.inputs.shape), [])
-            group.append(item)
-            if len(group) == batch_size:
-                yield waiting.pop(tuple(item.inputs.shape))
-            if waiting and index - waiting[_oldest(waiting)][0].index >= _AHEAD * batch_size:
-                yield waiting.pop(_oldest(waiting))
+        yield from _gathered(_started(loader) if num_workers else loader, batch_size)
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -148,13 +152,32 @@ def load_batches(
             f"a process that loads images died ({' '.join(str(error).split())}): run again with 0 workers, "
             "which shows the image that it died of"
         ) from error
+
+
+def _gathered(items: Iterable[tuple[int, Loaded | Failure]], batch_size: int) -> Iterator[Gathered]:
+    waiting: dict[tuple[int, ...], list[Loaded]] = {}
+    begin = 0  # all cases before this one are settled
+    for index, item in items:
+        if isinstance(item, Failure):
+            yield Gathered([], {index: item}, not waiting)
+        else:
+            shape = tuple(item.inputs.shape)
+            waiting.setdefault(shape, []).append(item)
+            if len(waiting[shape]) == batch_size:
+                batch = waiting.pop(shape)
+                yield Gathered(batch, {}, not waiting)
+        if index + 1 - begin >= _AHEAD * batch_size:
+            yield from _rest(waiting)
+        if not waiting:
+            begin = index + 1
+    yield from _rest(waiting)
+
+
+def _rest(waiting: dict[tuple[int, ...], list[Loaded]]) -> Iterator[Gathered]:
+    """Yield all that wait; the size that came first is first."""
     while waiting:
-        yield waiting.pop(_oldest(waiting))
-
-
-def _oldest(waiting: dict[tuple[int, ...], list[Loaded]]) -> tuple[int, ...]:
-    """Return the size of the group whose first case came first."""
-    return min(waiting, key=lambda shape: waiting[shape][0].index)
+        batch = waiting.pop(next(iter(waiting)))
+        yield Gathered(batch, {}, not waiting)
 
 
 def _started(loader: DataLoader) -> Iterator[tuple[int, Loaded | Failure]]:

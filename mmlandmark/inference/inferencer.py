@@ -156,21 +156,20 @@ class LandmarkInferencer:
             yield from results
 
     def batches(self, cases: Sequence[Case]) -> Iterator[list[Prediction | Failure]]:
-        """Yield the results of all cases in their order, as many at a time as are ready."""
+        """Yield the results of all cases in their order, as many at a time as are settled.
+
+        A call with the cases that are left after any of them gives the very same results: the network sees
+        the same batches. There is one batch at a time or, while sizes differ, what four batches can hold.
+        """
         dataset = CaseDataset(cases, self.schema, self.transforms)
         ready: dict[int, Prediction | Failure] = {}
-        position = 0
         for item in load_batches(dataset, self.batch_size, min(self.num_workers, len(cases))):
-            if isinstance(item, tuple):
-                ready[item[0]] = item[1]
-            else:
-                ready.update(self._predict(item, cases))
-            results = []
-            while position in ready:
-                results.append(ready.pop(position))
-                position += 1
-            if results:
-                yield results
+            ready.update(item.failed)
+            if item.batch:
+                ready.update(self._predict(item.batch, cases))
+            if item.settled:
+                yield [ready[index] for index in sorted(ready)]
+                ready = {}
 
     def _predict(self, batch: list[Loaded], cases: Sequence[Case]) -> dict[int, Prediction | Failure]:
         """Return the results of a batch by the index of the case."""

@@ -18,6 +18,18 @@ _FORMAT = "mmlandmark journal"
 _VERSION = 1
 
 
+def listed_ids(folder: str | Path) -> set[str]:
+    """Return the names of all predictions that the journal of a folder holds or held, whatever its state."""
+    found = set()
+    with (Path(folder) / JOURNAL).open("rb") as file:
+        for line in file:
+            try:
+                found.add(str(json.loads(line)["prediction"]["sample_id"]))
+            except (ValueError, KeyError, TypeError):
+                continue  # the head, a failure, or what a kill or an editor left
+    return found
+
+
 class JournalError(ValueError):
     """A folder holds results that cannot be added to."""
 
@@ -40,8 +52,9 @@ class _Place:
 class Journal:
     """The finished predictions of a folder, one line of JSON each, appended and synchronised with the disk.
 
-    The first line says which model and options they are of. A line that a kill left incomplete is dropped. A
-    file that has changed since, by its size or time, counts as not predicted.
+    The first line says which model and options they are of. What is added at once is there as a whole or not
+    at all: every line says how many of its call come after it, and if a kill has left fewer, all of the call
+    are dropped. A file that has changed since, by its size or time, counts as not predicted.
 
     Args:
         folder: Folder of the results; it must exist.
@@ -64,6 +77,7 @@ class Journal:
     ) -> None:
         self.path, self.schema = Path(folder) / JOURNAL, schema
         self._places: dict[str, _Place] = {}
+        self._failed: dict[str, None] = {}  # a set in the order of the last try
         self._seen: dict[
             str, tuple[int, int] | None
         ] = {}  # before they were read, in case they change meanwhile
@@ -75,31 +89,43 @@ class Journal:
             self._read(head)
 
     def _read(self, head: dict[str, Any]) -> None:
-        """Find the predictions of a journal, and cut off an incomplete last line."""
+        """Find the predictions of a journal, and cut off what a kill left of the last call."""
         with self.path.open("rb") as file:
             line = file.readline()
             self._compare(self._parse(line, 1), head)
-            offset, number = len(line), 1
-            for line in file:
+            whole = offset = len(line)
+            call: list[tuple[str, _Place | None]] = []
+            for number, line in enumerate(file, 2):
                 if not line.endswith(b"\n"):
                     break
-                number += 1
-                entry = self._parse(line, number)
-                self._note(entry, offset, number)
+                name, place, left = self._entry(self._parse(line, number), offset, number)
+                call.append((name, place))
                 offset += len(line)
-        os.truncate(self.path, offset)
+                if not left:
+                    self._note(call)
+                    whole, call = offset, []
+        os.truncate(self.path, whole)
 
-    def _note(self, entry: dict[str, Any], offset: int, number: int) -> None:
-        """Note the prediction of a line, or that there is none of its file any more."""
+    def _entry(self, entry: dict[str, Any], offset: int, number: int) -> tuple[str, _Place | None, int]:
+        """Return the file of a line, the place of its prediction, and how many lines of its call follow."""
         try:
-            file, prediction = str(entry["file"]), entry["prediction"]
+            file, prediction, left = str(entry["file"]), entry["prediction"], int(entry["left"])
             if prediction is None:
-                self._places.pop(file, None)
-                return
+                return file, None, left
             stamp = (int(entry["size"]), int(entry["time"]))
-            self._places[file] = _Place(offset, stamp, str(prediction["sample_id"]))
+            return file, _Place(offset, stamp, str(prediction["sample_id"])), left
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged(number) from error
+
+    def _note(self, call: Sequence[tuple[str, _Place | None]]) -> None:
+        """Note where the predictions of a call are, or that there is none of a file."""
+        for file, place in call:
+            self._failed.pop(file, None)
+            if place is None:
+                self._places.pop(file, None)
+                self._failed[file] = None
+            else:
+                self._places[file] = place
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:
@@ -140,39 +166,45 @@ class Journal:
         """The file of every prediction by its name."""
         return {place.sample_id: file for file, place in self._places.items()}
 
+    @property
+    def failed(self) -> list[str]:
+        """Files that could not be predicted, in the order of their last try."""
+        return list(self._failed)
+
     def has(self, file: str) -> bool:
         """Return whether a file is predicted, and is the same file since."""
         place, stamp = self._places.get(file), _stamp(file)
         self._seen[file] = stamp
         return place is not None and place.stamp == stamp
 
-    def add(self, predictions: Sequence[Prediction]) -> None:
-        """Append predictions of files; they are on the disk when this returns."""
+    def add(self, predictions: Sequence[Prediction], failed: Sequence[str] = ()) -> None:
+        """Append predictions of files, and which files failed; all is on the disk when this returns.
+
+        An earlier prediction of a file that failed counts no more: it was of other pixels.
+        """
         lines, offset = [], self.path.stat().st_size
+        call: list[tuple[str, _Place | None]] = []
+        left = len(predictions) + len(failed)
         for prediction in predictions:
             assert prediction.image is not None, "only files have a place in a journal"
+            left -= 1
             seen = self._seen.get(prediction.image) or _stamp(prediction.image)
             size, time = stamp = seen or (-1, -1)
-            entry = dict(file=prediction.image, size=size, time=time, prediction=prediction.to_dict())
-            lines.append(json.dumps(entry, allow_nan=False).encode() + b"\n")
-            self._places[prediction.image] = _Place(offset, stamp, prediction.sample_id)
+            entry = dict(file=prediction.image, size=size, time=time, left=left)
+            lines.append(_line(entry | dict(prediction=prediction.to_dict())))
+            call.append((prediction.image, _Place(offset, stamp, prediction.sample_id)))
             offset += len(lines[-1])
-        if lines:
-            self._append(b"".join(lines))
-
-    def _append(self, lines: bytes) -> None:
-        with self.path.open("ab") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def forget(self, files: Sequence[str]) -> None:
-        """Drop the predictions of files that are others since and could not be predicted again."""
-        lines = [
-            json.dumps(dict(file=file, prediction=None)) for file in files if self._places.pop(file, None)
-        ]
-        if lines:
-            self._append("".join(f"{line}\n" for line in lines).encode())
+        for file in failed:
+            left -= 1
+            lines.append(_line(dict(file=file, left=left, prediction=None)))
+            call.append((file, None))
+        if not lines:
+            return
+        with self.path.open("ab") as journal:
+            journal.write(b"".join(lines))
+            journal.flush()
+            os.fsync(journal.fileno())
+        self._note(call)
 
     def predictions(self) -> Iterator[Prediction]:
         """Yield all predictions in the order in which their files were first predicted, one at a time."""
@@ -181,6 +213,10 @@ class Journal:
                 file.seek(place.offset)
                 entry = json.loads(file.readline())
                 yield Prediction.from_dict(entry["prediction"], self.schema)
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, allow_nan=False).encode() + b"\n"
 
 
 def _stamp(file: str) -> tuple[int, int] | None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmlandmark.engine import RunBusyError, RunLock
+from mmlandmark.inference.case_files import case_file
 from mmlandmark.inference.case_loader import Failure, reason_of
 from mmlandmark.inference.image_inputs import Case, Inputs, find_cases
 from mmlandmark.inference.inferencer import LandmarkInferencer
-from mmlandmark.inference.journal import JOURNAL, OVERLAYS, Journal, JournalError
+from mmlandmark.inference.journal import JOURNAL, OVERLAYS, Journal, JournalError, listed_ids
 from mmlandmark.inference.overlays import draw_prediction
-from mmlandmark.inference.writers import check_formats, output_path, write_predictions
+from mmlandmark.inference.writers import case_outputs, check_formats, output_path, write_predictions
 from mmlandmark.structures import Prediction
-from mmlandmark.utils.files import atomic_write_json, read_json, safe_name
+from mmlandmark.utils.files import atomic_write_json, read_json
 from mmlandmark.visualization import save_image
 
 SUMMARY = "summary.json"
@@ -90,18 +92,19 @@ def predict_to_folder(
         with RunLock(folder, option="-o OUT"):
             journal = _open_journal(inferencer, folder, overwrite, formats)
             cases = find_cases(inputs, taken=journal.names)
-            todo = [case for case in cases if not journal.has(_file(case))]
+            todo = _todo(cases, journal)
             outcome = Outcome(len(cases), before=len(cases) - len(todo))
             begin(len(cases), outcome.before)
             for results in inferencer.batches(todo):
-                outcome.failures += _keep(results, journal)
+                outcome.failures += _keep(results, journal, folder)
                 if overlays:
-                    outcome.failures += _draw(results, folder / OVERLAYS)
+                    outcome.failures += _draw(results, folder)
                 advance(results)
             if overlays:
                 tried = {failure.sample_id for failure in outcome.failures}
                 rest = (one for one in journal.predictions() if one.sample_id not in tried)
-                outcome.failures += _draw(rest, folder / OVERLAYS, missing=True)
+                outcome.failures += _draw(rest, folder, missing=True)
+            outcome.failures = _in_order(outcome.failures, cases)
             _finish(journal, inferencer, folder, formats, outcome)
     except RunBusyError as error:
         raise JournalError(str(error)) from error
@@ -136,17 +139,45 @@ def _open_journal(
                 "replaces it"
             )
     if overwrite and ours:
-        for picture in (folder / OVERLAYS).glob("*.png"):
-            picture.unlink()
+        _clear(folder, listed_ids(folder))
     return Journal(folder, inferencer.identity, inferencer.options, inferencer.schema, overwrite)
 
 
-def _keep(results: Sequence[Prediction | Failure], journal: Journal) -> list[Failure]:
-    """Put the results of a batch into the journal; return the failures."""
-    journal.add([result for result in results if isinstance(result, Prediction)])
+def _todo(cases: Sequence[Case], journal: Journal) -> list[Case]:
+    """Return what is to be predicted: first what never was, so that a kill does not change its batches."""
+    tried = {file: number for number, file in enumerate(journal.failed)}
+    missing = [case for case in cases if not journal.has(_file(case))]
+    return sorted(missing, key=lambda case: tried.get(_file(case), -1))
+
+
+def _in_order(failures: Sequence[Failure], cases: Sequence[Case]) -> list[Failure]:
+    """Return failures in the order of the cases; those of an earlier call's images come last."""
+    place = {case.sample_id: number for number, case in enumerate(cases)}
+    return sorted(failures, key=lambda failure: place.get(failure.sample_id, len(place)))
+
+
+def _keep(results: Sequence[Prediction | Failure], journal: Journal, folder: Path) -> list[Failure]:
+    """Put results into the journal in place of what was made of earlier ones; return the failures."""
     failures = [result for result in results if isinstance(result, Failure)]
-    journal.forget([failure.image for failure in failures if failure.image is not None])
+    # First, so that whenever a kill comes, there is no picture of another prediction.
+    _clear(folder, [result.sample_id for result in results])
+    journal.add(
+        [result for result in results if isinstance(result, Prediction)],
+        [failure.image for failure in failures if failure.image is not None],
+    )
     return failures
+
+
+def _picture(folder: Path, sample_id: str) -> Path:
+    return case_file(folder / OVERLAYS, sample_id, ".png")
+
+
+def _clear(folder: Path, sample_ids: Iterable[str]) -> None:
+    """Delete the pictures of cases, and the files of formats that have one per case."""
+    for sample_id in sample_ids:
+        for path in (_picture(folder, sample_id), *case_outputs(folder, sample_id)):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                path.unlink()
 
 
 def _draw(results: Iterable[Prediction | Failure], folder: Path, missing: bool = False) -> Iterator[Failure]:
@@ -154,7 +185,7 @@ def _draw(results: Iterable[Prediction | Failure], folder: Path, missing: bool =
     for result in results:
         if isinstance(result, Failure):
             continue
-        path = folder / f"{safe_name(result.sample_id)}.png"
+        path = _picture(folder, result.sample_id)
         if missing and path.exists():
             continue
         try:

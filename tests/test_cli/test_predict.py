@@ -12,6 +12,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmlandmark.cli import invoke
 from mmlandmark.cli.predict import _view
@@ -133,7 +134,10 @@ def test_killed_in_the_middle_it_goes_on(data, model, tmp_path, mmlandmark_comma
     out, journal = tmp_path / "out", tmp_path / "out" / "journal.jsonl"
     words = [model, films, "--batch-size", "1", "--overlays", "--device", "cpu", "--workers", "1", "-o"]
     process = subprocess.Popen(
-        command_line("predict", *words, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command_line("predict", *words, out),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=dict(os.environ, OMP_NUM_THREADS=str(torch.get_num_threads())),  # another number, other digits
     )
     limit = time.monotonic() + 120
     while not (journal.exists() and journal.read_bytes().count(b"\n") > 2):

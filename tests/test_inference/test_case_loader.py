@@ -32,14 +32,14 @@ def arrays(*sizes: tuple[int, ...]) -> list[np.ndarray]:
 def batches(inputs, size: int, workers: int = 0) -> list:
     """Return the indices of every batch, and the index alone of every failure."""
     found = load_batches(dataset(inputs), size, workers)
-    return [item[0] if isinstance(item, tuple) else [one.index for one in item] for item in found]
+    return [[one.index for one in item.batch] or next(iter(item.failed)) for item in found]
 
 
 def test_a_sample_knows_its_frame_and_has_no_annotation():
     (item,) = load_batches(
         dataset(arrays((20, 30)), dict(type="Resize", size=(10, 15)), dict(type="Resample")), 4
     )
-    (one,) = item
+    (one,) = item.batch
     assert one.inputs.shape == (1, 10, 15)
     assert one.index == 0
     assert one.sample.ori_shape == (20, 30)
@@ -57,8 +57,33 @@ def test_batches_are_of_one_size():
 def test_a_lonely_size_does_not_wait_for_the_end():
     sizes = [(9, 9), *[(8, 8)] * 30, (9, 9)]
     found = batches(arrays(*sizes), 2)
-    assert found.index([0]) == 4, "after four batches' worth of others"
+    assert found.index([0]) == 3, "when four batches' worth of cases were loaded"
     assert sorted(index for batch in found for index in batch) == list(range(32))
+
+
+def test_batches_after_a_settled_one_depend_on_nothing_before():
+    """Whoever is killed after it and begins with the next case sees the same batches."""
+    rng = np.random.default_rng(0)
+    inputs = arrays(*[(8, 8 + n) for n in rng.integers(0, 3, 60)])
+    inputs[17] = inputs[40] = np.zeros((2, 3, 4, 5, 6), np.uint8)  # failures
+    whole = [
+        ([one.index for one in item.batch], list(item.failed), item.settled)
+        for item in load_batches(dataset(inputs), 3)
+    ]
+    assert sorted(i for batch, failed, _ in whole for i in (*batch, *failed)) == list(range(60))
+    assert whole[-1][2]
+    done, borders = 0, 0
+    for number, (batch, failed, settled) in enumerate(whole):
+        done += len(batch) + len(failed)
+        if not settled or done == 60:
+            continue
+        rest = [
+            ([one.index + done for one in item.batch], [index + done for index in item.failed], item.settled)
+            for item in load_batches(dataset(inputs[done:]), 3)
+        ]
+        assert rest == whole[number + 1 :]
+        borders += 1
+    assert borders >= 4
 
 
 def test_many_sizes_do_not_pile_up():
@@ -66,7 +91,7 @@ def test_many_sizes_do_not_pile_up():
     found = batches(arrays(*[(8, 8 + n) for n in range(40)]), 2)
     assert found == [[n] for n in range(40)]
     waiting = load_batches(dataset(arrays(*[(8, 8 + n) for n in range(40)])), 2)
-    assert next(waiting)[0].index == 0, "it comes before the last was loaded"
+    assert next(waiting).batch[0].index == 0, "it comes before the last was loaded"
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -76,7 +101,8 @@ def test_a_failure_is_a_value_and_the_others_go_on(tmp_path, workers):
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     write_npy(tmp_path / "d.npy", np.zeros((5, 6, 7), np.uint8), None)
     assert batches(tmp_path, 2, workers) == [1, [0, 2], 3]
-    failures = [item[1] for item in load_batches(dataset(tmp_path), 2, workers) if isinstance(item, tuple)]
+    found = load_batches(dataset(tmp_path), 2, workers)
+    failures = [failure for item in found for failure in item.failed.values()]
     assert [failure.sample_id for failure in failures] == ["b", "d"]
     assert failures[0].image == str(tmp_path / "b.png")
     assert "cannot be read" in failures[0].reason
@@ -84,7 +110,8 @@ def test_a_failure_is_a_value_and_the_others_go_on(tmp_path, workers):
 
 
 def test_an_image_is_no_volume():
-    ((index, failure),) = load_batches(dataset(arrays((8, 9)), schema=LandmarkSchema.numbered(3, dims=3)), 1)
+    (item,) = load_batches(dataset(arrays((8, 9)), schema=LandmarkSchema.numbered(3, dims=3)), 1)
+    ((index, failure),) = item.failed.items()
     assert (index, failure.reason) == (0, "it is an image of shape (8, 9), but the model takes volumes")
 
 

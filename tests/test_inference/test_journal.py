@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from mmlandmark.inference.journal import JOURNAL, Journal, JournalError
+from mmlandmark.inference.journal import JOURNAL, Journal, JournalError, listed_ids
 from mmlandmark.structures import LandmarkSchema, Prediction
 
 SCHEMA = LandmarkSchema.numbered(2)
@@ -75,8 +75,38 @@ def test_a_file_that_changes_while_it_is_predicted_counts_as_changed(tmp_path):
 def test_a_changed_file_that_fails_is_forgotten(tmp_path):
     journal = opened(tmp_path)
     journal.add([made(tmp_path, "a"), made(tmp_path, "b")])
-    journal.forget([str(tmp_path / "a"), str(tmp_path / "never there")])
-    assert listed(journal) == listed(opened(tmp_path)) == [("b", 0.1)]
+    journal.add([], [str(tmp_path / "a"), str(tmp_path / "never there")])
+    for again in (journal, opened(tmp_path)):
+        assert listed(again) == [("b", 0.1)]
+        assert again.failed == [str(tmp_path / "a"), str(tmp_path / "never there")]
+    journal.add([made(tmp_path, "never there")], [str(tmp_path / "c"), str(tmp_path / "a")])
+    for again in (journal, opened(tmp_path)):
+        assert again.failed == [str(tmp_path / "c"), str(tmp_path / "a")], "in the order of the last try"
+
+
+def test_what_is_added_at_once_is_there_as_a_whole_or_not_at_all(tmp_path):
+    journal = opened(tmp_path)
+    journal.add([made(tmp_path, "a")])
+    before = (tmp_path / JOURNAL).read_bytes()
+    journal.add([made(tmp_path, "b"), made(tmp_path, "c")], [str(tmp_path / "a")])
+    whole = (tmp_path / JOURNAL).read_bytes()
+    ends = [place + 1 for place in range(len(before), len(whole)) if whole[place] == ord("\n")]
+    assert len(ends) == 3
+    for end in (*ends[:-1], ends[0] + 9, len(whole) - 1):
+        (tmp_path / JOURNAL).write_bytes(whole[:end])
+        assert [name for name, _ in listed(opened(tmp_path))] == ["a"]
+        assert (tmp_path / JOURNAL).read_bytes() == before
+    (tmp_path / JOURNAL).write_bytes(whole)
+    assert [name for name, _ in listed(opened(tmp_path))] == ["b", "c"]
+
+
+def test_names_of_a_journal_in_any_state(tmp_path):
+    journal = opened(tmp_path)
+    journal.add([made(tmp_path, "a"), made(tmp_path, "b")])
+    journal.add([], [str(tmp_path / "a")])
+    with (tmp_path / JOURNAL).open("a") as file:
+        file.write('{"prediction": [\n{}\n')
+    assert listed_ids(tmp_path) == {"a", "b"}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +127,7 @@ def test_another_model_or_option_is_refused_until_it_may_replace(tmp_path, chang
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", '{"file": "a"}', '{"file": "a", "size": 1, "time": 2, "prediction": 3}']
+    "line", ["{", "[]", '{"file": "a"}', '{"file": "a", "size": 1, "time": 2, "left": 0, "prediction": 3}']
 )
 def test_a_damaged_line_is_named(tmp_path, line):
     opened(tmp_path).add([made(tmp_path, "a")])

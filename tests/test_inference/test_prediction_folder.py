@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from zlib import crc32
 
 import cv2
 import numpy as np
 import pytest
+from mmengine.dataset import Compose
 
 from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.releases import SlicerMarkups
 from mmlandmark.engine import RunLock
 from mmlandmark.evaluation import Calibration, TestedCases
 from mmlandmark.inference import Failure, LandmarkInferencer, predict_to_folder
 from mmlandmark.inference.journal import JOURNAL, JournalError
+from mmlandmark.registry import TRANSFORMS
+from mmlandmark.structures import Prediction
 from mmlandmark.testing import tiny_model
 
 
@@ -124,6 +129,148 @@ def test_overlays_are_drawn_and_made_up_for(films, model, tmp_path):
         "it is predicted, but not drawn"
     ]
     assert ids(out)[-1] == "4", "the prediction is kept"
+
+
+def everything(out) -> dict[str, bytes]:
+    """Return all files of a folder but the journal, which also lists what was tried again."""
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in out.rglob("*")
+        if path.is_file() and path.name != JOURNAL
+    }
+
+
+class ByBatch(LandmarkInferencer):
+    """Images keep their sizes, and a score says which images the network saw together."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        steps = [dict(type="LoadImage", channels=1), dict(type="PackInputs")]
+        self.transforms = Compose([TRANSFORMS.build(step) for step in steps])
+
+    def _predict(self, batch, cases):
+        seen = [cases[one.index] for one in batch]
+        score = crc32(" ".join(case.sample_id for case in seen).encode()) / 2**32
+        count = len(self.schema)
+        return {
+            one.index: Prediction(
+                case.sample_id, case.image, one.sample.ori_shape, self.schema, np.ones((count, 2)),
+                np.full(count, score),
+            )
+            for one, case in zip(batch, seen, strict=True)
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_wherever_a_kill_cuts_the_journal_the_results_are_the_same(model, tmp_path, workers):
+    films = tmp_path / "films"
+    films.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(26):
+        size = (40, 30 + rng.integers(0, 3)) if number < 20 else (40, 40)
+        assert cv2.imwrite(str(films / f"{number:02d}.png"), np.zeros(size, np.uint8))
+    for number in (0, 5, 9, 22):
+        (films / f"{number:02d}.png").write_bytes(b"broken")
+    inferencer = ByBatch(model, "cpu", batch_size=3, num_workers=workers)
+    predict_to_folder(inferencer, films, tmp_path / "whole")
+    whole = everything(tmp_path / "whole")
+    lines = (tmp_path / "whole" / JOURNAL).read_bytes().splitlines(keepends=True)
+    assert len(lines) == 1 + 26
+    for count in range(1, len(lines), 1 if workers == 0 else 11):
+        out = tmp_path / f"cut_{count}"
+        out.mkdir()
+        (out / JOURNAL).write_bytes(b"".join(lines[:count]) + lines[count][:20])
+        predict_to_folder(inferencer, films, out)
+        assert everything(out) == whole, count
+
+
+def test_a_batch_of_which_a_part_is_on_the_disk_is_predicted_as_a_whole(films, model, tmp_path):
+    """With the network: its last digits may depend on how many images it sees at once."""
+    inferencer = Counted(model, "cpu", batch_size=4)
+    predict_to_folder(inferencer, films, tmp_path / "whole", overlays=True)
+    lines = (tmp_path / "whole" / JOURNAL).read_bytes().splitlines(keepends=True)
+    for count, seen in ((3, "01234"), (4, "01234"), (5, "4")):
+        out = tmp_path / f"cut_{count}"
+        out.mkdir()
+        (out / JOURNAL).write_bytes(b"".join(lines[:count]))
+        predict_to_folder(inferencer, films, out, overlays=True)
+        assert inferencer.seen == list(seen)
+        assert everything(out) == everything(tmp_path / "whole")
+        assert (out / JOURNAL).read_bytes() == b"".join(lines)
+
+
+def test_what_failed_before_waits_for_the_others(films, model, tmp_path):
+    """So that a retry does not take a place in the batch of another image."""
+    inferencer = Counted(model, "cpu")
+    (films / "0.png").write_bytes(b"broken")
+    predict_to_folder(inferencer, [films / "0.png", films / "1.png"], tmp_path / "out")
+    outcome = predict_to_folder(inferencer, films, tmp_path / "out")
+    assert inferencer.seen == ["2", "3", "4", "0"]
+    assert [failure.sample_id for failure in outcome.failures] == ["0"]
+
+
+def markups(out) -> list[str]:
+    return sorted(path.relative_to(out).as_posix() for path in (out / "slicer").rglob("*") if path.is_file())
+
+
+def test_overwriting_removes_what_was_made_of_images_that_are_gone(films, model, tmp_path):
+    out = tmp_path / "out"
+    two = [films / "0.png", films / "1.png"]
+    predict_to_folder(LandmarkInferencer(model, "cpu"), two, out, formats=["slicer"], overlays=True)
+    (out / "slicer" / "of_somebody_else.mrk.json").write_text("{}")
+    assert markups(out) == ["slicer/0.mrk.json", "slicer/1.mrk.json", "slicer/of_somebody_else.mrk.json"]
+    other = LandmarkInferencer(tiny_model(seed=1), "cpu")
+    predict_to_folder(other, two[0], out, formats=["slicer"], overwrite=True)
+    assert markups(out) == ["slicer/0.mrk.json", "slicer/of_somebody_else.mrk.json"]
+    assert not list((out / "overlays").iterdir())
+
+
+def test_a_picture_is_of_the_prediction_that_the_journal_holds(films, model, tmp_path, monkeypatch):
+    out, inferencer = tmp_path / "out", LandmarkInferencer(model, "cpu")
+    predict_to_folder(inferencer, films, out, formats=["slicer"], overlays=True)
+    old = (out / "overlays" / "0.png").read_bytes()
+    new = np.random.default_rng(9).integers(0, 255, (44, 33), np.uint8)
+    assert cv2.imwrite(str(films / "0.png"), new)
+    predict_to_folder(inferencer, films, out)
+    assert not (out / "overlays" / "0.png").exists()
+    assert (out / "overlays" / "1.png").exists()
+    predict_to_folder(inferencer, films, out, overlays=True)
+    assert (out / "overlays" / "0.png").read_bytes() != old
+
+    (films / "1.png").write_bytes(b"broken")
+    predict_to_folder(inferencer, films, out, overlays=True)
+    assert not (out / "overlays" / "1.png").exists()
+    assert "slicer/1.mrk.json" not in markups(out)
+
+    old = (out / "overlays" / "2.png").read_bytes()
+    assert cv2.imwrite(str(films / "2.png"), new)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmlandmark.inference.prediction_folder.draw_prediction", killed)
+        with pytest.raises(KeyboardInterrupt):
+            predict_to_folder(inferencer, films, out, overlays=True)
+    predict_to_folder(inferencer, films, out, overlays=True)
+    assert (out / "overlays" / "2.png").read_bytes() != old
+
+
+def test_pictures_and_markups_have_the_same_names(films, model, tmp_path):
+    sub = films / "sub"
+    sub.mkdir()
+    for name in ("same.png", "same.jpg"):
+        (sub / name).write_bytes((films / "0.png").read_bytes())
+    out = tmp_path / "out"
+    predict_to_folder(LandmarkInferencer(model, "cpu"), films, out, formats=["slicer"], overlays=True)
+    pictures = {path.relative_to(out / "overlays").as_posix() for path in (out / "overlays").rglob("*.png")}
+    assert {"0.png", "sub/same.png.png", "sub/same.jpg.png"} <= pictures
+    assert {f"slicer/{name[:-4]}.mrk.json" for name in pictures} == set(markups(out))
+    data = SlicerMarkups("slicer", str(out), image_dir=str(films))
+    assert [os.path.basename(record["img_path"]) for record in data.load_records()][-2:] == [
+        "same.jpg",
+        "same.png",
+    ]
 
 
 def test_what_cannot_be_drawn_is_a_failure_once(films, model, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from mmlandmark.inference.case_files import case_file
 from mmlandmark.inference.writers.base_writer import BaseWriter
 from mmlandmark.inference.writers.coco_writer import CocoWriter
 from mmlandmark.inference.writers.csv_writer import CsvWriter
@@ -21,6 +22,7 @@ __all__ = [
     "CvatWriter",
     "JsonWriter",
     "SlicerWriter",
+    "case_outputs",
     "check_formats",
     "output_path",
     "write_predictions",
@@ -72,3 +74,18 @@ def output_path(folder: str | Path, format: str) -> Path:
         'out/predictions.csv'
     """
     return Path(folder, WRITERS.get(format).FILE_NAME)
+
+
+def case_outputs(folder: str | Path, sample_id: str) -> list[Path]:
+    """Return where formats with a file per case write that of a case in an output folder.
+
+    Example:
+        >>> [path.as_posix() for path in case_outputs("out", "films/1")]
+        ['out/slicer/films/1.mrk.json']
+    """
+    writers = [WRITERS.get(name) for name in sorted(WRITERS.module_dict)]
+    return [
+        case_file(Path(folder, writer.FILE_NAME), sample_id, writer.CASE_SUFFIX)
+        for writer in writers
+        if writer.CASE_SUFFIX
+    ]

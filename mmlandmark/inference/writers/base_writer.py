@@ -29,6 +29,7 @@ class BaseWriter(ABC):
     """
 
     FILE_NAME = ""  # in an output folder; of a folder, if the format has one file per case
+    CASE_SUFFIX = ""  # of the file of each case, if the format has one per case
     DIMS: tuple[int, ...] = (2, 3)  # of the points that the format can hold
 
     def __init__(self, image_dir: str | Path | None = None) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmlandmark.inference.case_files import case_file
 from mmlandmark.inference.writers.base_writer import (
     BaseWriter,
     coordinates,
@@ -19,15 +18,13 @@ from mmlandmark.inference.writers.base_writer import (
 )
 from mmlandmark.registry import WRITERS
 from mmlandmark.structures import LandmarkSchema, Prediction, apply_matrix, world_matrix
-from mmlandmark.utils.files import atomic_write_json, safe_name
+from mmlandmark.utils.files import atomic_write_json
 
 # Slicer compares this text with a pattern; it is a name, not an address.
 _SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
     "markups-schema-v1.0.3.json#"
 )
-# Every file system takes these in names; SlicerMarkups finds an image by its very name.
-_HARMLESS = re.compile(r"[(),;'&+=@#!$%{}\[\]^`~]")
 
 
 @WRITERS.register_module("slicer")
@@ -41,19 +38,13 @@ class SlicerWriter(BaseWriter):
     """
 
     FILE_NAME = "slicer"
+    CASE_SUFFIX = ".mrk.json"
 
     def write_stream(self, predictions: Iterator[Prediction], schema: LandmarkSchema, path: Path) -> None:
         """Write a file per case; a ``/`` in an id begins a folder."""
         path.mkdir(parents=True, exist_ok=True)
         for one in predictions:
-            *folders, name = map(_file_part, one.sample_id.split("/"))
-            atomic_write_json(path.joinpath(*folders, f"{name}.mrk.json"), _document(one))
-
-
-def _file_part(text: str) -> str:
-    """Return a part of an id as a file name: unchanged wherever it can be one, as it is that of the image."""
-    plain = unicodedata.normalize("NFC", _HARMLESS.sub("_", text))
-    return text if safe_name(plain) == plain else safe_name(text)
+            atomic_write_json(case_file(path, one.sample_id, self.CASE_SUFFIX), _document(one))
 
 
 def _document(one: Prediction) -> dict[str, Any]:
