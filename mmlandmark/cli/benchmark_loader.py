@@ -199,14 +199,17 @@ def study_reduction(paths: list[str], size: tuple[int, int]) -> list[dict[str, A
 
 
 def _compare_decoding(path: str, size: tuple[int, ...]) -> tuple[int, Any, float] | None:
-    """Return reduction, absolute differences (H, W) and shift in pixels for one image; None if not grey."""
+    """Return reduction, absolute differences (H, W) and shift in pixels for one image.
+
+    None if it is not grey, or turned, as the reference would then have to reach beyond other sides.
+    """
     import cv2
     import numpy as np
 
     from mmlandmark.datasets.image_io import read_image
 
     image, full = read_image(path, min_size=size), read_image(path).array
-    if image.array.ndim != 2:
+    if image.array.ndim != 2 or any(remark.check == "orientation tag" for remark in image.remarks):
         return None
     reduction = round(1 / image.img_from_original[0, 0])
     # A reduced image may reach beyond the original by a part of a pixel; the reference must, too.

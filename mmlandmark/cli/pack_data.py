@@ -83,7 +83,7 @@ def packed(record: dict[str, Any], size: tuple[int, int], split: str) -> tuple[d
     import numpy as np
 
     from mmlandmark.datasets.transforms import LoadImage
-    from mmlandmark.structures import apply_matrix
+    from mmlandmark.structures import apply_matrix, invert_matrix, spacing_of, world_matrix
 
     loaded = LoadImage(size=size, channels=1)(dict(record))
     matrix, image = loaded["img_from_original"], np.squeeze(loaded["img"])
@@ -101,8 +101,8 @@ def packed(record: dict[str, Any], size: tuple[int, int], split: str) -> tuple[d
     if record.get("by_annotator") is not None:
         sample["by_annotator"] = [moved(points) for points in record["by_annotator"]]
     if record.get("spacing") is not None:
-        spacing = np.broadcast_to(np.asarray(record["spacing"], dtype=np.float64), (2,))
-        sample["spacing"] = [float(value) for value in spacing / np.diag(matrix)[:2]]
+        world = world_matrix(np.broadcast_to(np.asarray(record["spacing"], dtype=np.float64), (2,)))
+        sample["spacing"] = list(spacing_of(world @ invert_matrix(matrix)))  # the axes may be exchanged
     if record.get("group") is not None:
         sample["group"] = str(record["group"])
     sample["height"], sample["width"] = (int(side) for side in image.shape[:2])

@@ -164,7 +164,7 @@ KINDS: dict[str, Kind] = {
     ),
     "orientation tag": Kind(
         "warning",
-        "The file asks viewers to rotate or mirror the image; here landmarks refer to the pixels as stored.",
+        "The file asks to rotate or mirror the image, as is done; landmarks refer to the pixels as stored.",
         "if the landmarks were marked in a viewer that rotates it, store the image upright",
     ),
     "stretched image": Kind(

@@ -31,7 +31,7 @@ _ENTRY = np.dtype(
     ]
 )
 _ALIGNMENT = 64
-_LAYOUT = 4  # of a stored image; files of another layout are ignored
+_LAYOUT = 5  # of a stored image, and of how it is read; files of another layout are ignored
 
 
 class ImageCache:

@@ -37,15 +37,16 @@ def read_image(
 
     Formats: png, jpg, bmp, tif and others that OpenCV reads; mha, mhd, nrrd (SimpleITK); dcm (pydicom);
     nii, nii.gz (nibabel); npy. A grey image stays grey, 8 and 16 bit stay as they are, and a colour file
-    with equal channels becomes grey. Orientation tags are ignored, since annotations refer to the stored
-    pixels; this is logged once. The axes of a volume with known directions are reordered to LPS;
-    ``img_from_original`` holds the reordering. A volume of depth one becomes an image. See
-    ``docs/image_formats.md`` for details.
+    with equal channels becomes grey. An image is turned as its orientation tag says, which is logged once,
+    and the axes of a volume with known directions are reordered to LPS; annotations refer to the stored
+    pixels all the same, and ``img_from_original`` leads from there. A volume of depth one becomes an image.
+    See ``docs/image_formats.md`` for details.
 
     Args:
         path: The file.
-        min_size: (*S) in pixels. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as every side
-            stays at least 1.5 times as long as this. None, and other formats, are read in full.
+        min_size: (*S) in pixels, of the upright image. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as
+            long as every side stays at least 1.5 times as long as this. None, and other formats, are read in
+            full.
         fill_value: Replaces NaN and infinite pixels; None refuses an image that has any.
 
     Raises:

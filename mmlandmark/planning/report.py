@@ -43,7 +43,7 @@ def _spacing(plan: Plan) -> str:
 def _orientation(plan: Plan) -> str:
     tags = plan.fingerprint.orientation_tags
     text = "points refer to the pixels as they are stored"
-    return f"{text}, although {tags} of the images read ask viewers to turn them" if tags else text
+    return f"{text}, although {tags} of the images read are turned, as their tags ask" if tags else text
 
 
 def _split(plan: Plan) -> str:

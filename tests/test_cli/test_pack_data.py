@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.cli import invoke
+from mmlandmark.cli.pack_data import packed
 from mmlandmark.datasets import LandmarkDataset
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,18 @@ def test_the_copy_measures_the_same(source, tmp_path, capsys):
     np.testing.assert_allclose(record["spacing"], [0.2, 0.3])
     millimetres = (points[1] - points[0]) * record["spacing"]
     np.testing.assert_allclose(millimetres, 0.1 * np.array([89.0 - 11.0, 119.0 - 20.0]), atol=1e-3)
+
+
+def test_the_copy_of_a_turned_image_is_upright(tmp_path):
+    data = cv2.imencode(".jpg", np.zeros((90, 120), np.uint8))[1].tobytes()
+    tag = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # a quarter to the right
+    segment = b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag
+    (tmp_path / "a.jpg").write_bytes(data[:2] + segment + data[2:])
+    record = dict(sample_id="a", img_path=str(tmp_path / "a.jpg"), landmarks=[[10, 20]], spacing=(0.3, 0.2))
+    sample, copy = packed(record, (60, 90), "train")
+    assert copy.shape == (60, 90)
+    np.testing.assert_allclose(sample["landmarks"], [[89 - 20, (10 + 0.5) / 2 - 0.5]])
+    np.testing.assert_allclose(sample["spacing"], [0.2, 0.6])
 
 
 def test_a_copy_that_is_not_whole_has_no_annotations(source, tmp_path, monkeypatch):

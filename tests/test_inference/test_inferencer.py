@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import replace
+from zlib import crc32
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from mmlandmark.evaluation import Calibration
 from mmlandmark.evaluation.tested_cases import TestedCases
 from mmlandmark.inference import Failure, LandmarkInferencer, find_cases, load_model
 from mmlandmark.inference.inferencer import digest_of, with_spacing
+from mmlandmark.inference.overlays import draw_prediction
 from mmlandmark.inference.shape_prior import with_shape_prior
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.registry import DATASETS, MODELS
@@ -106,7 +109,7 @@ def test_predictions_of_real_films_are_those_of_a_test(real_data, tmp_path):
 
 
 def test_one_picture_in_every_kind_of_file_has_the_same_points(tmp_path):
-    """Points are pixels as stored, whatever a tag says of the orientation; white is white in every format."""
+    """Points are pixels as stored, whatever a tag turns for the network; white is white in every format."""
     model = tiny_model()
     image = cv2.GaussianBlur(np.random.default_rng(0).random((60, 44)), (0, 0), 2)
     image = np.round(255 * (image - image.min()) / np.ptp(image)).astype(np.uint8)
@@ -117,17 +120,18 @@ def test_one_picture_in_every_kind_of_file_has_the_same_points(tmp_path):
     write_cv(tmp_path / "alpha.png", cv2.merge([image] * 3 + [np.full_like(image, 90)]), None)
     write_dicom(tmp_path / "mono2.dcm", deep, None, bits=16)
     write_dicom(tmp_path / "mono1.dcm", deep, None, bits=16, inverted=True)
-    write_cv(tmp_path / "upright.jpg", image, None)
-    jpeg = (tmp_path / "upright.jpg").read_bytes()
-    tag = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # turn by a quarter
-    segment = b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag
-    (tmp_path / "turned.jpg").write_bytes(jpeg[:2] + segment + jpeg[2:])
-    assert cv2.imread(str(tmp_path / "turned.jpg")).shape[:2] == (44, 60), "viewers turn it"
+    png = cv2.imencode(".png", np.rot90(image))[1].tobytes()
+    tag = b"eXIfMM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # turn it back
+    chunk = struct.pack(">I", len(tag) - 4) + tag + struct.pack(">I", crc32(tag))
+    (tmp_path / "turned.png").write_bytes(png[:33] + chunk + png[33:])
     found = {result.sample_id: result for result in LandmarkInferencer(model, "cpu")(tmp_path)}
     for name in ("deep", "colour", "alpha", "mono2", "mono1"):
         np.testing.assert_allclose(found[name].points, found["plain"].points, atol=1e-3, err_msg=name)
-    assert found["turned"].shape == (60, 44)
-    assert found["turned"].points.tolist() == found["upright"].points.tolist()
+    assert found["turned"].shape == (44, 60)
+    x, y = found["plain"].points.T
+    np.testing.assert_allclose(found["turned"].points, np.stack([y, 43 - x], axis=1), atol=1e-4)
+    pictures = [draw_prediction(replace(found[name], sample_id="x")) for name in ("plain", "turned")]
+    assert np.abs(pictures[0].astype(int) - pictures[1]).mean() < 1, "a person sees it upright, too"
     (array,) = LandmarkInferencer(model, "cpu")(image)
     np.testing.assert_allclose(array.points, found["plain"].points, atol=1e-5)
     assert (array.image, array.sample_id) == (None, "array_1")

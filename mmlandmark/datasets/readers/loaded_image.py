@@ -63,7 +63,7 @@ class LoadedImage:
 
     Attributes:
         array: (*S) or (*S, C) pixels; uint8, uint16, int16 or float32; colour is RGB. The axes of a
-            volume with known directions are reordered to LPS.
+            volume with known directions are reordered to LPS, an image is turned as its orientation tag says.
         ori_shape: (*S) of the image in the file; ``array`` may be reduced or reordered.
         img_from_original: (D+1, D+1) maps original pixels, as stored, to pixels of ``array``.
         world_from_original: Maps original pixels to mm, see :mod:`mmlandmark.structures.frame`; None if the

@@ -1,4 +1,4 @@
-"""PNG, JPEG, BMP, TIFF and other formats of OpenCV, as stored pixels."""
+"""PNG, JPEG, BMP, TIFF and other formats of OpenCV, turned upright as their tags say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from mmlandmark.datasets.readers.file_format import FileFormat
-from mmlandmark.datasets.readers.loaded_image import LoadedImage, Remark, from_array
+from mmlandmark.datasets.readers.loaded_image import LoadedImage, Remark, from_array, reorder
 from mmlandmark.datasets.readers.raster_headers import (
     ORIENTATION,
     PHOTOMETRIC,
@@ -46,10 +46,11 @@ def read_raster(
     if kind == "jpeg":
         return _read_jpeg(data, min_size)
     remarks: list[Remark] = []
-    inverted, white = False, None
+    inverted, white, orientation = False, None, 1
     if kind == "png":
-        remarks = _png_remarks(data)
+        orientation = _png_orientation(data)
     elif kind == "tiff":
+        orientation = tiff_orientation(data)
         data, inverted, remarks = _plain_tiff(data)
     elif kind == "unknown":
         white = _pnm_white(data)
@@ -60,7 +61,7 @@ def read_raster(
         )
     if inverted:
         array = np.iinfo(str(array.dtype)).max - array if array.dtype.kind in "iu" else 1 - array
-    return from_array(
+    image = from_array(
         _to_rgb(array),
         dims=2,
         value_range=None if white is None else (0.0, float(white)),
@@ -68,6 +69,7 @@ def read_raster(
         fill_value=fill_value,
         remarks=remarks,
     )
+    return _upright(image, orientation, "TIFF orientation" if kind == "tiff" else "Exif orientation")
 
 
 def _pnm_white(data: bytes) -> int | None:
@@ -86,23 +88,55 @@ def _to_rgb(array: np.ndarray) -> np.ndarray:
     return array[..., 2::-1]
 
 
-def orientation_remark(orientation: int, tag: str) -> list[Remark]:
-    """Return a remark on an orientation tag, which is ignored since landmarks refer to the stored pixels."""
+def upright_matrix(orientation: int, shape: Sequence[int]) -> np.ndarray:
+    """Return the matrix from stored pixels to those that a viewer shows.
+
+    Args:
+        orientation: 1 to 8, see Exif 2.3, tag 274: where the first row and column of the file are shown.
+        shape: (H, W) as stored.
+
+    Returns:
+        (3, 3) with one entry of 1 or -1 in each of its first two rows and columns, and an offset.
+    """
+    last_y, last_x = (side - 1 for side in shape)
+    column, row = [1, 0, 0], [0, 1, 0]  # the pixel itself, and counted from the other end
+    from_right, from_below = [-1, 0, last_x], [0, -1, last_y]
+    x, y = {
+        1: (column, row),
+        2: (from_right, row),
+        3: (from_right, from_below),
+        4: (column, from_below),
+        5: (row, column),
+        6: (from_below, column),
+        7: (from_below, from_right),
+        8: (row, from_right),
+    }[orientation]
+    return np.array([x, y, [0, 0, 1]], dtype=np.float64)
+
+
+def _upright(image: LoadedImage, orientation: int, tag: str) -> LoadedImage:
+    """Return an image as viewers show it; its matrix leads there from the stored pixels."""
     if orientation == 1:
-        return []
+        return image
     message = (
-        f"its {tag} is {orientation}: viewers rotate or mirror the image, here it stays as it is stored, and "
-        "landmarks are pixels of the stored image; store it upright if they were marked in a viewer"
+        f"its {tag} is {orientation}: it is turned as viewers turn it, and landmarks are pixels of the image "
+        "as it is stored; store it upright if they were marked in a viewer"
     )
-    return [Remark("orientation tag", message)]
+    matrix = upright_matrix(orientation, image.array.shape[:2])
+    return replace(
+        image,
+        array=reorder(image.array, matrix, 2),
+        img_from_original=matrix @ image.img_from_original,
+        remarks=(*image.remarks, Remark("orientation tag", message)),
+    )
 
 
-def _png_remarks(data: bytes) -> list[Remark]:
+def _png_orientation(data: bytes) -> int:
     orientation = 1
     for name, start, length in png_chunks(data):
         if name == b"eXIf":
             orientation = tiff_orientation(data[start : start + length])
-    return orientation_remark(orientation, "Exif orientation")
+    return orientation
 
 
 def _plain_tiff(data: bytes) -> tuple[bytes, bool, list[Remark]]:
@@ -114,7 +148,7 @@ def _plain_tiff(data: bytes) -> tuple[bytes, bool, list[Remark]]:
         fields, more = tiff_fields(data)
     except struct.error as error:
         raise ValueError(f"the TIFF is cut off ({error})") from error
-    remarks = orientation_remark(tiff_orientation(data), "TIFF orientation")
+    remarks = []
     if more:
         remarks.append(Remark("several pages", "the TIFF has several pages, of which the first is read"))
     plain = bytearray(data)
@@ -130,7 +164,9 @@ def _read_jpeg(data: bytes, min_size: Sequence[int] | None) -> LoadedImage:
     # Inside scan data FF is always followed by 00 or a restart, so the end marker cannot occur there.
     if data.rfind(b"\xff\xd9") < (header[3] if header else 2):
         raise ValueError("the JPEG is cut off, its end is missing")
-    factor, flag = 1, cv2.IMREAD_COLOR
+    factor, flag, orientation = 1, cv2.IMREAD_COLOR, jpeg_orientation(data)
+    if min_size is not None and len(min_size) == 2 and orientation > 4:
+        min_size = min_size[::-1]  # rows become columns
     if header is not None:
         channels = 1 if header[2] == 1 else 3
         factor = reduction(header[:2], min_size)
@@ -138,13 +174,13 @@ def _read_jpeg(data: bytes, min_size: Sequence[int] | None) -> LoadedImage:
     array = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
     if array is None:
         raise ValueError("it is not a valid JPEG")
-    remarks = orientation_remark(jpeg_orientation(data), "Exif orientation")
-    image = from_array(_to_rgb(array), dims=2, remarks=remarks)
-    if header is None:
-        return image
-    # The last row and column of a reduced image may reach beyond the original, by less than one of their
-    # pixels. The scale is 1 / factor all the same, never new size over old size.
-    return replace(image, ori_shape=header[:2], img_from_original=scale_matrix(1 / factor, (-0.5, -0.5)))
+    image = from_array(_to_rgb(array), dims=2)
+    if header is not None:
+        # The last row and column of a reduced image may reach beyond the original, by less than one of their
+        # pixels. The scale is 1 / factor all the same, never new size over old size.
+        matrix = scale_matrix(1 / factor, (-0.5, -0.5))
+        image = replace(image, ori_shape=header[:2], img_from_original=matrix)
+    return _upright(image, orientation, "Exif orientation")
 
 
 def reduction(shape: Sequence[int], min_size: Sequence[int] | None) -> int:

@@ -1,4 +1,4 @@
-"""PNG, JPEG, BMP, TIFF, PGM: stored pixels, reduced decoding, tags that are not obeyed."""
+"""PNG, JPEG, BMP, TIFF, PGM: reduced decoding, tags that turn the pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from image_writers import load
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.readers.raster import HEADROOM, reduction
-from mmlandmark.structures import apply_matrix
+from mmlandmark.structures import apply_matrix, invert_matrix
 
 
 def ramp(shape=(24, 17), dtype=np.uint8):
@@ -71,21 +71,6 @@ def test_reduced_colour_jpeg(tmp_path):
     assert image.array[..., 0].mean() > 180 > 40 > image.array[..., 2].mean()
 
 
-@pytest.mark.parametrize("min_size", [None, (30, 30)])
-def test_exif_orientation_is_ignored(tmp_path, min_size):
-    data = cv2.imencode(".jpg", ramp((200, 120)))[1].tobytes()
-    entry = b"\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00"  # orientation 6: turned by 90 degrees
-    exif = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00" + entry + b"\x00\x00\x00\x00"
-    turned = tmp_path / "turned.jpg"
-    turned.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
-    assert cv2.imread(str(turned), cv2.IMREAD_GRAYSCALE).shape == (120, 200)  # the orientation is in force
-    plain = tmp_path / "plain.jpg"
-    plain.write_bytes(data)
-    image, other = read_image(turned, min_size), read_image(plain, min_size)
-    assert image.ori_shape == (200, 120)
-    np.testing.assert_array_equal(image.array, other.array)
-
-
 def tiff(array, orientation=1, photometric=1, order="<", pages=1, big=False):
     """Return an uncompressed grey TIFF."""
     kind = {"u": 1, "i": 2, "f": 3}[array.dtype.kind]
@@ -114,8 +99,8 @@ def exif(orientation):
     return b"II*\x00\x08\x00\x00\x00\x01\x00" + entry + b"\x00\x00\x00\x00"
 
 
-def jpeg_with(orientation):
-    data = cv2.imencode(".jpg", ramp())[1].tobytes()
+def jpeg_with(orientation, array=None):
+    data = cv2.imencode(".jpg", ramp() if array is None else array)[1].tobytes()
     content = b"Exif\x00\x00" + exif(orientation)
     return data[:2] + b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content + data[2:]
 
@@ -127,15 +112,46 @@ def png_with(orientation):
     return data[:33] + chunk + data[33:]  # behind the header
 
 
+def turned(array, orientation):
+    """Return an array as a viewer shows it: where its first row and column go, by the words of Exif."""
+    if orientation > 4:  # the first row is shown on the left or on the right
+        array = np.swapaxes(array, 0, 1)
+    right, below = orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)
+    return array[:: -1 if below else 1, :: -1 if right else 1]
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_turned_jpeg_is_decoded_at_the_scale_of_the_upright_one(tmp_path, orientation):
+    stored = (400, 160)
+    upright = turned(np.zeros(stored), orientation).shape
+    y, x = np.mgrid[: stored[0], : stored[1]]
+    array = np.round(127 + 60 * np.sin(x / 30) + 60 * np.cos(y / 50)).astype(np.uint8)
+    (tmp_path / "a.jpg").write_bytes(jpeg_with(orientation, array))
+    image = read_image(tmp_path / "a.jpg", min_size=[side // 3 for side in upright])
+    assert image.array.shape == tuple(side // 2 for side in upright)
+    assert image.ori_shape == stored
+    back = invert_matrix(image.img_from_original)
+    rows, columns = np.mgrid[2 : image.array.shape[0] - 2 : 9, 2 : image.array.shape[1] - 2 : 9]
+    points = apply_matrix(back, np.stack([columns.ravel(), rows.ravel()], axis=1))
+    expected = 127 + 60 * np.sin(points[:, 0] / 30) + 60 * np.cos(points[:, 1] / 50)
+    np.testing.assert_allclose(image.array[rows.ravel(), columns.ravel()], expected, atol=4)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["tif", "jpg", "png"])
-def test_no_tag_turns_the_pixels_and_the_log_says_so(tmp_path, kind, orientation, log):
+def test_a_tag_turns_the_pixels_and_the_matrix_and_the_log_say_so(tmp_path, kind, orientation, log):
     path = tmp_path / f"a.{kind}"
     make = dict(tif=lambda o: tiff(ramp(), o), jpg=jpeg_with, png=png_with)[kind]
     path.write_bytes(make(orientation))
     image = read_image(path)
-    np.testing.assert_allclose(image.array, ramp(), atol=12 if kind == "jpg" else 0)
+    atol = 12 if kind == "jpg" else 0
+    np.testing.assert_allclose(image.array, turned(ramp(), orientation), atol=atol)
     assert image.ori_shape == image_shape(path) == (24, 17)
+    if kind == "jpg":  # a viewer that turns it
+        np.testing.assert_allclose(image.array, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), atol=atol)
+    for x, y in ((0, 0), (16, 3), (5, 23)):
+        column, row = apply_matrix(image.img_from_original, np.array([[x, y]]))[0].astype(int)
+        np.testing.assert_allclose(image.array[row, column], float(ramp()[y, x]), atol=atol)
     if orientation == 1:
         assert (image.remarks, log) == ((), [])
     else:
@@ -151,7 +167,7 @@ def test_no_tag_turns_the_pixels_and_the_log_says_so(tmp_path, kind, orientation
 @pytest.mark.parametrize("big", [False, True])
 def test_every_tiff_has_one_rule(tmp_path, dtype, order, big, log):
     (tmp_path / "a.tif").write_bytes(tiff(ramp(dtype=dtype), orientation=6, order=order, big=big))
-    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, ramp(dtype=dtype))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, turned(ramp(dtype=dtype), 6))
     assert image_shape(tmp_path / "a.tif") == (24, 17)
 
 
