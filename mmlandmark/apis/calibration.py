@@ -34,6 +34,7 @@ from mmlandmark.utils.table_text import markdown_table, markdown_text
 from mmlandmark.visualization.uncertainty import plot_coverage, plot_flags, plot_landmark_coverage
 
 _TABLES = (".csv", ".tsv", ".txt")
+_CONFIGS = (".py", ".yml", ".yaml")
 
 
 def read_tested(model: ModelFile, source: str | Path, batch_size: int = 4) -> tuple[TestedCases, bool]:
@@ -255,7 +256,7 @@ def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloade
         changes: Further arguments of every dataset.
 
     Raises:
-        ConfigError: The config has no such data.
+        ConfigError: The config has no such data, or the file is neither of them.
     """
     path = Path(source)
     pipeline = model.config["pipeline"]
@@ -267,6 +268,12 @@ def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloade
             pipeline=pipeline,
             test_mode=True,
             **changes,
+        )
+    if path.is_file() and path.suffix.lower() not in _CONFIGS:
+        raise ConfigError(
+            f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py), "
+            f"nor the folder of a test or of a cross-validation; mmlandmark convert {path} annotation.json "
+            "--to json makes JSON of other annotations"
         )
     config = config_of_run(path) if path.is_dir() else prepare_config(path)
     loader = tested_run(config)[0].get(part)

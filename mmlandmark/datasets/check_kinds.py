@@ -59,7 +59,8 @@ KINDS: dict[str, Kind] = {
     "broken image": Kind(
         "error",
         "An image is missing or cannot be read.",
-        "check data_root and image_dir, restore the file, or take the sample out of the list",
+        "check data_root and image_dir (--images of mmlandmark plan), restore the file, or take the sample "
+        "out of the list",
     ),
     "sample leak": Kind("error", "One sample is in several splits.", "keep it in one split only"),
     "group leak": Kind(

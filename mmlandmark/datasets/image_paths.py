@@ -137,7 +137,8 @@ def with_images(records: list[dict[str, Any]], title: str, drop: bool) -> list[d
     if lost and not drop:
         raise FileNotFoundError(
             f"{len(lost)} of {len(records)} images do not exist, first {lost[0]['img_path']!r} "
-            f"({describe(lost[0])}); check data_root and image_dir, or set missing_images='drop'"
+            f"({describe(lost[0])}); check data_root and image_dir (--images of mmlandmark plan and "
+            "convert), or set missing_images='drop'"
         )
     if lost:
         print_log(f"{title}: {len(lost)} of {len(records)} images do not exist, dropped", "current")

@@ -106,6 +106,8 @@ class _Table:
         self.points = {i: key for i, h in enumerate(self.header) if (key := point_column(h)) is not None}
         if not self.points:
             raise ValueError(f"{self.where}: {self._no_points(rows[0][1])}")
+        if not self.rows:
+            raise ValueError(f"{path}: the table has no rows, only a header: {', '.join(self.header):.80}")
         self.landmarks = list(dict.fromkeys(name for name, _ in self.points.values()))
         visible = {visible_landmark(h): i for i, h in enumerate(self.header)}
         self.visible = {name: i for name, i in visible.items() if name in self.landmarks}

@@ -39,10 +39,7 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu", checked: bool =
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
         # The message of torch begins with the advice to load the file unsafely.
-        raise ValueError(
-            f"checkpoint {path} cannot be loaded safely (broken, or it holds more than tensors and plain "
-            f"values): {_reason(error)}"
-        ) from None
+        raise ValueError(f"checkpoint {path} cannot be loaded safely{_reason(path, error)}") from None
     return checked_content(checkpoint, f"checkpoint {path}")
 
 
@@ -90,10 +87,16 @@ def is_plain_tensor(value: Any) -> bool:
     return holds_its_values(value) and value.device.type != "meta"
 
 
-def _reason(error: Exception) -> str:
-    """Return why torch refused a file, without its advice."""
+def _reason(path: Path, error: Exception) -> str:
+    """Return why torch refused a file, without its advice, as the end of a sentence."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if not start.startswith((b"PK", b"\x80")):  # an archive, or the format from before 2020
+        what = f"it begins with {start!r}" if start else "it is empty"
+        return f": it is no file that PyTorch has written ({what})"
     unsupported = re.search(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)", str(error))
-    return f"it holds objects of {unsupported[1]}" if unsupported else type(error).__name__
+    reason = f"it holds objects of {unsupported[1]}" if unsupported else type(error).__name__
+    return f" (broken, or it holds more than tensors and plain values): {reason}"
 
 
 def _weights(state: Any, where: str) -> dict[str, torch.Tensor]:

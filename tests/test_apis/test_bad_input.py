@@ -36,7 +36,11 @@ def test_good_input_trains(lab):
 @pytest.mark.parametrize(
     ("change", "error", "parts"),
     [
-        (dict(image="gone.png"), FileNotFoundError, ["gone.png", "check data_root and image_dir"]),
+        (
+            dict(image="gone.png"),
+            FileNotFoundError,
+            ["gone.png", "check data_root and image_dir", "--images of mmlandmark plan"],
+        ),
         (dict(landmarks=[[3, 4], [5, 6]]), ValueError, ["2 landmarks", "has 3", "missing ones as null"]),
         (dict(landmarks=[[3, 4], [5, 6], [7, float("inf")]]), ValueError, ["landmark 2", "is infinite"]),
         (dict(landmarks=[[3, 4], [5, 6], [7, float("nan")]]), ValueError, ["landmark 2", "only some of its"]),

@@ -66,6 +66,11 @@ def test_what_is_missing_is_named(mmlandmark_command, trained, test_folders, tmp
     )
     assert_one_line(done, "a level is a probability between 0 and 1, such as 0.9, got 90")
     assert not (tmp_path / "m.mml.pth").exists()
+    (tmp_path / "wings.tps").write_text("LM=1\n1 2\nIMAGE=a.png\n")
+    done = mmlandmark_command("calibrate", trained.folder, "wings.tps", "-o", "m.mml.pth")
+    assert_one_line(
+        done, "wings.tps: this is neither an annotation", "mmlandmark convert wings.tps", "--to json"
+    )
 
 
 def test_images_of_the_training_need_a_word(mmlandmark_command, trained, tmp_path, assert_one_line):

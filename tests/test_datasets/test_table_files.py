@@ -111,6 +111,7 @@ def test_a_landmark_without_any_annotation_stays_where_there_is_no_header(tmp_pa
             'id,a_x,a_y\n"q\nw",1,2\n',
             r"line 3: the id 'q\\nw' is empty, begins or ends with a blank, or contains a line end",
         ),
+        ("image,a_x,a_y\n", "the table has no rows, only a header: image, a_x, a_y"),
         ("image,a_x,a_y\n,1,2\n", "line 2: neither id nor image is given"),
         ("a\0b,1,2\n", "not a text file"),
         (b"\x81\x8d\xff,1,2\n", "neither a UTF-8 text file nor one of Windows-1252"),

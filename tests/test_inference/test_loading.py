@@ -55,7 +55,16 @@ def test_the_newest_the_best_or_the_only_checkpoint(run, tmp_path):
     assert checkpoint_of_run(run).name == "epoch_2.pth"
     with pytest.raises(FileNotFoundError, match="holds no best checkpoint"):
         checkpoint_of_run(run, "best")
+    started = tmp_path / "started"
+    started.mkdir()
+    with pytest.raises(
+        FileNotFoundError, match=r"started is not the folder of a run.*mmlandmark train wrote"
+    ):
+        checkpoint_of_run(started)
+    shutil.copy(run / "config.json", started)
     with pytest.raises(FileNotFoundError, match="holds no last checkpoint"):
+        checkpoint_of_run(started)
+    with pytest.raises(FileNotFoundError, match=r"is not the folder of a run.*: name .*started$"):
         checkpoint_of_run(tmp_path)
     save_checkpoint(dict(state_dict={}), tmp_path / "ensemble.pth")
     assert checkpoint_of_run(tmp_path).name == "ensemble.pth"

@@ -68,8 +68,10 @@ def test_what_cannot_be_loaded_is_named(tmp_path):
         load_checkpoint(path)
     for content in (b"", b"not a checkpoint"):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"bad\.pth cannot be loaded safely"):
+        said = f"it begins with {content[:8]!r}" if content else "it is empty"
+        with pytest.raises(ValueError, match=r"bad\.pth cannot be loaded safely") as error:
             load_checkpoint(path)
+        assert str(error.value).endswith(f"it is no file that PyTorch has written ({said})")
 
 
 @pytest.mark.parametrize("fraction", [0.3, 0.9, 0.999])
