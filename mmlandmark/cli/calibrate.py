@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", help="model file to write; default MODEL itself")
     parser.add_argument(
         "--levels", nargs="+", type=float, default=[0.9, 0.95], metavar="P",
-        help="probabilities that radii hold; default 0.9 0.95",
+        help="probability with which a radius holds the true position; default 0.9 0.95",
     )  # fmt: skip
     parser.add_argument(
         "--kind", choices=("auto", "absolute", "scaled", "elliptic"), default="auto",
