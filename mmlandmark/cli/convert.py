@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spacing", nargs="+", type=float, metavar="MM", help="mm per pixel of images without"
     )
+    parser.add_argument("--scale-to-mm", type=float, metavar="MM", help="mm per unit of SCALE= in a TPS file")
     parser.add_argument("--y-up", action="store_true", default=None, help="y counts from the bottom row")
 
 
@@ -45,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
     source = find_data(args.data, args.images)
     if args.out.exists() and args.out.samefile(source.ann_file):
         raise ValueError(f"{args.out}: IN and OUT are the same; write to another place")
-    dataset = source.build(schema=args.schema, spacing=args.spacing, y_up=args.y_up)
+    options = dict(schema=args.schema, spacing=args.spacing, y_up=args.y_up, scale_to_mm=args.scale_to_mm)
+    dataset = source.build(**options)
     root = source.ann_file if source.ann_file.is_dir() else source.ann_file.parent
     count = write_predictions(
         annotated_cases(dataset), dataset.schema, args.out, args.to, root / source.image_dir

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         read_data,
         write_plan,
     )
+    from mmlandmark.planning.choice import duration
     from mmlandmark.planning.plan_folder import title_of
     from mmlandmark.planning.speed import busy_note
 
@@ -102,10 +104,11 @@ def run(args: argparse.Namespace) -> int:
     if note := busy_note():
         print(f"warning: {note}", file=sys.stderr)
     write_plan(plan, args.out)
+    config, run_folder = (shlex.quote(str(args.out / name)) for name in ("config.py", "run"))
     print(f"wrote {args.out / 'config.py'} (also plan.json and the lists of ids). Next:")
-    print(f"  mmlandmark train {args.out / 'config.py'}    # about {plan.minutes:.0f} minutes")
-    print(f"  mmlandmark test {args.out / 'config.py'}")
-    print(f"  mmlandmark predict {args.out / 'run'} IMAGES -o predictions")
+    print(f"  mmlandmark train {config}    # about {duration(plan.minutes)}")
+    print(f"  mmlandmark test {config}")
+    print(f"  mmlandmark predict {run_folder} IMAGES -o predictions")
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmlandmark.planning.choice import Choice
+from mmlandmark.planning.choice import Choice, duration
 
 # Longer side of the input, by the number of dimensions.
 SIDES = {
@@ -200,12 +200,12 @@ def choose_size(
     text = "x".join(map(str, size))
     if not fitting:
         return Choice(
-            size, f"{minutes:g} minutes are short: even at {text} only {seen[size]} images are seen"
+            size, f"{duration(minutes)} is a short time: even at {text} only {seen[size]} images are seen"
         )
     if size == networks[-1].size:
         return Choice(size, f"as large as the images are good for; {seen[size]} images could be seen")
     return Choice(
-        size, f"the largest at which {needed} images are seen in {minutes:g} minutes (about {seen[size]})"
+        size, f"the largest at which {needed} images are seen in {duration(minutes)} (about {seen[size]})"
     )
 
 
@@ -283,11 +283,11 @@ def choose_epochs(
     epochs = max(1, min(affordable, useful))
     expected = (fixed + epochs * epoch) / 60
     seen = epochs * images
-    why = f"{seen} images seen, {epoch:.1f} s per epoch as measured, about {expected:.1f} minutes in all"
+    why = f"{seen} images seen, {epoch:.1f} s per epoch as measured, about {duration(expected)} in all"
     if affordable > useful:
-        why += f" of {minutes:g}: more would not help"
+        why += f" of {duration(minutes)}: more would not help"
     elif affordable < FEWEST_EPOCHS:
-        why += f"; {minutes:g} minutes are too short for a good detector"
+        why += f"; {duration(minutes)} is too short a time for a good detector"
     return Choice(epochs, why), expected
 
 

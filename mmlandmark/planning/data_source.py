@@ -43,7 +43,13 @@ class DataSource:
         return CONVENTIONS[self.kind]
 
     def config(self, **options: Any) -> dict[str, Any]:
-        """Return the dataset config, with absolute folders; options of the value None are left out."""
+        """Return the dataset config, with absolute folders; options of the value None are left out.
+
+        Raises:
+            ValueError: ``scale_to_mm`` is given, and this is no TPS file.
+        """
+        if options.get("scale_to_mm") is not None and self.kind != "TPS":
+            raise ValueError("--scale-to-mm is for SCALE= of TPS files; --spacing gives mm per pixel")
         config: dict[str, Any] = dict(type=_TYPES.get(self.kind, "LandmarkDataset"))
         if self.kind == "Slicer":
             config.update(data_root=str(self.ann_file))

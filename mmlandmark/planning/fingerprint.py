@@ -42,6 +42,7 @@ class Fingerprint:
         aspect_spread: Largest relative deviation of an image's proportions from those of the median size.
         spacing: Median mm per pixel (x, y[, z]) of the images, None if not all have one.
         spacing_known: Images with a spacing.
+        scale_without_unit: (smallest, largest) scale whose unit nobody has said, None if there is none.
         colour: Fraction of the images read that have colours.
         bits: Largest number of bits of their values, None for floats.
         values: (lowest, highest) value, at the 0.5th and the 99.5th percentile.
@@ -73,6 +74,7 @@ class Fingerprint:
     aspect_spread: float
     spacing: list[float] | None
     spacing_known: int
+    scale_without_unit: list[float] | None
     colour: float
     bits: int | None
     values: list[float]
@@ -155,11 +157,17 @@ def read_fingerprint(view: DataView, schema: LandmarkSchema) -> Fingerprint:
         **_sizes(cases.sizes),
         spacing=_rounded(np.median(spacing, axis=0), 5) if len(spacing) == len(records) else None,
         spacing_known=len(spacing),
+        scale_without_unit=_scale(records),
         **_pixels(view),
         **_poses(cases),
         flip_pairs=[list(pair) for pair in schema.flip_pairs],
         copies=sum(len(group) - 1 for group in view.copied),
     )
+
+
+def _scale(records: Sequence[dict[str, Any]]) -> list[float] | None:
+    scales = [record["scale_without_unit"] for record in records if record.get("scale_without_unit")]
+    return [min(scales), max(scales)] if scales else None
 
 
 def _completeness(cases: Cases) -> dict[str, Any]:

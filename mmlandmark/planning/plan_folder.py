@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmlandmark.engine import load_config
 from mmlandmark.planning.budget_rules import Speed
+from mmlandmark.planning.choice import duration
 from mmlandmark.planning.config_text import config_text
 from mmlandmark.planning.planner import Plan
 from mmlandmark.planning.speed import describe_machine, measure_speed
@@ -33,7 +34,7 @@ def title_of(plan: Plan) -> str:
     data = plan.fingerprint
     return (
         f"written by mmlandmark plan: {data.images} images with {len(data.landmarks)} landmarks from "
-        f"{plan.source.ann_file.name}, {plan.answers.minutes:g} minutes on {describe_machine()}"
+        f"{plan.source.ann_file.name}, {duration(plan.answers.minutes)} on {describe_machine()}"
     )
 
 

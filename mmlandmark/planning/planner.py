@@ -107,8 +107,6 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
     options: dict[str, Any] = dict(
         spacing=_scalar(answers.spacing), group_pattern=answers.group_pattern, scale_to_mm=answers.scale_to_mm
     )
-    if source.kind != "TPS":
-        _refuse_scale(answers)
     dataset = source.build(**options, y_up=False)
     view = DataView(dataset)
     evidence = flipped_fits_better(view.cases, view.pictures) if answers.y_up is None else None
@@ -215,11 +213,6 @@ def _scalar(spacing: tuple[float, ...] | None) -> Any:
     return spacing[0] if spacing is not None and len(spacing) == 1 else spacing
 
 
-def _refuse_scale(answers: Answers) -> None:
-    if answers.scale_to_mm is not None:
-        raise ValueError("--scale-to-mm is for SCALE= of TPS files; --spacing gives mm per pixel")
-
-
 def _with_pairs(schema: LandmarkSchema, pairs: Sequence[str]) -> LandmarkSchema | None:
     """Return the schema with the declared pairs; None if there are none to add."""
     if not pairs:
@@ -252,8 +245,9 @@ def _check(view: DataView, source: DataSource) -> list[str]:
 def _data_choices(plan: Plan, y: Choice) -> dict[str, Choice]:
     """Return the decisions that depend on the data alone."""
     data, answers = plan.fingerprint, plan.answers
-    unknown_scale = plan.source.kind == "TPS" and answers.scale_to_mm is None and answers.spacing is None
-    unit = rules.choose_unit(data.images, data.spacing_known, answers.reference, unknown_scale)
+    unit = rules.choose_unit(
+        data.images, data.spacing_known, answers.reference, data.scale_without_unit is not None
+    )
     return dict(
         unit=Choice(_metric(unit.value, data, answers.reference), unit.why),
         y=Choice(y.value, f"{'from the bottom' if y.value else 'from the top'}; {y.why}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from mmlandmark.planning.planner import Plan
 from mmlandmark.planning.rules import suggested_pairs
 
@@ -37,6 +39,9 @@ def _spacing(plan: Plan) -> str:
     data = plan.fingerprint
     if data.spacing is not None:
         return f"{' x '.join(f'{mm:g}' for mm in dict.fromkeys(data.spacing))} mm per pixel (median)"
+    if data.scale_without_unit is not None:
+        ends = " to ".join(f"{scale:g}" for scale in dict.fromkeys(data.scale_without_unit))
+        return f"SCALE= {ends} (unit unknown)"
     return f"known of {data.spacing_known} of {data.images} images"
 
 
@@ -82,19 +87,18 @@ def questions(plan: Plan) -> list[str]:
     data, answers = plan.fingerprint, plan.answers
     asked = []
     if plan.choices["unit"].value["unit"] == "px":
-        if plan.source.kind == "TPS" and data.spacing_known:
+        if data.scale_without_unit is not None:
             asked.append("In what unit was SCALE= set? --scale-to-mm 1 for mm, 10 for cm: errors in mm")
         else:
-            first, last = data.landmarks[0], data.landmarks[-1]
+            first, last = (shlex.quote(data.landmarks[n]) for n in (0, -1))
             asked.append(
                 "How large is a pixel, or a distance between two landmarks? --spacing MM_PER_PIXEL, or "
                 f"--reference-length {first} {last} MM: errors in mm"
             )
     if not data.flip_pairs and len(data.landmarks) > 1:
         pairs = suggested_pairs(data.landmarks)
-        example = (
-            " ".join(f"{a}:{b}" for a, b in pairs[:_SHOWN]) or f"{data.landmarks[0]}:{data.landmarks[1]} ..."
-        )
+        shown = pairs[:_SHOWN] or [(data.landmarks[0], data.landmarks[1])]
+        example = " ".join(shlex.quote(f"{a}:{b}") for a, b in shown) + ("" if pairs else " ...")
         seems = "These names look like pairs. " if pairs else ""
         asked.append(
             f"{seems}Is the anatomy symmetric? --pairs {example}: landmarks that swap in a mirror; training "

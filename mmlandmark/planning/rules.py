@@ -7,6 +7,7 @@ The rules on size, network and schedule, which depend on time and memory, are in
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 
 from mmlandmark.planning.choice import Choice, OpenQuestion
@@ -60,7 +61,7 @@ def choose_parts(patients: int, parts: Mapping[str, int]) -> Choice:
 
 
 def choose_unit(
-    images: int, spacing_known: int, reference: tuple[str, str, float] | None, tps_scale_unknown: bool
+    images: int, spacing_known: int, reference: tuple[str, str, float] | None, scale_without_unit: bool
 ) -> Choice:
     """Decide on the unit of errors: ``mm`` or ``px``.
 
@@ -68,15 +69,15 @@ def choose_unit(
         images: Number of images.
         spacing_known: Images with a spacing.
         reference: Two landmarks and their distance in mm, or None.
-        tps_scale_unknown: The spacing is a ``SCALE=`` whose unit nobody has said.
+        scale_without_unit: Images have a ``SCALE=`` whose unit nobody has said.
     """
     if reference is not None:
         first, second, mm = reference
         return Choice("mm", f"from {first} to {second} it is {mm:g} mm, as you said")
-    if tps_scale_unknown and spacing_known:
-        return Choice("px", "SCALE= in the file has no unit")
     if spacing_known == images:
         return Choice("mm", "all images have a spacing")
+    if scale_without_unit:
+        return Choice("px", "SCALE= in the file has no unit")
     if spacing_known:
         return Choice("px", f"only {spacing_known} of {images} images have a spacing")
     return Choice("px", "no image has a spacing")
@@ -214,11 +215,13 @@ def given_pairs(names: Sequence[str], pairs: Sequence[str]) -> list[tuple[str, s
     """
     found = []
     for pair in pairs:
-        first, separator, second = pair.partition(":")
-        if not separator or first not in names or second not in names or first == second:
+        parts = pair.split(":")  # names may have colons, too
+        cuts = [(":".join(parts[:n]), ":".join(parts[n:])) for n in range(1, len(parts))]
+        fitting = [(a, b) for a, b in cuts if a in names and b in names and a != b]
+        if len(fitting) != 1:
             raise OpenQuestion(
-                f"--pairs {pair}: a pair is two landmarks with a colon between them, like "
-                f"{names[0]}:{names[-1]}; the landmarks are {', '.join(names)}"
+                f"--pairs {shlex.quote(pair)}: a pair is two landmarks with a colon between them, like "
+                f"{shlex.quote(f'{names[0]}:{names[-1]}')}; the landmarks are {', '.join(names)}"
             )
-        found.append((first, second))
+        found += fitting
     return found

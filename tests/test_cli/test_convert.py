@@ -119,3 +119,14 @@ def test_a_format_without_a_third_dimension(tmp_path):
         ValueError, match=r"holds points of 2 coordinates, .* have 3; write json, csv or slicer"
     ):
         invoke("convert", [str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--to", "coco"])
+
+
+def test_a_scale_of_tps_needs_its_unit(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("a.png", np.zeros(SIZE, np.uint8))
+    (tmp_path / "fish.tps").write_text("LM=1\n3 4\nIMAGE=a.png\nSCALE=0.5\n")
+    invoke("convert", ["fish.tps", "bare.json", "--to", "json"])
+    assert "scale_without_unit (1)" in capsys.readouterr().out
+    assert LandmarkDataset("bare.json")[0]["spacing"] is None
+    invoke("convert", ["fish.tps", "cm.json", "--to", "json", "--scale-to-mm", "10"])
+    assert LandmarkDataset("cm.json")[0]["spacing"] == (5, 5)

@@ -108,7 +108,7 @@ def test_size_is_the_largest_that_sees_enough_images(minutes, images, size):
     choice = budget_rules.choose_size(NETWORKS, seconds, minutes, images)
     seen = 60 * minutes / seconds[choice.value]
     assert choice.value == size
-    assert seen >= max(budget_rules.ENOUGH_IMAGES, 2 * images) or "minutes are short" in choice.why
+    assert seen >= max(budget_rules.ENOUGH_IMAGES, 2 * images) or "is a short time" in choice.why
 
 
 def test_probes_are_a_small_and_a_middle_size():
@@ -145,7 +145,7 @@ def test_batch_fits_the_memory(size, gigabytes, images, batch):
     [
         (0.5, 10, 100, 43, "about 9.2 minutes"),
         (0.5, 1000, 100, 120, "more would not help"),
-        (0.5, 0.2, 100, 1, "too short for a good detector"),
+        (0.5, 0.2, 100, 1, "12 s is too short a time for a good detector"),
     ],
 )
 def test_epochs_fill_the_time(iteration, minutes, images, epochs, why):

@@ -67,6 +67,10 @@ def test_scale_of_tps(tmp_path):
     write_kites(tmp_path / "kites", "tps", y_up=True, SCALE=[0.02] * 16)
     plan = planned(tmp_path / "kites")
     assert plan.choices["unit"].value["unit"] == "px"
+    assert (plan.fingerprint.spacing, plan.fingerprint.spacing_known) == (None, 0)
+    assert plan.fingerprint.scale_without_unit == [0.02, 0.02]
+    plan = planned(tmp_path / "kites", spacing=(0.3,))
+    assert (plan.choices["unit"].value["unit"], plan.fingerprint.spacing) == ("mm", [0.3, 0.3])
     plan = planned(tmp_path / "kites", scale_to_mm=10.0)
     assert plan.choices["unit"].value["unit"] == "mm"
     assert plan.fingerprint.spacing == [0.2, 0.2]
@@ -138,7 +142,7 @@ def test_a_faster_machine_gets_a_larger_input(tmp_path, rate, largest):
     seen = plan.choices["epochs"].value * 13
     # Start and validations also take time, and the last batch of an epoch is not full.
     assert (seen > 0.75 * 1500) == (rate > 1e8)
-    assert ("minutes are short" in plan.choices["size"].why) == (rate == 1e8)
+    assert ("is a short time" in plan.choices["size"].why) == (rate == 1e8)
     assert ("as large as the images are good for" in plan.choices["size"].why) == (largest == 640)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 from mmlandmark.planning import (
     Answers,
     assumptions,
@@ -42,8 +45,30 @@ def test_questions_hold_the_flag_that_answers_them(tmp_path):
 
 def test_questions_on_the_scale_of_a_tps_file(tmp_path):
     write_kites(tmp_path / "kites", "tps", y_up=True, SCALE=[0.02] * 16)
-    asked = questions(read_data(find_data(tmp_path / "kites"), Answers()))
-    assert any("--scale-to-mm 1 for mm, 10 for cm" in line for line in asked)
+    plan = read_data(find_data(tmp_path / "kites"), Answers())
+    assert any("--scale-to-mm 1 for mm, 10 for cm" in line for line in questions(plan))
+    text = "\n".join(assumptions(plan))
+    assert "errors in px: SCALE= in the file has no unit" in text
+    assert "SCALE= 0.02 (unit unknown)" in text
+    assert "mm per pixel" not in text
+
+
+def test_flags_can_be_pasted_into_a_shell(tmp_path):
+    path = write_kites(tmp_path / "kites")
+    names = ("left_wing", "right_wing", "nose", "tail")
+    text = path.read_text()
+    for old, new in zip(names, ("left wing tip", "right wing tip", "it's the beak", "tail"), strict=True):
+        text = text.replace(f"{old}_", f"{new}_")
+    path.write_text(text)
+    plan = read_data(find_data(path), Answers())
+    asked = "\n".join(questions(plan)).replace(": ", " ")
+    asked = asked.replace("These names look like pairs.", "")
+    (lengths,) = re.findall(r"--reference-length (.*) MM", asked)
+    first, last = shlex.split(lengths)
+    (pair,) = shlex.split(re.findall(r"--pairs (.*) landmarks that swap", asked)[0])
+    assert pair == "left wing tip:right wing tip"
+    told = Answers(pairs=(pair,), reference=(first, last, 5.0))
+    assert questions(read_data(find_data(path), told))[0].startswith("Are several images of one patient?")
 
 
 def test_decisions_say_why(tmp_path):

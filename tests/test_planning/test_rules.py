@@ -35,18 +35,18 @@ def test_too_few_patients():
 
 
 @pytest.mark.parametrize(
-    ("known", "reference", "tps", "unit", "why"),
+    ("known", "reference", "scale", "unit", "why"),
     [
         (10, None, False, "mm", "all images have a spacing"),
         (9, None, False, "px", "only 9 of 10"),
         (0, None, False, "px", "no image has a spacing"),
-        (10, None, True, "px", "SCALE= in the file has no unit"),
-        (0, None, True, "px", "no image has a spacing"),
+        (0, None, True, "px", "SCALE= in the file has no unit"),
+        (10, None, True, "mm", "all images have a spacing"),  # --spacing
         (0, ("a", "b", 50.0), False, "mm", "from a to b it is 50 mm"),
     ],
 )
-def test_unit(known, reference, tps, unit, why):
-    choice = rules.choose_unit(10, known, reference, tps)
+def test_unit(known, reference, scale, unit, why):
+    choice = rules.choose_unit(10, known, reference, scale)
     assert choice.value == unit
     assert why in choice.why
 
@@ -154,3 +154,6 @@ def test_given_pairs():
     for wrong in ("a", "a:d", "a:a", "a-b"):
         with pytest.raises(OpenQuestion, match=f"--pairs {wrong}: .* the landmarks are a, b, c"):
             rules.given_pairs(names, [wrong])
+    assert rules.given_pairs(("2:1", "1", "b c"), ["2:1:1", "b c:1"]) == [("2:1", "1"), ("b c", "1")]
+    with pytest.raises(OpenQuestion, match=r"--pairs 'b d:1': .* like '2:1:b c';"):
+        rules.given_pairs(("2:1", "1", "b c"), ["b d:1"])

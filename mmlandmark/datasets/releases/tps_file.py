@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,13 @@ class TpsFile(LandmarkDataset):
     Args:
         y_up: Coordinates count upwards from the centre of the bottom row, as tpsDig writes them, so that
             the row from the top is H - 1 - y; the image must then exist. False counts from the top.
-        scale_to_mm: Millimetres per unit of ``SCALE`` (10 if scales were set in cm).
+        scale_to_mm: Millimetres per unit of ``SCALE``: 1 if scales were set in mm, 10 if in cm. Without it
+            the unit is unknown: samples have no spacing, and their records keep the number as
+            ``scale_without_unit``.
         **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`.
     """
 
-    def __init__(self, *args, y_up: bool = True, scale_to_mm: float = 1.0, **kwargs) -> None:
+    def __init__(self, *args, y_up: bool = True, scale_to_mm: float | None = None, **kwargs) -> None:
         self.scale_to_mm = scale_to_mm
         super().__init__(*args, y_up=y_up, **kwargs)
 
@@ -60,21 +63,32 @@ class TpsFile(LandmarkDataset):
                 landmarks=specimen["points"],
                 source=where,
             )
-            if scale[0]:
-                record["spacing"] = self._spacing(*scale)
+            if scale[0] and self.scale_to_mm is None:
+                record["scale_without_unit"] = _scale(*scale)
+            elif scale[0]:
+                record["spacing"] = _scale(*scale) * self.scale_to_mm
             records.append(record)
-        scales = sorted({record["spacing"] for record in records if "spacing" in record})
-        if scales:
-            range_text = " to ".join(f"{scale:g}" for scale in dict.fromkeys((scales[0], scales[-1])))
-            unit = "scale_to_mm=10 if scales were set in cm" if self.scale_to_mm == 1 else "by scale_to_mm"
-            print_log(f"{self._title()}: SCALE= gives {range_text} mm per pixel ({unit})", "current")
+        for key, said in (
+            ("spacing", "gives {} mm per pixel (by scale_to_mm)"),
+            ("scale_without_unit", "is {}, its unit is unknown: scale_to_mm=1 for mm, 10 for cm"),
+        ):
+            if scales := sorted({record[key] for record in records if key in record}):
+                ends = " to ".join(f"{scale:g}" for scale in dict.fromkeys((scales[0], scales[-1])))
+                _tell_once(f"{self._title()}: SCALE= {said.format(ends)}")
         return records
 
-    def _spacing(self, scale: str, where: str) -> float:
-        numbers = _floats(scale, where)
-        if len(numbers) != 1 or not numbers[0] > 0:
-            raise ValueError(f"{where}: SCALE= must be one positive number, got {scale!r:.80}")
-        return numbers[0] * self.scale_to_mm
+
+@cache
+def _tell_once(text: str) -> None:
+    """Log what is the same for every part of a data set, which are built one after the other."""
+    print_log(text, "current")
+
+
+def _scale(scale: str, where: str) -> float:
+    numbers = _floats(scale, where)
+    if len(numbers) != 1 or not numbers[0] > 0:
+        raise ValueError(f"{where}: SCALE= must be one positive number, got {scale!r:.80}")
+    return numbers[0]
 
 
 def _specimens(path: Path) -> Iterator[dict[str, Any]]:

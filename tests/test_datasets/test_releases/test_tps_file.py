@@ -46,16 +46,24 @@ def test_tps_counts_y_from_the_bottom(tmp_path):
 @pytest.mark.parametrize(
     ("scale_to_mm", "said"),
     [
-        (1, "0.05 mm per pixel (scale_to_mm=10 if scales were set in cm)"),
-        (10, "0.5 mm per pixel (by scale_to_mm)"),
+        (None, "SCALE= is 0.05, its unit is unknown: scale_to_mm=1 for mm, 10 for cm"),
+        (10, "SCALE= gives 0.5 mm per pixel (by scale_to_mm)"),
     ],
 )
 def test_the_unit_of_scale_is_told(tmp_path, monkeypatch, scale_to_mm, said):
     told = []
     monkeypatch.setattr(tps_file, "print_log", lambda text, *_: told.append(text))
-    TpsFile(**tps(tmp_path), scale_to_mm=scale_to_mm)
+    for _ in range(3):  # train, val, test
+        TpsFile(**tps(tmp_path), scale_to_mm=scale_to_mm)
     assert len(told) == 1
-    assert told[0].endswith(f"SCALE= gives {said}")
+    assert told[0].endswith(said)
+
+
+def test_a_scale_without_unit_is_no_spacing(tmp_path):
+    first, second = TpsFile(**tps(tmp_path))
+    assert (first["spacing"], first["scale_without_unit"]) == (None, 0.05)
+    assert (second["spacing"], "scale_without_unit" in second) == (None, False)
+    assert TpsFile(**tps(tmp_path), spacing=0.2)[0]["spacing"] == (0.2, 0.2)
 
 
 def test_tps_from_the_top(tmp_path):
@@ -106,7 +114,7 @@ def test_tps_bad_input(tmp_path, content, message):
 
 def test_tps_without_scale_or_landmarks(tmp_path):
     content = "LM=0\nIMAGE=a.png\nSCALE=\nLM=1\n1 2\nIMAGE=b.png\nSCALE= 0.5\nCOMMENT=a|b\n"
-    first, second = TpsFile(**tps(tmp_path, content))
+    first, second = TpsFile(**tps(tmp_path, content), scale_to_mm=1)
     assert np.isnan(first["landmarks"]).all()
     assert (first["spacing"], second["spacing"]) == (None, (0.5, 0.5))
     assert second["landmarks"].tolist() == [[1, 21]]
