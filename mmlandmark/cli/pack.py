@@ -5,6 +5,7 @@ a config and a checkpoint takes it.
 
     mmlandmark pack work_dirs/ceph -o ceph19.mml.pth --half --licence "research use"
     mmlandmark pack ceph19.mml.pth
+    mmlandmark pack ceph19 -o mine.mml.pth --schema with_my_measures.json
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tested", type=Path, metavar="FOLDER",
         help="take along the results of a test of this model: the folder that mmlandmark test wrote",
     )  # fmt: skip
+    parser.add_argument(
+        "--schema", metavar="FILE",
+        help="name or JSON file of the same landmarks with other measures, pairs or links",
+    )  # fmt: skip
     parser.add_argument("--work-dir", help="folder of the run of a config; default work_dirs/<config name>")
     add_options_argument(parser)
     add_trust_argument(parser)
@@ -54,6 +59,8 @@ def run(args: argparse.Namespace) -> None:
     model = packed_model(args)
     given = {key: getattr(args, key) for key in ("name", "licence") if getattr(args, key) is not None}
     model = replace(model, **given)
+    if args.schema is not None:
+        model = replace(model, schema=_schema_for(model, args.schema))
     if args.tested is not None:
         results = results_in(args.tested, model.config)
         if not results:
@@ -70,6 +77,22 @@ def run(args: argparse.Namespace) -> None:
         print(f"note: {error}")
     if args.out is not None:
         print(f"wrote {args.out}, {args.out.stat().st_size / 1e6:.2f} MB")
+
+
+def _schema_for(model: Any, source: str) -> Any:
+    """Return another schema of a model's landmarks; ValueError if it has others."""
+    from mmlandmark.structures import LandmarkSchema, name_difference
+
+    schema = LandmarkSchema.load(source)
+    there, here = model.schema, schema
+    if (there.landmarks, there.dims) == (here.landmarks, here.dims):
+        return schema
+    dims = f"it has dims {here.dims}, the detector {there.dims}" if here.dims != there.dims else None
+    names = name_difference(there.landmarks, here.landmarks) or f"the detector's are {list(there.landmarks)}"
+    raise ValueError(
+        f"--schema {source}: it must name the landmarks of the detector (there), in the same order: "
+        f"{dims or names}"
+    )
 
 
 def packed_model(args: argparse.Namespace) -> Any:

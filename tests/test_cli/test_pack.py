@@ -7,10 +7,12 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from mmlandmark.cli import invoke
+from mmlandmark.inference import LandmarkInferencer
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.trust import strings_in
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
@@ -211,3 +213,27 @@ def test_results_of_a_test_elsewhere_are_taken_along(packed, tmp_path, mmlandmar
     assert ModelFile.load(tmp_path / "known.mml.pth").measured["test"]["images"] > 0
     done = mmlandmark_command("pack", packed.half, "--tested", tmp_path)
     assert_one_line(done, "holds no report.json")
+
+
+def test_another_schema_brings_measures(packed, tmp_path, mmlandmark_command, assert_one_line):
+    schema = ModelFile.load(packed.half).schema.to_dict()
+    first, last = schema["landmarks"][0], schema["landmarks"][-1]
+    schema["measures"] = [dict(name="length", kind="distance", points=[first, last])]
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(schema))
+    call("pack", packed.half, "-o", tmp_path / "mine.mml.pth", "--schema", mine)
+    assert [measure["name"] for measure in ModelFile.load(tmp_path / "mine.mml.pth").schema.measures] == [
+        "length"
+    ]
+    image = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    (prediction,) = LandmarkInferencer(tmp_path / "mine.mml.pth")(image)
+    (length,) = prediction.measures
+    reach = np.linalg.norm(prediction.points[-1] - prediction.points[0])
+    assert (length.name, length.value) == ("length", pytest.approx(reach, rel=1e-5))
+
+    (tmp_path / "turned.json").write_text(json.dumps(dict(schema, landmarks=schema["landmarks"][::-1])))
+    done = mmlandmark_command("pack", packed.half, "-o", "no.mml.pth", "--schema", "turned.json")
+    assert_one_line(done, "--schema turned.json: it must name the landmarks", "in another order")
+    done = mmlandmark_command("pack", packed.half, "-o", "no.mml.pth", "--schema", "aariz")
+    assert_one_line(done, "--schema aariz: it must name the landmarks", "in the same order: ")
+    assert not (tmp_path / "no.mml.pth").exists()
