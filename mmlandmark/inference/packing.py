@@ -22,6 +22,7 @@ from mmlandmark.structures import LandmarkSchema, schema_of
 from mmlandmark.utils.config_hash import config_hash
 from mmlandmark.utils.dataset_tree import change_leaves, leaf_configs
 
+_EMPTY_NAMES = ("", Path(CONFIG_FILE).stem, "run")
 _PATHS = ("data_root", "ann_file", "ids")
 
 
@@ -62,7 +63,7 @@ def pack_checkpoint(
         loader = frozen["test_dataloader"]
         frozen["test_dataloader"] = dict(loader, dataset=change_leaves(loader["dataset"], _portable))
     packed = ModelFile(
-        name=name or _name_of(config) or Path(where).stem,
+        name=name or (_name_of(Path(config.filename)) if config.filename else Path(where).stem),
         config=config_to_data(frozen),
         state_dict=state,
         schema=schema,
@@ -73,17 +74,20 @@ def pack_checkpoint(
     return packed
 
 
-def _name_of(config: Config) -> str:
-    """Return the name of a config; of one that a run left in its folder, that of the folder."""
-    path = Path(config.filename or "")
-    return path.resolve().parent.name if path.name == CONFIG_FILE else path.stem
+def _name_of(path: Path) -> str:
+    """Return the name of a config file; of one whose name says nothing, that of a folder around it.
+
+    That is so for what a run leaves in its folder, and for ``config.py`` and ``run`` of a plan.
+    """
+    path = path.resolve()
+    names = [path.stem, *(folder.name for folder in path.parents)]
+    return next((name for name in names if name not in _EMPTY_NAMES), path.stem)
 
 
-def _config_name(config: Config) -> str:
+def _config_name(path: Path) -> str:
     """Return the name of a config file; a run keeps a copy of it under its name in its folder."""
-    path = Path(config.filename or "")
     copies = list(path.parent.glob("*.py")) if path.name == CONFIG_FILE else []
-    return copies[0].stem if len(copies) == 1 else _name_of(config)
+    return _name_of(copies[0] if len(copies) == 1 else path)
 
 
 def _with_preprocessor(data: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +121,7 @@ def _training(config: Config, data: dict[str, Any], checkpoint: dict[str, Any]) 
     loader = data.get("train_dataloader") or {}
     leaves = leaf_configs(loader["dataset"]) if loader.get("dataset") else []
     known: dict[str, Any] = dict(
-        config=_config_name(config),
+        config=_config_name(Path(config.filename)) if config.filename else "",
         config_hash=config_hash(config_in(checkpoint.get("meta") or {}) or config),
         seed=meta.get("seed"),
         epoch=meta.get("epoch"),

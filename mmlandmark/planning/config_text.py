@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +11,14 @@ from typing import Any
 from mmlandmark.planning.choice import Choice
 
 _WIDTH = 108
+# MMEngine replaces what stands in {{ }} anywhere in a config; this is the only one that a plan wants.
+_BESIDE = "{{ fileDirname }}/"
 
 
 def _comment(text: str) -> str:
-    return "\n".join(
-        textwrap.wrap(text[0].upper() + text[1:] + ".", _WIDTH, initial_indent="# ", subsequent_indent="# ")
-    )
+    text = (text[0].upper() + text[1:] + ".").replace("{{", "{ {")
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "\n".join(textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# "))
 
 
 def _call(values: Mapping[str, Any]) -> str:
@@ -26,11 +30,19 @@ def _literal(value: Any) -> str:
     if isinstance(value, Mapping):
         return _call(value)
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        kept = _BESIDE if value.startswith(_BESIDE) else ""
+        return f'"{kept}{_escaped(value.removeprefix(kept))}"'
     if isinstance(value, list | tuple):
         inner = ", ".join(_literal(entry) for entry in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     return repr(value)
+
+
+def _escaped(text: str) -> str:
+    """Return a text as it stands between double quotes, whatever letters it has."""
+    quoted = json.dumps(text, ensure_ascii=False)[1:-1].replace("{{", r"{\x7b")
+    # Bytes of a file name that are no UTF-8.
+    return re.sub("[\ud800-\udfff]", lambda lone: rf"\u{ord(lone[0]):04x}", quoted)
 
 
 def _wrapped(head: str, values: Mapping[str, Any], indent: str = "") -> str:
@@ -65,7 +77,7 @@ def config_text(title: str, choices: Mapping[str, Choice], dataset: Mapping[str,
     parts = [
         _comment(f"{title}; all reasons are in plan.json"),
         "\n".join(["_base_ = [", *(f'    "mmlandmark::_base_/{name}",' for name in base), "]"]),
-        'work_dir = "{{ fileDirname }}/run"',
+        f'work_dir = "{_BESIDE}run"',
         *_pipelines(choices, why),
         _comment(f"y: {why['y']}") + "\n" + _wrapped("data", dict(dataset, **_cache(choices))),
         *_loaders(choices, why),
@@ -125,7 +137,7 @@ def _loaders(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]
     val, test = ("val" if "val" in parts else "test"), ("test" if "test" in parts else "val")
 
     def ids(part: str) -> str:
-        return f'ids="{{{{ fileDirname }}}}/{part}.txt"'
+        return f'ids="{_BESIDE}{part}.txt"'
 
     return [
         _comment(f"split: {why['parts']}; batch: {why['batch']}"),
@@ -138,7 +150,9 @@ def _loaders(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]
         f"test_dataloader = dict(loader, dataset=dict(tested, {ids(test)}))",
         _comment(f"unit: {why['unit']}"),
         _wrapped("val_evaluator", dict(type="LandmarkMetric", **choices["unit"].value)),
-        "test_evaluator = val_evaluator",
+        'test_evaluator = [val_evaluator, dict(type="MeasureMetric")]'
+        if choices["measures"].value
+        else "test_evaluator = val_evaluator",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -25,6 +26,9 @@ _PICTURE_SECONDS = 60.0
 @dataclass(frozen=True)
 class Fingerprint:
     """Properties of a data set; sizes are in array order, (height, width) or (depth, height, width).
+
+    Grey values, colours and tags are those of a few images of the training part, and how shapes vary is
+    measured there, too: the other parts decide nothing that the network sees.
 
     Attributes:
         images: Number of images.
@@ -106,6 +110,7 @@ class DataView:
         cases: Its records as arrays.
         pictures: Its images, reduced in size.
         copied: Groups of records that show the same picture.
+        left_out: What of the pictures was not looked at, each as a phrase.
     """
 
     def __init__(self, dataset: LandmarkDataset, like: DataView | None = None) -> None:
@@ -116,8 +121,9 @@ class DataView:
         if like is None:
             self.pictures = Pictures(self.cases, seconds=_PICTURE_SECONDS)
             self.copied = copied_groups(self.pictures)
+            self.left_out = list(self.cases.left_out)
         else:
-            self.pictures, self.copied = like.pictures, like.copied
+            self.pictures, self.copied, self.left_out = like.pictures, like.copied, like.left_out
 
     def groups(self) -> list[str]:
         """Return N names of groups that stay in one part: patients, joined where they share a picture."""
@@ -129,28 +135,31 @@ class DataView:
             names = [one if name in others else name for name in names]
         return names
 
+    def splits(self) -> dict[str, int]:
+        """Return the number of images by the split that the annotation assigns them to, ``""`` for none."""
+        return dict(Counter(str(record.get("split") or "") for record in self.cases.records))
 
-def read_fingerprint(view: DataView, schema: LandmarkSchema) -> Fingerprint:
+
+def read_fingerprint(view: DataView, schema: LandmarkSchema, train: Sequence[str]) -> Fingerprint:
     """Return the fingerprint of a data set; a few of its images are decoded.
 
     Args:
         view: The data.
         schema: Its landmarks, with the pairs that are declared.
+        train: Sample ids of the training part.
 
     Raises:
-        ValueError: No image can be read.
+        ValueError: No image of the training part can be read.
     """
     cases, records = view.cases, view.cases.records
-    parts: dict[str, int] = {}
-    for record in records:
-        name = str(record.get("split") or "")
-        parts[name] = parts.get(name, 0) + 1
+    ids = set(train)
+    rows = [n for n, record in enumerate(records) if record["sample_id"] in ids]
     spacing = cases.spacing[np.isfinite(cases.spacing).all(axis=1)]
     return Fingerprint(
         images=len(records),
         patients=len(set(view.groups())),
         has_groups=any(record["group"] is not None for record in records),
-        parts=parts,
+        parts=view.splits(),
         dims=cases.schema.dims,
         landmarks=list(cases.schema.landmarks),
         **_completeness(cases),
@@ -158,8 +167,8 @@ def read_fingerprint(view: DataView, schema: LandmarkSchema) -> Fingerprint:
         spacing=_rounded(np.median(spacing, axis=0), 5) if len(spacing) == len(records) else None,
         spacing_known=len(spacing),
         scale_without_unit=_scale(records),
-        **_pixels(view),
-        **_poses(cases),
+        **_pixels([records[n]["img_path"] for n in rows]),
+        **_poses(cases, rows),
         flip_pairs=[list(pair) for pair in schema.flip_pairs],
         copies=sum(len(group) - 1 for group in view.copied),
     )
@@ -200,16 +209,16 @@ def _sizes(sizes: np.ndarray) -> dict[str, Any]:
     )
 
 
-def _pixels(view: DataView) -> dict[str, Any]:
-    """Return what a few images tell about colour, bits, grey values, tags and time."""
-    paths = [r["img_path"] for r in view.cases.records if r["img_path"] is not None]
+def _pixels(paths: Sequence[str | None]) -> dict[str, Any]:
+    """Return what a few of the images tell about colour, bits, grey values, tags and time."""
+    paths = [path for path in paths if path is not None]
     chosen = np.unique(np.linspace(0, len(paths) - 1, min(_IMAGES, len(paths))).round().astype(int))
     images: list[LoadedImage] = []
     seconds = []
     for index in chosen:
         begin = time.perf_counter()
         try:
-            image = read_image(paths[index])
+            image = read_image(str(paths[index]))
         except (FileNotFoundError, ValueError):
             continue  # the check reports it
         seconds.append(time.perf_counter() - begin)
@@ -217,7 +226,7 @@ def _pixels(view: DataView) -> dict[str, Any]:
         if sum(one.array.size for one in images) > 2**27:
             break
     if not images:
-        raise ValueError("no image can be read; mmlandmark check says why")
+        raise ValueError("no image of the training part can be read; mmlandmark check says why")
     greys = [_grey(image) for image in images]
     ranges = [image.value_range for image in images]
     units = [(grey - low) / (high - low) for grey, (low, high) in zip(greys, ranges, strict=True)]
@@ -247,11 +256,12 @@ def _border_value(grey: np.ndarray) -> float:
     return float(np.median(np.concatenate(edges)))
 
 
-def _poses(cases: Cases) -> dict[str, Any]:
-    """Return how much rotation, size and place of the shapes vary, in images of one size."""
+def _poses(cases: Cases, rows: Sequence[int]) -> dict[str, Any]:
+    """Return how much rotation, size and place of the shapes of some records vary, in images of one size."""
+    sizes = cases.sizes[rows]
     with np.errstate(invalid="ignore"):
-        shorter = np.nanmin(cases.sizes, axis=1)
-    shapes = cases.points / shorter[:, None, None]
+        shorter = np.nanmin(sizes, axis=1)
+    shapes = cases.points[rows] / shorter[:, None, None]
     typical = find_typical(shapes)
     nothing = dict(rotation=0.0, scale=0.0, position=0.0)
     if typical is None:
@@ -260,7 +270,7 @@ def _poses(cases: Cases) -> dict[str, Any]:
     good = np.isfinite(pose.residuals)
     if good.sum() < 3:
         return nothing
-    middle = cases.sizes[good] / shorter[good, None] / 2
+    middle = sizes[good] / shorter[good, None] / 2
     position = (pose.centers[good] - middle).std(axis=0).max()
     rotation = 0.0
     if cases.schema.dims == 2:

@@ -70,6 +70,7 @@ class Plan:
         parts: Sample ids by part: ``train``, ``val``, ``test``.
         choices: The decisions by name.
         findings: Of the check, as lines.
+        left_out: What was not checked, each as a phrase.
         minutes: That the training is expected to take.
     """
 
@@ -81,6 +82,7 @@ class Plan:
     parts: dict[str, list[str]]
     choices: dict[str, Choice] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     minutes: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,6 +94,7 @@ class Plan:
             fingerprint=self.fingerprint.to_dict(),
             choices={name: asdict(choice) for name, choice in self.choices.items()},
             findings=self.findings,
+            left_out=self.left_out,
             images={part: len(ids) for part, ids in self.parts.items()},
             expected_minutes=round(self.minutes, 2),
         )
@@ -122,10 +125,13 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
     if schema is not None:
         options["schema"] = "{{ fileDirname }}/schema.json"
     findings = _check(view, source)
-    fingerprint = read_fingerprint(view, schema or dataset.schema)
-    plan = Plan(source, answers, fingerprint, source.config(**options), schema, {}, findings=findings)
-    plan.choices.update(_data_choices(plan, y))
-    plan.parts.update(_divide(view, plan.choices["parts"], answers.seed))
+    division = rules.choose_parts(len(set(view.groups())), view.splits())
+    parts = _divide(view, division, answers.seed)
+    fingerprint = read_fingerprint(view, schema or dataset.schema, parts["train"])
+    plan = Plan(source, answers, fingerprint, source.config(**options), schema, parts)
+    plan.findings, plan.left_out = findings, view.left_out
+    measures = [measure["name"] for measure in (schema or dataset.schema).measures]
+    plan.choices.update(_data_choices(plan, y), parts=division, measures=rules.choose_measures(measures))
     return plan
 
 
@@ -260,7 +266,6 @@ def _data_choices(plan: Plan, y: Choice) -> dict[str, Choice]:
         augmentation=rules.choose_augmentation(
             data.rotation, data.scale, data.position, data.flip_pairs, data.dims
         ),
-        parts=rules.choose_parts(data.patients, data.parts),
         workers=rules.choose_workers(answers.on_gpu, answers.cores),
         landmarks=Choice(len(data.landmarks), "as many as the annotation has"),
         normalisation=Choice(

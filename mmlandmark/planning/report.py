@@ -23,6 +23,10 @@ def assumptions(plan: Plan) -> list[str]:
         _row("split", _split(plan)),
         _row("mirrors", _mirrors(plan)),
     ]
+    if choices["measures"].value:
+        lines.append(_row("measures", f"the test compares {', '.join(choices['measures'].value)}"))
+    if plan.left_out:
+        lines.append(_row("not checked", "; ".join(plan.left_out)))
     gaps = {**data.missing, **{f"{name} (absent)": count for name, count in data.absent.items()}}
     if gaps:
         worst = sorted(gaps.items(), key=lambda item: -item[1])[:3]
@@ -59,7 +63,8 @@ def _split(plan: Plan) -> str:
     else:
         who = "every image counts as a patient of its own"
     copies = f"; {data.copies} copies of images stay with them" if data.copies else ""
-    return f"{counts}; {who}{copies}"
+    twice = "; validation and test look at the same images" if len(plan.parts) < 3 else ""
+    return f"{counts}; {who}{copies}{twice}"
 
 
 def _mirrors(plan: Plan) -> str:

@@ -47,17 +47,31 @@ def choose_parts(patients: int, parts: Mapping[str, int]) -> Choice:
         counts = ", ".join(f"{sum(parts[n] for n in names)} {role}" for role, names in given.items())
         unused = sum(count for name, count in parts.items() if not any(name in n for n in given.values()))
         rest = f"; {unused} images of no or another split are not used" if unused else ""
-        return Choice(given, f"the annotation divides the images: {counts}{rest}")
+        return Choice(given, f"the annotation divides the images: {counts}{rest}{_one_part_twice(given)}")
     if patients < FEWEST_PATIENTS:
         raise ValueError(
             f"{patients} patients are too few to train on some and test on others; annotate at least "
             f"{FEWEST_PATIENTS}"
         )
     if patients < _THREE_PARTS:
-        return Choice(
-            dict(train=0.8, test=0.2), f"only {patients} patients: none for a validation of its own"
-        )
+        shares = dict(train=0.8, test=0.2)
+        return Choice(shares, f"only {patients} patients{_one_part_twice(shares)}")
     return Choice(dict(train=0.7, val=0.1, test=0.2), f"{patients} patients, dealt out at random")
+
+
+def _one_part_twice(parts: Mapping[str, object]) -> str:
+    """Return what to say where validation and test use one part, as the end of a sentence."""
+    if {"val", "test"} <= set(parts):
+        return ""
+    return (
+        f"; validation and test use the same images ({'test' if 'test' in parts else 'val'}.txt), so "
+        "settings that are tuned on the validation flatter the test"
+    )
+
+
+def choose_measures(names: Sequence[str]) -> Choice:
+    """Decide which measures the test compares: all that the schema declares."""
+    return Choice(list(names), f"{len(names)} of the schema" if names else "the schema declares none")
 
 
 def choose_unit(

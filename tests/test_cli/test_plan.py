@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from mmlandmark.inference import load_model
 from test_planning.kites import NAMES, write_kites
 
 
@@ -16,7 +17,11 @@ def kites(tmp_path):
     return tmp_path / "kites"
 
 
-def test_three_commands_from_a_folder_to_predictions(mmlandmark_command, kites, tmp_path):
+def test_three_commands_from_a_folder_to_predictions(mmlandmark_command, tmp_path):
+    path = write_kites(tmp_path / "kites", "json", count=20)
+    content = json.loads(path.read_text())
+    content["schema"]["measures"] = [dict(name="span", kind="distance", points=["left_wing", "right_wing"])]
+    path.write_text(json.dumps(content))
     done = mmlandmark_command("plan", "kites", "-o", "mine", "--minutes", "0.2")
     assert done.returncode == 0, done.stderr
     assert (
@@ -29,6 +34,7 @@ def test_three_commands_from_a_folder_to_predictions(mmlandmark_command, kites, 
     assert (tmp_path / "mine" / "run" / f"epoch_{plan['choices']['epochs']['value']}.pth").is_file()
     done = mmlandmark_command("test", "mine/config.py", "--no-figures")
     assert done.returncode == 0
+    assert (tmp_path / "mine" / "run" / "test" / "measures.json").is_file()
     (predictions,) = (tmp_path / "mine" / "run").rglob("predictions.json")
     content = json.loads(predictions.read_text())
     assert content["unit"] == "px"
@@ -41,6 +47,10 @@ def test_three_commands_from_a_folder_to_predictions(mmlandmark_command, kites, 
     assert done.returncode == 0, done.stderr
     (table,) = (tmp_path / "found").glob("*.csv")
     assert len(table.read_text().splitlines()) > 20
+    done = mmlandmark_command("pack", "mine/run", "-o", "kites.mml.pth")
+    assert done.returncode == 0, done.stderr
+    model = load_model(tmp_path / "kites.mml.pth")
+    assert (model.name, model.training["config"]) == ("mine", "mine")
 
 
 def test_nothing_is_written_without_consent(mmlandmark_command, kites, tmp_path, monkeypatch):

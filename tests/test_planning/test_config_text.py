@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import re
+import json
 
 import pytest
 import torch
 
 from mmlandmark.engine import load_config
-from mmlandmark.planning import Answers, decide_network, find_data, read_data, write_plan
+from mmlandmark.planning import Answers, assumptions, decide_network, find_data, read_data, write_plan
 from mmlandmark.planning.budget_rules import PUBLISHED, Speed
 from mmlandmark.planning.config_text import config_text
-from mmlandmark.registry import MODELS
+from mmlandmark.registry import DATASETS, METRICS, MODELS
 from test_planning.kites import write_kites
 
 
@@ -86,8 +86,46 @@ def test_a_plan_may_start_from_published_weights(tmp_path, monkeypatch):
     assert maps.shape == (1, 4, 48, 64)
 
 
-def test_names_with_quotes_stay_text(tmp_path):
+@pytest.mark.parametrize(
+    "name",
+    [
+        'a"b\\c.csv',
+        "two\nlines\t.csv",
+        "{{ fileDirname }}.csv",
+        "{{{ _base_.x }}}.csv",
+        "{{$HOME:/x}}.csv",
+        "\u00e4\U0001f98b\udce4.csv",
+    ],
+)
+def test_any_name_stays_what_it_is(tmp_path, name):
     plan = plan_of(tmp_path)
-    text = config_text("kites", plan.choices, dict(plan.dataset, ann_file='a"b\\c.csv'))
-    (line,) = re.findall(r'ann_file=("a.*?csv")', text)
-    assert ast.literal_eval(line) == 'a"b\\c.csv'
+    text = config_text(f"for {name}", plan.choices, dict(plan.dataset, ann_file=name))
+    (tmp_path / "config.py").write_text(text, encoding="utf-8")
+    config = load_config(tmp_path / "config.py")
+    assert config.train_dataloader.dataset.ann_file == name
+    assert config.train_dataloader.dataset.ids == str(tmp_path / "train.txt")
+
+
+def test_measures_of_the_schema_are_tested(tmp_path):
+    path = write_kites(tmp_path / "kites", "json")
+    content = json.loads(path.read_text())
+    content["schema"]["measures"] = [dict(name="span", kind="distance", points=["left_wing", "right_wing"])]
+    path.write_text(json.dumps(content))
+    plan = read_data(find_data(path), Answers(pairs=("left_wing:right_wing",)))
+    assert plan.choices["measures"].value == ["span"]
+    assert "the test compares span" in "\n".join(assumptions(plan))
+    decide_network(plan, lambda plan, ids: Speed(0.1, 0.001, 5.0, 4))
+    write_plan(plan, tmp_path / "mine")
+    config = load_config(tmp_path / "mine" / "config.py")
+    landmarks, measures = config.test_evaluator
+    assert (landmarks, measures) == (config.val_evaluator, dict(type="MeasureMetric"))
+    metric = METRICS.build(measures)
+    metric.dataset_meta = DATASETS.build(config.test_dataloader.dataset).metainfo
+    metric.check_sample(None)
+
+
+def test_who_validates_on_the_test_part_is_told(tmp_path):
+    plan = plan_of(tmp_path)
+    text = config_text("kites", plan.choices, plan.dataset).replace("\n# ", " ")
+    assert "only 16 patients; validation and test use the same images (test.txt)" in text
+    assert "validation and test look at the same images" in "\n".join(assumptions(plan))

@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlandmark.planning import DataView, find_data, read_fingerprint
+from mmlandmark.planning import DataView, find_data, fingerprint, read_fingerprint
 from test_planning.kites import NAMES, write_kites
 
 
-def fingerprint_of(folder, **options):
+def fingerprint_of(folder, train=None, **options):
     view = DataView(find_data(folder).build(**options))
-    return read_fingerprint(view, view.dataset.schema), view
+    ids = [record["sample_id"] for record in view.cases.records]
+    return read_fingerprint(view, view.dataset.schema, ids if train is None else train), view
 
 
 def test_fingerprint_of_kites(tmp_path):
@@ -90,6 +91,36 @@ def test_fingerprint_of_volumes(tmp_path):
     assert -1000 <= data.values[0] < 0
 
 
+def test_the_test_part_decides_nothing_that_the_network_sees(tmp_path):
+    path = write_kites(tmp_path / "kites", "json")
+    train = [f"kite{n:02d}" for n in range(10)]
+    before, _ = fingerprint_of(path, train)
+    content = json.loads(path.read_text())
+    for n in range(10, 16):
+        photo = path.parent / "photos" / f"kite{n:02d}.jpg"
+        image = cv2.imread(str(photo))
+        cv2.imwrite(str(photo), 255 - image // 8)
+        points = content["samples"][n]["landmarks"]
+        upside_down = [[p[0], image.shape[0] - 1 - p[1]] for p in points]
+        content["samples"][n]["landmarks"] = upside_down
+    path.write_text(json.dumps(content))
+    after, _ = fingerprint_of(path, train)
+    for key in ("colour", "bits", "values", "used", "mean", "std", "border", "rotation", "scale", "position"):
+        assert getattr(after, key) == getattr(before, key), key
+    whole, _ = fingerprint_of(path)
+    assert whole.mean > before.mean + 0.1
+    assert whole.rotation > before.rotation + 10
+
+
+def test_a_search_for_copies_that_stops_is_told(tmp_path, monkeypatch):
+    path = write_kites(tmp_path / "kites")
+    assert DataView(find_data(path).build()).left_out == []
+    monkeypatch.setattr(fingerprint, "_PICTURE_SECONDS", 0.0)
+    view = DataView(find_data(path).build())
+    assert view.left_out == ["copies among 15 of 16 images, for lack of time"]
+    assert DataView(find_data(path).build(), view).left_out == view.left_out
+
+
 def test_without_images_there_is_no_fingerprint(tmp_path):
     path = write_kites(tmp_path / "kites")
     source = find_data(path)
@@ -97,4 +128,4 @@ def test_without_images_there_is_no_fingerprint(tmp_path):
         file.write_bytes(b"no image")
     view = DataView(source.build())
     with pytest.raises(ValueError, match="the size of no image is known"):
-        read_fingerprint(view, view.dataset.schema)
+        read_fingerprint(view, view.dataset.schema, ["kite00"])

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mmlandmark.planning import Answers, OpenQuestion, decide_network, find_data, read_data
+from mmlandmark.datasets.image_io import read_image
+from mmlandmark.planning import (
+    Answers,
+    OpenQuestion,
+    assumptions,
+    decide_network,
+    find_data,
+    fingerprint,
+    read_data,
+)
 from mmlandmark.planning.budget_rules import Speed, network_for
 from test_planning.kites import write_kites
 
@@ -99,6 +109,24 @@ def test_errors_of_the_check_stop_a_plan(tmp_path):
         ValueError, match=r"training on this would be wrong.*\n.*kite55.*\n.*mmlandmark check"
     ):
         planned(path)
+
+
+def test_only_the_training_part_is_measured(tmp_path, monkeypatch):
+    write_kites(tmp_path / "kites", split=["train"] * 12 + ["val", "val", "test", "test"])
+    read = []
+    monkeypatch.setattr(
+        fingerprint, "read_image", lambda path, *size: read.append(Path(path).stem) or read_image(path, *size)
+    )
+    plan = planned(tmp_path / "kites")
+    assert sorted(read) == plan.parts["train"] == [f"kite{n:02d}" for n in range(12)]
+
+
+def test_what_was_not_looked_at_is_in_the_plan(tmp_path, monkeypatch):
+    write_kites(tmp_path / "kites")
+    monkeypatch.setattr(fingerprint, "_PICTURE_SECONDS", 0.0)
+    plan = planned(tmp_path / "kites", y_up=False)
+    assert plan.to_dict()["left_out"] == ["copies among 15 of 16 images, for lack of time"]
+    assert "not checked  copies among 15 of 16 images" in "\n".join(assumptions(plan))
 
 
 def test_split_of_the_annotation_and_of_the_plan(tmp_path):

@@ -46,7 +46,7 @@ class TpsFile(LandmarkDataset):
 
     def load_records(self) -> list[dict[str, Any]]:
         """Read all specimens."""
-        records = []
+        records, unit = [], self.scale_to_mm
         for specimen in _specimens(existing_file(self.ann_file)):
             where = specimen["source"]
             image, ident, scale = (specimen.get(key, ("", where)) for key in ("IMAGE", "ID", "SCALE"))
@@ -63,10 +63,11 @@ class TpsFile(LandmarkDataset):
                 landmarks=specimen["points"],
                 source=where,
             )
-            if scale[0] and self.scale_to_mm is None:
-                record["scale_without_unit"] = _scale(*scale)
-            elif scale[0]:
-                record["spacing"] = _scale(*scale) * self.scale_to_mm
+            if scale[0]:
+                number = _scale(*scale)
+                record.update(
+                    dict(scale_without_unit=number) if unit is None else dict(spacing=number * unit)
+                )
             records.append(record)
         for key, said in (
             ("spacing", "gives {} mm per pixel (by scale_to_mm)"),
