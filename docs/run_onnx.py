@@ -4,12 +4,36 @@ python run_onnx.py my_detector.onnx film1.png film2.jpg     prints file, landmar
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnxruntime
+
+# The steps that prepare an image, with the options that this program follows, or that change no pixel here.
+KNOWN = {
+    "LoadImage": {"size", "keep_aspect", "channels", "value_range", "bits", "file_spacing", "fill_value"},
+    "Resize": {"size", "keep_aspect"},
+    "Resample": {"interpolation", "border", "border_value"},
+    "PackInputs": {"meta_keys"},
+}
+# The entry "orientation" of Exif, in both orders of bytes, with a value that turns or mirrors the image.
+TURNED = re.compile(rb"(\x12\x01\x03\0\x01\0\0\0|\x01\x12\0\x03\0\0\0\x01\0)[\x02-\x08]", re.DOTALL)
+
+
+def check(pipeline):
+    """End the program if the detector wants images prepared in a way that it does not know."""
+    kinds = [step["type"] for step in pipeline]
+    if kinds != list(KNOWN) or len(pipeline[0].get("size") or ()) != 2:
+        sys.exit(
+            "this program knows LoadImage with a size (height, width), Resize, Resample and PackInputs; "
+            f"the detector wants {kinds}"
+        )
+    for step in pipeline:
+        if unknown := sorted(step.keys() - KNOWN[step["type"]] - {"type"}):
+            sys.exit(f"this program does not know what {step['type']} does with {', '.join(unknown)}")
 
 
 def scaling(y, x, before=(0, 0)):
@@ -26,17 +50,50 @@ def resized(image, size):
     return cv2.resize(image, (x, y), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def prepare(path, about):
-    """Return pixels (channels, height, width), the matrix that leads to them from the file, and its shape."""
-    load, resize = about["pipeline"][:2]
-    image = cv2.imread(path, cv2.IMREAD_UNCHANGED)
-    matrix, reduced, full = np.eye(3), 1, image.shape[:2]
-    if path.lower().endswith((".jpg", ".jpeg")):  # a large one is decoded at 1/2, 1/4 or 1/8 of its size
-        room = min(np.divide(full, load["size"])) / 1.5
+def read(path, size):
+    """Return the pixels of a file, the matrix that leads to them, and the shape in the file."""
+    data = Path(path).read_bytes()
+    jpeg = data.startswith(b"\xff\xd8\xff")
+    if not jpeg and not data.startswith((b"\x89PNG", b"BM")):  # OpenCV turns and inverts some TIFF
+        raise ValueError("this program reads PNG, JPEG and BMP")
+    if TURNED.search(data):
+        raise ValueError("its Exif orientation turns the image: store it upright")
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or (jpeg and b"\xff\xd9" not in data):
+        raise ValueError("the image is broken")
+    full, reduced = image.shape[:2], 1
+    if jpeg:  # a large one is decoded at 1/2, 1/4 or 1/8 of its size
+        room = min(np.divide(full, size)) / 1.5
         reduced = max((n for n in (2, 4, 8) if n <= room), default=1)
     if reduced > 1:
-        image = cv2.imread(path, (8 * reduced + (image.ndim == 3)) | cv2.IMREAD_IGNORE_ORIENTATION)
-        matrix = scaling(1 / reduced, 1 / reduced)
+        flags = (8 * reduced + (image.ndim == 3)) | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    return image, scaling(1 / reduced, 1 / reduced), full
+
+
+def resampled(image, factors, before, shape, options, black):
+    """Return the pixels of a frame (height, width), into which the image is scaled and moved."""
+    kind = options.get("interpolation", "linear")
+    blocks = [1 if kind == "nearest" else max(1, int(np.ceil(0.5 / f - 1e-6))) for f in factors]
+    if max(blocks) > 1:  # whole blocks are averaged before an image is read at less than half its size
+        more = [-n % block for n, block in zip(image.shape, blocks, strict=False)]
+        image = cv2.copyMakeBorder(image, 0, more[0], 0, more[1], cv2.BORDER_REPLICATE)
+        image = resized(image, np.floor_divide(image.shape[:2], blocks).tolist())
+    value = options.get("border_value")
+    return cv2.warpAffine(
+        image,
+        (scaling(*factors, before) @ scaling(*blocks))[:2],
+        shape[::-1],
+        flags=getattr(cv2, f"INTER_{kind.upper()}"),
+        borderMode=getattr(cv2, f"BORDER_{options.get('border', 'constant').upper()}"),
+        borderValue=[black if value is None else value] * 4,
+    )
+
+
+def prepare(path, about):
+    """Return pixels (channels, height, width), the matrix that leads to them from the file, and its shape."""
+    load, resize, resample = about["pipeline"][:3]
+    image, matrix, full = read(path, load["size"])
     old, size = np.array(image.shape[:2]), load["size"]
     if load.get("keep_aspect"):
         size = [max(1, round(min(np.divide(size, old)) * n)) for n in old.tolist()]
@@ -48,27 +105,27 @@ def prepare(path, about):
     if resize.get("keep_aspect"):
         factors = np.full(2, min(factors))
         before = np.floor((shape - factors * size) / 2 + 1e-6)
-    step = scaling(*factors, before)
-    black, white = load.get("value_range") or (
-        0,
-        min(np.iinfo(image.dtype).max, 2 ** load.get("bits", 32) - 1),
-    )
-    image = cv2.warpAffine(image, step[:2], shape[::-1], flags=cv2.INTER_LINEAR, borderValue=[black] * 4)
+    white = min(np.iinfo(image.dtype).max, 2 ** (load.get("bits") or 32) - 1)
+    black, white = load.get("value_range") or (0, white)
+    image = resampled(image, factors, before, shape, resample, black)
     pixels = np.float32(image - np.float32(black)) / np.float32(white - black)
     planes = pixels[..., 2::-1].transpose(2, 0, 1) if channels == 3 and colour else pixels[None]
-    return np.ascontiguousarray(np.broadcast_to(planes, (channels, *shape))), step @ matrix, full
+    pixels = np.ascontiguousarray(np.broadcast_to(planes, (channels, *shape)))
+    return pixels, scaling(*factors, before) @ matrix, full
 
 
 def main(model, *images):
-    """Print the landmarks of images."""
-    about = json.loads(Path(model).with_suffix(".json").read_text(encoding="utf-8"))
-    kinds = [step["type"] for step in about["pipeline"]]
-    if kinds != ["LoadImage", "Resize", "Resample", "PackInputs"] or not about["pipeline"][0].get("size"):
-        sys.exit(f"this program knows LoadImage with a size, Resize and Resample; the detector wants {kinds}")
-    session = onnxruntime.InferenceSession(model)
+    """Print the landmarks of images; return how the program ends, 1 if an image could not be read."""
+    about = json.loads(Path(f"{model}.json").read_text(encoding="utf-8"))
+    check(about["pipeline"])
+    session, names, failed = onnxruntime.InferenceSession(model), list(about["outputs"]), 0
     for path in images:
-        pixels, matrix, full = prepare(path, about)
-        names = list(about["outputs"])
+        try:
+            pixels, matrix, full = prepare(path, about)
+        except (OSError, ValueError, cv2.error) as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            failed = 1
+            continue
         said = dict(zip(names, session.run(names, {about["input"]["name"]: pixels[None]}), strict=True))
         presence, back = said.get("presence", np.ones_like(said["scores"])), np.linalg.inv(matrix)
         for k, name in enumerate(about["landmarks"]):
@@ -77,7 +134,8 @@ def main(model, *images):
             if not inside or presence[0, k] < 0.5:  # no guess of what the image does not show
                 x, y, score = np.nan, np.nan, 0
             print(path, name, f"{x:.3f}", f"{y:.3f}", f"{score:.3f}", sep="\t")
+    return failed
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

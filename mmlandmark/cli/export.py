@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
 
     from mmlandmark.inference import load_model
     from mmlandmark.inference.export import export_model
+    from mmlandmark.utils.files import read_json
 
     model = load_model(args.model)
     made = export_model(
@@ -63,4 +64,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"{made.precision} against float32: {made.loss}")
     if made.left_out:
         print(f"not in the file: {made.left_out}; each landmark is its highest peak")
+    reason = read_json(made.description)["no_calibration"]
+    if model.calibration is not None and reason:
+        print(f"no calibration in the description: {reason}")
     print(f"{made.description}: how to prepare images and read the answer")

@@ -15,7 +15,7 @@ from mmlandmark.inference import load_model
 from mmlandmark.inference.export import FORMATS, ExportableDetector, answers, traced
 from mmlandmark.inference.export.exportable import Traced
 from mmlandmark.inference.export.formats import Run
-from mmlandmark.inference.export.quantization import QUANTIZERS
+from mmlandmark.inference.export.quantization import quantize
 from mmlandmark.inference.packing import pack_checkpoint
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.data_preprocessor import CHANNELS_LAST
@@ -93,7 +93,7 @@ def ways_to_run(
             FORMATS[name].write(program, path)
         if int8:
             full, path = path, folder / f"{model.name}-int8{path.suffix}"
-            QUANTIZERS[name](full, path, [image[None] for image in images])
+            quantize(name, full, path, images)
         made[way] = FORMATS[name].load(path, threads, **options)
     return made
 

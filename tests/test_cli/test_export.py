@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from mmlandmark.cli.entry import invoke, make_parser
 from mmlandmark.inference.export import exporting
 from mmlandmark.testing import tiny_model
+from test_inference.test_export.export_cases import calibration_of, config_of, model_of
 
 
 @pytest.fixture
@@ -24,9 +26,21 @@ def test_a_model_file_becomes_a_program_and_the_check_is_printed(packed, tmp_pat
     said = capsys.readouterr().out
     assert f"{target}: torch-export, float32, " in said
     assert "against PyTorch: points of 6 images differ by 0 px in the median" in said
-    about = json.loads((tmp_path / "tiny.json").read_text())
+    about = json.loads((tmp_path / "tiny.pt2.json").read_text())
     assert about["name"] == "untrained"
     assert about["landmarks"][0] == "sella"
+
+
+def test_radii_that_a_file_does_not_have_are_named(tmp_path, capsys):
+    model = model_of(config_of(test_cfg=dict(shape_prior=dict())))
+    replace(model, calibration=calibration_of(model)).save(tmp_path / "sure.mml.pth")
+    invoke("export", [str(tmp_path / "sure.mml.pth"), "-o", str(tmp_path / "sure.pt2")])
+    said = capsys.readouterr().out
+    assert "not in the file: the choice among several peaks" in said
+    assert (
+        "no calibration in the description: the radii were measured with a step that is not in the file"
+        in said
+    )
 
 
 def test_the_limit_in_the_help_is_the_one_that_holds():

@@ -10,7 +10,7 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,17 +70,23 @@ def kept_in_float(nodes: Sequence[Node], what: str) -> list[str]:
     return [node.name for node in nodes if node.name in kept]
 
 
-def quantize_onnx(path: Path, target: Path, images: Sequence[np.ndarray]) -> None:
-    """Write an ONNX file with convolutions in 8 bits, by static quantisation of ONNX Runtime.
+def quantize(format: str, path: Path, target: Path, images: Sequence[np.ndarray]) -> None:
+    """Write a copy of an exported file with convolutions in 8 bits.
 
     Args:
+        format: One of :data:`QUANTIZERS`.
         path: The file in floating point.
         target: The new file.
-        images: (1, C, *S) each: from what they excite, ranges of values are taken.
+        images: (C, *S) each: from what they excite, ranges of values are taken.
 
     Raises:
         ExportError: There is nothing to quantise.
     """
+    QUANTIZERS[format](path, target, [image[None] for image in images])
+
+
+def _quantize_onnx(path: Path, target: Path, images: Sequence[np.ndarray]) -> None:
+    """Use static quantisation of ONNX Runtime."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -118,17 +124,8 @@ def quantize_onnx(path: Path, target: Path, images: Sequence[np.ndarray]) -> Non
         )
 
 
-def quantize_openvino(path: Path, target: Path, images: Sequence[np.ndarray]) -> None:
-    """Write an OpenVINO graph with convolutions in 8 bits, by post-training quantisation of NNCF.
-
-    Args:
-        path: The XML in floating point.
-        target: The new XML.
-        images: (1, C, *S) each: from what they excite, ranges of values are taken.
-
-    Raises:
-        ExportError: There is nothing to quantise.
-    """
+def _quantize_openvino(path: Path, target: Path, images: Sequence[np.ndarray]) -> None:
+    """Use post-training quantisation of NNCF."""
     import openvino
 
     with _silent():
@@ -185,4 +182,7 @@ def _silent() -> Iterator[None]:
         logging.disable(before)
 
 
-QUANTIZERS: Mapping[str, Any] = {"onnx": quantize_onnx, "openvino": quantize_openvino}
+QUANTIZERS: Mapping[str, Callable[[Path, Path, Sequence[np.ndarray]], None]] = {
+    "onnx": _quantize_onnx,
+    "openvino": _quantize_openvino,
+}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mmlandmark.datasets import PhantomDataset
+from mmlandmark.evaluation import Calibration
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkSchema
@@ -45,6 +46,21 @@ def model_of(model: dict[str, Any], state: dict | None = None, **changes: Any) -
         schema=LandmarkSchema.numbered(detector.head.num_landmarks, dims),
     )
     return ModelFile(**(values | changes))
+
+
+def calibration_of(model: ModelFile, **changes: Any) -> dict[str, Any]:
+    """Return a calibration of a model, as its file keeps it."""
+    names = model.schema.landmarks
+    values = dict(
+        landmarks=names,
+        dims=2,
+        unit="mm",
+        levels=(0.9,),
+        radius_kind="absolute",
+        region_kind="absolute",
+        scores={"absolute": tuple(np.arange(1.0, 20.0) * (k + 1) for k in range(len(names)))},
+    )
+    return Calibration(**(values | changes)).to_dict()
 
 
 @functools.cache

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mmlandmark.evaluation import Calibration
 from mmlandmark.inference.export import ExportableDetector, describe, traced
+from mmlandmark.inference.export.description import is_description
 from mmlandmark.inference.export.exportable import Traced
 from mmlandmark.structures import Prediction
-from test_inference.test_export.export_cases import PIPELINE, SIZE, config_of, model_of
+from test_inference.test_export.export_cases import PIPELINE, SIZE, calibration_of, config_of, model_of
 
 
 def program_of(model):
     return Traced(None, None, (1, *SIZE), ("points", "scores", "spread"))
-
-
-def calibration_of(model, **changes):
-    names = model.schema.landmarks
-    values = dict(
-        landmarks=names,
-        dims=2,
-        unit="mm",
-        levels=(0.9,),
-        radius_kind="absolute",
-        region_kind="absolute",
-        scores={"absolute": tuple(np.arange(1.0, 20.0) * (k + 1) for k in range(len(names)))},
-    )
-    return Calibration(**(values | changes)).to_dict()
 
 
 def test_it_names_landmarks_input_outputs_and_pipeline():
@@ -40,6 +28,53 @@ def test_it_names_landmarks_input_outputs_and_pipeline():
     assert list(about["outputs"]) == ["points", "scores", "spread"]
     assert [step["type"] for step in about["pipeline"]] == [step["type"] for step in PIPELINE]
     assert (about["file"], about["licence"], about["calibration"]) == ("x.onnx", "research use", None)
+    assert about["no_calibration"] == "the model has none"
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        (dict(), True),
+        (dict(precision="float16 weights"), True),
+        (dict(precision="int8", loss=dict(mean=0.3)), False),
+        (dict(left_out="the choice among several peaks"), False),
+    ],
+    ids=str,
+)
+def test_radii_belong_to_a_file_that_does_what_was_calibrated(options, kept):
+    model = model_of(config_of(count=3))
+    model = replace(model, calibration=calibration_of(model))
+    about = describe(model, program_of(model), **options)
+    assert (about["calibration"] is not None) == kept
+    assert (about["no_calibration"] == "") == kept
+    assert about["precision"] == options.get("precision", "float32")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (dict(), "with linear interpolation; outside of the image is black."),
+        (dict(border_value=200), "outside of the image is the value 200 of the file."),
+        (dict(border="replicate"), "outside of the image is the value of the nearest pixel."),
+        (
+            dict(border="reflect", interpolation="cubic"),
+            "cubic interpolation; outside of the image is its mirror",
+        ),
+    ],
+    ids=str,
+)
+def test_the_words_follow_the_pipeline(options, words):
+    config = config_of(count=3)
+    pipeline = [*PIPELINE[:2], dict(type="Resample", **options), PIPELINE[-1]]
+    model = model_of(config, config=dict(model=config, pipeline=pipeline))
+    assert words in describe(model, program_of(model))["preparation"]
+
+
+def test_a_description_is_told_from_other_json():
+    model = model_of(config_of(count=3))
+    assert is_description(json.loads(json.dumps(describe(model, program_of(model)))))
+    assert not is_description(dict(images=[], written_by="mmlandmark 1.0"))
+    assert not is_description(dict(points_back="", written_by=3))
 
 
 @pytest.mark.parametrize("kind", ["absolute", "scaled"])

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mmlandmark.inference.export import FORMATS, ExportError, export_model
-from test_inference.test_export.export_cases import SIZE, config_of, model_of, phantom_files, trained_model
+from mmlandmark.inference.export import FORMATS, ExportError, export_model, exporting
+from test_inference.test_export.export_cases import (
+    SIZE,
+    calibration_of,
+    config_of,
+    model_of,
+    phantom_files,
+    trained_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +46,7 @@ def test_a_file_and_its_description_are_written(name, half, precision, films, tm
     assert not half or made.loss.median > made.check.median
     assert {p.name for p in tmp_path.iterdir()} == {
         *(file.name for file in FORMATS[name].files(path)),
-        "detector.json",
+        f"{path.name}.json",
     }
     about = json.loads(made.description.read_text())
     assert (about["format"], about["precision"]) == (name, precision)
@@ -54,25 +63,107 @@ def test_int8_is_checked_with_images_that_its_ranges_do_not_come_from(films, tmp
     assert made.precision == "int8"
     with pytest.raises(ExportError, match=r"rounding costs too much, .* must not be above 0.0001 px"):
         export_model(model, tmp_path / "y.onnx", "onnx", int8=True, images=[films], limit=1e-4)
-    assert {p.name for p in tmp_path.iterdir()} == {"x.onnx", "x.json"}
+    assert {p.name for p in tmp_path.iterdir()} == {"x.onnx", "x.onnx.json"}
 
 
-def test_a_file_that_says_something_else_is_not_left_behind(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("output", "change", "reason"),
+    [
+        ("points", lambda value: value + 0.01, "median must be below 0.001, high must be below 0.01"),
+        (
+            "points",
+            lambda value: value + 3 * (np.arange(value.shape[1]) == 4)[:, None],
+            "high must be below 0.01",
+        ),
+        ("scores", lambda value: value + 0.01, "scores must be below 0.001"),
+        ("spread", lambda value: value * 1.5, "spread must be below 0.01"),
+        ("presence", lambda value: 1 - value, "presence must be below 0.001"),
+        ("scores", lambda value: value * np.nan, "unlike must be 0"),
+    ],
+    ids=["points", "one landmark", "scores", "spread", "presence", "NaN"],
+)
+def test_a_file_that_says_something_else_is_not_left_behind(output, change, reason, monkeypatch, tmp_path):
     load = type(FORMATS["torch-export"]).load
 
     def wrong(self, path, threads=0):
         run = load(self, path, threads)
-        return lambda images: {name: value + 0.01 for name, value in run(images).items()}
+
+        def changed(images):
+            said = run(images)
+            return {**said, output: change(said[output]).astype(np.float32)}
+
+        return changed
 
     monkeypatch.setattr(type(FORMATS["torch-export"]), "load", wrong)
     before = tmp_path / "x.pt2"
     before.write_bytes(b"of an earlier export")
+    config = config_of()
+    if output == "presence":
+        config["head"] = dict(config["head"], presence=dict())
     with pytest.raises(
-        ExportError, match=r"x.pt2 was not written: it does not say what PyTorch says, .* 0.001 px"
-    ):
-        export_model(model_of(config_of()), before, "torch-export")
+        ExportError, match=r"x.pt2 was not written: it does not say what PyTorch says"
+    ) as error:
+        export_model(model_of(config), before, "torch-export")
+    assert str(error.value).endswith(f"({reason})")
     assert list(tmp_path.iterdir()) == [before]
     assert before.read_bytes() == b"of an earlier export"
+
+
+def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
+    model = model_of(config_of())
+    other = tmp_path / "x.pt2.json"
+    for text in ('{"images": []}', "no JSON"):
+        other.write_text(text)
+        with pytest.raises(ExportError, match=r"x.pt2.json is not of an earlier export of x.pt2"):
+            export_model(model, tmp_path / "x.pt2", "torch-export")
+        assert other.read_text() == text
+    assert list(tmp_path.iterdir()) == [other]
+    other.unlink()
+    (tmp_path / "x.json").write_text("annotations")
+    for _ in range(2):  # the second one replaces what the first one has written
+        export_model(model, tmp_path / "x.pt2", "torch-export")
+    assert (tmp_path / "x.json").read_text() == "annotations"
+
+
+def test_weights_of_somebody_else_are_not_replaced(tmp_path):
+    needs("openvino")
+    other = tmp_path / "x.bin"
+    other.write_bytes(b"measurements")
+    with pytest.raises(ExportError, match=r"x.bin is not of an earlier export of x.xml"):
+        export_model(model_of(config_of()), tmp_path / "x.xml", "openvino")
+    assert list(tmp_path.iterdir()) == [other]
+    assert other.read_bytes() == b"measurements"
+
+
+@pytest.mark.parametrize("steps", range(7))
+def test_a_kill_leaves_no_file_beside_one_of_an_earlier_export(steps, monkeypatch, tmp_path):
+    """After any number of steps: a description has its files, a graph its weights, of one export."""
+    names = ("x.bin", "x.xml", "x.xml.json")
+    work = tmp_path / "work"
+    work.mkdir()
+    for folder, text in ((tmp_path, "old"), (work, "new")):
+        for name in names:
+            (folder / name).write_text(text)
+    left = iter(range(steps))
+
+    def counted(function):
+        def step(*args, **kwargs):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return function(*args, **kwargs)
+
+        return step
+
+    monkeypatch.setattr(exporting.os, "replace", counted(exporting.os.replace))
+    monkeypatch.setattr(exporting.Path, "unlink", counted(exporting.Path.unlink))
+    with contextlib.nullcontext() if steps == 6 else pytest.raises(KeyboardInterrupt):
+        exporting._publish([work / name for name in names], tmp_path)
+    there = [(tmp_path / name).read_text() if (tmp_path / name).exists() else None for name in names]
+    weights, graph, description = there
+    assert description is None or there == [description] * 3
+    assert graph is None or graph == weights
+    if steps == 6:
+        assert there == ["new"] * 3
 
 
 def test_wrong_requests_are_named_before_any_work(tmp_path):
@@ -90,7 +181,11 @@ def test_wrong_requests_are_named_before_any_work(tmp_path):
 
 
 def test_a_choice_that_is_left_out_is_said(tmp_path):
-    config = config_of(test_cfg=dict(shape_prior=dict()))
-    made = export_model(model_of(config), tmp_path / "x.pt2", "torch-export")
+    model = model_of(config_of(test_cfg=dict(shape_prior=dict())))
+    model = replace(model, calibration=calibration_of(model))
+    made = export_model(model, tmp_path / "x.pt2", "torch-export")
     assert "test_cfg.shape_prior" in made.left_out
-    assert json.loads(made.description.read_text())["left_out"] == made.left_out
+    about = json.loads(made.description.read_text())
+    assert about["left_out"] == made.left_out
+    assert about["calibration"] is None
+    assert made.left_out in about["no_calibration"]

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from mmlandmark.inference.export import FORMATS, ExportableDetector, ExportError, traced
-from mmlandmark.inference.export.exporting import made_images
-from mmlandmark.inference.export.quantization import QUANTIZERS, Node, kept_in_float
+from mmlandmark.inference.export.example_images import made_images
+from mmlandmark.inference.export.quantization import QUANTIZERS, Node, kept_in_float, quantize
 from test_inference.test_export.export_cases import SIZE, trained_model
 
 
@@ -50,7 +50,7 @@ def test_a_quantised_file_is_smaller_and_points_stay(name, tmp_path, capfd):
     path, target = (tmp_path / f"{stem}{FORMATS[name].suffix}" for stem in ("full", "small"))
     FORMATS[name].write(program, path)
     capfd.readouterr()
-    QUANTIZERS[name](path, target, [image[None] for image in images])
+    quantize(name, path, target, images)
     assert capfd.readouterr() == ("", "")
     said = [FORMATS[name].load(p, threads=1)(np.stack(images))["points"] for p in (path, target)]
     distances = np.linalg.norm(said[0] - said[1], axis=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ import pytest
 from mmlandmark.inference import LandmarkInferencer
 from mmlandmark.inference.export import describe, export_model
 from mmlandmark.inference.export.exportable import Traced
+from mmlandmark.planning.rules import choose_border
 from test_inference.test_export.export_cases import (
     PIPELINE,
     PREPROCESSOR,
@@ -57,13 +59,14 @@ def films(folder, colour=False):
     return [folder / name for name in written]
 
 
+def run_program(model, paths):
+    command = [sys.executable, "-c", ALONE, str(SCRIPT), str(model), *map(str, paths)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 def said_by_the_program(model, paths):
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE, str(SCRIPT), str(model), *map(str, paths)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_program(model, paths)
+    assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     values = np.array([[float(v) for v in row[2:]] for row in rows]).reshape(len(paths), -1, 3)
     return [row[1] for row in rows[: values.shape[1]]], values
@@ -98,13 +101,92 @@ def test_aspect_colour_and_bits_are_kept(tmp_path):
     compare(model, films(tmp_path / "films", colour=True), tmp_path)
 
 
-def test_a_pipeline_that_it_does_not_know_is_refused(tmp_path):
-    config = config_of(count=4)
-    pipeline = [PIPELINE[0], dict(type="CLAHE"), *PIPELINE[1:]]
-    model = model_of(config, config=dict(model=config, pipeline=pipeline))
+def model_with(pipeline, **changes):
+    config = config_of(count=4, **changes)
+    return model_of(config, config=dict(model=config, pipeline=pipeline))
+
+
+def test_bright_films_of_any_proportion_as_a_plan_prepares_them(tmp_path):
+    fit = dict(keep_aspect=True)
+    pipeline = [
+        dict(type="LoadImage", size=(96, 72), **fit, channels=1),
+        dict(type="Resize", size=SIZE, **fit),
+        dict(type="Resample", border=choose_border(0.9).value),
+        PIPELINE[-1],
+    ]
+    folder = tmp_path / "films"
+    (path,) = phantom_files(folder, 1, size=(330, 520))
+    film = 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    bright = np.stack([film, 128 + film // 2, film], -1)
+    paths = [folder / "wide.jpg", folder / "tall.png"]
+    for file, image in zip(paths, (bright, bright.transpose(1, 0, 2)[:, :90]), strict=True):
+        cv2.imwrite(str(file), np.ascontiguousarray(image))
+    trained = trained_model()
+    compare(replace(trained, config=dict(trained.config, pipeline=pipeline)), paths, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options", [dict(border="reflect"), dict(border_value=200), dict(interpolation="cubic")], ids=str
+)
+def test_an_input_of_less_than_half_the_loaded_size(options, tmp_path):
+    pipeline = [
+        dict(type="LoadImage", size=(250, 230)),
+        dict(type="Resize", size=SIZE, keep_aspect=True),
+        dict(type="Resample", **options),
+        PIPELINE[-1],
+    ]
+    compare(model_with(pipeline), films(tmp_path / "films"), tmp_path)
+
+
+def said_of(model, tmp_path):
+    """Return how the program ends that gets the description of a model, and no file of its network."""
     about = describe(model, Traced(None, None, (1, *SIZE), ("points", "scores")))
-    (tmp_path / "x.json").write_text(json.dumps(about))
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "x.onnx")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    (tmp_path / "x.onnx.json").write_text(json.dumps(about))
+    return run_program(tmp_path / "x.onnx", [])
+
+
+def test_a_pipeline_that_it_does_not_know_is_refused(tmp_path):
+    done = said_of(model_with([PIPELINE[0], dict(type="CLAHE"), *PIPELINE[1:]]), tmp_path)
     assert done.returncode == 1
     assert "the detector wants ['LoadImage', 'CLAHE', 'Resize', 'Resample', 'PackInputs']" in done.stderr
+
+
+def test_an_option_that_it_does_not_know_is_refused(tmp_path):
+    pipeline = [*PIPELINE[:2], dict(type="Resample", border="replicate", sharpen=2), PIPELINE[-1]]
+    done = said_of(model_with(pipeline), tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "this program does not know what Resample does with sharpen\n"
+
+
+def with_orientation(path, order):
+    """Write a JPEG with an Exif orientation of 6 (turned by 90 degrees) beside a JPEG, and return it."""
+    entry = dict(
+        II=b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00",
+        MM=b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00",
+    )[order]
+    content, data = b"Exif\x00\x00" + entry + bytes(4), path.read_bytes()
+    turned = path.with_name(f"turned{order}.jpg")
+    turned.write_bytes(data[:2] + b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content + data[2:])
+    assert cv2.imread(str(turned)).shape[:2] == cv2.imread(str(path)).shape[1::-1]
+    return turned
+
+
+def test_a_broken_image_is_named_and_the_others_are_read(tmp_path):
+    good, *_ = films(tmp_path / "films")
+    turned = [with_orientation(tmp_path / "films" / "large.jpg", order) for order in ("II", "MM")]
+    broken = tmp_path / "films" / "broken.png"
+    broken.write_bytes(good.read_bytes()[:200])
+    cut = tmp_path / "films" / "cut.jpg"
+    cut.write_bytes((tmp_path / "films" / "large.jpg").read_bytes()[:2000])
+    text = tmp_path / "films" / "notes.txt"
+    text.write_text("no image")
+    missing = tmp_path / "films" / "missing.png"
+    made = export_model(model_with(PIPELINE), tmp_path / "x.onnx")
+    bad = [broken, cut, text, missing, *turned]
+    done = run_program(made.path, [*bad, good])
+    assert done.returncode == 1
+    assert {line.split("\t")[0] for line in done.stdout.splitlines()} == {str(good)}
+    reasons = ["is broken"] * 2 + ["PNG, JPEG and BMP", "No such file"] + ["Exif orientation turns"] * 2
+    for path, reason in zip(bad, reasons, strict=True):
+        assert any(str(path) in line and reason in line for line in done.stderr.splitlines())
+    assert "Traceback" not in done.stderr
