@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -272,8 +273,8 @@ def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloade
     if path.is_file() and path.suffix.lower() not in _CONFIGS:
         raise ConfigError(
             f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py), "
-            f"nor the folder of a test or of a cross-validation; mmlandmark convert {path} annotation.json "
-            "--to json makes JSON of other annotations"
+            "nor the folder of a test or of a cross-validation; mmlandmark convert "
+            f"{shlex.quote(str(path))} annotation.json --to json makes JSON of other annotations"
         )
     config = config_of_run(path) if path.is_dir() else prepare_config(path)
     loader = tested_run(config)[0].get(part)

@@ -76,7 +76,7 @@ def checkpoint_of_run(folder: str | Path, which: str = "last") -> Path:
     others = sorted(folder.glob("*.pth"))
     if found is None and which == "last" and len(others) == 1:
         found = others[0]
-    if found is None and read_config_of_run(folder) is None:
+    if found is None and not (folder / CONFIG_FILE).is_file():
         raise FileNotFoundError(_no_run(folder))
     if found is None:
         raise FileNotFoundError(f"{folder} holds no {which} checkpoint: train first, or name a file")
@@ -87,7 +87,7 @@ def _no_run(folder: Path) -> str:
     """Return what to say of a folder with neither config nor checkpoint."""
     runs = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
     cure = f"name {runs[0]}" if len(runs) == 1 else "name the folder that mmlandmark train wrote, or a file"
-    return f"{folder} is not the folder of a run, it holds no config and no checkpoint: {cure}"
+    return f"{folder} is not the folder of a run, it holds neither {CONFIG_FILE} nor a checkpoint: {cure}"
 
 
 def _config_of(path: Path, content: dict) -> Config:

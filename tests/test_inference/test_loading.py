@@ -64,6 +64,7 @@ def test_the_newest_the_best_or_the_only_checkpoint(run, tmp_path):
     shutil.copy(run / "config.json", started)
     with pytest.raises(FileNotFoundError, match="holds no last checkpoint"):
         checkpoint_of_run(started)
+    (tmp_path / "config.py").write_text("import os\n")  # of a plan, whose run is below
     with pytest.raises(FileNotFoundError, match=r"is not the folder of a run.*: name .*started$"):
         checkpoint_of_run(tmp_path)
     save_checkpoint(dict(state_dict={}), tmp_path / "ensemble.pth")
