@@ -1,9 +1,10 @@
-"""Finding images in folders, and reading their size without decoding them."""
+"""Finding images in folders, and reading their headers without decoding them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -11,24 +12,26 @@ from typing import BinaryIO
 import numpy as np
 
 from mmlandmark.datasets.image_io import read_image
-from mmlandmark.datasets.readers.dicom import dicom_frame, dicom_shape
-from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
-from mmlandmark.datasets.readers.raster_headers import bmp_shape, jpeg_file_shape, png_shape, tiff_shape
+from mmlandmark.datasets.readers.dicom import dicom_frame, dicom_header
+from mmlandmark.datasets.readers.file_format import SUFFIXES, FileFormat, file_format, suffix_of
+from mmlandmark.datasets.readers.loaded_image import Stored
+from mmlandmark.datasets.readers.nifti import nifti_frame, nifti_header
+from mmlandmark.datasets.readers.raster_headers import bmp_header, jpeg_header, png_header, tiff_header
 from mmlandmark.datasets.readers.volume import (
-    metaimage_shape,
-    nifti_frame,
-    nifti_shape,
-    npy_shape,
-    nrrd_shape,
+    metaimage_header,
+    npy_header,
+    nrrd_header,
     read_metaimage_header,
     sitk_frame,
 )
-from mmlandmark.structures import first_slice
+from mmlandmark.structures import first_slice, spacing_of
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "ImageHeader",
     "child_ignoring_case",
     "image_frame",
+    "image_header",
     "image_shape",
     "image_stem",
     "image_suffix",
@@ -90,12 +93,33 @@ def child_ignoring_case(folder: str | Path, *names: str) -> Path | None:
     return next((p for p in sorted(Path(folder).iterdir()) if p.name.lower() in wanted), None)
 
 
-def image_shape(path: str | Path) -> tuple[int, ...]:
-    """Return the size (*S) of an image as it is stored, in array order, from its header.
+@dataclass(frozen=True, eq=False)
+class ImageHeader:
+    """What the header of an image says.
+
+    Attributes:
+        shape: (*S) as stored.
+        world_from_original: (W+1, D+1) from pixels, as stored, to mm; None if the file does not define it.
+        dtype: Type of one value as stored, before any rescaling; None if the header does not say it.
+    """
+
+    shape: tuple[int, ...]
+    world_from_original: np.ndarray | None
+    dtype: np.dtype | None
+
+    @property
+    def spacing(self) -> tuple[float, ...] | None:
+        """(D,) mm per stored pixel, (x, y[, z]); None if the file does not define it."""
+        return None if self.world_from_original is None else spacing_of(self.world_from_original)
+
+
+def image_header(path: str | Path) -> ImageHeader:
+    """Return size, frame and type of the pixels of an image, without decoding them.
 
     The format is that of the content, whatever the file is called. PNG, JPEG, BMP, TIFF, MetaImage, NRRD,
     NIfTI, DICOM and npy headers are read; any other format is decoded. Orientation tags are not applied. A
-    leading axis of length one (a volume of one slice) is dropped.
+    leading axis of length one (a volume of one slice) is dropped. The frame is ``world_from_original`` of
+    :func:`~mmlandmark.datasets.image_io.read_image`.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -103,50 +127,61 @@ def image_shape(path: str | Path) -> tuple[int, ...]:
         ImportError: The package that reads this format is missing.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"image {str(path)!r} does not exist")
-    kind, suffix = file_format(path), suffix_of(path)
-    if kind == "unknown" and suffix not in SUFFIXES:
-        return read_image(path).ori_shape
-    try:
-        if kind == "dicom":
-            shape = dicom_shape(path)
-        elif kind in _HEADERS:
-            with path.open("rb") as file:
-                shape = _HEADERS[kind](file)
-        elif kind == "unknown":
-            raise ValueError("the content has no known format")
-        else:
-            shape = read_image(path).ori_shape
-    except ImportError:
-        raise
-    except Exception as error:  # Every library has errors of its own; all of them mean a broken header.
-        raise ValueError(f"{path}: the header of this {suffix or kind} file is broken ({error})") from error
-    if not shape or min(shape) <= 0:
-        raise ValueError(f"{path}: the header of this {suffix or kind} file states {shape}")
-    return shape
-
-
-def image_frame(path: str | Path) -> np.ndarray | None:
-    """Return the (W+1, D+1) matrix from pixels, as they are stored, to mm, from the header of an image.
-
-    It is ``world_from_original`` of :func:`~mmlandmark.datasets.image_io.read_image`; None if the file does
-    not define the place of its pixels.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: The header is broken; the message names the file.
-        ImportError: The package that reads this format is missing.
-    """
-    path, dims = Path(path), len(image_shape(path))
-    kind = file_format(path)
+    stored, kind = _stored(path)
     try:
         world = _FRAMES[kind](path) if kind in _FRAMES else None
     except ImportError:
         raise
     except Exception as error:  # Every library has errors of its own; all of them mean a broken header.
         raise ValueError(f"{path}: the header of this {kind} file is broken ({error})") from error
-    return first_slice(world) if world is not None and world.shape[1] > dims + 1 else world
+    dims = len(stored.shape)
+    if world is not None and world.shape[1] > dims + 1:
+        world = first_slice(world)
+    return ImageHeader(stored.shape, world, stored.dtype)
+
+
+def image_shape(path: str | Path) -> tuple[int, ...]:
+    """Return the size (*S) of an image as it is stored, in array order; see :func:`image_header`.
+
+    No optional package is needed, except for DICOM.
+    """
+    return _stored(Path(path))[0].shape
+
+
+def image_frame(path: str | Path) -> np.ndarray | None:
+    """Return the (W+1, D+1) matrix from pixels, as they are stored, to mm; see :func:`image_header`."""
+    return image_header(path).world_from_original
+
+
+def _stored(path: Path) -> tuple[Stored, FileFormat]:
+    """Return size and type of the pixels of an image, and its format."""
+    if not path.is_file():
+        raise FileNotFoundError(f"image {str(path)!r} does not exist")
+    kind, suffix = file_format(path), suffix_of(path)
+    if kind == "unknown" and suffix not in SUFFIXES:
+        return _decoded(path), kind
+    try:
+        if kind == "dicom":
+            stored = dicom_header(path)
+        elif kind in _HEADERS:
+            with path.open("rb") as file:
+                stored = _HEADERS[kind](file)
+        elif kind == "unknown":
+            raise ValueError("the content has no known format")
+        else:
+            stored = _decoded(path)
+    except ImportError:
+        raise
+    except Exception as error:  # Every library has errors of its own; all of them mean a broken header.
+        raise ValueError(f"{path}: the header of this {suffix or kind} file is broken ({error})") from error
+    if not stored.shape or min(stored.shape) <= 0:
+        raise ValueError(f"{path}: the header of this {suffix or kind} file states {stored.shape}")
+    return stored, kind
+
+
+def _decoded(path: Path) -> Stored:
+    image = read_image(path)
+    return Stored(image.ori_shape, image.array.dtype)
 
 
 _FRAMES: dict[str, Callable[[Path], np.ndarray | None]] = {
@@ -155,13 +190,13 @@ _FRAMES: dict[str, Callable[[Path], np.ndarray | None]] = {
     "metaimage": partial(sitk_frame, io="MetaImageIO"),
     "nrrd": partial(sitk_frame, io="NrrdImageIO"),
 }
-_HEADERS: dict[str, Callable[[BinaryIO], tuple[int, ...]]] = {
-    "png": png_shape,
-    "bmp": bmp_shape,
-    "jpeg": jpeg_file_shape,
-    "tiff": tiff_shape,
-    "metaimage": metaimage_shape,
-    "nrrd": nrrd_shape,
-    "nifti": nifti_shape,
-    "npy": npy_shape,
+_HEADERS: dict[str, Callable[[BinaryIO], Stored]] = {
+    "png": png_header,
+    "bmp": bmp_header,
+    "jpeg": jpeg_header,
+    "tiff": tiff_header,
+    "metaimage": metaimage_header,
+    "nrrd": nrrd_header,
+    "nifti": nifti_header,
+    "npy": npy_header,
 }

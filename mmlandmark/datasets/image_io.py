@@ -21,8 +21,9 @@ from mmlandmark.datasets.readers.loaded_image import (
     from_array,
     to_grey_if_equal,
 )
+from mmlandmark.datasets.readers.nifti import read_nifti
 from mmlandmark.datasets.readers.raster import read_raster
-from mmlandmark.datasets.readers.volume import read_nifti, read_npy, read_sitk
+from mmlandmark.datasets.readers.volume import read_npy, read_sitk
 
 __all__ = ["LoadedImage", "NonFinitePixels", "Remark", "from_array", "read_image", "to_grey_if_equal"]
 

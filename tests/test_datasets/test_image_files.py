@@ -6,13 +6,18 @@ import cv2
 import numpy as np
 import pytest
 
+from image_writers import FLAT, VOLUMES, write_cv
 from mmlandmark.datasets.image_files import (
     child_ignoring_case,
+    image_frame,
+    image_header,
     image_shape,
     image_stem,
     index_images,
     stem_of,
 )
+from mmlandmark.datasets.image_io import read_image
+from mmlandmark.structures import world_matrix
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "bmp", "tif"])
@@ -30,6 +35,43 @@ def test_shape_of_a_metaimage(tmp_path):
         path = tmp_path / "a.mha"
         sitk.WriteImage(sitk.GetImageFromArray(np.zeros(shape, np.uint8)), str(path), True)
         assert image_shape(path) == expected
+
+
+@pytest.mark.parametrize("name", [*FLAT, "a.webp"])
+def test_a_header_says_what_reading_finds(tmp_path, name):
+    write, bits, more, _ = FLAT.get(name, (write_cv, 8, {}, False))
+    picture = np.arange(24 * 17).reshape(24, 17) % 200 * (1 if bits == 8 else 2 ** (bits - 8))
+    write(tmp_path / name, picture.astype(np.uint8 if bits == 8 else np.uint16), (0.5, 0.25), **more)
+    header, image = image_header(tmp_path / name), read_image(tmp_path / name)
+    assert header.shape == image.ori_shape == image_shape(tmp_path / name)
+    assert header.dtype == (np.uint8 if bits == 8 else np.uint16)
+    assert header.spacing == image.spacing
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("name", [name for name in VOLUMES if name != "a.dcm"])
+def test_a_header_knows_the_type_of_voxels(tmp_path, name, dtype):
+    write, more = VOLUMES[name]
+    world = world_matrix((0.5, 0.75, 2), (1, 2, 3), np.diag([1, -1, 1]))
+    write(tmp_path / name, np.zeros((3, 4, 5), dtype), None, world=world, **more)
+    header = image_header(tmp_path / name)
+    assert (header.shape, header.dtype) == ((3, 4, 5), np.dtype(dtype))
+    np.testing.assert_allclose(header.world_from_original, world, atol=1e-6)
+    np.testing.assert_array_equal(header.world_from_original, image_frame(tmp_path / name))
+    np.testing.assert_array_equal(header.world_from_original, read_image(tmp_path / name).world_from_original)
+
+
+def test_a_header_without_a_type_or_frame(tmp_path):
+    (tmp_path / "a.mha").write_bytes(
+        b"ObjectType = Image\nNDims = 2\nDimSize = 3 2\nElementDataFile = LOCAL\n"
+    )
+    header = image_header(tmp_path / "a.mha")
+    assert (header.shape, header.dtype, header.world_from_original, header.spacing) == (
+        (2, 3),
+        None,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "mha"])

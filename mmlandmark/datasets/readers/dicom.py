@@ -10,6 +10,7 @@ import numpy as np
 from mmlandmark.datasets.readers.loaded_image import (
     LoadedImage,
     Remark,
+    Stored,
     from_array,
     range_of_bits,
     spatial_shape,
@@ -68,8 +69,8 @@ def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
     return to_canonical(image)
 
 
-def dicom_shape(path: Path) -> tuple[int, ...]:
-    """Return the (*S) of a DICOM file from its header."""
+def dicom_header(path: Path) -> Stored:
+    """Return size and type of a DICOM file."""
     pydicom = need("pydicom", path)
     data = pydicom.dcmread(path, force=True, stop_before_pixels=True)
     try:
@@ -77,7 +78,17 @@ def dicom_shape(path: Path) -> tuple[int, ...]:
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the DICOM header has no rows and columns ({error})") from error
     frames = int(data.get("NumberOfFrames") or 1)
-    return spatial_shape([frames, *shape] if frames > 1 else shape, 3 if frames > 1 else 2)
+    return Stored(
+        spatial_shape([frames, *shape] if frames > 1 else shape, 3 if frames > 1 else 2), _dtype(data)
+    )
+
+
+def _dtype(data: Any) -> np.dtype | None:
+    """Return the type of the stored values by a header without its pixels; None if it does not say it."""
+    bits = int(_text(data, "BitsAllocated") or 0)
+    if bits not in (8, 16, 32):
+        return None if bits != 64 else np.dtype(np.float64)
+    return np.dtype(f"{'i' if _text(data, 'PixelRepresentation') else 'u'}{bits // 8}")
 
 
 def dicom_frame(path: Path) -> np.ndarray | None:

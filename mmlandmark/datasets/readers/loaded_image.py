@@ -27,6 +27,18 @@ class Remark(NamedTuple):
     message: str
 
 
+class Stored(NamedTuple):
+    """What the header of a file says about its pixels.
+
+    Attributes:
+        shape: (*S) as stored.
+        dtype: Type of one stored value, before any rescaling; None if the header does not say it.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype | None
+
+
 class NonFinitePixels(ValueError):
     """An image has pixels that are NaN or infinite."""
 

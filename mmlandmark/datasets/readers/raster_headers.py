@@ -7,8 +7,14 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+
+from mmlandmark.datasets.readers.loaded_image import Stored
+
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 ORIENTATION, PHOTOMETRIC = 274, 262
+_WIDTH, _HEIGHT, _BITS, _SAMPLE_FORMAT = 256, 257, 258, 339
+_BYTE = np.dtype(np.uint8)
 
 
 class TiffField(NamedTuple):
@@ -119,33 +125,42 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     raise ValueError("the PNG is cut off, its end is missing")
 
 
-def png_shape(file: BinaryIO) -> tuple[int, ...]:
-    """Return (height, width)."""
-    width, height = struct.unpack(">II", file.read(24)[16:24])
-    return height, width
+def png_header(file: BinaryIO) -> Stored:
+    """Return size and type of a PNG; fewer than 8 bits are spread over 8."""
+    width, height, bits = struct.unpack(">IIB", file.read(25)[16:25])
+    return Stored((height, width), np.dtype(np.uint16) if bits > 8 else _BYTE)
 
 
-def bmp_shape(file: BinaryIO) -> tuple[int, ...]:
-    """Return (height, width)."""
+def bmp_header(file: BinaryIO) -> Stored:
+    """Return size and type of a BMP."""
     head = file.read(26)
     if struct.unpack_from("<I", head, 14)[0] == 12:  # the header of OS/2
         width, height = struct.unpack("<HH", head[18:22])
-        return height, width
+        return Stored((height, width), _BYTE)
     width, height = struct.unpack("<ii", head[18:26])
-    return abs(height), width  # a negative height marks rows stored from the top
+    return Stored((abs(height), width), _BYTE)  # a negative height marks rows stored from the top
 
 
-def jpeg_file_shape(file: BinaryIO) -> tuple[int, ...]:
-    """Return (height, width)."""
+def jpeg_header(file: BinaryIO) -> Stored:
+    """Return size and type of a JPEG."""
     data = file.read(1 << 17)
     # Rarely, long comments or a preview picture come before the frame.
     header = jpeg_shape(data) or jpeg_shape(data + file.read())
     if header is None:
         raise ValueError("no frame")
-    return header[:2]
+    return Stored(header[:2], _BYTE)
 
 
-def tiff_shape(file: BinaryIO) -> tuple[int, ...]:
-    """Return (height, width) of the first page, as stored."""
+def tiff_header(file: BinaryIO) -> Stored:
+    """Return size, as stored, and type of the first page of a TIFF."""
     fields, _ = tiff_fields(file.read())  # The directory may be at the end.
-    return fields[257].value, fields[256].value
+    return Stored((fields[_HEIGHT].value, fields[_WIDTH].value), tiff_dtype(fields))
+
+
+def tiff_dtype(fields: dict[int, TiffField]) -> np.dtype | None:
+    """Return the type of the values of a page, of fewer than 8 bits that of 8; None if it is unusual."""
+    bits = fields[_BITS].value if _BITS in fields else 1
+    kind = {1: "u", 2: "i", 3: "f"}.get(fields[_SAMPLE_FORMAT].value if _SAMPLE_FORMAT in fields else 1)
+    if kind is None or bits not in (1, 2, 4, 8, 16, 32, 64):
+        return None
+    return np.dtype(f"{kind}{max(bits, 8) // 8}")

@@ -1,11 +1,9 @@
-"""MetaImage, NRRD, NIfTI and npy: pixels, frame, and headers without the pixels."""
+"""MetaImage, NRRD and npy: pixels, frame, and headers without the pixels."""
 
 from __future__ import annotations
 
-import gzip
 import importlib
 import re
-import struct
 import tempfile
 import zlib
 from pathlib import Path, PureWindowsPath
@@ -17,15 +15,36 @@ import numpy as np
 from mmlandmark.datasets.readers.loaded_image import (
     LoadedImage,
     Remark,
+    Stored,
     from_array,
-    range_of_bits,
     spatial_shape,
     to_canonical,
-    white_bits,
 )
-from mmlandmark.structures import first_slice, is_frame, swap_lps_ras, world_matrix
+from mmlandmark.structures import is_frame, world_matrix
 
-_UNITS = {"meter": 1000.0, "micron": 0.001}  # in mm; unknown units count as mm
+# Types of values in headers: those of MetaImage, and of NRRD by the words that it allows for them.
+_ELEMENT_TYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
+    "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
+}  # fmt: skip
+_NRRD_TYPES = {
+    **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
+    **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), "i2"),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), "u2"),
+    **dict.fromkeys(("int", "signed int", "int32", "int32_t"), "i4"),
+    **dict.fromkeys(("uint", "unsigned int", "uint32", "uint32_t"), "u4"),
+    **dict.fromkeys(
+        ("longlong", "long long", "long long int", "signed long long", "signed long long int"), "i8"
+    ),
+    **dict.fromkeys(("int64", "int64_t"), "i8"),
+    **dict.fromkeys(
+        ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"), "u8"
+    ),
+    "float": "f4",
+    "double": "f8",
+}
 
 
 def need(module: str, path: Path, extra: str = "medical") -> ModuleType:
@@ -227,17 +246,21 @@ def _check_metaimage_data(path: Path) -> None:
         raise ValueError("its compressed pixels are cut off")
 
 
-def metaimage_shape(file: BinaryIO) -> tuple[int, ...]:
-    """Return the (*S) of a MetaImage."""
+def metaimage_header(file: BinaryIO) -> Stored:
+    """Return size and type of a MetaImage."""
     keys, _ = read_metaimage_header(file)
     shape = [int(n) for n in keys["DimSize"].split()][::-1]
     while len(shape) > 3 and shape[0] == 1:
         shape = shape[1:]
-    return spatial_shape(shape, len(shape))
+    return Stored(spatial_shape(shape, len(shape)), _dtype(_ELEMENT_TYPES.get(keys.get("ElementType", ""))))
 
 
-def nrrd_shape(file: BinaryIO) -> tuple[int, ...]:
-    """Return the (*S) of a NRRD.
+def _dtype(code: str | None) -> np.dtype | None:
+    return None if code is None else np.dtype(code)
+
+
+def nrrd_header(file: BinaryIO) -> Stored:
+    """Return size and type of a NRRD.
 
     Raises:
         KeyError: The header has no sizes.
@@ -245,7 +268,8 @@ def nrrd_shape(file: BinaryIO) -> tuple[int, ...]:
     fields = _nrrd_fields(file)
     sizes = [int(n) for n in fields["sizes"].split()]
     shape = [n for n, kind in zip(sizes, _nrrd_kinds(fields, len(sizes)), strict=True) if kind][::-1]
-    return spatial_shape(shape, len(shape))
+    kind_of_value = _NRRD_TYPES.get(fields.get("type", "").lower())
+    return Stored(spatial_shape(shape, len(shape)), _dtype(kind_of_value))
 
 
 def _nrrd_kinds(fields: dict[str, str], count: int) -> list[bool]:
@@ -282,85 +306,6 @@ def _header_line(file: BinaryIO) -> str:
     return line.decode("latin-1")
 
 
-# ---- NIfTI ------------------------------------------------------------------------------------------
-
-
-def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
-    """Read a NIfTI-1 or NIfTI-2 file, plain or gzipped."""
-    nibabel = need("nibabel", path)
-    data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        data = gzip.decompress(data)  # in full, so that its checksum is verified
-    if data[344:348] == b"ni1\0" or data[4:8] == b"ni2\0":
-        raise ValueError("it is the header of a pair .hdr and .img: store both as one .nii")
-    two = 540 in (struct.unpack("<i", data[:4])[0], struct.unpack(">i", data[:4])[0])
-    image = (nibabel.Nifti2Image if two else nibabel.Nifti1Image).from_bytes(data)
-    array = np.asanyarray(image.dataobj)
-    while array.ndim > 2 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim not in (2, 3):
-        raise ValueError(f"one volume of three dimensions is needed, the shape is {array.shape}")
-    dims, bits = array.ndim, white_bits(image.get_data_dtype())
-    world, remarks = _nifti_world(image.header, dims)
-    loaded = from_array(
-        array.transpose(),
-        dims=dims,
-        world_from_original=world,
-        value_range=None if bits is None else range_of_bits(bits, image.dataobj.slope, image.dataobj.inter),
-        bits=bits,
-        fill_value=fill_value,
-        remarks=remarks,
-    )
-    return loaded if remarks else to_canonical(loaded)
-
-
-def _nifti_world(header: Any, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
-    """Return the (4, D+1) matrix to mm in LPS, or one of spacing alone if the file has no directions."""
-    scale = _UNITS.get(header.get_xyzt_units()[0], 1.0)
-    spacing = np.abs(np.array([*header.get_zooms(), 1.0, 1.0][:dims], dtype=np.float64)) * scale
-    known = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
-    affine = np.diag([scale, scale, scale, 1.0]) @ header.get_best_affine()
-    if known and is_frame(affine):
-        return swap_lps_ras(affine if dims == 3 else first_slice(affine)), []
-    plain = world_matrix(spacing) if (spacing > 0).all() and np.isfinite(spacing).all() else None
-    if dims == 2:
-        return plain, []
-    what = "is not invertible" if known else "is not stated (qform_code and sform_code are 0)"
-    return plain, [Remark("no directions", f"its orientation {what}: the axes stay as they are stored")]
-
-
-def nifti_frame(path: Path) -> np.ndarray | None:
-    """Return the matrix to mm of a NIfTI file from its header; None if it does not define one."""
-    nibabel = need("nibabel", path)
-    with path.open("rb") as file:
-        shape = nifti_shape(file)
-        file.seek(0)
-        head = _nifti_head(file)
-    two = 540 in (struct.unpack("<i", head[:4])[0], struct.unpack(">i", head[:4])[0])
-    kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
-    return _nifti_world(kind(head[: kind.sizeof_hdr]), len(shape))[0]
-
-
-def _nifti_head(file: BinaryIO) -> bytes:
-    """Return the first bytes of a NIfTI file, plain or gzipped."""
-    head = file.read(4098)
-    return zlib.decompressobj(wbits=31).decompress(head, 4096) if head[:2] == b"\x1f\x8b" else head
-
-
-def nifti_shape(file: BinaryIO) -> tuple[int, ...]:
-    """Return the (*S) of a NIfTI file in the order in which it is stored."""
-    head = _nifti_head(file)
-    order = "<" if struct.unpack("<i", head[:4])[0] in (348, 540) else ">"
-    if struct.unpack(order + "i", head[:4])[0] == 540:
-        dim = struct.unpack(order + "8q", head[16:80])
-    else:
-        dim = struct.unpack(order + "8h", head[40:56])
-    shape = list(dim[1 : dim[0] + 1])
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    return spatial_shape(shape[::-1], len(shape))
-
-
 # ---- npy --------------------------------------------------------------------------------------------
 
 
@@ -369,8 +314,9 @@ def read_npy(path: Path, fill_value: float | None) -> LoadedImage:
     return from_array(np.load(path, allow_pickle=False), fill_value=fill_value)
 
 
-def npy_shape(file: BinaryIO) -> tuple[int, ...]:
-    """Return the (*S) of a NumPy array."""
+def npy_header(file: BinaryIO) -> Stored:
+    """Return size and type of a NumPy array."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return spatial_shape(read(file)[0])
+    shape, _, dtype = read(file)
+    return Stored(spatial_shape(shape), dtype)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets.readers.raster_headers import (
-    bmp_shape,
-    jpeg_file_shape,
+    bmp_header,
+    jpeg_header,
     jpeg_shape,
-    png_shape,
-    tiff_shape,
+    png_header,
+    tiff_header,
 )
 
 
@@ -34,21 +34,21 @@ def test_jpeg_header(progressive, channels):
 
 @pytest.mark.parametrize(
     ("suffix", "read"),
-    [(".png", png_shape), (".bmp", bmp_shape), (".jpg", jpeg_file_shape), (".tif", tiff_shape)],
+    [(".png", png_header), (".bmp", bmp_header), (".jpg", jpeg_header), (".tif", tiff_header)],
 )
 @pytest.mark.parametrize("shape", [(40, 31), (3, 200)])
 def test_height_and_width(suffix, read, shape):
     data = cv2.imencode(suffix, ramp(shape))[1].tobytes()
-    assert read(io.BytesIO(data)) == shape
+    assert read(io.BytesIO(data)) == (shape, np.uint8)
 
 
 def test_rows_from_the_top_and_headers_of_os2():
     rows_from_top = b"BM" + bytes(12) + struct.pack("<Iii", 40, 31, -40)
-    assert bmp_shape(io.BytesIO(rows_from_top)) == (40, 31)
+    assert bmp_header(io.BytesIO(rows_from_top)).shape == (40, 31)
     os2 = b"BM" + bytes(12) + struct.pack("<IHH", 12, 31, 40) + bytes(4)
-    assert bmp_shape(io.BytesIO(os2)) == (40, 31)
+    assert bmp_header(io.BytesIO(os2)).shape == (40, 31)
 
 
 def test_a_jpeg_without_a_frame_is_refused():
     with pytest.raises(ValueError, match="no frame"):
-        jpeg_file_shape(io.BytesIO(b"\xff\xd8\xff\xd9"))
+        jpeg_header(io.BytesIO(b"\xff\xd8\xff\xd9"))

@@ -1,0 +1,105 @@
+"""NIfTI: pixels, frame, and the header without the pixels."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mmlandmark.datasets.readers.loaded_image import (
+    LoadedImage,
+    Remark,
+    Stored,
+    from_array,
+    range_of_bits,
+    spatial_shape,
+    to_canonical,
+    white_bits,
+)
+from mmlandmark.datasets.readers.volume import need
+from mmlandmark.structures import first_slice, is_frame, swap_lps_ras, world_matrix
+
+_UNITS = {"meter": 1000.0, "micron": 0.001}  # in mm; unknown units count as mm
+_TYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 128: "u1", 256: "i1", 512: "u2", 768: "u4", 1024: "i8",
+    1280: "u8", 2304: "u1",
+}  # fmt: skip
+
+
+def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
+    """Read a NIfTI-1 or NIfTI-2 file, plain or gzipped."""
+    nibabel = need("nibabel", path)
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)  # in full, so that its checksum is verified
+    if data[344:348] == b"ni1\0" or data[4:8] == b"ni2\0":
+        raise ValueError("it is the header of a pair .hdr and .img: store both as one .nii")
+    two = 540 in (struct.unpack("<i", data[:4])[0], struct.unpack(">i", data[:4])[0])
+    image = (nibabel.Nifti2Image if two else nibabel.Nifti1Image).from_bytes(data)
+    array = np.asanyarray(image.dataobj)
+    while array.ndim > 2 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3):
+        raise ValueError(f"one volume of three dimensions is needed, the shape is {array.shape}")
+    dims, bits = array.ndim, white_bits(image.get_data_dtype())
+    world, remarks = _nifti_world(image.header, dims)
+    loaded = from_array(
+        array.transpose(),
+        dims=dims,
+        world_from_original=world,
+        value_range=None if bits is None else range_of_bits(bits, image.dataobj.slope, image.dataobj.inter),
+        bits=bits,
+        fill_value=fill_value,
+        remarks=remarks,
+    )
+    return loaded if remarks else to_canonical(loaded)
+
+
+def _nifti_world(header: Any, dims: int) -> tuple[np.ndarray | None, list[Remark]]:
+    """Return the (4, D+1) matrix to mm in LPS, or one of spacing alone if the file has no directions."""
+    scale = _UNITS.get(header.get_xyzt_units()[0], 1.0)
+    spacing = np.abs(np.array([*header.get_zooms(), 1.0, 1.0][:dims], dtype=np.float64)) * scale
+    known = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
+    affine = np.diag([scale, scale, scale, 1.0]) @ header.get_best_affine()
+    if known and is_frame(affine):
+        return swap_lps_ras(affine if dims == 3 else first_slice(affine)), []
+    plain = world_matrix(spacing) if (spacing > 0).all() and np.isfinite(spacing).all() else None
+    if dims == 2:
+        return plain, []
+    what = "is not invertible" if known else "is not stated (qform_code and sform_code are 0)"
+    return plain, [Remark("no directions", f"its orientation {what}: the axes stay as they are stored")]
+
+
+def nifti_frame(path: Path) -> np.ndarray | None:
+    """Return the matrix to mm of a NIfTI file from its header; None if it does not define one."""
+    nibabel = need("nibabel", path)
+    with path.open("rb") as file:
+        shape = nifti_header(file).shape
+        file.seek(0)
+        head = _nifti_head(file)
+    two = 540 in (struct.unpack("<i", head[:4])[0], struct.unpack(">i", head[:4])[0])
+    kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
+    return _nifti_world(kind(head[: kind.sizeof_hdr]), len(shape))[0]
+
+
+def _nifti_head(file: BinaryIO) -> bytes:
+    """Return the first bytes of a NIfTI file, plain or gzipped."""
+    head = file.read(4098)
+    return zlib.decompressobj(wbits=31).decompress(head, 4096) if head[:2] == b"\x1f\x8b" else head
+
+
+def nifti_header(file: BinaryIO) -> Stored:
+    """Return size, in the order in which it is stored, and type of a NIfTI file."""
+    head = _nifti_head(file)
+    order = "<" if struct.unpack("<i", head[:4])[0] in (348, 540) else ">"
+    two = struct.unpack(order + "i", head[:4])[0] == 540
+    dim = struct.unpack(order + ("8q" if two else "8h"), head[16:80] if two else head[40:56])
+    code = _TYPES.get(struct.unpack_from(order + "h", head, 12 if two else 70)[0])
+    shape = list(dim[1 : dim[0] + 1])
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return Stored(spatial_shape(shape[::-1], len(shape)), None if code is None else np.dtype(code))
