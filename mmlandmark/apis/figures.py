@@ -222,6 +222,6 @@ def _view(source: str | Path, case: str | None, options: dict[str, Any] | None) 
     if case is not None and case not in ids:
         raise ValueError(f"{source}: its test data has no case {case!r}; it has {ids[:5]} and others")
     packed = dataset[ids.index(case) if case is not None else 0]
-    image = packed["inputs"].float().numpy()
+    image = packed["data_samples"].unit_pixels(packed["inputs"]).numpy()
     data = model.data_preprocessor(dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]]))
     return _View(model, config, data["inputs"], image, data["data_samples"][0])

@@ -97,7 +97,8 @@ def draw_strip(dataset: Any, index: int, args: argparse.Namespace) -> np.ndarray
             raise ValueError(
                 f"{args.config}: the {args.split} pipeline must end with PackInputs, got {list(packed)}"
             )
-        array, sample = np.moveaxis(packed["inputs"].float().numpy(), 0, -1), packed["data_samples"]
+        sample = packed["data_samples"]
+        array = np.moveaxis(sample.unit_pixels(packed["inputs"]).numpy(), 0, -1)
         points = sample.to_input(sample.gt_landmarks).numpy()
         points[~sample.mask.numpy()] = np.nan
         pictures.append(_picture(array, points, f"epoch {epoch}", links, args))

@@ -39,7 +39,7 @@ class Loaded:
 
     Attributes:
         index: Position among the cases.
-        inputs: (C, *S) float32.
+        inputs: (C, *S), see :meth:`LandmarkDataSample.unit_pixels`.
         sample: Frames and names, without annotations.
     """
 

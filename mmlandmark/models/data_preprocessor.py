@@ -19,8 +19,10 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 class LandmarkDataPreprocessor(BaseDataPreprocessor):
     """Stack the images of a batch, convert them to the network's channels and normalise them.
 
+    Images may be of 8 or 16 bits: they become floats, where black is 0 and white is 1, on the model's device.
+
     Args:
-        mean: Per channel, in units of the packed image (0 to 1); one value serves all channels.
+        mean: Per channel, where black is 0 and white is 1; one value serves all channels.
         std: Likewise.
         channels: Channels the network takes; a grey image is repeated to 3, a colour image is averaged
             to 1 with the luma weights of ITU-R BT.601. None leaves them as they are.
@@ -55,6 +57,8 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
         data = self.cast_data(data)
         samples = data.get("data_samples")
         images = data["inputs"]
+        if samples is not None:
+            images = [sample.unit_pixels(image) for sample, image in zip(samples, images, strict=True)]
         if not isinstance(images, Tensor):
             shapes = {tuple(i.shape) for i in images}
             if len(shapes) > 1:
@@ -62,7 +66,8 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
                     f"images of one batch differ in shape: {sorted(shapes)}; end the geometry of the "
                     "pipeline with one fixed size, or use batch_size=1"
                 )
-            images = torch.stack(list(images))
+            # One volume alone is not copied.
+            images = torch.stack(list(images)) if len(images) > 1 else images[0][None]
         images = self.pad(self.normalize(images))
         for sample in samples or ():
             sample.set_metainfo(dict(pad_shape=tuple(images.shape[2:])))

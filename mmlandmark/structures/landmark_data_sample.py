@@ -42,6 +42,7 @@ class LandmarkDataSample(BaseDataElement):
         world_from_original: (W+1, D+1) float64 array, original pixels to mm, see
             :mod:`mmlandmark.structures.frame`; None if the image file does not define it. Errors are measured
             by ``spacing``, which may come from the annotation instead.
+        value_range: (black, white) in values of the packed image, see :meth:`unit_pixels`.
         flip_pairs: tuple of index pairs that a mirror swaps.
     """
 
@@ -95,6 +96,20 @@ class LandmarkDataSample(BaseDataElement):
     def mask(self) -> Tensor:
         """(K,) bool: the landmark is annotated, so losses and metrics may look at it."""
         return self.gt_visibility > 0
+
+    def unit_pixels(self, image: Tensor) -> Tensor:
+        """Return this sample's packed image as float32, where black is 0 and white is 1.
+
+        Args:
+            image: (C, *S) of any integer or float dtype. Without a ``value_range`` its values count as such
+                pixels already.
+        """
+        low, high = self.get("value_range") or (0.0, 1.0)
+        image = image.float()
+        # The same rounding as in datasets.transforms.intensity.to_unit, whatever the device.
+        if low != 0:
+            image = image - low
+        return image if high - low == 1 else image * (1.0 / (high - low))
 
     def to_input(self, points: Tensor) -> Tensor:
         """Map (K, D) original pixels to the network's input frame."""

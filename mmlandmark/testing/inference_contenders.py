@@ -133,7 +133,9 @@ def own_test(model: ModelFile) -> tuple[list[np.ndarray], list[LandmarkDataSampl
         raise ValueError(f"model {model.name!r} names no data of a test and no evaluator: pack it with those")
     dataset = DATASETS.build(model.config["test_dataloader"]["dataset"])
     items = [dataset[i] for i in range(len(dataset))]
-    return [item["inputs"].numpy() for item in items], [item["data_samples"] for item in items]
+    samples = [item["data_samples"] for item in items]
+    images = [s.unit_pixels(item["inputs"]).numpy() for s, item in zip(samples, items, strict=True)]
+    return images, samples
 
 
 def errors_of(

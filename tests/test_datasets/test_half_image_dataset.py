@@ -61,7 +61,7 @@ def test_a_right_half_looks_like_a_left_one(folder):
     for case in (a_left, a_right):
         sample = case["data_samples"]
         for x, y in sample.to_input(sample.gt_landmarks)[sample.mask].round().int().tolist():
-            assert case["inputs"][0, y, x] == 1, "the landmark lies on its pixel"
+            assert case["inputs"][0, y, x] == 255, "the landmark lies on its pixel"
 
 
 @pytest.mark.parametrize("size", [None, (64, 32)])

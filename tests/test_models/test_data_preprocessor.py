@@ -1,9 +1,12 @@
 """The preprocessor: channels, normalisation, padding."""
 
+import numpy as np
 import pytest
 import torch
 
+from mmlandmark.datasets.transforms.intensity import to_unit
 from mmlandmark.models import LandmarkDataPreprocessor
+from mmlandmark.structures import LandmarkDataSample
 
 
 def run(images, **kwargs):
@@ -29,6 +32,26 @@ def test_padding_lies_behind_the_image(size):
     inside = out[(0, slice(None), *[slice(s) for s in size])]
     torch.testing.assert_close(inside, image)
     assert float(out.sum()) == pytest.approx(float(image.sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32])
+def test_integers_become_what_the_pipeline_would_have_made_of_them(dtype):
+    # The same bits, so that a run gives the same weights wherever floats are made.
+    image = np.random.default_rng(0).integers(0, 250, (1, 6, 7, 8)).astype(dtype)
+    ends = (-3.0, 4095.0)
+    sample = LandmarkDataSample(metainfo=dict(value_range=ends))
+    batch = dict(inputs=[torch.from_numpy(image)] * 2, data_samples=[sample, sample.clone()])
+    out = LandmarkDataPreprocessor(mean=0.4, std=0.3)(batch)["inputs"]
+    unit = torch.from_numpy(to_unit(image, ends))
+    expected = (unit - torch.tensor(0.4)) / torch.tensor(0.3)
+    assert torch.equal(out, torch.stack([expected, expected]))
+
+
+def test_a_batch_may_mix_dtypes():
+    images = [torch.full((1, 4, 4), 255, dtype=torch.uint8), torch.full((1, 4, 4), 1000, dtype=torch.int16)]
+    samples = [LandmarkDataSample(metainfo=dict(value_range=(0.0, white))) for white in (255.0, 2000.0)]
+    out = LandmarkDataPreprocessor()(dict(inputs=images, data_samples=samples))["inputs"]
+    assert out[:, 0, 0, 0].tolist() == [1.0, 0.5]
 
 
 def test_errors():

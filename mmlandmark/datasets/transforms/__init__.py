@@ -4,6 +4,15 @@
 intensity, ``PackInputs``.
 """
 
+from mmlandmark.datasets.transforms.cropping import (
+    CenterCrop,
+    CropAroundLandmarks,
+    ForegroundCrop,
+    Pad,
+    RandomCrop,
+    RandomPatch,
+    TakeHalf,
+)
 from mmlandmark.datasets.transforms.intensity import (
     CLAHE,
     NormalizeIntensity,
@@ -16,22 +25,19 @@ from mmlandmark.datasets.transforms.intensity import (
 from mmlandmark.datasets.transforms.loading import LoadImage
 from mmlandmark.datasets.transforms.packing import PackInputs
 from mmlandmark.datasets.transforms.spatial import (
-    CenterCrop,
-    CropAroundLandmarks,
-    Pad,
     RandomAffine,
-    RandomCrop,
     RandomElastic,
     RandomFlip,
     Resample,
+    ResampleSpacing,
     Resize,
-    TakeHalf,
 )
 
 __all__ = [
     "CLAHE",
     "CenterCrop",
     "CropAroundLandmarks",
+    "ForegroundCrop",
     "LoadImage",
     "NormalizeIntensity",
     "PackInputs",
@@ -45,7 +51,9 @@ __all__ = [
     "RandomGamma",
     "RandomHueSaturation",
     "RandomNoise",
+    "RandomPatch",
     "Resample",
+    "ResampleSpacing",
     "Resize",
     "TakeHalf",
 ]

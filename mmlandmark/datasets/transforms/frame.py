@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from mmlandmark.structures import apply_matrix
-
-Length = TypeVar("Length", float, np.ndarray)
+from mmlandmark.structures import apply_matrix, invert_matrix, spacing_of
 
 
 def move_frame(results: dict[str, Any], matrix: np.ndarray, size: Sequence[int] | None = None) -> dict:
@@ -50,6 +48,38 @@ def value_range(results: dict[str, Any]) -> tuple[float, float] | None:
 def landmarks_in_frame(results: dict[str, Any]) -> np.ndarray:
     """Return the (K, D) landmarks in pixels of the current frame."""
     return apply_matrix(results["input_from_original"], np.asarray(results["landmarks"], dtype=np.float64))
+
+
+def mm_from_pixels(results: dict[str, Any]) -> np.ndarray | None:
+    """Return the (D, D) matrix from steps in pixels of the current frame to steps in mm; None if unknown.
+
+    Column i is the step along pixel coordinate i, in mm along the axes of the patient for a volume with known
+    directions, else along the axes of the stored image. Lengths are those of ``spacing`` where the record has
+    one, since errors are measured by it, else those of the file.
+    """
+    matrix = results["input_from_original"]
+    dims = len(matrix) - 1
+    spacing, world = results.get("spacing"), results.get("world_from_original")
+    if world is not None and dims == 3:
+        steps = np.asarray(world, dtype=np.float64)[:3, :3]
+        if spacing is not None:
+            steps = steps / spacing_of(world) * np.asarray(spacing, dtype=np.float64)
+    elif spacing is not None:
+        steps = np.diag(np.asarray(spacing, dtype=np.float64))
+    else:
+        return None
+    return steps @ invert_matrix(matrix)[:dims, :dims]
+
+
+def frame_spacing(results: dict[str, Any]) -> np.ndarray:
+    """Return (D,) the length of one pixel of the current frame along each of its axes, (x, y[, z]).
+
+    In mm for a volume whose spacing is known. All ones for other frames: random geometry of images is in
+    pixels, whatever their spacing.
+    """
+    dims = len(results["input_from_original"]) - 1
+    steps = mm_from_pixels(results) if dims == 3 else None
+    return np.ones(dims) if steps is None else np.linalg.norm(steps, axis=0)
 
 
 def happens(results: dict[str, Any], prob: float) -> bool:
@@ -105,9 +135,15 @@ def checked_dims(values: Sequence, size: Sequence[int], transform: object) -> No
         )
 
 
-def to_pixels(fraction: Length, size: Sequence[int]) -> Length:
-    """Return lengths given as fractions of the shorter side of a frame of ``size`` (*S) in its pixels."""
-    return fraction * min(size)
+def to_pixels(fraction: float | np.ndarray, results: dict[str, Any]) -> np.ndarray:
+    """Return (D,) lengths in pixels of the current frame, (x, y[, z]), from fractions of its shorter side.
+
+    The shorter side, and the length, are measured by :func:`frame_spacing`: in a volume with anisotropic
+    voxels, the same fraction is the same number of mm along all axes.
+    """
+    spacing = frame_spacing(results)
+    side = (np.asarray(results["input_shape"])[::-1] * spacing).min()
+    return fraction * side / spacing
 
 
 def per_axis(value: float | Sequence[float], dims: int, name: str) -> np.ndarray:

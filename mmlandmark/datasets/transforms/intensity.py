@@ -37,7 +37,7 @@ def to_unit(array: np.ndarray, ends: Sequence[float] | None = None) -> np.ndarra
             the largest value of an integer dtype, or 0 and 1 for floats.
     """
     ends = getattr(array, "value_range", None) if ends is None else ends
-    low, high = (0.0, _white(array.dtype)) if ends is None else ends
+    low, high = range_of_dtype(array.dtype) if ends is None else ends
     array = array.astype(np.float32, copy=False).view(np.ndarray)
     if low != 0:
         array = array - np.float32(low)
@@ -45,8 +45,9 @@ def to_unit(array: np.ndarray, ends: Sequence[float] | None = None) -> np.ndarra
     return array if high - low == 1 else array * np.float32(1.0 / (high - low))
 
 
-def _white(dtype: np.dtype) -> float:
-    return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+def range_of_dtype(dtype: np.dtype) -> tuple[float, float]:
+    """Return (black, white) of pixels whose file says nothing about them: 0 and the largest integer, or 1."""
+    return 0.0, 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
 
 
 def unit_pixels(results: dict[str, Any]) -> np.ndarray:
@@ -244,7 +245,7 @@ class CLAHE(BaseTransform):
             raise ValueError(f"CLAHE works on 2D images only, this one has {dims} dimensions")
         if happens(results, self.prob):
             img, ends = results["img"], value_range(results)
-            whole = img.dtype in (np.uint8, np.uint16) and ends in (None, (0.0, _white(img.dtype)))
+            whole = img.dtype in (np.uint8, np.uint16) and ends in (None, range_of_dtype(img.dtype))
             if not whole:  # OpenCV spreads the histogram over the whole range of the dtype.
                 img = np.rint(np.clip(to_unit(img, ends), 0, 1) * 65535).astype(np.uint16)
             # Built for every image: OpenCV's object cannot be sent to a worker process.

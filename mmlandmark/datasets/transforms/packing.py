@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
-from mmlandmark.datasets.transforms.frame import frame_size
-from mmlandmark.datasets.transforms.intensity import unit_pixels
+from mmlandmark.datasets.transforms.frame import frame_size, value_range
+from mmlandmark.datasets.transforms.intensity import range_of_dtype
 from mmlandmark.registry import TRANSFORMS
 from mmlandmark.structures import LandmarkDataSample
 
@@ -19,7 +19,10 @@ from mmlandmark.structures import LandmarkDataSample
 class PackInputs(BaseTransform):
     """Pack the results into an input tensor and a ``LandmarkDataSample``.
 
-    A record without ``landmarks``, such as that of a new image, gives a sample without annotation.
+    The tensor keeps the dtype of the image: one of 8 or 16 bits travels to the device as it is, where the
+    model's preprocessor makes floats of it, black 0 and white 1 by the sample's ``value_range``; see
+    :meth:`~mmlandmark.structures.LandmarkDataSample.unit_pixels`. A record without ``landmarks``, such as
+    that of a new image, gives a sample without annotation.
 
     Args:
         meta_keys: Further entries of the record to copy into the sample, if present.
@@ -33,7 +36,7 @@ class PackInputs(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Return ``dict(inputs, data_samples)``: a (C, *S) float32 tensor and a ``LandmarkDataSample``."""
+        """Return ``dict(inputs, data_samples)``: a (C, *S) tensor and a ``LandmarkDataSample``."""
         size, img, name = frame_size(results, self), results["img"], results["sample_id"]
         dims = len(size)
         moved = results["img_from_original"] is not results["input_from_original"] and not np.array_equal(
@@ -43,10 +46,10 @@ class PackInputs(BaseTransform):
             raise ValueError(
                 f"{name}: the frame was moved but its pixels were not read; put Resample before PackInputs"
             )
-        img = unit_pixels(results)
+        ends = value_range(results) or range_of_dtype(img.dtype)
         img = img[None] if img.ndim == dims else np.moveaxis(img, -1, 0)
         inputs = np.ascontiguousarray(img)
-        # A float image that no step has changed still belongs to the cache.
+        # An image that no step has changed still belongs to the cache.
         inputs = inputs if inputs.flags.writeable else inputs.copy()
         meta = {key: results[key] for key in self.meta_keys if key in results}
         sample = LandmarkDataSample.from_landmarks(
@@ -61,6 +64,7 @@ class PackInputs(BaseTransform):
             input_from_original=results["input_from_original"],
             input_shape=size,
             img_path=results.get("img_path"),
+            value_range=ends,
             flip_pairs=tuple(tuple(pair) for pair in results.get("flip_pairs") or ()),
             **meta,
         )

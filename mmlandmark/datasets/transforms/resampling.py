@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from mmlandmark.datasets.transforms.elastic_field import ElasticField
-from mmlandmark.structures import invert_matrix, scale_matrix
+from mmlandmark.structures import apply_matrix, crop_matrix, invert_matrix, scale_matrix
 
 Interpolation = Literal["linear", "nearest", "cubic"]
 Border = Literal["constant", "replicate", "reflect"]
@@ -96,8 +96,13 @@ def render(
     Returns:
         (*S) or (*S, C) in the dtype of ``array``.
     """
+    blocks = [1] * len(size)
     if interpolation != "nearest":
-        array, img_from_original = _average_blocks(array, img_from_original, input_from_original, len(size))
+        blocks = _blocks(input_from_original @ invert_matrix(img_from_original))
+    if len(size) == 3:
+        box = _source_box(img_from_original, input_from_original, size, elastic)
+        array, img_from_original = _part(array, img_from_original, box, blocks, border)
+    array, img_from_original = _average_blocks(array, img_from_original, blocks)
     frame_from_img = input_from_original @ invert_matrix(img_from_original)
     if (
         not elastic
@@ -118,15 +123,68 @@ def render(
     return sample(array, coordinates, interpolation, border, border_value)
 
 
-def _average_blocks(
-    array: np.ndarray, img_from_original: np.ndarray, input_from_original: np.ndarray, dims: int
+def _blocks(frame_from_img: np.ndarray) -> list[int]:
+    """Return (D,) how many pixels of the image are averaged along each of its axes, (x, y[, z])."""
+    steps = np.linalg.norm(frame_from_img[:-1, :-1], axis=0)  # length of one pixel of the image in the frame
+    return [max(1, math.ceil(0.5 / step - 1e-6)) for step in steps]
+
+
+def _source_box(
+    img_from_original: np.ndarray,
+    input_from_original: np.ndarray,
+    size: Sequence[int],
+    elastic: Sequence[ElasticField],
+) -> np.ndarray:
+    """Return (2, D) the box, in pixels of the image, from which a frame is read; it may reach beyond it."""
+    box = np.stack([np.zeros(len(size)), np.asarray(size[::-1]) - 1.0])
+    matrix = invert_matrix(input_from_original)
+    for field in reversed(elastic):
+        box = _box_of(field.frame_from_original @ matrix, box)
+        # A B-spline lies within its coefficients.
+        reach = np.abs(field.coefficients).reshape(len(size), -1).max(1)
+        box += np.stack([-reach, reach])
+        matrix = invert_matrix(field.frame_from_original)
+    return _box_of(img_from_original @ matrix, box)
+
+
+def _box_of(matrix: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return (2, D) the box around a box that is mapped by ``matrix``."""
+    corners = np.stack(np.meshgrid(*box.T, indexing="ij"), -1).reshape(-1, box.shape[1])
+    corners = apply_matrix(matrix, corners)
+    return np.stack([corners.min(0), corners.max(0)])
+
+
+def _part(
+    array: np.ndarray, img_from_original: np.ndarray, box: np.ndarray, blocks: Sequence[int], border: Border
 ) -> tuple[np.ndarray, np.ndarray]:
-    linear = (input_from_original @ invert_matrix(img_from_original))[:dims, :dims]
-    steps = np.linalg.norm(linear, axis=0)  # length of one pixel of the image in the frame, per axis
-    blocks = [max(1, math.ceil(0.5 / step - 1e-6)) for step in steps]
+    """Return the part of an image that is needed to read a box, in whole blocks, and its matrix.
+
+    The part is a view: what is not needed is neither copied nor converted, nor read from a mapped file.
+    """
+    dims, start, slices = box.shape[1], np.zeros(box.shape[1]), []
+    for axis in range(dims):
+        side, block = array.shape[dims - 1 - axis], blocks[axis]
+        first, last = box[:, axis] + (-2.0 * block, 2.0 * block)  # linear interpolation, after averaging
+        if border == "reflect" and (first < 0 or last > side - 1):
+            first, last = 0, side - 1  # it reads the image in a mirror
+        first = int(np.clip(np.floor(first), 0, side - 1)) // block * block
+        last = int(np.clip(np.ceil(last), first, side - 1))
+        start[axis] = first
+        slices.append(slice(first, min(-(-(last + 1) // block) * block, side)))
+    part = array[tuple(slices[::-1])]
+    return (
+        (array, img_from_original)
+        if part.shape == array.shape
+        else (part, crop_matrix(start) @ img_from_original)
+    )
+
+
+def _average_blocks(
+    array: np.ndarray, img_from_original: np.ndarray, blocks: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
     if max(blocks) == 1:
         return array, img_from_original
-    blocks_s = blocks[::-1]
+    dims, blocks_s = len(blocks), blocks[::-1]
     # Whole blocks only, so that the scale is exactly 1 / block.
     missing = [-n % block for n, block in zip(array.shape, blocks_s, strict=False)]
     padding = [(0, m) for m in missing] + [(0, 0)] * (array.ndim - dims)

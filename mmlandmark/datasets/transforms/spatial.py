@@ -2,7 +2,9 @@
 
 The current frame is the frame of the pipeline at the position of the step. Sizes are in its pixels, (*S),
 array order. Shifts, margins and amplitudes are fractions of its shorter side, the same along all axes, so one
-pipeline fits every input size. Points outside the final frame are kept.
+pipeline fits every input size. In a volume whose spacing is known, angles and lengths are those of the
+patient, in mm, whatever the voxels; in images they are those of pixels. Points outside the final frame are
+kept.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from mmlandmark.datasets.transforms.frame import (
     checked_size,
     frame_size,
     happens,
-    landmarks_in_frame,
+    mm_from_pixels,
     move_frame,
     per_axis,
     to_pixels,
@@ -44,6 +46,8 @@ from mmlandmark.structures import (
     scale_matrix,
     translation_matrix,
 )
+
+_MOST_PIXELS = 2**33  # of a frame, beyond which a spacing is surely in a wrong unit
 
 
 @TRANSFORMS.register_module()
@@ -76,138 +80,51 @@ class Resize(BaseTransform):
         return f"{type(self).__name__}(size={self.size}, keep_aspect={self.keep_aspect})"
 
 
-def _crop(results: dict[str, Any], start: Sequence[float], size: Sequence[int]) -> dict[str, Any]:
-    """Crop ``size`` (*S) pixels from ``start`` (*S); pixels outside the frame are padding."""
-    return move_frame(results, crop_matrix(np.asarray(start, dtype=np.float64)[::-1]), size)
-
-
 @TRANSFORMS.register_module()
-class CenterCrop(BaseTransform):
-    """Crop the centre of the frame; a frame that is smaller is padded and centred.
+class ResampleSpacing(BaseTransform):
+    """Scale the frame to pixels of a given size in mm; its size in pixels follows, and its centre stays.
 
     Args:
-        size: (*S) of the new frame.
+        spacing: mm per pixel of the new frame: one number for all axes, or (D,), (x, y[, z]).
+
+    Raises:
+        ValueError: The spacing of the image is unknown, or the new frame would be extremely large.
     """
 
-    def __init__(self, size: Sequence[int]) -> None:
-        self.size = checked_size(size)
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Crop the frame."""
-        old = frame_size(results, self)
-        checked_dims(self.size, old, self)
-        return _crop(results, [(n - new) // 2 for n, new in zip(old, self.size, strict=True)], self.size)
-
-
-@TRANSFORMS.register_module()
-class TakeHalf(BaseTransform):
-    """Crop the half of the frame that a case of ``HalfImageDataset`` shows; right halves are mirrored.
-
-    Args:
-        overlap: Fraction of the half's width to add beyond the middle, for landmarks that cross it.
-    """
-
-    def __init__(self, overlap: float = 0.0) -> None:
-        if not 0 <= overlap <= 1:
-            raise ValueError(f"TakeHalf: overlap must lie in [0, 1], got {overlap!r}")
-        self.overlap = overlap
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Crop the frame, mirrored for a right half."""
-        size = frame_size(results, self)
-        if results.get("half") not in ("left", "right"):
+    def __init__(self, spacing: float | Sequence[float]) -> None:
+        values = np.atleast_1d(np.asarray(spacing, dtype=np.float64))
+        if values.ndim != 1 or len(values) not in (1, 2, 3) or not (np.isfinite(values) & (values > 0)).all():
             raise ValueError(
-                f"{results.get('sample_id')}: TakeHalf needs half='left' or 'right', got "
-                f"{results.get('half')!r}: use it with HalfImageDataset"
+                f"ResampleSpacing: spacing must be one positive number or one per axis in mm, got {spacing!r}"
             )
-        if results["half"] == "right":
-            move_frame(results, flip_matrix(size))
-        width = min(size[-1], round(np.ceil(size[-1] / 2) * (1 + self.overlap)))
-        return _crop(results, [0] * len(size), (*size[:-1], width))
+        self.spacing = spacing
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Scale the frame."""
+        old = frame_size(results, self)
+        wanted = per_axis(self.spacing, len(old), "ResampleSpacing: spacing")
+        steps = mm_from_pixels(results)
+        if steps is None:
+            raise ValueError(
+                f"{results.get('sample_id')}: ResampleSpacing needs the spacing of the image, which neither "
+                "its record nor its file states: give it in the annotation, or for an image whose file "
+                "states it use LoadImage(file_spacing=True)"
+            )
+        factor = np.linalg.norm(steps, axis=0) / wanted
+        # The tolerance makes a side of N + 1/2 pixels independent of rounding errors in the header.
+        size = np.maximum(np.floor(np.asarray(old) * factor[::-1] + 0.5 - 1e-6), 1).astype(int)
+        if np.prod(size, dtype=np.float64) > _MOST_PIXELS:
+            raise ValueError(
+                f"{results.get('sample_id')}: ResampleSpacing({self.spacing}) makes {size.tolist()} pixels "
+                f"of {list(old)}, which are {(factor * wanted).round(4).tolist()} mm each: one of the two "
+                "is in another unit"
+            )
+        scale = scale_matrix(factor, frame_center(old))
+        shift = translation_matrix(frame_center(size) - frame_center(old))
+        return move_frame(results, shift @ scale, size)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(overlap={self.overlap})"
-
-
-@TRANSFORMS.register_module()
-class RandomCrop(BaseTransform):
-    """Crop the frame at a random position; a frame that is smaller is padded and centred.
-
-    Args:
-        size: (*S) of the new frame.
-    """
-
-    def __init__(self, size: Sequence[int]) -> None:
-        self.size = checked_size(size)
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Crop the frame."""
-        old = frame_size(results, self)
-        checked_dims(self.size, old, self)
-        rooms = [n - new for n, new in zip(old, self.size, strict=True)]
-        draws = results["rng"].random(len(rooms))
-        start = [
-            int(draw * (room + 1)) if room > 0 else room // 2 for room, draw in zip(rooms, draws, strict=True)
-        ]
-        return _crop(results, start, self.size)
-
-
-@TRANSFORMS.register_module()
-class CropAroundLandmarks(BaseTransform):
-    """Crop to the bounding box of all annotated landmarks. For training only, since it uses the annotation.
-
-    A sample without annotated landmarks keeps its frame.
-
-    Args:
-        margin: Space around the landmarks, as a fraction of the shorter side of the current frame.
-        jitter: Largest random change of every side of the box, as such a fraction; at most ``margin``, so
-            that no landmark is cut off.
-    """
-
-    def __init__(self, margin: float = 0.05, jitter: float = 0.0) -> None:
-        check_fraction(margin, "CropAroundLandmarks: margin")
-        check_fraction(jitter, "CropAroundLandmarks: jitter")
-        if jitter > margin:
-            raise ValueError(f"CropAroundLandmarks: jitter must be <= margin, got {jitter} and {margin}")
-        self.margin, self.jitter = margin, jitter
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Crop the frame."""
-        size = frame_size(results, self)
-        margin = to_pixels(self.margin, size)
-        draws = results["rng"].uniform(-1, 1, (2, len(size))) * to_pixels(self.jitter, size)
-        points = landmarks_in_frame(results)
-        points = points[np.isfinite(points).all(1)]
-        if len(points) == 0:
-            return results
-        first = np.floor(points.min(0) - margin - draws[0])
-        last = np.ceil(points.max(0) + margin + draws[1])
-        return _crop(results, first[::-1], (last - first + 1)[::-1].astype(int))
-
-
-@TRANSFORMS.register_module()
-class Pad(BaseTransform):
-    """Enlarge the frame, centred: half of the padding before, rounded down, the rest after.
-
-    Args:
-        size: (*S); shorter sides grow to it. None pads to the divisor only.
-        divisor: Every side grows to a multiple of this, as some networks need.
-    """
-
-    def __init__(self, size: Sequence[int] | None = None, divisor: int = 1) -> None:
-        self.size = None if size is None else checked_size(size)
-        if divisor != int(divisor) or divisor < 1:
-            raise ValueError(f"Pad: divisor must be a positive integer, got {divisor!r}")
-        self.divisor = int(divisor)
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Pad the frame."""
-        old = frame_size(results, self)
-        if self.size is not None:
-            checked_dims(self.size, old, self)
-        wanted = [max(n, new) for n, new in zip(old, self.size or old, strict=True)]
-        size = [-(-n // self.divisor) * self.divisor for n in wanted]
-        return _crop(results, [-((new - n) // 2) for n, new in zip(old, size, strict=True)], size)
+        return f"{type(self).__name__}(spacing={self.spacing})"
 
 
 @TRANSFORMS.register_module()
@@ -255,7 +172,8 @@ class RandomAffine(BaseTransform):
 
     Args:
         rotation: Largest angle in degrees, in both directions. In 3D one number for all axes, or three for
-            x, y and z. The rotation is in pixels: with non-square pixels it shears the anatomy.
+            the patient's axes x, y and z, which a volume without spacing takes from its voxels. In 2D the
+            rotation is in pixels: with non-square pixels it shears the anatomy.
         scale: Largest relative change of size: the factor is drawn from [1 - scale, 1 + scale].
         shift: Largest shift as a fraction of the shorter side of the current frame, one number for all axes
             or (D,), (x, y[, z]).
@@ -280,7 +198,7 @@ class RandomAffine(BaseTransform):
         """Move the frame with probability ``prob``."""
         size = frame_size(results, self)
         dims, rng = len(size), results["rng"]
-        limit = to_pixels(per_axis(self.shift, dims, "RandomAffine: shift"), size)
+        limit = to_pixels(per_axis(self.shift, dims, "RandomAffine: shift"), results)
         limit_angle = per_axis(self.rotation, 3 if dims == 3 else 1, "RandomAffine: rotation")
         if not happens(results, self.prob):
             return results
@@ -288,8 +206,12 @@ class RandomAffine(BaseTransform):
         factor = 1 + rng.uniform(-1, 1) * self.scale
         shift = rng.uniform(-1, 1, dims) * limit
         center = frame_center(size)
-        matrix = scale_matrix(factor, center) @ rotation_matrix(angles, center)
-        return move_frame(results, translation_matrix(shift) @ matrix)
+        rotation = rotation_matrix(angles, center)
+        steps = mm_from_pixels(results) if dims == 3 else None
+        if steps is not None:  # rotate in mm, and come back to voxels
+            rotation[:3, :3] = np.linalg.solve(steps, rotation[:3, :3] @ steps)
+            rotation[:3, 3] = center - rotation[:3, :3] @ center
+        return move_frame(results, translation_matrix(shift) @ scale_matrix(factor, center) @ rotation)
 
     def __repr__(self) -> str:
         values = f"rotation={self.rotation}, scale={self.scale}, shift={self.shift}, prob={self.prob}"
@@ -332,7 +254,7 @@ class RandomElastic(BaseTransform):
         if not happens(results, self.prob):
             return results
         lattice = (dims, *[self.cells + 3] * dims)
-        amplitude = to_pixels(self.amplitude, size)
+        amplitude = to_pixels(self.amplitude, results).reshape(-1, *[1] * dims)
         coefficients = results["rng"].uniform(-amplitude, amplitude, lattice)
         field = ElasticField(coefficients, results["input_from_original"], size)
         results["landmarks"] = field.move(np.asarray(results["landmarks"]))

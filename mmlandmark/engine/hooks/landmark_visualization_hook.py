@@ -67,7 +67,7 @@ class LandmarkVisualizationHook(Hook):
                 loaded = read_image(sample.img_path, fill_value=0.0)
                 image, matrix = loaded.array, loaded.img_from_original
             else:
-                image, matrix = data_batch["inputs"][i], sample.input_from_original
+                image, matrix = sample.unit_pixels(data_batch["inputs"][i]), sample.input_from_original
             runner.visualizer.add_datasample(
                 f"{kind}_{sample.sample_id}", image, sample, step=step, image_from_original=matrix
             )

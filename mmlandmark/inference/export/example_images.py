@@ -88,6 +88,7 @@ def _through(model: ModelFile, cases: Sequence[Case], shape: Sequence[int]) -> l
         )
         if case.array is not None:
             record["img"] = case.array
-        image = transforms(record)["inputs"]
+        packed = transforms(record)
+        image = packed["data_samples"].unit_pixels(packed["inputs"])
         images.append(np.ascontiguousarray(own.to_channels(image[None])[0]))
     return images

@@ -42,7 +42,7 @@ def test_cl_detection(tmp_path):
     ]
     packed = ClDetection2023(data_root=str(tmp_path), ids=["003"], pipeline=pipeline)[0]
     assert packed["data_samples"].ori_shape == (12, 9)
-    torch.testing.assert_close(packed["inputs"], torch.full((1, 6, 8), 150 / 255))
+    torch.testing.assert_close(packed["inputs"], torch.full((1, 6, 8), 150, dtype=torch.uint8))
 
 
 def test_cl_detection_reads_one_slice_only(tmp_path):

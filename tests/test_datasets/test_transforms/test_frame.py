@@ -46,8 +46,13 @@ def test_value_range(pixels, loaded, declared, expected):
 
 
 def test_fractions_are_of_the_shorter_side():
-    assert to_pixels(20 / 256, (320, 256)) == 20.0
-    np.testing.assert_array_equal(to_pixels(np.array([0.5, 0.25]), (64, 96, 32)), [16.0, 8.0])
+    image = dict(input_from_original=np.eye(3), input_shape=(320, 256), spacing=(0.1, 0.4))
+    np.testing.assert_array_equal(to_pixels(20 / 256, image), [20.0, 20.0])
+    volume = dict(input_from_original=np.eye(4), input_shape=(64, 96, 32))
+    np.testing.assert_array_equal(to_pixels(np.array([0.5, 0.25, 0.25]), volume), [16.0, 8.0, 8.0])
+    # Sides of 16, 48 and 128 mm: a fraction is the same length in mm along all axes.
+    volume["spacing"] = (0.5, 0.5, 2.0)
+    np.testing.assert_allclose(to_pixels(0.5, volume), [16.0, 16.0, 4.0])
     check_fraction((0.0, 0.999), "x")
     for value in (20, 1.0, -0.1, (0.1, 1), float("nan")):
         with pytest.raises(ValueError, match=r"x must be a fraction of the shorter side of the frame"):

@@ -153,8 +153,9 @@ def test_padding_is_black_whatever_black_is():
     results = dict(img_path=None, img=image, sample_id="a", landmarks=np.zeros((1, 2), np.float32))
     for step in steps:
         results = step(results)
-    assert results["inputs"][0, 0, 0] == 0
-    np.testing.assert_allclose(results["inputs"][0, 10, 10], 2024 / 4095, rtol=1e-6)
+    pixels = results["data_samples"].unit_pixels(results["inputs"])
+    assert pixels[0, 0, 0] == 0
+    np.testing.assert_allclose(pixels[0, 10, 10], 2024 / 4095, rtol=1e-6)
 
 
 def test_world_of_the_file_reaches_the_sample_and_the_cache(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mmlandmark.datasets.transforms as T
+from mmlandmark.datasets.transforms.intensity import to_unit
 
 
 def make_record(shape=(60, 50), dtype=np.uint8, **more):
@@ -33,7 +34,7 @@ def run(record, *steps):
     return record
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
 @pytest.mark.parametrize(
     ("shape", "packed"), [((60, 50), (1, 60, 50)), ((60, 50, 3), (3, 60, 50)), ((9, 8, 7), (1, 9, 8, 7))]
 )
@@ -42,10 +43,13 @@ def test_inputs(shape, packed, dtype):
     image = record["img"]
     packed_sample = run(record, T.LoadImage(), T.PackInputs())
     inputs = packed_sample["inputs"]
-    assert inputs.dtype == torch.float32
+    assert inputs.dtype == getattr(torch, np.dtype(dtype).name)
     assert inputs.shape == packed
     assert inputs.is_contiguous()
-    assert 0.9 < inputs.max() <= 1
+    pixels = packed_sample["data_samples"].unit_pixels(inputs)
+    expected = to_unit(image if image.shape == packed[1:] else np.moveaxis(image, -1, 0))
+    np.testing.assert_array_equal(pixels.reshape(expected.shape).numpy(), expected)
+    assert pixels.dtype == torch.float32
     inputs.zero_()  # the tensor belongs to the batch alone
     assert image.max() > 0
 

@@ -9,7 +9,14 @@ from scipy.ndimage import map_coordinates
 import mmlandmark.datasets.transforms as T
 from dot_images import SHAPES, centroid, make_results, px, run
 from mmlandmark.datasets.transforms.resampling import source_coordinates
-from mmlandmark.structures import apply_matrix, invert_matrix
+from mmlandmark.structures import (
+    apply_matrix,
+    frame_center,
+    invert_matrix,
+    rotation_matrix,
+    spacing_of,
+    world_matrix,
+)
 
 
 def pipelines(dims):
@@ -28,6 +35,7 @@ def pipelines(dims):
         "center_crop_pads": [T.CenterCrop(more)],
         "random_crop": [T.RandomCrop(most)],
         "around": [T.CropAroundLandmarks(margin=px(16, dims), jitter=px(4, dims))],
+        "patch": [T.RandomPatch(most, jitter=0.2)],
         "pad": [T.Pad(more), T.Pad(divisor=16)],
         "elastic": [T.RandomElastic(px(3.5, dims), cells=2)],
         "resize_elastic": [T.Resize(most), T.RandomElastic(px(3, dims), cells=2)],
@@ -134,36 +142,6 @@ def test_keep_aspect_pads_centred():
     results = T.Resize((100, 120), keep_aspect=True)(make_results())  # from 200 x 180
     np.testing.assert_allclose(results["input_from_original"], [[0.5, 0, 14.75], [0, 0.5, -0.25], [0, 0, 1]])
     assert results["input_shape"] == (100, 120)
-
-
-def test_pad_is_centred_and_never_shrinks():
-    results = T.Pad((211, 100))(make_results())
-    assert results["input_shape"] == (211, 180)
-    np.testing.assert_array_equal(results["input_from_original"][:2, 2], [0, 5])
-    assert T.Pad(divisor=32)(make_results())["input_shape"] == (224, 192)
-
-
-def test_random_crop_reaches_every_place():
-    starts = {
-        tuple(T.RandomCrop((198, 180))(make_results(seed=s))["input_from_original"][:2, 2]) for s in range(40)
-    }
-    assert starts == {(0, 0), (0, -1), (0, -2)}
-
-
-def test_crop_around_landmarks_without_any():
-    results = make_results()
-    results["landmarks"][:] = np.nan
-    assert T.CropAroundLandmarks()(results)["input_shape"] == SHAPES[2]
-
-
-def test_crop_around_landmarks_keeps_the_margin():
-    for seed in range(5):
-        results = make_results(seed=seed)
-        results["landmarks"] = np.array([[40, 60], [90, 150], [np.nan, np.nan]], np.float32)
-        results = T.CropAroundLandmarks(margin=px(10), jitter=px(10))(results)
-        points = apply_matrix(results["input_from_original"], results["landmarks"])[:2]
-        assert (points >= 0).all()
-        assert (points <= np.array(results["input_shape"][::-1]) - 1).all()
 
 
 def test_flip_swaps_rows():
@@ -292,10 +270,12 @@ def test_fractions_are_of_the_shorter_side(size):
         (lambda: T.RandomAffine(shift=(0.1, 1)), "shift must be a fraction"),
         (lambda: T.RandomAffine(shift=-0.1), "shift must be a fraction"),
         (lambda: T.RandomAffine(shift=float("nan")), "shift must be a fraction"),
-        (lambda: T.CropAroundLandmarks(margin=20), "margin must be a fraction"),
         (lambda: T.Resize((0, 3)), "size must be"),
-        (lambda: T.Pad(divisor=0), "divisor must be"),
-        (lambda: T.CropAroundLandmarks(margin=0.1, jitter=0.2), "jitter must be <= margin"),
+        (lambda: T.ResampleSpacing(0), "spacing must be one positive number"),
+        (lambda: T.ResampleSpacing((1, 2, float("nan"))), "spacing must be one positive number"),
+        (lambda: T.ResampleSpacing((1, 1, 1))(make_results(2) | dict(spacing=(1, 1))), "one number or 2"),
+        (lambda: T.ResampleSpacing(1)(make_results(2)), r"dot: .*needs the spacing of the image"),
+        (lambda: T.ResampleSpacing(1e-3)(make_volume()), r"case: .*is in another unit"),
         (lambda: T.Resample("best"), "interpolation must be one of"),
         (lambda: T.Resample(border="wrap"), "border must be one of"),
         (lambda: T.Resize((4, 4, 4))(make_results(2)), "do not fit an image of 2 dimensions"),
@@ -305,6 +285,91 @@ def test_fractions_are_of_the_shorter_side(size):
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def make_volume(spacing=(0.5, 0.8, 2.5), turn=(20, -30, 40), size=(12, 30, 40), **more):
+    """Return the results of an oblique volume with anisotropic voxels, its centre at (5, 6, 7) mm."""
+    direction = rotation_matrix(turn, (0, 0, 0))[:3, :3]
+    world = world_matrix(spacing, direction=direction)
+    world[:3, 3] += np.array([5, 6, 7]) - apply_matrix(world, frame_center(size)[None])[0]
+    record = dict(
+        sample_id="case", img_path=None, img=np.zeros(size, np.uint8), landmarks=np.ones((1, 3), np.float32)
+    )
+    results = T.LoadImage()(record | dict(rng=np.random.default_rng(more.pop("seed", 0))))
+    return results | dict(world_from_original=world) | more
+
+
+def motion_in_mm(results, before):
+    """Return the linear part (3, 3) of what steps did to the anatomy, in mm along the patient's axes."""
+    moved = before["input_from_original"]  # of the frame in which the steps acted
+    step = results["input_from_original"] @ invert_matrix(moved)
+    world_from_frame = before["world_from_original"] @ invert_matrix(moved)
+    return (world_from_frame @ step @ np.linalg.inv(world_from_frame))[:3, :3]
+
+
+@pytest.mark.parametrize("first", [[], [T.Resize((30, 30, 30))], [T.RandomFlip(1.0), T.ResampleSpacing(0.7)]])
+def test_a_rotation_of_a_volume_is_one_of_the_patient(first):
+    for seed in range(5):
+        before = run(make_volume(seed=seed), *first)
+        after = run(dict(before), T.RandomAffine(rotation=(30, 0, 0), scale=0.3))
+        motion = motion_in_mm(after, before)
+        factor = np.cbrt(np.linalg.det(motion))
+        np.testing.assert_allclose(motion @ motion.T, np.eye(3) * factor**2, atol=1e-9)  # nothing is sheared
+        np.testing.assert_allclose(
+            motion @ [1, 0, 0], [factor, 0, 0], atol=1e-9
+        )  # about the patient's x axis
+        assert 0.7 <= factor <= 1.3
+        # About the centre of the frame.
+        center = frame_center(before["input_shape"])[None]
+        step = after["input_from_original"] @ invert_matrix(before["input_from_original"])
+        np.testing.assert_allclose(apply_matrix(step, center), center, atol=1e-9)
+
+
+def test_the_spacing_of_the_record_counts_before_that_of_the_file():
+    # The header says (1, 1, 1) mm, the annotation (1, 1, 3).
+    before = make_volume((1, 1, 1), (0, 0, 0)) | dict(spacing=(1, 1, 3))
+    after = run(dict(before), T.RandomAffine(rotation=(30, 30, 0)))
+    true = dict(before) | dict(world_from_original=np.diag([1.0, 1, 3, 1]))
+    motion = motion_in_mm(after, true)
+    np.testing.assert_allclose(motion @ motion.T, np.eye(3), atol=1e-9)
+
+
+def test_lengths_in_a_volume_are_in_mm():
+    # Sides of 20, 24 and 30 mm.
+    shifts = []
+    for seed in range(100):
+        matrix = T.RandomAffine(shift=0.1)(make_volume(seed=seed))["input_from_original"]
+        shifts.append(np.abs(matrix[:3, 3]) * (0.5, 0.8, 2.5))
+    assert (np.max(shifts, 0) <= 2).all()
+    assert (np.max(shifts, 0) > 1.9).all()
+    (field,) = T.RandomElastic(0.04)(make_volume())["elastic"]
+    largest = np.abs(field.coefficients).reshape(3, -1).max(1) * (0.5, 0.8, 2.5)
+    assert (largest <= 0.8).all()
+    assert (largest > 0.75).all()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "size"),
+    [
+        (1.0, (30, 24, 20)),
+        ((0.5, 0.8, 2.5), (12, 30, 40)),
+        ((0.25, 0.9, 5.0), (6, 27, 80)),
+        (500.0, (1, 1, 1)),
+    ],
+)
+def test_resample_spacing(wanted, size):
+    before = make_volume()
+    results = run(dict(before), T.RandomFlip(1.0), T.ResampleSpacing(wanted))
+    assert results["input_shape"] == size
+    world_from_input = before["world_from_original"] @ invert_matrix(results["input_from_original"])
+    np.testing.assert_allclose(spacing_of(world_from_input), np.broadcast_to(wanted, 3))
+    np.testing.assert_allclose(apply_matrix(world_from_input, frame_center(size)[None]), [[5, 6, 7]])
+
+
+def test_resample_spacing_of_an_image_takes_the_spacing_of_its_record():
+    results = run(make_results() | dict(spacing=(0.1, 0.2)), T.ResampleSpacing(0.2))
+    assert results["input_shape"] == (200, 90)
+    np.testing.assert_allclose(results["input_from_original"], [[0.5, 0, -0.25], [0, 1, 0], [0, 0, 1]])
 
 
 def test_geometry_needs_an_image():
