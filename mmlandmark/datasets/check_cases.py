@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.check_kinds import KINDS, Severity
-from mmlandmark.datasets.image_files import image_shape
+from mmlandmark.datasets.image_files import image_exists, image_shape
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
 from mmlandmark.structures import LandmarkSchema, name_difference, names_cure
@@ -115,7 +115,7 @@ class Cases:
         record = self.records[n]
         path, shape = record["img_path"], record.get("ori_shape")
         try:
-            if path is not None and not os.path.isfile(path):
+            if path is not None and not image_exists(path):
                 raise FileNotFoundError(f"image {path!r} does not exist")
             if shape is None and "slice" in record:
                 if self.images:
@@ -130,7 +130,7 @@ class Cases:
         if self.out_of_time:
             self.leave_out("sizes of images, for lack of time")
             return None
-        kind = file_format(path)
+        kind = "dicom" if os.path.isdir(path) else file_format(path)
         if not self.images and (kind == "webp" or (kind == "unknown" and suffix_of(path) not in SUFFIXES)):
             self.leave_out("sizes of images whose format has to be decoded to know them")
             return None

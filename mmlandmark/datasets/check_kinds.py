@@ -179,7 +179,9 @@ KINDS: dict[str, Kind] = {
     "misnamed file": Kind(
         "note", "The suffix of an image does not match its content, which is what is read.", "rename it"
     ),
-    "several pages": Kind("warning", "Only the first page of a TIFF is read.", "store one image per file"),
+    "several pages": Kind(
+        "warning", "Pages of a TIFF differ, so only the first one is read.", "store one image per file"
+    ),
     "malformed spacing": Kind(
         "note", "The spacing in the header of an image cannot be read.", "give it in the annotation file"
     ),

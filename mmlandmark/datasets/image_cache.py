@@ -155,11 +155,11 @@ class _DiskStore:
         folder.mkdir(parents=True, exist_ok=True)
 
     def _file(self, path: str, variant: str) -> Path:
-        state = os.stat(path)
+        inside = sorted(entry.path for entry in os.scandir(path)) if os.path.isdir(path) else []
+        states = [os.stat(file) for file in inside or [path]]  # of every slice, if it is a folder of them
         name = (
             os.path.abspath(path),
-            state.st_mtime_ns,
-            state.st_size,
+            *((state.st_mtime_ns, state.st_size) for state in states),
             variant,
             _LAYOUT,
             __version__,
@@ -170,7 +170,7 @@ class _DiskStore:
         )
 
     def fetch(self, path: str, variant: str, read: Callable[[], LoadedImage]) -> LoadedImage:
-        if not os.path.isfile(path):
+        if not os.path.exists(path):
             return read()  # which raises the error
         file = self._file(path, variant)
         image = self._load(file)

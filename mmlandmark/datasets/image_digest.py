@@ -38,8 +38,11 @@ def digest_images(files: Mapping[str, str | Path]) -> dict[str, Any]:
     """
     digest, formats = hashlib.sha256(), Counter[str]()
     for name in sorted(files):
-        digest.update(f"{name}\n{file_hash(files[name])}\n".encode())
-        formats[image_format(files[name])] += 1
+        path = Path(files[name])
+        # Of a folder of DICOM slices, every file counts.
+        parts = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        digest.update("".join(f"{name}\n{file_hash(part)}\n" for part in parts).encode())
+        formats["DICOM series" if path.is_dir() else image_format(path)] += 1
     return dict(files=len(files), formats=dict(sorted(formats.items())), digest=digest.hexdigest()[:16])
 
 

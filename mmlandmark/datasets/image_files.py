@@ -13,10 +13,12 @@ import numpy as np
 
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.readers.dicom import dicom_frame, dicom_header
+from mmlandmark.datasets.readers.dicom_series import find_series, has_slices, is_series
 from mmlandmark.datasets.readers.file_format import SUFFIXES, FileFormat, file_format, suffix_of
-from mmlandmark.datasets.readers.loaded_image import Stored
+from mmlandmark.datasets.readers.loaded_image import Stored, UnsupportedShape
 from mmlandmark.datasets.readers.nifti import nifti_frame, nifti_header
-from mmlandmark.datasets.readers.raster_headers import bmp_header, jpeg_header, png_header, tiff_header
+from mmlandmark.datasets.readers.raster_headers import bmp_header, jpeg_header, png_header
+from mmlandmark.datasets.readers.tiff_stack import tiff_frame, tiff_header
 from mmlandmark.datasets.readers.volume import (
     metaimage_header,
     npy_header,
@@ -30,6 +32,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "ImageHeader",
     "child_ignoring_case",
+    "image_exists",
     "image_frame",
     "image_header",
     "image_shape",
@@ -66,10 +69,16 @@ def stem_of(image: str) -> str:
 
 
 def index_images(folder: str | Path) -> dict[str, str]:
-    """Return the images anywhere below ``folder`` as {stem: path}; lossless formats come before JPEG."""
+    """Return the images anywhere below ``folder`` as {stem: path}; lossless formats come before JPEG.
+
+    A folder of DICOM slices is one image, of the name of the folder.
+    """
     paths: dict[str, str] = {}
     for root, folders, files in os.walk(folder):
         folders.sort()
+        if root != os.fspath(folder) and is_series(root):
+            paths.setdefault(os.path.basename(root), root)
+            files = []
         for name in sorted(files):
             suffix = image_suffix(name)
             if not suffix or name.startswith("."):
@@ -119,14 +128,17 @@ def image_header(path: str | Path) -> ImageHeader:
     The format is that of the content, whatever the file is called. PNG, JPEG, BMP, TIFF, MetaImage, NRRD,
     NIfTI, DICOM and npy headers are read; any other format is decoded. Orientation tags are not applied. A
     leading axis of length one (a volume of one slice) is dropped. The frame is ``world_from_original`` of
-    :func:`~mmlandmark.datasets.image_io.read_image`.
+    :func:`~mmlandmark.datasets.image_io.read_image`. A folder of DICOM slices is a volume, too.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The header is broken; the message names the file.
+        ValueError: The header is broken, or slices make no volume; the message names the file.
         ImportError: The package that reads this format is missing.
     """
     path = Path(path)
+    if path.is_dir():
+        series = find_series(path)
+        return ImageHeader(series.stored.shape, series.world_from_original, series.stored.dtype)
     stored, kind = _stored(path)
     try:
         world = _FRAMES[kind](path) if kind in _FRAMES else None
@@ -140,12 +152,18 @@ def image_header(path: str | Path) -> ImageHeader:
     return ImageHeader(stored.shape, world, stored.dtype)
 
 
+def image_exists(path: str | Path) -> bool:
+    """Return whether a path is that of an image: a file, or a folder of DICOM slices."""
+    return os.path.isfile(path) or has_slices(path)
+
+
 def image_shape(path: str | Path) -> tuple[int, ...]:
     """Return the size (*S) of an image as it is stored, in array order; see :func:`image_header`.
 
     No optional package is needed, except for DICOM.
     """
-    return _stored(Path(path))[0].shape
+    path = Path(path)
+    return image_header(path).shape if path.is_dir() else _stored(path)[0].shape
 
 
 def image_frame(path: str | Path) -> np.ndarray | None:
@@ -172,6 +190,8 @@ def _stored(path: Path) -> tuple[Stored, FileFormat]:
             stored = _decoded(path)
     except ImportError:
         raise
+    except UnsupportedShape as error:
+        raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # Every library has errors of its own; all of them mean a broken header.
         raise ValueError(f"{path}: the header of this {suffix or kind} file is broken ({error})") from error
     if not stored.shape or min(stored.shape) <= 0:
@@ -186,6 +206,7 @@ def _decoded(path: Path) -> Stored:
 
 _FRAMES: dict[str, Callable[[Path], np.ndarray | None]] = {
     "dicom": dicom_frame,
+    "tiff": tiff_frame,
     "nifti": nifti_frame,
     "metaimage": partial(sitk_frame, io="MetaImageIO"),
     "nrrd": partial(sitk_frame, io="NrrdImageIO"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from mmlandmark.datasets.readers.dicom import read_dicom
+from mmlandmark.datasets.readers.dicom_series import read_series
 from mmlandmark.datasets.readers.file_format import SUFFIXES, FileFormat, file_format, suffix_of
 from mmlandmark.datasets.readers.loaded_image import (
     LoadedImage,
@@ -44,7 +45,7 @@ def read_image(
     See ``docs/image_formats.md`` for details.
 
     Args:
-        path: The file.
+        path: The file, or a folder of DICOM slices.
         min_size: (*S) in pixels, of the upright image. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as
             long as every side stays at least 1.5 times as long as this. None, and other formats, are read in
             full.
@@ -52,11 +53,13 @@ def read_image(
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The file is empty, broken, of an unknown format, or has pixels that are not finite; the
-            message names it.
+        ValueError: The file is empty, broken, of an unknown format, or has pixels that are not finite, or
+            slices make no volume; the message names it.
         ImportError: The package that reads this format is missing; the message names the pip extra.
     """
     path = Path(path)
+    if path.is_dir():
+        return _with_range(read_series(path, fill_value))
     if not path.is_file():
         raise FileNotFoundError(f"image {str(path)!r} does not exist")
     if path.stat().st_size == 0:
@@ -70,7 +73,7 @@ def read_image(
         raise ValueError(f"image {str(path)!r} cannot be read: {error}") from error
     if 0 in image.array.shape:
         raise ValueError(f"image {str(path)!r} has no pixels, its shape is {image.array.shape}")
-    image = replace(image, array=Pixels.of(image.array, image.value_range))
+    image = _with_range(image)
     expected = SUFFIXES.get(suffix_of(path))
     if expected is not None and expected != kind:
         named = Remark("misnamed file", f"its suffix is {suffix_of(path)}, its content is {kind}")
@@ -78,6 +81,10 @@ def read_image(
     for remark in image.remarks:
         _log_once(path, kind, remark)
     return image
+
+
+def _with_range(image: LoadedImage) -> LoadedImage:
+    return replace(image, array=Pixels.of(image.array, image.value_range))
 
 
 def _read(

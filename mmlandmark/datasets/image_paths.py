@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from mmlandmark.datasets.image_files import image_stem, image_suffix
+from mmlandmark.datasets.image_files import image_exists, image_stem, image_suffix
 from mmlandmark.datasets.records import describe
 
 _LONGEST = 255  # bytes that a file system allows a name
@@ -48,7 +48,7 @@ class ImageFinder:
         if "\0" in name or max(map(len, os.fsencode(name).split(b"/"))) > _LONGEST:
             raise ValueError(f"image {name!r:.80} is not a valid file name")
         plain = self._checked(path, name)
-        if os.path.isfile(plain):
+        if image_exists(plain):
             return plain
         candidates = [plain]
         if "\\" in name or PureWindowsPath(name).drive:
@@ -58,7 +58,7 @@ class ImageFinder:
             folder = path[: len(path) - len(name)]
             candidates = [self._checked(os.path.join(folder, *tail), name) for tail in tails] or [plain]
         for candidate in candidates:
-            existing = candidate if os.path.isfile(candidate) else self._alike(candidate)
+            existing = candidate if image_exists(candidate) else self._alike(candidate)
             if existing is not None:
                 self.replaced[existing].add(name)
                 return existing
@@ -133,7 +133,7 @@ def with_images(records: list[dict[str, Any]], title: str, drop: bool) -> list[d
     Raises:
         FileNotFoundError: An image is missing and ``drop`` is not set, or no image exists at all.
     """
-    lost = [r for r in records if r.get("img_path") is not None and not os.path.isfile(r["img_path"])]
+    lost = [r for r in records if r.get("img_path") is not None and not image_exists(r["img_path"])]
     if lost and not drop:
         raise FileNotFoundError(
             f"{len(lost)} of {len(records)} images do not exist, first {lost[0]['img_path']!r} "

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.image_files import image_shape
+from mmlandmark.datasets.image_files import image_exists, image_shape
 from mmlandmark.datasets.predicted import chosen_predicted
 from mmlandmark.datasets.values import entries_of, is_number, number_of, sample_id_of
 from mmlandmark.structures import LandmarkSchema
@@ -208,7 +207,7 @@ def turned_y(record: dict[str, Any]) -> dict[str, Any]:
     """
     path = record.get("img_path")
     if record.get("ori_shape") is None:
-        if path is None or not os.path.isfile(path):
+        if path is None or not image_exists(path):
             raise ValueError(
                 f"{describe(record)}: y_up counts from the image's bottom, so it needs the image, or its "
                 f"width and height in the annotation; {path!r} does not exist"

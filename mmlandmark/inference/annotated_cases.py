@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.datasets.image_files import image_frame, image_shape
+from mmlandmark.datasets.image_files import image_exists, image_frame, image_shape
 from mmlandmark.structures import LandmarkSchema, Prediction, is_frame, world_matrix
 
 
@@ -31,7 +30,7 @@ def annotated_cases(dataset: LandmarkDataset) -> Iterator[Prediction]:
 
 def _case(record: dict[str, Any], schema: LandmarkSchema) -> Prediction:
     image = record["img_path"]
-    exists = image is not None and os.path.isfile(image)
+    exists = image is not None and image_exists(image)
     shape = record.get("ori_shape")
     if shape is None:
         if not exists:

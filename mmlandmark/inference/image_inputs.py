@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from mmlandmark.datasets.readers.dicom_series import is_series
 from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
 from mmlandmark.inference.journal import JOURNAL, OVERLAYS
 
@@ -44,7 +45,7 @@ def find_cases(inputs: Inputs, *, taken: Mapping[str, str] | None = None) -> lis
 
     A folder stands for all images anywhere below it, in the order of their paths; hidden files, and files
     that are no images by name, are left out, and so are pictures of predictions, but DICOM files need no
-    suffix. A file that is named is never left out.
+    suffix. A file that is named is never left out. A folder of DICOM slices is one image.
 
     A case is named by the path of its file below the folder that was given, without suffix; a file that was
     given itself by its name. Names that meet are told apart by their suffix, or else by the folders above; a
@@ -89,7 +90,9 @@ def find_cases(inputs: Inputs, *, taken: Mapping[str, str] | None = None) -> lis
 def _files_of(item: str | Path) -> Iterator[tuple[str, str]]:
     """Yield the absolute path of every image of an input, and its name below the input."""
     text = os.path.expanduser(os.fspath(item))
-    if os.path.isdir(text):
+    if is_series(text):
+        yield os.path.abspath(text), os.path.basename(os.path.abspath(text))
+    elif os.path.isdir(text):
         found = list(_images_below(text))
         if not found:
             raise FileNotFoundError(
@@ -117,6 +120,10 @@ def _images_below(folder: str) -> Iterator[tuple[str, str]]:
     for root, folders, files in os.walk(folder):
         drawn = (OVERLAYS,) if JOURNAL in files else ()
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in drawn)
+        for name in [name for name in folders if is_series(os.path.join(root, name))]:
+            folders.remove(name)
+            path = os.path.join(root, name)
+            yield os.path.abspath(path), os.path.relpath(path, folder)
         for name in sorted(files):
             path = os.path.join(root, name)
             if not name.startswith(".") and _is_image(path):

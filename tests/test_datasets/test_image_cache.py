@@ -16,6 +16,7 @@ from mmlandmark.datasets.image_cache import ImageCache
 from mmlandmark.datasets.image_io import LoadedImage, read_image
 from mmlandmark.datasets.transforms import LoadImage
 from mmlandmark.structures import world_matrix
+from mmlandmark.testing.volume_files import write_dicom_series
 
 KINDS = {
     "grey8": ((60, 50), np.uint8),
@@ -181,6 +182,17 @@ def test_disk_cache_outlives_the_run_and_notices_changes(tmp_path):
     os.utime(path, ns=(1, 1))  # another time of change, whatever the clock's resolution
     assert same(later.fetch(path, 0, lambda: read_image(path)), read_image(path))
     assert len(list((tmp_path / "cache").iterdir())) == 2  # and no temporary file is left
+
+
+def test_disk_cache_notices_a_changed_slice(tmp_path):
+    pytest.importorskip("pydicom")
+    cache = ImageCache(mode="disk", folder=tmp_path / "cache")
+    for value in (1, 2):
+        volume = np.full((3, 4, 5), value, np.uint8)
+        folder = str(write_dicom_series(tmp_path / "ct", volume, np.eye(4)))
+        os.utime(f"{folder}/00002.dcm", ns=(value, value))  # whatever the clock's resolution
+        image = cache.fetch(folder, 0, lambda folder=folder: read_image(folder))
+        np.testing.assert_array_equal(image.array, volume)
 
 
 def test_broken_cache_file_is_written_anew(tmp_path):

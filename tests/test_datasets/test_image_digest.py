@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets.image_digest import digest_images, image_format, jpeg_quality
+from mmlandmark.testing.volume_files import write_dicom_series
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 30)).astype(np.uint8)
 
@@ -39,6 +40,15 @@ def test_what_no_signature_tells_goes_by_its_suffix(tmp_path):
         assert image_format(tmp_path / name) == wanted
     (tmp_path / "c").write_bytes(b"\0" * 128 + b"DICM")
     assert image_format(tmp_path / "c") == "DICOM"
+
+
+def test_a_folder_of_slices_counts_with_all_of_them(tmp_path):
+    pytest.importorskip("pydicom")
+    folder = write_dicom_series(tmp_path / "ct", np.zeros((3, 4, 5), np.uint8), np.eye(4))
+    before = digest_images({"a": folder})
+    assert before["formats"] == {"DICOM series": 1}
+    write_dicom_series(tmp_path / "ct", np.full((3, 4, 5), 1, np.uint8), np.eye(4))
+    assert digest_images({"a": folder})["digest"] != before["digest"]
 
 
 def test_the_digest_sees_content_and_ids_but_not_places(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from image_writers import write_dicom
 from mmlandmark.inference.image_inputs import find_cases
+from mmlandmark.testing.volume_files import write_dicom_series
 
 PICTURE = np.arange(12, dtype=np.uint8).reshape(3, 4)
 
@@ -74,6 +75,16 @@ def test_dicom_files_need_no_suffix(tmp_path):
     (tmp_path / "DICOMDIR").write_bytes((tmp_path / "b.dcm").read_bytes())
     (tmp_path / "README").write_text("no image")
     assert names(find_cases(tmp_path)) == ["1.2.840.7", "IM000001", "b"]
+
+
+def test_a_folder_of_slices_is_one_case(tmp_path):
+    pytest.importorskip("pydicom")
+    for name in ("b", "a/ct"):
+        write_dicom_series(tmp_path / name, np.zeros((3, 4, 5), np.uint8), np.eye(4))
+    (tmp_path / "c.png").write_bytes(b"x")
+    assert [case.sample_id for case in find_cases(tmp_path)] == ["b", "c", "a/ct"]
+    one = find_cases(tmp_path / "b")
+    assert [(case.sample_id, case.image) for case in one] == [("b", str(tmp_path / "b"))]
 
 
 def test_a_broken_image_is_a_case_and_a_named_file_always_is(folder):

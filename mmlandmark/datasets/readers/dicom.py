@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from mmlandmark.datasets.readers.loaded_image import (
     Stored,
     from_array,
     range_of_bits,
+    rescaled,
     spatial_shape,
     to_canonical,
 )
@@ -20,11 +21,33 @@ from mmlandmark.datasets.readers.volume import need
 from mmlandmark.structures import is_frame, world_matrix
 
 
-def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
-    """Read the image or the frames of one DICOM file, with or without the preamble.
+class DicomPixels(NamedTuple):
+    """The stored pixels of a file, and how they become values.
 
-    Values are in the unit of the rescale slope and intercept. White is the largest value of BitsStored, and
-    MONOCHROME1 is inverted within these bits.
+    Attributes:
+        array: (*S) or (*S, C) as stored, MONOCHROME1 inverted within its bits; colour is RGB.
+        dims: Number of spatial axes.
+        slope: Factor of the values.
+        intercept: Offset of the values.
+        value_range: (black, white) in values; None for floats.
+        bits: Number of bits of the largest value, where it is white.
+        header: The data set.
+    """
+
+    array: np.ndarray
+    dims: int
+    slope: float
+    intercept: float
+    value_range: tuple[float, float] | None
+    bits: int | None
+    header: Any
+
+
+def dicom_pixels(path: Path) -> DicomPixels:
+    """Decode one DICOM file, with or without the preamble.
+
+    Raises:
+        ValueError: It has no pixels, or an entry that they depend on is malformed.
     """
     pydicom = need("pydicom", path)
     data = pydicom.dcmread(path, force=True)
@@ -53,26 +76,39 @@ def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
     slope, intercept = _number(data, "RescaleSlope", 1.0), _number(data, "RescaleIntercept", 0.0)
     if slope == 0:
         raise ValueError("its RescaleSlope is 0, which leaves no image")
-    if (slope, intercept) != (1.0, 0.0):
-        array = array.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    dims = array.ndim - int(channels)
-    world, remarks = _world(data, dims)
+    value_range = None if bits is None else range_of_bits(bits, slope, intercept)
+    bits = bits if slope > 0 else None
+    return DicomPixels(array, array.ndim - int(channels), slope, intercept, value_range, bits, data)
+
+
+def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
+    """Read the image or the frames of one DICOM file; see :func:`dicom_pixels`.
+
+    Values are in the unit of the rescale slope and intercept. White is the largest value of BitsStored, and
+    MONOCHROME1 is inverted within these bits.
+    """
+    pixels = dicom_pixels(path)
+    world, remarks = _world(pixels.header, pixels.dims)
     image = from_array(
-        array,
-        dims=dims,
+        rescaled(pixels.array, pixels.slope, pixels.intercept),
+        dims=pixels.dims,
         world_from_original=world,
-        value_range=None if bits is None else range_of_bits(bits, slope, intercept),
-        bits=bits if slope > 0 else None,
+        value_range=pixels.value_range,
+        bits=pixels.bits,
         fill_value=fill_value,
         remarks=remarks,
     )
     return to_canonical(image)
 
 
+def read_header(path: Path) -> Any:
+    """Return the data set of a DICOM file without its pixels."""
+    return need("pydicom", path).dcmread(path, force=True, stop_before_pixels=True)
+
+
 def dicom_header(path: Path) -> Stored:
     """Return size and type of a DICOM file."""
-    pydicom = need("pydicom", path)
-    data = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+    data = read_header(path)
     try:
         shape = [int(data.Rows), int(data.Columns)]
     except (AttributeError, TypeError, ValueError) as error:
@@ -93,8 +129,7 @@ def _dtype(data: Any) -> np.dtype | None:
 
 def dicom_frame(path: Path) -> np.ndarray | None:
     """Return the matrix to mm of a DICOM file from its header; None if it does not define one."""
-    pydicom = need("pydicom", path)
-    data = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+    data = read_header(path)
     return _world(data, 3 if int(data.get("NumberOfFrames") or 1) > 1 else 2)[0]
 
 
@@ -136,7 +171,7 @@ def _number(data: Any, name: str, default: float) -> float:
     return number
 
 
-def _numbers(data: Any, name: str, count: int) -> np.ndarray | None:
+def numbers_of(data: Any, name: str, count: int) -> np.ndarray | None:
     """Return ``count`` finite numbers of the header, None if they are missing or malformed."""
     value = _text(data, name)
     try:
@@ -183,7 +218,7 @@ def _first(levels: list[Any], group: str, name: str, count: int) -> np.ndarray |
     """Return numbers from the data set itself or from a functional group of a multi-frame file."""
     for level in levels:
         for holder in (level, *(level.get(group) or ())):
-            numbers = _numbers(holder, name, count)
+            numbers = numbers_of(holder, name, count)
             if numbers is not None:
                 return numbers
     return None

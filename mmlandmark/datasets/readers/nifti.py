@@ -16,6 +16,7 @@ from mmlandmark.datasets.readers.loaded_image import (
     Stored,
     from_array,
     range_of_bits,
+    rescaled,
     spatial_shape,
     to_canonical,
     white_bits,
@@ -40,18 +41,18 @@ def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
         raise ValueError("it is the header of a pair .hdr and .img: store both as one .nii")
     two = 540 in (struct.unpack("<i", data[:4])[0], struct.unpack(">i", data[:4])[0])
     image = (nibabel.Nifti2Image if two else nibabel.Nifti1Image).from_bytes(data)
-    array = np.asanyarray(image.dataobj)
+    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+    array = rescaled(np.asanyarray(image.dataobj.get_unscaled()), slope, intercept)
     while array.ndim > 2 and array.shape[-1] == 1:
         array = array[..., 0]
-    if array.ndim not in (2, 3):
-        raise ValueError(f"one volume of three dimensions is needed, the shape is {array.shape}")
+    spatial_shape(array.shape[::-1], array.ndim)  # before anything is made of four dimensions
     dims, bits = array.ndim, white_bits(image.get_data_dtype())
     world, remarks = _nifti_world(image.header, dims)
     loaded = from_array(
         array.transpose(),
         dims=dims,
         world_from_original=world,
-        value_range=None if bits is None else range_of_bits(bits, image.dataobj.slope, image.dataobj.inter),
+        value_range=None if bits is None else range_of_bits(bits, slope, intercept),
         bits=bits,
         fill_value=fill_value,
         remarks=remarks,

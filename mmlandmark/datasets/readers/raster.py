@@ -16,12 +16,14 @@ from mmlandmark.datasets.readers.loaded_image import LoadedImage, Remark, from_a
 from mmlandmark.datasets.readers.raster_headers import (
     ORIENTATION,
     PHOTOMETRIC,
+    TiffField,
     jpeg_orientation,
     jpeg_shape,
     png_chunks,
-    tiff_fields,
     tiff_orientation,
+    tiff_pages,
 )
+from mmlandmark.datasets.readers.tiff_stack import Pages, read_stack, stack_shape
 from mmlandmark.structures import scale_matrix
 
 _REDUCED = {
@@ -50,8 +52,11 @@ def read_raster(
     if kind == "png":
         orientation = _png_orientation(data)
     elif kind == "tiff":
+        pages = _pages(data)
+        if stack_shape(data, pages):
+            return read_stack(data, pages, fill_value)
         orientation = tiff_orientation(data)
-        data, inverted, remarks = _plain_tiff(data)
+        data, inverted, remarks = _plain_tiff(data, pages)
     elif kind == "unknown":
         white = _pnm_white(data)
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -139,18 +144,25 @@ def _png_orientation(data: bytes) -> int:
     return orientation
 
 
-def _plain_tiff(data: bytes) -> tuple[bytes, bool, list[Remark]]:
+def _pages(data: bytes) -> list[dict[int, TiffField]]:
+    try:
+        pages = list(tiff_pages(data))
+    except struct.error as error:
+        raise ValueError(f"the TIFF is cut off ({error})") from error
+    if not pages:
+        raise ValueError("the TIFF has no page")
+    return pages
+
+
+def _plain_tiff(data: bytes, pages: Pages) -> tuple[bytes, bool, list[Remark]]:
     """Return a TIFF that OpenCV neither rotates nor inverts, whether to invert it, and remarks.
 
     OpenCV always applies the orientation, but "white is zero" at 8 bits only.
     """
-    try:
-        fields, more = tiff_fields(data)
-    except struct.error as error:
-        raise ValueError(f"the TIFF is cut off ({error})") from error
-    remarks = []
-    if more:
-        remarks.append(Remark("several pages", "the TIFF has several pages, of which the first is read"))
+    fields, remarks = pages[0], []
+    if len(pages) > 1:
+        message = f"the TIFF has {len(pages)} pages of different kinds, of which the first is read"
+        remarks.append(Remark("several pages", message))
     plain = bytearray(data)
     inverted = PHOTOMETRIC in fields and fields[PHOTOMETRIC].value == 0
     for tag, wanted in ((ORIENTATION, True), (PHOTOMETRIC, inverted)):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from fractions import Fraction
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,8 +15,29 @@ from mmlandmark.datasets.readers.loaded_image import Stored
 
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 ORIENTATION, PHOTOMETRIC = 274, 262
-_WIDTH, _HEIGHT, _BITS, _SAMPLE_FORMAT = 256, 257, 258, 339
+_BITS, _SAMPLE_FORMAT = 258, 339
+_TIFF_SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
 _BYTE = np.dtype(np.uint8)
+
+
+TiffBytes: TypeAlias = "bytes | mmap.mmap"
 
 
 class TiffField(NamedTuple):
@@ -68,39 +91,72 @@ def jpeg_orientation(data: bytes) -> int:
 def tiff_orientation(data: bytes) -> int:
     """Return the orientation that the first directory of a TIFF structure states, 1 if it states none."""
     try:
-        field = tiff_fields(data)[0].get(ORIENTATION)
-    except (struct.error, ValueError):
+        field = next(tiff_pages(data)).get(ORIENTATION)
+    except (struct.error, ValueError, StopIteration):
         return 1
     return field.value if field is not None and 1 <= field.value <= 8 else 1
 
 
-def tiff_fields(data: bytes) -> tuple[dict[int, TiffField], bool]:
-    """Return the integer fields of the first directory of a TIFF, and whether there is a second one.
+def tiff_pages(data: TiffBytes) -> Iterator[dict[int, TiffField]]:
+    """Yield the integer fields of every page of a TIFF.
 
     Raises:
         ValueError: The data is not a TIFF.
         struct.error: It is cut off.
     """
-    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    order, big, at = _tiff_start(data)
+    seen: set[int] = set()
+    while at and at not in seen:  # a damaged file may lead back
+        seen.add(at)
+        fields: dict[int, TiffField] = {}
+        for tag, kind, number, where in _tiff_entries(data, order, big, at):
+            code = order + _TIFF_TYPES.get(kind, "")
+            if kind in _TIFF_TYPES and number and where + struct.calcsize(code) <= len(data):
+                fields[tag] = TiffField(struct.unpack_from(code, data, where)[0], where, code)
+        yield fields
+        count = struct.unpack_from(order + ("Q" if big else "H"), data, at)[0]
+        end = at + (8 + 20 * count if big else 2 + 12 * count)
+        at = struct.unpack_from(order + ("Q" if big else "I"), data, end)[0]
+
+
+def tiff_values(data: TiffBytes, tag: int) -> str | Fraction | None:
+    """Return a text or a fraction of the first page of a TIFF, None if it has no such field."""
+    order, big, at = _tiff_start(data)
+    for name, kind, number, where in _tiff_entries(data, order, big, at):
+        if name != tag:
+            continue
+        if kind == 2:
+            return bytes(data[where : where + number]).split(b"\0")[0].decode("utf-8", "replace")
+        if kind == 5:
+            above, below = struct.unpack_from(order + "II", data, where)
+            return Fraction(above, below) if below else None
+    return None
+
+
+def _tiff_start(data: TiffBytes) -> tuple[str, bool, int]:
+    """Return the byte order of a TIFF, whether it is a BigTIFF, and where its first page is described."""
+    order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None:
         raise ValueError("not a TIFF")
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
-    at = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
+    return order, big, struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
+
+
+def _tiff_entries(data: TiffBytes, order: str, big: bool, at: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield tag, type, number of values and their place, of every field of the page described at ``at``."""
     count = struct.unpack_from(order + ("Q" if big else "H"), data, at)[0]
     at += 8 if big else 2
-    fields: dict[int, TiffField] = {}
-    for _ in range(min(count, 4096)):
+    for _ in range(count):
         tag, kind, number = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, at)
         inline = at + (12 if big else 8)
-        if kind in _TIFF_TYPES:
-            code = order + _TIFF_TYPES[kind]
-            fits = struct.calcsize(code) * number <= (8 if big else 4)
-            where = inline if fits else struct.unpack_from(order + ("Q" if big else "I"), data, inline)[0]
-            if where + struct.calcsize(code) <= len(data):
-                fields[tag] = TiffField(struct.unpack_from(code, data, where)[0], where, code)
+        fits = _TIFF_SIZES.get(kind, 1) * number <= (8 if big else 4)
+        yield (
+            tag,
+            kind,
+            number,
+            inline if fits else struct.unpack_from(order + ("Q" if big else "I"), data, inline)[0],
+        )
         at += 20 if big else 12
-    more = struct.unpack_from(order + ("Q" if big else "I"), data, at)[0]
-    return fields, more != 0
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -149,12 +205,6 @@ def jpeg_header(file: BinaryIO) -> Stored:
     if header is None:
         raise ValueError("no frame")
     return Stored(header[:2], _BYTE)
-
-
-def tiff_header(file: BinaryIO) -> Stored:
-    """Return size, as stored, and type of the first page of a TIFF."""
-    fields, _ = tiff_fields(file.read())  # The directory may be at the end.
-    return Stored((fields[_HEIGHT].value, fields[_WIDTH].value), tiff_dtype(fields))
 
 
 def tiff_dtype(fields: dict[int, TiffField]) -> np.dtype | None:

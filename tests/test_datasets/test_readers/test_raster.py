@@ -177,10 +177,13 @@ def test_white_is_zero_is_turned_round(tmp_path, dtype, white):
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, white - ramp().astype(float))
 
 
-def test_several_pages_are_told(tmp_path, log):
-    (tmp_path / "a.tif").write_bytes(tiff(ramp(), pages=2))
-    assert [r.check for r in read_image(tmp_path / "a.tif").remarks] == ["several pages"]
-    assert "the first is read" in log[0]
+def test_pages_of_different_kinds_are_told(tmp_path, log):
+    assert cv2.imwritemulti(str(tmp_path / "a.tif"), [ramp(), ramp((5, 6))])
+    image = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.array, ramp())
+    assert [r.check for r in image.remarks] == ["several pages"]
+    assert "2 pages of different kinds, of which the first is read" in log[0]
+    assert image_shape(tmp_path / "a.tif") == (24, 17)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])

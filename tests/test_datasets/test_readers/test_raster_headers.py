@@ -14,7 +14,6 @@ from mmlandmark.datasets.readers.raster_headers import (
     jpeg_header,
     jpeg_shape,
     png_header,
-    tiff_header,
 )
 
 
@@ -34,7 +33,7 @@ def test_jpeg_header(progressive, channels):
 
 @pytest.mark.parametrize(
     ("suffix", "read"),
-    [(".png", png_header), (".bmp", bmp_header), (".jpg", jpeg_header), (".tif", tiff_header)],
+    [(".png", png_header), (".bmp", bmp_header), (".jpg", jpeg_header)],
 )
 @pytest.mark.parametrize("shape", [(40, 31), (3, 200)])
 def test_height_and_width(suffix, read, shape):
