@@ -2,102 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from mmengine.dataset import pseudo_collate
 
-from mmlandmark.apis.running import prepare_config
-from mmlandmark.apis.tested_run import tested_run
-from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.engine import ConfigError, config_of_run
 from mmlandmark.evaluation import (
     Calibration,
     CoverageReport,
-    LandmarkMetric,
     TestedCases,
     read_overlaps,
-    sample_hash,
+    sample_hashes,
     split_hash,
 )
 from mmlandmark.evaluation.conformal import needed_for
 from mmlandmark.models.model_file import ModelFile
-from mmlandmark.registry import DATASETS
-from mmlandmark.utils.dataset_tree import change_leaves, leaf_datasets
-from mmlandmark.utils.files import load_json
 from mmlandmark.utils.shipped import config_root
 from mmlandmark.utils.table_text import markdown_table, markdown_text
 from mmlandmark.visualization.uncertainty import plot_coverage, plot_flags, plot_landmark_coverage
-
-_TABLES = (".csv", ".tsv", ".txt")
-_CONFIGS = (".py", ".yml", ".yaml")
-
-
-def read_tested(model: ModelFile, source: str | Path, batch_size: int = 4) -> tuple[TestedCases, bool]:
-    """Return predictions and annotation of data, and whether they are those of held-out folds.
-
-    Args:
-        model: The detector, which predicts where the data are images.
-        source: ``predictions.json`` of a test, or the folder that it is in; the folder of
-            ``mmlandmark cross-validate``, of which every fold counts as its own network predicted it; an
-            annotation file (JSON, CSV), of which the detector predicts all images; a config, of which it
-            predicts the tested data.
-        batch_size: Images that are predicted together.
-
-    Raises:
-        FileNotFoundError: There is no such file or folder.
-        ConfigError: A folder has no predictions, or a config no tested data.
-        ValueError: The data have other landmarks than the detector.
-    """
-    path = Path(source)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder of data to calibrate on")
-    files = _prediction_files(path)
-    if files:
-        cases = TestedCases.joined([TestedCases.read(file) for file in files])
-    else:
-        cases = _predicted(model, dataset_of(model, path), batch_size)
-    if cases.landmarks != tuple(model.schema.landmarks):
-        raise ValueError(
-            f"{path} has {len(cases.landmarks)} landmarks ({cases.landmarks[0]}, ...), the detector "
-            f"{len(model.schema)} ({model.schema.landmarks[0]}, ...)"
-        )
-    return cases, any(file.parent.parent.name.startswith("fold_") for file in files)
-
-
-def refuse_seen(model: ModelFile, cases: TestedCases, source: str | Path) -> str:
-    """Raise an error if a detector was trained on some of the cases; return what could not be checked.
-
-    A case is recognised by its id and annotation, so the same image under another name is not.
-
-    Raises:
-        ConfigError: It was trained on some.
-    """
-    known = model.training.get("trained_on")
-    if not isinstance(known, dict):
-        return f"the detector does not say what it was trained on: make sure that {source} is no part of it"
-    if known.get("hash") == split_hash(cases.sample_ids, cases.truth):
-        seen = list(cases.sample_ids)
-    else:
-        hashes = _hashes(cases)
-        trained = set(known.get("samples") or ())
-        seen = [name for name, digest in zip(cases.sample_ids, hashes, strict=True) if digest in trained]
-    if seen:
-        raise ConfigError(
-            f"{source}: the detector was trained on {len(seen)} of these {len(cases)} images, e.g. "
-            f"{seen[:3]}: its errors there are too small to calibrate on; give other images, or the folder "
-            "of a cross-validation (--allow-seen takes them all the same)"
-        )
-    if "samples" not in known:
-        return (
-            f"the detector names its training set only as a whole: make sure that {source} is no part of it"
-        )
-    return ""
 
 
 def calibrate(model: ModelFile, cases: TestedCases, sources: Sequence[str], **options: Any) -> ModelFile:
@@ -114,7 +38,7 @@ def calibrate(model: ModelFile, cases: TestedCases, sources: Sequence[str], **op
         calibration.about,
         sources=[Path(source).name for source in sources],
         hash=split_hash(cases.sample_ids, cases.truth),
-        samples=sorted(_hashes(cases)),
+        samples=sorted(sample_hashes(cases)),
     )
     return replace(model, calibration=replace(calibration, about=about).to_dict())
 
@@ -128,7 +52,7 @@ def measure_coverage(model: ModelFile, cases: TestedCases, tested: str = "") -> 
         ValueError: The detector has no calibration, or was calibrated on some of these images.
     """
     calibration = calibration_of(model)
-    shared = len(set(calibration.about.get("samples") or ()) & set(_hashes(cases)))
+    shared = len(set(calibration.about.get("samples") or ()) & set(sample_hashes(cases)))
     if shared:
         raise ValueError(
             f"{tested or 'these images'}: the detector was calibrated on {shared} of these {len(cases)} "
@@ -222,80 +146,6 @@ def describe_calibration(model: ModelFile, cases: TestedCases) -> str:
             f"{calibration.unit}, {doubt.flag_rate:.0%} of these points."
         )
     return markdown_table([*head, "temperature"], rows, padded=True) + "\n\n" + "\n".join(notes) + "\n"
-
-
-def _hashes(cases: TestedCases) -> list[str]:
-    """Return a hash of every image's id and annotation, as checkpoints keep them of their training set."""
-    return [sample_hash(i, t) for i, t in zip(cases.sample_ids, cases.truth, strict=True)]
-
-
-def _prediction_files(path: Path) -> list[Path]:
-    """Return the predictions in a folder, or the file itself if it is one; nothing for images."""
-    if path.is_dir():
-        folds = sorted(path.glob("fold_*/test/predictions.json"))
-        own = [path / "predictions.json", path / "test" / "predictions.json"]
-        found = folds or [file for file in own if file.is_file()][:1]
-        if not found:
-            raise ConfigError(
-                f"{path}: no predictions in it; give the folder of mmlandmark test or cross-validate, "
-                "an annotation file or a config"
-            )
-        return found
-    if path.suffix.lower() != ".json":
-        return []
-    content = load_json(path)
-    return [path] if isinstance(content, dict) and "cases" in content else []
-
-
-def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloader", **changes: Any) -> Any:
-    """Return the images of an annotation file, or those of a config, as the detector takes them.
-
-    Args:
-        model: The detector.
-        source: JSON or CSV, a config, or the work folder of a training.
-        part: Which data of a config.
-        changes: Further arguments of every dataset.
-
-    Raises:
-        ConfigError: The config has no such data, or the file is neither of them.
-    """
-    path = Path(source)
-    pipeline = model.config["pipeline"]
-    if path.suffix.lower() in (".json", *_TABLES):
-        return LandmarkDataset(
-            ann_file=str(path.resolve()),
-            data_root=str(path.resolve().parent),
-            schema=model.schema,
-            pipeline=pipeline,
-            test_mode=True,
-            **changes,
-        )
-    if path.is_file() and path.suffix.lower() not in _CONFIGS:
-        raise ConfigError(
-            f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py), "
-            "nor the folder of a test or of a cross-validation; mmlandmark convert "
-            f"{shlex.quote(str(path))} annotation.json --to json makes JSON of other annotations"
-        )
-    config = config_of_run(path) if path.is_dir() else prepare_config(path)
-    loader = tested_run(config)[0].get(part)
-    if loader is None:
-        raise ConfigError(f"{path}: the config has no {part}, so no data of this kind")
-    return DATASETS.build(
-        change_leaves(loader.dataset, lambda leaf: {**leaf, "pipeline": pipeline, **changes})
-    )
-
-
-def _predicted(model: ModelFile, dataset: Any, batch_size: int) -> TestedCases:
-    detector = model.detector()
-    detector.test_cfg["spread"] = True
-    metric = LandmarkMetric(unit="px")
-    for start in range(0, len(dataset), batch_size):
-        batch = [dataset[i] for i in range(start, min(start + batch_size, len(dataset)))]
-        with torch.inference_mode():
-            samples = detector.test_step(pseudo_collate(batch))
-        metric.process(None, [sample.to_dict() for sample in samples])
-    names = next(iter(leaf_datasets(dataset))).metainfo["landmark_names"]
-    return TestedCases.from_rows(metric.results, names)
 
 
 def _parts(cases: TestedCases, tested: str) -> tuple[dict[str, np.ndarray], str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from mmlandmark.engine import (
@@ -32,7 +33,8 @@ from mmlandmark.engine import (
     stage_to_test,
     start_processes,
 )
-from mmlandmark.evaluation import LandmarkMetric
+from mmlandmark.evaluation import LandmarkMetric, Origin
+from mmlandmark.inference.origin import origin_of_test
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.registry import METRICS
 
@@ -192,6 +194,7 @@ def test_config(
     config = copy.deepcopy(config)
     if config.get("test_dataloader") is None or config.get("test_evaluator") is None:
         raise ConfigError(f"{config.filename}: testing needs test_dataloader and test_evaluator")
+    origin = origin_of_test(config, checkpoint)
     config.load_from, config.resume = str(checkpoint), False
     # A test needs neither the training data nor its optimiser.
     for key in ("train", "val"):
@@ -213,7 +216,20 @@ def test_config(
     config.setdefault("experiment_name", "test_" + _experiment_name(config))
     runner = LandmarkRunner.from_cfg(config)
     _ask_for_spread(runner.model, config)
+    runner.register_hook(_NoteOrigin(origin))
     return runner.test()
+
+
+class _NoteOrigin(Hook):
+    """Tells the metrics which detector they measure."""
+
+    def __init__(self, origin: Origin | None) -> None:
+        self.origin = origin
+
+    def before_test(self, runner: Any) -> None:
+        for metric in runner.test_evaluator.metrics:
+            if isinstance(metric, LandmarkMetric):
+                metric.origin = self.origin
 
 
 def _ask_for_spread(model: Any, config: Config) -> None:

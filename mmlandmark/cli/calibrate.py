@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--report", metavar="FOLDER", help="of tables and figures; default beside the file")
     parser.add_argument("--allow-seen", action="store_true", help="take images of the training set, too")
+    parser.add_argument("--allow-other", action="store_true", help="take predictions of another detector")
     add_trust_argument(parser)
 
 
@@ -50,10 +51,9 @@ def run(args: argparse.Namespace) -> None:
         calibrate,
         describe_calibration,
         measure_coverage,
-        read_tested,
-        refuse_seen,
         save_coverage,
     )
+    from mmlandmark.apis.tested_data import check_tested, read_tested
     from mmlandmark.engine import ConfigError
     from mmlandmark.evaluation import TestedCases
     from mmlandmark.inference.loading import load_model
@@ -64,14 +64,10 @@ def run(args: argparse.Namespace) -> None:
     out = _out_file(args)
 
     def read(sources: list[str]) -> TestedCases:
-        parts = []
-        for source in sources:
-            cases, held_out = read_tested(model, source)
-            doubt = "" if held_out or args.allow_seen else refuse_seen(model, cases, source)
-            if doubt:
-                print(f"note: {doubt}")
-            parts.append(cases)
-        return TestedCases.joined(parts)
+        parts = [part for source in sources for part in read_tested(model, source)]
+        for note in check_tested(model, parts, args.allow_seen, args.allow_other):
+            print(f"note: {note}")
+        return TestedCases.joined([part.cases for part in parts])
 
     if args.data:
         cases = read(args.data)

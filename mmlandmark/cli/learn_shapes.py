@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     """Learn, and write the model file."""
     import numpy as np
 
-    from mmlandmark.apis.calibration import dataset_of
+    from mmlandmark.apis.annotated_data import dataset_of
     from mmlandmark.datasets.annotated_shapes import annotated_shapes
     from mmlandmark.inference.loading import load_model
     from mmlandmark.inference.shape_prior import with_shape_prior

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from mmlandmark.inference.description import describe_model
-    from mmlandmark.inference.measured import results_in, with_half_difference
+    from mmlandmark.inference.measured import check_tested, results_in, with_half_difference
     from mmlandmark.models.frozen_config import check_frozen
 
     model = packed_model(args)
@@ -65,6 +65,9 @@ def run(args: argparse.Namespace) -> None:
         results = results_in(args.tested, model.config)
         if not results:
             raise FileNotFoundError(f"{args.tested} holds no report.json: name the folder of a test")
+        unknown = check_tested(args.tested, model)
+        if unknown:
+            print(f"note: {unknown}")
         model = replace(model, measured=model.measured | results)
     if args.half:
         model = replace(with_half_difference(model), half=True)

@@ -30,6 +30,7 @@ from mmlandmark.evaluation.measures import (
 )
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
 from mmlandmark.evaluation.metrics import CaseMetric, CoordinateMetric, LandmarkMetric
+from mmlandmark.evaluation.origin import Origin, sample_hashes
 from mmlandmark.evaluation.overlap import Overlap, read_overlaps
 from mmlandmark.evaluation.presence import PresenceMetric, auroc, withhold_absent
 from mmlandmark.evaluation.published import PublishedTable, published_page, read_published
@@ -57,6 +58,7 @@ __all__ = [
     "LandmarkReport",
     "MeasureMetric",
     "MeasureReport",
+    "Origin",
     "Overlap",
     "PairedTest",
     "PresenceMetric",
@@ -92,6 +94,7 @@ __all__ = [
     "reference_scale",
     "results_table",
     "sample_hash",
+    "sample_hashes",
     "split_hash",
     "success_rate",
     "summarize",

@@ -13,6 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from mmlandmark.evaluation.functional import coordinate_mse, pearson_rho, radial_errors, reference_scale
+from mmlandmark.evaluation.origin import ORIGIN_KEY, Origin
 from mmlandmark.evaluation.report import UNIT_SUFFIX, LandmarkReport, check_format, without_nan
 from mmlandmark.registry import METRICS
 from mmlandmark.utils.files import atomic_write_json
@@ -153,6 +154,10 @@ class LandmarkMetric(CaseMetric):
         collect_device: See :class:`CaseMetric`.
         collect_dir: See :class:`CaseMetric`.
 
+    Attributes:
+        report: Of the last evaluation.
+        origin: Which detector predicts, for the predictions file; a test sets it.
+
     Raises:
         ValueError: An argument is wrong; or, during evaluation, a case has neither spacing nor reference.
     """
@@ -192,6 +197,7 @@ class LandmarkMetric(CaseMetric):
             check_format(path)
         self.predictions_file, self.tested = predictions_file, tested
         self.report: LandmarkReport | None = None
+        self.origin: Origin | None = None
 
     def measure(self, cases: list[dict[str, Any]]) -> dict[str, float]:
         """Return the metrics, set :attr:`report`, and write the requested files."""
@@ -293,8 +299,10 @@ class LandmarkMetric(CaseMetric):
         if self.predictions_file is not None:
             keys = ("sample_id", "pred", "gt", "errors", "spacing", "ori_shape", *dict(_SURENESS))
             rows = [{key: case[key] for key in keys if key in case} for case in cases]
+            origin = {} if self.origin is None else {ORIGIN_KEY: self.origin.to_dict()}
             content = dict(
                 tested=self.tested,
+                **origin,
                 unit=self.unit,
                 landmark_names=[row["name"] for row in report.landmarks],
                 cases=rows,

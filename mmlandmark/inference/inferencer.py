@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,8 @@ from mmlandmark.evaluation.measures import measure_all
 from mmlandmark.inference.case_loader import CaseDataset, Failure, Loaded, load_batches, reason_of
 from mmlandmark.inference.image_inputs import Case, Inputs, find_cases
 from mmlandmark.inference.loading import load_model
+from mmlandmark.inference.origin import digest_of
+from mmlandmark.inference.predicting import predict_batch
 from mmlandmark.inference.sliding_window import use_windows
 from mmlandmark.models.detectors.augmented_views import checked_views
 from mmlandmark.models.model_file import ModelFile
@@ -173,11 +173,9 @@ class LandmarkInferencer:
 
     def _predict(self, batch: list[Loaded], cases: Sequence[Case]) -> dict[int, Prediction | Failure]:
         """Return the results of a batch by the index of the case."""
-        data = dict(inputs=[one.inputs for one in batch], data_samples=[one.sample for one in batch])
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        items = [dict(inputs=one.inputs, data_samples=one.sample) for one in batch]
         try:
-            with torch.inference_mode(), autocast:
-                samples = self.detector.test_step(data)
+            samples = predict_batch(self.detector, items, self.precision)
         except torch.OutOfMemoryError as error:
             raise ValueError(
                 f"{self.device} has not enough memory for {len(batch)} images of "
@@ -238,16 +236,6 @@ def with_spacing(world: np.ndarray | None, spacing: Sequence[float]) -> np.ndarr
     changed = np.array(world, dtype=np.float64)
     changed[:-1, :-1] *= np.asarray(spacing) / spacing_of(world)
     return changed
-
-
-def digest_of(model: ModelFile) -> str:
-    """Return a hash of what decides on a model's predictions: weights, config, landmarks and calibration."""
-    plain = [model.config, asdict(model.schema), model.calibration]
-    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
-    for name, value in sorted(model.state_dict.items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _calibration(model: ModelFile, levels: Sequence[float] | None) -> Calibration | None:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmlandmark.evaluation import Origin
+from mmlandmark.inference.origin import origin_of
+from mmlandmark.inference.predicting import items_of_test, predict_dataset
 from mmlandmark.models.model_file import ModelFile
-from mmlandmark.registry import DATASETS
 from mmlandmark.utils.dataset_tree import leaf_configs
 from mmlandmark.utils.files import read_json
 
@@ -58,6 +60,32 @@ def results_in(folder: str | Path, config: dict[str, Any], tested: str | None = 
     return found
 
 
+def check_tested(folder: str | Path, model: ModelFile) -> str:
+    """Check that a test was of this model; return what could not be checked.
+
+    Args:
+        folder: That ``mmlandmark test`` wrote.
+        model: Whose results they are to be.
+
+    Raises:
+        ValueError: Its predictions are of other weights, or were made with other options.
+    """
+    own, unknown = origin_of(model), []
+    for report in sorted(Path(folder).glob("report*.json")):
+        path = report.with_name(report.name.replace("report", "predictions", 1))
+        said = Origin.read(path) if path.is_file() else None
+        if said is None:
+            unknown.append(report.name)
+        elif said.weights != own.weights:
+            raise ValueError(f"{report} is about other weights than those of model {model.name!r}")
+        elif said.answers != own.answers:
+            what = ", ".join(said.differing_options(own)) or "parts of model or pipeline"
+            raise ValueError(f"{report} is about other {what} than model {model.name!r} predicts with")
+    if not unknown:
+        return ""
+    return f"{folder} does not say which weights were tested ({', '.join(unknown)}): make sure it was these"
+
+
 def _results(report: dict[str, Any]) -> dict[str, Any]:
     overall, radii = report["overall"], report["radii"]
     numbers = {key: overall[key] for key in ("images", "mre", "sd", "median", "p95")}
@@ -84,8 +112,7 @@ def half_difference(model: ModelFile, count: int = 8) -> tuple[float, str]:
         count: Number of images: of the test data if it can be read, or else of noise.
     """
     try:
-        dataset = DATASETS.build(dict(model.config["test_dataloader"]["dataset"], serialize_data=False))
-        samples = [dataset[index] for index in range(min(count, len(dataset)))]
+        samples = items_of_test(model, count)
         what = f"{len(samples)} images of the test data"
     except (KeyError, OSError, ValueError, TypeError):  # not on this machine, or no test data at all
         rng, prepare = np.random.default_rng(0), model.transforms()
@@ -98,17 +125,9 @@ def half_difference(model: ModelFile, count: int = 8) -> tuple[float, str]:
     return float(distances[distances.isfinite()].max()), what
 
 
-@torch.no_grad()
-def _points(model: ModelFile, samples: list[dict[str, Any]]) -> torch.Tensor:
-    detector = model.detector()
-    return torch.stack(
-        [
-            detector.test_step(dict(inputs=[s["inputs"]], data_samples=[s["data_samples"].clone()]))[
-                0
-            ].pred_landmarks.double()
-            for s in samples
-        ]
-    )
+def _points(model: ModelFile, items: list[dict[str, Any]]) -> torch.Tensor:
+    found = predict_dataset(model.detector(), items)
+    return torch.stack([sample.pred_landmarks.double() for samples in found for sample in samples])
 
 
 def with_half_difference(model: ModelFile) -> ModelFile:

@@ -19,7 +19,7 @@ from mmlandmark.models.frozen_config import OPTIONAL, without_files, without_sta
 from mmlandmark.models.model_file import ModelFile, meta_of
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkSchema, schema_of
-from mmlandmark.utils.config_hash import config_hash
+from mmlandmark.utils.config_hash import config_hash, recipe_hash
 from mmlandmark.utils.dataset_tree import change_leaves, leaf_configs
 
 _EMPTY_NAMES = ("", Path(CONFIG_FILE).stem, "run")
@@ -120,9 +120,11 @@ def _training(config: Config, data: dict[str, Any], checkpoint: dict[str, Any]) 
     meta = meta_of(checkpoint)
     loader = data.get("train_dataloader") or {}
     leaves = leaf_configs(loader["dataset"]) if loader.get("dataset") else []
+    trained = config_in(checkpoint.get("meta") or {}) or config
     known: dict[str, Any] = dict(
         config=_config_name(Path(config.filename)) if config.filename else "",
-        config_hash=config_hash(config_in(checkpoint.get("meta") or {}) or config),
+        config_hash=config_hash(trained),
+        recipe_hash=recipe_hash(trained),
         seed=meta.get("seed"),
         epoch=meta.get("epoch"),
         iterations=meta.get("iter"),

@@ -172,7 +172,10 @@ class ModelFile:
         where = f"model {self.name!r}"
         named = check_detector(self.config["model"], self.state_dict, where).named_parameters()
         kernels = {key for key, value in named if value.ndim > 1}
-        return {key: _halved(value) if key in kernels else value for key, value in self.state_dict.items()}
+        return {
+            key: in_half_precision(value) if key in kernels else value
+            for key, value in self.state_dict.items()
+        }
 
     def _check_new_image(self, where: str) -> None:
         """Raise ValueError if a record of nothing but an image does not pass the pipeline."""
@@ -287,7 +290,7 @@ def _json(value: Any, where: str) -> str:
         raise ValueError(f"{where} cannot be written as JSON: {error}") from error
 
 
-def _halved(value: Tensor) -> Tensor:
+def in_half_precision(value: Tensor) -> Tensor:
     """Return a kernel in half precision if that can hold its values."""
     half = value.half()
     close = torch.allclose(half.float(), value.float(), rtol=1e-3, atol=1e-6)

@@ -17,12 +17,13 @@ from mmlandmark.inference.export.exportable import Traced
 from mmlandmark.inference.export.formats import Run
 from mmlandmark.inference.export.quantization import quantize
 from mmlandmark.inference.packing import pack_checkpoint
+from mmlandmark.inference.predicting import items_of_test
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.data_preprocessor import CHANNELS_LAST
 from mmlandmark.models.detectors import plain_config
 from mmlandmark.models.frozen_config import without_starts
 from mmlandmark.models.model_file import ModelFile
-from mmlandmark.registry import DATASETS, METRICS, MODELS
+from mmlandmark.registry import METRICS, MODELS
 from mmlandmark.structures import Detection, LandmarkDataSample, invert_matrix
 
 PYTORCH = "PyTorch"
@@ -131,8 +132,7 @@ def own_test(model: ModelFile) -> tuple[list[np.ndarray], list[LandmarkDataSampl
     """
     if "test_dataloader" not in model.config or "test_evaluator" not in model.config:
         raise ValueError(f"model {model.name!r} names no data of a test and no evaluator: pack it with those")
-    dataset = DATASETS.build(model.config["test_dataloader"]["dataset"])
-    items = [dataset[i] for i in range(len(dataset))]
+    items = items_of_test(model)
     samples = [item["data_samples"] for item in items]
     images = [s.unit_pixels(item["inputs"]).numpy() for s, item in zip(samples, items, strict=True)]
     return images, samples

@@ -35,6 +35,8 @@ _RUN_KEYS = (
 _MACHINE_KEYS = (
     *("data_root", "image_cache", "num_workers", "persistent_workers", "prefetch_factor", "pin_memory"),
 )
+# What a cross-validation gives the data sets of a fold.
+_FOLD_KEYS = ("fold", "num_folds", "fold_seed", "fold_split", "group_pattern")
 
 
 def config_hash(config: Any, with_start: bool = False) -> str:
@@ -60,6 +62,12 @@ def config_hash(config: Any, with_start: bool = False) -> str:
         content["randomness"] = {key: value for key, value in content["randomness"].items() if key != "seed"}
     text = json.dumps(_without(content, _MACHINE_KEYS), sort_keys=True, default=_stable_name)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def recipe_hash(config: Any) -> str:
+    """Return :func:`config_hash`, equal for all folds of a cross-validation and a training on all of them."""
+    content = dict(config.to_dict() if hasattr(config, "to_dict") else config)
+    return config_hash(_without(content, _FOLD_KEYS))
 
 
 def _without_file(section: Any) -> Any:

@@ -14,6 +14,8 @@ from mmengine.config import Config
 
 from mmlandmark import apis
 from mmlandmark.apis import prepare_config, train_config
+from mmlandmark.datasets.phantom import render_phantom
+from mmlandmark.inference.loading import load_model
 from mmlandmark.models.detectors import LandmarkDetector
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
@@ -164,3 +166,22 @@ def tested(trained, tmp_path_factory):
     """The folder and the metrics of one test."""
     out = tmp_path_factory.mktemp("tested")
     return out, apis.test_config(trained.config(), trained.folder / "epoch_2.pth", out_dir=out)
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    """The trained run as a model."""
+    return load_model(trained.folder)
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory, model):
+    """An annotation file of twelve phantoms that the model was not trained on."""
+    folder, samples = tmp_path_factory.mktemp("annotated"), []
+    for i in range(200, 212):
+        image, points, spacing = render_phantom("ceph", 0, i, (64, 64))
+        cv2.imwrite(str(folder / f"{i}.png"), image)
+        samples.append(dict(image=f"{i}.png", landmarks=points.tolist(), spacing=list(spacing)))
+    schema = dict(name="own", landmarks=list(model.schema.landmarks))
+    (folder / "points.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
+    return folder / "points.json"

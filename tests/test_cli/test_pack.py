@@ -213,6 +213,16 @@ def test_results_of_a_test_elsewhere_are_taken_along(packed, tmp_path, mmlandmar
     assert ModelFile.load(tmp_path / "known.mml.pth").measured["test"]["images"] > 0
     done = mmlandmark_command("pack", packed.half, "--tested", tmp_path)
     assert_one_line(done, "holds no report.json")
+    predictions = tmp_path / "elsewhere" / "test" / "predictions.json"
+    content = json.loads(predictions.read_text())
+    predictions.write_text(json.dumps(content | dict(origin=content["origin"] | dict(weights="0"))))
+    done = mmlandmark_command("pack", packed.half, "--tested", predictions.parent)
+    assert_one_line(done, "report.json is about other weights than those of model")
+    del content["origin"]
+    predictions.write_text(json.dumps(content))
+    done = mmlandmark_command("pack", packed.half, "--tested", predictions.parent)
+    assert done.returncode == 0
+    assert "does not say which weights were tested (report.json)" in done.stdout
 
 
 def test_another_schema_brings_measures(packed, tmp_path, mmlandmark_command, assert_one_line):

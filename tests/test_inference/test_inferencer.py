@@ -19,7 +19,7 @@ from mmlandmark.cli import invoke
 from mmlandmark.evaluation import Calibration
 from mmlandmark.evaluation.tested_cases import TestedCases
 from mmlandmark.inference import Failure, LandmarkInferencer, find_cases, load_model
-from mmlandmark.inference.inferencer import digest_of, with_spacing
+from mmlandmark.inference.inferencer import with_spacing
 from mmlandmark.inference.overlays import draw_prediction
 from mmlandmark.inference.shape_prior import with_shape_prior
 from mmlandmark.models.model_file import ModelFile
@@ -283,20 +283,6 @@ def test_without_a_calibration_a_prior_of_shapes_raises_flags(films):
     assert flagged.flagged.tolist() == far.tolist()
     assert "from where the others expect it" in flagged.reasons[int(np.argmax(far))]
     assert not LandmarkInferencer(plain, "cpu")(films / "images")[0].flagged.any()
-
-
-def test_the_digest_is_of_everything_that_counts(model):
-    digest = digest_of(model)
-    assert digest_of(replace(model, measured=dict(test=1), licence="free")) == digest
-    weights = {key: value.clone() for key, value in model.state_dict.items()}
-    next(iter(weights.values())).view(-1)[0] += 1e-6
-    for changed in (
-        replace(model, state_dict=weights),
-        replace(model, config=dict(model.config, pipeline=model.config["pipeline"][:1])),
-        replace(model, schema=replace(model.schema, links=())),
-        replace(model, calibration=dict(levels=[0.9])),
-    ):
-        assert digest_of(changed) != digest
 
 
 def test_a_file_and_its_model_are_the_same(films, model, tmp_path):

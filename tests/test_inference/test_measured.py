@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from mmlandmark.inference.measured import half_difference, results_beside, results_in, with_half_difference
+from mmlandmark.inference.measured import (
+    check_tested,
+    half_difference,
+    results_beside,
+    results_in,
+    with_half_difference,
+)
+from mmlandmark.inference.origin import origin_of
 from mmlandmark.testing import tiny_model
 
 
@@ -45,6 +52,25 @@ def test_results_of_a_folder_are_those_of_any_file_or_of_one(tmp_path):
     report(tmp_path / "elsewhere", "other.mml.pth", mre=2.5)
     assert results_in(tmp_path / "elsewhere", config)["test"]["mre"] == 2.5
     assert results_in(tmp_path / "elsewhere", config, "epoch_4.pth") == {}
+
+
+def test_results_are_of_the_model_that_takes_them(tmp_path):
+    model = tiny_model()
+    report(tmp_path / "test", "run/epoch_4.pth")
+    assert "does not say which weights were tested" in check_tested(tmp_path / "test", model)
+    own = origin_of(model)
+
+    def write(origin):
+        (tmp_path / "test" / "predictions.json").write_text(json.dumps(dict(origin=origin.to_dict())))
+
+    write(own)
+    assert check_tested(tmp_path / "test", model) == ""
+    write(replace(own, answers="0", options=dict(flip=True)))
+    with pytest.raises(ValueError, match=r"report\.json is about other flip than model 'untrained'"):
+        check_tested(tmp_path / "test", model)
+    write(replace(own, weights="0"))
+    with pytest.raises(ValueError, match=r"report\.json is about other weights"):
+        check_tested(tmp_path / "test", model)
 
 
 def test_half_precision_moves_points_a_little(tmp_path):

@@ -1,0 +1,56 @@
+"""Annotated images as a trained detector takes them."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.apis.running import prepare_config
+from mmlandmark.apis.tested_run import tested_run
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.engine import ConfigError, config_of_run
+from mmlandmark.models.model_file import ModelFile
+from mmlandmark.registry import DATASETS
+from mmlandmark.utils.dataset_tree import change_leaves
+
+_TABLES = (".csv", ".tsv", ".txt")
+_CONFIGS = (".py", ".yml", ".yaml")
+
+
+def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloader", **changes: Any) -> Any:
+    """Return the images of an annotation file, or those of a config, as the detector takes them.
+
+    Args:
+        model: The detector.
+        source: JSON or CSV, a config, or the work folder of a training.
+        part: Which data of a config.
+        changes: Further arguments of every dataset.
+
+    Raises:
+        ConfigError: The config has no such data, or the file is neither of them.
+    """
+    path = Path(source)
+    pipeline = model.config["pipeline"]
+    if path.suffix.lower() in (".json", *_TABLES):
+        return LandmarkDataset(
+            ann_file=str(path.resolve()),
+            data_root=str(path.resolve().parent),
+            schema=model.schema,
+            pipeline=pipeline,
+            test_mode=True,
+            **changes,
+        )
+    if path.is_file() and path.suffix.lower() not in _CONFIGS:
+        raise ConfigError(
+            f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py), "
+            "nor the folder of a test or of a cross-validation; mmlandmark convert "
+            f"{shlex.quote(str(path))} annotation.json --to json makes JSON of other annotations"
+        )
+    config = config_of_run(path) if path.is_dir() else prepare_config(path)
+    loader = tested_run(config)[0].get(part)
+    if loader is None:
+        raise ConfigError(f"{path}: the config has no {part}, so no data of this kind")
+    return DATASETS.build(
+        change_leaves(loader.dataset, lambda leaf: {**leaf, "pipeline": pipeline, **changes})
+    )

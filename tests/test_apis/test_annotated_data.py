@@ -1,0 +1,26 @@
+"""Annotated images of a file or a config become a data set for a detector."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmlandmark.apis.annotated_data import dataset_of
+from mmlandmark.engine import ConfigError
+
+
+def test_a_file_or_a_config_is_read_with_the_pipeline_of_the_model(model, trained, annotated):
+    from_file, from_config = dataset_of(model, annotated), dataset_of(model, trained.path)
+    assert (len(from_file), len(from_config)) == (12, 4)
+    for dataset in (from_file, from_config, dataset_of(model, trained.folder, "train_dataloader")):
+        assert dataset[0]["inputs"].shape == (1, 64, 64)
+        assert len(dataset.pipeline.transforms) == len(model.config["pipeline"])
+    assert dataset_of(model, annotated, ids=["200"]).get_data_info(0)["sample_id"] == "200"
+
+
+def test_other_data_are_refused(model, tmp_path):
+    (tmp_path / "wings.tps").write_text("LM=1")
+    with pytest.raises(ConfigError, match=r"wings\.tps: this is neither an annotation .* nor a config"):
+        dataset_of(model, tmp_path / "wings.tps")
+    (tmp_path / "plain.py").write_text("model = dict()")
+    with pytest.raises(ConfigError, match="has no val_dataloader"):
+        dataset_of(model, tmp_path / "plain.py", "val_dataloader")
