@@ -73,6 +73,15 @@ CASES: dict[str, tuple[str, dict]] = {
         "ensemble",
         dict(detectors=[dict(type="LandmarkDetector", backbone=BACKBONE, head=HEAD)] * 2),
     ),
+    "CoarseToFineDetector": (
+        "detector",
+        dict(
+            coarse=dict(type="LandmarkDetector", backbone=BACKBONE, head=HEAD),
+            fine=dict(type="LandmarkDetector", backbone=BACKBONE, head=HEAD),
+            patch_size=8,
+            shrink=2,
+        ),
+    ),
     "LandmarkDataPreprocessor": ("preprocessor", dict()),
     "PublishedFARNetDetector": ("detector", dict(backbone=BACKBONE, head=HEAD)),
     "PublishedFARNetPreprocessor": ("preprocessor", dict()),

@@ -1,6 +1,7 @@
 """Detectors: whole models that train and predict."""
 
 from mmlandmark.models.detectors.base_detector import BaseDetector, plain_config
+from mmlandmark.models.detectors.coarse_to_fine_detector import CoarseToFineDetector
 from mmlandmark.models.detectors.distilled_detector import DistilledDetector
 from mmlandmark.models.detectors.ensemble_detector import BaseEnsemble, EnsembleDetector, MixedEnsemble
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
@@ -10,6 +11,7 @@ from mmlandmark.models.detectors.shape_choice import ShapeChoice
 __all__ = [
     "BaseDetector",
     "BaseEnsemble",
+    "CoarseToFineDetector",
     "DistilledDetector",
     "EnsembleDetector",
     "LandmarkDetector",

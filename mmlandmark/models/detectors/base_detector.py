@@ -198,7 +198,7 @@ class BaseDetector(BaseModel):
         if len(detection.points) > 1:
             sample.pred_by_annotator = detection.points
         if detection.maps is not None:
-            shown = self.head.codec.landmark_maps(detection.maps[None])[0]
+            shown = self.shown_maps(detection.maps[None])[0]
             sample.pred_heatmaps = shown.unflatten(0, (-1, self.head.num_landmarks)).mean(0)
 
     def detect_in_views(
@@ -238,6 +238,10 @@ class BaseDetector(BaseModel):
                 maps = detection.maps
         # Maps of a view that is turned would not lie over the image.
         return replace(Detection.mean(detections, scores="mean"), maps=maps)
+
+    def shown_maps(self, maps: Tensor) -> Tensor:
+        """Return the maps of :meth:`detect` as one per annotator and landmark, (B, R * K, *S)."""
+        return self.head.codec.landmark_maps(maps)
 
     def covered_size(self, inputs: Tensor) -> tuple[int, ...]:
         """Return the (*S) pixels that the maps of (B, C, *S) inputs cover, from the first one on."""

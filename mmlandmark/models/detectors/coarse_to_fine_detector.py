@@ -1,0 +1,257 @@
+"""The whole image at a low resolution, then a patch about every landmark at the full one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmlandmark.models.assembly import filled
+from mmlandmark.models.detectors.base_detector import BaseDetector, plain_config
+from mmlandmark.models.detectors.patches import cut_patches, patch_corners, shrunk
+from mmlandmark.models.heads import BaseHeatmapHead
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import Detection, LandmarkDataSample, scale_matrix
+from mmlandmark.utils.run_inputs import RunInput
+
+_PRESENT = 0.5  # below, the coarse detector says that a landmark is not in the image
+
+
+@MODELS.register_module()
+class CoarseToFineDetector(BaseDetector):
+    """Two detectors in one model: one finds all landmarks roughly, one each in a patch about that place.
+
+    Full-resolution maps exist of a few patches at a time only, so a volume needs hardly more memory than its
+    voxels. The input is the image at the full resolution. The coarse detector sees it shrunk by the mean over
+    areas; the fine one sees patches of it, without resampling, each of which is decoded for its own landmark.
+    Score, spread and presence are those of the fine detector. A landmark that the coarse one does not find,
+    or whose presence it gives as less than 0.5, is not predicted.
+
+    The two are trained one after the other, as stages of one config: first the coarse detector by itself,
+    then this model, where the fine one learns and the coarse one is frozen. Training images are patches of
+    the full resolution, from ``RandomPatch``; those of a validation or test are whole.
+
+    Args:
+        coarse: Config of the coarse detector. Its ``init_cfg`` brings the trained weights, as in
+            ``dict(type="Pretrained", checkpoint="run:coarse:best")``.
+        fine: Config of the fine detector, of the same landmarks.
+        patch_size: (*S) pixels of a patch, or one number for all axes.
+        coarse_size: (*S) of the coarse detector's input; every image is stretched to it, as by ``Resize``.
+        shrink: In place of ``coarse_size``: how many pixels of the image become one of the coarse detector's,
+            one number or one per axis, (x, y[, z]): the ratio of the two spacings.
+        batch_size: Patches that the fine detector sees at once.
+        dims: Of both detectors, see :class:`LandmarkDetector`.
+        data_preprocessor: Of the whole image; none by default, since each detector has its own.
+        test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``, see :class:`BaseDetector`; heatmaps
+            are those of the coarse detector.
+        init_cfg: See MMEngine.
+
+    Raises:
+        ValueError: The detectors differ in their landmarks, not exactly one of ``coarse_size`` and ``shrink``
+            is given, a number is not positive, or ``test_cfg`` has a prior of shapes.
+    """
+
+    run_inputs = {"coarse": RunInput("coarse.init_cfg.checkpoint")}
+
+    def __init__(
+        self,
+        coarse: dict,
+        fine: dict,
+        patch_size: int | Sequence[int],
+        coarse_size: Sequence[int] | None = None,
+        shrink: float | Sequence[float] | None = None,
+        batch_size: int = 4,
+        dims: int | None = None,
+        data_preprocessor: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, test_cfg, init_cfg)
+        if dims is None and not isinstance(patch_size, int):
+            dims = len(patch_size)
+        self.coarse: BaseDetector = MODELS.build(filled(MODELS, coarse, dims=dims))
+        self.fine: BaseDetector = MODELS.build(filled(MODELS, fine, dims=dims))
+        self.coarse.requires_grad_(False)
+        counts = [part.head.num_landmarks for part in self.members]
+        if counts[0] != counts[1]:
+            raise ValueError(f"the coarse detector finds {counts[0]} landmarks, the fine one {counts[1]}")
+        self.dims = self.head.dims if dims is None else dims
+        if (coarse_size is None) == (shrink is None):
+            raise ValueError(
+                "CoarseToFineDetector needs either coarse_size, the size of the coarse detector's input, or "
+                "shrink, how many pixels become one of it"
+            )
+        self.patch_size = self._per_axis(patch_size, "patch_size")
+        self.coarse_size = None if coarse_size is None else self._per_axis(coarse_size, "coarse_size")
+        self.shrink = None if shrink is None else self._per_axis(shrink, "shrink")[::-1]
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if self.test_cfg["shape_prior"] is not None:
+            raise ValueError("CoarseToFineDetector has no choice by shape: leave test_cfg.shape_prior out")
+        self.batch_size, self.trained_coarse = batch_size, coarse.get("init_cfg") is not None
+
+    def _per_axis(self, values: Any, name: str) -> tuple:
+        """Return D positive numbers."""
+        values = [values] * self.dims if isinstance(values, int | float) else list(values)
+        if len(values) != self.dims or not all(value > 0 for value in values):
+            raise ValueError(f"{name} must be {self.dims} positive numbers, got {values}")
+        return tuple(values)
+
+    @property
+    def head(self) -> BaseHeatmapHead:  # type: ignore[override]
+        """The fine detector's head."""
+        return self.fine.head
+
+    @property
+    def members(self) -> tuple[BaseDetector, BaseDetector]:
+        """The coarse and the fine detector."""
+        return self.coarse, self.fine
+
+    @classmethod
+    def plain_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the config with plain detectors."""
+        return config | {part: plain_config(config[part]) for part in ("coarse", "fine")}
+
+    def check_run(self, run: Any) -> None:
+        """Raise ValueError unless the coarse detector is trained, see :mod:`mmlandmark.engine.run_checks`."""
+        if not self.trained_coarse and not run.config.get("load_from"):
+            raise ValueError(
+                "the coarse detector would stay untrained, since only the fine one learns here: train it in "
+                "a stage before, and give it init_cfg=dict(type='Pretrained', checkpoint='run:coarse:best')"
+            )
+
+    def train(self, mode: bool = True) -> CoarseToFineDetector:
+        """Set the mode of the fine detector; the coarse one is always in test mode."""
+        super().train(mode)
+        self.coarse.eval()
+        return self
+
+    def raw_maps(self, inputs: Tensor) -> Tensor:
+        """Return the fine detector's raw maps (B, R * K * M, *S) of images that count as patches."""
+        return self.fine.raw_maps(_as_trained(self.fine, inputs))
+
+    def training_maps(self, inputs: Tensor) -> list[Tensor]:
+        """Return the fine detector's raw maps (B, R * K * M, *S) of a training step."""
+        return self.fine.training_maps(_as_trained(self.fine, inputs))
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
+        """Return the losses of the fine detector on a batch of patches."""
+        return self.fine.loss(_as_trained(self.fine, inputs), data_samples)
+
+    def coarse_scale(self, size: Sequence[int]) -> tuple[tuple[float, ...], tuple[int, ...]]:
+        """Return the pixels of an image per pixel of the coarse input, and the size of that, both (*S)."""
+        if self.coarse_size is not None:
+            return tuple(n / m for n, m in zip(size, self.coarse_size, strict=True)), self.coarse_size
+        assert self.shrink is not None
+        return self.shrink, tuple(max(1, round(n / s)) for n, s in zip(size, self.shrink, strict=True))
+
+    def detect_coarse(self, inputs: Tensor, flip_permutation: Sequence[int] | None = None) -> Detection:
+        """Return the answer of the coarse detector (B, R, K) in pixels of the image, with its maps."""
+        scale, size = self.coarse_scale(inputs.shape[2:])
+        seen = _as_trained(self.coarse, shrunk(inputs, scale, size))
+        found = self.coarse.detect(seen, self._permutation_of(self.coarse, flip_permutation))
+        return found.mapped(scale_matrix(scale[::-1], [-0.5] * len(scale)))
+
+    def detect(
+        self, inputs: Tensor, flip_permutation: Sequence[int] | None = None, spread: bool = False
+    ) -> Detection:
+        """Detect the landmarks in patches about where the coarse detector finds them.
+
+        See :meth:`BaseDetector.detect`; maps are those of the coarse detector.
+        """
+        coarse = self.detect_coarse(inputs, flip_permutation)
+        rough = coarse.over_annotators()
+        wanted = torch.isfinite(rough.points).all(-1)
+        if rough.presence is not None:
+            wanted &= rough.presence >= _PRESENT
+        permutation = self._permutation_of(self.fine, flip_permutation)
+        whole = None
+        for places, found in self._in_patches(inputs, rough.points, wanted, permutation, spread):
+            whole = _nothing(found, rough) if whole is None else whole
+            for mine, other in zip(_values(whole), _values(found), strict=True):
+                if mine is not None and other is not None:
+                    case, landmark = places.unbind(-1)
+                    # (n, R, K, ...) of n patches: the landmark of each.
+                    own = other[torch.arange(len(places), device=case.device), :, landmark]
+                    mine[case, :, landmark] = own.to(mine.dtype)
+        if whole is None:  # not one landmark: an empty patch says what there would be
+            empty = inputs.new_zeros(1, inputs.shape[1], *self.patch_size)
+            whole = _nothing(self.fine.detect(_as_trained(self.fine, empty), permutation, spread), rough)
+        return replace(whole, maps=coarse.maps)
+
+    def _in_patches(
+        self,
+        inputs: Tensor,
+        centers: Tensor,
+        wanted: Tensor,
+        permutation: Sequence[int] | None,
+        spread: bool,
+    ) -> Iterator[tuple[Tensor, Detection]]:
+        """Yield the cases and landmarks (n, 2) of some patches, and the answers (n, R, K) in image pixels."""
+        corners = patch_corners(centers.nan_to_num(), self.patch_size, inputs.shape[2:])
+        for places in wanted.nonzero().split(self.batch_size):
+            if len(places) == 0:  # nothing is split into one part of nothing
+                return
+            case, landmark = places.unbind(-1)
+            own = corners[case, landmark]
+            patches = cut_patches(inputs, case, own, self.patch_size)
+            found = self.fine.detect(_as_trained(self.fine, patches), permutation, spread)
+            shift = own[:, None, None].to(found.points.dtype)
+            yield places, replace(found, points=found.points + shift, maps=None)
+
+    def _permutation_of(self, part: BaseDetector, permutation: Sequence[int] | None) -> list[int] | None:
+        """Return a permutation of the fine detector's annotators for those of another."""
+        if permutation is None:
+            return None
+        count = part.head.num_landmarks
+        return [r * count + k for r in range(part.head.num_annotators) for k in permutation[:count]]
+
+    def shown_maps(self, maps: Tensor) -> Tensor:
+        """Return the coarse detector's maps as one per landmark."""
+        return self.coarse.shown_maps(maps)
+
+    def covered_size(self, inputs: Tensor) -> tuple[int, ...]:
+        """Return the (*S) pixels that the coarse detector's maps cover; it may pad its input."""
+        scale, size = self.coarse_scale(inputs.shape[2:])
+        padded = self.coarse.data_preprocessor.pad(inputs.new_zeros(()).expand(1, 1, *size)).shape[2:]
+        return tuple(round(n * s) for n, s in zip(padded, scale, strict=True))
+
+    def predict(
+        self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] | None = None
+    ) -> list[LandmarkDataSample]:
+        """Fill the predictions into every sample; ``pad_shape`` is what the coarse detector's maps cover."""
+        samples = super().predict(inputs, data_samples)
+        for sample in samples:
+            sample.set_metainfo(dict(pad_shape=self.covered_size(inputs)))
+        return samples
+
+
+def _as_trained(part: BaseDetector, inputs: Tensor) -> Tensor:
+    """Return images normalised, then padded, as a detector was trained."""
+    own: Any = part.data_preprocessor
+    return own.pad(own.normalize(inputs))
+
+
+def _values(detection: Detection) -> tuple[Tensor | None, ...]:
+    return detection.points, detection.scores, detection.spread, detection.presence
+
+
+def _nothing(found: Detection, rough: Detection) -> Detection:
+    """Return the detection (B, R, K) of no landmark, of the kind that the fine detector gives.
+
+    Presence is that of the coarse detector: where it does not know it, 0, for a landmark that it misses.
+    """
+    shape = (len(rough.points), found.points.shape[1], *found.points.shape[2:])
+    presence = None
+    if found.presence is not None or rough.presence is not None:
+        known = torch.zeros_like(rough.scores) if rough.presence is None else rough.presence
+        presence = known[:, None].repeat(1, shape[1], 1)
+    return Detection(
+        points=found.points.new_full(shape, torch.nan),
+        scores=found.scores.new_zeros(shape[:-1]),
+        spread=None if found.spread is None else found.spread.new_full((*shape, shape[-1]), torch.nan),
+        presence=presence,
+    )

@@ -1,0 +1,263 @@
+"""Coarse to fine: places come back exactly, only the fine detector learns, absent stays absent."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmlandmark.engine.config import ConfigError
+from mmlandmark.engine.run_checks import check_run
+from mmlandmark.models.detectors import plain_config
+from mmlandmark.ops import gaussian_heatmap
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.testing import tiny_config
+
+K = 3
+SIZE = {2: (90, 70), 3: (44, 52, 38)}
+PATCH = {2: (24, 20), 3: (16, 18, 20)}
+POINTS = {
+    2: [[[20.3, 40.8], [5.2, 84.1], [60.6, 6.7]], [[33.0, 33.5], [50.4, 6.2], [10.1, 70.9]]],
+    3: [
+        [[20.3, 30.8, 10.2], [5.2, 45.9, 38.3], [30.6, 8.7, 20.9]],
+        [[9.4, 22.2, 30.5], [32.3, 5.1, 5.4], [15.5, 40.0, 22.7]],
+    ],
+}
+
+
+class ImageAsMaps(nn.Module):
+    """A backbone that returns the image: its channels are the maps."""
+
+    def __init__(self, channels=K):
+        super().__init__()
+        self.out_channels = (channels,)
+
+    def forward(self, image):
+        return (image,)
+
+
+def detector(window=2, **head):
+    head = dict(
+        type="HeatmapHead",
+        num_landmarks=K,
+        codec=dict(type="GaussianHeatmapCodec", sigma=1.0, decoder="dark", window=window),
+        loss=dict(type="EWCLoss"),
+        **head,
+    )
+    return dict(type="LandmarkDetector", backbone=dict(type=ImageAsMaps), head=head)
+
+
+def annotated_twice(**options):
+    """Return a detector of two annotators, whose maps are the channels of an image."""
+    config = detector(num_annotators=2, **options)
+    return config | dict(backbone=dict(type=ImageAsMaps, channels=2 * K))
+
+
+def coarse_to_fine(dims, **options):
+    """Return a detector that reads off the places of bright spots, one landmark per channel."""
+    options = dict(coarse=detector(), fine=detector(window=8)) | options
+    if not {"shrink", "coarse_size"} & set(options):
+        options["shrink"] = 4
+    model = MODELS.build(dict(type="CoarseToFineDetector", patch_size=PATCH[dims], dims=dims, **options))
+    for part in model.members:
+        conv = part.head.convs[0]
+        channels = len(conv.weight)
+        conv.weight.data = torch.eye(channels).view(channels, channels, *[1] * dims)
+        conv.bias.data.zero_()
+    return model.eval()
+
+
+def spots(dims):
+    points = torch.tensor(POINTS[dims])
+    return points, gaussian_heatmap(points, SIZE[dims], 3.0)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("way", ["shrink", "axes", "size"])
+def test_places_are_mapped_back_exactly(dims, way):
+    """In sizes that the shrinking does not divide, near borders, several patches and images at once."""
+    points, images = spots(dims)
+    options = dict(
+        shrink=dict(shrink=4),
+        axes=dict(shrink=(3.5, 5, 2)[:dims]),
+        size=dict(coarse_size=(20, 17, 11)[:dims]),
+    )[way]
+    model = coarse_to_fine(dims, batch_size=2, **options)
+    with torch.inference_mode():
+        rough = model.detect_coarse(images).points[:, 0]
+        found = model.detect(images, spread=True)
+    assert 0.1 < (rough - points).abs().max() < 3
+    torch.testing.assert_close(found.points[:, 0], points, atol=2e-2, rtol=0)
+    assert found.scores.shape == (2, 1, K)
+    assert (found.scores > 0.9).all()
+    middle = found.spread[0, 0, 0]  # away from the borders: that of the Gaussian, in pixels of the image
+    torch.testing.assert_close(middle, 9 * torch.eye(dims), atol=1.2, rtol=0)
+
+
+def test_predictions_come_back_to_original_pixels():
+    points, images = spots(2)
+    turned = torch.tensor([[0.0, -2.0, 100.0], [2.0, 0.0, 7.0], [0.0, 0.0, 1.0]]).double().numpy()
+    samples = [
+        LandmarkDataSample(metainfo=dict(sample_id=str(i), ori_shape=(200, 200), input_from_original=turned))
+        for i in range(2)
+    ]
+    model = coarse_to_fine(2, test_cfg=dict(keep_heatmaps=True))
+    with torch.inference_mode():
+        found = model.predict(images, samples)
+    for sample, expected in zip(found, points, strict=True):
+        back = torch.stack([(expected[:, 1] - 7) / 2, (100 - expected[:, 0]) / 2], -1)
+        torch.testing.assert_close(sample.pred_landmarks, back, atol=2e-2, rtol=0)
+        assert sample.pred_heatmaps.shape == (K, 22, 18), "those of the coarse detector"
+        assert sample.pad_shape == (88, 72), "what they cover"
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_mirrored_patches_count_as_much(dims):
+    """Without pairs, the maps of the mirrored image are those of the image: both answers are the same."""
+    points, images = spots(dims)
+    model = coarse_to_fine(dims, coarse=annotated_twice(), fine=annotated_twice(window=8))
+    images = images.repeat(1, 2, *[1] * dims)
+    seen = []
+    model.fine.backbone.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    with torch.inference_mode():
+        found = model.detect(images, [0, 1, 2, 3, 4, 5])
+    assert found.points.shape == (2, 2, K, dims)
+    for annotator in (0, 1):
+        torch.testing.assert_close(found.points[:, annotator], points, atol=2e-2, rtol=0)
+    for patch, mirrored in zip(seen[::2], seen[1::2], strict=True):
+        assert torch.equal(patch.flip(-1), mirrored)
+
+
+def test_a_landmark_is_read_from_its_own_patch():
+    """The fine detector sees every landmark in every patch; a brighter spot elsewhere must not count."""
+    points, images = spots(2)
+    images[0, 0] += 0.3 * gaussian_heatmap(points[:1, 1:2], SIZE[2], 3.0)[0, 0]
+    with torch.inference_mode():
+        found = coarse_to_fine(2).detect(images).points[:, 0]
+    torch.testing.assert_close(found, points, atol=2e-2, rtol=0)
+
+
+def test_absent_for_the_coarse_detector_stays_absent():
+    points, images = spots(2)
+    model = coarse_to_fine(2, coarse=detector(presence=dict()))
+    model.coarse.head.presence.layers[-1].weight.data.zero_()
+    model.coarse.head.presence.layers[-1].bias.data = torch.tensor([3.0, -3.0, 3.0])
+    seen = []
+    model.fine.backbone.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    with torch.inference_mode():
+        found = model.detect(images, spread=True)
+    assert sum(seen) == 4, "no patch for a landmark that is not there"
+    assert found.points[:, 0, 1].isnan().all()
+    assert (found.scores[:, 0, 1] == 0).all()
+    torch.testing.assert_close(found.presence[0, 0], torch.tensor([3.0, -3.0, 3.0]).sigmoid())
+    torch.testing.assert_close(found.points[:, 0, ::2], points[:, ::2], atol=2e-2, rtol=0)
+    images[1, 2] = torch.nan  # a broken map is no place, either
+    with torch.inference_mode():
+        found = coarse_to_fine(2).detect(images)
+    assert found.points[1, 0].isnan().all(-1).tolist() == [True, True, True], "one filter sees all channels"
+    assert found.points[0].isfinite().all()
+
+
+def test_presence_is_that_of_the_fine_detector():
+    _, images = spots(2)
+    model = coarse_to_fine(2, fine=detector(presence=dict()))
+    model.fine.head.presence.layers[-1].weight.data.zero_()
+    model.fine.head.presence.layers[-1].bias.data = torch.tensor([0.5, 1.0, -2.0])
+    with torch.inference_mode():
+        found = model.detect(images)
+        nothing = model.detect(torch.full_like(images, torch.nan), spread=True)
+    torch.testing.assert_close(found.presence[1, 0], torch.tensor([0.5, 1.0, -2.0]).sigmoid())
+    assert nothing.points.isnan().all()
+    assert nothing.spread.shape == (2, 1, K, 2, 2)
+    assert (nothing.presence == 0).all()
+
+
+def test_only_the_fine_detector_learns():
+    part = tiny_config("unused").model
+    model = MODELS.build(
+        dict(type="CoarseToFineDetector", coarse=part, fine=part, patch_size=(32, 32), shrink=2)
+    )
+    before = copy.deepcopy(model.state_dict())
+    model.train()
+    assert not model.coarse.training
+    assert model.fine.training
+    points = torch.rand(19, 2).mul(30).numpy()
+    samples = [LandmarkDataSample.from_landmarks(points, sample_id="0", ori_shape=(32, 32))]
+    patch = torch.rand(1, 1, 32, 32)
+    losses = model(patch, samples, "loss")
+    model.fine.train()
+    mean, std = 0.4, 0.25
+    expected = copy.deepcopy(model.fine).loss((patch - mean) / std, samples)
+    torch.testing.assert_close(losses, expected)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
+    sum(losses.values()).backward()
+    optimizer.step()
+    changed = {key.split(".")[0] for key, value in model.state_dict().items() if not value.equal(before[key])}
+    assert changed == {"fine"}
+
+
+def test_an_untrained_coarse_detector_is_refused_before_the_first_batch(tmp_path):
+    part = tiny_config("unused").model.to_dict()
+    config = tiny_config(tmp_path).to_dict()
+    config["model"] = dict(
+        type="CoarseToFineDetector", coarse=part, fine=part, patch_size=(32, 32), coarse_size=(32, 32)
+    )
+    with pytest.raises(ConfigError, match="the coarse detector would stay untrained"):
+        check_run(Config(config), "here")
+    config["model"]["coarse"] = dict(part, init_cfg=dict(type="Pretrained", checkpoint="run:coarse:best"))
+    check_run(Config(config), "here")
+
+
+def test_the_coarse_detector_starts_from_its_own_run(tmp_path):
+    part = tiny_config("unused").model.to_dict()
+    trained = MODELS.build(part)
+    torch.save(dict(state_dict=trained.state_dict()), tmp_path / "coarse.pth")
+    start = dict(type="Pretrained", checkpoint=str(tmp_path / "coarse.pth"))
+    config = dict(
+        type="CoarseToFineDetector", coarse=dict(part, init_cfg=start), fine=part, patch_size=(8, 8), shrink=2
+    )
+    model = MODELS.build(config)
+    model.init_weights()
+    for key, value in trained.state_dict().items():
+        assert torch.equal(model.coarse.state_dict()[key], value)
+    assert plain_config(config)["type"] == "CoarseToFineDetector"
+
+
+def test_parts_that_only_training_uses_are_left_out():
+    part = detector()
+    branch = dict(part, type="MultiTaskDetector", branches=dict(more=dict()))
+    config = dict(type="CoarseToFineDetector", coarse=branch, fine=branch, patch_size=(8, 8), shrink=2)
+    plain = plain_config(config)
+    assert plain["coarse"] == plain["fine"] == part
+    assert plain["patch_size"] == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(coarse_size=(8, 8), shrink=2), "either coarse_size.*or shrink"),
+        (dict(shrink=-1), "shrink must be 2 positive numbers"),
+        (dict(coarse_size=(8, 8, 8)), "coarse_size must be 2 positive numbers"),
+        (dict(batch_size=0), "batch_size must be at least 1"),
+        (dict(test_cfg=dict(shape_prior=dict())), "no choice by shape"),
+        (dict(fine=dict(detector(), head=dict(detector()["head"], num_landmarks=4))), "3 landmarks.*4"),
+    ],
+)
+def test_wrong_arguments_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        coarse_to_fine(2, **options)
+    with pytest.raises(ValueError, match="patch_size must be 3"):
+        MODELS.build(
+            dict(
+                type="CoarseToFineDetector",
+                coarse=detector(),
+                fine=detector(),
+                patch_size=(8, 8),
+                shrink=2,
+                dims=3,
+            )
+        )
