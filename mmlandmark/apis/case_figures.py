@@ -74,8 +74,14 @@ def _draw_cases(config: Config, cases: list[dict], means: np.ndarray, out: Path)
             sample_id=case["sample_id"],
             ori_shape=case["ori_shape"],
             spacing=case["spacing"],
+            world_from_original=loaded["world_from_original"],
         )
         sample.pred_landmarks = torch.tensor(np.array(case["pred"], dtype=np.float32))
-        picture = visualizer.draw(loaded["img"], sample, image_from_original=loaded["img_from_original"])
+        picture = visualizer.draw(
+            loaded["img"],
+            sample,
+            image_from_original=loaded["img_from_original"],
+            window=loaded["window"],
+        )
         written.append(save_image(picture, out / f"case_{kind}_{safe_name(case['sample_id'])}.png"))
     return written

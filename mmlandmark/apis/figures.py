@@ -28,7 +28,7 @@ from mmlandmark.visualization import (
     plot_loss_weights,
     save_image,
 )
-from mmlandmark.visualization.volume_views import flatten
+from mmlandmark.visualization.planes import flatten
 
 _ERROR = 0.1  # where a loss is compared with a squared error
 

@@ -2,6 +2,7 @@
 
 mmlandmark browse configs/unet/unet_isbi2015_320x256_cpu.py --num 8 --out sheet.png
 mmlandmark browse my_config.py --split val --draws 1
+mmlandmark browse volumes.py --at sella   # slices through a landmark instead of projections
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--side", type=positive_number, default=320, help="longer side of a picture in pixels; default 320"
     )
     parser.add_argument("--names", action="store_true", help="number the landmarks")
+    parser.add_argument(
+        "--at", metavar="LANDMARK",
+        help="name or number of a landmark: volumes are shown in slices through it; default: projections",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("work_dirs/browse.png"), help="PNG to write")
     parser.add_argument("--seed", type=int, help="seed of the random transforms; default: the dataset's")
     add_options_argument(parser)
@@ -76,20 +81,24 @@ def build_dataset(args: argparse.Namespace) -> Any:
 
 
 def draw_strip(dataset: Any, index: int, args: argparse.Namespace) -> np.ndarray:
-    """Return one sample as it is and from the pipeline in several epochs, side by side, (H, W, 3) uint8."""
+    """Return one sample as it is and from the pipeline in several epochs, (H, W, 3) uint8.
+
+    Images stand side by side; the three views of a volume stand below those of the epoch before.
+    """
     import numpy as np
 
     from mmlandmark.datasets import set_epoch
     from mmlandmark.datasets.image_io import from_array, read_image
-    from mmlandmark.structures import apply_matrix
+    from mmlandmark.structures import apply_matrix, world_from_image
     from mmlandmark.visualization.sheets import contact_sheet
 
-    record = dataset.get_data_info(index)
+    record, info = dataset.get_data_info(index), dataset.metainfo
     in_memory = record.get("img") is not None
     image = from_array(record["img"]) if in_memory else read_image(record["img_path"], fill_value=0.0)
     points = apply_matrix(image.img_from_original, record["landmarks"])  # a volume may be reoriented
-    links = dataset.metainfo.get("links", ())
-    pictures = [_picture(image.array, points, record["sample_id"], links, args)]
+    world = world_from_image(image.world_from_original, image.img_from_original)
+    frame = dict(world_from_volume=world, spacing=record.get("spacing"), window=image.window)
+    pictures = [_picture(image.array, points, frame, record["sample_id"], info, args)]
     for epoch in range(args.draws):
         set_epoch(dataset, epoch)
         packed = dataset[index]
@@ -101,20 +110,50 @@ def draw_strip(dataset: Any, index: int, args: argparse.Namespace) -> np.ndarray
         array = np.moveaxis(sample.unit_pixels(packed["inputs"]).numpy(), 0, -1)
         points = sample.to_input(sample.gt_landmarks).numpy()
         points[~sample.mask.numpy()] = np.nan
-        pictures.append(_picture(array, points, f"epoch {epoch}", links, args))
-    return contact_sheet(pictures, len(pictures), gap=4)
+        world = world_from_image(sample.get("world_from_original"), sample.input_from_original)
+        pictures.append(_picture(array, points, dict(world_from_volume=world), f"epoch {epoch}", info, args))
+    return contact_sheet(pictures, len(pictures) if points.shape[1] == 2 else 1, gap=4)
 
 
 def _picture(
-    image: np.ndarray, points: np.ndarray, caption: str, links: Any, args: argparse.Namespace
+    image: np.ndarray,
+    points: np.ndarray,
+    frame: dict[str, Any],
+    caption: str,
+    info: dict[str, Any],
+    args: argparse.Namespace,
 ) -> np.ndarray:
-    from mmlandmark.visualization import draw_landmarks
-    from mmlandmark.visualization.volume_views import flatten
+    """Return a picture of an image, or of a volume with its ``frame`` as VolumePicture takes it."""
+    import numpy as np
+
+    from mmlandmark.visualization import VolumePicture, draw_landmarks
 
     dims = points.shape[1]
     if image.ndim == dims + 1 and image.shape[-1] != 3:
         image = image[..., 0]
-    if dims == 3:
-        image, points = flatten(image), points[:, :2]
-    names = [str(number) for number in range(len(points))] if args.names else None
-    return draw_landmarks(image, points, names=names, links=links, caption=caption, long_side=args.side)
+    options = dict(
+        names=[str(number) for number in range(len(points))] if args.names else None,
+        links=info.get("links", ()),
+    )
+    if dims == 2:
+        return draw_landmarks(image, points, caption=caption, long_side=args.side, **options)
+    volume = VolumePicture(image if image.ndim == 3 else image.mean(axis=-1), points, **frame, **options)
+    at, k = None, _landmark(args.at, info["landmark_names"])
+    if k is not None:
+        found = bool(np.isfinite(points[k]).all())
+        at = points[k] if found else None
+        caption += f", {'at' if found else 'without'} {info['landmark_names'][k]}"
+    return volume.captioned(volume.views(at, long_side=args.side), caption)
+
+
+def _landmark(wanted: str | None, names: Any) -> int | None:
+    """Return the index of the landmark that ``--at`` names."""
+    from mmlandmark.utils.near_names import did_you_mean
+
+    if wanted is None:
+        return None
+    if wanted in names:
+        return list(names).index(wanted)
+    if wanted.isdigit() and int(wanted) < len(names):
+        return int(wanted)
+    raise ValueError(f"--at {wanted}: there is no such landmark{did_you_mean([wanted], names)}")

@@ -20,13 +20,22 @@ from mmlandmark.datasets.readers.loaded_image import (
     Pixels,
     Remark,
     from_array,
+    to_canonical,
     to_grey_if_equal,
 )
 from mmlandmark.datasets.readers.nifti import read_nifti
 from mmlandmark.datasets.readers.raster import read_raster
 from mmlandmark.datasets.readers.volume import read_npy, read_sitk
 
-__all__ = ["LoadedImage", "NonFinitePixels", "Remark", "from_array", "read_image", "to_grey_if_equal"]
+__all__ = [
+    "LoadedImage",
+    "NonFinitePixels",
+    "Remark",
+    "from_array",
+    "read_image",
+    "to_canonical",
+    "to_grey_if_equal",
+]
 
 # Warnings that were logged already, by the checksum of their kind; in memory that forked workers share.
 _LOGGED = mmap.mmap(-1, 4096)

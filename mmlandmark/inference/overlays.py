@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.image_io import LoadedImage, from_array, read_image
-from mmlandmark.structures import Prediction, apply_matrix
-from mmlandmark.visualization import draw_landmarks, draw_views
+from mmlandmark.datasets.image_io import LoadedImage, from_array, read_image, to_canonical
+from mmlandmark.structures import Prediction, apply_matrix, world_from_image
+from mmlandmark.visualization import VolumePicture, draw_landmarks
 
 _SIDE = 1200  # longest side of a picture in pixels
 
@@ -19,7 +19,8 @@ def draw_prediction(
     """Draw the landmarks of a prediction on its image, in red those that a person should look at.
 
     Around every landmark the region or, without regions, the circle is drawn that holds the true position
-    with the probability ``level``. A volume is drawn along its three axes.
+    with the probability ``level``. A volume is drawn in projections along its three axes, and in three slices
+    through every landmark.
 
     Args:
         prediction: What to draw.
@@ -45,16 +46,20 @@ def draw_prediction(
         highlight=flagged or None,
         regions=regions,
         region_label="" if level is None else f"{100 * level:g} % region",
-        caption=_caption(prediction),
     )
     if len(prediction.shape) == 2:
         side = min(max(loaded.array.shape[:2]), _SIDE)
-        return draw_landmarks(loaded.array, pred=points, long_side=max(side, _SIDE // 2), **options)
+        return draw_landmarks(
+            loaded.array,
+            pred=points,
+            long_side=max(side, _SIDE // 2),
+            caption=_caption(prediction),
+            **options,
+        )
     array = loaded.array if loaded.array.ndim == 3 else loaded.array.mean(-1)
-    # The axes of the array may be ordered differently than those that the spacing is of.
-    spacing = prediction.spacing
-    turned = None if spacing is None else tuple((np.abs(linear) @ np.asarray(spacing)).tolist())
-    return draw_views(array, pred=points, spacing=turned, **options)
+    world = world_from_image(prediction.world_from_original, loaded.img_from_original)
+    picture = VolumePicture(array, None, points, world, window=loaded.window, **options)
+    return picture.sheet(_caption(prediction))
 
 
 def regions_of(prediction: Prediction, level: float) -> np.ndarray:
@@ -80,11 +85,12 @@ def regions_of(prediction: Prediction, level: float) -> np.ndarray:
 def _image_of(prediction: Prediction, image: np.ndarray | None) -> LoadedImage:
     if image is None and prediction.image is None:
         raise ValueError(f"{prediction.sample_id!r} is of an array: give the image to draw it on")
-    loaded = (
-        from_array(image, fill_value=0)
-        if image is not None
-        else read_image(prediction.image, min_size=_smallest(prediction.shape), fill_value=0)  # type: ignore[arg-type]
-    )
+    if image is not None:
+        world = prediction.world_from_original
+        loaded = to_canonical(from_array(image, world_from_original=world, fill_value=0))
+    else:
+        smallest = _smallest(prediction.shape)
+        loaded = read_image(prediction.image, min_size=smallest, fill_value=0)  # type: ignore[arg-type]
     if loaded.ori_shape != prediction.shape:
         raise ValueError(
             f"{prediction.sample_id!r}: the image has shape {loaded.ori_shape}, but the predicted one had "

@@ -19,6 +19,7 @@ from mmlandmark.structures.frame import (
     original_from_world,
     spacing_of,
     swap_lps_ras,
+    world_from_image,
     world_matrix,
 )
 from mmlandmark.structures.landmark_data_sample import LandmarkDataSample
@@ -60,5 +61,6 @@ __all__ = [
     "spacing_of",
     "swap_lps_ras",
     "translation_matrix",
+    "world_from_image",
     "world_matrix",
 ]

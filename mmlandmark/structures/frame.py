@@ -72,6 +72,25 @@ def spacing_of(world_from_original: np.ndarray) -> tuple[float, ...]:
     return tuple(np.linalg.norm(np.asarray(world_from_original)[:-1, :-1], axis=0).tolist())
 
 
+def world_from_image(
+    world_from_original: np.ndarray | None, image_from_original: np.ndarray
+) -> np.ndarray | None:
+    """Return the (W+1, D+1) matrix to mm of an image that was made from the original; None if it is unknown.
+
+    Args:
+        world_from_original: (W+1, D+1) stored pixels to mm, or None.
+        image_from_original: (D+1, D+1) stored pixels to those of the image.
+
+    Example:
+        >>> from mmlandmark.structures import crop_matrix
+        >>> world_from_image(world_matrix((0.5, 2.0)), crop_matrix((2, 1))).tolist()
+        [[0.5, 0.0, 1.0], [0.0, 2.0, 2.0], [0.0, 0.0, 1.0]]
+    """
+    if world_from_original is None:
+        return None
+    return np.asarray(world_from_original) @ np.linalg.inv(image_from_original)
+
+
 def original_from_world(world_from_original: np.ndarray) -> np.ndarray:
     """Return the (D+1, W+1) matrix that maps mm back to pixels; for a slice, to the nearest place in it.
 

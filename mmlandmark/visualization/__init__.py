@@ -9,6 +9,7 @@ from mmlandmark.visualization.curves import (
     read_scalars,
 )
 from mmlandmark.visualization.heatmaps import (
+    VolumeHeat,
     blend_heatmap,
     feature_grid,
     feature_rows,
@@ -18,13 +19,14 @@ from mmlandmark.visualization.loss_figures import plot_configuration, plot_loss_
 from mmlandmark.visualization.overlay import draw_landmarks
 from mmlandmark.visualization.style import save_image
 from mmlandmark.visualization.visualizer import LandmarkVisualizer
-from mmlandmark.visualization.volume_views import draw_views
+from mmlandmark.visualization.volume_picture import VolumePicture
 
 __all__ = [
     "LandmarkVisualizer",
+    "VolumeHeat",
+    "VolumePicture",
     "blend_heatmap",
     "draw_landmarks",
-    "draw_views",
     "feature_grid",
     "feature_rows",
     "heatmap_grid",

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.image_io import read_image
+from mmlandmark.datasets.image_io import LoadedImage, from_array, read_image
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
-from mmlandmark.structures.coordinates import apply_matrix
+from mmlandmark.structures import apply_matrix, world_from_image
 from mmlandmark.utils.files import safe_name
 from mmlandmark.visualization.overlay import draw_landmarks
 from mmlandmark.visualization.pen import MANY
 from mmlandmark.visualization.sheets import contact_sheet
 from mmlandmark.visualization.style import save_image
-from mmlandmark.visualization.volume_views import flatten
+from mmlandmark.visualization.volume_picture import VolumePicture
 
 _SIDE = 400
 _PER_KIND = 4
@@ -102,7 +102,7 @@ def _sheet(split: str, dataset: LandmarkDataset) -> np.ndarray | None:
         picture = _draw(dataset, int(index), f"{sample} ({split})", None)
         if picture is not None:
             pictures.append(picture)
-    return contact_sheet(pictures, 3) if pictures else None
+    return contact_sheet(pictures, 3 if dataset.schema.dims == 2 else 1) if pictures else None
 
 
 def _draw(
@@ -112,27 +112,55 @@ def _draw(
     record = LandmarkDataset.get_data_info(dataset, index)
     try:
         if record["img_path"] is None or "slice" in record:
-            image, matrix = dataset.get_data_info(index).get("img"), np.eye(dataset.schema.dims + 1)
+            made = dataset.get_data_info(index).get("img")
+            image = None if made is None else from_array(made, record["spacing"], fill_value=0)
         else:
             size = (_SIDE, _SIDE) if dataset.schema.dims == 2 else None
-            loaded = read_image(record["img_path"], min_size=size, fill_value=0)
-            image, matrix = loaded.array, loaded.img_from_original
+            image = read_image(record["img_path"], min_size=size, fill_value=0)
     except (FileNotFoundError, ValueError, ImportError):
         return None  # the check reports it
-    if image is None:
-        return None
-    points = apply_matrix(matrix, record["landmarks"].astype(np.float64))
-    if dataset.schema.dims == 3:
-        image, points = flatten(image), points[:, :2]
+    return None if image is None else draw_sample(dataset, record, image, caption, questioned)
+
+
+def draw_sample(
+    dataset: LandmarkDataset,
+    record: dict[str, Any],
+    image: LoadedImage,
+    caption: str,
+    questioned: list[int] | None,
+) -> np.ndarray:
+    """Draw a sample of a checked dataset.
+
+    Args:
+        dataset: The dataset.
+        record: The sample.
+        image: Its image.
+        caption: Text below.
+        questioned: Landmarks in question, to be marked, and in a volume shown in slices; if empty, the whole
+            shape is in question, and its points are numbered. None for a sample without a finding.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    points = apply_matrix(image.img_from_original, record["landmarks"].astype(np.float64))
     numbers = [str(k) for k in range(len(points))]
     # Numbers identify the points where a whole shape is in question.
     names = list(dataset.schema.landmarks) if questioned else numbers
-    return draw_landmarks(
-        image,
-        points,
+    options: dict[str, Any] = dict(
         names=names if questioned or len(names) <= MANY else None,
         links=dataset.schema.links if questioned is not None else (),
         highlight=questioned or None,
-        caption=caption,
-        long_side=_SIDE,
     )
+    if dataset.schema.dims == 2:
+        return draw_landmarks(image.array, points, caption=caption, long_side=_SIDE, **options)
+    volume = VolumePicture(
+        image.array if image.array.ndim == 3 else image.array.mean(axis=-1),
+        points,
+        world_from_volume=world_from_image(image.world_from_original, image.img_from_original),
+        spacing=record["spacing"],
+        window=image.window,
+        **options,
+    )
+    views = volume.views(long_side=_SIDE)
+    slices = volume.slices(questioned, width=views.shape[1]) if questioned else None
+    return volume.captioned(contact_sheet([views] if slices is None else [views, slices], 1), caption)

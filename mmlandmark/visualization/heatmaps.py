@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from mmlandmark.structures.coordinates import resize_matrix
 from mmlandmark.visualization import style
 from mmlandmark.visualization.pen import Pen
-from mmlandmark.visualization.volume_views import flatten
+from mmlandmark.visualization.planes import flatten
+
+_OVERVIEW = 96  # voxels per side of the grid on which maps of a volume are projected
 
 
 def blend_heatmap(
@@ -54,6 +57,43 @@ def blend_heatmap(
     colors = cv2.applyColorMap((heat * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     share = alpha * np.sqrt(heat)[..., None]  # the root makes the flanks of a Gaussian visible
     return (canvas * (1 - share) + colors * share).round().astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class VolumeHeat:
+    """Heatmaps of the landmarks of a volume, sampled where they are shown.
+
+    Attributes:
+        maps: (K, *S) values of at least 0.
+        maps_from_volume: (4, 4) voxels of the volume to those of the maps.
+    """
+
+    maps: np.ndarray
+    maps_from_volume: np.ndarray
+
+    @property
+    def peak(self) -> float:
+        """The largest value of all maps, for the brightest colour."""
+        return float(np.nanmax(self.maps))
+
+    def at(self, k: int, voxels: np.ndarray) -> np.ndarray:
+        """Return the values of map ``k`` at voxels (3, ...) of the volume, (x, y, z); 0 outside."""
+        from scipy.ndimage import map_coordinates
+
+        matrix = self.maps_from_volume
+        offset = matrix[:3, 3].reshape(3, *[1] * (voxels.ndim - 1))
+        places = np.tensordot(matrix[:3, :3], voxels, axes=1) + offset
+        return map_coordinates(np.asarray(self.maps[k], np.float32), places[::-1], order=1, output=np.float32)
+
+    def overview(self, shape: Sequence[int]) -> np.ndarray:
+        """Return the maximum of all maps over a volume of ``shape`` (*S), on a grid of up to 96 per side."""
+        from scipy.ndimage import affine_transform
+
+        size = tuple(min(int(side), _OVERVIEW) for side in shape)
+        matrix = self.maps_from_volume @ resize_matrix(size, shape)
+        highest = np.asarray(self.maps, np.float32).max(axis=0)
+        # scipy counts axes as arrays do.
+        return affine_transform(highest, matrix[2::-1, 2::-1], matrix[2::-1, 3], size, order=1)
 
 
 def heatmap_grid(

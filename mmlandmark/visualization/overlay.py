@@ -60,18 +60,18 @@ def draw_landmarks(
     Raises:
         ValueError: Shapes disagree.
     """
-    landmarks = _Landmarks.checked(gt, pred, names, spacing, errors, unit, links, highlight)
+    landmarks = Landmarks.checked(gt, pred, names, spacing, errors, unit, links, highlight)
     landmarks = landmarks.with_regions(regions, region_label)
     canvas, matrix = _canvas(style.to_rgb(image), long_side)
     pen = Pen(canvas, scale)
     note = landmarks.moved(matrix).draw(pen)
     if caption is None:
         return canvas
-    return np.concatenate([canvas, _band(pen, f"{caption} {note}".strip(), landmarks.key())])
+    return np.concatenate([canvas, caption_band(pen, f"{caption} {note}".strip(), landmarks.key())])
 
 
 @dataclass
-class _Landmarks:
+class Landmarks:
     """The landmarks of one picture, see :func:`draw_landmarks`."""
 
     gt: np.ndarray | None
@@ -95,7 +95,7 @@ class _Landmarks:
         unit: str,
         links: Sequence[tuple[int, int]],
         highlight: Sequence[int] | None,
-    ) -> _Landmarks:
+    ) -> Landmarks:
         """Return the landmarks, with errors in mm if there are none and the spacing is known."""
         gt, pred = _points(gt, "gt"), _points(pred, "pred")
         if gt is not None and pred is not None:
@@ -112,7 +112,7 @@ class _Landmarks:
                 raise ValueError(f"{label} has {len(values)} entries for {count} landmarks")
         return cls(gt, pred, names, errors, unit, links, highlight)
 
-    def with_regions(self, regions: np.ndarray | None, label: str) -> _Landmarks:
+    def with_regions(self, regions: np.ndarray | None, label: str) -> Landmarks:
         """Return the landmarks with regions about their predictions."""
         if regions is None:
             return self
@@ -123,7 +123,7 @@ class _Landmarks:
             )
         return replace(self, regions=array, region_label=label)
 
-    def moved(self, matrix: np.ndarray) -> _Landmarks:
+    def moved(self, matrix: np.ndarray) -> Landmarks:
         """Return the same landmarks on another canvas."""
         gt, pred = (None if p is None else apply_matrix(matrix, p) for p in (self.gt, self.pred))
         linear = matrix[:2, :2]
@@ -195,9 +195,21 @@ def _canvas(image: np.ndarray, long_side: int | None) -> tuple[np.ndarray, np.nd
     return cv2.resize(image, (width, height), interpolation=how), resize_matrix(size, (height, width))
 
 
-def _band(pen: Pen, caption: str, entries: list[tuple[str, Callable]]) -> np.ndarray:
-    """Return a dark band, as wide as the image, with the caption and the meaning of the marks."""
-    width = pen.canvas.shape[1]
+def caption_band(
+    pen: Pen, caption: str, entries: list[tuple[str, Callable]], width: int | None = None
+) -> np.ndarray:
+    """Return a dark band with a caption and the meaning of the marks.
+
+    Args:
+        pen: Of the picture above it, for the size of marks and text.
+        caption: Text, wrapped to the width.
+        entries: Meaning and mark of every entry of the key, see :meth:`Landmarks.key`.
+        width: Of the band in pixels; the default is that of the picture.
+
+    Returns:
+        (H, width, 3) uint8 RGB.
+    """
+    width = pen.canvas.shape[1] if width is None else width
     line = pen.text_size("Ag")[1]
     height = round(1.6 * line)
     words = _wrap(pen, caption, width - line)

@@ -28,6 +28,7 @@ PRED_COLOR = ORANGE
 ERROR_COLOR = YELLOW
 REGION_COLOR = YELLOW
 LINK_COLOR = (200, 200, 200)
+EDGE_COLOR = (130, 220, 185)  # letters of directions at the edges of slices
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK)
 
 _RC = {
@@ -120,13 +121,15 @@ def _png_path(path: str | Path) -> Path:
     return path
 
 
-def to_rgb(image: np.ndarray) -> np.ndarray:
+def to_rgb(image: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
     """Return any grey or colour image as displayable RGB.
 
-    Eight-bit images keep their values; others are windowed between their 0.5th and 99.5th percentile.
+    Without a window, eight-bit images keep their values; others are shown from their 0.5th to their 99.5th
+    percentile.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3) in any real dtype; NaN is drawn black.
+        window: (black, white) in values of the image.
 
     Returns:
         (H, W, 3) uint8, a copy.
@@ -139,13 +142,21 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
         image = image[..., 0]
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
         raise ValueError(f"expected an image (H, W), (H, W, 1) or (H, W, 3), got {image.shape}")
-    if image.dtype != np.uint8:
+    if image.dtype != np.uint8 or window is not None:
         values = image.astype(np.float32)
-        finite = values[np.isfinite(values)]
-        low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
-        if high <= low:  # a constant image, or one with few bright pixels: use its whole range
-            low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+        low, high = percentile_window(values) if window is None else window
         scaled = (values - low) / max(float(high - low), 1e-12)
         image = np.nan_to_num(scaled, nan=0.0).clip(0, 1) * 255
     image = image.round().astype(np.uint8)
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image.copy()
+
+
+def percentile_window(values: np.ndarray) -> tuple[float, float]:
+    """Return (black, white): the 0.5th and 99.5th percentile of all finite values."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = np.percentile(finite, (0.5, 99.5))
+    if high <= low:  # a constant image, or one with few bright pixels: use its whole range
+        low, high = finite.min(), finite.max()
+    return float(low), float(high)

@@ -12,13 +12,13 @@ from mmengine.visualization import Visualizer
 from torch import Tensor
 
 from mmlandmark.registry import VISUALIZERS
-from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.structures import LandmarkDataSample, world_from_image
 from mmlandmark.structures.coordinates import apply_matrix, invert_matrix, resize_matrix
 from mmlandmark.utils.files import safe_name
-from mmlandmark.visualization.heatmaps import blend_heatmap, feature_rows
+from mmlandmark.visualization.heatmaps import VolumeHeat, blend_heatmap, feature_rows
 from mmlandmark.visualization.overlay import draw_landmarks
 from mmlandmark.visualization.style import save_image
-from mmlandmark.visualization.volume_views import draw_views
+from mmlandmark.visualization.volume_picture import VolumePicture
 
 
 @VISUALIZERS.register_module()
@@ -56,6 +56,7 @@ class LandmarkVisualizer(Visualizer):
         data_sample: LandmarkDataSample | None = None,
         *,
         image_from_original: np.ndarray | None = None,
+        window: tuple[float, float] | None = None,
         draw_gt: bool = True,
         draw_pred: bool = True,
     ) -> np.ndarray:
@@ -66,6 +67,8 @@ class LandmarkVisualizer(Visualizer):
             data_sample: The case; without it only the image is shown.
             image_from_original: (D+1, D+1) matrix from original pixels to those of ``image``: the sample's
                 ``input_from_original`` for the network's input. By default ``image`` is the original image.
+            window: (black, white) of the slices of a volume, see
+                :class:`~mmlandmark.visualization.VolumePicture`.
             draw_gt: Draw the annotation if the sample has one.
             draw_pred: Draw the prediction if the sample has one.
 
@@ -91,17 +94,29 @@ class LandmarkVisualizer(Visualizer):
         )
         gt, pred = (None if points is None else apply_matrix(matrix, points) for points in (gt, pred))
         if dims == 3:
-            return draw_views(
-                image,
-                gt,
-                pred,
-                spacing=_image_spacing(sample, matrix),
-                long_side=self.long_side or 600,
-                **drawn,
-            )
+            return self._draw_volume(image, gt, pred, sample, matrix, dict(drawn, window=window))
         if self.show_heatmaps and sample.get("pred_heatmaps") is not None:
             image = _blend(image, sample, matrix)
         return draw_landmarks(image, gt, pred, long_side=self.long_side, **drawn)
+
+    def _draw_volume(
+        self,
+        volume: np.ndarray,
+        gt: np.ndarray | None,
+        pred: np.ndarray | None,
+        sample: LandmarkDataSample,
+        volume_from_original: np.ndarray,
+        drawn: dict[str, Any],
+    ) -> np.ndarray:
+        """Return the projections of a volume, and the slices through its landmarks."""
+        caption = drawn.pop("caption") or ""
+        heat, world = None, world_from_image(sample.get("world_from_original"), volume_from_original)
+        if self.show_heatmaps and sample.get("pred_heatmaps") is not None:
+            heat = VolumeHeat(*_heatmaps(sample, volume_from_original))
+        picture = VolumePicture(
+            volume, gt, pred, world, _image_spacing(sample, volume_from_original), heat=heat, **drawn
+        )
+        return picture.sheet(caption)
 
     @master_only
     def add_datasample(
@@ -116,6 +131,7 @@ class LandmarkVisualizer(Visualizer):
         out_file: str | Path | None = None,
         step: int = 0,
         image_from_original: np.ndarray | None = None,
+        window: tuple[float, float] | None = None,
     ) -> None:
         """Draw one case and store it.
 
@@ -130,9 +146,15 @@ class LandmarkVisualizer(Visualizer):
             out_file: PNG to write instead of handing the picture to the backends.
             step: Step of the training the picture belongs to.
             image_from_original: See :meth:`draw`.
+            window: See there.
         """
         picture = self.draw(
-            image, data_sample, image_from_original=image_from_original, draw_gt=draw_gt, draw_pred=draw_pred
+            image,
+            data_sample,
+            image_from_original=image_from_original,
+            window=window,
+            draw_gt=draw_gt,
+            draw_pred=draw_pred,
         )
         self.set_image(picture)
         if show:
@@ -217,7 +239,12 @@ def _caption(sample: LandmarkDataSample, errors: np.ndarray | None, unit: str) -
 
 
 def _blend(image: np.ndarray, sample: LandmarkDataSample, image_from_original: np.ndarray) -> np.ndarray:
+    heatmaps, matrix = _heatmaps(sample, image_from_original)
+    return blend_heatmap(image, heatmaps, heatmap_from_image=matrix)
+
+
+def _heatmaps(sample: LandmarkDataSample, image_from_original: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (K, *S) predicted heatmaps, and the matrix from pixels of the image drawn to theirs."""
     heatmaps = sample.pred_heatmaps.detach().cpu().float().numpy()
     heatmap_from_input = resize_matrix(sample.get("pad_shape", sample.input_shape), heatmaps.shape[1:])
-    matrix = heatmap_from_input @ sample.input_from_original @ invert_matrix(image_from_original)
-    return blend_heatmap(image, heatmaps, heatmap_from_image=matrix)
+    return heatmaps, heatmap_from_input @ sample.input_from_original @ invert_matrix(image_from_original)

@@ -82,9 +82,11 @@ def test_a_pipeline_that_does_not_pack_is_named(config, tmp_path):
         browse(config, tmp_path / "x.png")
 
 
-def test_volumes_stored_otherwise_are_drawn_under_their_landmarks(tmp_path):
+@pytest.fixture
+def volumes(tmp_path):
+    """A config of one NIfTI volume, x to the right and y to the front, with a landmark on its bright cube."""
     nibabel = pytest.importorskip("nibabel")
-    volume = np.zeros((60, 40, 20), np.uint8)  # x, y, z; x to the right and y to the front, as NIfTI likes it
+    volume = np.zeros((60, 40, 20), np.uint8)  # x, y, z
     volume[50:53, 9:12, 9:12] = 255
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii")
     points = [[51, 10, 10], [5, 30, 10]]
@@ -93,16 +95,34 @@ def test_volumes_stored_otherwise_are_drawn_under_their_landmarks(tmp_path):
     )
     (tmp_path / "config.py").write_text(
         'pipeline = [dict(type="LoadImage"), dict(type="PackInputs")]\n'
-        'schema = dict(name="two", landmarks=["a", "b"], dims=3)\n'
+        'schema = dict(name="two", landmarks=["first", "second"], dims=3)\n'
         f'dataset = dict(type="LandmarkDataset", ann_file="a.json", data_root={str(tmp_path)!r})\n'
         "train_dataloader = dict(dataset=dict(dataset, schema=schema, pipeline=pipeline))\n"
     )
-    sheet = browse(str(tmp_path / "config.py"), tmp_path / "sheet.png", "--num", 1, "--draws", 1)
-    width = (sheet.shape[1] - 4) // 2
-    stored, packed = (sheet[:120, start : start + width].astype(int) for start in (0, width + 4))
+    return str(tmp_path / "config.py")
+
+
+def test_volumes_stored_otherwise_are_drawn_under_their_landmarks(volumes, tmp_path):
+    """Views of the volume, and below them the views of what the pipeline delivers."""
+    sheet = browse(volumes, tmp_path / "sheet.png", "--num", 1, "--draws", 1)
+    height = (sheet.shape[0] - 4) // 2
+    stored, packed = (sheet[start : start + 128, :192].astype(int) for start in (0, height + 4))
     np.testing.assert_allclose(stored, packed, atol=2)
-    ringed = np.ptp(stored, axis=2) > 60
-    bright = (stored.min(axis=2) > 200) & ~ringed
+    ringed, bright = np.ptp(stored, axis=2) > 60, np.ptp(stored, axis=2) < 10
+    bright &= (stored.min(axis=2) > 200) & (np.arange(128) > 20)[:, None] & (np.arange(192) < 100)
     (y, x), (rows, columns) = np.argwhere(bright).mean(axis=0), np.nonzero(ringed)
-    near = np.hypot(rows - y, columns - x).min()
-    assert near < 15
+    assert x == pytest.approx(3.2 * (59 - 51) + 1.1, abs=3)  # x grows to the left
+    assert np.hypot(rows - y, columns - x).min() < 10
+
+
+def test_slices_through_a_landmark(volumes, tmp_path):
+    sheets = {
+        at: browse(volumes, tmp_path / "sheet.png", "--num", 1, "--draws", 0, *(("--at", at) if at else ()))
+        for at in (None, "first", "0", "second")
+    }
+    np.testing.assert_array_equal(sheets["first"], sheets["0"])
+    cube = {at: (sheet[22:42, 196:256].min(axis=2) > 200).sum() for at, sheet in sheets.items()}  # coronal
+    assert cube["first"] > 20
+    assert cube["second"] == 0, "the bright cube lies in another slice"
+    with pytest.raises(ValueError, match=r"--at frst: there is no such landmark.*'first'"):
+        browse(volumes, tmp_path / "sheet.png", "--at", "frst")

@@ -88,6 +88,7 @@ class LoadedImage:
             dtype, for floats 0 and 1.
         bits: Number of bits of the largest value, which defines ``value_range``; None for floats.
         remarks: Properties of the file that the reader ignored.
+        window: (black, white) that the file asks to be displayed in; None if it does not.
     """
 
     array: np.ndarray
@@ -97,6 +98,7 @@ class LoadedImage:
     value_range: tuple[float, float] = None  # type: ignore[assignment]
     bits: int | None = None
     remarks: tuple[Remark, ...] = ()
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.value_range is None:

@@ -90,7 +90,7 @@ class LoadImage(BaseTransform):
         results["input_from_original"] = image.img_from_original
         results["input_shape"] = image.array.shape[: len(image.ori_shape)]
         results["loaded_dtype"], results["value_range"] = image.array.dtype, self.range_of(image)
-        results["world_from_original"] = image.world_from_original
+        results["world_from_original"], results["window"] = image.world_from_original, image.window
         results.setdefault("spacing", None)
         if self.file_spacing and results["spacing"] is None:
             results["spacing"] = image.spacing

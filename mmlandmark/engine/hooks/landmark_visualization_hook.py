@@ -65,10 +65,10 @@ class LandmarkVisualizationHook(Hook):
         for i, sample in wanted:
             if sample.get("img_path"):
                 loaded = read_image(sample.img_path, fill_value=0.0)
-                image, matrix = loaded.array, loaded.img_from_original
+                shown = dict(image_from_original=loaded.img_from_original, window=loaded.window)
+                image = loaded.array
             else:
-                image, matrix = sample.unit_pixels(data_batch["inputs"][i]), sample.input_from_original
-            runner.visualizer.add_datasample(
-                f"{kind}_{sample.sample_id}", image, sample, step=step, image_from_original=matrix
-            )
+                image = sample.unit_pixels(data_batch["inputs"][i])
+                shown = dict(image_from_original=sample.input_from_original)
+            runner.visualizer.add_datasample(f"{kind}_{sample.sample_id}", image, sample, step=step, **shown)
         self._drawn += len(wanted)
