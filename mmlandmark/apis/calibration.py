@@ -18,6 +18,7 @@ from mmlandmark.evaluation import (
     split_hash,
 )
 from mmlandmark.evaluation.conformal import needed_for
+from mmlandmark.evaluation.tested_cases import words_of
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.utils.shipped import config_root
 from mmlandmark.utils.table_text import markdown_table, markdown_text
@@ -132,6 +133,7 @@ def describe_calibration(model: ModelFile, cases: TestedCases) -> str:
         f"mean radius of their {levels[0]:.0%} regions cross-fitted on these {calibration.about['images']} "
         f"images ({sizes} {calibration.unit}), a later one is taken where it is 2 % smaller."
     ]
+    notes += words_of(calibration.about.get("left_out") or {})
     for level in levels:
         if few[level].any():
             notes.append(

@@ -41,7 +41,7 @@ class Calibration:
     Attributes:
         landmarks: K names.
         dims: 2 or 3.
-        unit: ``mm``, or ``pixels`` where the images' spacing was unknown.
+        unit: ``mm``, or ``pixels`` where the spacing of most images was unknown.
         levels: Levels that :meth:`apply` fills in; :meth:`quantiles` knows any.
         radius_kind: ``absolute`` or ``scaled``.
         region_kind: ``absolute``, ``scaled`` or ``elliptic``.
@@ -49,7 +49,7 @@ class Calibration:
         temperature: (K,) factors of the spread, see :func:`~mmlandmark.evaluation.conformal.fit_temperature`;
             None if the detector predicts no spread.
         doubt: Ranks landmarks by how likely they are wrong; None if there was nothing to learn it from.
-        about: Plain values for the report: number of images, source, mean sizes by kind.
+        about: Plain values for the report: number of images, what was left out, source, mean sizes by kind.
     """
 
     landmarks: tuple[str, ...]
@@ -74,6 +74,8 @@ class Calibration:
     ) -> Calibration:
         """Calibrate on images that training has not seen.
 
+        What cannot be measured is left out, see :meth:`TestedCases.measurable`, and counted in ``about``.
+
         Args:
             cases: Predicted and annotated landmarks.
             levels: Probabilities between 0 and 1.
@@ -89,6 +91,7 @@ class Calibration:
             raise ValueError("levels: give at least one probability, such as 0.9")
         for level in levels:
             check_level(level)
+        cases, left_out = cases.measurable(cases.unit)
         if not np.isfinite(cases.errors).any():
             raise ValueError(
                 "nothing to calibrate on: no landmark of these images is both annotated and predicted"
@@ -100,8 +103,13 @@ class Calibration:
                 if kind in KINDS
                 else f"kind must be one of {', '.join(KINDS)}, got {kind!r}"
             )
-        temperature = fit_temperature(cases.residuals, cases.spread) if cases.has_spread else None
-        sizes = compare_kinds(cases, temperature, levels[0])
+        temperature, compared = None, cases
+        if cases.has_spread:
+            temperature = fit_temperature(cases.residuals, cases.spread)
+            # Kinds are compared on the same points.
+            compared, without = cases.measurable(cases.unit, with_spread=True)
+            left_out["spread"] = without["spread"]
+        sizes = compare_kinds(compared, temperature, levels[0])
         region = kind or _smallest(sizes, list(sizes))
         radius = kind if kind in ROUND else _smallest(sizes, [k for k in sizes if k in ROUND])
         scores = {k: _sorted(_scores(cases, k, temperature)) for k in dict.fromkeys((radius, region))}
@@ -115,7 +123,8 @@ class Calibration:
             scores=scores,
             temperature=temperature,
             about=dict(
-                images=len(cases),
+                images=len(cases) - left_out["images"],
+                left_out=left_out,
                 mean_sizes={k: float(f"{v:.4g}") for k, v in sizes.items() if math.isfinite(v)},
                 offsets=short(mean_offsets(cases.residuals * cases.scale[:, None])),
             ),

@@ -14,7 +14,7 @@ from mmlandmark.evaluation.conformal import needed_for, nonconformity
 from mmlandmark.evaluation.doubt import flag_curve
 from mmlandmark.evaluation.functional import mean_offsets
 from mmlandmark.evaluation.report import dump_json, without_nan
-from mmlandmark.evaluation.tested_cases import TestedCases
+from mmlandmark.evaluation.tested_cases import TestedCases, words_of
 from mmlandmark.utils.files import atomic_write_text, read_json
 from mmlandmark.utils.table_text import markdown_table, markdown_text
 
@@ -68,9 +68,11 @@ class CoverageReport:
             note: What a reader should know of the parts.
 
         Raises:
-            ValueError: The landmarks or the units differ, or a spread is missing.
+            ValueError: The landmarks differ; or no image has the spacing, or no point the spread, that the
+                calibration needs.
         """
         _check(calibration, cases)
+        cases, left_out = cases.measurable(calibration.unit, calibration.temperature is not None)
         levels = calibration.levels
         inside = {level: _inside(calibration, cases, level) for level in levels}
         every = np.ones(len(cases), dtype=bool)
@@ -94,7 +96,8 @@ class CoverageReport:
             about=dict(
                 tested=tested,
                 note=note,
-                images=len(cases),
+                images=len(cases) - left_out["images"],
+                left_out=left_out,
                 radius_kind=calibration.radius_kind,
                 region_kind=calibration.region_kind,
                 calibration=calibration.about,
@@ -147,6 +150,7 @@ class CoverageReport:
             notes.append(
                 f"{self.overall['missing']} annotated points were not predicted; they count nowhere."
             )
+        notes += words_of(self.about.get("left_out") or {})
         if self.about.get("note"):
             notes.append(self.about["note"])
         if self.flags:
@@ -171,12 +175,11 @@ def _check(calibration: Calibration, cases: TestedCases) -> None:
             f"the calibration is for {len(calibration.landmarks)} landmarks ({calibration.landmarks[0]}, "
             f"...), the tested images have {len(cases.landmarks)} ({cases.landmarks[0]}, ...)"
         )
-    if calibration.unit == "mm" and not cases.in_mm:
-        lost = int(np.flatnonzero(~np.isfinite(cases.spacing).all(axis=1))[0])
+    if calibration.unit == "mm" and not cases.has_spacing.any():
         raise ValueError(
-            f"{cases.sample_ids[lost]}: no spacing, but the calibration is in mm: give the data their spacing"
+            "none of these images has a spacing, but the calibration is in mm: give the data their spacing"
         )
-    if calibration.temperature is not None and not cases.has_spread:
+    if calibration.temperature is not None and not cases.spread_known.any():
         raise ValueError(
             "the tested images have no spread, which the calibration was made with: test with "
             "--cfg-options model.test_cfg.spread=True"

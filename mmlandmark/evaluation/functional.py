@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+PRESENT = 0.5
+"""Least probability of presence of a landmark that is predicted."""
+
 
 def radial_errors(pred: np.ndarray, gt: np.ndarray, scale: np.ndarray | float | None = None) -> np.ndarray:
     """Return the Euclidean distance between predicted and annotated landmarks.
@@ -284,3 +287,20 @@ def _quantile(errors: np.ndarray, percent: float, axis: int | None) -> np.ndarra
         return float(np.percentile(present, percent)) if present.size else float("nan")
     rows = np.moveaxis(errors, axis, -1)
     return np.array([_quantile(row, percent, None) for row in rows])
+
+
+def outside_image(points: np.ndarray, shapes: np.ndarray) -> np.ndarray:
+    """Return which points lie beyond the outer pixels of their image, (..., K) bool; False where unknown.
+
+    Args:
+        points: (..., K, D) pixels.
+        shapes: (..., D) sides of the image in pixels, in array order.
+
+    Example:
+        >>> outside_image(np.array([[9.4, 3.0], [9.6, 3.0], [np.nan, 3.0]]), np.array([5, 10])).tolist()
+        [False, True, False]
+    """
+    size = np.asarray(shapes, dtype=np.float64)[..., None, ::-1]
+    with np.errstate(invalid="ignore"):
+        beyond = (points < -0.5) | (points > size - 0.5)
+    return beyond.any(axis=-1) & np.isfinite(points).all(axis=-1)

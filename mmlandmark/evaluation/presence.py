@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mmlandmark.evaluation.functional import PRESENT, outside_image
 from mmlandmark.evaluation.metrics import CaseMetric
 from mmlandmark.registry import METRICS
 from mmlandmark.structures import Prediction
@@ -35,7 +36,7 @@ def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     return float((ranks[positive].sum() - ahead * (ahead + 1) / 2) / (ahead * behind))
 
 
-def withhold_absent(prediction: Prediction, threshold: float = 0.5) -> Prediction:
+def withhold_absent(prediction: Prediction, threshold: float = PRESENT) -> Prediction:
     """Return the prediction without landmarks that are not in the image; a reason says which and why.
 
     A landmark is withheld (NaN with score 0) if it is less likely than ``threshold`` to be in the image,
@@ -45,10 +46,8 @@ def withhold_absent(prediction: Prediction, threshold: float = 0.5) -> Predictio
         prediction: In original pixels.
         threshold: Least probability of presence.
     """
-    size = np.array(prediction.shape[::-1], dtype=np.float64)
     found = prediction.found
-    with np.errstate(invalid="ignore"):
-        outside = found & ~((prediction.points >= -0.5) & (prediction.points <= size - 0.5)).all(axis=1)
+    outside = found & outside_image(prediction.points, np.array(prediction.shape))
     absent = np.zeros_like(found)
     reasons = {int(k): "lies outside of the image" for k in np.flatnonzero(outside)}
     if prediction.presence is not None:
@@ -135,10 +134,7 @@ def _state(sample: dict, gt: np.ndarray, shape: Any) -> np.ndarray:
     if visibility is not None:
         state[np.asarray(visibility) < 0] = -1
     if shape is not None:
-        size = np.array(shape[::-1], dtype=np.float64)
-        with np.errstate(invalid="ignore"):
-            outside = ~((gt >= -0.5) & (gt <= size - 0.5)).all(axis=1)
-        state[outside & (state > 0)] = -1
+        state[outside_image(gt, np.array(shape)) & (state > 0)] = -1
     return state
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmlandmark.evaluation.functional import PRESENT, outside_image
 from mmlandmark.structures import Prediction
 from mmlandmark.utils.files import read_json
 
@@ -81,17 +82,22 @@ class TestedCases:
 
     @property
     def in_mm(self) -> bool:
-        """Whether the spacing of every image is known."""
-        return bool(np.isfinite(self.spacing).all())
+        """Whether lengths are in mm: most images say their spacing."""
+        return 2 * int(self.has_spacing.sum()) > len(self)
+
+    @property
+    def has_spacing(self) -> np.ndarray:
+        """(N,) whether the spacing of an image is known."""
+        return np.isfinite(self.spacing).all(axis=1)
 
     @property
     def unit(self) -> str:
-        """``mm`` where the spacing of every image is known, else ``pixels``."""
+        """``mm`` or ``pixels``, see :attr:`in_mm`."""
         return "mm" if self.in_mm else "pixels"
 
     @property
     def scale(self) -> np.ndarray:
-        """(N, D) length of a pixel in :attr:`unit`."""
+        """(N, D) length of a pixel in :attr:`unit`, NaN where it is unknown."""
         return self.spacing if self.in_mm else np.ones_like(self.spacing)
 
     @property
@@ -100,10 +106,43 @@ class TestedCases:
         return np.linalg.norm(self.residuals * self.scale[:, None], axis=2)
 
     @property
+    def spread_known(self) -> np.ndarray:
+        """(N, K) whether the spread of a landmark is known."""
+        return np.isfinite(self.spread).all(axis=(2, 3))
+
+    @property
     def has_spread(self) -> bool:
-        """Whether every predicted landmark has a spread."""
+        """Whether most predicted landmarks have a spread."""
         found = np.isfinite(self.points).all(axis=2)
-        return bool(found.any() and np.isfinite(self.spread[found]).all())
+        return bool(found.any() and self.spread_known[found].mean() > 0.5)
+
+    def measurable(self, unit: str, with_spread: bool = False) -> tuple[TestedCases, dict[str, int]]:
+        """Return the cases as a calibration counts them, and how much of them it leaves out.
+
+        Points are withheld as in a prediction (see :func:`~mmlandmark.evaluation.withhold_absent`), and
+        errors that cannot be measured lose their annotation.
+
+        Args:
+            unit: Of errors: ``mm`` leaves out images without a spacing.
+            with_spread: Leave out predicted points without a spread.
+
+        Returns:
+            The cases; and the number of ``images`` without a spacing, of points without a ``spread``, and of
+            ``withheld`` points.
+        """
+        with np.errstate(invalid="ignore"):
+            found = np.isfinite(self.points).all(axis=2)
+            gone = found & (outside_image(self.points, self.shapes) | (self.presence < PRESENT))
+        images = np.zeros(len(self), dtype=bool) if unit != "mm" else ~self.has_spacing
+        bare = found & ~gone & ~self.spread_known if with_spread else np.zeros_like(found)
+        lost = (images[:, None] | bare)[..., None]
+        cases = replace(
+            self,
+            points=np.where(gone[..., None], np.nan, self.points),
+            scores=np.where(gone, 0.0, self.scores),
+            truth=np.where(lost, np.nan, self.truth),
+        )
+        return cases, dict(images=int(images.sum()), spread=int(bare.sum()), withheld=int(gone.sum()))
 
     def select(self, chosen: np.ndarray) -> TestedCases:
         """Return some of the images, by (N,) bool or by their positions."""
@@ -218,3 +257,14 @@ def _stacked(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
     """Return (N, *shape) float64, NaN for values that are None."""
     missing = np.full(shape, np.nan)
     return np.stack([missing if value is None else np.array(value, dtype=np.float64) for value in values])
+
+
+def words_of(left_out: Mapping[str, int]) -> list[str]:
+    """Return in words what :meth:`TestedCases.measurable` left out; nothing where that is nothing."""
+    texts = dict(
+        images="images have no spacing and are left out: give the data their spacing.",
+        spread="points are predicted without a spread and are left out of what needs it.",
+        withheld="points lie outside of the image or are probably absent: a prediction withholds them, and "
+        "they count as not predicted.",
+    )
+    return [f"{left_out[key]} {text}" for key, text in texts.items() if left_out.get(key)]

@@ -37,7 +37,7 @@ def made_cases(
     axes[0] = stretched
     spread = (turn * axes**2) @ np.swapaxes(turn, 2, 3) * sizes[..., None, None] ** 2
     errors = np.linalg.cholesky(spread) @ rng.normal(size=(images, landmarks, dims, 1))
-    truth = rng.uniform(20, 80, (images, landmarks, dims))
+    truth = 450 + rng.uniform(20, 80, (images, landmarks, dims))  # no error leads out of the image
     return TestedCases(
         sample_ids=tuple(f"case{i:04d}" for i in range(images)),
         landmarks=tuple(f"point {k}" for k in range(landmarks)),
@@ -48,7 +48,7 @@ def made_cases(
         spread=spread,
         presence=np.full((images, landmarks), np.nan),
         deviation=np.full((images, landmarks), np.nan),
-        shapes=np.full((images, dims), 100.0),
+        shapes=np.full((images, dims), 1000.0),
     )
 
 
@@ -57,7 +57,7 @@ def prediction_of(cases: TestedCases, index: int = 0, **changes) -> Prediction:
     return Prediction(
         cases.sample_ids[index],
         None,
-        (100,) * cases.dims,
+        (1000,) * cases.dims,
         LandmarkSchema("points", cases.landmarks, cases.dims),
         cases.points[index],
         cases.scores[index],

@@ -172,3 +172,32 @@ def test_plain_values_and_back(made):
     for level in (0.7, 0.9):
         np.testing.assert_allclose(again.radii(cases, level), calibration.radii(cases, level), rtol=1e-4)
         np.testing.assert_allclose(again.regions(cases, level), calibration.regions(cases, level), rtol=1e-4)
+
+
+def test_one_image_without_spacing_and_one_point_without_spread_cost_no_more_than_themselves():
+    made = dict(uneven=0.8, stretched=4.0)
+    cases = made_cases(300, **made)
+    spread, spacing, points = cases.spread.copy(), cases.spacing.copy(), cases.points.copy()
+    spread[4, 1], spacing[7], points[9, 0] = np.nan, np.nan, (-3.0, 20.0)
+    calibration = Calibration.fit(replace(cases, spread=spread, spacing=spacing, points=points))
+    whole = Calibration.fit(cases)
+    assert (calibration.unit, calibration.radius_kind, calibration.region_kind) == (
+        "mm",
+        "scaled",
+        "elliptic",
+    )
+    assert calibration.about["images"] == 299
+    assert calibration.about["left_out"] == dict(images=1, spread=1, withheld=1)
+    assert [len(column) for column in calibration.scores["scaled"]] == [298, 298, 299, 299]
+    np.testing.assert_allclose(calibration.quantiles(0.9)[0], whole.quantiles(0.9)[0], rtol=0.05)
+    json.dumps(calibration.to_dict(), allow_nan=False)
+    far = Calibration.from_dict(calibration.to_dict()).radii(cases, 0.9)
+    assert np.isfinite(far).all()
+
+
+def test_points_outside_of_the_image_do_not_widen_radii():
+    cases = made_cases(100)
+    cases.points[::9, 1] += 1000.0  # 12 errors of 500 mm and more
+    calibration = Calibration.fit(cases, kind="absolute")
+    assert calibration.quantiles(0.9)[0][1] < 5
+    assert len(calibration.scores["absolute"][1]) == 88

@@ -86,8 +86,29 @@ def test_files(calibration, tmp_path):
 def test_other_data_are_refused(calibration):
     with pytest.raises(ValueError, match="the calibration is for 4 landmarks"):
         CoverageReport.measure(calibration, made_cases(5, landmarks=3))
-    with pytest.raises(ValueError, match="case0000: no spacing, but the calibration is in mm"):
+    with pytest.raises(ValueError, match="none of these images has a spacing, but the calibration is in mm"):
         CoverageReport.measure(calibration, made_cases(5, spacing=None))
     cases = made_cases(5)
     with pytest.raises(ValueError, match="the tested images have no spread"):
         CoverageReport.measure(calibration, replace(cases, spread=np.full_like(cases.spread, np.nan)))
+
+
+def test_an_image_without_spacing_costs_no_more_than_itself(calibration):
+    cases = made_cases(100, uneven=0.5, seed=2)
+    spacing, spread = cases.spacing.copy(), cases.spread.copy()
+    spacing[3], spread[5, 1], cases.points[6, 2] = np.nan, np.nan, (-2.0, 50.0)
+    report = CoverageReport.measure(calibration, replace(cases, spacing=spacing, spread=spread))
+    assert report.unit == "mm"
+    assert report.overall["points"] == 99 * 4 - 2
+    assert report.overall["missing"] == 1
+    assert report.about["images"] == 99
+    assert report.about["left_out"] == dict(images=1, spread=1, withheld=1)
+    kept = np.arange(100) != 3
+    known = cases.spread_known & (np.arange(100) != 6)[:, None]
+    known[5, 1], known[6, [0, 1, 3]] = False, True
+    inside = cases.errors <= calibration.radii(cases, 0.9)
+    assert report.overall["observed"]["0.9"] == pytest.approx(inside[kept][known[kept]].mean())
+    text = report.to_markdown()
+    assert "1 images have no spacing and are left out" in text
+    assert "1 points are predicted without a spread" in text
+    assert "1 points lie outside of the image or are probably absent" in text

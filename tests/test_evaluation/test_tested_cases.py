@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from mmlandmark.evaluation import LandmarkMetric, TestedCases
+from mmlandmark.evaluation import LandmarkMetric, TestedCases, withhold_absent
+from mmlandmark.evaluation.tested_cases import words_of
 from mmlandmark.structures import LandmarkSchema, Prediction
 
-from .calibration_cases import made_cases
+from .calibration_cases import made_cases, prediction_of
 from .test_metrics import run, sample
 
 
@@ -63,7 +64,7 @@ def test_predictions_become_cases():
     ]
     cases = TestedCases.from_predictions(made, np.zeros((2, 2, 2)))
     np.testing.assert_allclose(cases.spacing, [[0.1, 0.2], [np.nan, np.nan]])
-    assert cases.unit == "pixels"
+    assert cases.unit == "pixels"  # one of two is not most of them
     assert cases.errors[1].tolist() == [np.sqrt(2)] * 2
     assert np.isnan(cases.spread[0]).all()
     assert not cases.has_spread
@@ -92,3 +93,42 @@ def test_sizes_must_agree():
             cases.sample_ids, cases.landmarks, cases.points, cases.truth, cases.spacing, cases.scores,
             cases.scores, cases.presence, cases.deviation, cases.shapes,
         )  # fmt: skip
+
+
+def test_one_image_or_point_does_not_decide_for_all():
+    cases = made_cases(10)
+    cases.spacing[:4], cases.spread[0, 0] = np.nan, np.nan
+    assert cases.unit == "mm"
+    assert cases.has_spread
+    assert np.isnan(cases.errors[:4]).all()
+    assert np.isfinite(cases.errors[4:]).all()
+    cases.spacing[4], cases.spread[:5] = np.nan, np.nan
+    assert cases.unit == "pixels"
+    assert not cases.has_spread
+    assert np.isfinite(cases.errors).all()
+
+
+def test_what_cannot_be_measured_is_left_out_and_counted():
+    cases = made_cases(6)
+    cases.spacing[0], cases.spread[1, 2] = np.nan, np.nan
+    cases.points[2, 0], cases.points[2, 1], cases.presence[3, 3] = (999.6, 5), (999.4, 5), 0.4
+    left, counts = cases.measurable("mm", with_spread=True)
+    assert counts == dict(images=1, spread=1, withheld=2)
+    lost = np.zeros((6, 4), dtype=bool)
+    lost[0], lost[1, 2], lost[2, 0], lost[3, 3] = True, True, True, True
+    np.testing.assert_array_equal(np.isnan(left.errors), lost)
+    np.testing.assert_array_equal(left.scores[lost[:, 0], 0], [cases.scores[0, 0], 0])
+    assert np.isfinite(left.truth[2:]).all()
+    assert len(words_of(counts)) == 3
+    assert words_of(cases.measurable("pixels")[1])[0].startswith("2 points lie outside")
+
+
+def test_the_rule_is_that_of_predictions():
+    cases = made_cases(30, seed=5)
+    cases.points[::2] = np.random.default_rng(0).uniform(-50, 1050, cases.points[::2].shape)
+    cases.presence[:10] = np.random.default_rng(1).uniform(0, 1, (10, 4))
+    left, counts = cases.measurable(cases.unit)
+    said = [withhold_absent(prediction_of(cases, i, presence=cases.presence[i])) for i in range(30)]
+    np.testing.assert_array_equal(left.points, [prediction.points for prediction in said])
+    np.testing.assert_array_equal(left.scores, [prediction.scores for prediction in said])
+    assert counts["withheld"] > 10
