@@ -114,6 +114,7 @@ def _record_dtype(dtype: str, shape: tuple[int, ...], dims: int) -> np.dtype:
             ("world_from_original", "<f8", (4, dims + 1)),  # rows that are not needed are NaN
             ("value_range", "<f8", (2,)),
             ("bits", "<i8"),
+            ("window", "<f8", (2,)),  # NaN if there is none
             ("array", dtype, shape),
         ]
     )
@@ -131,6 +132,7 @@ def _fill(record: np.ndarray, image: LoadedImage) -> None:
         record["world_from_original"][: len(image.world_from_original)] = image.world_from_original
     record["value_range"] = image.value_range
     record["bits"] = -1 if image.bits is None else image.bits
+    record["window"] = np.nan if image.window is None else image.window
     record["array"] = image.array
 
 
@@ -146,6 +148,7 @@ def _as_image(record: np.ndarray) -> LoadedImage:
         world if len(world) else None,
         tuple(record["value_range"].tolist()),
         None if bits < 0 else bits,
+        window=None if np.isnan(record["window"]).any() else tuple(record["window"].tolist()),
     )
 
 

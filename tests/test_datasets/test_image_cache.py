@@ -47,7 +47,7 @@ def same(a: LoadedImage, b: LoadedImage) -> bool:
         and a.ori_shape == b.ori_shape
         and np.array_equal(a.img_from_original, b.img_from_original)
         and same_world(a.world_from_original, b.world_from_original)
-        and (a.value_range, a.bits) == (b.value_range, b.bits)
+        and (a.value_range, a.bits, a.window) == (b.value_range, b.bits, b.window)
     )
 
 
@@ -86,6 +86,14 @@ def test_frames_of_volumes_slices_and_images(cache, tmp_path):
     slice_in_patient = world_matrix((0.5, 2), (1, 2, 3), [[0, 0], [1, 0], [0, 1]])
     for variant, world in enumerate((None, world_matrix((0.5, 2), (7, 8)), slice_in_patient)):
         image = LoadedImage(array, (5, 6), np.eye(3), world)
+        assert same(cache.fetch(path, variant, lambda image=image: image), image)
+        assert same(cache.fetch(path, variant, forbidden), image)
+
+
+def test_the_window_of_the_display(cache, tmp_path):
+    path, array = make_image(tmp_path), np.zeros((5, 6), np.int16)
+    for variant, window in enumerate((None, (-160.0, 239.0))):
+        image = LoadedImage(array, (5, 6), np.eye(3), window=window)
         assert same(cache.fetch(path, variant, lambda image=image: image), image)
         assert same(cache.fetch(path, variant, forbidden), image)
 

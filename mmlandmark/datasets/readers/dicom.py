@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +99,7 @@ def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
         fill_value=fill_value,
         remarks=remarks,
     )
-    return to_canonical(image)
+    return to_canonical(replace(image, window=display_window(pixels.header)))
 
 
 def read_header(path: Path) -> Any:
@@ -179,6 +180,27 @@ def numbers_of(data: Any, name: str, count: int) -> np.ndarray | None:
     except (ValueError, TypeError):
         return None
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
+
+
+def display_window(data: Any) -> tuple[float, float] | None:
+    """Return the first (black, white) that a data set asks to be displayed in, in rescaled values, or None.
+
+    See the linear function of PS3.3, C.11.2.1.2.1. That of MONOCHROME1 belongs to pixels before inversion.
+    """
+    if str(_text(data, "PhotometricInterpretation")) == "MONOCHROME1":
+        return None
+    shared = data.get("SharedFunctionalGroupsSequence") or ()
+    frames = data.get("PerFrameFunctionalGroupsSequence") or ()
+    groups = [*shared, *list(frames)[:1]]
+    for holder in (data, *(one for group in groups for one in group.get("FrameVOILUTSequence") or ())):
+        values = [np.atleast_1d(_text(holder, name)) for name in ("WindowCenter", "WindowWidth")]
+        try:
+            center, width = (float(value[0]) for value in values)
+        except (TypeError, ValueError):
+            continue  # there is none, or it is malformed
+        if np.isfinite([center, width]).all() and width > 1:
+            return center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2
+    return None
 
 
 def _world(data: Any, dims: int) -> tuple[np.ndarray | None, list[Remark]]:

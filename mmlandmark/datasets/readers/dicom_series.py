@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.readers.dicom import dicom_pixels, numbers_of, read_header
+from mmlandmark.datasets.readers.dicom import dicom_pixels, display_window, numbers_of, read_header
 from mmlandmark.datasets.readers.file_format import file_format
 from mmlandmark.datasets.readers.loaded_image import LoadedImage, Stored, from_array, rescaled, to_canonical
 from mmlandmark.structures import world_matrix
@@ -107,16 +107,15 @@ def read_series(folder: str | Path, fill_value: float | None = None) -> LoadedIm
         array = np.stack([rescaled(one.array, one.slope, one.intercept).astype(np.float32) for one in pixels])
     ranges = [one.value_range for one in pixels if one.value_range is not None]
     value_range = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
-    return to_canonical(
-        from_array(
-            array,
-            dims=3,
-            world_from_original=series.world_from_original,
-            value_range=value_range,
-            bits=pixels[0].bits,
-            fill_value=fill_value,
-        )
+    image = from_array(
+        array,
+        dims=3,
+        world_from_original=series.world_from_original,
+        value_range=value_range,
+        bits=pixels[0].bits,
+        fill_value=fill_value,
     )
+    return to_canonical(replace(image, window=display_window(pixels[0].header)))
 
 
 def _dicom_files(folder: Path, most: int | None = None) -> list[Path]:

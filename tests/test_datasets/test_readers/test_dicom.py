@@ -181,3 +181,20 @@ def test_dicom_without_pixels(tmp_path):
     data.save_as(path)
     with pytest.raises(ValueError, match=r"a\.dcm.*no rows and columns"):
         image_shape(path)
+
+
+@pytest.mark.parametrize(
+    ("tags", "window"),
+    [
+        (dict(WindowCenter=40, WindowWidth=400), (-160, 239)),
+        (dict(WindowCenter=[40, 600], WindowWidth=[400, 2800]), (-160, 239)),  # soft tissue and bone
+        (dict(WindowCenter=40), None),
+        (dict(WindowCenter=40, WindowWidth=0), None),
+        (dict(WindowCenter=40, WindowWidth=400, inverted=True), None),
+        ({}, None),
+    ],
+)
+def test_the_window_that_a_file_asks_for(tmp_path, tags, window):
+    path = tmp_path / "a.dcm"
+    write_dicom(path, ramp(), None, 8, **tags)
+    assert read_image(path).window == window

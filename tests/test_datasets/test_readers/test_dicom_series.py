@@ -51,6 +51,13 @@ def test_slices_are_ordered_by_their_place_whatever_they_are_called(folder):
         assert image.array[z, y, x] == VOLUME[tuple(voxel[::-1])]
 
 
+def test_the_window_of_a_series_is_that_of_its_slices(folder):
+    assert read_image(folder).window is None
+    for file in find_series(folder).files:
+        change(file, WindowCenter=300, WindowWidth=1000)
+    assert read_image(folder).window == (-200, 799)
+
+
 def test_hounsfield_units_stay_whole(tmp_path):
     write_dicom_series(tmp_path / "ct", VOLUME, WORLD, intercept=-1024)
     image = read_series(tmp_path / "ct")
