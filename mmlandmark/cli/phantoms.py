@@ -1,8 +1,10 @@
 """Write phantoms to a folder: generated images with exact landmarks.
 
-The folder contains images, annotations.json, and the ids of train, validation and test.
+The folder contains images, annotations.json, and the ids of train, validation and test. The images are
+radiographs (PNG) or, of the kind head, CT volumes with their frame (NIfTI, Hounsfield units).
 
     mmlandmark phantoms --kind ceph --num-train 200 --num-test 50 --out data/phantom_ceph
+    mmlandmark phantoms --kind head --num-train 30 --num-test 10 --out data/phantom_head
 
 The folder appears complete or not at all. An existing folder made with the same arguments is kept.
 """
@@ -23,16 +25,17 @@ MAKER = "make_phantoms"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark phantoms``."""
-    parser.add_argument("--kind", choices=("ceph", "hand", "spine"), default="ceph", help="default ceph")
+    kinds = ("ceph", "hand", "spine", "head")
+    parser.add_argument("--kind", choices=kinds, default="ceph", help="default ceph")
     parser.add_argument("--num-train", type=natural_number, default=200, help="images; default 200")
     parser.add_argument("--num-val", type=natural_number, default=0, help="images; default 0")
     parser.add_argument("--num-test", type=natural_number, default=50, help="images; default 50")
     parser.add_argument(
-        "--size", type=positive_number, nargs=2, metavar=("HEIGHT", "WIDTH"),
-        help="pixels; default the usual format of the kind",
+        "--size", type=positive_number, nargs="+", metavar="N",
+        help="height and width, of volumes depth, height and width; default the usual format of the kind",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of the population; default 0")
-    parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per pixel; default 8")
+    parser.add_argument("--bits", type=int, choices=(8, 16), help="per pixel; default 8, of volumes 16")
     parser.add_argument(
         "--missing", type=float, default=0.0, help="fraction of landmarks without annotation; default 0"
     )
@@ -85,15 +88,13 @@ def write_phantoms(folder: Path, args: argparse.Namespace, info: dict[str, Any])
 
 def _write_sample(folder: Path, record: dict[str, Any], split: str) -> dict[str, Any]:
     """Write the image of a record; return its entry in the annotation file."""
-    import cv2
     import numpy as np
 
-    name = f"images/{record['sample_id']}.png"
-    done, data = cv2.imencode(".png", record["img"])
-    if not done:
-        raise ValueError(f"{name}: OpenCV could not encode the image")
-    (folder / name).write_bytes(data.tobytes())
-    height, width = record["ori_shape"]
+    name = f"images/{record['sample_id']}{'.nii.gz' if record['img'].ndim == 3 else '.png'}"
+    encode = _nifti if record["img"].ndim == 3 else _png
+    (folder / name).write_bytes(encode(record, name))
+    sides = dict(zip(("width", "height", "depth"), record["ori_shape"][::-1], strict=False))
+    seen = {"visibility": record["visibility"].tolist()} if "visibility" in record else {}
     return dict(
         id=record["sample_id"],
         image=name,
@@ -103,16 +104,43 @@ def _write_sample(folder: Path, record: dict[str, Any], split: str) -> dict[str,
             for point in record["landmarks"]
         ],
         spacing=list(record["spacing"]),
+        **seen,
         split=split,
-        width=width,
-        height=height,
+        **sides,
     )
+
+
+def _png(record: dict[str, Any], name: str) -> bytes:
+    import cv2
+
+    done, data = cv2.imencode(".png", record["img"])
+    if not done:
+        raise ValueError(f"{name}: OpenCV could not encode the image")
+    return data.tobytes()
+
+
+def _nifti(record: dict[str, Any], name: str) -> bytes:
+    """Return a gzipped NIfTI file in scanner coordinates; the same volume gives the same bytes."""
+    import gzip
+
+    from mmlandmark.datasets.readers.volume import need
+    from mmlandmark.structures import swap_lps_ras
+
+    nibabel = need("nibabel", Path(name))
+    image = nibabel.Nifti1Image(record["img"].transpose(), swap_lps_ras(record["world_from_original"]))
+    image.set_qform(image.affine, 1)
+    image.set_sform(image.affine, 1)
+    image.header.set_xyzt_units("mm")
+    return gzip.compress(image.to_bytes(), 3, mtime=0)
 
 
 def _describe(args: argparse.Namespace) -> dict[str, Any]:
     """Return what decides on the phantoms, kept under ``info`` in annotations.json."""
-    names = ("kind", "num_train", "num_val", "num_test", "size", "seed", "bits", "missing")
-    return dict(maker=MAKER, **{name: getattr(args, name) for name in names})
+    from mmlandmark.datasets.phantom import bits_of
+
+    names = ("kind", "num_train", "num_val", "num_test", "size", "seed", "missing")
+    given = {name: getattr(args, name) for name in names}
+    return dict(maker=MAKER, **given, bits=bits_of(args.kind, args.bits))
 
 
 def _made_with(folder: Path) -> dict[str, Any] | None:

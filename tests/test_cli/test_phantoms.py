@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.cli import invoke
-from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets import LandmarkDataset, PhantomDataset
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.phantom import render_phantom
 
@@ -38,6 +38,25 @@ def test_folder_is_read_back_exactly(tmp_path):
             assert record["spacing"] == pytest.approx(spacing)
             assert np.array_equal(read_image(record["img_path"]).array, image)
     assert dataset.schema.name == "isbi2015_cephalogram"
+
+
+def test_volumes_are_nifti_files_with_their_frame(tmp_path):
+    pytest.importorskip("nibabel")
+    make(tmp_path / "out", "--kind", "head", "--size", 20, 24, 28, "--missing", 0.1)
+    make(tmp_path / "again", "--kind", "head", "--size", 20, 24, 28, "--missing", 0.1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "again")
+    dataset = LandmarkDataset("annotations.json", str(tmp_path / "out"))
+    phantoms = PhantomDataset("head", 5, (20, 24, 28), missing=0.1)
+    assert dataset.schema == phantoms.schema
+    for index in range(5):
+        record, made = dataset.get_data_info(index), phantoms.get_data_info(index)
+        assert record["img_path"].endswith(f"{made['sample_id']}.nii.gz")
+        assert np.array_equal(record["landmarks"], made["landmarks"], equal_nan=True)
+        assert np.array_equal(record["visibility"], made["visibility"])
+        image = read_image(record["img_path"])
+        assert image.array.dtype == np.int16
+        np.testing.assert_allclose(image.world_from_original, made["world_from_original"], atol=1e-4)
+        assert np.array_equal(image.array, made["img"][:, ::-1, ::-1])
 
 
 def test_two_runs_write_the_same_bytes(tmp_path):

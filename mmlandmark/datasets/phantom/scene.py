@@ -92,25 +92,38 @@ class Anatomy:
     rotation: float = 8.0
 
 
-@dataclass
-class Scene:
+@dataclass(kw_only=True)
+class View:
+    """What is known of an image before it is rendered.
+
+    Attributes:
+        landmarks: (K, D) float32 pixels of the image, NaN where absent.
+        size: (*S) of the image.
+        spacing: (D,) mm per pixel.
+        visibility: (K,) int8, 1 or, for an absent landmark, -1; None if none is absent.
+        world_from_original: (D+1, D+1) pixels to mm in LPS; None for an image in its own plane.
+    """
+
+    landmarks: np.ndarray
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    visibility: np.ndarray | None = None
+    world_from_original: np.ndarray | None = None
+
+
+@dataclass(kw_only=True)
+class Scene(View):
     """A patient in front of the detector.
 
     Attributes:
         parts: As in :class:`Anatomy`, deformed, still in mm.
-        landmarks: (K, D) float32 pixels of the image.
         pixel_from_mm: (D+1, D+1), the pose: patient frame to pixels.
         room_from_mm: (D+1, D+1), the same without tilt and shift, for fixed parts.
-        size: (*S) of the image.
-        spacing: (D,) mm per pixel.
     """
 
     parts: list[Part]
-    landmarks: np.ndarray
     pixel_from_mm: np.ndarray
     room_from_mm: np.ndarray
-    size: tuple[int, ...]
-    spacing: tuple[float, ...]
 
 
 def spline(vertices: np.ndarray | Sequence, closed: bool = True, steps: int = 6) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmlandmark.datasets.image_io import LoadedImage, from_array, read_image
+from mmlandmark.datasets.readers.loaded_image import to_canonical
 from mmlandmark.datasets.records import check_frame, describe
 from mmlandmark.datasets.transforms.frame import checked_size
 from mmlandmark.datasets.transforms.resampling import resize_array
@@ -23,8 +24,9 @@ from mmlandmark.structures import resize_matrix
 class LoadImage(BaseTransform):
     """Read the image of a record and initialise its frame.
 
-    The image comes from the file ``img_path``, or from the array ``img`` of a record without a file. The
-    returned array is read-only, since a cache may share it.
+    The image comes from the file ``img_path``, or from the array ``img`` of a record without a file, whose
+    frame is ``world_from_original``, if the record has one. The returned array is read-only, since a cache
+    may share it.
 
     Added keys: img, ori_shape, img_from_original, input_from_original, input_shape, spacing,
     world_from_original (stored pixels to mm; None if the file does not define it), value_range (black and
@@ -103,10 +105,14 @@ class LoadImage(BaseTransform):
             if results.get("img") is None:
                 raise ValueError(f"{where} has neither an image file (img_path) nor an image (img)")
             try:
-                image = from_array(np.asarray(results["img"]), fill_value=self.fill_value)
+                image = from_array(
+                    np.asarray(results["img"]),
+                    world_from_original=results.get("world_from_original"),
+                    fill_value=self.fill_value,
+                )
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
-            return self.resize(image, where), where
+            return self.resize(to_canonical(image), where), where
         where, cache = f"image {str(path)!r}", results.get("image_cache")
         if cache is None:
             return self._read(path, where), where

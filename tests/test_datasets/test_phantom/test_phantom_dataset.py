@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets import set_epoch, set_seed
-from mmlandmark.datasets.phantom import PhantomDataset, render_phantom
+from mmlandmark.datasets.phantom import PhantomDataset, render_phantom, sample_scene
 from mmlandmark.registry import DATASETS
+from mmlandmark.structures import apply_matrix
 
 
 def test_dataset_yields_packed_samples():
@@ -55,6 +56,30 @@ def test_missing_landmarks():
     assert np.array_equal(whole[~gone[4]], dataset.get_data_info(4)["landmarks"][~gone[4]])
 
 
+def test_heads_are_volumes_with_a_frame_and_absent_landmarks():
+    pipeline = [dict(type="LoadImage", value_range=(-1000, 2000)), dict(type="PackInputs")]
+    dataset = PhantomDataset("head", 12, (20, 24, 28), missing=0.1, pipeline=pipeline)
+    assert dataset.metainfo["num_landmarks"] == 26
+    assert len(dataset.metainfo["flip_pairs"]) == 9
+    kinds = set()
+    for index in range(12):
+        scan, sample = sample_scene("head", 0, index, (20, 24, 28)), dataset[index]
+        case, visibility = sample["data_samples"], sample["data_samples"].gt_visibility.numpy()
+        kinds |= set(visibility.tolist())
+        assert np.array_equal(visibility < 0, scan.visibility < 0)
+        assert np.array_equal(case.mask.numpy(), visibility > 0)
+        seen = visibility > 0
+        world = apply_matrix(scan.world_from_original, scan.landmarks.astype(float))
+        np.testing.assert_allclose(case.to_world(case.gt_landmarks)[seen], world[seen], atol=1e-3)
+        # Columns and rows are stored backwards: the input runs to the left and to the back.
+        stored = render_phantom("head", 0, index, (20, 24, 28))[0][:, ::-1, ::-1]
+        assert sample["inputs"].shape == (1, 20, 24, 28)
+        assert np.allclose(sample["inputs"][0], (stored + 1000) / 3000, atol=1e-3)
+        points = case.to_input(case.gt_landmarks).numpy()
+        np.testing.assert_allclose(points[seen], ((27, 23, 0) - scan.landmarks * (1, 1, -1))[seen], atol=1e-3)
+    assert kinds == {-1, 0, 1}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -62,9 +87,10 @@ def test_missing_landmarks():
         (dict(num_samples=0), "num_samples >= 1"),
         (dict(offset=-1), "offset >= 0"),
         (dict(missing=1.0), "missing is a fraction"),
-        (dict(bits=12), "bits must be 8 or 16"),
+        (dict(bits=12), "'ceph' has 8 or 16 bits, got bits=12"),
         (dict(seed=-1), "seed must be"),
         (dict(size=(9, 9)), "size must be"),
+        (dict(kind="head", bits=8), "has 16 bits"),
         (dict(ann_file="a.json"), "reads no files"),
     ],
 )

@@ -24,7 +24,14 @@ def test_oversampling_shrinks_with_size():
 
 
 def _scene(*parts, size=(100, 80)):
-    return Scene(list(parts), np.zeros((0, 2), np.float32), np.eye(3), np.eye(3), size, (1.0, 1.0))
+    return Scene(
+        parts=list(parts),
+        landmarks=np.zeros((0, 2), np.float32),
+        pixel_from_mm=np.eye(3),
+        room_from_mm=np.eye(3),
+        size=size,
+        spacing=(1.0, 1.0),
+    )
 
 
 def test_attenuation_is_that_of_the_parts():
