@@ -76,7 +76,7 @@ class Capsule:
         return np.stack([(ends - radii).min(axis=0), (ends + radii).max(axis=0)])
 
     def depth(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Return the radius at the nearest point of the axis less the distance to it, mm; negative outside."""
+        """Return how far points lie below the surface, mm; negative outside."""
         start, end = np.asarray(self.start, dtype=np.float64), np.asarray(self.end, dtype=np.float64)
         axis = end - start
         length = max(float((axis**2).sum()), 1e-6)

@@ -142,7 +142,7 @@ def _skin(made: _Builder, jaw: dict[str, dict[str, np.ndarray]], nose: np.ndarra
         made.ball(FAT, made.near(sign * 79, 12, 0, 2.0), (5, 15, 29))
     rest = 112 + made.rng.uniform(-2, 6)
     arc = [(90 * math.sin(a), rest - 60 * (1 - math.cos(a)), 40.0) for a in np.linspace(-1.2, 1.2, 9)]
-    for low, high in pairwise(arc):  # the head rest, a trough of foam
+    for low, high in pairwise(arc):  # the head rest, of foam
         made.rod(-820, (*low[:2], -10), (*high[:2], 90), radius=6)
 
 

@@ -74,7 +74,7 @@ def test_heads_are_volumes_with_a_frame_and_absent_landmarks():
         # Columns and rows are stored backwards: the input runs to the left and to the back.
         stored = render_phantom("head", 0, index, (20, 24, 28))[0][:, ::-1, ::-1]
         assert sample["inputs"].shape == (1, 20, 24, 28)
-        assert np.allclose(sample["inputs"][0], (stored + 1000) / 3000, atol=1e-3)
+        assert np.array_equal(sample["inputs"][0], stored)
         points = case.to_input(case.gt_landmarks).numpy()
         np.testing.assert_allclose(points[seen], ((27, 23, 0) - scan.landmarks * (1, 1, -1))[seen], atol=1e-3)
     assert kinds == {-1, 0, 1}
