@@ -5,6 +5,7 @@ from mmlandmark.codecs.candidates import Candidates
 from mmlandmark.codecs.decoders import BaseDecoder, Peaks
 from mmlandmark.codecs.heatmap_codec import GaussianHeatmapCodec, HeatmapCodec, LaplaceHeatmapCodec
 from mmlandmark.codecs.heatmap_target import GivenTarget, HeatmapTarget
+from mmlandmark.codecs.learned_sigma_codec import LearnedSigmaCodec
 from mmlandmark.codecs.resizing import resized
 from mmlandmark.codecs.spread import spread_of
 
@@ -17,6 +18,7 @@ __all__ = [
     "HeatmapCodec",
     "HeatmapTarget",
     "LaplaceHeatmapCodec",
+    "LearnedSigmaCodec",
     "Peaks",
     "resized",
     "spread_of",

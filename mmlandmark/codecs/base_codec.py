@@ -92,10 +92,13 @@ class BaseCodec(nn.Module, ABC):
         """
         return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
-    def losses(self) -> dict[str, Tensor]:
+    def losses(self, target: Any) -> dict[str, Tensor]:
         """Return scalar losses of the codec's own parameters by name; none by default.
 
         The head adds them to those of the maps, once per batch, as ``loss_codec_<name>``.
+
+        Args:
+            target: Of the output, see :meth:`encode`.
         """
         return {}
 

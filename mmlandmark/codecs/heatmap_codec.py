@@ -89,6 +89,10 @@ class HeatmapCodec(BaseCodec):
             )
         return landmarks.new_tensor(self.sigma).expand_as(landmarks)
 
+    def relative(self, heights: Tensor) -> Tensor:
+        """Return heights of peaks, (B, K, ...), as a fraction of the target's, if that is known."""
+        return heights / self.scale if self.normalize == "peak" else heights
+
     def to_map(self, landmarks: Tensor, input_size: Sequence[int], map_size: Sequence[int]) -> Tensor:
         """Return where landmarks (B, K, D) of the input lie in a map of ``map_size``."""
         return apply_matrix(resize_matrix(input_size, map_size), landmarks)
@@ -144,8 +148,8 @@ class HeatmapCodec(BaseCodec):
         if self.activation == "softmax":
             values, inside = local_window(maps, pixels, self.window)
             scores = (values * inside).flatten(2).sum(-1)
-        elif self.normalize == "peak":
-            scores = scores / self.scale
+        else:
+            scores = self.relative(scores)
         # One pass: a sum is finite only if all that is added is.
         finite = torch.isfinite(maps.flatten(2).sum(-1, dtype=points.dtype))
         covariance = None
@@ -163,7 +167,7 @@ class HeatmapCodec(BaseCodec):
         """
         mass = self.activation == "softmax"
         peaks = strongest_peaks(maps, self.decoder, self.peak_width, self.window, self._reach, count, mass)
-        weights = peaks.weights if mass or self.normalize != "peak" else peaks.weights / self.scale
+        weights = peaks.weights if mass else self.relative(peaks.weights)
         found = Detection(peaks.points, weights, peaks.spread).mapped(
             resize_matrix(maps.shape[2:], input_size)
         )

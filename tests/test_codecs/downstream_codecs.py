@@ -1,4 +1,4 @@
-"""Two codecs as another package would write them, and images that they can be learned from."""
+"""A codec as another package would write it, and images that it can be learned from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmlandmark.codecs import BaseCodec, HeatmapCodec
+from mmlandmark.codecs import BaseCodec
 from mmlandmark.ops import gaussian_heatmap
 from mmlandmark.structures import Detection, LandmarkDataSample, apply_matrix, invert_matrix, resize_matrix
 
@@ -98,35 +98,6 @@ class VoteLoss(nn.Module):
             (2, *(a + 1 for a in spatial))
         )
         return ((inside + error) / area * target.weights).sum() / target.weights.sum().clamp(min=1)
-
-
-class LearnedSigmaCodec(HeatmapCodec):
-    """Gaussians of a fixed integral, each landmark's as wide as it is learned to be (Payer et al. 2019).
-
-    Args:
-        num_landmarks: K.
-        sigma: Width to start from.
-        penalty: Weight of the widths' squares, which keeps maps from becoming flat.
-        **kwargs: See ``HeatmapCodec``.
-    """
-
-    def __init__(self, num_landmarks, sigma=3.0, penalty=0.05, **kwargs):
-        super().__init__(sigma, normalize="sum", **kwargs)
-        self.penalty = penalty
-        self.sigma = nn.Parameter(torch.full((num_landmarks,), float(sigma)))
-
-    @property
-    def peak_width(self):
-        """The mean width."""
-        return float(self.sigma.detach().mean())
-
-    def target_sigma(self, landmarks):
-        """Return the widths, through which they get their gradient, once for every annotator."""
-        return self.sigma.repeat(landmarks.shape[1] // len(self.sigma))
-
-    def losses(self):
-        """Return the penalty."""
-        return {"sigma": self.penalty * self.sigma.square().mean()}
 
 
 def images_and_samples(size, batch=4, seed=0):

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from mmlandmark.codecs import BaseCodec, GaussianHeatmapCodec
+from mmlandmark.codecs import BaseCodec, GaussianHeatmapCodec, LearnedSigmaCodec
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import Detection
-from test_codecs.downstream_codecs import LearnedSigmaCodec, VoteCodec, VoteLoss, images_and_samples
+from test_codecs.downstream_codecs import VoteCodec, VoteLoss, images_and_samples
 
 SIZE = {2: (28, 32), 3: (14, 16, 18)}
 VOTES = dict(codec=dict(type=VoteCodec, radius=4.0), loss=dict(type=VoteLoss))
 WIDTHS = dict(
-    codec=dict(type=LearnedSigmaCodec, scale=20.0, decoder="local_centroid"),
+    codec=dict(type=LearnedSigmaCodec, sigma=3.0, scale=20.0, regularizer=0.05, decoder="local_centroid"),
     loss=dict(type="HeatmapMSELoss", reduction="sum"),
 )
 KINDS = pytest.mark.parametrize("kind", [VOTES, WIDTHS], ids=["votes", "learned sigma"])

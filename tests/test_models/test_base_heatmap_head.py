@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mmlandmark.codecs import LearnedSigmaCodec
 from mmlandmark.registry import MODELS
 from test_models.detector_cases import CODEC, detector, samples, samples_of_annotators
 
@@ -80,7 +81,7 @@ def test_losses_are_named_by_their_type():
 
 
 def test_the_codec_gets_the_arguments_it_takes():
-    from test_codecs.downstream_codecs import LearnedSigmaCodec, VoteCodec, VoteLoss
+    from test_codecs.downstream_codecs import VoteCodec, VoteLoss
 
     head = dict(
         type="HeatmapHead", in_channels=4, num_landmarks=5, num_annotators=2, loss=dict(type="EWCLoss")

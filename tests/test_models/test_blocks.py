@@ -4,7 +4,16 @@ import pytest
 import torch
 from mmengine.model import Sequential
 
-from mmlandmark.models.blocks import conv_block, norm_of_dims, space_to_depth, start_as_pytorch, upsample
+from mmlandmark.models.blocks import (
+    conv_block,
+    he_block,
+    norm_of_dims,
+    per_axis,
+    per_level,
+    space_to_depth,
+    start_as_pytorch,
+    upsample,
+)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -29,6 +38,40 @@ def test_a_block_keeps_the_size_or_halves_it(kernel, stride):
     assert out.min() >= 0
 
 
+def test_blocks_of_thick_slices():
+    volume = torch.rand(1, 2, 3, 4, 6)
+    blocks = space_to_depth(volume, (1, 2, 3))
+    assert blocks.shape == (1, 12, 3, 2, 2)
+    assert torch.equal(blocks[:, 0], volume[:, 0, :, ::2, ::3])
+    with pytest.raises(ValueError, match="size_divisor=6"):
+        space_to_depth(volume[..., :-1], (1, 2, 3))
+
+
+@pytest.mark.parametrize("padding", ["zeros", "reflect", "replicate"])
+@pytest.mark.parametrize("kernel", [(3, 5), (1, 3, 5)])
+def test_a_block_started_as_in_he(padding, kernel):
+    block = he_block(2, 4, kernel, padding, norm_cfg=dict(type="BN"), act_cfg=dict(type="ReLU"))
+    image = torch.rand(2, 2, *(4, 6, 8)[-len(kernel) :])
+    assert block(image).shape == (2, 4, *image.shape[2:])
+    assert [type(m).__name__ for m in block] == [f"Conv{len(kernel)}d", f"BatchNorm{len(kernel)}d", "ReLU"]
+    ones = he_block(1, 1, kernel, padding, act_cfg=None)
+    torch.nn.init.ones_(ones[0].weight)
+    borders = ones(torch.ones_like(image[:, :1]))[0, 0].detach()
+    assert (float(borders.min()) == float(borders.max())) == (padding != "zeros")
+
+
+def test_one_number_or_one_per_axis_and_level():
+    assert per_axis(2, 3, "it") == (2, 2, 2)
+    assert per_axis([1, 2], 2, "it") == (1, 2)
+    for wrong in (0, (1, 2, 3), (1, -1), (1.0, 2)):
+        with pytest.raises(ValueError, match="it must be a number from 1 on, or 2 of them in array order"):
+            per_axis(wrong, 2, "it")
+    assert per_level(3, 2, "it") == [3, 3]
+    assert per_level(((1, 2), 3), 2, "it") == [(1, 2), 3]
+    with pytest.raises(ValueError, match="it needs one entry for each of the 2 levels"):
+        per_level((1, 2, 3), 2, "it")
+
+
 def test_norms_get_the_dimension():
     assert norm_of_dims(dict(type="BN"), 3) == dict(type="BN3d")
     assert norm_of_dims(dict(type="IN", affine=True), 2) == dict(type="IN2d", affine=True)
@@ -38,6 +81,7 @@ def test_norms_get_the_dimension():
 
 def test_upsampling_to_the_size_of_others():
     assert upsample(torch.rand(1, 2, 4, 5), torch.rand(1, 3, 9, 11)).shape == (1, 2, 9, 11)
+    assert upsample(torch.rand(1, 2, 2, 4, 5), torch.rand(1, 3, 4, 9, 11)).shape == (1, 2, 4, 9, 11)
 
 
 def test_the_start_is_that_of_pytorch_for_good():

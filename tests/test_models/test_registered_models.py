@@ -23,6 +23,7 @@ HEAD = dict(type="HeatmapHead", num_landmarks=K, codec=CODEC, loss=dict(type="EW
 
 # Name: the part it plays, and the arguments it needs beside its defaults.
 CASES: dict[str, tuple[str, dict]] = {
+    "AdditiveUNet": ("backbone", dict(width=4, levels=3)),
     "DenseNet": ("backbone", dict(in_channels=1, growth_rate=2, block_layers=(1, 1, 1, 1), stem_channels=4)),
     "EfficientNetLite": ("backbone", dict(in_channels=1, stage_blocks=(1, 1, 1, 1, 1, 1, 0))),
     "HRNet": ("backbone", dict(in_channels=1, width=2, modules=(1, 1, 1))),
@@ -38,6 +39,18 @@ CASES: dict[str, tuple[str, dict]] = {
         dict(in_channels=[5, 5], num_landmarks=K, codec=CODEC, loss=dict(type="EWCLoss")),
     ),
     "HeatmapHead": ("head", dict(in_channels=[5], num_landmarks=K, codec=CODEC, loss=dict(type="EWCLoss"))),
+    "SpatialConfigurationHead": (
+        "head",
+        dict(
+            in_channels=[5],
+            num_landmarks=K,
+            codec=dict(type="LearnedSigmaCodec", scale=10.0),
+            loss=dict(type="HeatmapMSELoss"),
+            channels=4,
+            spatial_kernel=3,
+            downsample=4,
+        ),
+    ),
     "LandmarkDetector": ("detector", dict(backbone=BACKBONE, head=HEAD)),
     "MultiTaskDetector": (
         "detector",

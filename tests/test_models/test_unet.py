@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.modules.conv import _ConvNd
 
 from mmlandmark.models.backbones import UNet
 from mmlandmark.registry import MODELS
@@ -41,6 +42,77 @@ def test_parameters_of_the_unet_of_the_spatial_configuration_loss():
     assert count(backbone) + 64 * 37 + 37 == 31_380_133
 
 
+NNUNET = dict(
+    widths=(32, 64, 128, 256, 320, 320),
+    dims=3,
+    downsample="conv",
+    upsample="transposed",
+    norm_cfg=dict(type="IN", affine=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # Counted with nnU-Net's package, dynamic_network_architectures 0.4.4, without the 1x1 layers.
+        (NNUNET, 31_193_984),
+        (dict(NNUNET, residual_blocks=(1, 3, 4, 6, 6, 6), num_convs=1), 102_348_160),
+        # By hand: levels of 27 and 9 weights per pair of channels, biases, no parameters of norms.
+        (
+            dict(widths=(4, 8), dims=3, kernel_sizes=((1, 3, 3), 3), strides=(1, (1, 2, 2))),
+            (9 * 4 + 4) + (9 * 16 + 4) + (27 * 32 + 8) + (27 * 64 + 8) + (9 * 12 * 4 + 4) + (9 * 16 + 4),
+        ),
+        (
+            dict(widths=(4, 8), dims=2, residual_blocks=(1, 2), num_convs=1, norm_cfg=None),
+            (9 * 4 + 4) + 2 * (9 * 16 + 4) + (9 * 32 + 8) + 3 * (9 * 64 + 8) + 32 + (9 * 12 * 4 + 4),
+        ),
+    ],
+    ids=["nnunet", "nnunet-residual", "thick slices", "residual-2d"],
+)
+def test_parameters_in_volumes_and_with_residual_blocks(options, expected):
+    with torch.device("meta"):
+        assert count(UNet(1, **options)) == expected
+
+
+@pytest.mark.parametrize("downsample", ["max_pool", "avg_pool", "conv"])
+@pytest.mark.parametrize("upsample", ["bilinear", "nearest", "transposed"])
+@pytest.mark.parametrize("residual", [None, 1])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_every_axis_has_its_own_kernel_and_stride(downsample, upsample, residual, dims):
+    torch.manual_seed(0)
+    model = UNet(
+        1,
+        (4, 6, 8),
+        dims,
+        downsample=downsample,
+        upsample=upsample,
+        residual_blocks=residual,
+        kernel_sizes=[(1, 3, 3)[-dims:], (3, 1, 5)[-dims:], 3],
+        strides=[1, (1, 2, 2)[-dims:], (2, 2, 1)[-dims:]],
+        norm_cfg=dict(type="GN", num_groups=2),
+        out_indices=(0, 1, 2),
+    )
+    image = torch.rand(1, 1, *(5, 9, 8)[-dims:])  # sides need not be multiples of the strides
+    up = downsample == "conv"  # a strided convolution rounds up, pooling rounds down
+    sizes = [(5, 9, 8), (5, 4 + up, 4), (2 + up, 2 + up, 4)]
+    levels = model(image)
+    assert [tuple(level.shape[2:]) for level in levels] == [size[-dims:] for size in sizes]
+    sum(level.square().mean() for level in levels).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+    kernels = {tuple(m.weight.shape[2:]) for m in model.down2.modules() if isinstance(m, _ConvNd)}
+    assert (3, 1, 5)[-dims:] in kernels
+
+
+def test_a_transposed_convolution_fits_its_skip_connection():
+    model = UNet(1, (2, 3), upsample="transposed", norm_cfg=None, act_cfg=None, num_convs=1)
+    seen = []
+    model.upsample1.register_forward_hook(lambda m, i, out: seen.append(out))
+    model(torch.rand(1, 1, 5, 7))
+    (up,) = seen
+    assert up.shape == (1, 2, 5, 7)
+    assert torch.equal(up[:, :, 4], up[:, :, 3])  # the row that pooling left out repeats the last
+
+
 def test_multiply_adds_of_unet4():
     # 19.9375 * 2^30 multiply-adds at 3 x 512 x 256 and 37 landmarks; here at a quarter of the sides.
     backbone = UNet(in_channels=3, widths=(32, 64, 128, 256))
@@ -77,7 +149,20 @@ def test_a_stem_halves_the_levels():
 def test_bad_arguments():
     with pytest.raises(ValueError, match="at least two widths"):
         UNet(widths=(8,))
+    for wrong, message in (
+        (dict(downsample="pool"), "downsample must be one of"),
+        (dict(upsample="linear"), "upsample must be one of"),
+        (dict(kernel_sizes=[3]), "kernel_sizes needs one entry for each of the 4 levels, got"),
+        (dict(kernel_sizes=4), "kernel_sizes must be odd"),
+        (dict(kernel_sizes=[(1, 3, 3)] * 4), "kernel_sizes must be a number from 1 on, or 2 of them"),
+        (dict(strides=[2, 2, 2, 2]), "from the image to level 0 and must be 1, got 2"),
+        (dict(strides=[1, 0, 2, 2]), "an entry of strides must be"),
+        (dict(num_convs=(1, 2)), "num_convs needs one entry"),
+        (dict(residual_blocks=(1, 2)), "residual_blocks needs one entry"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            UNet(**wrong)
     with pytest.raises(ValueError, match="out_indices"):
         UNet(widths=(8, 16), out_indices=(2,))
-    with pytest.raises(ValueError, match="every side needs 4 pixels"):
+    with pytest.raises(ValueError, match=r"its sides need \(4, 4\) pixels"):
         UNet(1, (4, 6, 8))(torch.rand(1, 1, 16, 3))

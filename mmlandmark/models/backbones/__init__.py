@@ -1,5 +1,6 @@
 """Networks that turn an image into features, one family per file."""
 
+from mmlandmark.models.backbones.additive_unet import AdditiveUNet
 from mmlandmark.models.backbones.densenet import DenseNet
 from mmlandmark.models.backbones.efficientnet_lite import EfficientNetLite
 from mmlandmark.models.backbones.hrnet import HRNet
@@ -8,4 +9,13 @@ from mmlandmark.models.backbones.resnet import ResNet
 from mmlandmark.models.backbones.unet import UNet
 from mmlandmark.models.backbones.vgg import VGG
 
-__all__ = ["DenseNet", "EfficientNetLite", "HRNet", "PretrainedBackbone", "ResNet", "UNet", "VGG"]
+__all__ = [
+    "AdditiveUNet",
+    "DenseNet",
+    "EfficientNetLite",
+    "HRNet",
+    "PretrainedBackbone",
+    "ResNet",
+    "UNet",
+    "VGG",
+]

@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
-from mmlandmark.models.blocks import space_to_depth, start_as_pytorch
-from mmlandmark.models.unet_levels import INSTANCE_NORM, LEAKY_RELU, UNetLevels
+from mmlandmark.models.blocks import conv_block, per_axis, per_level, space_to_depth, start_as_pytorch
+from mmlandmark.models.residual_block import ResidualBlock
+from mmlandmark.models.unet_levels import UNetLevels, check_sides
 from mmlandmark.registry import MODELS
+
+DOWNSAMPLES = ("max_pool", "avg_pool", "conv")
 
 
 @MODELS.register_module()
 class UNet(UNetLevels):
-    """U-Net (Ronneberger et al. 2015) without learned up-sampling.
+    """U-Net (Ronneberger et al. 2015), with the options of nnU-Net (Isensee et al. 2021, 2024).
 
     Every level is ``num_convs`` times convolution, norm, activation; levels are joined by max-pooling on
     the way down, and by interpolation and concatenation ``[up-sampled, skip]`` on the way up. With the
     defaults, ``in_channels=3``, biased convolutions and instance norm without parameters, widths
     (32, 64, 128, 256) and (64, 128, 256, 512, 1024) are UNet4 and UNet5 of FSF-LD (Huang et al. 2022).
 
+    nnU-Net has ``downsample="conv"``, ``upsample="transposed"``, ``norm_cfg=dict(type="IN", affine=True)``,
+    and with its residual encoder ``residual_blocks=(1, 3, 4, 6, 6, 6)`` and ``num_convs=1``.
+
     Args:
         in_channels: Of the image.
         widths: Channels per level, full resolution first.
         dims: 2 or 3.
-        num_convs: Convolutions per level.
-        conv_bias: ``auto`` leaves the bias out where a norm with parameters follows.
-        norm_cfg: Norm layer of :mod:`mmcv.cnn`, or None.
-        act_cfg: Activation of :mod:`mmcv.cnn`, or None.
-        upsample: ``bilinear`` (trilinear in 3D) or ``nearest``.
-        align_corners: Of the interpolation; ignored for ``nearest``.
+        downsample: From level to level: ``max_pool``, ``avg_pool``, or ``conv`` for a stride of the next
+            level's first convolution. All take ``strides``.
+        residual_blocks: Residual blocks per level of the encoder instead of ``num_convs`` plain convolutions,
+            one number or one per level, after a first convolution of the image; None for none.
         stem_stride: s; blocks of s pixels a side become channels before the first level (space to depth), so
             that the network sees fine detail at the cost of an image s times smaller. Level 0 has that size.
-        out_indices: Decoder levels to return, 0 is the finest; the first is the main output.
+            One number, or one per axis of the array.
         bottleneck: Config of a module on the deepest features, such as
             :class:`~mmlandmark.models.NonLocalBlock`; its ``in_channels`` and ``dims`` are filled in.
-        with_checkpoint: Recompute levels in the backward pass instead of storing them.
-        init_cfg: See MMEngine.
+        **kwargs: ``num_convs``, ``kernel_sizes``, ``strides``, ``conv_bias``, ``norm_cfg``, ``act_cfg``,
+            ``upsample``, ``align_corners``, ``out_indices``, ``with_checkpoint`` and ``init_cfg``, see
+            :class:`~mmlandmark.models.unet_levels.UNetLevels`.
 
     Attributes:
         out_channels: Channels of the returned levels.
 
     Raises:
-        ValueError: Fewer than two widths, or an ``out_indices`` entry without a level.
+        ValueError: ``downsample`` is unknown; see also ``UNetLevels``.
     """
 
     def __init__(
@@ -50,37 +57,32 @@ class UNet(UNetLevels):
         in_channels: int = 1,
         widths: Sequence[int] = (32, 64, 128, 256),
         dims: int = 2,
-        num_convs: int = 2,
-        conv_bias: bool | str = True,
-        norm_cfg: dict | None = INSTANCE_NORM,
-        act_cfg: dict | None = LEAKY_RELU,
-        upsample: str = "bilinear",
-        align_corners: bool = True,
-        stem_stride: int = 1,
-        out_indices: Sequence[int] = (0,),
+        downsample: str = "max_pool",
+        residual_blocks: int | Sequence[int] | None = None,
+        stem_stride: int | Sequence[int] = 1,
         bottleneck: dict | None = None,
-        with_checkpoint: bool = False,
-        init_cfg: dict | list | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            widths,
-            dims,
-            num_convs,
-            conv_bias,
-            norm_cfg,
-            act_cfg,
-            upsample,
-            align_corners,
-            out_indices,
-            with_checkpoint,
-            init_cfg,
+        super().__init__(widths, dims, **kwargs)
+        if downsample not in DOWNSAMPLES:
+            raise ValueError(f"downsample must be one of {DOWNSAMPLES}, got {downsample!r}")
+        self.stem_stride = per_axis(stem_stride, dims, "stem_stride")
+        blocks = (
+            None if residual_blocks is None else per_level(residual_blocks, self.depth, "residual_blocks")
         )
-        self.stem_stride = stem_stride
-        self.pool = nn.MaxPool2d(2) if dims == 2 else nn.MaxPool3d(2)
         # down1, down2... from full resolution on: methods tap features by these names.
-        before = in_channels * stem_stride**dims
-        for i, width in enumerate(widths):
-            self.add_module(f"down{i + 1}", self.level(before, width))
+        before = in_channels * math.prod(self.stem_stride)
+        self.pools = nn.ModuleList()
+        for i, width in enumerate(self.widths):
+            strides = downsample == "conv"
+            self.pools.append(nn.Identity() if strides or i == 0 else _pool(downsample, self.strides[i]))
+            stride = self.strides[i] if strides else (1,) * dims
+            level = (
+                self.level(i, before, stride)
+                if blocks is None
+                else self._residual_level(i, before, stride, blocks[i])
+            )
+            self.add_module(f"down{i + 1}", level)
             before = width
         self.bottleneck = None
         if bottleneck is not None:
@@ -88,23 +90,39 @@ class UNet(UNetLevels):
         self.add_way_up()
         start_as_pytorch(self)
 
+    def _residual_level(
+        self, index: int, channels: int, stride: tuple[int, ...], count: int
+    ) -> nn.Sequential:
+        """Return the residual blocks of a level, the first with ``channels`` inputs and the stride."""
+        width, kernel = self.widths[index], self.kernel_sizes[index]
+        level = nn.Sequential()
+        if index == 0:
+            level.append(conv_block(channels, width, kernel, **self._options))
+            channels = width
+        for _ in range(count):
+            level.append(ResidualBlock(channels, width, kernel, stride, **self._options))
+            channels, stride = width, (1,) * self.dims
+        return level
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return decoder features of ``out_indices``; (B, in_channels, *S) -> tuple of (B, C, *S / (s 2^i)).
 
         Raises:
-            ValueError: A side of the image is no multiple of ``stem_stride``, or shorter than that times
-                ``2 ** (levels - 1)``.
+            ValueError: A side of the image is no multiple of ``stem_stride``, or shorter than that times the
+                strides of all levels.
         """
         features = space_to_depth(images, self.stem_stride)
-        if min(features.shape[2:]) < 2 ** (self.depth - 1):
-            raise ValueError(
-                f"an image of {tuple(features.shape[2:])} is too small for a UNet of {self.depth} levels: "
-                f"every side needs {2 ** (self.depth - 1)} pixels after the stem"
-            )
+        check_sides(features, self.strides, "a UNet")
         levels: list[Tensor] = []
-        for i in range(self.depth):
-            features = self.run_level(f"down{i + 1}", features if i == 0 else self.pool(features))
+        for i, pool in enumerate(self.pools):
+            features = self.run_level(f"down{i + 1}", pool(features))
             levels.append(features)
         if self.bottleneck is not None:
             levels[-1] = self.bottleneck(levels[-1])
         return self.go_up(levels)
+
+
+def _pool(kind: str, stride: tuple[int, ...]) -> nn.Module:
+    """Return a pooling layer."""
+    name = {"max_pool": "MaxPool", "avg_pool": "AvgPool"}[kind]
+    return getattr(nn, f"{name}{len(stride)}d")(stride)

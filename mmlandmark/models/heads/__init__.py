@@ -4,5 +4,12 @@ from mmlandmark.models.heads.base_heatmap_head import BaseHeatmapHead
 from mmlandmark.models.heads.feature_refinement_head import FeatureRefinementHead
 from mmlandmark.models.heads.heatmap_head import HeatmapHead
 from mmlandmark.models.heads.presence import PresenceBranch
+from mmlandmark.models.heads.spatial_configuration_head import SpatialConfigurationHead
 
-__all__ = ["BaseHeatmapHead", "FeatureRefinementHead", "HeatmapHead", "PresenceBranch"]
+__all__ = [
+    "BaseHeatmapHead",
+    "FeatureRefinementHead",
+    "HeatmapHead",
+    "PresenceBranch",
+    "SpatialConfigurationHead",
+]

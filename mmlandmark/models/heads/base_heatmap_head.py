@@ -128,12 +128,16 @@ class BaseHeatmapHead(BaseModule):
 
         They are named ``loss_<type>[_level<i>]``, ``loss_codec_<name>`` and ``loss_presence``.
         """
-        results, levels = {}, self(features)
+        results: dict[str, Tensor] = {}
+        own: dict[str, Tensor] = {}
+        levels = self(features)
         for level, (maps, weight) in enumerate(zip(levels, self.level_weights, strict=True)):
             target = self.encode(samples, input_size, maps.shape[2:], maps.device)
             for name, module in self.losses.items():
                 results[f"loss_{name}" + (f"_level{level}" if level else "")] = weight * module(maps, target)
-        results.update({f"loss_codec_{name}": value for name, value in self.codec.losses().items()})
+            if level == 0:
+                own = self.codec.losses(target)
+        results.update({f"loss_codec_{name}": value for name, value in own.items()})
         if self.presence is not None:
             with torch.no_grad():
                 detection = self.codec.decode(self.codec.activate(levels[0]), input_size, spread=True)
