@@ -23,9 +23,10 @@ class MeasureMetric(CaseMetric):
     """Compares the measures of predicted landmarks with those of annotated ones, or with published values.
 
     Keys: ``mae_<measure>``, the mean absolute error in degrees, mm or the ratio; ``class_accuracy_<measure>``
-    and their mean ``class_accuracy``, in percent, of measures with classes; ``smape`` on request. A measure
-    that is annotated but not predicted is a wrong class, but has no error: read them with
-    ``num_missing_measures``. Lengths are in pixels, and have no class, if an image has no spacing.
+    and their mean ``class_accuracy``, in percent, of measures with classes; ``smape`` on request, with
+    ``num_without_smape`` images that lack a true value and are left out of it. A measure that is annotated
+    but not predicted is a wrong class and counts as 0 in ``smape``, but has no error of its own: read them
+    with ``num_missing_measures``. Lengths are in pixels, and have no class, if an image has no spacing.
 
     Args:
         measures: Names of the schema's measures, or definitions as in a schema file; all of the schema by
@@ -97,7 +98,9 @@ class MeasureMetric(CaseMetric):
         if self.show:
             print_log("\n" + self.report.to_markdown(), logger="current")
         values = self.report.scalars
-        return dict(values, smape=self.report.smape) if self.smape else values
+        if not self.smape:
+            return values
+        return dict(values, smape=self.report.smape, num_without_smape=self.report.smape_left_out)
 
     def _source(self) -> str:
         return f"published {' and '.join(self.fields.values())}" if self.fields else "annotated landmarks"

@@ -28,7 +28,8 @@ class MeasureReport:
         source: What the predictions are compared with, in words.
         images: Number of images.
         smape: Mean over images of the sum of all errors, divided by the sum of true and predicted values, in
-            percent (AASCE 2019); NaN if no image has all of them.
+            percent (AASCE 2019). A value that is not predicted counts as 0. NaN if no image has all true ones.
+        smape_left_out: Number of images without all true values, which have no such share.
         rows: One dict per measure: ``name``, ``unit``, ``values`` (how many images have a true value),
             ``missing`` (how many of these have no prediction), ``mae``, ``sd`` (of the errors), ``bias``
             (mean of predicted minus true), ``p95`` (of absolute errors), ``accuracy`` (percentage of right
@@ -39,6 +40,7 @@ class MeasureReport:
     source: str
     images: int
     smape: float
+    smape_left_out: int
     rows: tuple[dict[str, Any], ...]
 
     @classmethod
@@ -77,7 +79,7 @@ class MeasureReport:
                 dict(name=definition["name"], unit=unit, **_errors(predicted[:, column], true[:, column]))
                 | _classes(predicted[:, column], true[:, column], definition, unit, own)
             )
-        return cls(source, len(true), _smape(predicted, true), tuple(rows))
+        return cls(source, len(true), *_smape(predicted, true), tuple(rows))
 
     @property
     def scalars(self) -> dict[str, float]:
@@ -116,7 +118,13 @@ class MeasureReport:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON types, with None for NaN."""
         return without_nan(
-            dict(source=self.source, images=self.images, smape=self.smape, measures=list(self.rows))
+            dict(
+                source=self.source,
+                images=self.images,
+                smape=self.smape,
+                smape_left_out=self.smape_left_out,
+                measures=list(self.rows),
+            )
         )
 
     def save(self, path: str | Path) -> None:
@@ -197,7 +205,14 @@ def _classes(
     )
 
 
-def _smape(predicted: np.ndarray, true: np.ndarray) -> float:
-    total = (np.abs(true) + np.abs(predicted)).sum(axis=1)
-    shares = np.abs(predicted - true).sum(axis=1) / np.where(total > 0, total, np.nan)
-    return 100.0 * float(shares[np.isfinite(shares)].mean()) if np.isfinite(shares).any() else math.nan
+def _smape(predicted: np.ndarray, true: np.ndarray) -> tuple[float, int]:
+    """Return the SMAPE in percent, and the number of images that have none.
+
+    A value that is not predicted counts as 0, the worst answer that the measure knows: an image of which
+    nothing is predicted has 100 %. Otherwise a detector would gain by not answering difficult images.
+    """
+    answered = np.where(np.isfinite(predicted), predicted, 0.0)
+    total = (np.abs(true) + np.abs(answered)).sum(axis=1)
+    shares = np.abs(answered - true).sum(axis=1) / np.where(total > 0, total, np.nan)
+    known = np.isfinite(shares)
+    return 100.0 * float(shares[known].mean()) if known.any() else math.nan, int((~known).sum())

@@ -143,9 +143,9 @@ def safe_name(text: object) -> str:
     return f"{name}~{digest}"
 
 
-def file_hash(path: str | Path) -> str:
-    """Return the SHA-256 of a file's content; FileNotFoundError if there is none."""
-    digest = hashlib.sha256()
+def file_hash(path: str | Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file's content, of an algorithm of :mod:`hashlib`; FileNotFoundError without it."""
+    digest = hashlib.new(algorithm)
     with Path(path).open("rb") as file:
         while part := file.read(1 << 20):
             digest.update(part)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import logging
 from importlib import metadata
 from pathlib import Path
+
+from mmengine.logging import print_log
 
 from mmlandmark.utils.files import file_hash
 
@@ -41,14 +45,30 @@ def package_file(source: str) -> Path:
     path = Path(str(weights[0].locate()))
     if not path.is_file():
         raise FileNotFoundError(f"weights {source}: {path} is gone; install the package again")
-    recorded = weights[0].hash
-    if recorded is not None and recorded.mode == "sha256" and recorded.value != _recorded_form(path):
-        raise ValueError(
-            f"weights {source}: {path} has changed since it was installed; install the package again"
-        )
+    _check_record(weights[0].hash, path, source)
     return path
 
 
-def _recorded_form(path: Path) -> str:
-    """Return the SHA-256 of a file as the record of a package has it."""
-    return base64.urlsafe_b64encode(bytes.fromhex(file_hash(path))).decode().rstrip("=")
+def _check_record(recorded: metadata.FileHash | None, path: Path, source: str) -> None:
+    """Compare a file with the hash in the record of its package; warn where there is none to compare with.
+
+    Raises:
+        ValueError: It has another hash.
+    """
+    if recorded is None or recorded.mode not in hashlib.algorithms_guaranteed or "shake" in recorded.mode:
+        print_log(
+            f"weights {source}: the record of the package has no hash of {path.name}, so nobody knows whether "
+            "it is what was published: its SHA-256 "
+            f"is {file_hash(path)}",
+            "current",
+            logging.WARNING,
+        )
+    elif recorded.value != _recorded_form(path, recorded.mode):
+        raise ValueError(
+            f"weights {source}: {path} has changed since it was installed; install the package again"
+        )
+
+
+def _recorded_form(path: Path, algorithm: str) -> str:
+    """Return the hash of a file as the record of a package has it."""
+    return base64.urlsafe_b64encode(bytes.fromhex(file_hash(path, algorithm))).decode().rstrip("=")

@@ -75,9 +75,12 @@ def test_errors_and_classes(tmp_path):
     first = np.hypot(12.5 - 5, 40) / 10
     second = np.hypot(13 - 15, 20) / 10
     expected = (
-        (1.5 + (first - 4)) / (1 + 2.5 + 4 + first) + (0.4 + (second - 2)) / (3 + 2.6 + 2 + second)
-    ) / 2
+        (1.5 + (first - 4)) / (1 + 2.5 + 4 + first)
+        + (0.4 + (second - 2)) / (3 + 2.6 + 2 + second)
+        + 1  # nothing is predicted of the third
+    ) / 3
     assert values["smape"] == pytest.approx(100 * expected)
+    assert values["num_without_smape"] == 0
     report = json.loads((tmp_path / "m.json").read_text())
     length = report["measures"][0]
     assert length["confusion"] == {"short": {"long": 1}, "long": {"long": 1, "None": 1}}

@@ -32,7 +32,9 @@ def test_numbers_and_tables():
         "class_accuracy": one["accuracy"],
         "num_missing_measures": 1,
     }
-    assert report.smape == pytest.approx(100 * (0.5 + 0.05) / (0.5 + 0.45))  # the only image with all values
+    # What is not predicted counts as 0; the third image lacks a true value.
+    assert report.smape == pytest.approx(100 * ((0.5 + 0.05) / (0.5 + 0.45) + 1.9 / 2.9) / 2)
+    assert report.smape_left_out == 1
     text = report.to_markdown()
     assert "Measures against labels: 3 images." in text
     assert r"one\|two" in text
@@ -42,7 +44,10 @@ def test_numbers_and_tables():
 
 def test_nothing_measured():
     report = MeasureReport.from_values(np.full((2, 2), np.nan), np.ones((2, 2)), DEFINITIONS, ["mm", ""])
-    assert math.isnan(report.smape)
+    assert report.smape == 100  # nothing is as wrong as no answer
+    none = MeasureReport.from_values(np.ones((2, 2)), np.full((2, 2), np.nan), DEFINITIONS, ["mm", ""])
+    assert math.isnan(none.smape)
+    assert none.smape_left_out == 2
     assert math.isnan(report.rows[0]["mae"])
     assert report.rows[0]["missing"] == 2
     assert report.rows[0]["accuracy"] == 0

@@ -9,13 +9,14 @@ import sys
 import pytest
 import torch
 
+from mmlandmark.utils import package_files
 from mmlandmark.utils.checkpoint import load_weights
 from mmlandmark.utils.package_files import package_file
 
 
-def digest(path) -> str:
+def digest(path, algorithm="sha256") -> str:
     """Return a hash as a record of a package has it."""
-    return base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(hashlib.new(algorithm, path.read_bytes()).digest()).decode().rstrip("=")
 
 
 @pytest.fixture
@@ -37,6 +38,14 @@ def install(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
 
     return installed
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """The warnings of a test."""
+    texts: list[str] = []
+    monkeypatch.setattr(package_files, "print_log", lambda text, *_: texts.append(text))
+    return texts
 
 
 def test_the_file_of_a_package_is_read_without_importing_it(install, tmp_path):
@@ -71,6 +80,29 @@ def test_a_changed_file_is_refused(install, tmp_path):
     path.write_bytes(path.read_bytes().replace(b"bias", b"bear"))
     with pytest.raises(ValueError, match=r"net\.pth has changed since it was installed"):
         load_weights("package://some-weights")
+
+
+def test_a_record_without_hash_is_told(install, tmp_path, told):
+    install("net.pth")
+    path, record = tmp_path / "some_weights" / "net.pth", tmp_path / "some_weights-1.0.dist-info" / "RECORD"
+    for line in ("some_weights/net.pth,,\n", "some_weights/net.pth,crc32=abc,\n"):
+        record.write_text(line)
+        told.clear()
+        assert package_file("package://some-weights") == path
+        (text,) = told
+        assert "the record of the package has no hash of net.pth" in text
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in text
+
+
+def test_every_kind_of_hash_is_compared(install, tmp_path, told):
+    install("net.pth")
+    path, record = tmp_path / "some_weights" / "net.pth", tmp_path / "some_weights-1.0.dist-info" / "RECORD"
+    record.write_text(f"some_weights/net.pth,sha512={digest(path, 'sha512')},\n")
+    assert package_file("package://some-weights") == path
+    assert not told
+    path.write_bytes(path.read_bytes().replace(b"bias", b"bear"))
+    with pytest.raises(ValueError, match=r"net\.pth has changed since it was installed"):
+        package_file("package://some-weights")
 
 
 @pytest.mark.parametrize("name", ["no-such-weights", ""])
