@@ -28,7 +28,8 @@ class MeasureReport:
         source: What the predictions are compared with, in words.
         images: Number of images.
         smape: Mean over images of the sum of all errors, divided by the sum of true and predicted values, in
-            percent (AASCE 2019). A value that is not predicted counts as 0. NaN if no image has all true ones.
+            percent (AASCE 2019), where a value that is not predicted counts as 0; NaN if no image has all
+            true ones.
         smape_left_out: Number of images without all true values, which have no such share.
         rows: One dict per measure: ``name``, ``unit``, ``values`` (how many images have a true value),
             ``missing`` (how many of these have no prediction), ``mae``, ``sd`` (of the errors), ``bias``

@@ -144,7 +144,7 @@ def safe_name(text: object) -> str:
 
 
 def file_hash(path: str | Path, algorithm: str = "sha256") -> str:
-    """Return the hash of a file's content, of an algorithm of :mod:`hashlib`; FileNotFoundError without it."""
+    """Return the hash of a file's content by an algorithm of :mod:`hashlib`; FileNotFoundError without it."""
     digest = hashlib.new(algorithm)
     with Path(path).open("rb") as file:
         while part := file.read(1 << 20):

@@ -57,9 +57,8 @@ def _check_record(recorded: metadata.FileHash | None, path: Path, source: str) -
     """
     if recorded is None or recorded.mode not in hashlib.algorithms_guaranteed or "shake" in recorded.mode:
         print_log(
-            f"weights {source}: the record of the package has no hash of {path.name}, so nobody knows whether "
-            "it is what was published: its SHA-256 "
-            f"is {file_hash(path)}",
+            f"weights {source}: the record of the package has no hash of {path.name}, so nobody knows "
+            f"whether it is what was published: its SHA-256 is {file_hash(path)}",
             "current",
             logging.WARNING,
         )
