@@ -29,6 +29,8 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
         size_divisor: Pad the end of each side to a multiple of this, with zeros after normalisation.
             Coordinates do not change.
         channels_last: Use the channels-last memory format, faster for convolutions on most machines.
+        as_stored: Only stack the images, in the dtype that they are packed in: for a detector that makes
+            floats of parts of them itself.
         non_blocking: Copy to the device asynchronously.
 
     Raises:
@@ -42,6 +44,7 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
         channels: int | None = None,
         size_divisor: int = 1,
         channels_last: bool = False,
+        as_stored: bool = False,
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
@@ -51,13 +54,14 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
         self.register_buffer("mean", torch.tensor(means, dtype=torch.float32), persistent=False)
         self.register_buffer("std", torch.tensor(stds, dtype=torch.float32), persistent=False)
         self.channels, self.size_divisor, self.channels_last = channels, size_divisor, channels_last
+        self.as_stored = as_stored
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Return ``dict(inputs=(B, C, *S) float32, data_samples=list)`` on the model's device."""
+        """Return ``dict(inputs=(B, C, *S), data_samples=list)`` on the model's device; inputs are float32."""
         data = self.cast_data(data)
         samples = data.get("data_samples")
         images = data["inputs"]
-        if samples is not None:
+        if samples is not None and not self.as_stored:
             images = [sample.unit_pixels(image) for sample, image in zip(samples, images, strict=True)]
         if not isinstance(images, Tensor):
             shapes = {tuple(i.shape) for i in images}
@@ -68,7 +72,8 @@ class LandmarkDataPreprocessor(BaseDataPreprocessor):
                 )
             # One volume alone is not copied.
             images = torch.stack(list(images)) if len(images) > 1 else images[0][None]
-        images = self.pad(self.normalize(images))
+        if not self.as_stored:
+            images = self.pad(self.normalize(images))
         for sample in samples or ():
             sample.set_metainfo(dict(pad_shape=tuple(images.shape[2:])))
         if self.channels_last:

@@ -132,6 +132,34 @@ def test_mirrored_patches_count_as_much(dims):
         assert torch.equal(patch.flip(-1), mirrored)
 
 
+def test_voxels_stay_as_they_are_stored():
+    """Images of 16 bits, each with its own black and white, give what their floats give."""
+    points, images = spots(3)
+    model = coarse_to_fine(3)
+    ranges = [(-1000, 2000), (50, 1250)]
+    stored = [
+        (low + image * (high - low)).round().short()
+        for image, (low, high) in zip(images, ranges, strict=True)
+    ]
+    samples = [
+        LandmarkDataSample(metainfo=dict(sample_id=str(i), ori_shape=SIZE[3], value_range=ends))
+        for i, ends in enumerate(ranges)
+    ]
+    kinds = []
+    model.fine.backbone.register_forward_hook(lambda module, inputs, output: kinds.append(inputs[0].dtype))
+    data = dict(inputs=stored, data_samples=samples)
+    with torch.inference_mode():
+        assert model.data_preprocessor(data)["inputs"].dtype == torch.int16
+        found = [sample.clone() for sample in model.test_step(data)]
+        model.test_cfg["views"] = [{}, dict(rotation=(0, 0, 5))]
+        in_views = model.test_step(data)
+    assert set(kinds) == {torch.float32}
+    for sample, expected, viewed in zip(found, points, in_views, strict=True):
+        torch.testing.assert_close(sample.pred_landmarks, expected, atol=3e-2, rtol=0)
+        torch.testing.assert_close(sample.pred_scores, torch.full((K,), 0.96), atol=0.05, rtol=0)
+        torch.testing.assert_close(viewed.pred_landmarks, expected, atol=0.2, rtol=0)
+
+
 def test_a_landmark_is_read_from_its_own_patch():
     """The fine detector sees every landmark in every patch; a brighter spot elsewhere must not count."""
     points, images = spots(2)
@@ -188,7 +216,11 @@ def test_only_the_fine_detector_learns():
     points = torch.rand(19, 2).mul(30).numpy()
     samples = [LandmarkDataSample.from_landmarks(points, sample_id="0", ori_shape=(32, 32))]
     patch = torch.rand(1, 1, 32, 32)
-    losses = model(patch, samples, "loss")
+    stored = (3000 * patch - 1000).round()
+    for sample in samples:
+        sample.set_metainfo(dict(value_range=(-1000, 2000)))
+    losses = model(stored.short(), samples, "loss")
+    patch = (stored + 1000) / 3000
     model.fine.train()
     mean, std = 0.4, 0.25
     expected = copy.deepcopy(model.fine).loss((patch - mean) / std, samples)

@@ -59,12 +59,13 @@ def test_patches_are_cut_where_their_points_are(dims):
     image = torch.stack(grid[::-1]).expand(2, *[-1] * (dims + 1))
     points = torch.tensor([[0.0] * dims, [12.3, 13.6, 11.1][:dims], [99.0] * dims])
     corners = patch_corners(points, patch, size)
-    patches = cut_patches(image, torch.tensor([0, 1, 1]), corners, patch)
-    assert patches.dtype == torch.int64
+    patches = cut_patches(image, torch.tensor([0, 1, 1]), corners, patch, [0, 0])
+    assert patches.dtype == torch.float32
     assert patches.shape == (3, dims, *patch)
     for corner, found in zip(corners, patches, strict=True):
-        assert torch.equal(found[(slice(None), *[0] * dims)], corner)
-        assert torch.equal(found[(slice(None), *[-1] * dims)], corner + torch.tensor(patch[::-1]) - 1)
+        assert torch.equal(found[(slice(None), *[0] * dims)], corner.float())
+        last = corner + torch.tensor(patch[::-1]) - 1
+        assert torch.equal(found[(slice(None), *[-1] * dims)], last.float())
     middle = corners[1] + (torch.tensor(patch[::-1]) - 1) / 2
     assert ((middle - points[1]).abs() <= 0.5).all()
     assert torch.equal(corners[0], torch.zeros(dims, dtype=torch.int64))
@@ -72,7 +73,7 @@ def test_patches_are_cut_where_their_points_are(dims):
 
 
 def test_a_small_image_lies_in_the_middle_of_its_patch():
-    image = torch.ones(1, 1, 3, 20)
+    image = torch.ones(1, 1, 3, 20, dtype=torch.uint8)
     corners = patch_corners(torch.tensor([[10.0, 1.0]]), (8, 4), (3, 20))
-    (patch,) = cut_patches(image, torch.tensor([0]), corners, (8, 4), fill=-7.0)
+    (patch,) = cut_patches(image, torch.tensor([0]), corners, (8, 4), fill=[-7.0])
     assert patch[0, :, 0].tolist() == [-7, -7, -7, 1, 1, 1, -7, -7]

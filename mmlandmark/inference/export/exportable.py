@@ -30,10 +30,18 @@ class ExportableDetector(nn.Module):
     Args:
         detector: In test mode. Its weights take no gradient from now on.
         flip_pairs: Pairs of landmarks that a mirror swaps, needed with ``test_cfg.flip``.
+
+    Raises:
+        ExportError: The detector is no function of tensors.
     """
 
     def __init__(self, detector: BaseDetector, flip_pairs: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__()
+        if detector.not_exportable:
+            raise ExportError(
+                f"{type(detector).__name__} cannot be exported: {detector.not_exportable}; predict with the "
+                "model file, by mmlandmark predict or LandmarkInferencer"
+            )
         self.detector, self.flip_pairs = detector.requires_grad_(False), tuple(flip_pairs)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:

@@ -57,9 +57,10 @@ def view_of(inputs: Tensor, matrix: np.ndarray) -> Tensor:
     """Return images resampled to a view; pixels from outside are as dark as the darkest of their image.
 
     Args:
-        inputs: (B, C, *S) images.
+        inputs: (B, C, *S) images; integers become floats.
         matrix: (D+1, D+1) from input pixels to those of the view.
     """
+    inputs = inputs if inputs.is_floating_point() else inputs.float()
     size = inputs.shape[2:]
     # grid_sample counts from -1 to 1, from the first pixel's outer edge to the last one's.
     unit = resize_matrix(size, [2] * len(size))

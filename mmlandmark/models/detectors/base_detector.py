@@ -52,6 +52,7 @@ class BaseDetector(BaseModel):
         training_parts: Names of children that only training uses. Checkpoints keep their weights apart.
         taps_modules: Whether it reads what modules inside of its networks return, so that these cannot be
             compiled.
+        not_exportable: Why it is no function of tensors that other programs could run; empty if it is one.
 
     Raises:
         ValueError: ``test_cfg`` has an unknown key, or a view is wrong.
@@ -61,6 +62,7 @@ class BaseDetector(BaseModel):
     training_parts: tuple[str, ...] = ()
     init_weights = safe_loading(BaseModel.init_weights)
     taps_modules = False
+    not_exportable = ""
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +45,8 @@ class CoarseToFineDetector(BaseDetector):
             one number or one per axis, (x, y[, z]): the ratio of the two spacings.
         batch_size: Patches that the fine detector sees at once.
         dims: Of both detectors, see :class:`LandmarkDetector`.
-        data_preprocessor: Of the whole image; none by default, since each detector has its own.
+        data_preprocessor: Of the whole image. By default its pixels stay as they are stored, since floats are
+            needed of patches only, and each detector normalises by its own preprocessor.
         test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``, see :class:`BaseDetector`; heatmaps
             are those of the coarse detector.
         init_cfg: See MMEngine.
@@ -55,6 +57,7 @@ class CoarseToFineDetector(BaseDetector):
     """
 
     run_inputs = {"coarse": RunInput("coarse.init_cfg.checkpoint")}
+    not_exportable = "which patches its fine detector sees depends on what the coarse one finds"
 
     def __init__(
         self,
@@ -69,7 +72,8 @@ class CoarseToFineDetector(BaseDetector):
         test_cfg: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
-        super().__init__(data_preprocessor, test_cfg, init_cfg)
+        whole = dict(type="LandmarkDataPreprocessor", as_stored=True)
+        super().__init__(data_preprocessor or whole, test_cfg, init_cfg)
         if dims is None and not isinstance(patch_size, int):
             dims = len(patch_size)
         self.coarse: BaseDetector = MODELS.build(filled(MODELS, coarse, dims=dims))
@@ -92,6 +96,7 @@ class CoarseToFineDetector(BaseDetector):
         if self.test_cfg["shape_prior"] is not None:
             raise ValueError("CoarseToFineDetector has no choice by shape: leave test_cfg.shape_prior out")
         self.batch_size, self.trained_coarse = batch_size, coarse.get("init_cfg") is not None
+        self._samples: Sequence[LandmarkDataSample] | None = None
 
     def _per_axis(self, values: Any, name: str) -> tuple:
         """Return D positive numbers."""
@@ -139,7 +144,25 @@ class CoarseToFineDetector(BaseDetector):
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Return the losses of the fine detector on a batch of patches."""
-        return self.fine.loss(_as_trained(self.fine, inputs), data_samples)
+        with self._cases(data_samples):
+            return self.fine.loss(_as_trained(self.fine, self._unit_pixels(inputs)), data_samples)
+
+    @contextmanager
+    def _cases(self, samples: Sequence[LandmarkDataSample] | None) -> Iterator[None]:
+        """Remember which cases images belong to, whose pixels are as stored."""
+        if getattr(self.data_preprocessor, "as_stored", False):
+            self._samples = samples
+        try:
+            yield
+        finally:
+            self._samples = None
+
+    def _unit_pixels(self, images: Tensor, cases: Sequence[int] | None = None) -> Tensor:
+        """Return images or parts of images of some cases as floats, where black is 0 and white is 1."""
+        if self._samples is None:
+            return images
+        own = self._samples if cases is None else [self._samples[case] for case in cases]
+        return torch.stack([s.unit_pixels(image) for s, image in zip(own, images, strict=True)])
 
     def coarse_scale(self, size: Sequence[int]) -> tuple[tuple[float, ...], tuple[int, ...]]:
         """Return the pixels of an image per pixel of the coarse input, and the size of that, both (*S)."""
@@ -151,7 +174,7 @@ class CoarseToFineDetector(BaseDetector):
     def detect_coarse(self, inputs: Tensor, flip_permutation: Sequence[int] | None = None) -> Detection:
         """Return the answer of the coarse detector (B, R, K) in pixels of the image, with its maps."""
         scale, size = self.coarse_scale(inputs.shape[2:])
-        seen = _as_trained(self.coarse, shrunk(inputs, scale, size))
+        seen = _as_trained(self.coarse, self._unit_pixels(shrunk(inputs, scale, size)))
         found = self.coarse.detect(seen, self._permutation_of(self.coarse, flip_permutation))
         return found.mapped(scale_matrix(scale[::-1], [-0.5] * len(scale)))
 
@@ -178,7 +201,7 @@ class CoarseToFineDetector(BaseDetector):
                     own = other[torch.arange(len(places), device=case.device), :, landmark]
                     mine[case, :, landmark] = own.to(mine.dtype)
         if whole is None:  # not one landmark: an empty patch says what there would be
-            empty = inputs.new_zeros(1, inputs.shape[1], *self.patch_size)
+            empty = rough.scores.new_zeros(1, inputs.shape[1], *self.patch_size)
             whole = _nothing(self.fine.detect(_as_trained(self.fine, empty), permutation, spread), rough)
         return replace(whole, maps=coarse.maps)
 
@@ -191,13 +214,17 @@ class CoarseToFineDetector(BaseDetector):
         spread: bool,
     ) -> Iterator[tuple[Tensor, Detection]]:
         """Yield the cases and landmarks (n, 2) of some patches, and the answers (n, R, K) in image pixels."""
+        black = [0.0] * len(inputs)
+        if self._samples is not None:
+            black = [(sample.get("value_range") or black)[0] for sample in self._samples]
         corners = patch_corners(centers.nan_to_num(), self.patch_size, inputs.shape[2:])
         for places in wanted.nonzero().split(self.batch_size):
             if len(places) == 0:  # nothing is split into one part of nothing
                 return
             case, landmark = places.unbind(-1)
             own = corners[case, landmark]
-            patches = cut_patches(inputs, case, own, self.patch_size)
+            patches = cut_patches(inputs, case, own, self.patch_size, black)
+            patches = self._unit_pixels(patches, case.tolist())
             found = self.fine.detect(_as_trained(self.fine, patches), permutation, spread)
             shift = own[:, None, None].to(found.points.dtype)
             yield places, replace(found, points=found.points + shift, maps=None)
@@ -223,7 +250,8 @@ class CoarseToFineDetector(BaseDetector):
         self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] | None = None
     ) -> list[LandmarkDataSample]:
         """Fill the predictions into every sample; ``pad_shape`` is what the coarse detector's maps cover."""
-        samples = super().predict(inputs, data_samples)
+        with self._cases(data_samples):
+            samples = super().predict(inputs, data_samples)
         for sample in samples:
             sample.set_metainfo(dict(pad_shape=self.covered_size(inputs)))
         return samples

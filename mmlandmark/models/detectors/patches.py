@@ -91,25 +91,24 @@ def patch_corners(centers: Tensor, size: Sequence[int], image_size: Sequence[int
 
 
 def cut_patches(
-    images: Tensor, cases: Tensor, corners: Tensor, size: Sequence[int], fill: float = 0.0
+    images: Tensor, cases: Tensor, corners: Tensor, size: Sequence[int], fill: Sequence[float]
 ) -> Tensor:
-    """Return patches (n, C, *S) of images, in their dtype.
+    """Return patches (n, C, *S) of images, float32 or wider.
 
     Args:
-        images: (B, C, *S).
+        images: (B, C, *S) of any dtype.
         cases: (n,) which image.
         corners: (n, D) int64 first pixel, (x, y[, z]); it may lie outside.
         size: (*S) of a patch.
-        fill: Value outside of the image.
+        fill: (B,) values outside of every image.
     """
+    kind = torch.promote_types(images.dtype, torch.float32)
     patches = []
     for case, corner in zip(cases.tolist(), corners.flip(-1).tolist(), strict=True):
         ends = [first + side for first, side in zip(corner, size, strict=True)]
         sides = list(zip(corner, ends, images.shape[2:], strict=True))
         inside = (slice(None), *(slice(max(a, 0), max(min(b, whole), 0)) for a, b, whole in sides))
-        missing = [(max(-first, 0), max(end - whole, 0)) for first, end, whole in sides]
-        patch = images[case][inside]
-        if any(map(any, missing)):
-            patch = F.pad(patch, [n for pair in reversed(missing) for n in pair], value=fill)
-        patches.append(patch)
+        missing = [n for a, b, whole in reversed(sides) for n in (max(-a, 0), max(b - whole, 0))]
+        patch = images[case][inside].to(kind)
+        patches.append(F.pad(patch, missing, value=fill[case]) if any(missing) else patch)
     return torch.stack(patches)
