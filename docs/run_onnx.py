@@ -20,7 +20,7 @@ KNOWN = {
     "PackInputs": {"meta_keys"},
 }
 # The entry "orientation" of Exif, in both orders of bytes, with a value that turns or mirrors the image.
-TURNED = re.compile(rb"(\x12\x01\x03\0\x01\0\0\0|\x01\x12\0\x03\0\0\0\x01\0)[\x02-\x08]", re.DOTALL)
+TURNED = re.compile(rb"(?:\x12\x01\x03\0\x01\0\0\0|\x01\x12\0\x03\0\0\0\x01\0)([\x02-\x08])", re.DOTALL)
 
 
 def check(pipeline):
@@ -50,25 +50,38 @@ def resized(image, size):
     return cv2.resize(image, (x, y), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
+def upright(image, orientation):
+    """Return the image as viewers show it by its Exif orientation, and the matrix from stored pixels."""
+    matrix = np.eye(3)
+    if orientation > 4:  # rows are columns
+        image, matrix = image.swapaxes(0, 1), matrix[[1, 0, 2]]
+    for axis, turned in ((1, (2, 3, 6, 7)), (0, (3, 4, 7, 8))):
+        if orientation in turned:
+            image = np.flip(image, axis)
+            matrix[1 - axis] = [0, 0, image.shape[axis] - 1] - matrix[1 - axis]
+    return np.ascontiguousarray(image), matrix
+
+
 def read(path, size):
     """Return the pixels of a file, the matrix that leads to them, and the shape in the file."""
     data = Path(path).read_bytes()
     jpeg = data.startswith(b"\xff\xd8\xff")
     if not jpeg and not data.startswith((b"\x89PNG", b"BM")):  # OpenCV turns and inverts some TIFF
         raise ValueError("this program reads PNG, JPEG and BMP")
-    if TURNED.search(data):
-        raise ValueError("its Exif orientation turns the image: store it upright")
+    found = TURNED.search(data)
+    orientation = found[1][0] if found else 1
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or (jpeg and b"\xff\xd9" not in data):
         raise ValueError("the image is broken")
     full, reduced = image.shape[:2], 1
     if jpeg:  # a large one is decoded at 1/2, 1/4 or 1/8 of its size
-        room = min(np.divide(full, size)) / 1.5
+        room = min(np.divide(full, size[::-1] if orientation > 4 else size)) / 1.5
         reduced = max((n for n in (2, 4, 8) if n <= room), default=1)
     if reduced > 1:
         flags = (8 * reduced + (image.ndim == 3)) | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    return image, scaling(1 / reduced, 1 / reduced), full
+    image, turn = upright(image, orientation)
+    return image, turn @ scaling(1 / reduced, 1 / reduced), full
 
 
 def resampled(image, factors, before, shape, options, black):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from mmlandmark.datasets.table_rows import legacy_text
 from mmlandmark.datasets.values import sample_id_of
+from mmlandmark.utils.files import expanded
 from mmlandmark.utils.shipped import shipped_file
 
 
@@ -26,7 +26,7 @@ def read_ids(ids: str | Path | Sequence[str | int], root: str = "") -> tuple[lis
         ValueError: There is no id, or one is listed twice; or two files of that name have different content.
     """
     if isinstance(ids, (str, Path)):
-        name = os.path.expandvars(os.path.expanduser(ids))
+        name = expanded(ids, root)
         path = shipped_file(str(name)) or _id_list(name, root)
         given: Sequence[Any] = [line.strip() for line in legacy_text(path).split("\n") if line.strip()]
         where = str(path)

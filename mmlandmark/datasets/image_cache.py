@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from mmlandmark.datasets.image_io import LoadedImage
-from mmlandmark.utils.files import atomic_path, safe_name
+from mmlandmark.utils.files import atomic_path, expanded, safe_name
 from mmlandmark.version import __version__
 
 _ENTRY = np.dtype(
@@ -75,7 +75,7 @@ class ImageCache:
         if folder is None:
             self._store = _RamStore(int(max_gb * 2**30))
         else:
-            self._store = _DiskStore(Path(os.path.expandvars(os.path.expanduser(folder))))
+            self._store = _DiskStore(Path(expanded(folder)))
 
     def fetch(self, path: str | Path, variant: Any, read: Callable[[], LoadedImage]) -> LoadedImage:
         """Return the image of ``path``, from the cache or, the first time, from ``read()``.

@@ -23,6 +23,7 @@ from mmlandmark.datasets.records import check_ids, chosen_landmarks, complete_re
 from mmlandmark.datasets.selection import Selection
 from mmlandmark.registry import DATASETS, TRANSFORMS
 from mmlandmark.structures import LandmarkSchema, metainfo_of
+from mmlandmark.utils.files import expanded
 
 
 @DATASETS.register_module()
@@ -113,8 +114,8 @@ class LandmarkDataset(BaseDataset):
         self.selection = Selection(
             split, fold, num_folds, fold_seed, fold_split, fold_dir, ids, self.SPLIT_GROUPS
         )
-        data_root = os.path.expandvars(os.path.expanduser(data_root))
-        self.image_dir = image_dir
+        data_root = expanded(data_root)
+        self.image_dir = expanded(image_dir, data_root)
         self.landmarks, self.group_pattern = landmarks, group_pattern
         self.spacing, self.missing_images = spacing, missing_images
         self.y_up, self.outside_root = y_up, outside_root
@@ -128,7 +129,7 @@ class LandmarkDataset(BaseDataset):
         if self._full_schema is not None:
             self._narrow_schema()
         super().__init__(
-            ann_file=os.path.expandvars(os.path.expanduser(ann_file)),
+            ann_file=expanded(ann_file, data_root),
             data_root=data_root,
             data_prefix={},
             metainfo=metainfo,

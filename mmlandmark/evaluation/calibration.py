@@ -92,17 +92,7 @@ class Calibration:
         for level in levels:
             check_level(level)
         cases, left_out = cases.measurable(cases.unit)
-        if not np.isfinite(cases.errors).any():
-            raise ValueError(
-                "nothing to calibrate on: no landmark of these images is both annotated and predicted"
-            )
-        if kind not in (None, "absolute", *(KINDS if cases.has_spread else ())):
-            raise ValueError(
-                f"kind {kind!r} needs a spread that these predictions lack: test with "
-                "--cfg-options model.test_cfg.spread=True"
-                if kind in KINDS
-                else f"kind must be one of {', '.join(KINDS)}, got {kind!r}"
-            )
+        _check_cases(cases, kind)
         temperature, compared = None, cases
         if cases.has_spread:
             temperature = fit_temperature(cases.residuals, cases.spread)
@@ -227,6 +217,21 @@ class Calibration:
             ValueError: Something is missing, has another size, or is no number that belongs there.
         """
         return cls(**calibration_from_dict(data))
+
+
+def _check_cases(cases: TestedCases, kind: str | None) -> None:
+    """Raise ValueError if there is nothing to calibrate on, or no spread that a kind needs."""
+    if not np.isfinite(cases.errors).any():
+        raise ValueError(
+            "nothing to calibrate on: no landmark of these images is both annotated and predicted"
+        )
+    if kind not in (None, "absolute", *(KINDS if cases.has_spread else ())):
+        raise ValueError(
+            f"kind {kind!r} needs a spread that these predictions lack: test with "
+            "--cfg-options model.test_cfg.spread=True"
+            if kind in KINDS
+            else f"kind must be one of {', '.join(KINDS)}, got {kind!r}"
+        )
 
 
 def compare_kinds(

@@ -16,6 +16,7 @@ from mmlandmark.datasets.check_cases import Cases
 from mmlandmark.datasets.image_checks import Pictures, copied_groups
 from mmlandmark.datasets.image_io import LoadedImage, read_image
 from mmlandmark.datasets.leak_checks import same_files
+from mmlandmark.planning.upright import upright
 from mmlandmark.shape import align, find_typical
 from mmlandmark.structures import LandmarkSchema
 
@@ -151,7 +152,7 @@ def read_fingerprint(view: DataView, schema: LandmarkSchema, train: Sequence[str
     Raises:
         ValueError: No image of the training part can be read.
     """
-    cases, records = view.cases, view.cases.records
+    cases, records = upright(view.cases), view.cases.records
     ids = set(train)
     rows = [n for n, record in enumerate(records) if record["sample_id"] in ids]
     spacing = cases.spacing[np.isfinite(cases.spacing).all(axis=1)]

@@ -143,6 +143,19 @@ def safe_name(text: object) -> str:
     return f"{name}~{digest}"
 
 
+def expanded(path: str | Path, folder: str | Path = "") -> str:
+    """Return a path with ``~`` and ``$VARIABLES`` replaced; one that exists as it is written stays so.
+
+    Args:
+        path: As a config gives it.
+        folder: That it is relative to.
+    """
+    text = os.fspath(path)
+    if text and os.path.lexists(os.path.join(folder, text)):
+        return text
+    return os.path.expandvars(os.path.expanduser(text))
+
+
 def file_hash(path: str | Path, algorithm: str = "sha256") -> str:
     """Return the hash of a file's content by an algorithm of :mod:`hashlib`; FileNotFoundError without it."""
     digest = hashlib.new(algorithm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -72,6 +73,11 @@ def test_environment_variables_in_paths(root, monkeypatch):
     monkeypatch.setenv("SOME_DATA", str(root.parent))
     dataset = LandmarkDataset("all.json", f"$SOME_DATA/{root.name}", "images")
     assert len(dataset) == 6
+    folder = root.parent / "$SOME_DATA"  # the very name of a folder
+    shutil.copytree(root, folder)
+    monkeypatch.chdir(root.parent)
+    assert LandmarkDataset("all.json", str(folder), "images").data_root == str(folder)
+    assert len(LandmarkDataset("all.json", "$SOME_DATA", "images")) == 6
 
 
 def test_index_runs_from_either_end_and_stops(root):

@@ -15,6 +15,7 @@ from mmlandmark.utils.files import (
     atomic_path,
     atomic_write_json,
     atomic_write_text,
+    expanded,
     load_json,
     read_json,
     read_text,
@@ -168,3 +169,13 @@ def test_json_that_is_no_object(tmp_path):
     assert load_json(tmp_path / "a.json") == [1]
     with pytest.raises(ValueError, match=r"a\.json: expected a JSON object, got list"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_path_that_exists_is_taken_as_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_DATA", "elsewhere")
+    assert expanded("$SOME_DATA/points.json", tmp_path) == "elsewhere/points.json"
+    (tmp_path / "$SOME_DATA").mkdir()
+    assert expanded("$SOME_DATA", tmp_path) == "$SOME_DATA"
+    assert expanded(tmp_path / "$SOME_DATA") == str(tmp_path / "$SOME_DATA")
+    assert expanded("") == ""
+    assert expanded("~/points.json") == str(Path.home() / "points.json")

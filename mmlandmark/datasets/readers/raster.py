@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import struct
 from collections.abc import Sequence
@@ -11,11 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmlandmark.datasets.readers.file_format import FileFormat
+from mmlandmark.datasets.readers.file_format import FileFormat, file_format
 from mmlandmark.datasets.readers.loaded_image import LoadedImage, Remark, from_array, reorder
 from mmlandmark.datasets.readers.raster_headers import (
     ORIENTATION,
     PHOTOMETRIC,
+    TiffBytes,
     TiffField,
     jpeg_orientation,
     jpeg_shape,
@@ -136,7 +138,21 @@ def _upright(image: LoadedImage, orientation: int, tag: str) -> LoadedImage:
     )
 
 
-def _png_orientation(data: bytes) -> int:
+def raster_orientation(path: Path) -> int:
+    """Return the orientation tag of a PNG, JPEG or TIFF, 1 without one or for other files.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: It is damaged.
+    """
+    find = dict(png=_png_orientation, jpeg=jpeg_orientation, tiff=tiff_orientation).get(file_format(path))
+    if find is None:
+        return 1
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return find(data)
+
+
+def _png_orientation(data: TiffBytes) -> int:
     orientation = 1
     for name, start, length in png_chunks(data):
         if name == b"eXIf":

@@ -65,7 +65,7 @@ def jpeg_shape(data: bytes) -> tuple[int, int, int, int] | None:
     return None
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def _jpeg_segments(data: TiffBytes) -> Iterator[tuple[int, int, int]]:
     """Yield (marker, offset of its length, length) up to the scan data."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
@@ -78,7 +78,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         position += 2 + length
 
 
-def jpeg_orientation(data: bytes) -> int:
+def jpeg_orientation(data: TiffBytes) -> int:
     """Return the Exif orientation of a JPEG, 1 if it has none."""
     for marker, start, length in _jpeg_segments(data):
         if marker == 0xE1 and data[start + 2 : start + 8] == b"Exif\0\0":
@@ -88,7 +88,7 @@ def jpeg_orientation(data: bytes) -> int:
     return 1
 
 
-def tiff_orientation(data: bytes) -> int:
+def tiff_orientation(data: TiffBytes) -> int:
     """Return the orientation that the first directory of a TIFF structure states, 1 if it states none."""
     try:
         field = next(tiff_pages(data)).get(ORIENTATION)
@@ -159,7 +159,7 @@ def _tiff_entries(data: TiffBytes, order: str, big: bool, at: int) -> Iterator[t
         at += 20 if big else 12
 
 
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(data: TiffBytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield (name, offset of the content, length) of the chunks of a PNG.
 
     Raises:
@@ -172,7 +172,9 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         check = data[start + length : start + length + 4]
         if len(check) < 4:
             raise ValueError("the PNG is cut off")
-        if zlib.crc32(memoryview(data)[position + 4 : start + length]) != int.from_bytes(check, "big"):
+        with memoryview(data) as view, view[position + 4 : start + length] as part:
+            checksum = zlib.crc32(part)
+        if checksum != int.from_bytes(check, "big"):
             raise ValueError(f"the PNG is damaged: the checksum of its part {name!r} is wrong")
         yield name, start, length
         if name == b"IEND":

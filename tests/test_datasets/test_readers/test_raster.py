@@ -12,7 +12,7 @@ import pytest
 from image_writers import load
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_io import read_image
-from mmlandmark.datasets.readers.raster import HEADROOM, reduction
+from mmlandmark.datasets.readers.raster import HEADROOM, raster_orientation, reduction
 from mmlandmark.structures import apply_matrix, invert_matrix
 
 
@@ -226,3 +226,16 @@ def test_reduced_decode_of_real_radiographs_loses_nothing(real_data):
         assert np.abs(ours - theirs).mean() < 0.5
         window = cv2.createHanningWindow((256, 320), cv2.CV_64F)
         assert np.hypot(*cv2.phaseCorrelate(theirs, ours, window)[0]) < 0.03
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_is_read_without_the_pixels(tmp_path, orientation):
+    for name, data in (
+        ("a.jpg", jpeg_with(orientation)),
+        ("a.png", png_with(orientation)),
+        ("a.tif", bytes(tiff(ramp(), orientation))),
+    ):
+        (tmp_path / name).write_bytes(data)
+        assert raster_orientation(tmp_path / name) == orientation
+    cv2.imwrite(str(tmp_path / "plain.bmp"), ramp())
+    assert raster_orientation(tmp_path / "plain.bmp") == 1
