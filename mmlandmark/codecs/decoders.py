@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from mmlandmark.ops import blob_centroid, refined_peak, soft_argmax
+from mmlandmark.ops import blob_centroid, quadratic_fit, refined_peak, soft_argmax
 from mmlandmark.registry import DECODERS
 
 
@@ -59,11 +61,20 @@ class QuadraticDecoder(BaseDecoder):
 
 @DECODERS.register_module(name="dark")
 class DarkDecoder(BaseDecoder):
-    """Second-order fit to the logarithm of the map smoothed by its peak's width (Zhang et al. 2020)."""
+    """Second-order fit to the logarithm of the map smoothed by its peak's width (Zhang et al. 2020).
+
+    The most exact decoder of Gaussians, also of noisy ones and of those with one width per axis. Along an
+    axis on which the smoothing would reach over the border, where there is nothing to smooth with, the fit
+    is to the map itself.
+    """
 
     def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
         """Return the maxima of the fits; see :class:`BaseDecoder`."""
-        return Peaks(*refined_peak(maps, "log_quadratic", smooth=width))
+        smooth, pixels, heights = refined_peak(maps, "log_quadratic", smooth=width)
+        sides = torch.tensor(maps.shape[:1:-1], device=maps.device)
+        reach = 1 + math.ceil(3 * width)
+        near = (pixels < reach) | (pixels >= sides - reach)
+        return Peaks(torch.where(near, quadratic_fit(maps, pixels, log=True), smooth), pixels, heights)
 
 
 @DECODERS.register_module(name="local_centroid")

@@ -57,7 +57,7 @@ def refined_peak_reference(
         return pixels.to(sum_type(heatmaps.dtype)), pixels, values
     if method == "centroid":
         return _centroid_reference(heatmaps, pixels, radius), pixels, values
-    return _fit_reference(heatmaps, pixels, values, method == "log_quadratic", smooth), pixels, values
+    return quadratic_fit(heatmaps, pixels, method == "log_quadratic", smooth), pixels, values
 
 
 def peak(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,17 +144,35 @@ def _centroid_reference(heatmaps: Tensor, center: Tensor, radius: int) -> Tensor
     return center.to(work) + torch.where(total[..., None] > 0, torch.stack(shift, -1), 0)
 
 
-def _fit_reference(heatmaps: Tensor, center: Tensor, height: Tensor, log: bool, smooth: float) -> Tensor:
+def quadratic_fit(heatmaps: Tensor, center: Tensor, log: bool = False, smooth: float = 0.0) -> Tensor:
+    """Return the points that :func:`quadratic_peak` finds from given pixels instead of the maxima.
+
+    In plain PyTorch, since it looks at a few pixels only.
+
+    Args:
+        heatmaps: (B, K, *S).
+        center: (B, K, D) int64 pixels, (x, y[, z]), inside the map.
+        log: Fit the logarithm of the map.
+        smooth: Standard deviation in pixels of a Gaussian the neighbourhood is smoothed with first.
+
+    Returns:
+        (B, K, D) float pixels, (x, y[, z]).
+
+    Example:
+        >>> quadratic_fit(torch.tensor([[[[0.0, 0.6, 0.4, 0.0]]]]), torch.tensor([[[1, 0]]]))
+        tensor([[[1.2500, 0.0000]]])
+    """
     work = torch.promote_types(heatmaps.dtype, torch.float32)
     reach = int(-(-3 * smooth // 1))
     values, inside = local_window(heatmaps, center, 1 + reach)
     values = values.to(work)
+    height = values.flatten(2)[..., values[0, 0].numel() // 2]
     if reach:
         values = _smooth_valid(values, smooth, reach)
         for axis in range(2, inside.ndim):
             inside = inside.narrow(axis, reach, 3)
     if log:
-        floor = (height.abs() * 1e-6).clamp(min=torch.finfo(work).tiny).to(work)
+        floor = (height.abs() * 1e-6).clamp(min=torch.finfo(work).tiny)
         values = torch.maximum(values, floor.reshape(*floor.shape, *[1] * (values.ndim - 2))).log()
     gradient, hessian, touching = _derivatives(values, inside)
     # Take no step unless the fit is a proper maximum: a saddle would send the point away from the peak.

@@ -51,3 +51,44 @@ def test_it_is_positive_semi_definite_for_any_map():
     torch.testing.assert_close(spread, spread.mT)
     assert (torch.linalg.eigvalsh(spread) >= -1e-5).all()
     assert spread[0, 0].diagonal().min() > 1
+
+
+WIDTHS = (3.0, 2.0, 1.2)
+
+
+def volume_of(points, size=(20, 32, 36)):
+    """Return a Gaussian of a width per axis for every one of (N, 3) points, and the codec that draws it."""
+    codec = HeatmapCodec(WIDTHS, decoder="dark")
+    ones = torch.ones(1, len(points))
+    return codec, codec.encode(torch.tensor(points)[None], ones.bool(), ones, size, size).heatmaps, size
+
+
+def test_a_width_per_axis_of_a_volume_is_measured_per_axis():
+    codec, maps, size = volume_of([[17.3, 15.8, 9.6], [18.0, 14.5, 10.0]])
+    spread = codec.decode(maps, size, spread=True).spread[0]
+    torch.testing.assert_close(
+        spread, torch.diag(torch.tensor(WIDTHS) ** 2).expand(2, 3, 3), rtol=0.03, atol=0.03
+    )
+
+
+def test_next_to_the_border_of_a_volume_only_that_axis_is_cut():
+    codec, maps, size = volume_of([[2.4, 15.8, 9.6], [33.7, 15.8, 9.6]])
+    spread = codec.decode(maps, size, spread=True).spread[0]
+    torch.testing.assert_close(
+        spread[:, 1:, 1:], torch.diag(torch.tensor(WIDTHS[1:]) ** 2).expand(2, 2, 2), rtol=0.03, atol=0.03
+    )
+    assert (spread[:, 0, 0] > 4).all()
+    assert (spread[:, 0, 0] < 9).all()
+    assert (torch.linalg.eigvalsh(spread) > 0).all()
+
+
+def test_the_frame_of_a_volume_turns_the_spread():
+    # Map -> input (twice as large) -> original (axes exchanged, other spacing): covariances follow.
+    codec, maps, size = volume_of([[17.3, 15.8, 9.6]])
+    found = codec.decode(maps, tuple(2 * side for side in size), spread=True)
+    turn = torch.tensor([[0.0, 0.0, 1.5], [-0.5, 0.0, 0.0], [0.0, 2.0, 0.0]])
+    matrix = torch.eye(4)
+    matrix[:3, :3] = turn
+    moved = found.mapped(matrix.numpy()).spread[0, 0]
+    wanted = turn @ torch.diag(4 * torch.tensor(WIDTHS) ** 2) @ turn.T
+    torch.testing.assert_close(moved, wanted, rtol=0.03, atol=0.1)
