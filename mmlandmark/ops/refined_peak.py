@@ -159,8 +159,10 @@ def quadratic_fit(heatmaps: Tensor, center: Tensor, log: bool = False, smooth: f
         (B, K, D) float pixels, (x, y[, z]).
 
     Example:
-        >>> quadratic_fit(torch.tensor([[[[0.0, 0.6, 0.4, 0.0]]]]), torch.tensor([[[1, 0]]]))
-        tensor([[[1.2500, 0.0000]]])
+        >>> from mmlandmark.ops import gaussian_heatmap
+        >>> heatmaps = gaussian_heatmap(torch.tensor([[[4.3, 5.8]]]), (12, 12), 2.0)
+        >>> quadratic_fit(heatmaps, torch.tensor([[[4, 6]]]), log=True)
+        tensor([[[4.3000, 5.8000]]])
     """
     work = torch.promote_types(heatmaps.dtype, torch.float32)
     reach = int(-(-3 * smooth // 1))
