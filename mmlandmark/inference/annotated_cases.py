@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ def _case(record: dict[str, Any], schema: LandmarkSchema) -> Prediction:
     if not said:
         return marked
     try:
-        return Prediction.from_dict(marked.to_dict() | _whole(said, schema.dims), schema)
+        one = Prediction.from_dict(marked.to_dict() | _whole(said, schema.dims), schema)
+        return one if marked.presence is None else _known_absent(one, marked.presence == 0)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{record.get('source')}: 'predicted' is not that of a prediction: {error}"
@@ -69,6 +71,16 @@ def _presence(record: dict[str, Any]) -> np.ndarray | None:
     if seen is None or not (np.asarray(seen) < 0).any():
         return None
     return np.where(np.asarray(seen) < 0, 0.0, math.nan)
+
+
+def _known_absent(one: Prediction, absent: np.ndarray) -> Prediction:
+    """Return a prediction in which a person says of some landmarks that they are absent."""
+    presence = np.full(len(one.schema), math.nan) if one.presence is None else one.presence
+    return replace(
+        one,
+        scores=np.where(absent, math.nan, one.scores),
+        presence=np.where(absent, 0.0, presence),
+    )
 
 
 def _whole(said: dict[str, Any], dims: int) -> dict[str, Any]:

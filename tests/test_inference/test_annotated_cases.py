@@ -10,6 +10,8 @@ import pytest
 from image_writers import write_nifti
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.inference.annotated_cases import annotated_cases
+from mmlandmark.inference.writers import write_predictions
+from mmlandmark.inference.writers.base_writer import visibility
 from mmlandmark.structures import world_matrix
 
 
@@ -81,3 +83,17 @@ def test_an_image_of_unknown_size(tmp_path):
         ValueError, match=r"samples\[0\]: sample 'x': its image size is unknown; the image .*x.png"
     ):
         cases(tmp_path, dict(image="x.png", landmarks=[[1, 2], None]))
+
+
+def test_what_a_person_says_of_a_prediction_is_kept(tmp_path):
+    predicted = dict(scores=[0.5, 0.25], presence=[0.9, 0.3])
+    sample = dict(id="x", image=None, landmarks=[None, None], width=9, height=8, predicted=predicted)
+    (guessed,) = cases(tmp_path, sample | dict(visibility=[0, 0]))
+    assert visibility(guessed) == [0, 0]
+    np.testing.assert_array_equal(guessed.presence, [0.9, 0.3])
+    (corrected,) = cases(tmp_path, sample | dict(visibility=[-1, 0]))
+    assert visibility(corrected) == [-1, 0]
+    np.testing.assert_array_equal(corrected.scores, [np.nan, 0.25])
+    write_predictions([corrected], corrected.schema, tmp_path / "again.json", "json")
+    record = LandmarkDataset("again.json", str(tmp_path), missing_images="keep").get_data_info(0)
+    assert list(record["visibility"]) == [-1, 0]

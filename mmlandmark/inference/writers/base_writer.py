@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mmlandmark.evaluation.functional import PRESENT
 from mmlandmark.structures import LandmarkSchema, Prediction
 
 # Decimals of a coordinate in pixels or mm: far finer than the float32 that a network computes with.
@@ -99,14 +100,25 @@ class _Counted:
 
 
 def visibility(prediction: Prediction) -> list[int]:
-    """Return for every landmark 1, predicted; 0, not predicted; -1, not predicted and probably absent.
+    """Return for every landmark 1, placed; 0, not placed; -1, known to be absent.
 
-    A landmark is probably absent where the model gives it a probability below 0.5 to be in the image.
+    Only a person knows that a landmark is absent: one that has a presence but no score. What a model makes of
+    its own presence is a guess. In an annotation file it would teach the next model as if it were true, so it
+    is written as not placed.
     """
     seen = prediction.found.astype(int)
     if prediction.presence is not None:
-        seen[~prediction.found & (prediction.presence < 0.5)] = -1
+        by_person = ~np.isfinite(prediction.scores)
+        seen[~prediction.found & by_person & (prediction.presence < PRESENT)] = -1
     return seen.tolist()
+
+
+def probably_absent(prediction: Prediction) -> np.ndarray:
+    """Return which landmarks a model withholds since it gives them a low presence, (K,) bool."""
+    if prediction.presence is None:
+        return np.zeros(len(prediction.schema), dtype=bool)
+    guessed = np.isfinite(prediction.scores) & (prediction.presence < PRESENT)
+    return ~prediction.found & guessed
 
 
 def has_scores(prediction: Prediction) -> bool:

@@ -13,6 +13,7 @@ from mmlandmark.inference.writers.base_writer import (
     BaseWriter,
     coordinates,
     has_scores,
+    probably_absent,
     significant,
     visibility,
 )
@@ -92,7 +93,9 @@ def _control_point(one: Prediction, k: int, place: list[float] | None, seen: int
 def _remarks(one: Prediction, k: int, seen: int) -> Iterator[str]:
     """Yield what a person who corrects the point should know."""
     if seen < 0:
-        yield "absent"
+        yield "absent"  # SlicerMarkups reads it as known
+    elif probably_absent(one)[k]:
+        yield "probably absent"
     score = significant(one.scores[k])
     if seen > 0 and score is not None:
         yield f"score {score:.3g}"

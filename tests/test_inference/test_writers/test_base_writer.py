@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.inference.writers import BaseWriter, check_formats, output_path, write_predictions
-from mmlandmark.inference.writers.base_writer import coordinates, significant, visibility
+from mmlandmark.inference.writers.base_writer import coordinates, probably_absent, significant, visibility
 from mmlandmark.registry import WRITERS, NotRegisteredError
 from mmlandmark.structures import LandmarkSchema
 from test_inference.predictions import random_prediction, schema_of
@@ -135,8 +135,14 @@ def test_visibility_and_numbers():
         scores=np.zeros(3), presence=np.array([0.2, 0.2, 0.9]), spread=None, deviation=None, radii={},
         regions={}, reasons=(),
     )  # fmt: skip
-    assert visibility(one) == [1, -1, 0]
+    # What a model thinks of the presence is no annotation.
+    assert visibility(one) == [1, 0, 0]
+    assert probably_absent(one).tolist() == [False, True, False]
     assert visibility(replace(one, presence=None)) == [1, 0, 0]
+    assert not probably_absent(replace(one, presence=None)).any()
+    marked = replace(one, scores=np.full(3, np.nan), presence=np.array([np.nan, 0, np.nan]))
+    assert visibility(marked) == [1, -1, 0]
+    assert not probably_absent(marked).any()
     assert coordinates(np.array([[1.23456789, -0.0], [np.nan, 1]])) == [[1.234568, 0.0], None]
     assert str(coordinates(np.array([[-1e-9, -0.0]]))) == "[[0.0, 0.0]]"
     assert significant(np.array([1 / 3, np.nan, 12345678.0])) == [0.333333, None, 12345700.0]

@@ -30,7 +30,7 @@ def test_a_dataset_reads_predictions_as_they_are(tmp_path, dims):
         assert record["img_path"] == one.image
         assert record["ori_shape"] == one.shape
         assert error_in_mm(one, record["landmarks"]) < 1e-5
-        assert record["visibility"][0] == -1
+        assert list(record["visibility"]) == one.found.astype(int).tolist()
         np.testing.assert_allclose(record["spacing"], one.spacing, rtol=1e-12)
 
 
@@ -64,7 +64,7 @@ def test_a_case_without_any_landmark_keeps_its_size(tmp_path):
     record = data.get_data_info(0)
     assert record["ori_shape"] == empty.shape
     assert np.isnan(record["landmarks"]).all()
-    assert record["visibility"][0] == -1
+    assert not record["visibility"].any()  # the model's presence is under "predicted"
 
 
 def test_what_a_model_does_not_say_is_left_out(tmp_path):
@@ -87,7 +87,7 @@ def test_corrected_and_trained_on(tmp_path):
     write_predictions([one], schema, tmp_path / "a.json", "json", image_dir=tmp_path / "films")
     text = (tmp_path / "a.json").read_text()
     text = text.replace('"landmarks": [null, [5.0, 6.0]]', '"landmarks": [[10, 20], [5.0, 6.0]]')
-    (tmp_path / "a.json").write_text(text.replace('"visibility": [-1, 1]', '"visibility": [1, 1]'))
+    (tmp_path / "a.json").write_text(text.replace('"visibility": [0, 1]', '"visibility": [1, 1]'))
     data = LandmarkDataset(
         "a.json", str(tmp_path), "films", pipeline=[dict(type="LoadImage"), dict(type="PackInputs")]
     )

@@ -73,7 +73,7 @@ def test_the_description_tells_a_person_what_to_look_at(tmp_path):
     descriptions = [p["description"] for p in written(tmp_path, one)["markups"][0]["controlPoints"]]
     assert descriptions == [
         "score 0.123; presence 0.99; 90 % within 1.25 mm; look: far off",
-        "absent; presence 0.01",
+        "probably absent; presence 0.01",
     ]
 
 
