@@ -55,7 +55,7 @@ def generated_families(count: int) -> list[Any]:
         wing_annotations,
     )
 
-    phantoms = [phantom_annotations(kind, count) for kind in ("ceph", "hand", "spine")]
+    phantoms = [phantom_annotations(kind, count) for kind in ("ceph", "hand", "spine", "head")]
     return [*phantoms, wing_annotations(count), ultrasound_annotations(count)]
 
 

@@ -7,12 +7,13 @@ import re
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from mmlandmark.datasets.check_kinds import KINDS, Severity
-from mmlandmark.datasets.image_files import image_exists, image_shape
+from mmlandmark.datasets.image_files import ImageHeader, image_exists, image_header, image_shape
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
 from mmlandmark.structures import LandmarkSchema, name_difference, names_cure
@@ -59,7 +60,7 @@ class Cases:
         points: (N, K, D) landmarks in pixels, as annotated.
         clean: (N, K, D) the same, NaN where a check has detected that the value is not a position.
         sizes: (N, D) image size (width, height[, depth]) in pixels, NaN if unknown.
-        spacing: (N, D) mm per pixel, NaN if unknown.
+        spacing: (N, D) mm per pixel as the records state it, NaN if unknown.
         splits: N names of the splits.
         problems: Findings about images that are missing or have a broken header.
         left_out: What was skipped, each as a phrase.
@@ -84,6 +85,7 @@ class Cases:
         self.left_out: list[str] = []
         self.same_files: dict[Hashable, list[int]] | None = None
         self.places: list[tuple[str, int]] = []  # the dataset of every record, and its index there
+        self._headers: dict[int, ImageHeader] = {}
         for split, dataset in datasets.items():
             for index in range(len(dataset)):
                 # The record alone: the method of a subclass may make the image, which is slow.
@@ -121,12 +123,12 @@ class Cases:
                 if self.images:
                     shape = self.image_of(n).shape[: self.schema.dims]
             elif shape is None and path is not None:
-                shape = self._file_shape(path)
+                shape = self._file_shape(n, path)
         except (FileNotFoundError, ValueError, ImportError) as error:
             self.problems.append(self.finding(n, "broken image", str(error)))
         return tuple(shape)[::-1] if shape is not None and len(shape) == self.schema.dims else None
 
-    def _file_shape(self, path: str) -> tuple[int, ...] | None:
+    def _file_shape(self, n: int, path: str) -> tuple[int, ...] | None:
         if self.out_of_time:
             self.leave_out("sizes of images, for lack of time")
             return None
@@ -134,7 +136,55 @@ class Cases:
         if not self.images and (kind == "webp" or (kind == "unknown" and suffix_of(path) not in SUFFIXES)):
             self.leave_out("sizes of images whose format has to be decoded to know them")
             return None
-        return image_shape(path)
+        header = self._header(n, path) if self.schema.dims == 3 else None
+        return image_shape(path) if header is None else header.shape
+
+    def _header(self, n: int, path: str) -> ImageHeader | None:
+        """Return the header of a record's image, read once; None if a package is missing that reads it."""
+        if n not in self._headers:
+            try:
+                self._headers[n] = image_header(path)
+            except ImportError as error:
+                self.leave_out(f"directions of volumes ({error})")
+                return None
+        return self._headers[n]
+
+    # ---- volumes in the patient -------------------------------------------------------------------------
+
+    @cached_property
+    def frames(self) -> list[np.ndarray | None]:
+        """(4, 4) stored voxels to mm in LPS, by every record or its file; None if unknown, and in 2D."""
+        return [self._frame(n) if self.schema.dims == 3 else None for n in range(len(self))]
+
+    def _frame(self, n: int) -> np.ndarray | None:
+        record = self.records[n]
+        path, world = record["img_path"], record.get("world_from_original")
+        if world is None and path is not None and "slice" not in record:
+            if n not in self._headers and self.out_of_time:
+                self.leave_out("directions of volumes, for lack of time")
+                return None
+            try:
+                header = self._header(n, path)
+            except (FileNotFoundError, ValueError):
+                return None  # the size of this image is unknown too, which is reported
+            world = None if header is None else header.world_from_original
+        return None if world is None or np.shape(world) != (4, 4) else np.asarray(world, dtype=np.float64)
+
+    @cached_property
+    def to_mm(self) -> np.ndarray:
+        """(N, 4, 4) voxels to mm, in patient axes (LPS) where these are known, else along those stored."""
+        matrices = []
+        for spacing, world in zip(self.spacing, self.frames, strict=True):
+            steps = spacing if np.isfinite(spacing).all() else np.ones(3)
+            matrices.append(np.diag([*steps, 1.0]) if world is None else world)
+        return np.stack(matrices)
+
+    def comparable(self) -> np.ndarray:
+        """Return the (N, K, D) ``clean`` landmarks as samples are compared: of volumes in mm, else pixels."""
+        if self.schema.dims == 2:
+            return self.clean
+        linear, offset = self.to_mm[:, :3, :3], self.to_mm[:, :3, 3]
+        return np.einsum("nij,nkj->nki", linear, self.clean) + offset[:, None]
 
     def leave_out(self, what: str) -> None:
         """Note that something was skipped."""

@@ -136,6 +136,23 @@ KINDS: dict[str, Kind] = {
         "check whether the annotation belongs to another image",
     ),
     "spacing": Kind("warning", "The pixel spacing is missing or odd.", "check the unit (mm per pixel)"),
+    "sides of the patient": Kind(
+        "warning",
+        "Landmarks of volumes lie on the other side of the patient than their names say.",
+        "check the frame of the points: LPS and RAS differ in the signs of x and y; voxels count along the "
+        "axes as stored",
+    ),
+    "axes of a volume": Kind(
+        "warning",
+        "The points of a volume fit the others when axes are exchanged or mirrored.",
+        "check that its points are in the frame of its file: LPS or RAS, voxels as stored, order x, y, z",
+    ),
+    "mixed orientation": Kind(
+        "note",
+        "The axes of a volume are stored in another order or direction than those of most others.",
+        "nothing, if its points are in mm or in voxels as stored; look at its picture if another program "
+        "wrote them",
+    ),
     "same landmarks": Kind(
         "warning",
         "Two samples have identical landmarks.",

@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets import layout_checks, leak_checks, record_checks, shape_checks
+from mmlandmark.datasets import (
+    layout_checks,
+    leak_checks,
+    record_checks,
+    shape_checks,
+    volume_checks,
+)
 from mmlandmark.datasets.check_cases import Cases, Finding
 from mmlandmark.datasets.check_kinds import KINDS, SEVERITIES
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
@@ -106,6 +112,11 @@ def _findings(cases: Cases, limits: Thresholds) -> Iterator[Finding]:
     """Yield the findings of every check. The first ones remove values that are not positions."""
     yield from cases.problems
     yield from record_checks.placeholders(cases)
+    if cases.schema.dims == 3:
+        yield from volume_checks.world_origins(cases)
+        yield from volume_checks.wrong_sides(cases, limits.min_records)
+        yield from volume_checks.mixed_orientations(cases)
+        yield from volume_checks.contradicted_spacing(cases)
     yield from record_checks.nothing_to_learn(cases)
     yield from record_checks.fractions(cases)
     yield from record_checks.points_outside(cases)

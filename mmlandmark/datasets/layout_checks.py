@@ -14,12 +14,14 @@ _FAR = 6.0  # robust standard deviations
 _ABOVE_BELOW = (("upper", "lower"), ("top", "bottom"), ("superior", "inferior"), ("cranial", "caudal"))
 _GAP = 0.05  # of the height of the shape: closer landmarks may naturally be the other way round
 _PHANTOMS = 12
+_PATIENT_AXES = ("x, from right to left", "y, from front to back", "z, from feet to head")
 
 
 def swapped_pairs(cases: Cases, agreement: float, min_records: int) -> Iterator[Finding]:
     """Pairs of left and right landmarks that are the other way round than in most other records."""
+    points = cases.comparable()
     for a, b in cases.schema.flip_pairs:
-        for n in _against_the_rest(cases, a, b, 0, agreement, min_records):
+        for n in _against_the_rest(points, a, b, 0, agreement, min_records):
             message = f"{cases.at(n, a)} and {cases.at(n, b)} are swapped"
             yield cases.finding(n, "left-right swap", message, landmarks=(a, b))
 
@@ -37,7 +39,7 @@ def order_breaks(cases: Cases, chain: float, single: float, min_records: int) ->
         single: The same for a step outside of chains.
         min_records: With fewer records, no order is learned.
     """
-    pairs = cases.schema.flip_pairs
+    points, pairs = cases.comparable(), cases.schema.flip_pairs
     paired = {i for pair in pairs for i in pair}
     rows = [
         [p[0] for p in pairs],
@@ -47,18 +49,19 @@ def order_breaks(cases: Cases, chain: float, single: float, min_records: int) ->
     for row in rows:
         steps = list(pairwise(row))
         for axis in range(cases.schema.dims):
-            ways = {_common_way(cases, a, b, axis, chain) for a, b in steps}
+            ways = {_common_way(points, a, b, axis, chain) for a, b in steps}
             is_chain = len(ways) == 1 and 0 not in ways and len(steps) > 1
             for a, b in steps:
-                broken = _against_the_rest(cases, a, b, axis, chain if is_chain else single, min_records)
-                for n in broken if is_chain else _far_from_the_rest(cases, a, b, axis, broken):
-                    way = f"{cases.at(n, a)} to {cases.at(n, b)} goes the wrong way along {'xyz'[axis]}"
+                broken = _against_the_rest(points, a, b, axis, chain if is_chain else single, min_records)
+                along = "xyz"[axis] if cases.schema.dims == 2 else _PATIENT_AXES[axis]
+                for n in broken if is_chain else _far_from_the_rest(points, a, b, axis, broken):
+                    way = f"{cases.at(n, a)} to {cases.at(n, b)} goes the wrong way along {along}"
                     yield cases.finding(n, "order break", way, landmarks=(a, b))
 
 
-def _common_way(cases: Cases, a: int, b: int, axis: int, agreement: float) -> int:
+def _common_way(points: np.ndarray, a: int, b: int, axis: int, agreement: float) -> int:
     """Return 1 or -1, the way most records go from landmark a to b along an axis, or 0 if they differ."""
-    step = cases.clean[:, b, axis] - cases.clean[:, a, axis]
+    step = points[:, b, axis] - points[:, a, axis]
     step = step[np.isfinite(step)]
     if len(step) == 0:
         return 0
@@ -70,21 +73,21 @@ def _common_way(cases: Cases, a: int, b: int, axis: int, agreement: float) -> in
 
 
 def _against_the_rest(
-    cases: Cases, a: int, b: int, axis: int, agreement: float, min_records: int
+    points: np.ndarray, a: int, b: int, axis: int, agreement: float, min_records: int
 ) -> list[int]:
-    if len(cases) < min_records:
+    if len(points) < min_records:
         return []
-    way = _common_way(cases, a, b, axis, agreement)
-    step = cases.clean[:, b, axis] - cases.clean[:, a, axis]
+    way = _common_way(points, a, b, axis, agreement)
+    step = points[:, b, axis] - points[:, a, axis]
     with np.errstate(invalid="ignore"):
         return [int(n) for n in np.flatnonzero(step * way < 0)]
 
 
-def _far_from_the_rest(cases: Cases, a: int, b: int, axis: int, rows: list[int]) -> list[int]:
+def _far_from_the_rest(points: np.ndarray, a: int, b: int, axis: int, rows: list[int]) -> list[int]:
     """Return those of ``rows`` whose step is far from the usual one: small steps may naturally reverse."""
     if not rows:
         return []
-    step = cases.clean[:, b, axis] - cases.clean[:, a, axis]
+    step = points[:, b, axis] - points[:, a, axis]
     middle = np.nanmedian(step)
     spread = 1.4826 * np.nanmedian(np.abs(step - middle))
     return [n for n in rows if abs(step[n] - middle) > _FAR * spread]

@@ -18,11 +18,13 @@ _PIECE = 1 << 16  # bytes at the start, middle and end, in which most files diff
 def duplicates(cases: Cases) -> Iterator[Finding]:
     """Records with identical landmarks, and records of one split with the same image."""
     by_points: dict[Hashable, list[int]] = defaultdict(list)
-    for n, points in enumerate(cases.clean):
-        if np.isfinite(points).all(axis=1).sum() > 1:
-            by_points[np.round(points, 2).tobytes()].append(n)
+    # Of volumes, points may have been copied in voxels or in mm.
+    for frame in [cases.clean] if cases.schema.dims == 2 else [cases.clean, cases.comparable()]:
+        for n, points in enumerate(frame):
+            if np.isfinite(points).all(axis=1).sum() > 1:
+                by_points[np.round(points, 2).tobytes()].append(n)
     for members in by_points.values():
-        for n in members[1:]:
+        for n in sorted(set(members))[1:]:
             message = f"the same as those of sample {_name(cases, members[0])}"
             yield cases.finding(n, "same landmarks", message)
     for members in same_files(cases).values():

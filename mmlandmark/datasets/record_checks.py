@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding
+from mmlandmark.datasets.volume_checks import upright_spacing
 
 _FAR = 0.05  # of the image side: a point further outside is not just inaccurate
 _CLOSER = 0.1  # of the usual gap of two landmarks
@@ -157,20 +158,23 @@ def points_outside(cases: Cases) -> Iterator[Finding]:
 
 
 def points_too_close(cases: Cases, close: float) -> Iterator[Finding]:
-    """Two landmarks nearer than ``close`` pixels that are usually further apart."""
+    """Two landmarks nearer than ``close`` pixels (in volumes, finest voxels) that usually are not."""
     count = cases.clean.shape[1]
     first, second = np.triu_indices(count, 1)
+    points = cases.comparable()
+    if cases.schema.dims == 3:
+        points = points / np.linalg.norm(cases.to_mm[:, :3, :3], axis=1).min(axis=1)[:, None, None]
 
     def gaps(part: np.ndarray) -> np.ndarray:
         return np.sqrt(sum((part[:, first, d] - part[:, second, d]) ** 2 for d in range(part.shape[2])))
 
-    some = cases.clean[:: max(1, len(cases) // 256)]
+    some = points[:: max(1, len(cases) // 256)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # pairs that are annotated nowhere
         usual = np.nanmedian(gaps(some), axis=0)
     limit = np.fmin(close, _CLOSER * usual)
     for start in range(0, len(cases), 256):
-        gap = gaps(cases.clean[start : start + 256])
+        gap = gaps(points[start : start + 256])
         with np.errstate(invalid="ignore"):
             hits = np.argwhere((gap < limit) | (gap < _SAME))
         for row, pair in hits:
@@ -181,15 +185,18 @@ def points_too_close(cases: Cases, close: float) -> Iterator[Finding]:
 
 def spacing_faults(cases: Cases, factor: float) -> Iterable[Finding]:
     """Spacing that is missing in some records, or differs from the median by more than ``factor``."""
-    known = np.isfinite(cases.spacing.sum(axis=1))
+    spacings = cases.spacing if cases.schema.dims == 2 else upright_spacing(cases)
+    known = np.isfinite(spacings.sum(axis=1))
     if not known.any():
         return
-    median = np.median(cases.spacing[known], axis=0)
-    for n, spacing in enumerate(cases.spacing):
+    median = np.median(spacings[known], axis=0)
+    for n, spacing in enumerate(spacings):
         if not known[n]:
             yield cases.finding(n, "spacing", "has no spacing, but other records have one")
             continue
         ratio = float(np.maximum(spacing / median, median / spacing).max())
         if ratio > factor:
-            message = f"spacing {spacing.tolist()} mm, but the median is {median.tolist()} mm"
+            message = (
+                f"spacing {spacing.round(6).tolist()} mm, but the median is {median.round(6).tolist()} mm"
+            )
             yield cases.finding(n, "spacing", message, score=ratio)

@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
+from mmlandmark.datasets.axis_checks import exchanged_axes, upright_fractions
 from mmlandmark.datasets.check_cases import Cases, Finding
 from mmlandmark.shape import (
     Alignment,
@@ -15,10 +16,12 @@ from mmlandmark.shape import (
     Sides,
     Tails,
     align,
+    angles_between,
     both_sides,
     chosen_side,
     cross_fitted,
     find_typical,
+    mean_rotation,
     mirror_image,
 )
 
@@ -98,16 +101,23 @@ class Judge:
 
 def shape_faults(cases: Cases, limits: Limits) -> Iterator[Finding]:
     """Shapes, single landmarks, mirror images and positions that do not fit the others."""
-    points = cases.clean
+    points = cases.comparable()
     enough = (np.isfinite(points).all(axis=2).sum(axis=1) > points.shape[2]).sum()
     typical = find_typical(points) if enough >= limits.min_records else None
     if typical is None:
         return
     judge = Judge(points, typical, limits)
-    moved = list(_turned(cases, judge))
-    yield from moved
+    moved = list(exchanged_axes(cases, judge)) if cases.schema.dims == 3 else []
     named = {(finding.split, finding.sample_id) for finding in moved}
-    yield from _outliers(cases, judge)
+    for finding in _turned(cases, judge):
+        if (finding.split, finding.sample_id) not in named:
+            moved.append(finding)
+    yield from moved
+    explained = {*named}
+    named = {(finding.split, finding.sample_id) for finding in moved}
+    for finding in _outliers(cases, judge):
+        if (finding.split, finding.sample_id) not in explained:
+            yield finding
     for finding in _positions(cases, judge):
         if (finding.split, finding.sample_id) not in named:
             yield finding
@@ -206,16 +216,16 @@ def _worst(scores: np.ndarray, threshold: float) -> list[int]:
 
 def _turned(cases: Cases, judge: Judge) -> Iterator[Finding]:
     """Mirror images where there should be none, and shapes that a change of axes would set upright."""
-    usual = _mean_rotation(judge.poses.rotations[judge.rows])
-    angles = _angles(judge.poses.rotations, usual)
+    usual = mean_rotation(judge.poses.rotations[judge.rows])
+    angles = angles_between(judge.poses.rotations, usual)
     usually = float(np.median(angles[judge.rows])) if len(judge.rows) else np.pi
     limit = max(3 * usually, 2 * _TURNED)
     for n in judge.rows.tolist():
         if judge.mirrored[n] and not judge.sides:
             # If shapes have any rotation, it is unknown which axis was mirrored.
-            axes = _AXES if usually < _TURNED else {}
+            axes = _AXES if usually < _TURNED and cases.schema.dims == 2 else {}
             kind = _best_axes(cases, judge, n, usual, {"mirrored shape": _mirror, **axes})
-        elif judge.sides and angles[n] > limit:
+        elif judge.sides and angles[n] > limit and cases.schema.dims == 2:
             kind = _best_axes(cases, judge, n, usual, {"": lambda points, size: points, **_AXES})
         else:
             continue
@@ -248,7 +258,7 @@ def _exchanges_that_mirror(judge: Judge, n: int, usual: np.ndarray) -> list[tupl
         tried[row, [a, b]] = tried[row, [b, a]]
     poses = align(tried, judge.typical)
     worst = np.nanmax(judge.distances(poses, judge.models[n]), axis=1)
-    turned = np.where(worst <= judge.threshold, _angles(poses.rotations, usual), np.inf)
+    turned = np.where(worst <= judge.threshold, angles_between(poses.rotations, usual), np.inf)
     return [pairs[row] for row in np.flatnonzero(turned < turned.min() + _TURNED)]
 
 
@@ -281,24 +291,9 @@ def _best_axes(cases: Cases, judge: Judge, n: int, usual: np.ndarray, choices: d
         poses = chosen_side(other.residuals < plain.residuals, plain, other)
     else:
         poses = align(changed, judge.typical)
-    angles = _angles(poses.rotations, usual)
+    angles = angles_between(poses.rotations, usual)
     best = int(np.argmin(angles))
     return names[best] if angles[best] < angles[0] - _TURNED else names[0]
-
-
-def _mean_rotation(rotations: np.ndarray) -> np.ndarray:
-    """Return the (D, D) rotation nearest to the median of rotations (N, D, D)."""
-    left, _, right = np.linalg.svd(np.median(rotations, axis=0))
-    signs = np.ones(len(left))
-    signs[-1] = np.sign(np.linalg.det(left @ right))
-    return (left * signs) @ right
-
-
-def _angles(rotations: np.ndarray, usual: np.ndarray) -> np.ndarray:
-    """Return the angles in radians between rotations (N, D, D) and one, (N,)."""
-    dims = usual.shape[0]
-    trace = np.einsum("nij,ij->n", rotations, usual)
-    return np.arccos(np.clip((trace - (dims - 2)) / 2, -1, 1))
 
 
 def _positions(cases: Cases, judge: Judge) -> Iterator[Finding]:
@@ -308,13 +303,15 @@ def _positions(cases: Cases, judge: Judge) -> Iterator[Finding]:
     centers = np.where(judge.flipped[:, None], mirror_image(poses.centers), poses.centers)[rows]
     scales, sizes = poses.scales[rows], cases.sizes[rows]
     known = np.isfinite(sizes).all(axis=1)
-    if known.all():
-        centers, scales = centers / sizes, scales / np.sqrt(sizes.prod(axis=1)) ** (2 / dims)
+    if known.all() and dims == 3:
+        centers = upright_fractions(cases, rows, centers)
+    elif known.all():
+        centers, scales = centers / sizes, scales / np.sqrt(sizes.prod(axis=1))
     offset = centers - np.median(centers, axis=0)
     spread = 1.4826 * np.median(np.abs(offset), axis=0)
     spread = np.maximum(spread, 0.02 if known.all() else 0.1 * float(np.median(scales)))
     size = np.abs(np.log(scales) - np.median(np.log(scales)))
-    angle = _angles(poses.rotations[rows], _mean_rotation(poses.rotations[rows]))
+    angle = angles_between(poses.rotations[rows], mean_rotation(poses.rotations[rows]))
     measures = {
         "position": (np.sqrt(((offset / spread) ** 2).sum(axis=1)), dims, 0.3),
         "size": (size, 1, 0.03),

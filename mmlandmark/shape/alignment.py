@@ -166,3 +166,18 @@ def normalised(shape: np.ndarray) -> np.ndarray | None:
     centred = shape - shape.mean(axis=0)
     radius = np.sqrt((centred**2).sum(axis=1).mean())
     return centred / radius if np.isfinite(radius) and radius > 0 else None
+
+
+def mean_rotation(rotations: np.ndarray) -> np.ndarray:
+    """Return the (D, D) rotation nearest to the median of rotations (N, D, D)."""
+    left, _, right = np.linalg.svd(np.median(rotations, axis=0))
+    signs = np.ones(len(left))
+    signs[-1] = np.sign(np.linalg.det(left @ right))
+    return (left * signs) @ right
+
+
+def angles_between(rotations: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Return the angles in radians between rotations (N, D, D) and one, (N,)."""
+    dims = usual.shape[0]
+    trace = np.einsum("nij,ij->n", rotations, usual)
+    return np.arccos(np.clip((trace - (dims - 2)) / 2, -1, 1))

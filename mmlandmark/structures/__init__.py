@@ -14,8 +14,10 @@ from mmlandmark.structures.coordinates import (
 from mmlandmark.structures.detection import Detection
 from mmlandmark.structures.frame import (
     canonical_matrix,
+    direction_letters,
     first_slice,
     is_frame,
+    orientation_code,
     original_from_world,
     spacing_of,
     swap_lps_ras,
@@ -43,6 +45,7 @@ __all__ = [
     "apply_matrix",
     "canonical_matrix",
     "crop_matrix",
+    "direction_letters",
     "first_slice",
     "flip_matrix",
     "frame_center",
@@ -53,6 +56,7 @@ __all__ = [
     "names_cure",
     "names_of",
     "only_numbered",
+    "orientation_code",
     "original_from_world",
     "resize_matrix",
     "rotation_matrix",

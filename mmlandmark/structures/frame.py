@@ -13,6 +13,9 @@ from itertools import permutations
 
 import numpy as np
 
+_TO, _FROM = "LPS", "RAI"  # where the patient's x, y and z grow to, and where they come from
+_OBLIQUE = 0.35  # a second letter from 20 degrees on
+
 
 def world_matrix(
     spacing: Sequence[float] | np.ndarray,
@@ -147,3 +150,31 @@ def canonical_matrix(world_from_original: np.ndarray, size: Sequence[int]) -> np
         matrix[new, old] = -1.0 if backwards else 1.0
         matrix[new, dims] = size[dims - 1 - old] - 1 if backwards else 0.0
     return matrix
+
+
+def direction_letters(direction: np.ndarray) -> str:
+    """Return where in the patient a direction (3,) in LPS leads: R, L, A, P, S, I, or two of them.
+
+    Example:
+        >>> direction_letters(np.array([0.0, -2.0, 0.1])), direction_letters(np.array([1.0, 0.0, 0.7]))
+        ('A', 'LS')
+    """
+    direction = np.asarray(direction, dtype=np.float64) / np.linalg.norm(direction)
+    order = np.argsort(-np.abs(direction), kind="stable")
+    named = [i for i in order[:2] if abs(direction[i]) > _OBLIQUE]
+    return "".join((_TO if direction[i] > 0 else _FROM)[i] for i in named)
+
+
+def orientation_code(world_from_original: np.ndarray) -> str:
+    """Return three letters that say where x, y and z of a stored volume lead in the patient, nearly.
+
+    Args:
+        world_from_original: (4, 4) voxels to mm in LPS.
+
+    Example:
+        >>> orientation_code(world_matrix((1, 1, 1), direction=np.diag([-1, -1, 1])))  # as NIfTI likes it
+        'RAS'
+    """
+    order = canonical_matrix(world_from_original, (1, 1, 1))[:3, :3]
+    worlds = np.abs(order).argmax(axis=0)  # the axis of the world of every stored one
+    return "".join((_TO if order[w, i] > 0 else _FROM)[w] for i, w in enumerate(worlds))

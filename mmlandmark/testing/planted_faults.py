@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
-from mmlandmark.datasets.phantom import DEFAULT_SIZES, SCHEMAS, sample_scene
+from mmlandmark.datasets.phantom import SCHEMAS, sample_scene
 from mmlandmark.structures import LandmarkSchema
 
 
@@ -20,11 +20,12 @@ class Annotations:
     Attributes:
         name: Name of the family of shapes.
         schema: Landmarks and their flip pairs.
-        points: (N, K, 2) pixels, NaN where missing.
-        sizes: (N, 2) width and height in pixels.
-        spacing: (N,) mm per pixel.
+        points: (N, K, D) pixels, NaN where missing.
+        sizes: (N, D) width, height and, of volumes, depth in pixels.
+        spacing: (N,) mm per pixel of images, NaN of volumes.
         faulty: N kinds of fault, ``""`` for a clean record.
         wrong: N tuples of wrong landmarks, empty if the whole shape is wrong.
+        frames: (N, 4, 4) voxels to mm in LPS; None for images.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Annotations:
     spacing: np.ndarray
     faulty: tuple[str, ...] = ()
     wrong: tuple[tuple[int, ...], ...] = field(default=())
+    frames: np.ndarray | None = None
 
     def dataset(self) -> LandmarkDataset:
         """Return a dataset of these records, without image files."""
@@ -52,8 +54,9 @@ class _ArrayDataset(LandmarkDataset):
                 sample_id=str(n),
                 img_path=None,
                 landmarks=points,
-                spacing=float(given.spacing[n]),
+                spacing=float(given.spacing[n]) if given.frames is None else None,
                 ori_shape=tuple(int(side) for side in given.sizes[n][::-1]),
+                world_from_original=None if given.frames is None else given.frames[n],
             )
             for n, points in enumerate(given.points)
         ]
@@ -62,10 +65,14 @@ class _ArrayDataset(LandmarkDataset):
 def phantom_annotations(kind: str, count: int = 200, seed: int = 0) -> Annotations:
     """Return the landmarks of ``count`` phantoms; nothing is rendered."""
     scenes = [sample_scene(kind, seed, index) for index in range(count)]
-    sizes = np.tile(np.array(DEFAULT_SIZES[kind][::-1], dtype=float), (count, 1))
+    sizes = np.array([scene.size[::-1] for scene in scenes], dtype=float)
     points = np.stack([scene.landmarks for scene in scenes]).astype(np.float64)
     spacing = np.array([scene.spacing[0] for scene in scenes])
-    return _clean(f"{kind} phantoms", LandmarkSchema.load(SCHEMAS[kind]), points, sizes, spacing)
+    clean = _clean(f"{kind} phantoms", LandmarkSchema.load(SCHEMAS[kind]), points, sizes, spacing)
+    if clean.schema.dims == 2:
+        return clean
+    frames = np.stack([np.asarray(scene.world_from_original) for scene in scenes])
+    return replace(clean, frames=frames, spacing=np.full(count, np.nan))
 
 
 # Vein junctions of an insect's wing, root at the left; and landmarks of an ultrasound view, which may be
@@ -124,7 +131,10 @@ def from_datasets(name: str, *datasets: LandmarkDataset) -> Annotations:
     cases = Cases({str(n): dataset for n, dataset in enumerate(datasets)})
     reach = np.ceil(np.nanmax(cases.points, axis=(0, 1)) * 1.05 + 20)
     sizes = np.where(np.isnan(cases.sizes), reach, cases.sizes)
-    return _clean(name, cases.schema, cases.points, sizes, np.ones(len(cases)))
+    clean = _clean(name, cases.schema, cases.points, sizes, np.ones(len(cases)))
+    if cases.schema.dims == 2:
+        return clean
+    return replace(clean, frames=cases.to_mm, spacing=np.full(len(cases), np.nan))
 
 
 def _clean(
@@ -134,7 +144,7 @@ def _clean(
     return Annotations(name, schema, points, sizes, spacing, ("",) * count, ((),) * count)
 
 
-# ---- faults: each changes one record (K, 2) of an image (W, H) and names the landmarks that became
+# ---- faults: each changes one record (K, D) of an image (W, H[, depth]) and names the landmarks that became
 
 Fault = Callable[[np.random.Generator, np.ndarray, np.ndarray, Any], tuple[np.ndarray, tuple[int, ...]]]
 
@@ -151,17 +161,25 @@ def _swap_sides(rng, points, size, given):
     return points, (a, b)
 
 
+def _direction(rng: np.random.Generator, dims: int) -> np.ndarray:
+    """Return a random unit vector."""
+    if dims == 2:
+        angle = rng.uniform(0, 2 * np.pi)
+        return np.array([np.cos(angle), np.sin(angle)])
+    vector = rng.normal(size=dims)
+    return vector / np.linalg.norm(vector)
+
+
 def _moved(fraction: float) -> Fault:
     def move(rng, points, size, given):
         k = int(rng.integers(len(points)))
-        angle = rng.uniform(0, 2 * np.pi)
-        points[k] += fraction * _radius(points) * np.array([np.cos(angle), np.sin(angle)])
+        points[k] += fraction * _radius(points) * _direction(rng, len(size))
         return points.clip(0, size - 1), (k,)
 
     return move
 
 
-def _placeholder(value: Sequence[float] | None) -> Fault:
+def _placeholder(value: float | None) -> Fault:
     def put(rng, points, size, given):
         k = int(rng.integers(len(points)))
         points[k] = points[k] / size if value is None else value
@@ -183,8 +201,17 @@ def _rescaled(rng, points, size):
 
 
 def _shifted(rng, points, size):
-    angle = rng.uniform(0, 2 * np.pi)
-    return points + 0.5 * _radius(points) * np.array([np.cos(angle), np.sin(angle)])
+    return points + 0.5 * _radius(points) * _direction(rng, len(size))
+
+
+def _reversed(*axes: int) -> Fault:
+    """Return the fault of counting voxels from the other end of some axes."""
+
+    def turn(rng, points, size):
+        points[:, list(axes)] = size[list(axes)] - 1 - points[:, list(axes)]
+        return points
+
+    return _whole(turn)
 
 
 # Each changes the points of one record; :func:`plant` adds the faults that need two records or the spacing.
@@ -194,18 +221,28 @@ FAULTS: dict[str, Fault] = {
     "moved by 5 % of the size": _moved(0.1),
     "moved by 15 %": _moved(0.3),
     "moved by 40 %": _moved(0.8),
-    "(0, 0)": _placeholder((0.0, 0.0)),
-    "(-1, -1)": _placeholder((-1.0, -1.0)),
+    "(0, 0)": _placeholder(0.0),
+    "(-1, -1)": _placeholder(-1.0),
     "fraction of the image": _placeholder(None),
     "all as fractions": _whole(lambda rng, points, size: points / size),
-    "mirrored": _whole(lambda rng, points, size: points * [-1, 1] + [size[0] - 1, 0]),
-    "y from the bottom": _whole(lambda rng, points, size: points * [1, -1] + [0, size[1] - 1]),
-    "x and y exchanged": _whole(lambda rng, points, size: points[:, ::-1].copy()),
+    "mirrored": _reversed(0),
+    "y from the bottom": _reversed(1),
+    "x and y exchanged": _whole(lambda rng, points, size: points[:, [1, 0, *range(2, len(size))]].copy()),
     "shuffled order": _whole(lambda rng, points, size: rng.permutation(points)),
     "whole shape shifted": _whole(_shifted),
     "whole shape scaled": _whole(_rescaled),
 }
+VOLUME_FAULTS: dict[str, Fault] = {
+    "RAS for LPS": _reversed(0, 1),
+    "z from the other end": _reversed(2),
+    "order z, y, x": _whole(lambda rng, points, size: points[:, ::-1].copy()),
+}
 OTHER_FAULTS = ("annotation of another image", "copied annotation", "spacing in cm")
+
+
+def faults_of(dims: int) -> dict[str, Fault]:
+    """Return the faults that change the points of one record, of images or of volumes."""
+    return FAULTS if dims == 2 else FAULTS | VOLUME_FAULTS
 
 
 def _radius(points: np.ndarray) -> float:
@@ -224,21 +261,25 @@ def plant(clean: Annotations, fraction: float = 0.15, seed: int = 0) -> Annotati
     rng = np.random.default_rng(seed)
     complete = np.flatnonzero(np.isfinite(clean.points).all(axis=(1, 2)))
     chosen = rng.permutation(complete)[: round(fraction * len(clean.points))]
+    faults = faults_of(clean.schema.dims)
     kinds = [
-        k for k in (*FAULTS, *OTHER_FAULTS) if k != "left and right exchanged" or clean.schema.flip_pairs
+        k for k in (*faults, *OTHER_FAULTS) if k != "left and right exchanged" or clean.schema.flip_pairs
     ]
     points, spacing = clean.points.copy(), clean.spacing.copy()
+    frames = None if clean.frames is None else clean.frames.copy()
     faulty, wrong = list(clean.faulty), list(clean.wrong)
     offset = int(rng.integers(len(kinds)))
     for number, n in enumerate(chosen):
         kind = kinds[(offset + number) % len(kinds)]
         faulty[n] = kind
-        if kind in FAULTS:
-            moved, wrong[n] = FAULTS[kind](rng, points[n].copy(), clean.sizes[n], clean)
+        if kind in faults:
+            moved, wrong[n] = faults[kind](rng, points[n].copy(), clean.sizes[n], clean)
             # Reading a dataset refuses points further outside than this.
             points[n] = moved.clip(-0.4 * clean.sizes[n], 1.4 * clean.sizes[n])
         elif kind == "spacing in cm":
             spacing[n] /= 10
+            if frames is not None:
+                frames[n, :3] /= 10
         else:
             # Of two equal annotations the later one is reported.
             others = np.setdiff1d(complete, chosen)
@@ -246,7 +287,9 @@ def plant(clean: Annotations, fraction: float = 0.15, seed: int = 0) -> Annotati
             points[n] = clean.points[other]
             if kind == "annotation of another image":  # not a copy, as when two files were exchanged
                 points[n] = points[n] + rng.normal(0, 0.6, points[n].shape)
-    return replace(clean, points=points, spacing=spacing, faulty=tuple(faulty), wrong=tuple(wrong))
+    return replace(
+        clean, points=points, spacing=spacing, faulty=tuple(faulty), wrong=tuple(wrong), frames=frames
+    )
 
 
 @dataclass

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmlandmark.structures.coordinates import apply_matrix, invert_matrix, resize_matrix
+from mmlandmark.structures import apply_matrix, direction_letters, invert_matrix, resize_matrix
 from mmlandmark.visualization import style
 from mmlandmark.visualization.pen import Pen
 
 PLANES = ("sagittal", "coronal", "axial")  # along x, y and z
-_POSITIVE, _NEGATIVE = "LPS", "RAI"  # where the patient's x, y and z grow to, and where they come from
-_OBLIQUE = 0.35  # a second letter from 20 degrees on
 _SAMPLED = 1 << 20  # voxels are enough for percentiles
 
 
@@ -161,16 +159,3 @@ class View:
         ]
         for text, (left, top) in zip(self.letters, places, strict=True):
             pen.text(text, left, top, style.EDGE_COLOR)
-
-
-def direction_letters(direction: np.ndarray) -> str:
-    """Return where in the patient a direction (3,) in LPS leads: R, L, A, P, S, I, or two of them.
-
-    Example:
-        >>> direction_letters(np.array([0.0, -2.0, 0.1])), direction_letters(np.array([1.0, 0.0, 0.7]))
-        ('A', 'LS')
-    """
-    direction = np.asarray(direction, dtype=np.float64) / np.linalg.norm(direction)
-    order = np.argsort(-np.abs(direction), kind="stable")
-    named = [i for i in order[:2] if abs(direction[i]) > _OBLIQUE]
-    return "".join((_POSITIVE if direction[i] > 0 else _NEGATIVE)[i] for i in named)

@@ -78,5 +78,5 @@ def test_faults_in_three_dimensions(tmp_path):
     report = check_dataset(dict(all=LandmarkDataset("a.json", str(tmp_path))))
     found = {(f["check"], f["sample_id"], *f["landmarks"]) for f in report["findings"]}
     assert {("landmark outlier", "4", 5), ("swapped landmarks", "11", 2, 7)} <= found
-    assert {("mirrored shape", "20"), ("placeholder", "30", 3)} <= found
+    assert {("axes of a volume", "20"), ("placeholder", "30", 3)} <= found
     assert {sample for _, sample, *_ in found} == {"4", "11", "20", "30"}
