@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mmlandmark.datasets.frame_fit import COORDINATES
 from mmlandmark.datasets.image_files import stem_of
 from mmlandmark.datasets.landmark_order import in_order, landmark_order
 from mmlandmark.datasets.predicted import checked_predicted
@@ -42,7 +43,7 @@ _SAMPLE_KEYS = {
     ),
     *("width", "height", "depth"),
 }
-_FILE_KEYS = {"schema", "spacing", "samples", "info"}
+_FILE_KEYS = {"schema", "spacing", "samples", "info", "coordinates"}
 
 
 @dataclass
@@ -114,6 +115,11 @@ def _from_json(path: Path, dims: int | None, names: Sequence[str] | None) -> Ann
     records = [_json_record(s, f"{path}, samples[{i}]", own, dims) for i, s in enumerate(data["samples"])]
     if schema is not None and names is not None:
         records = in_order(records, schema.landmarks, names, f"{path}, schema {schema.name!r}")
+    said = data.get("coordinates")
+    if said is not None and said not in COORDINATES:
+        raise ValueError(f"{path}: 'coordinates' must be one of {list(COORDINATES)}, got {said!r:.80}")
+    if said is not None:
+        records = [dict(record, in_world=said) for record in records]
     if data.get("spacing") is not None:
         for record in records:
             record.setdefault("spacing", data["spacing"])

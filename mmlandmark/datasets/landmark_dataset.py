@@ -15,11 +15,20 @@ from mmengine.logging import print_log
 
 from mmlandmark.datasets.annotation_files import read_annotations
 from mmlandmark.datasets.folds import name_groups
+from mmlandmark.datasets.frame_fit import COORDINATES, Coordinates
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_paths import ImageFinder, with_images
 from mmlandmark.datasets.landmark_order import in_order
 from mmlandmark.datasets.random_draws import SharedEpoch, sample_generator
-from mmlandmark.datasets.records import check_ids, chosen_landmarks, complete_record, describe, turned_y
+from mmlandmark.datasets.records import (
+    check_ids,
+    chosen_landmarks,
+    complete_record,
+    describe,
+    in_pixels,
+    turned_y,
+    with_header,
+)
 from mmlandmark.datasets.selection import Selection
 from mmlandmark.registry import DATASETS, TRANSFORMS
 from mmlandmark.structures import LandmarkSchema, metainfo_of
@@ -58,6 +67,8 @@ class LandmarkDataset(BaseDataset):
         ids: Sample ids to keep, in this order: a list, or a text file with one id a line, below
             ``data_root``, else the current folder, or, as ``mmlandmark::<path>``, among the shipped configs.
         spacing: mm per pixel, one number or (D,), of records without one.
+        coordinates: What the numbers of the annotation are, where it does not say it: ``"pixels"`` (None), or
+            mm in ``"LPS"`` or ``"RAS"``, which become pixels by the frame of the image.
         y_up: y counts from the centre of the bottom row upwards: it is replaced by H - 1 - y. H is the height
             in the annotation or, without one, that of the image.
         outside_root: Allow images outside of ``data_root``.
@@ -97,6 +108,7 @@ class LandmarkDataset(BaseDataset):
         group_pattern: str | None = None,
         ids: str | Sequence[str | int] | None = None,
         spacing: float | Sequence[float] | None = None,
+        coordinates: Coordinates | None = None,
         y_up: bool = False,
         outside_root: bool = False,
         missing_images: Literal["raise", "drop", "keep"] = "raise",
@@ -118,7 +130,9 @@ class LandmarkDataset(BaseDataset):
         self.image_dir = expanded(image_dir, data_root)
         self.landmarks, self.group_pattern = landmarks, group_pattern
         self.spacing, self.missing_images = spacing, missing_images
-        self.y_up, self.outside_root = y_up, outside_root
+        if coordinates not in (None, *COORDINATES):
+            raise ValueError(f"coordinates must be one of {COORDINATES} or None, got {coordinates!r}")
+        self.coordinates, self.y_up, self.outside_root = coordinates, y_up, outside_root
         self.set_seed(seed)
         self.image_cache = _build_image_cache(image_cache)
         self._epoch = SharedEpoch()
@@ -173,6 +187,8 @@ class LandmarkDataset(BaseDataset):
         for record in annotations.records:
             image = record.pop("image", None)
             record["img_path"] = None if image is None else self.image_path(image)
+            if self.coordinates is not None:
+                record.setdefault("in_world", self.coordinates)
         return annotations.records
 
     def image_path(self, name: str) -> str:
@@ -233,12 +249,14 @@ class LandmarkDataset(BaseDataset):
         if self.group_pattern is not None:
             name_groups(records, self.group_pattern)
         records = self.selection.select(records, self._title(), self.data_root, self.fold_folder())
-        records = self._check_images(records)
+        records = [in_pixels(record, self.spacing) for record in self._check_images(records)]
         if self.y_up:
             records = [turned_y(record) for record in records]
             print_log(f"{self._title()}: y_up, so y of {len(records)} samples became H - 1 - y", "current")
         self._full_schema = self._full_schema or self._infer_schema(records)
         chosen = self._narrow_schema()
+        if self._full_schema.dims == 3:
+            records = [with_header(record, self.spacing) for record in records]
         records = [complete_record(record, self._full_schema, self.spacing) for record in records]
         if self.landmarks is not None:
             records = [dict(record, **chosen_landmarks(record, chosen)) for record in records]

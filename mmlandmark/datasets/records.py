@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.image_files import image_exists, image_shape
+from mmlandmark.datasets.frame_fit import count_outside, likely_reading, misfit, to_pixels
+from mmlandmark.datasets.image_files import image_exists, image_header, image_shape
 from mmlandmark.datasets.predicted import chosen_predicted
 from mmlandmark.datasets.values import entries_of, is_number, number_of, sample_id_of
-from mmlandmark.structures import LandmarkSchema
+from mmlandmark.structures import LandmarkSchema, world_matrix
 
 # A landmark further outside than this fraction of the image side is an error of units or frame, not an
 # annotation at the border. Nearer ones are left to mmlandmark check.
@@ -134,7 +135,7 @@ def complete_record(
         else:
             whole[key] = _per_landmark(whole[key], key, len(schema), where).astype(dtype)
     if whole.get("ori_shape") is not None:
-        check_frame(whole["landmarks"], whole["ori_shape"], where)
+        check_frame(whole["landmarks"], whole["ori_shape"], where, whole["img_path"])
     return whole
 
 
@@ -163,13 +164,14 @@ def _per_landmark(value: Any, key: str, count: int, where: str) -> np.ndarray:
     return numbers
 
 
-def check_frame(points: np.ndarray, shape: Sequence[int], where: str) -> None:
-    """Raise ValueError if a landmark is far outside of its image.
+def check_frame(points: np.ndarray, shape: Sequence[int], where: str, image: str | None = None) -> None:
+    """Raise ValueError if a landmark is far outside of its image, or most of them fit it as something else.
 
     Args:
         points: (K, D) pixels, NaN where missing.
         shape: (*S) of the image.
         where: Name of the record, for the message.
+        image: The file, whose frame tells whether the numbers are mm.
     """
     sides = np.asarray(shape[::-1], dtype=np.float64)
     if sides.shape != (points.shape[1],) or not (sides > 0).all():
@@ -179,12 +181,83 @@ def check_frame(points: np.ndarray, shape: Sequence[int], where: str) -> None:
             f"many coordinates as its image has axes{depth}"
         )
     far = (points < -FAR_OUTSIDE * sides) | (points > (1 + FAR_OUTSIDE) * sides)  # NaN compares as False
+    points = np.asarray(points, dtype=np.float64)
+    most = count_outside(points, shape) > np.isfinite(points).all(axis=1).sum() / 2
+    if most and (likely := likely_reading(points, shape, _frame_of(image), "pixels")):
+        raise ValueError(f"{where}: most landmarks lie outside of the image{likely}")
     if far.any():
         index = int(far.any(axis=1).argmax())
         raise ValueError(
             f"{where}: landmark {index} at {points[index].tolist()} is far outside the image of size "
             f"{tuple(int(s) for s in sides)} (width, height[, depth]); check units and order of coordinates"
         )
+
+
+def _frame_of(image: str | None) -> np.ndarray | None:
+    """Return the frame of an image; None if it has none, does not exist or cannot be read."""
+    if image is None or not image_exists(image):
+        return None
+    try:
+        return image_header(image).world_from_original
+    except (ValueError, ImportError):
+        return None  # what is wrong with the image is said when it is loaded
+
+
+def with_header(record: dict[str, Any], default_spacing: Any = None) -> dict[str, Any]:
+    """Return the record of a volume with the size and, if it has none, the spacing of its file's header.
+
+    A file whose header cannot be read leaves the record as it is: the error comes when it is loaded.
+    """
+    path = record.get("img_path")
+    if path is None or not image_exists(path):
+        return record
+    try:
+        header = image_header(path)
+    except (ValueError, ImportError):
+        return record
+    whole = dict(record)
+    whole.setdefault("ori_shape", header.shape)
+    if record.get("spacing") is None and default_spacing is None and len(header.shape) == 3:
+        whole["spacing"] = header.spacing
+    return whole
+
+
+def in_pixels(record: dict[str, Any], default_spacing: Any = None) -> dict[str, Any]:
+    """Return a record with its points in pixels, from one whose ``in_world`` says that they are mm.
+
+    Args:
+        record: Other records are returned as they are.
+        default_spacing: mm per pixel of an image whose file does not say it.
+
+    Raises:
+        ValueError: The image does not exist or has no frame, or most points lie outside of it.
+    """
+    coordinates = record.get("in_world", "pixels")
+    record = {key: value for key, value in record.items() if key != "in_world"}
+    if coordinates == "pixels" or record.get("landmarks") is None:
+        return record
+    where, path = describe(record), record.get("img_path")
+    if path is None or not image_exists(path):
+        raise ValueError(f"{where}: points in mm need the frame of their image, and {path!r} does not exist")
+    header = image_header(path)
+    frame, spacing = header.world_from_original, record.get("spacing", default_spacing)
+    if frame is None and spacing is not None and len(header.shape) == 2:
+        frame = world_matrix(checked_spacing(spacing, 2, where) or ())
+    moved = dict(record)
+    for key in ("landmarks", "by_annotator"):
+        if record.get(key) is None:
+            continue
+        points = np.asarray(record[key], dtype=np.float64)
+        flat = points.reshape(-1, points.shape[-1])
+        try:
+            wrong = misfit(flat, header.shape, frame, coordinates)
+            pixels = to_pixels(flat, frame, coordinates)[:, : len(header.shape)]
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        if wrong:
+            raise ValueError(f"{where}: {wrong}")
+        moved[key] = pixels.reshape(*points.shape[:-1], -1)
+    return moved
 
 
 def check_ids(records: Sequence[dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ AXES = "xyz"
 SIZES = ("width", "height", "depth")
 SPACINGS = ("spacing", *(f"spacing_{axis}" for axis in AXES))
 _POINT = re.compile(rf"(.+)_([{AXES}]) \[px\]", re.DOTALL)
-_WORLD = re.compile(rf".+_[{AXES}] \[mm\]", re.DOTALL)
+_WORLD = re.compile(rf"(.+)_([{AXES}]) \[mm\]", re.DOTALL)
 _VISIBILITY = re.compile(r"(.+) visibility", re.DOTALL)
 _UNIT = re.compile(r"(.*?) *\[(px|mm|mm/px)\]", re.DOTALL)
 # What a prediction says beyond the points: kept as further columns, and misspelt names of none.
@@ -50,9 +50,15 @@ def point_column(name: str) -> tuple[str, int] | None:
     return (str(int(match[1])), AXES.index(match[2].lower())) if match else None
 
 
+def world_column(name: str) -> tuple[str, int] | None:
+    """Return (landmark, axis) of a column of coordinates in mm, called like ``sella_x [mm]``."""
+    match = _WORLD.fullmatch(name)
+    return (match[1], AXES.index(match[2])) if match else None
+
+
 def has_unit(name: str) -> bool:
-    """Return whether a column is a coordinate that states its unit, pixels."""
-    return _POINT.fullmatch(name) is not None
+    """Return whether a column is a coordinate that states its unit, pixels or mm."""
+    return _POINT.fullmatch(name) is not None or _WORLD.fullmatch(name) is not None
 
 
 def visible_landmark(name: str) -> str | None:

@@ -19,6 +19,7 @@ from mmlandmark.datasets.table_columns import (
     plain_column,
     point_column,
     visible_landmark,
+    world_column,
 )
 from mmlandmark.datasets.table_rows import Rows, check_decimal_marks, split_rows
 from mmlandmark.datasets.values import (
@@ -104,6 +105,9 @@ class _Table:
         if doubles:
             raise ValueError(f"{self.where}: columns named twice: {doubles}")
         self.points = {i: key for i, h in enumerate(self.header) if (key := point_column(h)) is not None}
+        self.in_world = not self.points  # mm beside pixels are a reading aid of predictions
+        if self.in_world:
+            self.points = {i: key for i, h in enumerate(self.header) if (key := world_column(h)) is not None}
         if not self.points:
             raise ValueError(f"{self.where}: {self._no_points(rows[0][1])}")
         if not self.rows:
@@ -129,9 +133,6 @@ class _Table:
         numbers = sum(bool(cell.strip()) and is_text_number(cell) for cell in first[1:])
         if 2 * numbers >= len(first) - 1:
             return f"{odd!r:.80} is not a number, and the line is not a header either"
-        mm = next((cell for cell in first if cell.strip().endswith(tuple(f"_{a} [mm]" for a in AXES))), None)
-        if mm is not None:
-            return f"{mm.strip()!r:.80} is in mm, but coordinates are needed in pixels: {mm.strip()[:-4]}[px]"
         return "no columns of coordinates; call them like 'sella_x', 'sella_y' or 'x0', 'y0'"
 
     def _known_columns(self) -> dict[str, int]:
@@ -220,7 +221,7 @@ class _Table:
             seen = [text_number(cell, where, self.comma) for cell in given]
             record["visibility"] = [1 if np.isnan(number) else number for number in seen]
         record.update(self._extras(cells, where))
-        return record
+        return dict(record, in_world="LPS") if self.in_world else record
 
     def _extras(self, cells: list[str], where: str) -> dict[str, Any]:
         """Return spacing, size, group, split, fold and any further columns."""

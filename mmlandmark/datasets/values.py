@@ -22,7 +22,16 @@ _RESERVED = {
     **dict.fromkeys(
         (
             *("source", "flip_pairs", "rng", "image_cache", "img_from_original", "input_from_original"),
-            *("input_shape", "pad_shape", "inputs", "data_samples", "half", "slice", "stack_path"),
+            *(
+                "input_shape",
+                "pad_shape",
+                "inputs",
+                "data_samples",
+                "half",
+                "slice",
+                "stack_path",
+                "in_world",
+            ),
         ),
         "give it another name",
     ),

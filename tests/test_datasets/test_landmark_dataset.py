@@ -8,7 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
+from image_writers import write_nifti
 from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.structures import apply_matrix, world_matrix
+from mmlandmark.testing.volume_files import write_dicom_series
 from test_datasets.six_cases import NAMES, build, draw
 
 
@@ -117,3 +120,78 @@ def test_serialised_records_are_the_same(root):
     assert len(plain) == len(serialised) == 6
     for index in range(6):
         np.testing.assert_equal(serialised.get_data_info(index), plain.get_data_info(index))
+
+
+WORLD = world_matrix((0.5, 1, 2), (100, -200, 50), np.diag([-1, 1, 1]))
+VOXELS = np.array([[1, 2, 3], [9, 8, 4]], float)
+
+
+def annotation_in_mm(folder, system):
+    """Write two volumes and their points in mm, in three ways of writing; return (file, options) of each."""
+    for name in ("a", "b"):
+        write_nifti(folder / f"{name}.nii", np.zeros((6, 10, 12), np.uint8), None, WORLD)
+    points = (apply_matrix(WORLD, VOXELS) * ([-1, -1, 1] if system == "RAS" else 1)).tolist()
+    samples = [dict(image=f"{name}.nii", landmarks=points) for name in "ab"]
+    schema = dict(name="two", landmarks=["p", "q"], dims=3)
+    (folder / "said.json").write_text(json.dumps(dict(schema=schema, coordinates=system, samples=samples)))
+    (folder / "plain.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
+    numbers = ",".join(str(c) for point in points for c in point)
+    rows = "".join(f"{name}.nii,{numbers}\n" for name in "ab")
+    columns = ",".join(f"{name}_{axis}" for name in "pq" for axis in "xyz")
+    (folder / "plain.csv").write_text(f"image,{columns}\n{rows}")
+    found = [
+        ("said.json", {}),
+        ("plain.json", dict(coordinates=system)),
+        ("plain.csv", dict(coordinates=system)),
+    ]
+    if system == "LPS":
+        (folder / "units.csv").write_text(f"image,{columns.replace(',', ' [mm],')} [mm]\n{rows}")
+        found.append(("units.csv", {}))
+    return found
+
+
+@pytest.mark.parametrize("system", ["LPS", "RAS"])
+def test_annotations_in_mm(tmp_path, system):
+    for name, options in annotation_in_mm(tmp_path, system):
+        data = LandmarkDataset(name, str(tmp_path), **options)
+        for record in (data.get_data_info(0), data.get_data_info(1)):
+            np.testing.assert_allclose(record["landmarks"], VOXELS, atol=1e-4, err_msg=name)
+            assert record["ori_shape"] == (6, 10, 12)
+            assert record["spacing"] == pytest.approx((0.5, 1, 2))
+            assert "in_world" not in record
+
+
+def test_annotations_in_mm_that_are_something_else(tmp_path):
+    annotation_in_mm(tmp_path, "RAS")
+    with pytest.raises(
+        ValueError, match=r"plain.json, samples\[0\]: .*negating x and y puts them inside: RAS\?"
+    ):
+        LandmarkDataset("plain.json", str(tmp_path), coordinates="LPS")
+    with pytest.raises(
+        ValueError, match=r"plain.csv, line 2: .*taking them as mm with x and y negated .*RAS\?"
+    ):
+        LandmarkDataset("plain.csv", str(tmp_path))
+    (tmp_path / "a.nii").unlink()
+    with pytest.raises(
+        ValueError, match=r"points in mm need the frame of their image, and .*a.nii' does not"
+    ):
+        LandmarkDataset("said.json", str(tmp_path), missing_images="keep")
+    text = (tmp_path / "said.json").read_text().replace("RAS", "SPR")
+    (tmp_path / "said.json").write_text(text)
+    with pytest.raises(ValueError, match=r"said.json: 'coordinates' must be one of .*, got 'SPR'"):
+        LandmarkDataset("said.json", str(tmp_path))
+
+
+def test_a_folder_of_slices_is_an_image_of_an_annotation(tmp_path):
+    pytest.importorskip("pydicom")
+    world = world_matrix((0.5, 1, 2), (100, -200, 50))
+    write_dicom_series(tmp_path / "images" / "case.1", np.zeros((6, 10, 12), np.uint8), world)
+    (tmp_path / "a.csv").write_text("image,p_x,p_y,p_z\ncase.1,1,2,3\n")
+    data = LandmarkDataset(
+        "a.csv", str(tmp_path), "images", pipeline=[dict(type="LoadImage"), dict(type="PackInputs")]
+    )
+    assert data.get_data_info(0)["spacing"] == pytest.approx((0.5, 1, 2))
+    sample = data[0]["data_samples"]
+    np.testing.assert_allclose(
+        sample.to_world(sample.gt_landmarks), apply_matrix(world, VOXELS[:1]), atol=1e-4
+    )

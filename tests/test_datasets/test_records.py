@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from image_writers import write_nifti
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.datasets.records import FAR_OUTSIDE, turned_y
+from mmlandmark.datasets.records import FAR_OUTSIDE, check_frame, in_pixels, turned_y, with_header
 from mmlandmark.registry import DATASETS
+from mmlandmark.structures import apply_matrix, world_matrix
 from test_datasets import six_cases
 
 
@@ -228,3 +230,69 @@ def test_y_up_needs_the_height_and_says_what_it_does(root, monkeypatch):
 def test_points_without_y_cannot_be_turned():
     with pytest.raises(ValueError, match=r"sample 'a': points of \(1,\) coordinates have no y to turn"):
         turned_y(dict(sample_id="a", landmarks=[[1.0]], ori_shape=(2, 2)))
+
+
+WORLD = world_matrix((0.5, 1, 2), (100, -200, 50), np.diag([-1, 1, 1]))
+VOXELS = np.array([[1, 2, 3], [9, 8, 4], [5, 5, 1]], float)
+
+
+@pytest.fixture
+def volume(tmp_path):
+    write_nifti(tmp_path / "a.nii", np.zeros((6, 10, 12), np.uint8), None, WORLD)
+    return str(tmp_path / "a.nii")
+
+
+def test_points_in_mm_become_pixels_by_the_frame_of_their_image(volume):
+    record = dict(sample_id="a", img_path=volume, landmarks=apply_matrix(WORLD, VOXELS), in_world="LPS")
+    record["by_annotator"] = np.stack([record["landmarks"]] * 2)
+    moved = in_pixels(record)
+    assert "in_world" not in moved
+    np.testing.assert_allclose(moved["landmarks"], VOXELS, atol=1e-4)
+    np.testing.assert_allclose(moved["by_annotator"], [VOXELS] * 2, atol=1e-4)
+    turned = dict(record, landmarks=record["landmarks"] * [-1, -1, 1], in_world="RAS", by_annotator=None)
+    np.testing.assert_allclose(in_pixels(turned)["landmarks"], VOXELS, atol=1e-4)
+    assert in_pixels(dict(record, landmarks=None, by_annotator=None))["landmarks"] is None
+    with pytest.raises(
+        ValueError, match=r"sample 'a': all 3 points lie outside .* negating x and y .* RAS\?"
+    ):
+        in_pixels(dict(turned, in_world="LPS"))
+    with pytest.raises(
+        ValueError, match=r"points in mm need the frame of their image, and 'b.nii' does not ex"
+    ):
+        in_pixels(dict(record, img_path="b.nii"))
+
+
+def test_a_volume_without_a_frame_takes_no_mm_and_an_image_takes_the_spacing(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((6, 10, 12), np.uint8))
+    record = dict(sample_id="a", img_path=str(tmp_path / "a.npy"), landmarks=VOXELS, in_world="LPS")
+    with pytest.raises(ValueError, match=r"sample 'a': the image does not say where its pixels lie in mm"):
+        in_pixels(record, 0.5)
+    np.save(tmp_path / "a.npy", np.zeros((10, 12), np.uint8))
+    flat = in_pixels(dict(record, landmarks=VOXELS[:, :2] / 2), 0.5)
+    assert flat["landmarks"].tolist() == VOXELS[:, :2].tolist()
+
+
+def test_a_volume_takes_size_and_spacing_from_its_header(volume):
+    record = dict(sample_id="a", img_path=volume, landmarks=VOXELS)
+    whole = with_header(record)
+    assert (whole["ori_shape"], whole["spacing"]) == ((6, 10, 12), pytest.approx((0.5, 1, 2)))
+    assert "spacing" not in with_header(record, 0.3)
+    assert with_header(dict(record, spacing=7))["spacing"] == 7
+    assert with_header(dict(record, img_path="b.nii")) == dict(record, img_path="b.nii")
+
+
+def test_numbers_that_are_no_voxels_are_explained(volume):
+    for points, likely in (
+        (apply_matrix(WORLD, VOXELS), r"taking them as mm puts them inside: LPS\?"),
+        (
+            apply_matrix(WORLD, VOXELS) * [-1, -1, 1],
+            r"taking them as mm with x and y negated puts them .* RAS\?",
+        ),
+        (
+            np.array([[5, 9, 11.4], [4, 8, 11.4], [0, 9, 11.4]]),
+            r"reading them as z, y, x puts them inside: array or",
+        ),
+    ):
+        with pytest.raises(ValueError, match=rf"here: most landmarks lie outside of the image; {likely}"):
+            check_frame(points, (6, 10, 12), "here", volume)
+    check_frame(VOXELS, (6, 10, 12), "here", volume)

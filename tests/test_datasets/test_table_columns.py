@@ -44,11 +44,16 @@ def test_columns_of_a_prediction():
     assert plain_column("depth [px]") == "depth"
 
 
-def test_a_table_in_mm_is_refused(tmp_path):
+def test_a_table_in_mm_says_so(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("id,sella_x [mm],sella_y [mm]\na,1,2\n")
-    with pytest.raises(ValueError, match=r"line 1: 'sella_x \[mm\]' is in mm, but .* sella_x \[px\]"):
-        read_csv(path)
+    path.write_text("id,3._x [mm],3._y [mm],3._z [mm]\na,1,2,3\n")
+    records, names = read_csv(path)
+    assert (records[0]["in_world"], names) == ("LPS", ["3."])
+    assert records[0]["landmarks"].tolist() == [[1, 2, 3]]
+    path.write_text("id,3._x [mm],3._y [mm],3._x [px],3._y [px]\na,1,2,3,4\n")
+    record = read_csv(path)[0][0]  # pixels need no frame
+    assert record["landmarks"].tolist() == [[3, 4]]
+    assert "in_world" not in record
 
 
 def test_a_table_of_x_alone_is_refused(tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from mmlandmark.datasets.frame_fit import Coordinates
 from mmlandmark.datasets.values import is_number, number_of, text_number
 from mmlandmark.utils.files import read_json, read_text
 from mmlandmark.utils.near_names import did_you_mean
@@ -31,13 +33,17 @@ class PointList:
 
     Attributes:
         names: K names.
-        points: (K, 3) mm in LPS; NaN where a point is not placed.
+        points: (K, D) numbers of the file; NaN where a point is not placed.
         visibility: K of 1, placed; 0, not placed; -1, known to be absent.
+        coordinates: What the numbers are; None if the file does not say it.
+        named: Whether the file has names; else they count the points.
     """
 
     names: list[str]
     points: np.ndarray
     visibility: list[int]
+    coordinates: Coordinates | None = "LPS"
+    named: bool = True
 
 
 def read_markups(path: str | Path, names_from: NameSource = "label") -> PointList:
@@ -54,20 +60,37 @@ def read_markups(path: str | Path, names_from: NameSource = "label") -> PointLis
     """
     path = Path(path)
     rows = _fcsv_rows(path) if path.name.lower().endswith(".fcsv") else _json_rows(path)
-    names: list[str] = []
-    for where, texts, _, _ in rows:
-        name = texts[names_from]
-        if not name.strip():
-            other = "description" if names_from == "label" else "label"
-            raise ValueError(f"{where}: the point has no {names_from}; is its name the {other}?")
-        if not name.isprintable():
-            raise ValueError(f"{where}: the {names_from} {name!r} is not printable text")
-        if name in names:
-            raise ValueError(f"{where}: a second point {name!r}; names must be unique in a file")
-        names.append(name)
-    if not names:
+    if not rows:
         raise ValueError(f"{path}: there is no point in it")
+    other = "description" if names_from == "label" else "label"
+    for where, texts, _, _ in rows:
+        if not texts[names_from].strip():
+            raise ValueError(f"{where}: the point has no {names_from}; is its name the {other}?")
+    names = checked_names([texts[names_from] for _, texts, _, _ in rows], *(row[0] for row in rows))
     return PointList(names, np.stack([point for _, _, point, _ in rows]), [seen for *_, seen in rows])
+
+
+def checked_names(names: Iterable[str], *where: str) -> list[str]:
+    """Return the names of points.
+
+    Args:
+        names: The names.
+        where: Place of every name, or of the file, for messages.
+
+    Raises:
+        ValueError: One is empty, not printable, or there twice.
+    """
+    checked: list[str] = []
+    for index, name in enumerate(names):
+        place = where[min(index, len(where) - 1)]
+        if not name.strip():
+            raise ValueError(f"{place}: a point has no name")
+        if not name.isprintable():
+            raise ValueError(f"{place}: the name {name!r} is not printable text")
+        if name in checked:
+            raise ValueError(f"{place}: a second point {name!r}; names must be unique in a file")
+        checked.append(name)
+    return checked
 
 
 _Row = tuple[str, dict[str, str], np.ndarray, int]  # where, texts, (3,) mm in LPS, visibility

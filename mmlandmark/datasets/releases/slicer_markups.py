@@ -1,37 +1,46 @@
-"""A folder of images with point lists of 3D Slicer."""
+"""A folder of images with a file of points each, such as the point lists of 3D Slicer."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 
+from mmlandmark.datasets.frame_fit import Coordinates, count_outside, inside_by_reading, misfit, to_pixels
 from mmlandmark.datasets.image_files import (
     IMAGE_SUFFIXES,
-    image_frame,
+    ImageHeader,
+    image_header,
     image_shape,
     image_suffix,
 )
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.landmark_order import in_order
-from mmlandmark.datasets.readers.markups import SUFFIXES, NameSource, PointList, read_markups
+from mmlandmark.datasets.readers.dicom_series import is_series
+from mmlandmark.datasets.readers.markups import SUFFIXES, NameSource, PointList
+from mmlandmark.datasets.readers.point_files import POINT_SUFFIXES, read_points
 from mmlandmark.registry import DATASETS
-from mmlandmark.structures import LandmarkSchema, apply_matrix, original_from_world, spacing_of, world_matrix
+from mmlandmark.structures import LandmarkSchema, apply_matrix, spacing_of, world_matrix
 from mmlandmark.utils.near_names import did_you_mean
 
 
 @DATASETS.register_module()
 class SlicerMarkups(LandmarkDataset):
-    """Images with a file of markups of the same name: ``a.nii.gz`` and ``a.mrk.json`` or ``a.fcsv``.
+    """Images with a file of points of the same name: ``a.nii.gz`` and ``a.mrk.json`` or ``a.fcsv``.
 
+    Where a folder holds no files of Slicer, any other file that
+    :func:`~mmlandmark.datasets.readers.point_files.read_points` knows belongs to the image of its name:
+    ``a.csv``, ``a.tsv``, ``a.txt`` and ``a.json``. The image ``a`` may be a folder of DICOM slices.
     ``a.png.mrk.json`` belongs to ``a.png``, even if there is an ``a.jpg``.
     The files are found anywhere below their folders; the path without suffix is the sample id. Points in mm,
     LPS or RAS, become pixels by the frame of the image, whose spacing becomes that of the sample. Points are
-    known by name; without a schema, the names are those of the file with most points. A point that is not
-    placed is missing. Images without markups are left out, and their number is logged.
+    known by name; without a schema, the names are those of the file with most points. Points without names
+    are in the order of the schema. A point that is not placed is missing. Images without markups are left
+    out, and their number is logged.
 
     Args:
         ann_file: Folder of the markups, relative to ``data_root``; empty is ``data_root`` itself.
@@ -42,11 +51,13 @@ class SlicerMarkups(LandmarkDataset):
         markups_ending: The same for markups.
         pixel_size: mm per pixel of images without a frame when the points were set. None takes ``spacing``
             or, without one, 1 mm, as Slicer does.
+        coordinates: What the numbers of a table are that does not say it: ``"pixels"`` (voxels), or mm in
+            ``"LPS"``, as DICOM has them, or in ``"RAS"``.
         **kwargs: See :class:`~mmlandmark.datasets.LandmarkDataset`.
 
     Raises:
         ValueError: Most points of a case lie outside of its image, or far from its plane, as they do in
-            another frame.
+            another frame; the message says which frame they seem to be in.
     """
 
     def __init__(
@@ -71,11 +82,16 @@ class SlicerMarkups(LandmarkDataset):
         """Join images and point lists."""
         # MMEngine joins ann_file and data_root, but not where one of them is empty.
         folder = self.ann_file or self.data_root or "."
-        files = _files(folder, SUFFIXES, self.markups_ending)
-        if not files:
-            raise FileNotFoundError(f"no *{self.markups_ending}{{{','.join(SUFFIXES)}}} below {folder!r}")
         image_folder = os.path.join(self.data_root, self.image_dir) or "."
         stems = _files(image_folder, IMAGE_SUFFIXES, self.image_ending)
+        files = _files(folder, SUFFIXES, self.markups_ending)
+        if not files:  # other files need an image, since a folder may hold tables and notes of other kinds
+            others = _files(folder, POINT_SUFFIXES, self.markups_ending)
+            files = {stem: path for stem, path in others.items() if stem in stems}
+        if not files:
+            raise FileNotFoundError(
+                f"no *{self.markups_ending}{{{','.join(POINT_SUFFIXES)}}} below {folder!r}"
+            )
         images = _images_of(files, stems, image_folder)
         lost = [stem for stem in files if stem not in images]
         if lost and self.missing_images != "drop":
@@ -90,15 +106,31 @@ class SlicerMarkups(LandmarkDataset):
         ):
             if count:
                 print_log(f"{self._title()}: {count} {what} and are left out", "current")
-        lists = {stem: read_markups(path, self.names_from) for stem, path in files.items() if stem in images}
-        if not lists:
+        if not images:
             raise FileNotFoundError(f"{self._title()}: none of {len(files)} markups has an image")
+        headers = {stem: image_header(image) for stem, image in images.items()}
+        lists = {
+            stem: read_points(files[stem], self.names_from, len(header.shape))
+            for stem, header in headers.items()
+        }
         names = self._names(lists, files, images)
         records = []
         for stem, points in lists.items():
-            record = self._record(stem, points, images[stem], files[stem])
-            records += in_order([record], points.names, names, files[stem])
+            record = self._record(stem, points, images[stem], files[stem], headers)
+            own = self._own_names(points, names, files[stem])
+            records += in_order([record], own, names, files[stem])
         return records
+
+    @staticmethod
+    def _own_names(points: PointList, names: Sequence[str], path: str) -> Sequence[str]:
+        """Return the names of a file; points without names are in the order of ``names``."""
+        if points.named:
+            return points.names
+        if len(points.names) != len(names):
+            raise ValueError(
+                f"{path}: {len(points.names)} points without names, but there are {len(names)} landmarks"
+            )
+        return names
 
     def _names(
         self, lists: dict[str, PointList], files: dict[str, str], images: dict[str, str]
@@ -118,15 +150,24 @@ class SlicerMarkups(LandmarkDataset):
             self._full_schema = LandmarkSchema("from_markups", tuple(names), dims)
         return self._full_schema.landmarks
 
-    def _record(self, stem: str, points: PointList, image: str, path: str) -> dict[str, Any]:
-        shape = image_shape(image)
-        frame = image_frame(image)
+    def _record(
+        self, stem: str, points: PointList, image: str, path: str, headers: Mapping[str, ImageHeader]
+    ) -> dict[str, Any]:
+        shape, frame = headers[stem].shape, headers[stem].world_from_original
+        coordinates = points.coordinates or self.coordinates
+        if coordinates is None:
+            raise ValueError(f"{path}: {_undecided(points, shape, frame)}")
+        placed = frame
+        if frame is None and coordinates != "pixels":
+            placed = self._assumed(shape, image)
+        wrong = misfit(points.points, shape, placed, coordinates)
+        if wrong:
+            others = _where_they_fit(points, coordinates, stem, headers) if "?" not in wrong else ""
+            raise ValueError(f"{path}: {wrong}{others}")
         record: dict[str, Any] = dict(
             sample_id=stem,
             img_path=image,
-            landmarks=_pixels(
-                points, shape, frame if frame is not None else self._assumed(shape, image), path
-            ),
+            landmarks=_pixels(points, placed, coordinates, path)[:, : len(shape)],
             visibility=points.visibility,
             ori_shape=shape,
             source=path,
@@ -137,8 +178,8 @@ class SlicerMarkups(LandmarkDataset):
         """Return the frame of an image that has none."""
         if len(shape) == 3:
             raise ValueError(
-                f"{image}: the volume does not say where its voxels lie in mm, so its markups have no place "
-                "in it; store it in the format in which the points were set, such as NIfTI or NRRD"
+                f"{image}: the volume does not say where its voxels lie in mm, so its points in mm have no "
+                "place in it; store it in the format in which they were set, such as NIfTI or NRRD"
             )
         size = self.pixel_size or self.spacing or 1.0
         return world_matrix(np.broadcast_to(size, 2))
@@ -153,6 +194,13 @@ def _files(folder: str, suffixes: tuple[str, ...], ending: str) -> dict[str, str
     found: dict[str, str] = {}
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if suffixes is IMAGE_SUFFIXES:
+            for name in [name for name in folders if is_series(os.path.join(root, name))]:
+                folders.remove(name)
+                path = os.path.join(root, name)
+                if name.endswith(ending):
+                    stem = Path(os.path.relpath(path, folder)).as_posix()
+                    found[stem.removesuffix(ending)] = path
         for name in sorted(names):
             suffix = max(
                 (s for s in suffixes if name.lower().endswith(ending.lower() + s)), key=len, default=""
@@ -162,11 +210,16 @@ def _files(folder: str, suffixes: tuple[str, ...], ending: str) -> dict[str, str
             path = os.path.join(root, name)
             stem = Path(os.path.relpath(path, folder)).as_posix()[: -len(ending + suffix)]
             other = found.get(stem)
-            if other is not None and suffixes is SUFFIXES:
+            if other is not None and suffixes is not IMAGE_SUFFIXES:
                 raise ValueError(f"{path}: {other} is there too; keep one file of markups per image")
-            if other is None or suffixes.index(suffix) < suffixes.index(image_suffix(other)):
+            if other is None or suffixes.index(suffix) < _rank(other):
                 found[stem] = path
     return found
+
+
+def _rank(image: str) -> int:
+    """Return the place of an image among those of one name; a folder of slices comes first."""
+    return -1 if os.path.isdir(image) else IMAGE_SUFFIXES.index(image_suffix(image))
 
 
 def _images_of(files: dict[str, str], stems: dict[str, str], folder: str) -> dict[str, str]:
@@ -191,35 +244,51 @@ def _images_of(files: dict[str, str], stems: dict[str, str], folder: str) -> dic
     return found
 
 
-def _pixels(points: PointList, shape: tuple[int, ...], frame: np.ndarray, path: str) -> np.ndarray:
-    """Return the (K, D) pixels of points in mm; ValueError if they are not those of this image."""
-    world = points.points[:, : len(frame) - 1]
-    pixels = apply_matrix(original_from_world(frame), world)
-    found = np.isfinite(pixels).all(axis=1)
-    if not found.any():
+def _pixels(points: PointList, frame: np.ndarray | None, coordinates: Coordinates, path: str) -> np.ndarray:
+    """Return the (K, D) pixels of points; ValueError if they lie beside the plane of their image."""
+    pixels = to_pixels(points.points, frame, coordinates)
+    if frame is None or coordinates == "pixels" or not np.isfinite(pixels).any():
         return pixels
+    world = points.points[:, : len(frame) - 1] * (
+        [-1, -1, 1] if coordinates == "RAS" and len(frame) == 4 else 1
+    )
     off = np.linalg.norm(apply_matrix(frame, pixels) - world, axis=1)
-    if len(frame) == 3:  # the plane z = 0
+    if len(frame) == 3 and points.points.shape[1] == 3:  # the plane z = 0
         off = np.hypot(off, points.points[:, 2])
-    if (off[found] > max(spacing_of(frame))).any():
+    if np.nanmax(off) > max(spacing_of(frame)):
         index = int(np.nanargmax(off))
         raise ValueError(
             f"{path}: point {points.names[index]!r} lies {off[index]:.1f} mm from the plane of the image; "
             "the points were set in another image or frame"
         )
-    outside = _outside(pixels[found], shape)
-    if 2 * outside > found.sum():
-        turned = apply_matrix(original_from_world(frame), world * ([-1, -1, 1][: len(frame) - 1]))
-        inside = int(found.sum()) - _outside(turned[found], shape)
-        hint = (
-            f"with x and y of the opposite sign, {inside} are inside: LPS and RAS are mixed up in this file"
-            if inside > found.sum() / 2
-            else "they were set in another image or frame"
-        )
-        raise ValueError(f"{path}: {outside} of {found.sum()} points lie outside of the image; {hint}")
     return pixels
 
 
-def _outside(pixels: np.ndarray, shape: tuple[int, ...]) -> int:
-    """Return how many of (K, D) points are outside of an image of (*S) pixels."""
-    return int(((pixels < -0.5) | (pixels > np.array(shape[::-1]) - 0.5)).any(axis=1).sum())
+def _undecided(points: PointList, shape: tuple[int, ...], frame: np.ndarray | None) -> str:
+    """Return what is wrong with a file that does not say what its numbers are, and what would fit."""
+    inside = inside_by_reading(points.points, shape, frame)
+    counts = ", ".join(f"{count} as {name}" for name, count in inside.items())
+    best = max(inside, key=lambda name: inside[name])
+    return (
+        f"the file does not say whether its numbers are voxels or mm; of {len(points.names)} points "
+        f"{counts} lie inside of the image: give the data set coordinates={best!r}, if that is right"
+    )
+
+
+def _where_they_fit(
+    points: PointList, coordinates: Coordinates, stem: str, headers: Mapping[str, ImageHeader]
+) -> str:
+    """Return the other images that hold all points of a file, as the end of a sentence."""
+    found = points.points[np.isfinite(points.points).all(axis=1)]
+    fitting = []
+    for other, header in headers.items():
+        known = header.world_from_original is not None or coordinates == "pixels"
+        if other == stem or not known or len(header.shape) != points.points.shape[1]:
+            continue
+        if not count_outside(to_pixels(found, header.world_from_original, coordinates), header.shape):
+            fitting.append(repr(other))
+        if len(fitting) > 2:
+            break
+    if fitting:
+        return f"; they fit {' or '.join(fitting)}: is this the file of another case?"
+    return "; they were set in another image or frame"

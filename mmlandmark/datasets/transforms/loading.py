@@ -85,7 +85,9 @@ class LoadImage(BaseTransform):
                 f"{tuple(results['ori_shape'])}; the landmarks belong to another version of it"
             )
         if results.get("landmarks") is not None:
-            check_frame(np.asarray(results["landmarks"]), image.ori_shape, describe(results))
+            check_frame(
+                np.asarray(results["landmarks"]), image.ori_shape, describe(results), results.get("img_path")
+            )
         results["img"] = self._convert(image.array, len(image.ori_shape))
         results["ori_shape"] = image.ori_shape
         results["img_from_original"] = image.img_from_original

@@ -102,7 +102,7 @@ def test_other_markups_in_the_file_are_not_points(tmp_path):
         ([markup([point(), point()])], r"controlPoints\[1\]: a second point 'a'; names must be unique"),
         ([markup([point(label=" ")])], r"the point has no label; is its name the description\?"),
         ([markup([point(label=3)])], r"'label' must be text, got 3"),
-        ([markup([point(label="a\nb")])], r"the label 'a\\nb' is not printable text"),
+        ([markup([point(label="a\nb")])], r"the name 'a\\nb' is not printable text"),
         ([markup([point(position=[1, 2])])], r"'position' must be three numbers, got \[1, 2\]"),
         ([markup([point(position=[1, 2, True])])], r"'position' must be three numbers"),
         ([markup([point(position=[1, 2, float("nan")])])], r"'position' .* is not finite"),

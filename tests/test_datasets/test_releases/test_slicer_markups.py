@@ -13,6 +13,7 @@ from image_writers import write_cv, write_nifti, write_sitk
 from mmlandmark.datasets.image_files import image_frame
 from mmlandmark.datasets.releases import SlicerMarkups
 from mmlandmark.structures import apply_matrix, world_matrix
+from mmlandmark.testing.volume_files import write_dicom_series
 
 WORLD = world_matrix((0.5, 1.0, 2.0), (10, -40, 5), np.diag([-1, 1, 1]))
 PLACES = np.array([[1.0, 2.0, 3.0], [7.0, 8.0, 2.5], [0.0, 9.0, 4.0]])
@@ -89,13 +90,118 @@ def test_a_mirrored_file_is_refused_with_the_reason(folder):
     save(folder / "one.mrk.json", apply_matrix(WORLD, PLACES) * [-1, -1, 1])
     with pytest.raises(
         ValueError,
-        match=r"one.mrk.json: 3 of 3 points lie outside of the image; with x and y of the opposite sign, 3 "
-        r"are inside: LPS and RAS are mixed up in this file",
+        match=r"one.mrk.json: all 3 points lie outside of the image; negating x and y puts them inside: RA",
     ):
         SlicerMarkups(data_root=str(folder))
     save(folder / "one.mrk.json", apply_matrix(WORLD, PLACES) + 500)
     with pytest.raises(ValueError, match=r"they were set in another image or frame"):
         SlicerMarkups(data_root=str(folder))
+
+
+def test_the_file_of_another_case_is_told(folder):
+    """Where two cases lie in other places, the points of one fit the other."""
+    there = WORLD.copy()
+    there[:3, 3] += 400
+    write_nifti(folder / "sub" / "two.nii", np.zeros(SIZE, np.uint8), None, there)
+    save(folder / "sub" / "two.mrk.json", apply_matrix(WORLD, PLACES))
+    with pytest.raises(
+        ValueError,
+        match=r"two.mrk.json: all 3 points lie outside of the image; they fit 'one': is this the file of ano",
+    ):
+        SlicerMarkups(data_root=str(folder))
+
+
+@pytest.mark.parametrize(
+    ("text", "system", "coordinates"),
+    [
+        ("label,l,p,s\n", "LPS", None),
+        ("label,r,a,s\n", "RAS", "LPS"),  # what the file says counts
+        ("label,i,j,k\n", "pixels", None),
+        ("name,x,y,z\n", "pixels", "pixels"),
+        ("", "RAS", "RAS"),
+        ("# CoordinateSystem = LPS\n", "LPS", None),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".txt"])
+def test_tables_in_voxels_and_in_mm(folder, text, system, coordinates, suffix):
+    places = {
+        "LPS": apply_matrix(WORLD, PLACES),
+        "RAS": apply_matrix(WORLD, PLACES) * [-1, -1, 1],
+        "pixels": PLACES,
+    }
+    lines = [
+        f"{name},{','.join(map(str, point))}\n" for name, point in zip("abc", places[system], strict=True)
+    ]
+    for old in (folder / "one.mrk.json", folder / "sub" / "two.mrk.json"):
+        old.unlink()
+    (folder / f"one{suffix}").write_text(text + "".join(lines))
+    (folder / "notes.txt").write_text("no landmark in here\n")  # of no image
+    data = SlicerMarkups(data_root=str(folder), coordinates=coordinates)
+    assert len(data) == 1
+    record = data.get_data_info(0)
+    np.testing.assert_allclose(record["landmarks"], PLACES, atol=1e-4)
+    np.testing.assert_allclose(record["spacing"], (0.5, 1, 2), rtol=1e-6)
+
+
+def test_a_table_that_does_not_say_what_it_holds(folder):
+    for old in (folder / "one.mrk.json", folder / "sub" / "two.mrk.json"):
+        old.unlink()
+    lines = [",".join(map(str, point)) + "\n" for point in apply_matrix(WORLD, PLACES)]
+    (folder / "one.csv").write_text("".join(lines))
+    with pytest.raises(
+        ValueError,
+        match=r"one.csv: the file does not say whether its numbers are voxels or mm; of 3 points 0 as pixels"
+        r", 3 as LPS, 0 as RAS lie inside of the image: give the data set coordinates='LPS', if ",
+    ):
+        SlicerMarkups(data_root=str(folder))
+    with pytest.raises(
+        ValueError,
+        match=r"one.csv: all 3 points lie outside of the image; taking them as mm puts them .* LPS\?",
+    ):
+        SlicerMarkups(data_root=str(folder), coordinates="pixels")
+    record = SlicerMarkups(data_root=str(folder), coordinates="LPS").get_data_info(0)
+    np.testing.assert_allclose(record["landmarks"], PLACES, atol=1e-4)
+    schema = dict(name="three", landmarks=["c", "b", "a"], dims=3)  # points without names are in its order
+    named = SlicerMarkups(data_root=str(folder), coordinates="LPS", schema=schema).get_data_info(0)
+    np.testing.assert_allclose(named["landmarks"], PLACES, atol=1e-4)
+    with pytest.raises(ValueError, match=r"one.csv: 3 points without names, but there are 2 landmarks"):
+        SlicerMarkups(
+            data_root=str(folder), coordinates="LPS", schema=dict(name="two", landmarks=["c", "b"], dims=3)
+        )
+    with pytest.raises(ValueError, match=r"coordinates must be one of \('pixels', 'LPS', 'RAS'\) or None"):
+        SlicerMarkups(data_root=str(folder), coordinates="lps")
+
+
+def test_head_cbct_of_dicom_slices_with_33_points_in_a_table(tmp_path):
+    """A case is a folder of slices and a table of x, y, z in mm, as DICOM has them."""
+    pytest.importorskip("pydicom")
+    rng = np.random.default_rng(0)
+    world = world_matrix((0.3, 0.3, 0.3), (-20, -30, 100))
+    places = {}
+    for case in ("head 1", "head 2"):
+        volume = rng.integers(0, 4096, (20, 24, 28)).astype(np.uint16)
+        write_dicom_series(tmp_path / "volumes" / case, volume, world, intercept=-1000)
+        places[case] = rng.uniform(0, (27, 23, 19), (33, 3))
+        lines = [f"{x:.5f},{y:.5f},{z:.5f}\n" for x, y, z in apply_matrix(world, places[case])]
+        (tmp_path / "points").mkdir(exist_ok=True)
+        (tmp_path / "points" / f"{case}.csv").write_text("x [mm],y [mm],z [mm]\n" + "".join(lines))
+    names = [f"L{n}" for n in range(33)]
+    data = SlicerMarkups(
+        "points", str(tmp_path), "volumes", schema=dict(name="cbct33", landmarks=names, dims=3),
+        pipeline=[dict(type="LoadImage"), dict(type="Resize", size=(12, 16, 16)), dict(type="Resample"),
+                  dict(type="PackInputs")],
+    )  # fmt: skip
+    assert [data.get_data_info(n)["sample_id"] for n in range(2)] == ["head 1", "head 2"]
+    for n, case in enumerate(places):
+        sample = data[n]["data_samples"]
+        np.testing.assert_allclose(sample.gt_landmarks, places[case], atol=1e-3)
+        np.testing.assert_allclose(sample.spacing, (0.3, 0.3, 0.3))
+        assert data[n]["inputs"].shape == (1, 12, 16, 16)
+
+
+def test_other_files_count_only_where_there_are_none_of_slicer(folder):
+    (folder / "one.json").write_text("{}")  # what a scanner said, say
+    assert len(SlicerMarkups(data_root=str(folder))) == 2
 
 
 def test_an_image_in_its_plane(tmp_path):
@@ -134,7 +240,7 @@ def test_files_without_partner(folder):
     (folder / "one.nii").unlink()
     with pytest.raises(FileNotFoundError, match=r"none of 2 markups has an image"):
         SlicerMarkups(data_root=str(folder), missing_images="drop")
-    with pytest.raises(FileNotFoundError, match=r"no \*\{.mrk.json,.fcsv\} below"):
+    with pytest.raises(FileNotFoundError, match=r"no \*\{.mrk.json,.fcsv,.json,.csv,.tsv,.txt\} below"):
         SlicerMarkups("nothing", str(folder))
 
 
@@ -201,7 +307,9 @@ def test_misaligned_mouse_skulls_are_refused(real_data, tmp_path):
         stem = path.name.removesuffix(".mrk.json")
         (tmp_path / f"{stem}.nii.gz").symlink_to(image)
         shutil.copy(path, tmp_path)
-        with pytest.raises(ValueError, match=r"45 of 45 points lie outside .*LPS and RAS are mixed up"):
+        with pytest.raises(
+            ValueError, match=r"all 45 points lie outside .* negating x and y puts .* inside: RAS\?"
+        ):
             SlicerMarkups(data_root=str(tmp_path))
 
 
