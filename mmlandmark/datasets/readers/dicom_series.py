@@ -48,7 +48,7 @@ class _Slice:
 def is_series(folder: str | Path) -> bool:
     """Return whether a folder holds slices of one volume: its first two DICOM files are placed in one series.
 
-    Radiographs that lie in one folder are of different series, or have no place in the patient.
+    Radiographs that lie in one folder are of different series, or state none, or have no place in the patient.
     """
     if not os.path.isdir(folder):
         return False
@@ -56,8 +56,9 @@ def is_series(folder: str | Path) -> bool:
         first = [read_header(path) for path in _dicom_files(Path(folder), most=2)]
     except (ImportError, ValueError):
         return False
-    named = {str(header.get("SeriesInstanceUID", "")) for header in first}
-    return len(first) == 2 and len(named) == 1 and all("ImagePositionPatient" in header for header in first)
+    series = {str(header.get("SeriesInstanceUID", "")) for header in first}
+    same = len(first) == 2 and len(series) == 1 and "" not in series
+    return same and all("ImagePositionPatient" in header for header in first)
 
 
 def has_slices(folder: str | Path) -> bool:
