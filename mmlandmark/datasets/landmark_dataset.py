@@ -121,8 +121,7 @@ class LandmarkDataset(BaseDataset):
         serialize_data: bool = True,
         metainfo: dict | None = None,
     ) -> None:
-        if missing_images not in ("raise", "drop", "keep"):
-            raise ValueError(f"missing_images must be 'raise', 'drop' or 'keep', got {missing_images!r}")
+        _check_choices(missing_images, coordinates)
         self.selection = Selection(
             split, fold, num_folds, fold_seed, fold_split, fold_dir, ids, self.SPLIT_GROUPS
         )
@@ -130,8 +129,6 @@ class LandmarkDataset(BaseDataset):
         self.image_dir = expanded(image_dir, data_root)
         self.landmarks, self.group_pattern = landmarks, group_pattern
         self.spacing, self.missing_images = spacing, missing_images
-        if coordinates not in (None, *COORDINATES):
-            raise ValueError(f"coordinates must be one of {COORDINATES} or None, got {coordinates!r}")
         self.coordinates, self.y_up, self.outside_root = coordinates, y_up, outside_root
         self.set_seed(seed)
         self.image_cache = _build_image_cache(image_cache)
@@ -371,6 +368,13 @@ class LandmarkDataset(BaseDataset):
         results["flip_pairs"] = self.schema.flip_pairs
         results["image_cache"] = self.image_cache
         return self.pipeline(results)
+
+
+def _check_choices(missing_images: str, coordinates: str | None) -> None:
+    if missing_images not in ("raise", "drop", "keep"):
+        raise ValueError(f"missing_images must be 'raise', 'drop' or 'keep', got {missing_images!r}")
+    if coordinates not in (None, *COORDINATES):
+        raise ValueError(f"coordinates must be one of {COORDINATES} or None, got {coordinates!r}")
 
 
 def _build_image_cache(config: dict | None) -> Any:
