@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ class Journal:
 
     The first line says which model and options they are of. What is added at once is there as a whole or not
     at all: every line says how many of its call come after it, and if a kill has left fewer, all of the call
-    are dropped. A file that has changed since, by its size or time, counts as not predicted.
+    are dropped. A file that has changed since, by its size or time, counts as not predicted; one that has
+    moved takes its prediction along, see :meth:`relocate`.
 
     Args:
         folder: Folder of the results; it must exist.
@@ -81,12 +83,12 @@ class Journal:
         self._seen: dict[
             str, tuple[int, int] | None
         ] = {}  # before they were read, in case they change meanwhile
-        head = dict(format=_FORMAT, version=_VERSION, model=model, options=options)
+        self._head = dict(format=_FORMAT, version=_VERSION, model=model, options=options)
         if overwrite or not self.path.exists():
             with atomic_path(self.path) as temporary:
-                temporary.write_text(json.dumps(head) + "\n", encoding="utf-8")
+                temporary.write_text(json.dumps(self._head) + "\n", encoding="utf-8")
         else:
-            self._read(head)
+            self._read(self._head)
 
     def _read(self, head: dict[str, Any]) -> None:
         """Find the predictions of a journal, and cut off what a kill left of the last call."""
@@ -177,6 +179,33 @@ class Journal:
         self._seen[file] = stamp
         return place is not None and place.stamp == stamp
 
+    def relocate(self, files: Sequence[str]) -> int:
+        """Let files that have moved keep their predictions; return how many have.
+
+        A folder may be renamed or mounted elsewhere. A prediction goes to a file of the same name, size and
+        time if its own file is gone, and if the end of their paths leaves no doubt which belong together.
+
+        Args:
+            files: Absolute paths of files that are there now.
+        """
+        gone = {file: place.stamp for file, place in self._places.items() if not os.path.lexists(file)}
+        moves = _moves(gone, [file for file in files if file not in self._places]) if gone else {}
+        if not moves:
+            return 0
+        with atomic_path(self.path) as temporary, temporary.open("wb") as new, self.path.open("rb") as old:
+            new.write(old.readline())
+            for line in old:
+                entry = json.loads(line)
+                if entry["file"] in moves:
+                    entry["file"] = moves[entry["file"]]
+                    if entry["prediction"] is not None:
+                        entry["prediction"]["image"] = entry["file"]
+                new.write(_line(entry))
+        self._places.clear()
+        self._failed.clear()
+        self._read(self._head)
+        return len(moves)
+
     def add(self, predictions: Sequence[Prediction], failed: Sequence[str] = ()) -> None:
         """Append predictions of files, and which files failed; all is on the disk when this returns.
 
@@ -217,6 +246,33 @@ class Journal:
 
 def _line(entry: dict[str, Any]) -> bytes:
     return json.dumps(entry, allow_nan=False).encode() + b"\n"
+
+
+def _moves(gone: dict[str, tuple[int, int]], files: Sequence[str]) -> dict[str, str]:
+    """Return the new path by the old one, of files that are the best match of each other."""
+    old: dict[tuple[str, tuple[int, int] | None], list[str]] = {}
+    for file, stamp in gone.items():
+        old.setdefault((os.path.basename(file), stamp), []).append(file)
+    pairs = [(a, b) for b in files for a in old.get((os.path.basename(b), _stamp(b)), ())]
+
+    def best(side: int) -> dict[str, set[str]]:
+        """Return the partners of every file of a side with the longest common end."""
+        longest: dict[str, tuple[int, set[str]]] = {}
+        for pair in pairs:
+            length = _common_end(*pair)
+            most, partners = longest.get(pair[side], (0, set()))
+            if length >= most:
+                longest[pair[side]] = (length, {*(partners if length == most else ()), pair[1 - side]})
+        return {file: partners for file, (_, partners) in longest.items()}
+
+    of_old, of_new = best(0), best(1)
+    return {a: b for a, b in pairs if of_old[a] == {b} and of_new[b] == {a}}
+
+
+def _common_end(one: str, other: str) -> int:
+    """Return how many parts at the end of two paths are equal."""
+    parts = zip(reversed(Path(one).parts), reversed(Path(other).parts), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
 
 
 def _stamp(file: str) -> tuple[int, int] | None:

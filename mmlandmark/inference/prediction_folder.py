@@ -86,11 +86,12 @@ def predict_to_folder(
     """
     started, folder = time.monotonic(), Path(folder)
     check_formats(formats, inferencer.schema)
-    find_cases(inputs)  # an input that does not exist leaves no folder behind
+    files = [_file(case) for case in find_cases(inputs)]  # what does not exist leaves no folder behind
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with RunLock(folder, option="-o OUT"):
             journal = _open_journal(inferencer, folder, overwrite, formats)
+            journal.relocate(files)
             cases = find_cases(inputs, taken=journal.names)
             todo = _todo(cases, journal)
             outcome = Outcome(len(cases), before=len(cases) - len(todo))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,3 +156,44 @@ def test_lines_are_on_the_disk_when_add_returns(tmp_path, monkeypatch):
     journal = opened(tmp_path)
     journal.add([made(tmp_path, "a"), made(tmp_path, "b")])
     assert synchronised == [(tmp_path / JOURNAL).stat().st_size], "once per batch, after it is written"
+
+
+def test_files_that_moved_keep_their_predictions(tmp_path):
+    films = tmp_path / "films"
+    for folder in ("one", "two"):
+        (films / folder).mkdir(parents=True)
+    journal = opened(tmp_path)
+    given = [made(films / folder, name) for folder in ("one", "two") for name in "ab"]
+    given = [replace(one, sample_id=f"{n}") for n, one in enumerate(given)]
+    for one in given:
+        os.utime(one.image, ns=(10**18, 10**18))  # equal names, sizes and times in both folders
+    journal.add(given, ["/gone/c"])
+    films.rename(tmp_path / "moved")
+    there = [one.image.replace("/films/", "/moved/") for one in given]
+    again = opened(tmp_path)
+    assert not any(map(again.has, there))
+    assert again.relocate(there) == 4
+    for journal in (again, opened(tmp_path)):
+        assert all(map(journal.has, there))
+        assert [(p.sample_id, p.image) for p in journal.predictions()] == [*zip("0123", there, strict=True)]
+        assert journal.failed == ["/gone/c"]
+    assert again.relocate(there) == 0
+    again.add([made(tmp_path, "d")])
+    assert len(opened(tmp_path)) == 5
+
+
+def test_what_may_be_another_file_is_predicted_again(tmp_path):
+    journal = opened(tmp_path)
+    journal.add([made(tmp_path, "a"), made(tmp_path, "b")])
+    (tmp_path / "x").mkdir()
+    (tmp_path / "y").mkdir()
+    for folder in "xy":  # two that could be it
+        shutil.copy2(tmp_path / "a", tmp_path / folder / "a")
+    shutil.copy2(tmp_path / "b", tmp_path / "x" / "b")
+    (tmp_path / "a").unlink()
+    files = [str(tmp_path / name) for name in ("x/a", "y/a", "x/b")]
+    assert journal.relocate(files) == 0  # b is still there
+    (tmp_path / "b").unlink()
+    os.utime(tmp_path / "x" / "b", ns=(5, 5))
+    assert journal.relocate(files) == 0
+    assert journal.relocate(files[1:2]) == 1

@@ -86,6 +86,19 @@ def test_it_goes_on_and_adds_up(films, model, tmp_path):
     assert (outcome.asked, outcome.total) == (1, 6)
 
 
+def test_a_folder_that_was_renamed_is_not_predicted_again(films, model, tmp_path):
+    out, inferencer = tmp_path / "out", Counted(model, "cpu")
+    predict_to_folder(inferencer, films, out, overlays=True)
+    before = json.loads((out / "predictions.json").read_text())
+    films.rename(tmp_path / "mounted")
+    outcome = predict_to_folder(inferencer, tmp_path / "mounted", out, overlays=True)
+    assert inferencer.seen == []
+    assert (outcome.before, outcome.total) == (5, 5)
+    assert json.loads((out / "predictions.json").read_text()) == before
+    assert json.loads((out / "summary.json").read_text())["image_dir"] == str(tmp_path / "mounted")
+    assert {path.stem for path in (out / "overlays").iterdir()} == set("01234")
+
+
 def test_formats_of_earlier_calls_list_the_same_images(films, model, tmp_path):
     out, inferencer = tmp_path / "out", LandmarkInferencer(model, "cpu")
     predict_to_folder(inferencer, films / "0.png", out, formats=["csv"])
