@@ -71,7 +71,7 @@ def native() -> dict:
                 say("a C++ compiler (g++ or clang++) and ninja are needed; MMLANDMARK_WITH_EXT=1 insists")
                 self.extensions = []
 
-    patterns = ["*.cpp", "cpu/*.cpp"]
+    patterns = ["*.cpp", "cpu/*.cpp", "resample/*.cpp"]
     macros = [("MMLANDMARK_COMMIT", _commit()), ("MMLANDMARK_FLAGS", ":".join(FLAGS))]
     kind, flags = CppExtension, {"cxx": FLAGS}
     if with_cuda():

@@ -46,4 +46,11 @@ TORCH_LIBRARY(mmlandmark, m) {
   // heatmaps (B, K, *S) -> refined points (B, K, D), pixels of the maxima (B, K, D) int64, their values (B,
   // K).
   m.def("refined_peak(Tensor heatmaps, int method, int radius, float smooth) -> (Tensor, Tensor, Tensor)");
+
+  // volume (Z, Y, X), matrix (4, 4) from pixels of the result to those of the volume, displacement (3, *L) in
+  // pixels of the volume at every step-th pixel of the result. -> (*size), of the volume's type. CPU only.
+  m.def(
+      "resample(Tensor volume, Tensor matrix, int[] size, Tensor? displacement, int[] step, int "
+      "interpolation, "
+      "int border, float value) -> Tensor");
 }

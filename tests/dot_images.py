@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 import mmlandmark.datasets.transforms as T
+from mmlandmark.datasets.transforms.resampling import source_coordinates
+from mmlandmark.datasets.transforms.volume_sampling import displacement_nodes
+from mmlandmark.ops.resample import _positions
 
 SHAPES = {2: (200, 180), 3: (44, 52, 48)}
 
@@ -46,6 +50,14 @@ def make_results(dims=2, point=None, seed=0, dtype=np.float32, load=None, sigma=
         flip_pairs=(),
     )
     return (load or T.LoadImage())(record)
+
+
+def read_positions(matrix, size, elastic):
+    """Return (*S, D) where the pixels of a frame are read, as ``Resample`` does."""
+    if len(size) == 2:
+        return source_coordinates(np.eye(3), matrix, size, elastic)
+    nodes, step = displacement_nodes(matrix, size, elastic)
+    return _positions(torch.from_numpy(np.linalg.inv(matrix)), size, nodes, step).numpy()
 
 
 def run(results, *steps):

@@ -1,4 +1,4 @@
-"""Public functions on heatmaps: native operators, each with its twin in plain PyTorch."""
+"""Public functions on heatmaps and volumes: native operators, each with its twin in plain PyTorch."""
 
 from mmlandmark.ops.backend import Backend, backend, using_reference
 from mmlandmark.ops.blob_centroid import blob_centroid
@@ -7,6 +7,7 @@ from mmlandmark.ops.gaussian_heatmap import SEPARABLE_SHAPES, gaussian_heatmap, 
 from mmlandmark.ops.local_window import local_window
 from mmlandmark.ops.refined_peak import local_centroid, peak, quadratic_fit, quadratic_peak, refined_peak
 from mmlandmark.ops.region_distance import region_distance
+from mmlandmark.ops.resample import resample
 from mmlandmark.ops.soft_argmax import soft_argmax, spatial_expectation
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "quadratic_peak",
     "refined_peak",
     "region_distance",
+    "resample",
     "separable_profiles",
     "soft_argmax",
     "spatial_expectation",

@@ -78,8 +78,9 @@ class LoadedImage:
     """An image as it was read.
 
     Attributes:
-        array: (*S) or (*S, C) pixels; uint8, uint16, int16 or float32; colour is RGB. The axes of a
-            volume with known directions are reordered to LPS, an image is turned as its orientation tag says.
+        array: (*S) or (*S, C) pixels; uint8, uint16, int16, float32 or, in volumes, float16; colour is RGB.
+            The axes of a volume with known directions are reordered to LPS, an image is turned as its
+            orientation tag says.
         ori_shape: (*S) of the image in the file; ``array`` may be reduced or reordered.
         img_from_original: (D+1, D+1) maps original pixels, as stored, to pixels of ``array``.
         world_from_original: Maps original pixels to mm, see :mod:`mmlandmark.structures.frame`; None if the
@@ -221,7 +222,7 @@ def from_array(
     if bits is None and value_range is None:
         bits = white_bits(array.dtype)
     return LoadedImage(
-        np.ascontiguousarray(_supported(array, fill_value)),
+        np.ascontiguousarray(_supported(array, fill_value, len(shape))),
         shape,
         np.eye(len(shape) + 1),
         world_from_original,
@@ -235,11 +236,13 @@ def _positive(spacing: Sequence[float]) -> bool:
     return all(np.isfinite(s) and s > 0 for s in spacing)
 
 
-def _supported(array: np.ndarray, fill_value: float | None) -> np.ndarray:
-    """Return pixels in a dtype that OpenCV can warp, all of them finite."""
+def _supported(array: np.ndarray, fill_value: float | None, dims: int) -> np.ndarray:
+    """Return pixels in a dtype that can be resampled, all of them finite."""
     if array.dtype.kind == "b":
         return array * np.uint8(255)
     dtype = _DTYPES.get(array.dtype.kind, {}).get(array.dtype.itemsize, np.float32)
+    if array.dtype == np.float16 and dims == 3:  # OpenCV, which resamples images, does not know it.
+        dtype = np.float16
     with np.errstate(over="ignore"):  # Values beyond float32 become infinite, which is refused below.
         cast = array.astype(dtype, copy=False)
     if array.dtype.kind != "f":
@@ -252,7 +255,7 @@ def _supported(array: np.ndarray, fill_value: float | None) -> np.ndarray:
             f"{good.size - int(good.sum())} of {good.size} pixels are NaN or infinite; repair the image, or "
             "give LoadImage(fill_value=...) to replace them"
         )
-    return np.where(good, cast, np.float32(fill_value))
+    return np.where(good, cast, cast.dtype.type(fill_value))
 
 
 def to_grey_if_equal(array: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,11 +51,29 @@ class ElasticField:
 
     def dense(self) -> np.ndarray:
         """Return u (*S, D) float32 at all pixels of the frame."""
-        values = self.coefficients
-        for axis, size in enumerate(self.shape):
-            basis = self._basis(axis, np.arange(size))
-            values = np.moveaxis(np.tensordot(basis, values, axes=(1, axis + 1)), 0, axis + 1)
+        values = self._on_grid([np.arange(size) for size in self.shape])
         return np.ascontiguousarray(np.moveaxis(values, 0, -1), dtype=np.float32)
+
+    def lattice(self, parts: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return u (D, *cells * parts + 1) float32 at the corners of the cells, each split into ``parts``.
+
+        The second value is the (D+1, D+1) matrix from the frame to the indices of that lattice, which spans
+        the frame from edge to edge.
+        """
+        counts = [parts * (count - 3) for count in self.coefficients.shape[1:]]
+        places = [np.arange(n + 1) * (side / n) - 0.5 for n, side in zip(counts, self.shape, strict=True)]
+        factor = np.asarray(counts[::-1]) / np.asarray(self.shape[::-1])
+        matrix = np.diag([*factor, 1.0])
+        matrix[:-1, -1] = 0.5 * factor
+        return np.ascontiguousarray(self._on_grid(places), dtype=np.float32), matrix
+
+    def _on_grid(self, places: Sequence[np.ndarray]) -> np.ndarray:
+        """Return u (D, *N) on the grid of positions (N,) along each array axis."""
+        values = self.coefficients
+        for axis, positions in enumerate(places):
+            basis = self._basis(axis, positions)
+            values = np.moveaxis(np.tensordot(basis, values, axes=(1, axis + 1)), 0, axis + 1)
+        return values
 
     def move(self, points: np.ndarray) -> np.ndarray:
         """Return the positions of ``points`` (K, D) after the deformation, in original pixels; NaN stays NaN.

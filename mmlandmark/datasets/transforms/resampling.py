@@ -8,22 +8,26 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from mmlandmark.datasets.transforms.elastic_field import ElasticField
-from mmlandmark.structures import apply_matrix, crop_matrix, invert_matrix, scale_matrix
+from mmlandmark.datasets.transforms.volume_sampling import (
+    VOLUME_INTERPOLATIONS,
+    Border,
+    displacement_nodes,
+    sample_volume,
+    source_box,
+    source_part,
+    turned,
+)
+from mmlandmark.structures import invert_matrix, scale_matrix
 
 Interpolation = Literal["linear", "nearest", "cubic"]
-Border = Literal["constant", "replicate", "reflect"]
 
 INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST, "cubic": cv2.INTER_CUBIC}
 BORDERS = {"constant": cv2.BORDER_CONSTANT, "replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT}
 # OpenCV indexes the pixels that it remaps with 16 bits.
 _REMAP_LIMIT = 32766
 _TILE = 8192
-_TORCH_INTERPOLATIONS = {"linear": "bilinear", "nearest": "nearest"}
-_TORCH_BORDERS = {"constant": "zeros", "replicate": "border", "reflect": "reflection"}
 
 
 def resize_array(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
@@ -40,7 +44,8 @@ def resize_array(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
         return array
     if len(size) == 2:
         return _resize_plane(array, size)
-    planes = np.stack([_resize_plane(plane, size[1:]) for plane in array.astype(np.float32, copy=False)])
+    # Plane by plane, so that no float copy of the whole volume is made.
+    planes = np.stack([_resize_plane(plane.astype(np.float32, copy=False), size[1:]) for plane in array])
     # Flattened planes become rows, so a resize of the rows is a resize of the depth.
     flat = planes.reshape(len(planes), -1)
     volume = _resize_plane(flat, (size[0], flat.shape[1])).reshape(*size, *array.shape[3:])
@@ -96,21 +101,17 @@ def render(
     Returns:
         (*S) or (*S, C) in the dtype of ``array``.
     """
-    blocks = [1] * len(size)
+    if len(size) == 3:
+        return _render_volume(
+            array, img_from_original, input_from_original, size, elastic, interpolation, border, border_value
+        )
     if interpolation != "nearest":
         blocks = _blocks(input_from_original @ invert_matrix(img_from_original))
-    if len(size) == 3:
-        box = _source_box(img_from_original, input_from_original, size, elastic)
-        array, img_from_original = _part(array, img_from_original, box, blocks, border)
-    array, img_from_original = _average_blocks(array, img_from_original, blocks)
+        array, img_from_original = _average_blocks(array, img_from_original, blocks)
     frame_from_img = input_from_original @ invert_matrix(img_from_original)
-    if (
-        not elastic
-        and array.shape[: len(size)] == tuple(size)
-        and np.allclose(frame_from_img, np.eye(len(size) + 1), rtol=0, atol=1e-9)
-    ):
+    if not elastic and _is_same(array, frame_from_img, size):
         return array
-    if len(size) == 2 and not elastic:
+    if not elastic:
         return cv2.warpAffine(
             array,
             frame_from_img[:2],
@@ -123,60 +124,43 @@ def render(
     return sample(array, coordinates, interpolation, border, border_value)
 
 
-def _blocks(frame_from_img: np.ndarray) -> list[int]:
-    """Return (D,) how many pixels of the image are averaged along each of its axes, (x, y[, z])."""
-    steps = np.linalg.norm(frame_from_img[:-1, :-1], axis=0)  # length of one pixel of the image in the frame
-    return [max(1, math.ceil(0.5 / step - 1e-6)) for step in steps]
-
-
-def _source_box(
+def _render_volume(
+    array: np.ndarray,
     img_from_original: np.ndarray,
     input_from_original: np.ndarray,
     size: Sequence[int],
     elastic: Sequence[ElasticField],
+    interpolation: Interpolation,
+    border: Border,
+    border_value: float,
 ) -> np.ndarray:
-    """Return (2, D) the box, in pixels of the image, from which a frame is read; it may reach beyond it."""
-    box = np.stack([np.zeros(len(size)), np.asarray(size[::-1]) - 1.0])
-    matrix = invert_matrix(input_from_original)
-    for field in reversed(elastic):
-        box = _box_of(field.frame_from_original @ matrix, box)
-        # A B-spline lies within its coefficients.
-        reach = np.abs(field.coefficients).reshape(len(size), -1).max(1)
-        box += np.stack([-reach, reach])
-        matrix = invert_matrix(field.frame_from_original)
-    return _box_of(img_from_original @ matrix, box)
+    if interpolation not in VOLUME_INTERPOLATIONS:
+        raise ValueError(f"{interpolation!r} interpolation works in 2D only; use 'linear' or 'nearest'")
+    original_from_input = invert_matrix(input_from_original)
+    frame_from_img = input_from_original @ invert_matrix(img_from_original)
+    if not elastic and _is_same(array, frame_from_img, size):
+        return array
+    moved, step = displacement_nodes(input_from_original, size, elastic)
+    nodes = None if moved is None else turned(img_from_original, moved)
+    box = source_box(img_from_original @ original_from_input, size, nodes, step)
+    blocks = [1, 1, 1] if interpolation == "nearest" else _blocks(frame_from_img)
+    array, img_from_original = source_part(array, img_from_original, box, blocks, border)
+    array, img_from_original = _average_blocks(array, img_from_original, blocks)
+    nodes = None if moved is None else turned(img_from_original, moved)
+    matrix = img_from_original @ original_from_input
+    return sample_volume(array, matrix, size, nodes, step, interpolation, border, border_value)
 
 
-def _box_of(matrix: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return (2, D) the box around a box that is mapped by ``matrix``."""
-    corners = np.stack(np.meshgrid(*box.T, indexing="ij"), -1).reshape(-1, box.shape[1])
-    corners = apply_matrix(matrix, corners)
-    return np.stack([corners.min(0), corners.max(0)])
+def _is_same(array: np.ndarray, frame_from_img: np.ndarray, size: Sequence[int]) -> bool:
+    """Return whether the frame is the image itself."""
+    same = np.allclose(frame_from_img, np.eye(len(size) + 1), rtol=0, atol=1e-9)
+    return array.shape[: len(size)] == tuple(size) and same
 
 
-def _part(
-    array: np.ndarray, img_from_original: np.ndarray, box: np.ndarray, blocks: Sequence[int], border: Border
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the part of an image that is needed to read a box, in whole blocks, and its matrix.
-
-    The part is a view: what is not needed is neither copied nor converted, nor read from a mapped file.
-    """
-    dims, start, slices = box.shape[1], np.zeros(box.shape[1]), []
-    for axis in range(dims):
-        side, block = array.shape[dims - 1 - axis], blocks[axis]
-        first, last = box[:, axis] + (-2.0 * block, 2.0 * block)  # linear interpolation, after averaging
-        if border == "reflect" and (first < 0 or last > side - 1):
-            first, last = 0, side - 1  # it reads the image in a mirror
-        first = int(np.clip(np.floor(first), 0, side - 1)) // block * block
-        last = int(np.clip(np.ceil(last), first, side - 1))
-        start[axis] = first
-        slices.append(slice(first, min(-(-(last + 1) // block) * block, side)))
-    part = array[tuple(slices[::-1])]
-    return (
-        (array, img_from_original)
-        if part.shape == array.shape
-        else (part, crop_matrix(start) @ img_from_original)
-    )
+def _blocks(frame_from_img: np.ndarray) -> list[int]:
+    """Return (D,) how many pixels of the image are averaged along each of its axes, (x, y[, z])."""
+    steps = np.linalg.norm(frame_from_img[:-1, :-1], axis=0)  # length of one pixel of the image in the frame
+    return [max(1, math.ceil(0.5 / step - 1e-6)) for step in steps]
 
 
 def _average_blocks(
@@ -215,16 +199,16 @@ def source_coordinates(
     size: Sequence[int],
     elastic: Sequence[ElasticField],
 ) -> np.ndarray:
-    """Return the position in the image that each pixel of a frame is read from.
+    """Return the position in an image (D = 2) that each pixel of a frame is read from.
 
     Args:
-        img_from_original: (D+1, D+1) original to pixels of the image.
-        input_from_original: (D+1, D+1) original to pixels of the frame.
+        img_from_original: (3, 3) original to pixels of the image.
+        input_from_original: (3, 3) original to pixels of the frame.
         size: (*S) of the frame.
         elastic: Deformations of the original frame, in the order of the pipeline.
 
     Returns:
-        (*S, D) float32 pixels of the image, (x, y[, z]).
+        (*S, 2) float32 pixels of the image, (x, y).
     """
     matrix, coordinates = invert_matrix(input_from_original), None
     for field in reversed(elastic):
@@ -255,50 +239,18 @@ def sample(
     border: Border,
     border_value: float = 0.0,
 ) -> np.ndarray:
-    """Interpolate an array at given positions.
+    """Interpolate an image at given positions, in tiles where it is too large for one OpenCV remap.
 
     Args:
-        array: (*S) or (*S, C) pixels.
-        coordinates: (*S', D) float32 positions in pixels, (x, y[, z]).
-        interpolation: "linear", "nearest", or "cubic" (2D only).
+        array: (H, W) or (H, W, C) pixels.
+        coordinates: (*S', 2) float32 positions in pixels, (x, y).
+        interpolation: "linear", "nearest", or "cubic".
         border: Values outside the image: "constant", "replicate" or "reflect".
         border_value: Pixel value outside if ``border`` is "constant".
 
     Returns:
         (*S') or (*S', C) in the dtype of ``array``.
-
-    Raises:
-        ValueError: Cubic interpolation in 3D.
     """
-    dims = coordinates.shape[-1]
-    if dims == 2:
-        return _remap(array, coordinates, interpolation, border, border_value)
-    if interpolation not in _TORCH_INTERPOLATIONS:
-        raise ValueError(f"{interpolation!r} interpolation works in 2D only; use 'linear' or 'nearest'")
-    # PyTorch pads with zeros; subtracting border_value before and adding it after makes that border_value.
-    volume = torch.from_numpy(np.subtract(array, border_value, dtype=np.float32))
-    volume = volume[None] if array.ndim == dims else volume.movedim(-1, 0)
-    shape = torch.tensor(array.shape[:dims][::-1], dtype=torch.float32)
-    grid = (torch.from_numpy(coordinates) * 2 + 1) / shape - 1
-    sampled = F.grid_sample(
-        volume[None],
-        grid[None],
-        mode=_TORCH_INTERPOLATIONS[interpolation],
-        padding_mode=_TORCH_BORDERS[border],
-        align_corners=False,
-    )[0].add_(border_value)
-    result = sampled[0] if array.ndim == dims else sampled.movedim(0, -1)
-    return cast_like(np.ascontiguousarray(result.numpy()), array.dtype)
-
-
-def _remap(
-    array: np.ndarray,
-    coordinates: np.ndarray,
-    interpolation: Interpolation,
-    border: Border,
-    border_value: float,
-) -> np.ndarray:
-    """Sample a (H, W) or (H, W, C) array of any size, in tiles where it is too large for one OpenCV remap."""
     size, value = coordinates.shape[:2], (border_value,) * 4
     if max(*array.shape[:2], *size) <= _REMAP_LIMIT:
         return _read(array, coordinates, interpolation, border, value)

@@ -12,9 +12,8 @@ from scipy.ndimage import map_coordinates
 import mmlandmark.datasets.transforms as T
 from dot_images import SHAPES, centroid, make_results, px, run
 from mmlandmark.datasets.transforms import resampling
-from mmlandmark.datasets.transforms.frame import move_frame
 from mmlandmark.datasets.transforms.resampling import resize_array, sample, source_coordinates
-from mmlandmark.structures import apply_matrix, crop_matrix, invert_matrix
+from mmlandmark.structures import apply_matrix, invert_matrix
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -133,27 +132,6 @@ def test_sides_beyond_16_bits(shape, elastic):
     place = apply_matrix(results["input_from_original"], results["landmarks"].astype(np.float64))[0]
     found = [map_coordinates(places[..., axis], place[::-1, None], order=1)[0] for axis in (0, 1)]
     np.testing.assert_allclose(found, point[0], atol=0.02)
-
-
-@pytest.mark.parametrize("border", ["constant", "replicate", "reflect"])
-@pytest.mark.parametrize("zoom", [0.2, 0.45, 1.3])
-def test_a_patch_of_a_volume_is_that_of_the_whole(border, zoom):
-    image = np.random.default_rng(0).integers(0, 4000, (40, 50, 60)).astype(np.int16)
-    for seed, start in enumerate([(30, 20, 12), (-4, 20, 30), (1, 90, 2), (100, 10, 10)]):
-        record = dict(img_path=None, img=image, sample_id="v", landmarks=np.full((1, 3), 9.0, np.float32))
-        results = T.LoadImage()(record | dict(rng=np.random.default_rng(seed)))
-        steps = [T.Resize([round(n * zoom) for n in image.shape]), T.RandomAffine(20, 0.1, 0.05)]
-        results = run(results, *steps, *([T.RandomElastic(0.04, 2)] if seed % 2 else []))
-        whole = T.Resample(border=border)(dict(results))["img"].astype(float)
-        begin = [round(n * zoom) for n in start][::-1]
-        patch = move_frame(dict(results), crop_matrix(begin[::-1]), (9, 10, 11))
-        patch = T.Resample(border=border)(patch)["img"].astype(float)
-        place = [slice(max(b, 0), b + n) for b, n in zip(begin, patch.shape, strict=True)]
-        common = whole[tuple(place)]
-        same = patch[
-            tuple(slice(max(-b, 0), max(-b, 0) + n) for b, n in zip(begin, common.shape, strict=True))
-        ]
-        assert np.abs(common - same).max(initial=0) <= 1
 
 
 def test_geometry_after_resample_goes_on_from_there():

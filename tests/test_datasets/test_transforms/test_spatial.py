@@ -7,8 +7,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 import mmlandmark.datasets.transforms as T
-from dot_images import SHAPES, centroid, make_results, px, run
-from mmlandmark.datasets.transforms.resampling import source_coordinates
+from dot_images import SHAPES, centroid, make_results, px, read_positions, run
 from mmlandmark.structures import (
     apply_matrix,
     frame_center,
@@ -105,11 +104,12 @@ def test_pixels_and_landmarks_move_alike(name, dims):
         moved = apply_matrix(matrix, results["landmarks"][1:40])
         inside = ((moved >= 0) & (moved <= np.array(size[::-1]) - 1)).all(1)
         assert inside.sum() > 20
-        source = source_coordinates(np.eye(dims + 1), matrix, size, results.get("elastic", ()))
+        source = read_positions(matrix, size, results.get("elastic", ()))
         read = np.stack(
             [map_coordinates(axis, moved.T[::-1], order=1) for axis in np.moveaxis(source, -1, 0)], 1
         )
-        assert np.abs(read - before[1:])[inside].max() < 0.01
+        # In 3D, a deformation is linear between the nodes of a lattice.
+        assert np.abs(read - before[1:])[inside].max() < (0.01 if dims == 2 else 0.03)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
