@@ -175,8 +175,9 @@ class HeatmapCodec(BaseCodec):
 
     @property
     def _reach(self) -> int:
-        """Radius of what belongs to a peak, in pixels of the map."""
-        return max(self.window, math.ceil(3 * self.peak_width))
+        """Radius of what belongs to a peak, in pixels of the map; a cone ends at its width."""
+        widths = 1 if self.shape == "cone" else 3
+        return max(self.window, math.ceil(widths * self.peak_width))
 
     def resized(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         """Return maps at another size; means over areas keep heights, and sums are restored."""

@@ -42,6 +42,17 @@ def filled(registry: Registry, config: dict, **known: Any) -> dict:
     return dict(config, **more)
 
 
+def _parts_instead(kind: type) -> str:
+    """Return what to use in place of a part that knows one dimension only: those beside it that know both."""
+    room = kind.__module__.rpartition(".")[0]
+    others = sorted(
+        name
+        for name, other in MODELS.module_dict.items()
+        if other.__module__.rpartition(".")[0] == room and takes(other, "dims")
+    )
+    return f"use {' or '.join(others)}" if others else "choose a part that takes dims"
+
+
 def build_part(config: dict, dims: int | None = None, behind: nn.Module | None = None) -> Any:
     """Build a backbone, neck or head.
 
@@ -65,6 +76,6 @@ def build_part(config: dict, dims: int | None = None, behind: nn.Module | None =
     part: Any = MODELS.build(filled(MODELS, config, dims=dims))
     own = getattr(part, "dims", None)
     if None not in (dims, own) and own != dims:
-        cure = "leave its dims out" if "dims" in config else f"choose another part for {dims}D images"
+        cure = "leave its dims out" if "dims" in config else _parts_instead(type(part))
         raise ValueError(f"{type(part).__name__} is for {own}D images, the model's dims is {dims}: {cure}")
     return part

@@ -9,6 +9,8 @@ With d the vector from the landmark to a pixel, and :math:`\sigma` one width or 
 - ``laplace``: :math:`\exp(-\sum_a |d_a| / \sigma_a)`
 - ``laplace_l2``: :math:`\exp(-\sqrt{\sum_a d_a^2 / \sigma_a^2})`
 - ``disc``: 1 where :math:`\sum_a d_a^2 / \sigma_a^2 \le 1`, else 0
+- ``cone``: :math:`\max(0, 1 - \sqrt{\sum_a d_a^2 / \sigma_a^2})`, the blob of nnLandmark: the distance from
+  outside of a ball
 - ``side_gaussian``: :math:`\exp(-\sum_a d_a^2 / S_a)` with the sides S of the map, whatever sigma is:
   eq. 3 of FSF-LD (Huang et al. 2022) to the letter, with ``scale`` :math:`1 / 2\sigma^2`
 """
@@ -24,7 +26,7 @@ from mmlandmark.ops.arguments import checked_mask, checked_sigma, sum_type, widt
 from mmlandmark.ops.backend import backend, is_native
 
 NATIVE_SHAPES = ("gaussian", "laplace", "disc")  # in the order of csrc/common/peak_shape.h
-SHAPES = (*NATIVE_SHAPES, "laplace_l2", "side_gaussian")
+SHAPES = (*NATIVE_SHAPES, "laplace_l2", "cone", "side_gaussian")
 SEPARABLE_SHAPES = ("gaussian", "laplace", "side_gaussian")
 
 
@@ -48,8 +50,8 @@ def gaussian_heatmap(
         size: (*S) of the map in array order.
         sigma: Pixels of the map: scalar, (K,), (B, K), or per axis (B, K, D), (x, y[, z]).
         mask: (B, K) bool; False gives an all-zero map.
-        shape: ``gaussian``, ``laplace``, ``disc``, ``laplace_l2`` or ``side_gaussian``: see the head of this
-            module. The last two are always in plain PyTorch.
+        shape: ``gaussian``, ``laplace``, ``disc``, ``laplace_l2``, ``cone`` or ``side_gaussian``: see the
+            head of this module. The last three are always in plain PyTorch.
         normalize: ``peak``: the function's maximum is ``scale``; ``sum``: its integral over the infinite
             plane is ``scale``.
         scale: Height or integral, see ``normalize``.
@@ -127,7 +129,8 @@ def gaussian_heatmap_reference(
     else:
         # On the landmark itself the root has no slope; it is drawn without one.
         distance = torch.where(squared > 0, squared, 1).sqrt() * (squared > 0)
-        heatmaps = torch.exp(-distance / width)
+        ratio = distance / width
+        heatmaps = (1 - ratio).clamp(min=0) if shape == "cone" else torch.exp(-ratio)
     return heatmaps * height.reshape(*height.shape, *ones)
 
 
@@ -192,6 +195,8 @@ def _integral(width: Tensor, shape: str, dims: int) -> Tensor:
         return (2 * width) ** dims
     if shape == "laplace_l2":
         return 2 * torch.pi * width.square() if dims == 2 else 8 * torch.pi * width**3
+    if shape == "cone":
+        return torch.pi / 3 * width**dims
     return torch.pi * width.square() if dims == 2 else 4 / 3 * torch.pi * width**3
 
 

@@ -11,6 +11,8 @@ ALL = [
     dict(type="AdaptiveWingLoss"),
     dict(type="HeatmapBCELoss"),
     dict(type="HeatmapBCELoss", gamma=2.0),
+    dict(type="HeatmapBCELoss", top=0.2),
+    dict(type="HeatmapMSELoss", top=0.2),
     dict(type="SpatialCrossEntropyLoss"),
     dict(type="DiceLoss"),
     dict(type="DiceLoss", per_map=False),

@@ -93,15 +93,32 @@ def test_losses_of_a_head_are_of_its_dimensions():
     assert model.head.losses["lossofdims"].dims == 3
 
 
+class FlatBackbone(nn.Identity):
+    """A backbone of another package, for images only."""
+
+    dims = 2
+    out_channels = (1,)
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
         (
             dict(backbone=dict(type="ResNet", depth=18)),
-            "ResNet is for 2D images, the model's dims is 3: choose",
+            r"ResNet is for 2D images, the model's dims is 3: use AdditiveUNet or UNet$",
         ),
-        (dict(neck=dict(type="FPN")), "FPN is for 2D images, the model's dims is 3"),
-        (dict(head=dict(HEAD, type="FeatureRefinementHead")), "FeatureRefinementHead is for 2D images"),
+        (
+            dict(backbone=dict(UNET, widths=(2, 4, 6, 8), out_indices=(0, 1, 2, 3)), neck=dict(type="MSFA")),
+            r"MSFA is for 2D images, the model's dims is 3: use FPN or UNetDecoder$",
+        ),
+        (
+            dict(head=dict(HEAD, type="FeatureRefinementHead")),
+            r"FeatureRefinementHead is for 2D .* is 3: use HeatmapHead or SpatialConfigurationHead$",
+        ),
+        (
+            dict(backbone=dict(type=FlatBackbone)),
+            r"FlatBackbone is for 2D images, the model's dims is 3: choose a part that takes dims$",
+        ),
         (
             dict(backbone=dict(UNET, dims=2)),
             "UNet is for 2D images, the model's dims is 3: leave its dims out",
@@ -112,6 +129,12 @@ def test_a_part_without_a_third_dimension_is_named(parts, message):
     model = dict(type="LandmarkDetector", dims=3, backbone=UNET, head=HEAD)
     with pytest.raises(ValueError, match=message):
         MODELS.build(dict(model, **parts))
+
+
+def test_images_of_other_dimensions_are_refused():
+    model = MODELS.build(dict(type="LandmarkDetector", backbone=UNET, head=HEAD))
+    with pytest.raises(ValueError, match=r"is for 2D images, got .* \(1, 1, 8, 8, 8\): set model.dims=3"):
+        model(torch.rand(1, 1, 8, 8, 8))
 
 
 def test_a_part_without_channels_is_named():

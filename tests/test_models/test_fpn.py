@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from mmlandmark.models.necks import FPN
 
 
-def test_pyramid():
-    pyramid = FPN([4, 8, 8], channels=6, upsample_to=2)
-    (output,) = pyramid([torch.rand(1, c, 16 // 2**i, 24 // 2**i) for i, c in enumerate([4, 8, 8])])
-    assert output.shape == (1, 6, 32, 48)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_pyramid(dims):
+    pyramid = FPN([4, 8, 8], channels=6, upsample_to=2, dims=dims)
+    size = (8, 16, 24)[-dims:]
+    (output,) = pyramid([torch.rand(1, c, *(s // 2**i for s in size)) for i, c in enumerate([4, 8, 8])])
+    assert output.shape == (1, 6, *(2 * s for s in size))
     assert pyramid.out_channels == [6]
 
 

@@ -35,23 +35,34 @@ def slow_pixel(kind, p, y, cfg):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("top", [1.0, 0.2])
+@pytest.mark.parametrize("size", [(6, 7), (5, 6, 4)], ids=["image", "volume"])
 @pytest.mark.parametrize("cfg", ALL[:6], ids=lambda c: "-".join(str(v) for v in c.values()))
-def test_pixelwise_losses_equal_their_definition(cfg, reduction):
+def test_pixelwise_losses_equal_their_definition(cfg, size, top, reduction):
     weights = torch.tensor([[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]], dtype=torch.float64)
-    target = target_of(weights=weights)
-    pred = torch.randn(2, 3, 6, 7, dtype=torch.float64)
-    total = 0.0
+    target = target_of(weights=weights, size=size)
+    pred = torch.randn(2, 3, *size, dtype=torch.float64)
+    total, count = 0.0, round(top * math.prod(size))
     for b in range(2):
         for k in range(3):
-            pixels = [
-                slow_pixel(cfg["type"], float(pred[b, k, i, j]), float(target.heatmaps[b, k, i, j]), cfg)
-                for i in range(6)
-                for j in range(7)
-            ]
-            total += float(weights[b, k]) * sum(pixels)
-    expected = total / (42 * float(weights.sum())) if reduction == "mean" else total / 2
-    loss = MODELS.build(dict(cfg, reduction=reduction))(pred, target)
+            pairs = zip(pred[b, k].flatten().tolist(), target.heatmaps[b, k].flatten().tolist(), strict=True)
+            errors = sorted((slow_pixel(cfg["type"], p, y, cfg) for p, y in pairs), reverse=True)
+            total += float(weights[b, k]) * sum(errors[:count])
+    expected = total / (count * float(weights.sum())) if reduction == "mean" else total / 2
+    loss = MODELS.build(dict(cfg, reduction=reduction, top=top))(pred, target)
     assert float(loss) == pytest.approx(expected, rel=1e-9)
+
+
+def test_only_the_largest_errors_are_learned_from():
+    target = target_of(size=(4, 5, 6))
+    pred = torch.randn(2, 3, 4, 5, 6, dtype=torch.float64).requires_grad_()
+    MODELS.build(dict(type="HeatmapBCELoss", top=0.05))(pred, target).backward()
+    assert ((pred.grad != 0).flatten(2).sum(-1) == 6).all()  # of 120 pixels of every map
+    for wrong in (0, 1.5):
+        with pytest.raises(
+            ValueError, match=f"top is a part of the pixels, above 0 and at most 1, got {wrong}"
+        ):
+            MODELS.build(dict(type="EWCLoss", top=wrong))
 
 
 @pytest.mark.parametrize("cfg", ALL, ids=lambda c: "-".join(str(v) for v in c.values()))

@@ -46,9 +46,18 @@ def test_flip_averaging_is_exactly_equivariant(size):
     torch.testing.assert_close(predicted, back, atol=1e-3, rtol=0)
 
 
+class PlainBackbone(torch.nn.Module):
+    """The image itself, without out_channels."""
+
+    def forward(self, images):
+        return (images,)
+
+
 def test_a_backbone_without_channels_is_named():
     head = dict(type="HeatmapHead", num_landmarks=1, codec=CODEC, loss=dict(type="EWCLoss"))
-    plain = dict(type="LandmarkDetector", backbone=dict(type=torch.nn.Identity))
-    with pytest.raises(ValueError, match="Identity does not say its out_channels: give in_channels of He"):
+    plain = dict(type="LandmarkDetector", backbone=dict(type=PlainBackbone))
+    with pytest.raises(
+        ValueError, match="PlainBackbone does not say its out_channels: give in_channels of He"
+    ):
         MODELS.build(dict(plain, head=head))
-    assert MODELS.build(dict(plain, head=dict(head, in_channels=3)))(torch.rand(1, 3, 8, 8)[None]).ndim == 4
+    assert MODELS.build(dict(plain, head=dict(head, in_channels=3)))(torch.rand(1, 3, 8, 8)).ndim == 4

@@ -113,7 +113,7 @@ CASES: dict[str, tuple[str, dict]] = {
 
 
 # What is published for images and has no third dimension.
-FLAT = {"DenseNet", "EfficientNetLite", "HRNet", "ResNet", "VGG", "FPN", "MSFA", "FeatureRefinementHead"}
+FLAT = {"DenseNet", "EfficientNetLite", "HRNet", "ResNet", "VGG", "MSFA", "FeatureRefinementHead"}
 # A deep network needs an image as large as its deepest stride, twice.
 SIDE = 64
 

@@ -9,6 +9,7 @@ from mmlandmark.models.heads import SpatialConfigurationHead
 from mmlandmark.models.heads.spatial_configuration_head import cubic_matrix
 from mmlandmark.registry import MODELS
 from mmlandmark.utils.shipped import config_root
+from test_codecs.downstream_codecs import images_and_samples
 
 
 def head(width=5, landmarks=3, **kwargs):
@@ -90,6 +91,43 @@ def test_the_start():
         assert not layer.bias.any()
     wide = model.spatial.convs[1][0].weight.detach()
     assert float(wide.std()) == pytest.approx((2 / wide[0].numel()) ** 0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_it_learns(dims):
+    torch.manual_seed(0)
+    size = {2: (32, 32), 3: (16, 16, 20)}[dims]
+    images, samples = images_and_samples(size, batch=2)
+    codec = dict(type="LearnedSigmaCodec", sigma=1.5, scale=20.0 if dims == 2 else 80.0, regularizer=0.1)
+    parts = dict(
+        backbone=dict(type="AdditiveUNet", width=12, levels=3, dropout=0.0, padding_mode="reflect"),
+        head=dict(
+            type="SpatialConfigurationHead",
+            num_landmarks=2,
+            channels=8,
+            spatial_convs=2,
+            spatial_kernel=3,
+            downsample=4,
+            padding_mode="reflect",
+            init_std=1e-3,
+            codec=codec,
+            loss=dict(type="HeatmapMSELoss", reduction="sum", loss_weight=0.5),
+        ),
+    )
+    model = MODELS.build(dict(type="LandmarkDetector", dims=dims, **parts))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(60):
+        losses = model(images, samples, "loss")
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    assert set(losses) == {"loss_heatmapmse", "loss_codec_sigma"}
+    with torch.no_grad():
+        predicted = model.eval()(images, samples, "predict")
+    errors = torch.stack([(s.pred_landmarks - s.gt_landmarks).norm(dim=-1) for s in predicted])
+    assert float(errors.max()) < 0.5
+    assert all((s.pred_scores > 0.5).all() for s in predicted)
+    assert (model.head.codec.sigma != 1.5).all()
 
 
 def test_bad_arguments():

@@ -3,10 +3,12 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import distance_transform_edt
 
 from mmlandmark.ops import gaussian_heatmap, separable_profiles
 from mmlandmark.ops.gaussian_heatmap import SHAPES as PEAKS
@@ -31,6 +33,8 @@ def slow_heatmap(point, size, sigma, shape):
             out[index] = math.exp(-sum(o * o / side for o, side in zip(offset, size[::-1], strict=True)))
         elif shape == "laplace_l2":
             out[index] = math.exp(-math.sqrt(sum(s * s for s in scaled)))
+        elif shape == "cone":
+            out[index] = max(0.0, 1 - math.sqrt(sum(s * s for s in scaled)))
         else:
             out[index] = float(math.sqrt(sum(s * s for s in scaled)) <= 1)
     return out
@@ -82,6 +86,21 @@ def test_gradients_reach_a_parameter_per_landmark_and_axis():
         optimizer.step()
     assert sigma.grad.shape == (3, 2)
     torch.testing.assert_close(sigma.detach(), torch.full((3, 2), 2.5), rtol=0, atol=0.02)
+
+
+def test_a_cone_is_the_distance_from_outside_of_a_ball():
+    """As nnLandmark draws its targets; its ball is of pixels, so that the two differ by less than a step."""
+    radius, size = 15, (37, 37, 37)
+    centre = torch.full((1, 1, 3), 18.0)
+    cone = gaussian_heatmap(centre, size, float(radius), shape="cone")[0, 0]
+    z, y, x = np.indices(size) - 18
+    blob = distance_transform_edt(x**2 + y**2 + z**2 <= radius**2)
+    blob = torch.from_numpy(blob / blob.max()).float()
+    assert float((cone - blob).abs().max()) < 1 / radius
+    assert float((cone - blob).abs().mean()) < 0.01
+    assert float(cone[18, 18, 18]) == 1
+    assert float(cone[18, 18, 24]) == pytest.approx(1 - 6 / 15)
+    assert float(cone[18, 18, 33]) == 0
 
 
 def test_a_round_laplace_peak_has_no_slope_on_its_landmark():
@@ -139,7 +158,7 @@ def test_missing_landmarks_give_zero_maps_and_zero_gradients():
     assert float(points.grad[0, [0, 2]].abs().sum()) == 0
 
 
-@pytest.mark.parametrize("shape", ["gaussian", "laplace", "laplace_l2"])
+@pytest.mark.parametrize("shape", ["gaussian", "laplace", "laplace_l2", "cone"])
 def test_gradients_of_landmarks_and_sigma(shape):
     points = torch.tensor([[[2.3, 1.7], [4.1, 3.6]]], dtype=torch.float64, requires_grad=True)
     sigma = torch.tensor([1.2, 2.0], dtype=torch.float64, requires_grad=True)
@@ -148,7 +167,7 @@ def test_gradients_of_landmarks_and_sigma(shape):
 
 @pytest.mark.parametrize("normalize", ["peak", "sum"])
 @pytest.mark.parametrize("size", [(5, 6), (4, 3, 5)])
-@pytest.mark.parametrize("shape", ["gaussian", "laplace", "laplace_l2"])
+@pytest.mark.parametrize("shape", ["gaussian", "laplace", "laplace_l2", "cone"])
 def test_gradients_of_widths_per_axis(shape, size, normalize):
     points = points_of((2, 2, *size)).requires_grad_()
     sigma = widths_of((2, 2, *size), True).requires_grad_()
@@ -174,7 +193,7 @@ def test_the_integral_of_an_ellipse_has_a_gradient():
         (dict(sigma=torch.tensor([[[1.0, 1.0], [1.0, 0.0]]])), "sigma must be positive"),
         (dict(sigma=1.0, size=(4, 4, 4)), r"landmarks must be \(B, K, 3\)"),
         (dict(sigma=1.0, mask=torch.ones(1, 5, dtype=torch.bool)), r"mask must be \(1, 2\)"),
-        (dict(sigma=1.0, shape="cone"), "shape must be one of"),
+        (dict(sigma=1.0, shape="cube"), "shape must be one of"),
     ],
 )
 def test_bad_arguments_are_named(kwargs, message):

@@ -50,7 +50,16 @@ class LandmarkDetector(BaseDetector):
         to_memory_format(self)
 
     def extract_features(self, inputs: Tensor) -> Sequence[Tensor]:
-        """Return the features the head works on, from (B, C, *S) images."""
+        """Return the features the head works on, from (B, C, *S) images.
+
+        Raises:
+            ValueError: The images have another number of dimensions than the head's maps.
+        """
+        if inputs.ndim - 2 != self.head.dims:
+            raise ValueError(
+                f"the detector is for {self.head.dims}D images, got (B, C, *S) of {tuple(inputs.shape)}: set "
+                f"model.dims={inputs.ndim - 2}"
+            )
         features = self.backbone(inputs)
         features = features if self.neck is None else self.neck(features)
         return (*features, inputs) if self.head.takes_image else features

@@ -74,13 +74,20 @@ class HeatmapLoss(LandmarkLoss):
             when nothing is masked); ``sum`` is :math:`\sum w e / B`: summed over pixels and landmarks,
             averaged over the batch.
         loss_weight: Factor of the loss.
+        top: Part of the pixels of a map that count: those of the largest errors. In a volume nearly all
+            others are background that has been learned long since. P then is their number.
+
+    Raises:
+        ValueError: ``reduction`` is unknown, or ``top`` is not above 0 and at most 1.
     """
 
-    def __init__(self, reduction: str = "mean", loss_weight: float = 1.0) -> None:
+    def __init__(self, reduction: str = "mean", loss_weight: float = 1.0, top: float = 1.0) -> None:
         super().__init__(loss_weight)
         if reduction not in ("mean", "sum"):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
-        self.reduction = reduction
+        if not 0 < top <= 1:
+            raise ValueError(f"top is a part of the pixels, above 0 and at most 1, got {top}")
+        self.reduction, self.top = reduction, top
 
     @abstractmethod
     def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -89,6 +96,8 @@ class HeatmapLoss(LandmarkLoss):
     def per_landmark(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
         """Return the error of every map, summed or averaged over its pixels, (B, K)."""
         errors = self.pointwise(pred, target.heatmaps).flatten(2)
+        if self.top < 1:
+            errors = errors.topk(max(1, round(self.top * errors.shape[-1])), sorted=False).values
         return errors.mean(-1) if self.reduction == "mean" else errors.sum(-1)
 
     def normalizer(self, target: HeatmapTarget) -> Tensor:
@@ -105,16 +114,21 @@ class WeightedSquareLoss(HeatmapLoss):
         alpha: Base of the weight; 1 for none.
         reduction: See :class:`HeatmapLoss`.
         loss_weight: Factor of the loss.
+        top: See :class:`HeatmapLoss`; below 1 the target is drawn.
     """
 
-    def __init__(self, alpha: float, reduction: str = "mean", loss_weight: float = 1.0) -> None:
-        super().__init__(reduction, loss_weight)
+    def __init__(
+        self, alpha: float, reduction: str = "mean", loss_weight: float = 1.0, top: float = 1.0
+    ) -> None:
+        super().__init__(reduction, loss_weight, top)
         if not alpha > 0:
             raise ValueError(f"alpha must be positive, got {alpha}")
         self.alpha = alpha
 
     def forward(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
         """Return the scalar loss; see :meth:`LandmarkLoss.forward`."""
+        if self.top < 1:
+            return super().forward(pred, target)
         check_shapes(pred, target)
         divisor = self.normalizer(target) * (math.prod(target.size) if self.reduction == "mean" else 1)
         # All factors go into the weights, so that the operator writes the final gradient in one pass.
@@ -133,8 +147,8 @@ class WeightedSquareLoss(HeatmapLoss):
 class HeatmapMSELoss(WeightedSquareLoss):
     """Squared error ``(pred - target)^2``; arguments as of :class:`HeatmapLoss`."""
 
-    def __init__(self, reduction: str = "mean", loss_weight: float = 1.0) -> None:
-        super().__init__(1.0, reduction, loss_weight)
+    def __init__(self, reduction: str = "mean", loss_weight: float = 1.0, top: float = 1.0) -> None:
+        super().__init__(1.0, reduction, loss_weight, top)
 
 
 @MODELS.register_module()
@@ -145,10 +159,13 @@ class EWCLoss(WeightedSquareLoss):
         alpha: Base of the weight: a pixel weighs 1 far from the landmark and ``alpha`` on it.
         reduction: See :class:`HeatmapLoss`.
         loss_weight: Factor of the loss.
+        top: See :class:`HeatmapLoss`.
     """
 
-    def __init__(self, alpha: float = 40.0, reduction: str = "mean", loss_weight: float = 1.0) -> None:
-        super().__init__(alpha, reduction, loss_weight)
+    def __init__(
+        self, alpha: float = 40.0, reduction: str = "mean", loss_weight: float = 1.0, top: float = 1.0
+    ) -> None:
+        super().__init__(alpha, reduction, loss_weight, top)
 
 
 @MODELS.register_module()
@@ -171,6 +188,7 @@ class AdaptiveWingLoss(HeatmapLoss):
         theta: Error at which it turns linear.
         reduction: See :class:`HeatmapLoss`.
         loss_weight: Factor of the loss.
+        top: See :class:`HeatmapLoss`.
     """
 
     def __init__(
@@ -181,8 +199,9 @@ class AdaptiveWingLoss(HeatmapLoss):
         theta: float = 0.5,
         reduction: str = "mean",
         loss_weight: float = 1.0,
+        top: float = 1.0,
     ) -> None:
-        super().__init__(reduction, loss_weight)
+        super().__init__(reduction, loss_weight, top)
         if min(alpha - 1, omega, epsilon, theta) <= 0:
             raise ValueError("AdaptiveWingLoss needs alpha > 1 and positive omega, epsilon and theta")
         self.alpha, self.omega, self.epsilon, self.theta = alpha, omega, epsilon, theta
@@ -207,17 +226,26 @@ class AdaptiveWingLoss(HeatmapLoss):
 class HeatmapBCELoss(HeatmapLoss):
     r"""Binary cross-entropy on logits against a target in [0, 1], optionally focal.
 
+    nnLandmark trains with ``top=0.2`` on cones of 15 voxels: ``HeatmapCodec(sigma=15, shape="cone",
+    activation="sigmoid")``.
+
     Args:
         gamma: Focal exponent: the error is multiplied by :math:`|y - \sigma(p)|^\gamma`; 0 is plain BCE.
         pos_weight: Factor of the positive term.
         reduction: See :class:`HeatmapLoss`.
         loss_weight: Factor of the loss.
+        top: See :class:`HeatmapLoss`.
     """
 
     def __init__(
-        self, gamma: float = 0.0, pos_weight: float = 1.0, reduction: str = "mean", loss_weight: float = 1.0
+        self,
+        gamma: float = 0.0,
+        pos_weight: float = 1.0,
+        reduction: str = "mean",
+        loss_weight: float = 1.0,
+        top: float = 1.0,
     ) -> None:
-        super().__init__(reduction, loss_weight)
+        super().__init__(reduction, loss_weight, top)
         self.gamma, self.pos_weight = gamma, pos_weight
 
     def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""Feature pyramid (Lin et al. 2017)."""
+"""Feature pyramid (Lin et al. 2017), in two and three dimensions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,35 +20,37 @@ class FPN(BaseModule):
     Args:
         in_channels: Channels of the levels, finest first.
         channels: Width of the pyramid.
-        upsample_to: Factor by which the finest level is enlarged, bilinear, before the head: 4 brings the
-            first block of a backbone to the size of the image, as in table 2 of FARNet.
+        upsample_to: Factor by which the finest level is enlarged, by linear interpolation, before the head: 4
+            brings the first block of a backbone to the size of the image, as in table 2 of FARNet.
+        dims: 2 or 3.
         init_cfg: See MMEngine.
 
     Attributes:
         out_channels: Channels of the one level that is returned, in a list.
     """
 
-    dims = 2
-
     def __init__(
         self,
         in_channels: Sequence[int],
         channels: int = 256,
         upsample_to: int = 1,
+        dims: int = 2,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.laterals = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
-        self.output = nn.Conv2d(channels, channels, 3, padding=1)
-        self.upsample_to, self.out_channels = upsample_to, [channels]
+        conv: Any = nn.Conv2d if dims == 2 else nn.Conv3d
+        self.laterals = nn.ModuleList(conv(c, channels, 1) for c in in_channels)
+        self.output = conv(channels, channels, 3, padding=1)
+        self.upsample_to, self.out_channels, self.dims = upsample_to, [channels], dims
         start_as_pytorch(self)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor]:
-        """Return (B, channels, f H, f W), f as ``upsample_to``, from levels (B, C, H / 2^i, W / 2^i)."""
+        """Return (B, channels, f *S), f as ``upsample_to``, from levels (B, C, *S / 2^i), finest first."""
         *finer, top = (lateral(f) for lateral, f in zip(self.laterals, features, strict=True))
         for lateral in reversed(finer):
             top = lateral + upsample(top, lateral)
         top = self.output(top)
         if self.upsample_to != 1:
-            top = F.interpolate(top, scale_factor=self.upsample_to, mode="bilinear", align_corners=False)
+            mode = "bilinear" if self.dims == 2 else "trilinear"
+            top = F.interpolate(top, scale_factor=self.upsample_to, mode=mode, align_corners=False)
         return (top,)
