@@ -9,6 +9,12 @@ import pytest
 import torch
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads_from_the_start():
+    """Fixtures of a module come before those of its tests, and the threads decide on the last digits."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _few_threads():
     """Tests run on small machines, several at a time."""

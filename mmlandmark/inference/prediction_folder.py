@@ -102,9 +102,7 @@ def predict_to_folder(
                     outcome.failures += _draw(results, folder)
                 advance(results)
             if overlays:
-                tried = {failure.sample_id for failure in outcome.failures}
-                rest = (one for one in journal.predictions() if one.sample_id not in tried)
-                outcome.failures += _draw(rest, folder, missing=True)
+                outcome.failures += _draw_rest(journal, folder, outcome.failures)
             outcome.failures = _in_order(outcome.failures, cases)
             _finish(journal, inferencer, folder, formats, outcome)
     except RunBusyError as error:
@@ -195,6 +193,13 @@ def _draw(results: Iterable[Prediction | Failure], folder: Path, missing: bool =
             yield Failure(
                 result.sample_id, result.image, f"it is predicted, but not drawn: {reason_of(error)}"
             )
+
+
+def _draw_rest(journal: Journal, folder: Path, failures: Sequence[Failure]) -> list[Failure]:
+    """Draw what has no picture, such as predictions of earlier calls; return what could not be drawn."""
+    tried = {failure.sample_id for failure in failures}
+    rest = (one for one in journal.predictions() if one.sample_id not in tried)
+    return list(_draw(rest, folder, missing=True))
 
 
 def _finish(
