@@ -48,7 +48,7 @@ class _Slice:
 def is_series(folder: str | Path) -> bool:
     """Return whether a folder holds slices of one volume: its first two DICOM files are placed in one series.
 
-    Radiographs that lie in one folder are of different series, or state none, or have no place in the patient.
+    Radiographs in one folder are of different series, or state none, or have no place in the patient.
     """
     if not os.path.isdir(folder):
         return False

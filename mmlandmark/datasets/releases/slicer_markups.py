@@ -121,8 +121,7 @@ class SlicerMarkups(LandmarkDataset):
             records += in_order([record], own, names, files[stem])
         return records
 
-    @staticmethod
-    def _own_names(points: PointList, names: Sequence[str], path: str) -> Sequence[str]:
+    def _own_names(self, points: PointList, names: Sequence[str], path: str) -> Sequence[str]:
         """Return the names of a file; points without names are in the order of ``names``."""
         if points.named:
             return points.names
@@ -133,7 +132,7 @@ class SlicerMarkups(LandmarkDataset):
         return names
 
     def _names(
-        self, lists: dict[str, PointList], files: dict[str, str], images: dict[str, str]
+        self, lists: Mapping[str, PointList], files: Mapping[str, str], images: Mapping[str, str]
     ) -> tuple[str, ...]:
         """Return the landmarks, those of the file with most points if there is no schema."""
         if self._full_schema is None:

@@ -7,10 +7,13 @@ import pytest
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.releases import (
     Aariz,
+    Afids,
     ClDetection2023,
     CocoKeypoints,
     DigitalHandAtlas,
     Isbi2015Cephalogram,
+    MandibularMolars,
+    NnLandmark,
     SpineAasce2019,
     TpsFile,
 )
@@ -18,8 +21,11 @@ from mmlandmark.datasets.releases import (
 
 @pytest.mark.parametrize(
     "cls",
-    [Aariz, ClDetection2023, CocoKeypoints, DigitalHandAtlas, Isbi2015Cephalogram, SpineAasce2019, TpsFile],
-)
+    [
+        Aariz, Afids, ClDetection2023, CocoKeypoints, DigitalHandAtlas, Isbi2015Cephalogram, MandibularMolars,
+        NnLandmark, SpineAasce2019, TpsFile,
+    ],
+)  # fmt: skip
 def test_releases_fail_clearly_on_a_folder_that_does_not_exist(cls, tmp_path):
     assert issubclass(cls, LandmarkDataset)
     with pytest.raises(FileNotFoundError, match=r"data_root .* does not exist"):
