@@ -28,9 +28,20 @@ class BaseCodec(nn.Module, ABC):
 
     Attributes:
         maps_per_landmark: M.
+        activation_scope: ``pixel`` if :meth:`activate` changes every pixel by itself, ``map`` if it is a
+            softmax over the pixels of a map, None for any other.
     """
 
     maps_per_landmark: int = 1
+    activation_scope: str | None = None
+
+    @property
+    def reach(self) -> int | None:
+        """How far from the maximum of a map :meth:`decode` looks at it, in its pixels; None: anywhere.
+
+        With a reach, maps need not be in memory as a whole to be decoded. Then M is 1.
+        """
+        return None
 
     @property
     def peak_width(self) -> float | None:
@@ -91,6 +102,15 @@ class BaseCodec(nn.Module, ABC):
         A map that is not finite must stay so.
         """
         return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+
+    def activate_part(self, outputs: Tensor, log_sum: Tensor) -> Tensor:
+        """Return activated values of a part of a map, of a codec whose ``activation_scope`` is ``map``.
+
+        Args:
+            outputs: (*S) raw values of the part.
+            log_sum: () logarithm of the sum of the exponentials of all raw values of the map.
+        """
+        return (outputs - log_sum).exp()
 
     def losses(self, target: Any) -> dict[str, Tensor]:
         """Return scalar losses of the codec's own parameters by name; none by default.

@@ -40,6 +40,10 @@ class BaseDecoder(nn.Module, ABC):
             window: Radius in pixels of the map of what belongs to a peak.
         """
 
+    def reach(self, width: float, window: int) -> int | None:
+        """Return how far from the maximum the decoder looks, in pixels; None: anywhere, the default."""
+        return None
+
 
 @DECODERS.register_module(name="argmax")
 class ArgmaxDecoder(BaseDecoder):
@@ -49,6 +53,10 @@ class ArgmaxDecoder(BaseDecoder):
         """Return the maxima; see :class:`BaseDecoder`."""
         return Peaks(*refined_peak(maps))
 
+    def reach(self, width: float, window: int) -> int:
+        """Return 0; see :class:`BaseDecoder`."""
+        return 0
+
 
 @DECODERS.register_module(name="quadratic")
 class QuadraticDecoder(BaseDecoder):
@@ -57,6 +65,10 @@ class QuadraticDecoder(BaseDecoder):
     def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
         """Return the maxima of the fits; see :class:`BaseDecoder`."""
         return Peaks(*refined_peak(maps, "quadratic"))
+
+    def reach(self, width: float, window: int) -> int:
+        """Return that of the fit; see :class:`BaseDecoder`."""
+        return 1
 
 
 @DECODERS.register_module(name="dark")
@@ -76,6 +88,10 @@ class DarkDecoder(BaseDecoder):
         near = (pixels < reach) | (pixels >= sides - reach)
         return Peaks(torch.where(near, quadratic_fit(maps, pixels, log=True), smooth), pixels, heights)
 
+    def reach(self, width: float, window: int) -> int:
+        """Return that of the fit to the smoothed map; see :class:`BaseDecoder`."""
+        return 1 + math.ceil(3 * width)
+
 
 @DECODERS.register_module(name="local_centroid")
 class LocalCentroidDecoder(BaseDecoder):
@@ -84,6 +100,10 @@ class LocalCentroidDecoder(BaseDecoder):
     def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
         """Return the centroids; see :class:`BaseDecoder`."""
         return Peaks(*refined_peak(maps, "centroid", window))
+
+    def reach(self, width: float, window: int) -> int:
+        """Return the window's radius; see :class:`BaseDecoder`."""
+        return window
 
 
 @DECODERS.register_module(name="soft_argmax")

@@ -71,6 +71,17 @@ class HeatmapCodec(BaseCodec):
         """Width of a peak along its widest axis, in pixels of the map."""
         return max(self.sigma) if isinstance(self.sigma, tuple) else float(self.sigma)
 
+    @property
+    def activation_scope(self) -> str:  # type: ignore[override]
+        """See :class:`BaseCodec`."""
+        return "map" if self.activation == "softmax" else "pixel"
+
+    @property
+    def reach(self) -> int | None:
+        """See :attr:`BaseCodec.reach`; None for decoders of whole maps."""
+        own = self.decoder.reach(self.peak_width, self.window)
+        return None if own is None else max(own, self._reach)
+
     def target_sigma(self, landmarks: Tensor) -> float | Tensor:
         """Return the width of every landmark's peak, as :func:`mmlandmark.ops.gaussian_heatmap` takes it.
 

@@ -1,20 +1,30 @@
-"""Large inputs in overlapping windows, whose maps are fused before they are decoded."""
+"""Large inputs in overlapping windows, whose maps are fused before they are decoded.
+
+Fused maps are decoded block by block, as soon as the windows of a block have been seen: of every map the
+highest pixel so far and a small window about it are kept. Whole maps are needed in these cases, and kept in a
+file where they are large: by a codec or decoder that looks at whole maps (``soft_argmax``,
+``blob_centroid``); by a softmax over maps that are averaged with those of the mirrored image; by the choice
+among several peaks (``shape_prior``), an ensemble that averages maps, and whoever asks for the maps.
+"""
 
 from __future__ import annotations
 
-import itertools
+import logging
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmlandmark.datasets.transforms.frame import checked_size
-from mmlandmark.models.detectors import BaseDetector, BaseEnsemble
+from mmlandmark.inference.running_peaks import RunningPeaks
+from mmlandmark.inference.window_blocks import Block, Network, fused_blocks, part
+from mmlandmark.models.detectors import BaseDetector, LandmarkDetector
+from mmlandmark.structures import Detection
 
-_SIGMAS = 8  # of the weights in the side of a window
 IN_MEMORY = 4 * 2**30  # bytes of fused maps; more are kept in a temporary file
 
 
@@ -24,24 +34,131 @@ def use_windows(detector: BaseDetector, window: Sequence[int], overlap: float = 
     Mirroring, views, activation and decoding then work on fused maps, as they do on those of a whole input.
 
     Args:
-        detector: In test mode; it is changed.
+        detector: In test mode, with its final ``test_cfg``; it is changed.
         window: (*S) pixels of the network's input, multiples of the network's stride.
         overlap: See :func:`windowed_maps`.
 
     Raises:
-        ValueError: ``window`` is no size, or ``overlap`` is not in [0, 1).
+        ValueError: ``window`` is no size, ``overlap`` is not in [0, 1), or the detector cannot be seen in
+            windows.
     """
     size = checked_size(window, "window")
     if not 0 <= overlap < 1:
         raise ValueError(f"the overlap of windows is a fraction in [0, 1), got {overlap!r}")
-    for part in detector.modules():
-        if isinstance(part, BaseDetector) and not isinstance(part, BaseEnsemble):
-            whole = part.raw_maps
-            part.raw_maps = partial(windowed_maps, whole, window=size, overlap=overlap)  # type: ignore[method-assign]
+    for one in detector.windowed_parts():
+        whole = one.raw_maps
+        one.raw_maps = partial(windowed_maps, whole, window=size, overlap=overlap)  # type: ignore[method-assign]
+        if isinstance(one, LandmarkDetector):
+            windows = _Windows(detector, one, whole, size, overlap)
+            one.heatmaps = windows.heatmaps  # type: ignore[method-assign]
+            one.detect = windows.detect  # type: ignore[method-assign]
+
+
+class _Windows:
+    """What a detector by maps does with an input in windows."""
+
+    def __init__(
+        self,
+        whole: BaseDetector,
+        own: LandmarkDetector,
+        raw_maps: Network,
+        window: Sequence[int],
+        overlap: float,
+    ) -> None:
+        self.whole, self.own, self.raw_maps = whole, own, raw_maps
+        self.window, self.overlap, self.detect_whole = window, overlap, own.detect
+        self.heatmaps_whole, self.said = own.heatmaps, False
+
+    def detect(
+        self, inputs: Tensor, flip_permutation: Sequence[int] | None = None, spread: bool = False
+    ) -> Detection:
+        """Return the detection of the whole input; without maps, unless it takes them."""
+        head, size = self.own.head, tuple(inputs.shape[2:])
+        if len(size) == len(self.window) and all(a >= b for a, b in zip(self.window, size, strict=True)):
+            return self.detect_whole(inputs, flip_permutation, spread)
+        reason = self.why_whole(flip_permutation is not None)
+        if reason:
+            self._say(reason)
+            return self.detect_whole(inputs, flip_permutation, spread)
+        network, finish = self._network(flip_permutation), self._finish(flip_permutation)
+        reach = head.codec.reach
+        assert reach is not None
+        peaks: RunningPeaks | None = None
+        for block in fused_blocks(network, inputs, self.window, self.overlap, reach):
+            peaks = peaks or RunningPeaks(head.codec, block.size, size)
+            peaks.add(block._replace(values=finish(block.values)))
+        assert peaks is not None
+        found = peaks.detection(head.needs_spread(spread))
+        return head.completed(found, size, spread)
+
+    def heatmaps(self, inputs: Tensor, flip_permutation: Sequence[int] | None = None) -> Tensor:
+        """Return activated maps of the whole input, in a file where they are large."""
+        codec = self.own.head.codec
+        if codec.activation_scope is None:
+            return self.heatmaps_whole(inputs, flip_permutation)
+        blocks = fused_blocks(self._network(flip_permutation), inputs, self.window, self.overlap)
+        if codec.activation_scope == "pixel":
+            finish = self._finish(flip_permutation)
+            return _laid(block._replace(values=finish(block.values)) for block in blocks)
+        maps = _laid(blocks)
+        for one in maps.flatten(0, 1):  # one map after the other, in place, as they may be in a file
+            one.copy_(codec.activate(one[None, None])[0, 0])
+        if flip_permutation is None:
+            return maps
+        count = len(flip_permutation)
+        for case in maps:
+            for one, other in zip(case[:count], case[count:], strict=True):
+                one.add_(other).div_(2)
+        return maps[:, :count]
+
+    def why_whole(self, flip: bool) -> str:
+        """Return what needs whole maps; empty if nothing does."""
+        codec = self.own.head.codec
+        if self.whole.needs_maps:
+            return "the maps themselves are asked for, averaged, or searched for several peaks"
+        if codec.reach is None or codec.activation_scope is None:
+            return "codec or decoder look at whole maps"
+        if flip and codec.activation_scope == "map":
+            return "a softmax of every map is averaged with that of the mirrored image"
+        return ""
+
+    def _say(self, reason: str) -> None:
+        if not self.said:
+            print_log(
+                f"fused maps are kept whole, beyond {IN_MEMORY // 2**30} GiB in a temporary file: {reason}",
+                "current",
+                logging.WARNING,
+            )
+        self.said = True
+
+    def _network(self, permutation: Sequence[int] | None) -> Network:
+        """Return the network of a window; of the mirrored window it gives further maps, behind its own."""
+        if permutation is None:
+            return self.raw_maps
+
+        def both(inputs: Tensor) -> Tensor:
+            mirrored = self.own.head.codec.mirrored(self.raw_maps(inputs.flip(-1)), permutation)
+            return torch.cat([self.raw_maps(inputs), mirrored], 1)
+
+        return both
+
+    def _finish(self, permutation: Sequence[int] | None) -> Callable[[Tensor], Tensor]:
+        """Return what makes activated maps of fused ones, where that can be done pixel by pixel."""
+        codec = self.own.head.codec
+        if codec.activation_scope == "map":
+            return lambda values: values
+        if permutation is None:
+            return codec.activate
+
+        def mean(values: Tensor) -> Tensor:
+            own, mirrored = codec.activate(values).chunk(2, 1)
+            return (own + mirrored) / 2
+
+        return mean
 
 
 def windowed_maps(
-    network: Callable[[Tensor], Tensor],
+    network: Network,
     inputs: Tensor,
     window: Sequence[int],
     overlap: float = 0.5,
@@ -67,69 +184,22 @@ def windowed_maps(
     Raises:
         ValueError: The window has not as many axes as the input, or sizes do not fit the network's stride.
     """
-    size = tuple(inputs.shape[2:])
-    if len(window) != len(size):
-        raise ValueError(f"a window of {len(window)} axes {tuple(window)} does not fit an input of {size}")
-    window = tuple(min(side, whole) for side, whole in zip(window, size, strict=True))
-    if window == size:
+    if all(side >= whole for side, whole in zip(window, inputs.shape[2:], strict=False)) and (
+        len(window) == inputs.ndim - 2
+    ):
         return network(inputs)
-    first = network(inputs[_part((0,) * len(size), window)])
-    stride = _stride(window, first.shape[2:], size)
-    weight = _weight(first.shape[2:], first.device)
-    shape = (*first.shape[:2], *(whole // s for whole, s in zip(size, stride, strict=True)))
-    fused = _zeros(shape, first.device, in_memory)
-    total = torch.zeros(shape[2:], device=first.device)
-    corners = itertools.product(*map(partial(_starts, overlap=overlap), size, window, stride))
-    for corner in corners:
-        maps = first if not any(corner) else network(inputs[_part(corner, window)])
-        at = tuple(start // s for start, s in zip(corner, stride, strict=True))
-        place = _part(at, maps.shape[2:])
-        fused[place] += (maps.float() * weight).to(fused.device)
-        total[place[2:]] += weight
-    for one in fused.flatten(0, 1):  # one map after the other, as they may be in a file
-        one /= total.to(fused.device)
-    return fused
+    return _laid(fused_blocks(network, inputs, window, overlap), in_memory)
 
 
-def _part(corner: Sequence[int], window: Sequence[int]) -> tuple[slice, ...]:
-    """Return what selects a window of (B, C, *S)."""
-    return (
-        slice(None),
-        slice(None),
-        *(slice(start, start + side) for start, side in zip(corner, window, strict=True)),
-    )
-
-
-def _stride(window: Sequence[int], maps: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
-    """Return the pixels of the input per pixel of the map, by axis."""
-    stride = tuple(side // small for side, small in zip(window, maps, strict=True))
-    fits = all(
-        s > 0 and s * small == side and whole % s == 0
-        for s, small, side, whole in zip(stride, maps, window, size, strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            f"a window of {tuple(window)} gives maps of {tuple(maps)}, which cannot be laid side by side "
-            f"over an input of {tuple(size)}: take windows and inputs of multiples of the network's stride"
-        )
-    return stride
-
-
-def _starts(size: int, window: int, stride: int, overlap: float) -> list[int]:
-    """Return where windows begin along an axis: evenly, from the first pixel to the last."""
-    last = (size - window) // stride  # in pixels of the map
-    step = max(int(window * (1 - overlap)) // stride, 1)
-    count = math.ceil(last / step) + 1
-    return [round(i * last / max(count - 1, 1)) * stride for i in range(count)]
-
-
-def _weight(size: Sequence[int], device: torch.device) -> Tensor:
-    """Return the (*S) weights of a window's map."""
-    weight = torch.ones((), device=device)
-    for side in size:
-        places = torch.arange(side, device=device, dtype=torch.float32) - (side - 1) / 2
-        weight = weight[..., None] * torch.exp(-0.5 * (places * (_SIGMAS / side)) ** 2)
-    return weight
+def _laid(blocks: Iterable[Block], in_memory: int = IN_MEMORY) -> Tensor:
+    """Return blocks, whose cores are all that they hold, side by side."""
+    maps: Tensor | None = None
+    for block in blocks:
+        if maps is None:
+            maps = _zeros((*block.values.shape[:2], *block.size), block.values.device, in_memory)
+        maps[part(block.corner, block.values.shape[2:])] = block.values.to(maps.device)
+    assert maps is not None
+    return maps
 
 
 def _zeros(shape: Sequence[int], device: torch.device, in_memory: int) -> Tensor:

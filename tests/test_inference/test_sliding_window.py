@@ -135,6 +135,125 @@ def test_a_detector_in_windows_predicts_as_a_whole(dims):
         assert torch.equal(one.pred_spread, other.pred_spread)
 
 
+def in_windows(config, inputs, window, **test_cfg):
+    """Return the predictions without and with whole maps, and the whole maps."""
+    results = []
+    for whole in (False, True):
+        torch.manual_seed(0)
+        detector = MODELS.build(config).eval()
+        detector.test_cfg.update(spread=True, keep_heatmaps=whole, **test_cfg)
+        use_windows(detector, window)
+        results.append(predicted(detector, inputs))
+    return results
+
+
+def head(codec, count=3, **options):
+    options = dict(num_landmarks=count, loss=dict(type="EWCLoss")) | options
+    return dict(type="HeatmapHead", codec=dict(type="GaussianHeatmapCodec", sigma=1.5, **codec), **options)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(
+    ("codec", "flip"),
+    [
+        (dict(), True),
+        (dict(activation="sigmoid", decoder="dark"), True),
+        (dict(activation="softmax", decoder="quadratic"), False),
+        (dict(activation="softmax"), True),
+        (dict(decoder="soft_argmax"), False),
+    ],
+    ids=["plain flip", "sigmoid flip", "softmax", "softmax flip, whole", "soft_argmax, whole"],
+)
+def test_decoding_block_by_block_is_decoding_whole_maps(dims, codec, flip):
+    """Points, scores, spread and presence of two annotators, mirrored and in views."""
+    config = tiny_config("unused").model
+    config.update(dims=dims, head=head(codec, num_annotators=2, presence=dict()))
+    inputs = torch.rand(2, 1, *((40, 36), (24, 20, 28))[dims - 2], generator=torch.Generator().manual_seed(3))
+    views = [{}, dict(scale=1.1)] if dims == 2 else None
+    one, other = in_windows(config, inputs, [16] * dims, flip=flip, views=views)
+    for mine, whole in zip(one, other, strict=True):
+        assert mine.get("pred_heatmaps") is None
+        assert whole.pred_heatmaps is not None
+        for name in ("landmarks", "scores", "spread", "presence", "by_annotator"):
+            expected = getattr(whole, f"pred_{name}")
+            torch.testing.assert_close(getattr(mine, f"pred_{name}"), expected, atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_maps_in_a_file_are_activated_there(activation, monkeypatch):
+    """One map or one block after the other: what is needed beside the file does not grow with it."""
+    config = tiny_config("unused").model
+    config.head = head(dict(activation=activation))
+    torch.manual_seed(0)
+    detector = MODELS.build(config).eval()
+    inputs = torch.rand(2, 1, 40, 36, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        use_windows(detector, (16, 16))
+        raw = detector.raw_maps(inputs)
+        mirrored = detector.head.codec.mirrored(detector.raw_maps(inputs.flip(-1)), [0, 2, 1])
+        codec, largest = detector.head.codec, []
+        expected = (codec.activate(raw) + codec.activate(mirrored)) / 2
+        activate = type(codec).activate
+        monkeypatch.setattr(
+            type(codec), "activate", lambda self, x: largest.append(x.numel()) or activate(self, x)
+        )
+        found = detector.heatmaps(inputs, [0, 2, 1])
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+    one_map, one_block = 40 * 36, 2 * 6 * 16 * 16
+    assert max(largest) <= (one_map if activation == "softmax" else one_block) < found.numel()
+
+
+@pytest.mark.parametrize(
+    ("codec", "settings", "reason"),
+    [
+        (dict(), dict(), None),
+        (dict(activation="softmax"), dict(), None),
+        (dict(activation="softmax"), dict(flip=True), "averaged with that of the mirrored image"),
+        (dict(decoder="blob_centroid"), dict(), "codec or decoder look at whole maps"),
+        (dict(), dict(keep_heatmaps=True), "the maps themselves are asked for"),
+    ],
+)
+def test_whole_maps_are_announced(codec, settings, reason, monkeypatch):
+    config, said = tiny_config("unused").model, []
+    monkeypatch.setattr("mmlandmark.inference.sliding_window.print_log", lambda text, *_: said.append(text))
+    config.head = head(codec)
+    detector = MODELS.build(config).eval()
+    detector.test_cfg.update(settings)
+    use_windows(detector, (16, 16))
+    for _ in range(2):
+        predicted(detector, torch.rand(1, 1, 32, 16))
+    assert len(said) == (reason is not None)
+    assert all(reason in text for text in said)
+
+
+def test_detectors_of_patches_take_no_windows():
+    part = tiny_config("unused").model
+    detector = MODELS.build(
+        dict(type="CoarseToFineDetector", coarse=part, fine=part, patch_size=16, shrink=2, dims=2)
+    )
+    with pytest.raises(ValueError, match="sees the image at a low resolution, then patches: leave window"):
+        use_windows(detector, (16, 16))
+
+
+@pytest.mark.parametrize("average", ["points", "heatmaps"])
+def test_an_ensemble_decodes_block_by_block_where_it_needs_no_maps(average):
+    config = tiny_config("unused").model
+    torch.manual_seed(0)
+    detector = MixedEnsemble([config, config], average).eval()
+    detector.test_cfg.update(spread=True)
+    inputs = torch.rand(2, 1, 40, 36, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        use_windows(detector, (16, 16))
+        found = detector.detect(inputs, spread=True)
+        detector.test_cfg.update(keep_heatmaps=True)
+        whole = detector.detect(inputs, spread=True)
+    assert (found.maps is None) == (average == "points")
+    assert whole.maps.shape == (2, 19, 40, 36)
+    torch.testing.assert_close(found.points, whole.points, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.scores, whole.scores, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.spread, whole.spread, atol=1e-3, rtol=1e-3)
+
+
 def test_every_member_of_an_ensemble_sees_windows():
     config = tiny_config("unused").model
     detector = MixedEnsemble([config, config])

@@ -40,11 +40,11 @@ class ImageAsMaps(nn.Module):
         return (image,)
 
 
-def detector(window=2, **head):
+def detector(window=2, decoder="dark", **head):
     head = dict(
         type="HeatmapHead",
         num_landmarks=K,
-        codec=dict(type="GaussianHeatmapCodec", sigma=1.0, decoder="dark", window=window),
+        codec=dict(type="GaussianHeatmapCodec", sigma=1.0, decoder=decoder, window=window),
         loss=dict(type="EWCLoss"),
         **head,
     )
@@ -59,7 +59,7 @@ def annotated_twice(**options):
 
 def coarse_to_fine(dims, **options):
     """Return a detector that reads off the places of bright spots, one landmark per channel."""
-    options = dict(coarse=detector(), fine=detector(window=8)) | options
+    options = dict(coarse=detector(decoder="argmax"), fine=detector(window=8)) | options
     if not {"shrink", "coarse_size"} & set(options):
         options["shrink"] = 4
     model = MODELS.build(dict(type="CoarseToFineDetector", patch_size=PATCH[dims], dims=dims, **options))

@@ -241,6 +241,19 @@ class BaseDetector(BaseModel):
         # Maps of a view that is turned would not lie over the image.
         return replace(Detection.mean(detections, scores="mean"), maps=maps)
 
+    @property
+    def needs_maps(self) -> bool:
+        """Whether what is done with a detection needs its maps as a whole."""
+        return bool(self.test_cfg["keep_heatmaps"]) or self.shape_choice is not None
+
+    def windowed_parts(self) -> list[BaseDetector]:
+        """Return the detectors that see windows, of an image that is seen in windows: by default this one.
+
+        Raises:
+            ValueError: It cannot be seen in windows.
+        """
+        return [self]
+
     def shown_maps(self, maps: Tensor) -> Tensor:
         """Return the maps of :meth:`detect` as one per annotator and landmark, (B, R * K, *S)."""
         return self.head.codec.landmark_maps(maps)

@@ -164,6 +164,12 @@ class CoarseToFineDetector(BaseDetector):
         own = self._samples if cases is None else [self._samples[case] for case in cases]
         return torch.stack([s.unit_pixels(image) for s, image in zip(own, images, strict=True)])
 
+    def windowed_parts(self) -> list[BaseDetector]:
+        """Raise ValueError: it sees patches already."""
+        raise ValueError(
+            "CoarseToFineDetector sees the image at a low resolution, then patches: leave window out"
+        )
+
     def coarse_scale(self, size: Sequence[int]) -> tuple[tuple[float, ...], tuple[int, ...]]:
         """Return the pixels of an image per pixel of the coarse input, and the size of that, both (*S)."""
         if self.coarse_size is not None:

@@ -70,6 +70,15 @@ class BaseEnsemble(BaseDetector):
         """The first member's head."""
         return self.members[0].head
 
+    @property
+    def needs_maps(self) -> bool:
+        """Whether what is done with a detection needs its maps as a whole: also to average them."""
+        return super().needs_maps or self.average == "heatmaps"
+
+    def windowed_parts(self) -> list[BaseDetector]:
+        """Return those of the members; see :meth:`BaseDetector.windowed_parts`."""
+        return [part for member in self.members for part in member.windowed_parts()]
+
     def member_inputs(self, member: BaseDetector, inputs: Tensor) -> Tensor:
         """Return a member's input (B, C, *S), made of the ensemble's; the same by default."""
         return inputs
@@ -96,12 +105,14 @@ class BaseEnsemble(BaseDetector):
             member.detect(own, _for_annotators(flip_permutation, member.head), spread and not of_maps)
             for member, own in zip(self.members, seen, strict=True)
         ]
-        maps = [detection.maps for detection in detections]
+        maps = [detection.maps for detection in detections if detection.maps is not None]
         if of_maps:
             # The maps show the members' input, which may have a padding that the ensemble's lacks.
             return self.head.predict(_mean(maps), _common_size(seen), spread)
         if len({detection.points.shape[1] for detection in detections}) > 1:
             detections = [d.over_annotators().with_annotators(1) for d in detections]
+        if len(maps) < len(detections):  # seen in windows, without whole maps
+            return replace(Detection.mean(detections), maps=None)
         alike = self._comparable and len({m.shape[1:] for m in maps}) == 1
         return replace(Detection.mean(detections), maps=_mean(maps) if alike else maps[0])
 

@@ -152,11 +152,25 @@ class BaseHeatmapHead(BaseModule):
             input_size: (*S) of the network's input.
             spread: Measure the spread of every landmark, if the codec can.
         """
-        detection = self.codec.decode(maps, input_size, spread or self.presence is not None)
+        detection = self.codec.decode(maps, input_size, self.needs_spread(spread))
+        return replace(self.completed(detection, input_size, spread), maps=maps)
+
+    def needs_spread(self, spread: bool) -> bool:
+        """Return whether the codec measures the spread: if it is wanted, or presence is read off it."""
+        return spread or self.presence is not None
+
+    def completed(self, detection: Detection, input_size: Sequence[int], spread: bool) -> Detection:
+        """Return what the codec has decoded (B, R * K) as the head's answer (B, R, K), with the presence.
+
+        Args:
+            detection: In input pixels, with a spread where :meth:`needs_spread` says so.
+            input_size: (*S) of the network's input.
+            spread: Keep the spread.
+        """
         if self.presence is not None:
             chances = self.presence.chances(detection, input_size)
             detection = replace(detection, presence=chances, spread=detection.spread if spread else None)
-        return replace(detection.with_annotators(self.num_annotators), maps=maps)
+        return detection.with_annotators(self.num_annotators)
 
 
 def _loss_names(losses: Sequence[nn.Module]) -> list[str]:
