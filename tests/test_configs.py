@@ -18,6 +18,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from mmlandmark import apis
+from mmlandmark.datasets.phantom import DEFAULT_SIZES
 from mmlandmark.engine import LandmarkRunner, load_config, plan_of_stages
 from mmlandmark.registry import DATASETS, HOOKS, MODELS
 from mmlandmark.structures import LandmarkSchema
@@ -29,10 +30,11 @@ from mmlandmark.utils.shipped import config_root
 ROOT = Path(config_root())
 CONFIGS = sorted(p for p in ROOT.rglob("*.py") if not {"_base_", "sweeps"} & set(p.relative_to(ROOT).parts))
 NAMES = [str(p.relative_to(ROOT).with_suffix("")) for p in CONFIGS]
-SHRINK, SMALLEST = 4, 64
+SHRINK, SMALLEST = 4, {2: 64, 3: 32}
 # What the names of a method's configs begin with, if not its name.
 SHORT = {
     "spatial_configuration": ("sc_",),
+    "volumes": ("unet_", "scn_", "coarse-to-fine_"),
     "fsf_ld": ("unet4", "unet5", "seg-unet5", "hrnet-w18", "fast-kd_", "fsf-ld_"),
 }
 
@@ -65,7 +67,7 @@ def smaller(pipeline: list[dict]) -> list[dict]:
     return [
         dict(step)
         | (
-            dict(size=tuple(max(SMALLEST, side // SHRINK) for side in step["size"]))
+            dict(size=tuple(max(SMALLEST[len(step["size"])], side // SHRINK) for side in step["size"]))
             if isinstance(step.get("size"), list | tuple)
             else {}
         )
@@ -74,6 +76,8 @@ def smaller(pipeline: list[dict]) -> list[dict]:
     ]
 
 
+# Of the phantoms. In the second population no landmark is absent from the heads of validation and test.
+SHAPES, POPULATIONS = {2: (96, 80), 3: (24, 32, 32)}, {2: 0, 3: 13}
 # What makes a published network small, where its size is beside the point.
 NARROW = {
     "DenseNet": dict(growth_rate=4, block_layers=(1, 1, 1, 1), stem_channels=8),
@@ -96,11 +100,27 @@ def make_narrow(model: Any) -> None:
                 part[key] = [max(2, width // 16) for width in part[key]]
 
 
+def dims_of(config: Config) -> int:
+    """Return the dimensions of a config's images."""
+    return max(len(size) for size in find_all(config.test_dataloader.to_dict(), "size") if size)
+
+
+def take_landmarks(part: Any, most: int) -> None:
+    """Leave at most so many landmarks to all parts of a model."""
+    for value in part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ():
+        take_landmarks(value, most)
+    if isinstance(part, dict) and "num_landmarks" in part:
+        part["num_landmarks"] = min(part["num_landmarks"], most)
+
+
 def put_phantoms(config: Config) -> Config:
     """Put two phantoms of the fitting kind in place of every dataset, and one epoch in place of all."""
     make_narrow(config.model)
+    shape = SHAPES[dims_of(config)]
+    known = {k: kind for k, kind in KINDS.items() if len(DEFAULT_SIZES[kind]) == len(shape)}
+    take_landmarks(config.model, max(known))
     (count,) = {int(k) for k in find_all(config.model.to_dict(), "num_landmarks")}
-    kind = KINDS[min(k for k in KINDS if k >= count)]
+    kind = known[min(k for k in known if k >= count)]
     annotators = max((int(r) for r in find_all(config.model.to_dict(), "num_annotators")), default=1)
     for number, key in enumerate(("train_dataloader", "val_dataloader", "test_dataloader")):
         loader = config.get(key)
@@ -118,13 +138,14 @@ def put_phantoms(config: Config) -> Config:
                     kind=kind,
                     num_samples=2,
                     offset=2 * number,
-                    size=(96, 80),
+                    size=shape,
+                    seed=POPULATIONS[len(shape)],
                     num_annotators=annotators,
                     pipeline=pipeline,
                     serialize_data=False,
                 )
             )
-            if count not in KINDS:
+            if count not in known:
                 leaf.landmarks = list(range(count))
     if config.train_cfg.get("by_epoch", True):
         config.train_cfg.update(max_epochs=1, val_interval=1)
@@ -191,7 +212,9 @@ def test_it_trains_a_step_and_tests(path, tmp_path, phantoms):
 
     metrics = apis.test_config(config, apis.find_checkpoint(config, None), out_dir=tmp_path / "test")
     assert any(name.rsplit("/", 1)[-1] in ("mre", "coordinate_mse") for name in metrics)
-    assert all(math.isfinite(value) for value in metrics.values())
+    # Nothing is absent, so there is nothing to tell present landmarks from.
+    empty = {name for name in metrics if name.startswith(("presence_auroc", "ghosts"))}
+    assert all(math.isfinite(value) for name, value in metrics.items() if name not in empty)
     report = tmp_path / "test" / "report.json"
     if report.is_file():
         assert json.loads(report.read_text())["overall"]["images"] == 2

@@ -12,19 +12,19 @@ from mmlandmark.inference.packing import pack_checkpoint
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.registry import DATASETS, MODELS
 
-KINDS = {19: "ceph", 37: "hand", 68: "spine"}
+KINDS = {19: "ceph", 26: "head", 37: "hand", 68: "spine"}
 
 
 def phantom_dataloader(
     num_landmarks: int = 19,
     num_samples: int = 4,
-    size: tuple[int, int] = (64, 64),
+    size: tuple[int, ...] = (64, 64),
     batch_size: int = 2,
     train: bool = True,
     num_workers: int = 0,
     offset: int | None = None,
 ) -> dict[str, Any]:
-    """Return the config of a loader of small phantoms with 19, 37 or 68 landmarks.
+    """Return the config of a loader of small phantoms with 19, 37 or 68 landmarks or, in 3D, 26.
 
     By default training starts at patient 0, and validation and test at patient 100.
     """
@@ -101,11 +101,11 @@ def tiny_config(work_dir: str | Path, max_epochs: int = 2, **overrides: Any) -> 
     return config
 
 
-def tiny_model(num_landmarks: int = 19, size: tuple[int, int] = (64, 64), seed: int = 0) -> ModelFile:
+def tiny_model(num_landmarks: int = 19, size: tuple[int, ...] = (64, 64), seed: int = 0) -> ModelFile:
     """Return a detector that has learnt nothing, with all that a model file holds.
 
     Args:
-        num_landmarks: 19, 37 or 68, of the phantoms.
+        num_landmarks: 19, 37 or 68, of the phantoms; 26 of the volumes.
         size: (*S) of its input.
         seed: Of its weights.
     """
