@@ -179,9 +179,11 @@ class ModelFile:
 
     def _check_new_image(self, where: str) -> None:
         """Raise ValueError if a record of nothing but an image does not pass the pipeline."""
-        blank = np.zeros((64,) * self.schema.dims, np.uint8)
+        dims = self.schema.dims
+        # A volume is small and of small voxels, so that resampling to a spacing stays small, too.
+        blank = np.zeros((64 if dims == 2 else 16,) * dims, np.uint8)
         try:
-            self.transforms()(dict(sample_id="blank", img=blank))
+            self.transforms()(dict(sample_id="blank", img=blank, spacing=(0.1,) * dims))
         except Exception as error:  # a step of any package
             raise ValueError(
                 f"{where}: a new image cannot pass the pipeline of the test, a step of it fails without "

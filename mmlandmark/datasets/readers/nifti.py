@@ -71,8 +71,13 @@ def _nifti_world(header: Any, dims: int) -> tuple[np.ndarray | None, list[Remark
     plain = world_matrix(spacing) if (spacing > 0).all() and np.isfinite(spacing).all() else None
     if dims == 2:
         return plain, []
-    what = "is not invertible" if known else "is not stated (qform_code and sform_code are 0)"
-    return plain, [Remark("no directions", f"its orientation {what}: the axes stay as they are stored")]
+    if known:
+        message = "its orientation is not invertible: the volume counts as one without spacing"
+        return None, [Remark("malformed spacing", message)]
+    message = (
+        "its orientation is not stated (qform_code and sform_code are 0): the axes stay as they are stored"
+    )
+    return plain, [Remark("no directions", message)]
 
 
 def nifti_frame(path: Path) -> np.ndarray | None:
