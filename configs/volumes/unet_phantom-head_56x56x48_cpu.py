@@ -5,7 +5,7 @@ _base_ = [
     "../_base_/schedules/adamw_onecycle.py",
 ]
 
-# Voxels of 5 mm, decoded between the voxels. With head.codec.decoder="argmax", integer voxels are the answer.
+# Voxels of 5 mm, decoded between the voxels; with head.codec.decoder="argmax", to integer voxels.
 model = dict(
     data_preprocessor=dict(mean=0.1, std=0.15),
     backbone=dict(widths=(8, 16, 32, 64)),

@@ -1,5 +1,5 @@
-# Generated CT of heads, some of their landmarks absent:
-# mmlandmark phantoms --kind head --num-train 80 --num-val 10 --num-test 40 --missing 0.05 --out $PHANTOM_HEAD_ROOT
+# Generated CT of heads, some of their landmarks absent: mmlandmark phantoms --kind head --num-train 80
+# --num-val 10 --num-test 40 --missing 0.05 --out $PHANTOM_HEAD_ROOT
 data_root = "{{$PHANTOM_HEAD_ROOT:data/phantom_head}}"
 load = [
     dict(type="LoadImage", channels=1, value_range=(-1000, 2000)),  # Hounsfield units
