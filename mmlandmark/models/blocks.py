@@ -30,7 +30,13 @@ def conv_block(
     padding = kernel_size // 2 if isinstance(kernel_size, int) else tuple(k // 2 for k in kernel_size)
     with warnings.catch_warnings():  # The published networks have biases before their norms.
         warnings.filterwarnings("ignore", "Unnecessary conv bias")
-        return ConvModule(channels, channels_out, kernel_size, padding=padding, **kwargs)
+        block = ConvModule(channels, channels_out, kernel_size, padding=padding, **kwargs)
+    if block.with_norm and block.norm_name == "in":
+        # mmcv's name of it is a keyword of Python: exporters, which write programs, stumble over its weights.
+        norm, block.norm_name = block.norm, "instance_norm"
+        delattr(block, "in")
+        block.add_module("instance_norm", norm)
+    return block
 
 
 def he_block(

@@ -72,6 +72,18 @@ def test_one_number_or_one_per_axis_and_level():
         per_level((1, 2, 3), 2, "it")
 
 
+def test_an_instance_norm_with_weights_can_be_exported():
+    block = conv_block(1, 2, norm_cfg=dict(type="IN", affine=True)).eval()
+    image = torch.rand(1, 1, 4, 4)
+    assert set(block.state_dict()) == {
+        "conv.weight",
+        "instance_norm.weight",
+        "instance_norm.bias",
+    }
+    exported = torch.export.export(block, (image,)).module()
+    torch.testing.assert_close(exported(image), block(image))
+
+
 def test_norms_get_the_dimension():
     assert norm_of_dims(dict(type="BN"), 3) == dict(type="BN3d")
     assert norm_of_dims(dict(type="IN", affine=True), 2) == dict(type="IN2d", affine=True)
