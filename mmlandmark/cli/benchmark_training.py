@@ -3,7 +3,7 @@
 Compared are the step as it is and with the operators in plain PyTorch; for the EWC loss, a minimal loop as
 published code has it, with targets drawn by NumPy sample by sample; for a backbone that can recompute
 activations, the step that does; for a model of several parts, such as a network and one that it learns from,
-each part alone; with --against, the config with other values.
+each part alone; with --amp, the step in bfloat16; with --against, the config with other values.
 
     mmlandmark benchmark-training configs/farnet/farnet_densenet121_isbi2015_800x640.py --size 800 640
 """
@@ -26,10 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark benchmark-training``."""
     add_config_arguments(parser)
     parser.add_argument(
-        "--size", nargs=2, type=positive_number, required=True, metavar=("H", "W"), help="of the images"
-    )
+        "--size", nargs="+", type=positive_number, required=True, metavar="SIDE",
+        help="of the images: height and width, in volumes depth, height and width",
+    )  # fmt: skip
     parser.add_argument("--batch", type=positive_number, default=1, help="number of images; default 1")
     parser.add_argument("--rounds", type=positive_number, default=5, help="steps of each kind; default 5")
+    parser.add_argument("--amp", action="store_true", help="also measure the step in bfloat16")
     parser.add_argument("--threads", type=positive_number, help="threads on the CPU")
     parser.add_argument(
         "--against", nargs="+", action=KeyValues, default={}, metavar="KEY=VALUE",
@@ -48,10 +50,12 @@ def run(args: argparse.Namespace) -> None:
     from mmlandmark.testing.measure import paired_times, peak_memory
     from mmlandmark.testing.step_contenders import training_steps
 
+    if len(args.size) not in (2, 3):
+        raise ValueError(f"--size takes two sides of an image or three of a volume, got {len(args.size)}")
     config = load_config(args.config, args.cfg_options)
     if args.threads:
         torch.set_num_threads(args.threads)
-    model, steps = training_steps(config, args.size, args.batch, args.device, args.against)
+    model, steps = training_steps(config, args.size, args.batch, args.device, args.against, args.amp)
     if args.memory_of:
         step = steps[args.memory_of]
         print(peak_memory(lambda: (step(), step()), args.device, warmup=0) or 0)

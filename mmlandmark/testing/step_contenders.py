@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from mmlandmark.engine import plan_of_run
 from mmlandmark.engine.given_inputs import input_value
+from mmlandmark.models.assembly import filled
+from mmlandmark.models.data_preprocessor import CHANNELS_LAST
 from mmlandmark.models.losses import EWCLoss
 from mmlandmark.ops.backend import using_reference
 from mmlandmark.registry import MODELS
@@ -26,7 +28,7 @@ ALPHA = 40.0  # of the published recipe
 
 
 class Batch(NamedTuple):
-    """Random images with landmarks: normalised images (B, C, H, W), samples, and points (B, K, 2) pixels."""
+    """Random images with landmarks: normalised images (B, C, *S), samples, and points (B, K, D) pixels."""
 
     inputs: Tensor
     samples: list[LandmarkDataSample]
@@ -39,38 +41,44 @@ def training_steps(
     batch: int = 1,
     device: str = "cpu",
     against: dict[str, Any] | None = None,
+    amp: bool = False,
 ) -> tuple[Any, Steps]:
     """Return a model and ways to train it, or a variant of it, for one step.
 
     Args:
         config: Config of the model; of several stages the last one counts.
-        size: (H, W) of the images.
+        size: (*S) of the images, which decides on the dimensions of the model.
         batch: Number of images.
         device: Device.
         against: Values of a variant of the config, trained for comparison.
+        amp: Also train in bfloat16.
 
     Raises:
         ValueError: No stage of the config makes an input that the model needs.
     """
     torch.manual_seed(0)
     run = plan_of_run(config, "work_dirs").last_run
-    model = _build(run, run.config, device)
+    model = _build(run, run.config, device, len(size))
     inputs, samples, points = random_batch(model, run.config, size, batch, device)
     ours = step(model, lambda: model.loss(inputs, samples))
     steps: Steps = {OURS: ours, "operators in plain PyTorch": lambda: _in_plain_pytorch(ours)}
     parts = model.measured_parts(inputs, samples)
-    if [type(loss) for loss in model.head.losses.values()] == [EWCLoss] and not parts:
+    planar_ewc = len(size) == 2 and [type(loss) for loss in model.head.losses.values()] == [EWCLoss]
+    if planar_ewc and not parts:
         steps["published recipe"] = step(model, lambda: published_loss(model, inputs, points))
     if hasattr(getattr(model, "backbone", None), "with_checkpoint"):
         steps["backbone recomputed"] = lambda: _recomputed(model, ours)
     for name, part in parts.items():
         steps[name] = step(model, part.function) if part.trains else part.function
+    if amp:
+        steps["in bfloat16"] = step(model, lambda: _in_bfloat16(lambda: model.loss(inputs, samples), device))
     if against:
         changed: Any = copy.deepcopy(run.config)
         changed.merge_from_dict(against)
-        variant = _build(run, changed, device)
+        variant = _build(run, changed, device, len(size))
+        theirs = _as_preprocessed(variant, inputs)
         name = " ".join(f"{key}={value}" for key, value in against.items())
-        steps[name] = step(variant, lambda: variant.loss(inputs, samples))
+        steps[name] = step(variant, lambda: variant.loss(theirs, samples))
     return model, steps
 
 
@@ -78,12 +86,21 @@ def random_batch(model: Any, config: Any, size: Sequence[int], batch: int, devic
     """Return noise with random landmarks, as the model takes it."""
     channels = config.model.get("data_preprocessor", {}).get("channels") or 3
     images = torch.rand(batch, channels, *size)
-    points = torch.rand(batch, model.head.num_landmarks, 2).mul(torch.tensor(tuple(size)[::-1])).numpy()
+    points = (
+        torch.rand(batch, model.head.num_landmarks, len(size)).mul(torch.tensor(tuple(size)[::-1])).numpy()
+    )
     samples = [
         LandmarkDataSample.from_landmarks(points[i], sample_id=str(i), ori_shape=tuple(size))
         for i in range(batch)
     ]
-    return Batch(model.data_preprocessor.normalize(images.to(device)), samples, points)
+    normalized = model.data_preprocessor.normalize(images.to(device))
+    return Batch(_as_preprocessed(model, normalized), samples, points)
+
+
+def _as_preprocessed(model: Any, images: Tensor) -> Tensor:
+    """Return normalised images in the memory format that a model's preprocessor gives them."""
+    last = getattr(model.data_preprocessor, "channels_last", False)
+    return images.contiguous(memory_format=CHANNELS_LAST[images.ndim] if last else torch.contiguous_format)
 
 
 def step(module: nn.Module, loss: Callable[[], Any]) -> Callable[[], None]:
@@ -115,9 +132,9 @@ def published_loss(model: Any, inputs: Tensor, points: np.ndarray) -> Tensor:
     return total
 
 
-def _build(run: Any, config: Any, device: str) -> Any:
+def _build(run: Any, config: Any, device: str, dims: int) -> Any:
     """Build a model to train, with untrained models of the stages that make its inputs."""
-    model = MODELS.build(config.model).to(device).train()
+    model = MODELS.build(filled(MODELS, config.model, dims=dims)).to(device).train()
     for name in getattr(model, "run_inputs", {}):
         maker, _ = run.references.get(input_value(config, name), (None, ""))
         if maker is None:
@@ -125,13 +142,19 @@ def _build(run: Any, config: Any, device: str) -> Any:
                 f"a step of {type(model).__name__} is measured with the stage that makes its input {name!r}: "
                 "the config has none"
             )
-        model.receive_input(name, MODELS.build(maker.config.model).to(device))
+        made = MODELS.build(filled(MODELS, maker.config.model, dims=dims))
+        model.receive_input(name, made.to(device))
     return model
 
 
 def _in_plain_pytorch(call: Callable[[], None]) -> None:
     with using_reference():
         call()
+
+
+def _in_bfloat16(loss: Callable[[], Any], device: str) -> Any:
+    with torch.autocast(device, torch.bfloat16):
+        return loss()
 
 
 def _recomputed(model: Any, call: Callable[[], None]) -> None:

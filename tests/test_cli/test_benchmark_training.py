@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 
 from mmlandmark.cli import benchmark_training, invoke
@@ -31,6 +32,12 @@ def test_writes_a_record(tmp_path, monkeypatch, capsys):
     assert record["steps"]["mmlandmark"]["times_ours"] == 1
     assert all(row["peak_gigabytes"] > 0 for row in record["steps"].values())
     assert "published recipe" in capsys.readouterr().out
+
+
+def test_sides_of_neither_image_nor_volume_are_refused(tmp_path):
+    tiny_config("unused").dump(tmp_path / "tiny.py")
+    with pytest.raises(ValueError, match="two sides of an image or three of a volume, got 1"):
+        invoke("benchmark-training", [str(tmp_path / "tiny.py"), "--size", "64"])
 
 
 def test_ratios_compare_steps_of_the_same_round():

@@ -35,6 +35,20 @@ def test_a_variant_trains_a_model_of_its_own():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_volumes_are_trained_in_bfloat16_and_in_another_memory_format():
+    variant = {"model.data_preprocessor.channels_last": True}
+    model, steps = training_steps(tiny_config("unused"), (16, 20, 24), against=variant, amp=True)
+    assert "published recipe" not in steps
+    assert model.backbone.down1[0].conv.weight.ndim == 5
+    gradients = []
+    for name in (OURS, "in bfloat16"):
+        steps[name]()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    assert any(not torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    *_, last = steps
+    steps[last]()
+
+
 @pytest.fixture
 def distilled():
     config = tiny_config("unused")
