@@ -12,6 +12,7 @@ import torch
 
 from mmlandmark.inference.export import FORMATS, ExportableDetector, ExportError, difference, traced
 from mmlandmark.inference.export import formats as module
+from mmlandmark.inference.export.example_images import made_images
 from mmlandmark.inference.export.formats import check_packages, in_pytorch, onnx_model
 from test_inference.test_export.export_cases import SIZE, trained_model
 
@@ -27,12 +28,12 @@ np.save(sys.argv[3], points.numpy())
 @pytest.fixture(scope="module")
 def program():
     torch.set_num_threads(1)
-    return traced(ExportableDetector(trained_model("quadratic").detector()).eval(), (1, *SIZE))
+    return traced(ExportableDetector(trained_model("dark").detector()).eval(), (1, *SIZE))
 
 
 @pytest.fixture(scope="module")
 def images():
-    return np.random.default_rng(0).random((3, 1, *SIZE), dtype=np.float32)
+    return np.stack(made_images(trained_model("dark"), (1, *SIZE))[:3])
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -46,6 +47,7 @@ def test_a_file_says_what_the_detector_says_for_any_number_of_images(name, progr
     for count in (1, 3):
         found = difference(run(images[:count]), in_pytorch(program.module)(images[:count]))
         assert found.median < 1e-3
+        assert found.high < 1e-2  # ONNX Runtime moved one point in a hundred by pixels
         assert found.scores < 1e-4
     assert set(run(images)) == {"points", "scores", "spread"}
 
