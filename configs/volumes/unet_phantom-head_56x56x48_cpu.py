@@ -13,5 +13,6 @@ model = dict(
     test_cfg=dict(spread=True),
 )
 train_cfg = dict(max_epochs=10, val_interval=5)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+optim_wrapper = dict(optimizer=dict(lr=6e-3))
+param_scheduler = [dict(_base_.one_cycle, eta_max=6e-3)]
 custom_hooks = [dict(_base_.ema, momentum=0.02)]

@@ -23,7 +23,7 @@ dataset = dict(
     image_cache=dict(mode="ram"),
 )
 train_dataloader = dict(
-    batch_size=2,
+    batch_size=1,
     num_workers=0,
     sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(dataset, split="train", pipeline=[*load, *augmented]),
