@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,14 @@ from mmlandmark.datasets.releases import (
     CvatImages,
     DigitalHandAtlas,
     Isbi2015Cephalogram,
+    MandibularMolars,
+    NnLandmark,
     SlicerMarkups,
     SpineAasce2019,
     TpsFile,
 )
 from mmlandmark.structures import LandmarkSchema
+from mmlandmark.testing.volume_files import write_dicom_series
 from test_datasets.fuzzing import Case
 from test_datasets.test_releases.test_aariz import aariz
 from test_datasets.test_releases.test_cl_detection2023 import cl_detection
@@ -34,6 +38,8 @@ from test_datasets.test_releases.test_coco_keypoints import coco
 from test_datasets.test_releases.test_cvat_images import XML
 from test_datasets.test_releases.test_digital_hand_atlas import hands
 from test_datasets.test_releases.test_isbi2015_cephalogram import isbi
+from test_datasets.test_releases.test_mandibular_molars import molars
+from test_datasets.test_releases.test_nn_landmark import nnlandmark
 from test_datasets.test_releases.test_spine_aasce2019 import spine
 from test_datasets.test_releases.test_tps_file import tps
 
@@ -86,7 +92,7 @@ FCSV = "# CoordinateSystem = LPS\n# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,
 
 def make_cases(root: Path) -> list[Case]:
     """Write the files of all readers below ``root``, each kind in its folder; return the cases."""
-    made = [*_own_files(root), *_releases(root), *_images(root)]
+    made = [*_own_files(root), *_releases(root), *_volumes(root), *_images(root)]
     for case in made:
         case.read(root / case.kind)  # all of it is valid
     return made
@@ -140,6 +146,14 @@ def _own_files(root: Path) -> list[Case]:
     case("cvat", "all.xml", XML, build(CvatImages, "all.xml"))
     for name, text in (("a.mrk.json", json.dumps(MARKUPS, indent=1)), ("a.fcsv", FCSV)):
         case(f"slicer_{name[2:]}", name, text, build(SlicerMarkups, "", missing_images="raise"))
+    points = "name,x,y\n" + "".join(f"p{n},{x},{y}\n" for n, (x, y, _) in enumerate(PLACES))
+    for name, text in (
+        ("a.csv", points),
+        ("a.txt", "# CoordinateSystem = voxels\n1 2\n4 5\n7 8.5\n"),
+        ("a.json", json.dumps({f"p{n}": place[:2] for n, place in enumerate(PLACES)})),
+    ):
+        read = build(SlicerMarkups, "", missing_images="raise", coordinates="pixels")
+        case(f"points_{name[2:]}", name, text, read)
     case("csv", "all.csv", TABLE, build(LandmarkDataset, "all.csv"))
     excel = "sep=;\n" + TABLE.replace(",", ";").replace(".5", ",5").replace("0.1", "0,1")
     case("csv_excel", "all.csv", excel, build(LandmarkDataset, "all.csv"))
@@ -205,6 +219,28 @@ def _releases(root: Path) -> list[Case]:
     ]
 
 
+def _volumes(root: Path) -> list[Case]:
+    """Write the releases of volumes and a series of DICOM slices, where their packages are installed."""
+
+    def build(cls: type) -> Callable[[Path], None]:
+        return lambda folder: check_records(cls(data_root=str(folder), **OPTIONS))
+
+    made = []
+    if find_spec("nibabel"):
+        nnlandmark(root / "nn")
+        names = ("all_landmarks_voxel", "spacing", "name_to_label")
+        made += [Case("nn", f"{name}.json", build(NnLandmark)) for name in names]
+    if find_spec("SimpleITK"):
+        molars(root / "molars")
+        names = ("train/a_label.npy", "train/a_spacing.npy")
+        made += [Case("molars", name, build(MandibularMolars), text=False) for name in names]
+    if find_spec("pydicom"):
+        volume = np.random.default_rng(0).integers(0, 4000, (4, 6, 5)).astype(np.int16)
+        write_dicom_series(root / "series", volume, np.eye(4))
+        made.append(Case("series", "00002.dcm", _check_image, text=False, told="/series"))
+    return made
+
+
 def _read_stack(folder: Path) -> None:
     dataset = ClDetection2023(data_root=str(folder), **OPTIONS)
     check_records(dataset)
@@ -239,7 +275,8 @@ def _images(root: Path) -> list[Case]:
         names.append("a.nii")
     except ImportError:
         pass
-    names += _dicom(folder, grey)
+    cv2.imwritemulti(str(folder / "stack.tif"), [grey, grey])
+    names += ["stack.tif", *_dicom(folder, grey)]
     text = (".mhd",)
     return [
         Case("image", name, lambda folder, name=name: _check_image(folder / name), name.endswith(text))

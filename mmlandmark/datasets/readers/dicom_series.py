@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from mmlandmark.datasets.readers.dicom import dicom_pixels, display_window, numb
 from mmlandmark.datasets.readers.file_format import file_format
 from mmlandmark.datasets.readers.loaded_image import LoadedImage, Stored, from_array, rescaled, to_canonical
 from mmlandmark.structures import world_matrix
+
+Result = TypeVar("Result")
 
 _TILT = 0.5  # degrees between the stack and the normal of its slices; less is exact in the matrix, too
 _UNEVEN = 0.05  # of a step: positions are often rounded to 0.01 mm
@@ -54,7 +57,7 @@ def is_series(folder: str | Path) -> bool:
         return False
     try:
         first = [read_header(path) for path in _dicom_files(Path(folder), most=2)]
-    except (ImportError, ValueError):
+    except Exception:  # no header that can be read, so nothing says that it is a volume
         return False
     series = {str(header.get("SeriesInstanceUID", "")) for header in first}
     same = len(first) == 2 and len(series) == 1 and "" not in series
@@ -79,7 +82,7 @@ def find_series(folder: str | Path) -> Series:
     files = _dicom_files(folder)
     if not files:
         raise ValueError(f"{folder}: the folder holds no DICOM slices")
-    slices = [_slice(path) for path in files]
+    slices = [_of_slice(path, _slice) for path in files]
     _check_alike(slices, folder)
     normal = np.cross(*slices[0].axes)
     slices.sort(key=lambda one: float(one.position @ normal))
@@ -100,7 +103,9 @@ def read_series(folder: str | Path, fill_value: float | None = None) -> LoadedIm
     Whole numbers stay whole where every slice has the same rescale slope and intercept.
     """
     series = find_series(folder)
-    pixels = [dicom_pixels(path) for path in series.files]
+    pixels = [_of_slice(path, dicom_pixels) for path in series.files]
+    if len({one.array.shape for one in pixels}) > 1:
+        raise ValueError(f"{folder}: its slices have pixels of different shapes")
     scales = {(one.slope, one.intercept) for one in pixels}
     if len(scales) == 1:
         array = rescaled(np.stack([one.array for one in pixels]), *scales.pop())
@@ -133,26 +138,37 @@ def _dicom_files(folder: Path, most: int | None = None) -> list[Path]:
     return found
 
 
+def _of_slice(path: Path, read: Callable[[Path], Result]) -> Result:
+    """Return what ``read`` finds in the file of a slice; ValueError names it."""
+    try:
+        return read(path)
+    except ImportError:
+        raise
+    except Exception as error:  # pydicom has errors of its own, for every element another
+        raise ValueError(f"{path}: {error}") from error
+
+
 def _slice(path: Path) -> _Slice:
     header = read_header(path)
-    where = f"{path}: the slice"
+    if not all(name in header for name in ("Rows", "Columns")):
+        raise ValueError("the slice has no rows and columns")
     if int(header.get("NumberOfFrames") or 1) > 1:
-        raise ValueError(f"{path}: a volume of several frames lies among slices: give that file itself")
+        raise ValueError("a volume of several frames lies among slices: give that file itself")
     cosines, position = (
         numbers_of(header, name, count)
         for name, count in (("ImageOrientationPatient", 6), ("ImagePositionPatient", 3))
     )
     if position is None:
-        raise ValueError(f"{where} has no ImagePositionPatient, so its place in the volume is unknown")
+        raise ValueError("the slice has no ImagePositionPatient, so its place in the volume is unknown")
     if cosines is None:
-        raise ValueError(f"{where} has no ImageOrientationPatient, so its orientation is unknown")
+        raise ValueError("the slice has no ImageOrientationPatient, so its orientation is unknown")
     axes = cosines.reshape(2, 3)
     lengths = np.linalg.norm(axes, axis=1, keepdims=True)
     if (np.abs(lengths - 1) > 0.01).any() or abs(float(axes[0] @ axes[1])) > 0.01:
-        raise ValueError(f"{where} has ImageOrientationPatient {cosines.tolist()}, which are no directions")
+        raise ValueError(f"the slice has ImageOrientationPatient {cosines.tolist()}, which are no directions")
     spacing = numbers_of(header, "PixelSpacing", 2)
     if spacing is None or not (spacing > 0).all():
-        raise ValueError(f"{where} has no PixelSpacing, so its size in mm is unknown")
+        raise ValueError("the slice has no PixelSpacing, so its size in mm is unknown")
     series = str(header.get("SeriesInstanceUID", ""))
     return _Slice(path, series, header, axes / lengths, position, (float(spacing[1]), float(spacing[0])))
 
@@ -164,8 +180,11 @@ def _check_alike(slices: list[_Slice], folder: Path) -> None:
         counts[one.series] = counts.get(one.series, 0) + 1
     if len(counts) > 1:
         numbers = ", ".join(str(count) for count in sorted(counts.values(), reverse=True))
+        least = min(counts, key=lambda series: counts[series])
+        odd = next(one.file.name for one in slices if one.series == least)
         raise ValueError(
-            f"{folder}: it holds {len(counts)} series, of {numbers} slices: keep one in a folder"
+            f"{folder}: it holds {len(counts)} series, of {numbers} slices ({odd} is of the smallest): keep "
+            "one in a folder"
         )
     first = slices[0]
     for one in slices[1:]:

@@ -10,7 +10,9 @@ import numpy as np
 from mmlandmark.datasets.image_files import index_images
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.landmark_order import in_order
+from mmlandmark.datasets.readers.markups import checked_names
 from mmlandmark.datasets.readers.point_files import point_of_json
+from mmlandmark.datasets.records import checked_spacing
 from mmlandmark.datasets.values import number_of
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkSchema
@@ -71,10 +73,11 @@ class NnLandmark(LandmarkDataset):
         path = root / "name_to_label.json"
         if not path.is_file():
             most = max(cases.values(), key=lambda case: len(case[0]))
-            return tuple(most[0])
+            return tuple(checked_names(most[0], str(most[1])))
         labels = read_json(path)
         order = {name: number_of(label, str(path), repr(name)) for name, label in labels.items()}
-        return tuple(sorted((name for name in order if name != "background"), key=lambda name: order[name]))
+        names = sorted((name for name in order if name != "background"), key=lambda name: order[name])
+        return tuple(checked_names(names, str(path)))
 
 
 def _joined(root: Path, names: tuple[str, ...]) -> dict[str, tuple[Any, Path]]:
@@ -92,7 +95,10 @@ def _joined(root: Path, names: tuple[str, ...]) -> dict[str, tuple[Any, Path]]:
 def _record(name: str, points: dict[str, Any], where: str, names: tuple[str, ...]) -> dict[str, Any]:
     unknown = [key for key in points if key not in names]
     if unknown:
-        raise ValueError(f"{where}: landmarks {unknown[:5]} have no label{did_you_mean(unknown[:5], names)}")
+        raise ValueError(
+            f"{where}: landmarks {unknown[:5]} have no label in name_to_label.json"
+            f"{did_you_mean(unknown[:5], names)}"
+        )
     marked = {key: point_of_json(value, f"{where}, {key!r}") for key, value in points.items()}
     rows = [marked.get(key, np.full(3, np.nan)) for key in names]
     if any(len(row) != 3 for row in rows):
@@ -108,4 +114,4 @@ def _spacing(given: dict[str, Any] | None, path: Path, name: str) -> Any:
     found = given.get("annotation_spacing") if found is None else found
     if found is not None and not isinstance(found, list | int | float):
         raise ValueError(f"{path}, {name!r}: a spacing is a list of numbers, got {found!r:.80}")
-    return found
+    return checked_spacing(found, 3, f"{path}, {name!r}")

@@ -162,7 +162,7 @@ def volume_among_slices(folder):
         (tilted, r"the stack is tilted by 12.0 degrees against its slices \(a tilted gantry\): straighten"),
         (mixed, r"slices 00001.dcm and 00002.dcm have different orientations: remove what is not of the vol"),
         (uneven, r"not evenly spaced: 1.4 to 2.6 mm, the largest step between 00005.dcm and 00004.dcm"),
-        (another_series, r"it holds 2 series, of 5, 1 slices: keep one in a folder"),
+        (another_series, r"it holds 2 series, of 5, 1 slices \(00002.dcm is of the smallest\): keep one"),
         (single, r"one slice is no volume: give the file itself"),
         (smaller, r"slices 00001.dcm and 00002.dcm are of different sizes, \(5, 4\) and \(3, 4\) pixels"),
         (volume_among_slices, r"00002.dcm: a volume of several frames lies among slices"),

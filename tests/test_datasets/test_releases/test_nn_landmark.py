@@ -18,7 +18,7 @@ def nnlandmark(root):
     """Write three cases, of which ``two`` lacks a landmark and ``three`` is of the test part."""
     world = world_matrix((0.5, 0.5, 2), (5, 6, 7), np.diag([-1, -1, 1]))
     for folder, name in (("imagesTr", "one"), ("imagesTr", "two"), ("imagesTs", "three")):
-        (root / folder).mkdir(exist_ok=True)
+        (root / folder).mkdir(parents=True, exist_ok=True)
         write_nifti(root / folder / f"{name}_0000.nii.gz", np.zeros((8, 10, 12), np.uint8), world)
     points = dict(
         one={"landmark_2": [1, 2, 3], "landmark_1": [11, 9, 7]},
