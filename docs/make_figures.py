@@ -14,7 +14,7 @@ import numpy as np
 from mmlandmark.utils.command_line import run_and_exit
 
 GAP = 12  # white pixels between pictures
-PATIENTS = {"ceph": 3, "hand": 2, "spine": 2}  # those that show well at this size
+PATIENTS = {"ceph": 3, "hand": 2, "spine": 2, "head": 7}  # those that show well at this size
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     for path in (
         save_phantoms(args.out / "phantoms.png", args.height),
+        save_head(args.out / "phantom_head.png", args.height),
         save_augmentation(args.out / "augmentation.png", args.height * 2 // 3),
         save_coordinates(args.out / "coordinates.png"),
         save_coverage(args.out / "coverage.png"),
@@ -64,6 +65,28 @@ def _phantom(kind: str, height: int) -> np.ndarray:
     return draw_landmarks(image, points, names=names, links=schema.links, long_side=height, scale=scale)
 
 
+def save_head(path: Path, height: int) -> Path:
+    """Save slices through a phantom head, and its projections with all landmarks."""
+    from mmlandmark.datasets import PhantomDataset
+    from mmlandmark.structures import apply_matrix, invert_matrix
+    from mmlandmark.visualization import VolumePicture
+
+    size = (height * 5 // 16, height * 3 // 8, height * 3 // 8)
+    dataset = PhantomDataset("head", PATIENTS["head"] + 1, size, pipeline=[dict(type="LoadImage")])
+    loaded = dataset[PATIENTS["head"]]
+    matrix = loaded["img_from_original"]
+    picture = VolumePicture(
+        loaded["img"],
+        gt=apply_matrix(matrix, loaded["landmarks"]),
+        world_from_volume=loaded["world_from_original"] @ invert_matrix(matrix),
+        window=(-300, 1200),
+        links=dataset.metainfo["links"],
+    )
+    sella = picture.centers[dataset.schema.landmarks.index("sella")]
+    rows = [picture.views(sella, long_side=height * 5 // 8), picture.views(long_side=height * 5 // 8)]
+    return save_picture(np.concatenate(rows), path)
+
+
 def save_augmentation(path: Path, height: int) -> Path:
     """Save one phantom as it is and as a training pipeline draws it in three epochs."""
     from mmlandmark.datasets import PhantomDataset
@@ -82,7 +105,8 @@ def save_augmentation(path: Path, height: int) -> Path:
         dataset = PhantomDataset("ceph", 6, size, pipeline=[*pipeline, dict(type="PackInputs")])
         dataset.set_epoch(epoch)
         packed = dataset[5]
-        sample, image = packed["data_samples"], packed["inputs"][0].numpy()
+        sample = packed["data_samples"]
+        image = sample.unit_pixels(packed["inputs"])[0].numpy()
         points = sample.to_input(sample.gt_landmarks).numpy()
         grey = np.clip(image * 255, 0, 255).astype(np.uint8)
         pictures.append(draw_landmarks(grey, points, links=dataset.metainfo["links"], scale=1.6))
