@@ -58,9 +58,14 @@ def run(args: argparse.Namespace) -> int:
     if args.config is None and not (args.data_root or args.ann_file):
         raise ValueError("give a config, or --data-root or --ann-file")
     datasets, limits, title = read_datasets(args)
-    report = run_checks(datasets, limits, images=not args.no_images)
+    seen = None
+    if not args.no_images:
+        from mmlandmark.visualization.check_pictures import SeenVolumes
+
+        seen = SeenVolumes(datasets, args.pictures)
+    report = run_checks(datasets, limits, images=not args.no_images, seen=seen)
     folder = Path(args.out or Path("work_dirs/check") / default_name(args))
-    write_report(folder, report, title, datasets, None if args.no_images else args.pictures)
+    write_report(folder, report, title, datasets, None if args.no_images else args.pictures, seen)
     print(f"{title}: {verdict(report)}")
     for row in summarised(report):
         print(f"  {row['severity']}: {row['check']}: {row['samples']} samples; {row['advice']}")
@@ -100,8 +105,11 @@ def default_name(args: argparse.Namespace) -> str:
     return safe_name("_".join(part for part in parts if part))
 
 
-def run_checks(datasets: dict[str, Any], limits: Any, images: bool) -> dict[str, Any]:
-    """Check datasets and return the report; progress in reading images goes to stderr."""
+def run_checks(datasets: dict[str, Any], limits: Any, images: bool, seen: Any = None) -> dict[str, Any]:
+    """Check datasets and return the report; progress in reading images goes to stderr.
+
+    Volumes are drawn by ``seen``, a ``SeenVolumes``, while they are decoded.
+    """
     from mmlandmark.datasets.checks import check_dataset
 
     begin = last_print = time.monotonic()
@@ -114,11 +122,17 @@ def run_checks(datasets: dict[str, Any], limits: Any, images: bool) -> dict[str,
             remaining = (now - begin) / done * (total - done)
             print(f"  {done} of {total} images read, {remaining:.0f} s left", file=sys.stderr, flush=True)
 
-    return check_dataset(datasets, limits, images=images, progress=progress)
+    see = None if seen is None else seen.see
+    return check_dataset(datasets, limits, images=images, progress=progress, see=see)
 
 
 def write_report(
-    folder: Path, report: dict[str, Any], title: str, datasets: dict[str, Any], pictures: int | None
+    folder: Path,
+    report: dict[str, Any],
+    title: str,
+    datasets: dict[str, Any],
+    pictures: int | None,
+    seen: Any = None,
 ) -> None:
     """Write the report in three formats, with pictures of up to ``pictures`` findings."""
     from mmlandmark.datasets.check_report import to_html, to_markdown
@@ -128,7 +142,7 @@ def write_report(
     if pictures is not None:
         from mmlandmark.visualization.check_pictures import draw_check_pictures
 
-        made = draw_check_pictures(datasets, report, folder, pictures)
+        made = draw_check_pictures(datasets, report, folder, pictures, seen)
         drawn = dict(pictures=made.samples, sheets=made.sheets)
     atomic_write_json(folder / "report.json", report)
     atomic_write_text(folder / "report.md", to_markdown(report, title, **drawn))

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding
 from mmlandmark.shape import align, angles_between, mean_rotation
-from mmlandmark.structures import canonical_matrix
+from mmlandmark.structures import apply_matrix, canonical_matrix, original_from_world
 
 if TYPE_CHECKING:
     from mmlandmark.datasets.shape_checks import Judge
@@ -38,7 +38,7 @@ def exchanged_axes(cases: Cases, judge: Judge) -> Iterator[Finding]:
     for n in rows[(residuals[rows] > _UNFIT * residual) | (angles[rows] > 2 * turned)]:
         change = _change(cases, judge, int(n), usual, (_FIT * residual, turned))
         if change is not None:
-            message = f"fits the others when {_in_words(change)}"
+            message = f"fits the others when {in_words(change)}"
             yield cases.finding(int(n), "axes of a volume", message, score=float(angles[n]))
 
 
@@ -47,10 +47,10 @@ def _change(
 ) -> np.ndarray | None:
     """Return the simplest change of the stored axes that makes a shape fit, (3, 3), or None."""
     linear = cases.to_mm[n, :3, :3]
-    tried = np.stack([cases.clean[n] @ (linear @ change).T for change in _CHANGES])
+    tried = np.stack([cases.clean[n] @ (linear @ change).T for change in AXIS_CHANGES])
     poses = align(tried, judge.typical)
     fits = (poses.residuals < limits[0]) & (angles_between(poses.rotations, usual) < limits[1])
-    return _CHANGES[int(np.argmax(fits))] if fits.any() else None
+    return AXIS_CHANGES[int(np.argmax(fits))] if fits.any() else None
 
 
 def _signed_permutations() -> list[np.ndarray]:
@@ -65,10 +65,11 @@ def _signed_permutations() -> list[np.ndarray]:
     return sorted(changed, key=lambda m: (int((np.diag(m) == 0).sum()), int((m < 0).sum())))
 
 
-_CHANGES = _signed_permutations()
+AXIS_CHANGES = _signed_permutations()
 
 
-def _in_words(change: np.ndarray) -> str:
+def in_words(change: np.ndarray) -> str:
+    """Return what a signed permutation (3, 3) does to axes, after "when"."""
     order = np.abs(change).argmax(axis=1)
     parts = []
     if (order != np.arange(3)).any():
@@ -82,18 +83,14 @@ def _in_words(change: np.ndarray) -> str:
     )
 
 
-def upright_fractions(cases: Cases, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return where places lie in their volumes, from 0 to 1 along the patient's axes.
+def upright_fractions(cases: Cases, n: int, places: np.ndarray) -> np.ndarray:
+    """Return where places (M, 3) in mm lie in the volume of a record, from 0 to 1 along the patient's axes.
 
-    Args:
-        cases: The records.
-        rows: (M,) records of volumes of known size.
-        places: (M, 3) in mm, see :meth:`Cases.comparable`.
+    These are the axes of the volume as the reader orders them.
     """
-    result = np.empty_like(places)
-    for i, n in enumerate(rows.tolist()):
-        matrix, size = cases.to_mm[n], cases.sizes[n]
-        upright = canonical_matrix(matrix, size[::-1].astype(int).tolist())
-        voxel = upright @ np.linalg.solve(matrix, np.append(places[i], 1.0))
-        result[i] = (voxel[:3] + 0.5) / (np.abs(upright[:3, :3]) @ size)
-    return result
+    matrix, size = cases.to_mm[n], cases.sizes[n]
+    upright = canonical_matrix(matrix, size[::-1].astype(int).tolist())
+    if cases.frames[n] is None:
+        upright = np.eye(4)  # the reader leaves axes without directions as they are
+    voxels = apply_matrix(upright @ original_from_world(matrix), places)
+    return (voxels + 0.5) / (np.abs(upright[:3, :3]) @ size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from mmlandmark.datasets import (
 from mmlandmark.datasets.check_cases import Cases, Finding
 from mmlandmark.datasets.check_kinds import KINDS, SEVERITIES
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.readers.loaded_image import LoadedImage
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def check_dataset(
     images: bool = False,
     budget: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    see: Callable[[str, int, LoadedImage, Sequence[Finding]], None] | None = None,
 ) -> dict[str, Any]:
     """Check the records of one or several splits together.
 
@@ -74,6 +76,8 @@ def check_dataset(
         budget: Seconds after which no further file is opened; None sets no limit. The report lists what was
             skipped.
         progress: Called with the number of images read and the total number.
+        see: Called with every volume that is decoded for ``images``: its split and index, the volume, and the
+            findings about records. No volume has to be decoded again to draw it.
 
     Returns:
         A report of plain types: ``splits`` (counts and ranges), ``landmarks`` (ranges of every landmark),
@@ -91,7 +95,8 @@ def check_dataset(
     cases = Cases(datasets, images, deadline)
     findings = list(_findings(cases, limits))
     if images:
-        findings += _image_findings(cases, progress)
+        findings = sorted(findings, key=_order)
+        findings += _image_findings(cases, tuple(findings), progress, see)
     findings = sorted(_without_repetition(findings), key=_order)
     affected: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for finding in findings:
@@ -131,16 +136,27 @@ def _findings(cases: Cases, limits: Thresholds) -> Iterator[Finding]:
     yield from leak_checks.leaks(cases)
 
 
-def _image_findings(cases: Cases, progress: Callable[[int, int], None] | None) -> Iterator[Finding]:
+def _image_findings(
+    cases: Cases,
+    found: Sequence[Finding],
+    progress: Callable[[int, int], None] | None,
+    see: Callable[[str, int, LoadedImage, Sequence[Finding]], None] | None,
+) -> Iterator[Finding]:
     # Imported here: checking records alone, before a run, does not need it.
-    from mmlandmark.datasets import image_checks, pixel_checks
+    from mmlandmark.datasets import image_checks, pixel_checks, volume_images
 
-    pictures = image_checks.Pictures(cases, progress)
-    yield from pictures.problems
-    yield from image_checks.copies(cases, pictures)
-    yield from image_checks.points_on_images(cases, pictures)
-    for split, dataset in cases.datasets.items():
-        yield from pixel_checks.pixel_findings(dataset, split=split)
+    if cases.schema.dims == 3:
+        volumes = volume_images.Volumes(cases, found, progress, see)
+        yield from volumes.problems
+        yield from image_checks.copies(cases, volumes.small)
+        yield from volume_images.points_in_volumes(cases, volumes)
+    else:
+        pictures = image_checks.Pictures(cases, progress)
+        yield from pictures.problems
+        yield from image_checks.copies(cases, pictures.small)
+        yield from image_checks.points_on_images(cases, pictures)
+        for split, dataset in cases.datasets.items():
+            yield from pixel_checks.pixel_findings(dataset, split=split)
 
 
 def _without_repetition(findings: list[Finding]) -> Iterator[Finding]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from mmlandmark.datasets.check_cases import Cases, Finding, role
 from mmlandmark.datasets.image_io import LoadedImage, NonFinitePixels, read_image
@@ -22,7 +23,8 @@ from mmlandmark.shape import both_sides, find_typical, mirror_image
 Progress = Callable[[int, int], None]
 
 _SIDE = 192  # longer side of the reduced pictures
-_COARSE, _FINE = 24, 96  # sides of the pictures that are compared for copies
+# Sides of what is compared for copies, of images and volumes.
+_COARSE, _FINE = {2: 24, 3: 12}, {2: 96, 3: 48}
 _ALIKE = 0.7  # correlation of coarse pictures that deserve a closer look
 # Copies of radiographs, down to a JPEG quality of 10 and a fifth of the size, reach 0.95 and more; the most
 # similar films of two people 0.84.
@@ -39,7 +41,7 @@ class Pictures:
     """The images of a check, grey and reduced in size.
 
     Args:
-        cases: The records. Volumes and images that a dataset makes itself are skipped.
+        cases: The records of images. Images that a dataset makes itself are skipped.
         progress: Called with the number of images read and the total number, or None.
         seconds: Time after which no further image is read; None reads all.
 
@@ -107,10 +109,15 @@ class Pictures:
 # ---- copies -----------------------------------------------------------------------------------------
 
 
-def copies(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
-    """The same picture in several files whose bytes differ: another format, quality or size."""
+def copies(cases: Cases, small: Mapping[int, np.ndarray]) -> Iterator[Finding]:
+    """The same picture in several files whose bytes differ: another format, quality or size.
+
+    Args:
+        cases: The records.
+        small: Reduced pictures (h, w), or volumes (d, h, w), by record.
+    """
     known = [set(members) for members in same_files(cases).values()]
-    for group in copied_groups(pictures):
+    for group in copied_groups(small):
         if any(set(group) <= members for members in known):
             continue  # the files are equal, which is reported as such
         yield from double_images(cases, "image copy", group)
@@ -118,31 +125,30 @@ def copies(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
             yield from leak_findings(cases, "image copy leak", "a copy of the same picture", group)
 
 
-def copied_groups(pictures: Pictures) -> list[list[int]]:
+def copied_groups(small: Mapping[int, np.ndarray]) -> list[list[int]]:
     """Return groups of records that show the same picture, saved in another format, quality or size."""
-    return _joined(_copied_pairs(pictures))
+    return _joined(_copied_pairs(small))
 
 
-def _copied_pairs(pictures: Pictures) -> list[tuple[int, int]]:
-    rows = list(pictures.small)
+def _copied_pairs(small: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
+    rows, pictures = list(small), list(small.values())
     if len(rows) < 2:
         return []
-    small = list(pictures.small.values())
-    coarse = _without_common([cv2.resize(p, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA) for p in small])
-    proportions = np.array([p.shape[1] / p.shape[0] for p in small])
+    coarse = _without_common([resized(p, (_COARSE[p.ndim],) * p.ndim) for p in pictures])
+    proportions = np.array([np.array(p.shape[1:]) / p.shape[0] for p in pictures])
     candidates: list[tuple[int, int]] = []
     for start in range(0, len(rows), 512):
         alike = coarse[start : start + 512] @ coarse.T > _ALIKE
         ratio = proportions[start : start + 512, None] / proportions
-        alike &= (ratio > 0.97) & (ratio < 1.03)
+        alike &= ((ratio > 0.97) & (ratio < 1.03)).all(axis=2)
         candidates += [(start + int(a), int(b)) for a, b in np.argwhere(alike) if start + a < b]
     details: dict[int, np.ndarray] = {}
     pairs = []
     for a, b in candidates:
         for row in (a, b):
             if row not in details:
-                details[row] = _detail(pictures.small[rows[row]])
-        if float((details[a] * details[b]).sum()) > _EQUAL and _same_grain(small[a], small[b]):
+                details[row] = _detail(pictures[row])
+        if float((details[a] * details[b]).sum()) > _EQUAL and _same_grain(pictures[a], pictures[b]):
             pairs.append((rows[a], rows[b]))
     return pairs
 
@@ -161,19 +167,33 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 def _detail(picture: np.ndarray) -> np.ndarray:
     """Return the fine structure of a picture as a unit array; copies share it, other patients do not."""
-    fine = cv2.resize(picture, (_FINE, _FINE), interpolation=cv2.INTER_AREA)
-    detail = fine - cv2.GaussianBlur(fine, (0, 0), 3)
+    fine = resized(picture, (_FINE[picture.ndim],) * picture.ndim)
+    detail = fine - _blurred(fine, 3)
     return _unit(detail.reshape(1, -1)).reshape(detail.shape)
 
 
 def _same_grain(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two pictures agree in their finest details."""
-    size = min(first.shape[::-1], second.shape[::-1])
+    size = min(first.shape[::-1], second.shape[::-1])[::-1]
     grains = []
     for picture in (first, second):
-        same = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        grains.append(_unit((same - cv2.GaussianBlur(same, (0, 0), 1.5)).reshape(1, -1)))
+        same = resized(picture, size)
+        grains.append(_unit((same - _blurred(same, 1.5)).reshape(1, -1)))
     return float((grains[0] * grains[1]).sum()) > _SAME_GRAIN
+
+
+def resized(picture: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Return a picture or volume (*S) at another size, averaged where it shrinks."""
+    if picture.ndim == 2:
+        return cv2.resize(picture, tuple(size)[::-1], interpolation=cv2.INTER_AREA)
+    planes = np.stack([resized(plane, size[1:]).ravel() for plane in picture])
+    return resized(planes, (size[0], planes.shape[1])).reshape(size)
+
+
+def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
+    if picture.ndim == 2:
+        return cv2.GaussianBlur(picture, (0, 0), sigma)
+    return gaussian_filter(picture, sigma)
 
 
 def _joined(pairs: list[tuple[int, int]]) -> list[list[int]]:
@@ -201,7 +221,7 @@ def points_on_images(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
     for split in dict.fromkeys(cases.splits):
         members = np.array([cases.splits[n] == split for n in rows])
         gain = (flipped - given)[members]
-        certainty = _certainty(gain)
+        certainty = certainty_of(gain)
         if certainty is not None and certainty > _CERTAIN:
             message = (
                 f"flipped in y, the points of {np.isfinite(gain).sum()} samples fit their images better "
@@ -209,7 +229,7 @@ def points_on_images(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
             )
             yield cases.whole(split, "y from the bottom", message, score=certainty)
             return
-    yield from _misfits(cases, rows, given)
+    yield from misfits(cases, rows, given)
 
 
 def flipped_fits_better(cases: Cases, pictures: Pictures) -> float | None:
@@ -223,7 +243,7 @@ def flipped_fits_better(cases: Cases, pictures: Pictures) -> float | None:
         Standard errors: beyond 4, y is upside down; below -4, it is right. None without enough images.
     """
     _, given, flipped = _both_directions(cases, pictures)
-    return None if given is None or flipped is None else _certainty(flipped - given)
+    return None if given is None or flipped is None else certainty_of(flipped - given)
 
 
 def _both_directions(
@@ -241,7 +261,7 @@ def _both_directions(
     return rows, _agreement(images, points, sizes), _agreement(images, upside_down, sizes)
 
 
-def _certainty(gain: np.ndarray) -> float | None:
+def certainty_of(gain: np.ndarray) -> float | None:
     """Return the mean gain in standard errors, 0 if it is too small to count; None without enough images."""
     gain = gain[np.isfinite(gain)]
     if len(gain) < _ENOUGH:
@@ -250,7 +270,8 @@ def _certainty(gain: np.ndarray) -> float | None:
     return certainty if abs(gain.mean()) > 0.01 else 0.0
 
 
-def _misfits(cases: Cases, rows: list[int], agreement: np.ndarray) -> Iterator[Finding]:
+def misfits(cases: Cases, rows: list[int], agreement: np.ndarray) -> Iterator[Finding]:
+    """Yield the records among ``rows`` whose agreement with the others is far below the usual one."""
     middle = np.nanmedian(agreement)
     below = middle - agreement[agreement < middle]
     if len(below) < _ENOUGH:
@@ -283,23 +304,28 @@ def _agreement(images: list[np.ndarray], points: np.ndarray, sizes: np.ndarray) 
         patch = cv2.remap(
             image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")
         )
-        patches[n] = _structure(patch).ravel()
-    return _with_the_others(patches)
+        patches[n] = structure_of(patch, 4).ravel()
+    return with_the_others(patches)
 
 
-def _structure(patch: np.ndarray) -> np.ndarray:
-    """Return a patch without slow changes of brightness and contrast; NaN stays NaN outside of the image."""
+def structure_of(patch: np.ndarray, sigma: float) -> np.ndarray:
+    """Return a patch (*S) without slow changes of brightness and contrast; NaN, where no image is, stays NaN.
+
+    Args:
+        patch: Of an image or a volume.
+        sigma: Pixels over which brightness and contrast are evened out.
+    """
     inside = np.isfinite(patch).astype(np.float32)
-    weight = np.maximum(cv2.GaussianBlur(inside, (0, 0), 4), 1e-3)
+    weight = np.maximum(_blurred(inside, sigma), 1e-3)
 
     def smooth(values: np.ndarray) -> np.ndarray:
-        return cv2.GaussianBlur(np.nan_to_num(values), (0, 0), 4) / weight
+        return _blurred(np.nan_to_num(values), sigma) / weight
 
     detail = patch - smooth(patch)
     return detail / (np.sqrt(smooth(detail**2)) + 0.02)
 
 
-def _with_the_others(patches: np.ndarray) -> np.ndarray:
+def with_the_others(patches: np.ndarray) -> np.ndarray:
     """Return (N,) correlations of patches (N, P) with the mean of the others, NaN outside, as Fisher's z."""
     inside = np.isfinite(patches)
     values = np.nan_to_num(patches)

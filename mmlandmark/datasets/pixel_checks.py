@@ -34,17 +34,42 @@ _SIZING = (Resize, CenterCrop, CropAroundLandmarks, Pad, RandomCrop, TakeHalf)
 
 
 @dataclass(frozen=True)
-class _Case:
-    """One image as the pipeline of its dataset loads it."""
+class Look:
+    """What one image looks like to the pipeline of its dataset, without its pixels.
+
+    Attributes:
+        record: The sample.
+        split: Name of its split.
+        ends: Smallest and largest value.
+        span: (black, white) of the pipeline.
+        bits: Bits of the image; None for floats.
+        depth: The same, as the pipeline interprets them.
+        normalised: Whether the pipeline sets the range of values itself.
+        findings: About this image alone.
+    """
 
     record: dict[str, Any]
-    image: LoadedImage
-    load: LoadImage
-    steps: tuple[Any, ...]
     split: str
+    ends: tuple[float, float]
+    span: tuple[float, float]
+    bits: int | None
+    depth: int | None
+    normalised: bool
+    findings: tuple[Finding, ...]
 
     def finding(self, check: str, message: str, **more: Any) -> Finding:
+        """Return a finding about this image."""
         return _finding(self.record, self.split, check, message, **more)
+
+    @property
+    def share(self) -> float:
+        """Distance of smallest and largest value as a fraction of black to white."""
+        return (self.ends[1] - self.ends[0]) / (self.span[1] - self.span[0])
+
+    @property
+    def odd(self) -> bool:
+        """Whether the values use a small part of the range, or are far outside of it."""
+        return not self.normalised and not SMALL_RANGE < self.share <= LARGE_RANGE
 
 
 def pixel_findings(dataset: Any, max_images: int = 8, split: str = "") -> list[Finding]:
@@ -64,23 +89,52 @@ def pixel_findings(dataset: Any, max_images: int = 8, split: str = "") -> list[F
         Findings in the order of the images, then those about all of them.
     """
     places = [(leaf, index) for leaf in leaf_datasets(dataset) for index in range(len(leaf))]
-    chosen = np.unique(np.linspace(0, len(places) - 1, min(max_images, len(places))).round().astype(int))
     findings: list[Finding] = []
-    cases: list[_Case] = []
-    for leaf, index in (places[i] for i in chosen):
-        case = _read(leaf, index, split)
-        if isinstance(case, Finding):
-            findings.append(case)
-        else:
-            cases.append(case)
-        if sum(c.image.array.size for c in cases) > MAX_PIXELS:
+    looks: list[Look] = []
+    seen = 0
+    for leaf, index in (places[i] for i in chosen_rows(len(places), max_images)):
+        record = leaf.get_data_info(index)
+        image = _read(leaf, record, split)
+        if isinstance(image, Finding):
+            findings.append(image)
+            continue
+        looks.append(look_at(leaf, record, image, split))
+        seen += image.array.size
+        if seen > MAX_PIXELS:
             break
-    advice = _range_advice(cases)
-    for case in cases:
-        findings += [case.finding(r.check, r.message) for r in case.image.remarks]
-        findings += _range_findings(case, advice)
-        findings += _stretch_findings(case)
-    return findings + list(_mixed_depth(cases))
+    return findings + judged(looks)
+
+
+def chosen_rows(count: int, most: int = 8) -> list[int]:
+    """Return up to ``most`` of ``count`` rows, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
+
+
+def judged(looks: list[Look]) -> list[Finding]:
+    """Return the findings about images, then those about all of them."""
+    findings: list[Finding] = []
+    advice = _range_advice(looks)
+    for look in looks:
+        findings += [*look.findings, *_range_findings(look, advice)]
+    return findings + list(_mixed_depth(looks))
+
+
+def look_at(dataset: LandmarkDataset, record: dict[str, Any], image: LoadedImage, split: str) -> Look:
+    """Return what an image looks like to the pipeline of its dataset."""
+    load, steps = load_step(dataset), tuple(dataset.pipeline.transforms)
+    bits = image.bits
+    own = [_finding(record, split, remark.check, remark.message) for remark in image.remarks]
+    own += _stretch_findings(record, image, load, steps, dataset.schema.flip_pairs, split)
+    return Look(
+        record,
+        split,
+        (float(image.array.min()), float(image.array.max())),
+        load.range_of(image),
+        bits,
+        bits if bits is None or load.bits is None else min(bits, load.bits),
+        any(isinstance(step, NormalizeIntensity) for step in steps),
+        tuple(own),
+    )
 
 
 def _finding(record: dict[str, Any], split: str, check: str, message: str, **more: Any) -> Finding:
@@ -103,45 +157,34 @@ def load_step(dataset: LandmarkDataset) -> LoadImage:
     return next((step for step in steps if isinstance(step, LoadImage)), LoadImage())
 
 
-def _read(dataset: LandmarkDataset, index: int, split: str) -> _Case | Finding:
-    record = dataset.get_data_info(index)
-    steps = tuple(dataset.pipeline.transforms)
+def _read(dataset: LandmarkDataset, record: dict[str, Any], split: str) -> LoadedImage | Finding:
     load = load_step(dataset)
     try:
         if record.get("img_path") is None:
-            image = from_array(np.asarray(record["img"]), fill_value=load.fill_value)
-        else:
-            image = read_image(record["img_path"], min_size=load.size, fill_value=load.fill_value)
+            return from_array(np.asarray(record["img"]), fill_value=load.fill_value)
+        return read_image(record["img_path"], min_size=load.size, fill_value=load.fill_value)
     except (FileNotFoundError, ValueError, ImportError, KeyError) as error:
-        bad = isinstance(error, NonFinitePixels) or isinstance(error.__cause__, NonFinitePixels)
-        return _finding(record, split, "pixels not finite" if bad else "broken image", str(error))
-    return _Case(dict(record, flip_pairs=dataset.schema.flip_pairs), image, load, steps, split)
+        return unreadable(record, split, error)
+
+
+def unreadable(record: dict[str, Any], split: str, error: Exception) -> Finding:
+    """Return the finding about an image that cannot be read."""
+    bad = isinstance(error, NonFinitePixels) or isinstance(error.__cause__, NonFinitePixels)
+    return _finding(record, split, "pixels not finite" if bad else "broken image", str(error))
 
 
 # ---- range ------------------------------------------------------------------------------------------
 
 
-def _used(case: _Case) -> tuple[float, float, float]:
-    """Return smallest and largest value, and their distance as a fraction of black to white."""
-    low, high = float(case.image.array.min()), float(case.image.array.max())
-    black, white = case.load.range_of(case.image)
-    return low, high, (high - low) / (white - black)
-
-
-def _odd(case: _Case) -> bool:
-    normalised = any(isinstance(step, NormalizeIntensity) for step in case.steps)
-    return not normalised and not SMALL_RANGE < _used(case)[2] <= LARGE_RANGE
-
-
-def _range_advice(cases: list[_Case]) -> str:
+def _range_advice(looks: list[Look]) -> str:
     """Return the advice on the option that sets the range of all images."""
-    odd = [case for case in cases if _odd(case) and _used(case)[2] > 0]
+    odd = [look for look in looks if look.odd and look.share > 0]
     if not odd:
         return ""
-    low, high = min(_used(c)[0] for c in odd), max(_used(c)[1] for c in odd)
-    if low >= 0 and all(c.image.bits is not None for c in odd) and max(_used(c)[2] for c in odd) <= 1:
+    low, high = min(look.ends[0] for look in odd), max(look.ends[1] for look in odd)
+    if low >= 0 and all(look.bits is not None for look in odd) and max(look.share for look in odd) <= 1:
         bits = max(8, 2 * math.ceil(math.log2(high + 1) / 2))  # detectors have 10, 12 or 14 bits
-        if all(bits < (c.image.bits or 0) for c in odd):
+        if all(bits < (look.bits or 0) for look in odd):
             return (
                 f"set LoadImage(bits={bits}) if that is what the detector had, or LoadImage(value_range=...)"
             )
@@ -151,66 +194,69 @@ def _range_advice(cases: list[_Case]) -> str:
     )
 
 
-def _range_findings(case: _Case, advice: str) -> Iterator[Finding]:
-    low, high, share = _used(case)
-    black, white = case.load.range_of(case.image)
+def _range_findings(look: Look, advice: str) -> Iterator[Finding]:
+    (low, high), (black, white), share = look.ends, look.span, look.share
     if share == 0:
-        yield case.finding("constant image", f"every pixel is {low:g}")
-    elif _odd(case):
+        yield look.finding("constant image", f"every pixel is {low:g}")
+    elif look.odd:
         ends = f"its values go from {low:g} to {high:g}, but black is {black:g} and white {white:g}"
         if share <= SMALL_RANGE:
             message = f"{ends}: 1/{math.floor(1 / share + 1e-6)} of the range is used"
-            yield case.finding("small range", message, advice=advice)
+            yield look.finding("small range", message, advice=advice)
         else:
-            yield case.finding("large range", f"{ends}: {share:.3g} times the range", advice=advice)
+            yield look.finding("large range", f"{ends}: {share:.3g} times the range", advice=advice)
 
 
 # ---- proportions ------------------------------------------------------------------------------------
 
 
-def _stretch_findings(case: _Case) -> Iterator[Finding]:
+def _stretch_findings(
+    record: dict[str, Any],
+    image: LoadedImage,
+    load: LoadImage,
+    steps: tuple[Any, ...],
+    flip_pairs: Any,
+    split: str,
+) -> Iterator[Finding]:
     """Compare the scales along the axes, in mm if the spacing is known."""
-    image = case.load.resize(case.image, f"sample {case.record['sample_id']!r}")
+    image = load.resize(image, f"sample {record['sample_id']!r}")
     dims = len(image.ori_shape)
     results = dict(
-        case.record,
+        record,
+        flip_pairs=flip_pairs,
         input_from_original=image.img_from_original,
         input_shape=image.array.shape[:dims],
         rng=np.random.default_rng(0),
     )
-    for step in case.steps:
+    for step in steps:
         if isinstance(step, _SIZING):
             results = step(results)
-    spacing = case.record.get("spacing")
+    spacing = record.get("spacing")
     if spacing is None:
         spacing = image.spacing
     if spacing is None and dims == 3:
         return  # the proportions of the voxels are not known
     per_mm = results["input_from_original"][:dims, :dims] / (1.0 if spacing is None else np.asarray(spacing))
     scales = np.linalg.svd(per_mm, compute_uv=False)
-    if scales[0] > STRETCH * scales[-1]:
+    # Voxels are often longer than wide: only a pipeline that makes it worse stretches them.
+    own = 1.0 if dims == 2 or spacing is None else float(np.max(spacing) / np.min(spacing))
+    if scales[0] > STRETCH * own * scales[-1]:
         old, new = (" x ".join(str(n) for n in s[::-1]) for s in (image.ori_shape, results["input_shape"]))
         message = f"{old} pixels become {new}: one side is stretched {scales[0] / scales[-1]:.2f} times"
-        yield case.finding("stretched image", message)
+        yield _finding(record, split, "stretched image", message)
 
 
 # ---- all of them ------------------------------------------------------------------------------------
 
 
-def _mixed_depth(cases: list[_Case]) -> Iterator[Finding]:
-    depths = Counter(_depth(case) for case in cases)
+def _mixed_depth(looks: list[Look]) -> Iterator[Finding]:
+    depths = Counter(look.depth for look in looks)
     if len(depths) < 2:
         return
     words = [
-        f"{'floating point' if bits is None else f'{bits} bits'} in {count} of {len(cases)} images read"
+        f"{'floating point' if bits is None else f'{bits} bits'} in {count} of {len(looks)} images read"
         for bits, count in depths.most_common()
     ]
     rarest = depths.most_common()[-1][0]
-    odd = next(case for case in cases if _depth(case) == rarest)
+    odd = next(look for look in looks if look.depth == rarest)
     yield odd.finding("mixed bit depth", ", ".join(words))
-
-
-def _depth(case: _Case) -> int | None:
-    """Return the bits of an image, as the pipeline interprets them."""
-    bits, given = case.image.bits, case.load.bits
-    return bits if bits is None or given is None else min(bits, given)

@@ -304,7 +304,9 @@ def _positions(cases: Cases, judge: Judge) -> Iterator[Finding]:
     scales, sizes = poses.scales[rows], cases.sizes[rows]
     known = np.isfinite(sizes).all(axis=1)
     if known.all() and dims == 3:
-        centers = upright_fractions(cases, rows, centers)
+        centers = np.stack(
+            [upright_fractions(cases, n, place) for n, place in zip(rows.tolist(), centers, strict=True)]
+        )
     elif known.all():
         centers, scales = centers / sizes, scales / np.sqrt(sizes.prod(axis=1))
     offset = centers - np.median(centers, axis=0)

@@ -356,7 +356,7 @@ def _check_leaks(runner: Runner, known: Mapping[str, SplitRecords]) -> None:
     rows = {(cases.splits[n], record["sample_id"]): n for n, record in enumerate(cases.records)}
     doubtful: list[str] = []
     looked_at = Pictures(cases, seconds=SECONDS)
-    copied = (finding for finding in copies(cases, looked_at) if finding.check == "image copy leak")
+    copied = (finding for finding in copies(cases, looked_at.small) if finding.check == "image copy leak")
     for finding in (*leak_checks.leaks(cases), *copied):
         n = rows[finding.split, finding.sample_id]
         if n not in train or finding.severity != "error":

@@ -121,7 +121,7 @@ class DataView:
         self.copied: list[list[int]]
         if like is None:
             self.pictures = Pictures(self.cases, seconds=_PICTURE_SECONDS)
-            self.copied = copied_groups(self.pictures)
+            self.copied = copied_groups(self.pictures.small)
             self.left_out = list(self.cases.left_out)
         else:
             self.pictures, self.copied, self.left_out = like.pictures, like.copied, like.left_out

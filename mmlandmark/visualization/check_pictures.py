@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.image_io import LoadedImage, from_array, read_image
+from mmlandmark.datasets.check_cases import Finding
+from mmlandmark.datasets.image_io import LoadedImage, from_array, read_image, to_canonical
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.structures import apply_matrix, world_from_image
 from mmlandmark.utils.files import safe_name
@@ -37,8 +38,44 @@ class CheckPictures:
     sheets: dict[str, str] = field(default_factory=dict)
 
 
+class SeenVolumes:
+    """Pictures of volumes, drawn while a check decodes them.
+
+    Args:
+        datasets: The checked datasets, by the name of the split.
+        limit: Maximum number of samples with findings to draw.
+
+    Attributes:
+        pictures: By (split, index, whether it is of a finding).
+    """
+
+    def __init__(self, datasets: Mapping[str, LandmarkDataset], limit: int = 24) -> None:
+        self.datasets, self.limit = datasets, limit
+        self.pictures: dict[tuple[str, int, bool], np.ndarray] = {}
+        self._wanted: dict[tuple[str, str], list[int]] | None = None
+
+    def see(self, split: str, index: int, image: LoadedImage, findings: Sequence[Finding]) -> None:
+        """Draw a volume if the report will show it; see :func:`~mmlandmark.datasets.checks.check_dataset`."""
+        known = [asdict(finding) for finding in findings]
+        if self._wanted is None:
+            self._wanted = _worst(known, self.limit)
+        dataset = self.datasets[split]
+        record = LandmarkDataset.get_data_info(dataset, index)
+        sample = record["sample_id"]
+        if index in _on_sheet(dataset):
+            caption = f"{sample} ({split})"
+            self.pictures[split, index, False] = draw_sample(dataset, record, image, caption, None)
+        if (split, sample) in self._wanted:
+            caption, questioned = _caption(known, split, sample), self._wanted[split, sample]
+            self.pictures[split, index, True] = draw_sample(dataset, record, image, caption, questioned)
+
+
 def draw_check_pictures(
-    datasets: Mapping[str, LandmarkDataset], report: dict[str, Any], folder: str | Path, limit: int = 24
+    datasets: Mapping[str, LandmarkDataset],
+    report: dict[str, Any],
+    folder: str | Path,
+    limit: int = 24,
+    seen: SeenVolumes | None = None,
 ) -> CheckPictures:
     """Draw the worst samples of every kind of finding, and a contact sheet of every split.
 
@@ -47,10 +84,12 @@ def draw_check_pictures(
         report: Result of :func:`~mmlandmark.datasets.checks.check_dataset`.
         folder: Folder of the report; pictures are written to its subfolder ``pictures``.
         limit: Maximum number of samples to draw.
+        seen: What was drawn during the check; a volume is decoded again only if it is not among that.
     """
     folder, drawn = Path(folder), CheckPictures()
+    known = {} if seen is None else seen.pictures
     for split, dataset in datasets.items():
-        sheet = _sheet(split, dataset)
+        sheet = _sheet(split, dataset, known)
         if sheet is not None:
             drawn.sheets[split] = _save(sheet, folder, f"points of {split}")
     wanted = _worst(report["findings"], limit)
@@ -60,15 +99,18 @@ def draw_check_pictures(
             sample = LandmarkDataset.get_data_info(dataset, index)["sample_id"]
             if sample not in places:
                 continue
-            checks = ", ".join(
-                dict.fromkeys(
-                    f["check"] for f in report["findings"] if (f["split"], f["sample_id"]) == (split, sample)
-                )
-            )
-            picture = _draw(dataset, index, f"{sample} ({split}): {checks}", wanted[split, sample])
+            picture = known.get((split, index, True))
+            if picture is None:
+                caption = _caption(report["findings"], split, sample)
+                picture = _draw(dataset, index, caption, wanted[split, sample])
             if picture is not None:
                 drawn.samples[split, sample] = _save(picture, folder, f"{split} {sample}")
     return drawn
+
+
+def _caption(findings: list[dict[str, Any]], split: str, sample: str) -> str:
+    checks = dict.fromkeys(f["check"] for f in findings if (f["split"], f["sample_id"]) == (split, sample))
+    return f"{sample} ({split}): {', '.join(checks)}"
 
 
 def _worst(findings: list[dict[str, Any]], limit: int) -> dict[tuple[str, str], list[int]]:
@@ -94,12 +136,21 @@ def _save(picture: np.ndarray, folder: Path, name: str) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _sheet(split: str, dataset: LandmarkDataset) -> np.ndarray | None:
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(_SHEET, len(dataset))).round().astype(int))
+def _on_sheet(dataset: LandmarkDataset) -> list[int]:
+    """Return the samples on the contact sheet of a split, evenly spread."""
+    count = len(dataset)
+    return np.unique(np.linspace(0, count - 1, min(_SHEET, count)).round().astype(int)).tolist()
+
+
+def _sheet(
+    split: str, dataset: LandmarkDataset, known: Mapping[tuple[str, int, bool], np.ndarray]
+) -> np.ndarray | None:
     pictures = []
-    for index in chosen:
-        sample = LandmarkDataset.get_data_info(dataset, int(index))["sample_id"]
-        picture = _draw(dataset, int(index), f"{sample} ({split})", None)
+    for index in _on_sheet(dataset):
+        picture = known.get((split, index, False))
+        if picture is None:
+            sample = LandmarkDataset.get_data_info(dataset, index)["sample_id"]
+            picture = _draw(dataset, index, f"{sample} ({split})", None)
         if picture is not None:
             pictures.append(picture)
     return contact_sheet(pictures, 3 if dataset.schema.dims == 2 else 1) if pictures else None
@@ -113,7 +164,11 @@ def _draw(
     try:
         if record["img_path"] is None or "slice" in record:
             made = dataset.get_data_info(index).get("img")
-            image = None if made is None else from_array(made, record["spacing"], fill_value=0)
+            world = record.get("world_from_original")
+            image = None
+            if made is not None:
+                stored = from_array(made, record["spacing"], world_from_original=world, fill_value=0)
+                image = to_canonical(stored)
         else:
             size = (_SIDE, _SIDE) if dataset.schema.dims == 2 else None
             image = read_image(record["img_path"], min_size=size, fill_value=0)

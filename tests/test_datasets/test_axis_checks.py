@@ -55,7 +55,7 @@ def test_fractions_are_those_of_the_upright_volume(clean):
     expected = None
     for given in (clean, stored_as(clean, change)):
         cases = Cases(dict(all=given.dataset()))
-        fractions = upright_fractions(cases, rows, cases.comparable()[rows, 0])
+        fractions = np.stack([upright_fractions(cases, n, cases.comparable()[n, :1]) for n in rows])
         expected = fractions if expected is None else expected
         np.testing.assert_allclose(fractions, expected, atol=1e-5)
     assert ((expected > 0) & (expected < 1)).all()
