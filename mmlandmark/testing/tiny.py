@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from mmlandmark.engine.data_dims import with_data_dims
 from mmlandmark.inference.packing import pack_checkpoint
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.registry import DATASETS, MODELS
@@ -112,6 +113,7 @@ def tiny_model(num_landmarks: int = 19, size: tuple[int, ...] = (64, 64), seed: 
     config = tiny_config("untrained")
     config.test_dataloader = phantom_dataloader(num_landmarks, size=size, train=False)
     config.model.head.num_landmarks = num_landmarks
+    config.model = with_data_dims(config.model, [config.test_dataloader])
     dataset = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
