@@ -125,10 +125,10 @@ def frames_of(array, world):
 
 
 def load(path, landmark, **options):
-    """Return the sample that a pipeline without any augmentation makes, and its input as (*S)."""
+    """Return the sample that a pipeline without any augmentation makes, and its input (*S) of 0 to 1."""
     record = dict(img_path=str(path), sample_id=path.name, landmarks=np.array([landmark], np.float32))
     packed = PackInputs()(LoadImage(file_spacing=True, **options)(record))
-    return packed["data_samples"], packed["inputs"][0].numpy()
+    return packed["data_samples"], packed["data_samples"].unit_pixels(packed["inputs"])[0].numpy()
 
 
 # name: (writer, bits of the picture, further arguments, whether it keeps spacing)
