@@ -31,6 +31,7 @@ GROUPS = {
     "configs and models": ("pack", "print-config", "flops", "export"),
     "development": (
         "benchmark-loader",
+        "benchmark-volumes",
         "benchmark-ops",
         "benchmark-training",
         "benchmark-inference",

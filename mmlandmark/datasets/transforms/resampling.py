@@ -142,7 +142,7 @@ def _render_volume(
         return array
     moved, step = displacement_nodes(input_from_original, size, elastic)
     nodes = None if moved is None else turned(img_from_original, moved)
-    box = source_box(img_from_original @ original_from_input, size, nodes, step)
+    box = source_box(img_from_original @ original_from_input, size, nodes)
     blocks = [1, 1, 1] if interpolation == "nearest" else _blocks(frame_from_img)
     array, img_from_original = source_part(array, img_from_original, box, blocks, border)
     array, img_from_original = _average_blocks(array, img_from_original, blocks)

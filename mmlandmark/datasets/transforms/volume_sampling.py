@@ -74,26 +74,21 @@ def _as_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(_Readable(array)))
 
 
-def source_box(
-    img_from_input: np.ndarray, size: Sequence[int], nodes: Tensor | None, step: Sequence[int]
-) -> np.ndarray:
-    """Return (2, 3) the box, in voxels of the image, from which a frame is read; it may reach beyond it.
+def source_box(img_from_input: np.ndarray, size: Sequence[int], nodes: Tensor | None) -> np.ndarray:
+    """Return (2, 3) a box, in voxels of the image, from which a frame is read; it may reach beyond the image.
 
     Args:
         img_from_input: (4, 4) voxels of the frame to those of the image.
         size: (*S) of the frame.
         nodes: (3, *L) displacement in voxels of the image, see :func:`displacement_nodes`, or None.
-        step: (*S) voxels of the frame between two nodes.
     """
-    # Between nodes, as between corners, positions lie between theirs.
-    ends = [(0.0, side - 1.0) for side in size]
-    if nodes is not None:
-        ends = [np.arange(n) * float(s) for n, s in zip(nodes.shape[1:], step, strict=True)]  # type: ignore[misc]
-    places = np.stack(np.meshgrid(*ends, indexing="ij")[::-1], -1).reshape(-1, 3)
-    places = apply_matrix(img_from_input, places)
-    if nodes is not None:
-        places += nodes.reshape(3, -1).T.numpy()
-    return np.stack([places.min(0), places.max(0)])
+    ends = [(0.0, side - 1.0) for side in size[::-1]]
+    corners = np.stack(np.meshgrid(*ends, indexing="ij"), -1).reshape(-1, 3)
+    corners = apply_matrix(img_from_input, corners)
+    box = np.stack([corners.min(0), corners.max(0)])
+    if nodes is not None:  # between which no displacement exceeds theirs
+        box += torch.stack(nodes.flatten(1).aminmax(dim=1)).numpy()
+    return box
 
 
 def source_part(
