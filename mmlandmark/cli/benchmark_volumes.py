@@ -163,7 +163,8 @@ def render(page: Path) -> None:
     packages = ", ".join(f"{name} {record['versions'][name]}" for name in PACKAGES)
     line = (
         f"{record['machine']['cpu']}, {record['threads']} thread(s), {packages}, commit {record['commit']}; "
-        f"medians of {record['rounds']} turns. Volumes of {' x '.join(map(str, record['size']))} voxels of "
+        f"medians of {record['rounds']} turns, beside a load of "
+        f"{record['load_before'][0]:.1f}. Volumes of {' x '.join(map(str, record['size']))} voxels of "
         f"{' x '.join(f'{mm:g}' for mm in record['spacing'][::-1])} mm, int16; patches of {record['patch']} "
         "voxels of 1 mm along each side."
     )

@@ -126,7 +126,7 @@ def _by_hand(patch: int, kept: Kept) -> Way:
     import nibabel
 
     def load(path: Path) -> tuple[torch.Tensor, np.ndarray]:
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
         array = np.ascontiguousarray(image.get_fdata(dtype=np.float32).transpose())
         return torch.from_numpy(array)[None, None], np.abs(np.diag(image.affine)[:3])
 
@@ -210,4 +210,5 @@ def _sides(path: Path) -> Sequence[int]:
     """Return the (x, y, z) sides of a file by its header."""
     import nibabel
 
-    return nibabel.load(path).shape
+    image: Any = nibabel.load(path)
+    return image.shape
