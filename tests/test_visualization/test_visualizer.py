@@ -92,6 +92,22 @@ def test_three_dimensions(visualizer):
     assert array.shape[1] > 1000
 
 
+def test_heatmaps_of_a_volume_lie_in_the_input_frame():
+    sample = LandmarkDataSample.from_landmarks(
+        [[30, 20, 10]], sample_id="v", ori_shape=(40, 40, 40), input_shape=(20, 20, 20),
+        world_from_original=np.eye(4), input_from_original=resize_matrix((40, 40, 40), (20, 20, 20)),
+    )  # fmt: skip
+    sample.pred_heatmaps = torch.zeros(1, 10, 10, 10)
+    sample.pred_heatmaps[0, 2, 5, 7] = 1  # original voxel (29.5, 21.5, 9.5)
+    pictures = [
+        LandmarkVisualizer(show_heatmaps=shown).draw(np.zeros((40, 40, 40), np.uint8), sample, draw_gt=False)
+        for shown in (False, True)
+    ]
+    heat = np.abs(pictures[1][:600, :600].astype(int) - pictures[0][:600, :600]).sum(axis=2)  # axial
+    rows, columns = np.nonzero(heat > 200)
+    np.testing.assert_allclose([columns.mean(), rows.mean()], [15 * 29.5 + 7, 15 * 21.5 + 7], atol=8)
+
+
 def test_no_sample(visualizer):
     np.testing.assert_array_equal(visualizer.draw(np.full((5, 6), 7, np.uint8)), np.full((5, 6, 3), 7))
     assert visualizer.draw(np.zeros((5, 6, 7), np.uint8)).ndim == 3
