@@ -1,8 +1,8 @@
 """Write a config for a data set: what it needs is read from the data and measured on this machine.
 
 DATA is an annotation file (JSON, COCO, CVAT, CSV, TPS), a folder with one and its images, or a folder of
-images with markups of 3D Slicer. Assumptions are printed
-before anything is written; the rules are in docs/plan.md.
+images and markups of 3D Slicer. Images may be volumes. Assumptions are printed before anything is written;
+the rules are in docs/plan.md.
 
     mmlandmark plan data/wings --out my_run --minutes 30
     mmlandmark train my_run/config.py
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=_positive,
         metavar="MM",
-        help="mm per pixel of images without: one, or x y",
+        help="mm per pixel of images without: one, or x y [z]",
     )
     parser.add_argument(
         "--reference-length", nargs=3, metavar=("A", "B", "MM"), help="two landmarks and their distance in mm"
@@ -104,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
     if note := busy_note():
         print(f"warning: {note}", file=sys.stderr)
     write_plan(plan, args.out)
-    config, run_folder = (shlex.quote(str(args.out / name)) for name in ("config.py", "run"))
+    last = "run/02_fine" if plan.fine else "run"
+    config, run_folder = (shlex.quote(str(args.out / name)) for name in ("config.py", last))
     print(f"wrote {args.out / 'config.py'} (also plan.json and the lists of ids). Next:")
     print(f"  mmlandmark train {config}    # about {duration(plan.minutes)}")
     print(f"  mmlandmark test {config}")

@@ -22,6 +22,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.engine.config import ConfigError, check_arguments, input_size
+from mmlandmark.engine.data_dims import with_data_dims
 from mmlandmark.engine.given_inputs import class_of
 from mmlandmark.engine.plan import Node, check_references, is_reference
 from mmlandmark.models.assembly import filled
@@ -167,7 +168,10 @@ def _hash_but_data(config: Config) -> tuple[str, Any]:
 def _built(config: Config, where: str) -> Any:
     size = input_size(config)
     try:
-        return MODELS.build(filled(MODELS, config.model, dims=None if size is None else len(size)))
+        if size is None:  # volumes of one spacing have sizes of their own
+            parts = [config.get(f"{part}_dataloader") for part in ("train", "val", "test")]
+            return MODELS.build(with_data_dims(config.model, filter(None, parts)))
+        return MODELS.build(filled(MODELS, config.model, dims=len(size)))
     except (TypeError, ValueError, KeyError) as error:
         replaced = "; a section of another type than that which it is merged over begins with _delete_=True"
         hint = replaced if "unexpected keyword argument" in str(error) else ""

@@ -3,8 +3,9 @@
 from mmlandmark.planning.choice import Choice, OpenQuestion
 from mmlandmark.planning.data_source import DataSource, find_data
 from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
+from mmlandmark.planning.network_choices import decide_network
 from mmlandmark.planning.plan_folder import check_folder, measure_plan, write_plan
-from mmlandmark.planning.planner import Answers, Plan, decide_network, read_data
+from mmlandmark.planning.planner import Answers, Plan, read_data
 from mmlandmark.planning.report import assumptions, decisions, questions
 
 __all__ = [

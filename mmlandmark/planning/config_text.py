@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmlandmark.planning.choice import Choice
+from mmlandmark.planning.spacing_rules import MULTIPLE
 
 _WIDTH = 108
 # MMEngine replaces what stands in {{ }} anywhere in a config; this is the only one that a plan wants.
@@ -64,67 +65,99 @@ def _steps(head: str, steps: Sequence[Mapping[str, Any]], before: str = "") -> s
     return f"{head} = [\n{before}{rows}\n]"
 
 
-def config_text(title: str, choices: Mapping[str, Choice], dataset: Mapping[str, Any]) -> str:
+def config_text(
+    title: str,
+    choices: Mapping[str, Choice],
+    dataset: Mapping[str, Any],
+    fine: Mapping[str, Choice] | None = None,
+) -> str:
     """Return the text of a config.
 
     Args:
         title: What is planned, for the first line.
         choices: The decisions, by the names of ``docs/plan.md``.
         dataset: Arguments of the data set, without pipeline and ids.
+        fine: Those that differ in a second stage, which looks at patches; empty if there is no such stage.
     """
     why = {name: choice.why for name, choice in choices.items()}
-    base = ["default_runtime.py", "models/unet6.py", "schedules/adamw_onecycle.py"]
+    model = "unet6.py" if len(choices["size"].value) == 2 else "unet_volumes.py"
+    base = ["default_runtime.py", f"models/{model}", "schedules/adamw_onecycle.py"]
+    axes = "axes" if "spacing" in choices else "y"
     parts = [
         _comment(f"{title}; all reasons are in plan.json"),
         "\n".join(["_base_ = [", *(f'    "mmlandmark::_base_/{name}",' for name in base), "]"]),
         f'work_dir = "{_BESIDE}run"',
-        *_pipelines(choices, why),
-        _comment(f"y: {why['y']}") + "\n" + _wrapped("data", dict(dataset, **_cache(choices))),
+        *_pipelines(choices),
+        _comment(f"{axes}: {why['y']}") + "\n" + _wrapped("data", dict(dataset, **_cache(choices))),
         *_loaders(choices, why),
-        *_training(choices, why),
+        *_training(choices, why, bool(fine)),
     ]
+    if fine:
+        parts += _fine_stage(choices, {**choices, **fine})
     return "\n".join(parts) + "\n"
 
 
-def _pipelines(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]:
-    size, keep = choices["size"].value, choices["aspect"].value
-    fit = dict(keep_aspect=True) if keep else {}
-    load = dict(
-        type="LoadImage",
-        size=tuple(choices["loaded"].value),
-        **fit,
-        channels=choices["channels"].value,
-        **choices["values"].value,
-    )
+def _load_steps(choices: Mapping[str, Choice]) -> list[Mapping[str, Any]]:
+    """Return the steps until the frame of the network's input."""
+    fit = dict(keep_aspect=True) if choices["aspect"].value else {}
+    load: dict[str, Any] = dict(type="LoadImage")
+    if choices["loaded"].value is not None:
+        load["size"] = tuple(choices["loaded"].value)
+    load.update(fit, channels=choices["channels"].value, **choices["values"].value)
+    steps: list[Mapping[str, Any]] = [load]
+    if choices["contrast"].value is not None:
+        steps.append(dict(type="NormalizeIntensity", **choices["contrast"].value))
+    if "spacing" not in choices:
+        return [*steps, dict(type="Resize", size=tuple(choices["size"].value), **fit)]
+    load["file_spacing"] = True
+    spacing = tuple(choices["spacing"].value)
+    return [*steps, dict(type="ResampleSpacing", spacing=spacing[0] if len(set(spacing)) == 1 else spacing)]
+
+
+def _augmented_steps(choices: Mapping[str, Choice]) -> tuple[list[Mapping[str, Any]], dict[str, Any]]:
+    """Return the steps of training behind those that load, and the one that reads the pixels."""
     moves = choices["augmentation"].value
-    resample = dict(type="Resample")
+    resample: dict[str, Any] = dict(type="Resample")
     if choices["border"].value != "constant":
         resample["border"] = choices["border"].value
-    augmented: list[Mapping[str, Any]] = [dict(type="RandomFlip")] if moves["mirror"] else []
-    augmented += [
-        dict(type="RandomAffine", **{key: moves[key] for key in ("rotation", "scale", "shift")}),
+    steps: list[Mapping[str, Any]] = [dict(type="RandomFlip")] if moves["mirror"] else []
+    steps.append(dict(type="RandomAffine", **{key: moves[key] for key in ("rotation", "scale", "shift")}))
+    if "patch" in choices:
+        steps.append(dict(type="RandomPatch", size=tuple(choices["patch"].value)))
+    steps += [
         resample,
         dict(type="RandomGamma", gamma=(0.7, 1.43)),
         dict(type="RandomBrightnessContrast", brightness=0.1, contrast=0.2),
         dict(type="PackInputs"),
     ]
+    return steps, resample
+
+
+def _pipelines(choices: Mapping[str, Choice], prefix: str = "") -> list[str]:
+    """Return the pipelines; the names of those of a second stage have a prefix."""
+    why = {name: choice.why for name, choice in choices.items()}
+    load = f"{prefix}load"
+    grey = choices["values"].value or choices["contrast"].value
+    augmented, resample = _augmented_steps(choices)
+    reasons = [f"size: {why['size']}", why["aspect"], *([why["values"]] if grey else [])]
+    steps = _steps(load, _load_steps(choices))
+    plain = f"{prefix}plain = [*{load}, {_call(resample)}, {_call(dict(type='PackInputs'))}]"
+    if prefix:
+        head = _comment(f"second stage: {why['size']}")
+        return [head + "\n" + steps, _steps(f"{prefix}augmented", augmented, f"    *{load},\n"), plain]
     return [
-        _comment(
-            "; ".join(
-                [f"size: {why['size']}", why["aspect"], *([why["values"]] if choices["values"].value else [])]
-            )
-        )
-        + "\n"
-        + _steps("load", [load, dict(type="Resize", size=tuple(size), **fit)]),
+        _comment("; ".join(reasons)) + "\n" + steps,
         _comment(f"{why['augmentation']}; {why['border']}")
         + "\n"
-        + _steps("augmented", augmented, "    *load,\n"),
-        f"plain = [*load, {_call(resample)}, {_call(dict(type='PackInputs'))}]",
+        + _steps("augmented", augmented, f"    *{load},\n"),
+        plain,
     ]
 
 
 def _cache(choices: Mapping[str, Choice]) -> dict[str, Any]:
     gigabytes = choices["cache"].value
+    if gigabytes == "disk":
+        return dict(image_cache=dict(mode="disk", folder=f"{_BESIDE}cache"))
     return {} if gigabytes is None else dict(image_cache=dict(mode="ram", max_gb=gigabytes))
 
 
@@ -156,26 +189,94 @@ def _loaders(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]
     ]
 
 
-def _training(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]:
-    channels, published = choices["channels"].value, choices["start"].value
-    schedule, epochs = choices["schedule"].value, choices["epochs"].value
-    backbone = dict(choices["network"].value, in_channels=channels)
-    model: dict[str, Any] = dict(data_preprocessor=dict(choices["normalisation"].value, channels=channels))
-    model["backbone"] = dict(_delete_=True, **backbone) if published else backbone
+def _parts(choices: Mapping[str, Choice]) -> dict[str, dict[str, Any]]:
+    """Return what the parts of a detector have beyond the shipped base."""
+    channels = choices["channels"].value
+    pixels = dict(choices["normalisation"].value, channels=channels)
+    if "spacing" in choices and "patch" not in choices:
+        pixels["size_divisor"] = MULTIPLE
+    return dict(
+        data_preprocessor=pixels,
+        backbone=dict(choices["network"].value, in_channels=channels),
+        head=dict(num_landmarks=choices["landmarks"].value, codec=choices["sigma"].value),
+    )
+
+
+def _training(choices: Mapping[str, Choice], why: Mapping[str, str], staged: bool) -> list[str]:
+    published, schedule = choices["start"].value, choices["schedule"].value
+    model: dict[str, Any] = _parts(choices)
     if published:
+        model["backbone"] = dict(_delete_=True, **model["backbone"])
         norm = dict(type="BN")
         model["neck"] = dict(type="UNetDecoder", conv_bias="auto", norm_cfg=norm, align_corners=False)
-    model["head"] = dict(num_landmarks=choices["landmarks"].value, codec=choices["sigma"].value)
     optimizer: dict[str, Any] = dict(optimizer=dict(lr=schedule["lr"]))
     if published:  # depth-wise convolutions gain no time from bfloat16
         optimizer["dtype"] = "float32"
     words = f"network: {why['network']}; {why['start']}; sigma: {why['sigma']}"
+    network = f"{_detector('coarse', choices)}\nmodel = coarse" if staged else _wrapped("model", model)
     return [
-        _comment(words) + "\n" + _wrapped("model", model),
+        _comment(words) + "\n" + network,
         _comment(f"epochs: {why['epochs']}"),
-        f"train_cfg = dict(max_epochs={epochs}, val_interval={schedule['val_interval']})",
+        _wrapped("train_cfg", _epochs(choices)),
         _wrapped("optim_wrapper", optimizer),
         f"param_scheduler = [dict(_base_.one_cycle, eta_max={schedule['lr']})]",
         f"default_hooks = dict(checkpoint=dict(interval={schedule['save']}))",
         "custom_hooks = [_base_.ema]",
+    ]
+
+
+def _epochs(choices: Mapping[str, Choice]) -> dict[str, int]:
+    return dict(max_epochs=choices["epochs"].value, val_interval=choices["schedule"].value["val_interval"])
+
+
+def _detector(name: str, choices: Mapping[str, Choice]) -> str:
+    """Return a whole detector as source text: the shipped base and what the plan changes."""
+    parts = _parts(choices)
+    codec = parts["head"].pop("codec")
+
+    def over(base: str, values: Mapping[str, Any]) -> list[str]:
+        return [f"_base_.model.{base}", *(f"{key}={_literal(value)}" for key, value in values.items())]
+
+    codec_text = f"codec=dict({', '.join(over('head.codec', codec))})"
+    rows = []
+    for part, values in parts.items():
+        words = [*over(part, values), *([codec_text] if part == "head" else [])]
+        line = f"    {part}=dict({', '.join(words)}),"
+        if len(line) > _WIDTH:
+            line = "\n".join([f"    {part}=dict(", *(f"        {word}," for word in words), "    ),"])
+        rows.append(line)
+    return "\n".join([f"{name} = dict(", "    _base_.model,", *rows, ")"])
+
+
+def _fine_stage(coarse: Mapping[str, Choice], fine: Mapping[str, Choice]) -> list[str]:
+    """Return the second stage: patches about the places that the first one finds."""
+    detector: dict[str, Any] = dict(patch_size=tuple(fine["patch"].value), shrink=tuple(fine["shrink"].value))
+    cache = _cache(fine) if fine["cache"].value != coarse["cache"].value else {}
+    trained = _call(dict(dataset=dict(cache))).removeprefix("dict(dataset=dict(").removesuffix("))")
+    more = f", {trained}" if trained else ""
+    schedule = fine["schedule"].value
+    return [
+        *_pipelines(fine, "fine_"),
+        _comment(f"stages: {coarse['stages'].why}; {fine['network'].why}; sigma: {fine['sigma'].why}")
+        + "\n"
+        + _detector("fine", fine),
+        _comment(f"epochs of the second stage: {fine['epochs'].why}"),
+        "stages = [",
+        '    dict(name="coarse"),',
+        "    dict(",
+        '        name="fine",',
+        "        model=dict(",
+        "            _delete_=True,",
+        '            type="CoarseToFineDetector",',
+        '            coarse=dict(coarse, init_cfg=dict(type="Pretrained", checkpoint="run:coarse:last")),',
+        "            fine=fine,",
+        *(f"            {key}={_literal(value)}," for key, value in detector.items()),
+        "        ),",
+        f"        train_dataloader=dict(dataset=dict(pipeline=fine_augmented{more})),",
+        f"        val_dataloader=dict(dataset=dict(pipeline=fine_plain{more})),",
+        f"        test_dataloader=dict(dataset=dict(pipeline=fine_plain{more})),",
+        f"        train_cfg={_call(_epochs(fine))},",
+        f"        default_hooks=dict(checkpoint=dict(interval={schedule['save']})),",
+        "    ),",
+        "]",
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.image_files import image_suffix
-from mmlandmark.datasets.readers.markups import SUFFIXES as SLICER_SUFFIXES
+from mmlandmark.planning.markup_folders import has_markups, markup_folders
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.files import load_json
 
@@ -69,7 +69,7 @@ def find_data(path: str | Path, images: str | Path | None = None) -> DataSource:
 
     Args:
         path: An annotation file; a folder with one annotation file in it; or a folder of images with markups
-            of 3D Slicer.
+            of 3D Slicer, which may lie in folders of their own.
         images: Folder of the images; None looks beside the annotation and in the folders there.
 
     Raises:
@@ -89,6 +89,8 @@ def find_data(path: str | Path, images: str | Path | None = None) -> DataSource:
         ann_file, kind = path, known
     else:
         raise FileNotFoundError(f"{path} does not exist; give an annotation file or the folder with one")
+    if kind == "Slicer" and images is None:
+        return DataSource(kind, *markup_folders(ann_file))
     return DataSource(kind, ann_file, _image_dir(kind, ann_file, images))
 
 
@@ -97,7 +99,7 @@ def _annotation_in(folder: Path) -> tuple[Path, str]:
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     # In a folder, a text file is more often a note than a table; it can be named.
     known = [(p, kind) for p in files if p.suffix.lower() != ".txt" and (kind := _kind_of(p))]
-    if not known and any(p.name.endswith(SLICER_SUFFIXES) for p in folder.rglob("*")):
+    if not known and has_markups(folder):
         return folder, "Slicer"
     if not known:
         raise FileNotFoundError(
@@ -140,8 +142,6 @@ def _image_dir(kind: str, ann_file: Path, images: str | Path | None) -> str:
         if not given.is_dir():
             raise FileNotFoundError(f"--images {images}: there is no such folder")
         return os.path.relpath(given, root) if given.is_relative_to(root) else str(given)
-    if kind == "Slicer":  # images anywhere below; the data set says which are missing
-        return ""
     below = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     held = [p.name for p in below if any(map(image_suffix, os.listdir(p)))]
     folders = ["", *held]

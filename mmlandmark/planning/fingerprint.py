@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,17 +16,21 @@ from mmlandmark.datasets.check_cases import Cases
 from mmlandmark.datasets.image_checks import Pictures, copied_groups
 from mmlandmark.datasets.image_io import LoadedImage, read_image
 from mmlandmark.datasets.leak_checks import same_files
-from mmlandmark.planning.upright import upright
+from mmlandmark.planning.loaded_axes import LoadedAxes, loaded_axes, pose_angles
 from mmlandmark.shape import align, find_typical
 from mmlandmark.structures import LandmarkSchema
 
 _IMAGES = 24  # that are read for grey values and time
+_VOXELS = 2**21  # of a volume that are looked at
 _PICTURE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Fingerprint:
     """Properties of a data set; sizes are in array order, (height, width) or (depth, height, width).
+
+    Sizes and spacings of volumes are along the axes of the patient, as images are loaded, not as they are
+    stored.
 
     Grey values, colours and tags are those of a few images of the training part, and how shapes vary is
     measured there, too: the other parts decide nothing that the network sees.
@@ -47,16 +51,24 @@ class Fingerprint:
         aspect_spread: Largest relative deviation of an image's proportions from those of the median size.
         spacing: Median mm per pixel (x, y[, z]) of the images, None if not all have one.
         spacing_known: Images with a spacing.
+        spacing_range: Smallest and largest spacing along each axis, None if not all have one.
+        extent: (x, y, z) mm of the median volume; None for images, and without spacing.
+        orientations: Number of volumes by the order of their stored voxels, ``""`` where it is unknown.
         scale_without_unit: (smallest, largest) scale whose unit nobody has said, None if there is none.
         colour: Fraction of the images read that have colours.
         bits: Largest number of bits of their values, None for floats.
         values: (lowest, highest) value, at the 0.5th and the 99.5th percentile.
         used: Part of the range from black to white that the values take, in the widest image.
+        file_range: (black, white) of the files, the widest.
+        own_contrast: How many times larger the range of grey values is in one image than in another.
+        own_mean: Mean grey value where that range of every image becomes 0 to 1.
+        own_std: Standard deviation likewise.
         mean: Mean grey value, between black (0) and white (1).
         std: Standard deviation of grey values about it.
         border: Median grey value at the border of the images.
         orientation_tags: Images read that ask viewers to turn them.
-        rotation: Standard deviation of the shapes' rotation in degrees; 0 in 3D, where it is not measured.
+        rotation: Standard deviation of the shapes' rotation in degrees; of volumes, about x, y and z of the
+            patient.
         scale: Standard deviation of the logarithm of the shapes' size, relative to that of the image.
         position: Standard deviation of the shapes' centres, as a fraction of the shorter side.
         read_seconds: Median time to decode an image.
@@ -79,16 +91,23 @@ class Fingerprint:
     aspect_spread: float
     spacing: list[float] | None
     spacing_known: int
+    spacing_range: list[list[float]] | None
+    extent: list[float] | None
+    orientations: dict[str, int]
     scale_without_unit: list[float] | None
     colour: float
     bits: int | None
     values: list[float]
     used: float
+    file_range: list[float]
+    own_contrast: float
+    own_mean: float
+    own_std: float
     mean: float
     std: float
     border: float
     orientation_tags: int
-    rotation: float
+    rotation: float | list[float]
     scale: float
     position: float
     read_seconds: float
@@ -112,11 +131,13 @@ class DataView:
         pictures: Its images, reduced in size.
         copied: Groups of records that show the same picture.
         left_out: What of the pictures was not looked at, each as a phrase.
+        axes: Sizes, spacing and points as images are loaded.
     """
 
     def __init__(self, dataset: LandmarkDataset, like: DataView | None = None) -> None:
         self.dataset = dataset
         self.cases = Cases({"all": dataset})
+        self.axes = loaded_axes(self.cases)
         self.pictures: Pictures
         self.copied: list[list[int]]
         if like is None:
@@ -152,10 +173,13 @@ def read_fingerprint(view: DataView, schema: LandmarkSchema, train: Sequence[str
     Raises:
         ValueError: No image of the training part can be read.
     """
-    cases, records = upright(view.cases), view.cases.records
+    cases, records = view.cases, view.cases.records
     ids = set(train)
     rows = [n for n, record in enumerate(records) if record["sample_id"] in ids]
-    spacing = cases.spacing[np.isfinite(cases.spacing).all(axis=1)]
+    axes = view.axes
+    spacing = axes.spacing[np.isfinite(axes.spacing).all(axis=1)]
+    known = len(spacing) == len(records)
+    sizes = _sizes(axes.sizes)
     return Fingerprint(
         images=len(records),
         patients=len(set(view.groups())),
@@ -164,12 +188,17 @@ def read_fingerprint(view: DataView, schema: LandmarkSchema, train: Sequence[str
         dims=cases.schema.dims,
         landmarks=list(cases.schema.landmarks),
         **_completeness(cases),
-        **_sizes(cases.sizes),
-        spacing=_rounded(np.median(spacing, axis=0), 5) if len(spacing) == len(records) else None,
+        **sizes,
+        spacing=_rounded(np.median(spacing, axis=0), 5) if known else None,
         spacing_known=len(spacing),
+        spacing_range=[_rounded(ends, 5) for ends in (spacing.min(axis=0), spacing.max(axis=0))]
+        if known
+        else None,
+        extent=_rounded(np.median(spacing * axes.sizes, axis=0), 2) if known and axes.stored else None,
+        orientations=axes.orientations,
         scale_without_unit=_scale(records),
         **_pixels([records[n]["img_path"] for n in rows]),
-        **_poses(cases, rows),
+        **_poses(axes, rows),
         flip_pairs=[list(pair) for pair in schema.flip_pairs],
         copies=sum(len(group) - 1 for group in view.copied),
     )
@@ -210,46 +239,100 @@ def _sizes(sizes: np.ndarray) -> dict[str, Any]:
     )
 
 
-def _pixels(paths: Sequence[str | None]) -> dict[str, Any]:
-    """Return what a few of the images tell about colour, bits, grey values, tags and time."""
-    paths = [path for path in paths if path is not None]
-    chosen = np.unique(np.linspace(0, len(paths) - 1, min(_IMAGES, len(paths))).round().astype(int))
-    images: list[LoadedImage] = []
-    seconds = []
-    for index in chosen:
-        begin = time.perf_counter()
-        try:
-            image = read_image(str(paths[index]))
-        except (FileNotFoundError, ValueError):
-            continue  # the check reports it
-        seconds.append(time.perf_counter() - begin)
-        images.append(image)
-        if sum(one.array.size for one in images) > 2**27:
-            break
-    if not images:
-        raise ValueError("no image of the training part can be read; mmlandmark check says why")
-    greys = [_grey(image) for image in images]
-    ranges = [image.value_range for image in images]
-    units = [(grey - low) / (high - low) for grey, (low, high) in zip(greys, ranges, strict=True)]
-    ends = [np.percentile(grey, (0.5, 99.5)) for grey in greys]
-    everything = np.concatenate([unit.ravel()[:: max(1, unit.size // 20000)] for unit in units])
-    bits = [image.bits for image in images]
-    return dict(
-        colour=round(float(np.mean([image.array.ndim > len(image.ori_shape) for image in images])), 3),
-        bits=None if None in bits else max(bits),  # type: ignore[type-var]
-        values=_rounded([min(low for low, _ in ends), max(high for _, high in ends)], 4),
-        used=round(max(float(unit.max() - unit.min()) for unit in units), 5),
-        mean=round(float(everything.mean()), 3),
-        std=round(float(everything.std()), 3),
-        border=round(float(np.median([_border_value(unit) for unit in units])), 3),
-        orientation_tags=sum(any(r.check == "orientation tag" for r in image.remarks) for image in images),
-        read_seconds=round(float(np.median(seconds)), 5),
+@dataclass(frozen=True)
+class _Look:
+    """What one image tells.
+
+    Attributes:
+        grey: Its grey values; of a volume, of every n-th voxel along each axis.
+        value_range: (black, white) of its file.
+        bits: Of its values, None for floats.
+        colour: Whether it has colours.
+        turned: Whether a tag asks viewers to turn it.
+        seconds: To decode it.
+    """
+
+    grey: np.ndarray
+    value_range: tuple[float, float]
+    bits: int | None
+    colour: bool
+    turned: bool
+    seconds: float
+
+
+def _look_at(path: str) -> _Look:
+    begin = time.perf_counter()
+    image = read_image(path)
+    seconds = time.perf_counter() - begin
+    return _Look(
+        _grey(image),
+        image.value_range,
+        image.bits,
+        image.array.ndim > len(image.ori_shape),
+        any(remark.check == "orientation tag" for remark in image.remarks),
+        seconds,
     )
 
 
+def _looks(paths: Sequence[str | None]) -> list[_Look]:
+    """Return what a few of the images show, as many as can be read in a reasonable time."""
+    paths = [path for path in paths if path is not None]
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(_IMAGES, len(paths))).round().astype(int))
+    looks: list[_Look] = []
+    begin = time.monotonic()
+    for index in chosen:
+        try:
+            looks.append(_look_at(str(paths[index])))
+        except (FileNotFoundError, ValueError):
+            continue  # the check reports it
+        if sum(look.grey.size for look in looks) > 2**27 or time.monotonic() - begin > _PICTURE_SECONDS:
+            break
+    if not looks:
+        raise ValueError("no image of the training part can be read; mmlandmark check says why")
+    return looks
+
+
+def _pixels(paths: Sequence[str | None]) -> dict[str, Any]:
+    """Return what a few of the images tell about colour, bits, grey values, tags and time."""
+    looks = _looks(paths)
+    units = [(look.grey - low) / (high - low) for look in looks for low, high in (look.value_range,)]
+    ends = np.array([np.percentile(look.grey, (0.5, 99.5)) for look in looks])
+    everything = _sample(units)
+    bits = [look.bits for look in looks]
+    spans = np.maximum(ends[:, 1] - ends[:, 0], 1e-12)
+    own = _sample(
+        ((look.grey - low) / span).clip(0, 1) for look, (low, _), span in zip(looks, ends, spans, strict=True)
+    )
+    return dict(
+        colour=round(float(np.mean([look.colour for look in looks])), 3),
+        bits=None if None in bits else max(bits),  # type: ignore[type-var]
+        values=_rounded([ends[:, 0].min(), ends[:, 1].max()], 4),
+        used=round(max(float(unit.max() - unit.min()) for unit in units), 5),
+        file_range=list(max((look.value_range for look in looks), key=lambda pair: pair[1] - pair[0])),
+        own_contrast=round(float(spans.max() / spans.min()), 3),
+        own_mean=round(float(own.mean()), 3),
+        own_std=round(float(own.std()), 3),
+        mean=round(float(everything.mean()), 3),
+        std=round(float(everything.std()), 3),
+        border=round(float(np.median([_border_value(unit) for unit in units])), 3),
+        orientation_tags=sum(look.turned for look in looks),
+        read_seconds=round(float(np.median([look.seconds for look in looks])), 5),
+    )
+
+
+def _sample(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """Return some of the values of arrays, about equally many of each."""
+    return np.concatenate([array.ravel()[:: max(1, array.size // 20000)] for array in arrays])
+
+
 def _grey(image: LoadedImage) -> np.ndarray:
-    array: np.ndarray = np.asarray(image.array, dtype=np.float32)
-    return array.mean(axis=-1) if array.ndim > len(image.ori_shape) else array
+    dims = len(image.ori_shape)
+    array: np.ndarray = np.asarray(image.array)
+    if dims == 3:
+        step = max(1, math.ceil((math.prod(array.shape[:3]) / _VOXELS) ** (1 / 3)))
+        array = array[::step, ::step, ::step]
+    array = np.array(array, dtype=np.float32)
+    return array.mean(axis=-1) if array.ndim > dims else array
 
 
 def _border_value(grey: np.ndarray) -> float:
@@ -257,14 +340,22 @@ def _border_value(grey: np.ndarray) -> float:
     return float(np.median(np.concatenate(edges)))
 
 
-def _poses(cases: Cases, rows: Sequence[int]) -> dict[str, Any]:
-    """Return how much rotation, size and place of the shapes of some records vary, in images of one size."""
-    sizes = cases.sizes[rows]
-    with np.errstate(invalid="ignore"):
-        shorter = np.nanmin(sizes, axis=1)
-    shapes = cases.points[rows] / shorter[:, None, None]
+def _poses(axes: LoadedAxes, rows: Sequence[int]) -> dict[str, Any]:
+    """Return how much rotation, size and place of the shapes of some records vary.
+
+    Those of images are as in images of one size, those of volumes in mm, where the spacing is known.
+    """
+    sizes, points = axes.sizes[rows], axes.points[rows]
+    dims = sizes.shape[1]
+    if dims == 3 and np.isfinite(axes.spacing[rows]).all():
+        sizes, points = sizes * axes.spacing[rows], points * axes.spacing[rows][:, None]
+        shorter = np.full(len(rows), np.nanmedian(np.nanmin(sizes, axis=1)))
+    else:
+        with np.errstate(invalid="ignore"):
+            shorter = np.nanmin(sizes, axis=1)
+    shapes = points / shorter[:, None, None]
     typical = find_typical(shapes)
-    nothing = dict(rotation=0.0, scale=0.0, position=0.0)
+    nothing = dict(rotation=0.0 if dims == 2 else [0.0] * 3, scale=0.0, position=0.0)
     if typical is None:
         return nothing
     pose = align(shapes, typical)
@@ -273,13 +364,14 @@ def _poses(cases: Cases, rows: Sequence[int]) -> dict[str, Any]:
         return nothing
     middle = sizes[good] / shorter[good, None] / 2
     position = (pose.centers[good] - middle).std(axis=0).max()
-    rotation = 0.0
-    if cases.schema.dims == 2:
+    if dims == 2:
         angles = np.arctan2(pose.rotations[good, 1, 0], pose.rotations[good, 0, 0])
         length = min(abs(np.exp(1j * angles).mean()), 1 - 1e-12)
-        rotation = float(np.degrees(np.sqrt(-2 * np.log(max(length, 1e-6)))))  # circular
+        turned: Any = round(float(np.degrees(np.sqrt(-2 * np.log(max(length, 1e-6))))), 2)  # circular
+    else:
+        turned = _rounded(pose_angles(pose.rotations[good]).std(axis=0), 2)
     scale = np.log(pose.scales[good]).std()
-    return dict(rotation=round(rotation, 2), scale=round(float(scale), 4), position=round(float(position), 4))
+    return dict(rotation=turned, scale=round(float(scale), 4), position=round(float(position), 4))
 
 
 def _rounded(values: Sequence[float] | np.ndarray, digits: int) -> list[float]:

@@ -25,16 +25,17 @@ def files_of(plan: Plan) -> dict[str, str]:
     if plan.schema is not None:
         texts[SCHEMA] = json.dumps(plan.schema.to_dict(), indent=2) + "\n"
     texts[PLAN] = json.dumps(plan.to_dict(), indent=2, allow_nan=False) + "\n"
-    texts[CONFIG] = config_text(title_of(plan), plan.choices, plan.dataset)
+    texts[CONFIG] = config_text(title_of(plan), plan.choices, plan.dataset, plan.fine)
     return texts
 
 
 def title_of(plan: Plan) -> str:
     """Return what is planned, in one line."""
-    data = plan.fingerprint
+    data, count = plan.fingerprint, plan.fingerprint.images
     return (
-        f"written by mmlandmark plan: {data.images} images with {len(data.landmarks)} landmarks from "
-        f"{plan.source.ann_file.name}, {duration(plan.answers.minutes)} on {describe_machine()}"
+        f"written by mmlandmark plan: {count} {'images' if data.dims == 2 else 'volumes'} with "
+        f"{len(data.landmarks)} landmarks from {plan.source.ann_file.name}, "
+        f"{duration(plan.answers.minutes)} on {describe_machine()}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -12,16 +12,12 @@ from mmlandmark.datasets.check_report import one_line
 from mmlandmark.datasets.checks import check_dataset
 from mmlandmark.datasets.folds import deal_parts
 from mmlandmark.datasets.image_checks import flipped_fits_better
-from mmlandmark.planning import budget_rules, rules
-from mmlandmark.planning.budget_rules import Network, Speed
+from mmlandmark.planning import rules, spacing_rules
 from mmlandmark.planning.choice import Choice, OpenQuestion
 from mmlandmark.planning.data_source import DataSource
 from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
 from mmlandmark.planning.y_direction import choose_y_direction
 from mmlandmark.structures import LandmarkSchema
-
-Measure = Callable[["Plan", Sequence[str]], Speed]
-_TRIALS = 2  # sizes that are measured beyond the probes
 
 
 @dataclass(frozen=True)
@@ -69,6 +65,7 @@ class Plan:
         schema: Landmarks with the declared pairs, if the config needs a schema file.
         parts: Sample ids by part: ``train``, ``val``, ``test``.
         choices: The decisions by name.
+        fine: Those that differ in a second stage, which looks at patches; none if there is no such stage.
         findings: Of the check, as lines.
         left_out: What was not checked, each as a phrase.
         minutes: That the training is expected to take.
@@ -81,6 +78,7 @@ class Plan:
     schema: LandmarkSchema | None
     parts: dict[str, list[str]]
     choices: dict[str, Choice] = field(default_factory=dict)
+    fine: dict[str, Choice] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     minutes: float = 0.0
@@ -93,6 +91,7 @@ class Plan:
             answers=asdict(self.answers),
             fingerprint=self.fingerprint.to_dict(),
             choices={name: asdict(choice) for name, choice in self.choices.items()},
+            fine={name: asdict(choice) for name, choice in self.fine.items()},
             findings=self.findings,
             left_out=self.left_out,
             images={part: len(ids) for part, ids in self.parts.items()},
@@ -113,7 +112,7 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
     dataset = source.build(**options, y_up=False)
     view = DataView(dataset)
     evidence = flipped_fits_better(view.cases, view.pictures) if answers.y_up is None else None
-    y = Choice(False, "volumes have the axes of their file")
+    y = Choice(False, "all volumes are turned to LPS; points are on the voxels as stored")
     if dataset.dims == 2:
         y = choose_y_direction(source.y_convention, evidence, answers.y_up)
     if y.value or source.kind == "TPS":
@@ -133,86 +132,6 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
     measures = [measure["name"] for measure in (schema or dataset.schema).measures]
     plan.choices.update(_data_choices(plan, y), parts=division, measures=rules.choose_measures(measures))
     return plan
-
-
-def decide_network(plan: Plan, measure: Measure) -> None:
-    """Add the decisions that depend on time and memory; a few sizes are measured.
-
-    Args:
-        plan: With everything else decided.
-        measure: Returns the speed of a plan for some samples of the training part.
-    """
-    channels = plan.choices["channels"].value
-    count = len(plan.fingerprint.landmarks)
-    sizes = budget_rules.input_sizes(plan.fingerprint.median_size, plan.fingerprint.spacing)
-    stem = budget_rules.choose_stem(plan.fingerprint.median_size)
-    start = budget_rules.choose_start(
-        plan.fingerprint.median_size,
-        plan.answers.minutes,
-        len(plan.parts["train"]),
-        plan.answers.published_weights,
-    )
-    plan.choices["start"] = start
-    if start.value:
-        plan.choices["normalisation"] = Choice(dict(mean=0.498, std=0.502), "as the weights expect it")
-    networks = [budget_rules.network_for(size, channels, count, stem, start.value) for size in sizes]
-    measured: dict[tuple[int, ...], Speed] = {}
-    train = plan.parts["train"]
-    for network in budget_rules.probes(networks):
-        _set_network(plan, network)
-        measured[network.size] = measure(plan, train)
-    for _ in range(_TRIALS):
-        seconds = budget_rules.seconds_per_image(networks, measured)
-        size = budget_rules.choose_size(networks, seconds, plan.answers.minutes, len(train))
-        if size.value in measured:
-            break
-        _set_network(plan, next(n for n in networks if n.size == size.value))
-        measured[size.value] = measure(plan, train)
-    # The last size may have been slower than expected: what is chosen was measured.
-    seconds = {size: speed.iteration / speed.batch for size, speed in measured.items()}
-    size = budget_rules.choose_size(networks, seconds, plan.answers.minutes, len(train))
-    network = next(n for n in networks if n.size == size.value)
-    _set_network(plan, network)
-    plan.choices["size"] = Choice(list(network.size), _with_size(network.size, plan, size.why))
-    _set_epochs(plan, network, measured[network.size])
-
-
-def _set_network(plan: Plan, network: Network) -> None:
-    images = len(plan.parts["train"])
-    loaded = rules.choose_loaded_size(network.size, plan.fingerprint.largest_size)
-    plan.choices.update(
-        size=Choice(list(network.size), "a trial"),
-        network=budget_rules.describe_network(network),
-        sigma=budget_rules.choose_sigma(network),
-        batch=budget_rules.choose_batch(network, plan.answers.memory, images),
-        loaded=loaded,
-        cache=rules.choose_cache(
-            images,
-            loaded.value,
-            plan.choices["channels"].value,
-            plan.fingerprint.bits,
-            plan.answers.memory,
-        ),
-        epochs=Choice(1, "a trial"),
-        schedule=Choice(budget_rules.choose_schedule(network.dims, 1), "a trial"),
-    )
-
-
-def _set_epochs(plan: Plan, network: Network, speed: Speed) -> None:
-    images = {part: len(ids) for part, ids in plan.parts.items()}
-    validated = images.get("val", images.get("test", 0))
-    epochs, plan.minutes = budget_rules.choose_epochs(speed, plan.answers.minutes, images["train"], validated)
-    plan.choices["epochs"] = epochs
-    schedule = budget_rules.choose_schedule(network.dims, epochs.value)
-    plan.choices["schedule"] = Choice(schedule, "one cycle of the learning rate over the whole training")
-
-
-def _with_size(size: Sequence[int], plan: Plan, why: str) -> str:
-    middle = plan.fingerprint.median_size
-    share = max(size) / max(middle)
-    return (
-        f"{'x'.join(map(str, size))}, {share:.0%} of the median image of {'x'.join(map(str, middle))}; {why}"
-    )
 
 
 def _scalar(spacing: tuple[float, ...] | None) -> Any:
@@ -254,23 +173,32 @@ def _data_choices(plan: Plan, y: Choice) -> dict[str, Choice]:
     unit = rules.choose_unit(
         data.images, data.spacing_known, answers.reference, data.scale_without_unit is not None
     )
+    values = rules.choose_value_range(data.bits, data.used, data.values)
+    contrast = rules.choose_contrast(data.dims, data.bits, data.values, data.own_contrast)
+    grey = rules.grey_range(values.value, data.bits, data.file_range)
+    normalisation = rules.choose_normalisation(data.mean, data.std, data.file_range, grey)
+    if contrast.value is not None:
+        values = Choice({}, contrast.why)
+        normalisation = rules.choose_normalisation(data.own_mean, data.own_std, (0, 1), (0, 1))
+    if data.extent is not None:
+        assert data.spacing is not None
+        plan.choices["voxel"] = spacing_rules.choose_voxel(data.spacing)
     return dict(
         unit=Choice(_metric(unit.value, data, answers.reference), unit.why),
         y=Choice(y.value, f"{'from the bottom' if y.value else 'from the top'}; {y.why}")
         if data.dims == 2
         else y,
         channels=rules.choose_channels(data.colour),
-        values=rules.choose_value_range(data.bits, data.used, data.values),
-        aspect=rules.choose_aspect(data.aspect_spread),
-        border=rules.choose_border(data.border),
-        augmentation=rules.choose_augmentation(
-            data.rotation, data.scale, data.position, data.flip_pairs, data.dims
-        ),
+        values=values,
+        contrast=contrast,
+        aspect=rules.choose_aspect(data.aspect_spread)
+        if data.extent is None
+        else Choice(False, "all volumes are resampled to voxels of this size"),
+        border=rules.choose_border(rules.rescaled(data.border, data.file_range, grey)),
+        augmentation=rules.choose_augmentation(data.rotation, data.scale, data.position, data.flip_pairs),
         workers=rules.choose_workers(answers.on_gpu, answers.cores),
         landmarks=Choice(len(data.landmarks), "as many as the annotation has"),
-        normalisation=Choice(
-            dict(mean=data.mean, std=max(data.std, 0.01)), "grey values get mean 0 and deviation 1"
-        ),
+        normalisation=normalisation,
     )
 
 
@@ -278,6 +206,8 @@ def _metric(unit: str, data: Fingerprint, reference: tuple[str, str, float] | No
     """Return the arguments of the metric."""
     if unit == "mm":
         metric: dict[str, Any] = dict(unit="mm", radii=(2, 2.5, 3, 4))
+        if data.extent is not None and data.spacing is not None:
+            metric["radii"] = spacing_rules.choose_radii(data.spacing).value
     else:
         side = max(data.median_size)
         radii = [max(1, round(side * share)) for share in (0.005, 0.01, 0.02)]

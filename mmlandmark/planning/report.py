@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 
+from mmlandmark.planning.choice import Choice
 from mmlandmark.planning.planner import Plan
 from mmlandmark.planning.rules import suggested_pairs
 
@@ -17,7 +19,8 @@ def assumptions(plan: Plan) -> list[str]:
     lines = [
         _row("unit", f"errors in {metric['unit']}: {choices['unit'].why}"),
         _row("spacing", _spacing(plan)),
-        _row("y", choices["y"].why),
+        *([_row("y", choices["y"].why)] if data.dims == 2 else []),
+        *([_row("extent", _extent(data.extent))] if data.extent else []),
         _row("values", f"{choices['values'].why}; {choices['channels'].why}"),
         _row("orientation", _orientation(plan)),
         _row("split", _split(plan)),
@@ -42,14 +45,29 @@ def _row(name: str, text: str) -> str:
 def _spacing(plan: Plan) -> str:
     data = plan.fingerprint
     if data.spacing is not None:
-        return f"{' x '.join(f'{mm:g}' for mm in dict.fromkeys(data.spacing))} mm per pixel (median)"
+        what = "pixel" if data.dims == 2 else "voxel"
+        text = f"{' x '.join(f'{mm:g}' for mm in dict.fromkeys(data.spacing))} mm per {what} (median)"
+        low, high = data.spacing_range or ([], [])
+        if data.dims == 3 and max(b / a for a, b in zip(low, high, strict=True)) > 1.01:
+            text += f", from {' x '.join(f'{mm:g}' for mm in low)} to {' x '.join(f'{mm:g}' for mm in high)}"
+        return text
     if data.scale_without_unit is not None:
         ends = " to ".join(f"{scale:g}" for scale in dict.fromkeys(data.scale_without_unit))
         return f"SCALE= {ends} (unit unknown)"
     return f"known of {data.spacing_known} of {data.images} images"
 
 
+def _extent(extent: Sequence[float]) -> str:
+    return (
+        f"{' x '.join(f'{mm:.4g}' for mm in extent)} mm (left to right, front to back, foot to head; median)"
+    )
+
+
 def _orientation(plan: Plan) -> str:
+    stored = plan.fingerprint.orientations
+    if stored:
+        shown = ", ".join(f"{count} {letters or 'unknown'}" for letters, count in stored.items())
+        return f"voxels are stored as {shown}; all are turned to LPS, points and predictions follow"
     tags = plan.fingerprint.orientation_tags
     text = "points refer to the pixels as they are stored"
     return f"{text}, although {tags} of the images read are turned, as their tags ask" if tags else text
@@ -78,12 +96,22 @@ def _mirrors(plan: Plan) -> str:
 def decisions(plan: Plan) -> list[str]:
     """Return the decisions on network and schedule, one line each."""
     choices = plan.choices
+    lines = [*_stage(choices), _row("augment", choices["augmentation"].why)]
+    if "stages" in choices:
+        lines.insert(0, _row("stages", f"{choices['stages'].value}: {choices['stages'].why}"))
+    if plan.fine:
+        lines += ["  second stage:", *_stage({**choices, **plan.fine})]
+    return lines
+
+
+def _stage(choices: Mapping[str, Choice]) -> list[str]:
+    """Return the decisions on one training."""
     return [
         _row("input", choices["size"].why),
         _row("network", f"{choices['network'].why}; {choices['start'].why}"),
+        *([_row("peaks", f"sigma {choices['sigma'].why}")] if "spacing" in choices else []),
         _row("batch", f"{choices['batch'].value}: {choices['batch'].why}"),
         _row("epochs", f"{choices['epochs'].value}: {choices['epochs'].why}"),
-        _row("augment", choices["augmentation"].why),
     ]
 
 

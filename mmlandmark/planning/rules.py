@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmlandmark.planning.choice import Choice, OpenQuestion
 
@@ -23,6 +24,9 @@ _COLOUR = 0.5
 _SMALL_RANGE = 1 / 8  # as in the check of pixels
 _BRIGHT = 0.25
 _SAME_ASPECT = 0.02
+_HOUNSFIELD = -200.0  # values so low are those of air in a CT
+_SAME_CONTRAST = 1.5
+_ANY_ANGLE = 80.0  # standard deviation in degrees, close to the 104 of any angle
 
 
 def choose_parts(patients: int, parts: Mapping[str, int]) -> Choice:
@@ -130,6 +134,70 @@ def choose_value_range(bits: int | None, used: float, values: Sequence[float]) -
     )
 
 
+def choose_contrast(dims: int, bits: int | None, values: Sequence[float], own_contrast: float) -> Choice:
+    """Decide whether the grey values of every volume are stretched to one range, from its own percentiles.
+
+    Args:
+        dims: 2 or 3; images are not stretched.
+        bits: Largest number of bits of the values, None for floats.
+        values: (lowest, highest).
+        own_contrast: How many times larger the range of grey values is in one volume than in another.
+
+    Returns:
+        Arguments of ``NormalizeIntensity``, or None.
+    """
+    if dims == 2:
+        return Choice(None, "grey values of images are comparable")
+    if bits != 8 and values[0] <= _HOUNSFIELD:
+        return Choice(
+            None, f"values down to {values[0]:g} look like Hounsfield units, which mean the same in all"
+        )
+    if own_contrast <= _SAME_CONTRAST:
+        return Choice(None, "the range of grey values is about the same in all volumes")
+    return Choice(
+        dict(mode="percentile", low=0.5, high=99.5),
+        f"the range of grey values is {own_contrast:.1f} times larger in one volume than in another: each is "
+        "stretched to its own",
+    )
+
+
+def choose_normalisation(
+    mean: float, std: float, file_range: Sequence[float], value_range: Sequence[float]
+) -> Choice:
+    """Decide which mean and deviation of grey values the network's input is normalised by.
+
+    Args:
+        mean: Between black (0) and white (1) of the files.
+        std: Standard deviation likewise.
+        file_range: (black, white) of the files.
+        value_range: (black, white) that is chosen in its place, see :func:`grey_range`.
+    """
+    middle = rescaled(mean, file_range, value_range)
+    deviation = rescaled(mean + std, file_range, value_range) - middle
+    value = dict(mean=round(middle, 3), std=max(round(deviation, 3), 0.01))
+    return Choice(value, "grey values get mean 0 and deviation 1")
+
+
+def rescaled(grey: float, file_range: Sequence[float], value_range: Sequence[float]) -> float:
+    """Return a grey value between black (0) and white (1) of one range as such a value of another range."""
+    value = file_range[0] + grey * (file_range[1] - file_range[0])
+    return (value - value_range[0]) / (value_range[1] - value_range[0])
+
+
+def grey_range(load: Mapping[str, Any], bits: int | None, file_range: Sequence[float]) -> tuple[float, float]:
+    """Return (black, white) as ``LoadImage`` takes them with the arguments of :func:`choose_value_range`.
+
+    Args:
+        load: These arguments.
+        bits: Largest number of bits of the values, None for floats.
+        file_range: (black, white) of the files.
+    """
+    low, high = load.get("value_range", file_range)
+    if "bits" in load and bits is not None:
+        high = low + (high - low) * (2.0 ** load["bits"] - 1) / (2.0**bits - 1)
+    return float(low), float(high)
+
+
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
@@ -149,25 +217,30 @@ def choose_border(border: float) -> Choice:
 
 
 def choose_augmentation(
-    rotation: float, scale: float, position: float, pairs: Sequence[Sequence[int]], dims: int
+    rotation: float | Sequence[float], scale: float, position: float, pairs: Sequence[Sequence[int]]
 ) -> Choice:
     """Decide how much training images are turned, resized, moved and mirrored.
 
     Args:
-        rotation: Standard deviation of the shapes' rotation, degrees.
+        rotation: Standard deviation of the shapes' rotation, degrees; of volumes, about x, y and z of the
+            patient.
         scale: Standard deviation of the logarithm of their size.
         position: Standard deviation of their centres, as a fraction of the shorter side.
         pairs: Landmarks that a mirror swaps.
-        dims: 2 or 3.
 
     Returns:
         ``rotation``, ``scale`` and ``shift`` of ``RandomAffine``, and ``mirror``.
     """
-    turn = min(180, 10 + 5 * round(rotation / 5)) if dims == 2 else 10
+    turn: Any
+    if isinstance(rotation, int | float):
+        turn, about = min(180, 10 + 5 * round(rotation / 5)), f"{rotation:.0f} degrees"
+    else:
+        turn = tuple(180 if sd > _ANY_ANGLE else 10 + 5 * round(sd / 5) for sd in rotation)
+        about = f"{', '.join(f'{sd:.0f}' for sd in rotation)} degrees about x, y, z of the patient"
     size = min(0.3, 0.1 + 0.01 * round(50 * scale))
     shift = min(0.15, 0.05 + 0.01 * round(50 * position))
     mirror = bool(pairs)
-    why = f"shapes differ by {rotation:.0f} degrees, {scale:.0%} in size, {position:.0%} in place (sd)"
+    why = f"shapes differ by {about}, {scale:.0%} in size, {position:.0%} in place (sd)"
     count = f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''}"
     mirrored = f"; mirrors swap {count}" if mirror else "; no mirrors: no pairs are declared"
     return Choice(
@@ -196,6 +269,9 @@ def choose_loaded_size(size: Sequence[int], largest: Sequence[int]) -> Choice:
 def choose_cache(images: int, size: Sequence[int], channels: int, bits: int | None, memory: float) -> Choice:
     """Decide whether decoded images stay in memory: GiB for those of the training part, or None.
 
+    Volumes that are too large for the memory stay on disk, ``"disk"``: decompressing one takes longer than a
+    training step.
+
     Args:
         images: Of the training part.
         size: (*S) of the images that are kept.
@@ -205,9 +281,11 @@ def choose_cache(images: int, size: Sequence[int], channels: int, bits: int | No
     """
     each = math.prod(size) * channels * (4 if bits is None else 1 if bits <= 8 else 2)
     gigabytes = images * each / 2**30
-    if images * each > memory / 4:
-        return Choice(None, f"{gigabytes:.1f} GB of images are too many to keep in memory")
-    return Choice(math.ceil(11 * gigabytes + 1) / 10, f"{gigabytes:.2f} GB of images stay in memory")
+    if images * each <= memory / 4:
+        return Choice(math.ceil(11 * gigabytes + 1) / 10, f"{gigabytes:.2f} GB of images stay in memory")
+    if len(size) == 3:
+        return Choice("disk", f"{gigabytes:.1f} GB of decoded volumes are kept on disk, in the folder cache")
+    return Choice(None, f"{gigabytes:.1f} GB of images are too many to keep in memory")
 
 
 def suggested_pairs(names: Sequence[str]) -> list[tuple[str, str]]:

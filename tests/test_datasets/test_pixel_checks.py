@@ -109,6 +109,14 @@ def test_stretched(tmp_path):
     )
 
 
+def test_a_spacing_that_a_pipeline_names_is_no_stretch(tmp_path):
+    images = {"a.png": picture((80, 80))}
+    steps = [dict(type="Resize", size=(40, 80))]
+    assert checks(pixel_findings(build(tmp_path, images, steps=steps, spacing=[1, 1]))) == ["stretched image"]
+    steps = [dict(type="ResampleSpacing", spacing=(1.0, 2.0))]
+    assert pixel_findings(build(tmp_path, images, steps=steps, spacing=[1, 1])) == []
+
+
 def test_mixed_depth(tmp_path):
     images = {"0.png": picture(), "1.png": picture(), "2.png": picture(top=65535, dtype=np.uint16)}
     found = pixel_findings(build(tmp_path, images))

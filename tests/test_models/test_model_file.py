@@ -132,6 +132,13 @@ def test_a_pipeline_that_needs_an_annotation_is_not_written(model, tmp_path):
         replace(model, config=model.config | dict(pipeline=steps)).save(tmp_path / "a.pth")
 
 
+def test_a_pipeline_in_mm_is_written(model, tmp_path):
+    spacing = dict(type="ResampleSpacing", spacing=(0.5, 0.25))
+    steps = [model.config["pipeline"][0], spacing, *model.config["pipeline"][1:]]
+    replace(model, config=model.config | dict(pipeline=steps)).save(tmp_path / "a.mml.pth")
+    assert (tmp_path / "a.mml.pth").is_file()
+
+
 def test_a_name_without_the_suffix_is_refused(model, tmp_path):
     with pytest.raises(ValueError, match=r"must end with \.pth, as in a\.mml\.pth"):
         model.save(tmp_path / "a.onnx")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmlandmark.apis import count_costs
 from mmlandmark.models.backbones import UNet
@@ -11,20 +14,21 @@ from mmlandmark.planning import budget_rules
 from mmlandmark.planning.budget_rules import Network, Speed, network_for
 from mmlandmark.registry import MODELS
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.parametrize(
-    ("median", "spacing", "first", "last"),
+    ("median", "first", "last"),
     [
-        ((2400, 1935), None, (128, 96), (1024, 832)),
-        ((400, 650), None, (80, 128), (400, 640)),
-        ((48, 64), None, (96, 128), (96, 128)),  # small images are enlarged to the smallest input
-        ((300, 900), None, (48, 128), (256, 768)),
-        ((100, 200, 200), None, (16, 32, 32), (80, 160, 160)),
-        ((100, 200, 200), (1.0, 1.0, 2.0), (32, 32, 32), (160, 160, 160)),
+        ((2400, 1935), (128, 96), (1024, 832)),
+        ((400, 650), (80, 128), (400, 640)),
+        ((48, 64), (96, 128), (96, 128)),  # small images are enlarged to the smallest input
+        ((300, 900), (48, 128), (256, 768)),
+        ((100, 200, 200), (16, 32, 32), (80, 160, 160)),
     ],
 )
-def test_input_sizes_have_the_proportions_of_the_images(median, spacing, first, last):
-    sizes = budget_rules.input_sizes(median, spacing)
+def test_input_sizes_have_the_proportions_of_the_images(median, first, last):
+    sizes = budget_rules.input_sizes(median)
     assert (sizes[0], sizes[-1]) == (first, last)
     step = 16 if len(median) == 2 else 8
     assert all(side % step == 0 for size in sizes for side in size)
@@ -64,7 +68,7 @@ def test_levels_follow_from_the_size(size, stem, levels):
         ((2400, 1935), 30, 150, True, True, "for 150 images"),
         ((2400, 1935), 30, 150, False, False, "random weights"),
         ((48, 64), 30, 150, True, False, "256 pixels"),
-        ((200, 300, 300), 30, 150, True, False, "256 pixels"),
+        ((200, 300, 300), 30, 150, True, False, "random weights"),
         ((2400, 1935), 10, 150, True, False, "from 20 minutes on"),
         ((2400, 1935), 30, 501, True, False, "501 images are enough"),
     ],
@@ -80,13 +84,43 @@ def test_larger_candidates_cost_more():
     assert costs == sorted(costs)
 
 
-@pytest.mark.parametrize("network", [network_for((32, 48), 3, 5), network_for((256, 128), 1, 5, 2)])
+def test_thick_slices_have_strides_and_kernels_of_their_own():
+    network = network_for((16, 64, 64), 1, 5, spacing=(1.0, 1.0, 4.0))
+    words = budget_rules.describe_network(network)
+    assert words.value == dict(
+        widths=[8, 16, 32, 64, 128],
+        strides=[[1, 1, 1], [1, 2, 2], [1, 2, 2], [2, 2, 2], [2, 2, 2]],
+        kernel_sizes=[[1, 3, 3], [1, 3, 3], [3, 3, 3], [3, 3, 3], [3, 3, 3]],
+    )
+    assert "5 levels, down to 4x4x4 voxels; thick slices" in words.why
+    cubes = network_for((64, 64, 64), 1, 5, spacing=(1.0, 1.0, 1.0))
+    assert budget_rules.describe_network(cubes).value == dict(widths=[8, 16, 32, 64, 128])
+
+
+def test_volumes_fit_the_memory():
+    networks = [network_for((side,) * 3, 1, 20, spacing=(1.0,) * 3) for side in (32, 64, 128)]
+    needed = networks[1].training_bytes()
+    assert budget_rules.fitting_networks(networks, 2.1 * needed) == networks[:2]
+    assert budget_rules.fitting_networks(networks, 2.1 * needed, largest=2.0) == networks[:1]
+    assert budget_rules.fitting_networks(networks, 10.0) == networks[:1]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        network_for((32, 48), 3, 5),
+        network_for((256, 128), 1, 5, 2),
+        network_for((32, 32, 32), 1, 5, spacing=(1.0, 1.0, 1.0)),
+        network_for((16, 64, 32), 1, 5, spacing=(1.0, 1.0, 4.0)),
+    ],
+)
 def test_multiplications_are_those_of_the_network(network):
-    unet = dict(type="UNet", conv_bias="auto", norm_cfg=dict(type="BN"), in_channels=network.channels)
-    unet.update(budget_rules.describe_network(network).value)
+    base = "unet6" if network.dims == 2 else "unet_volumes"
+    unet = Config.fromfile(f"{ROOT}/configs/_base_/models/{base}.py").model.backbone.to_dict()
+    unet.update(budget_rules.describe_network(network).value, in_channels=network.channels)
     head = dict(type="HeatmapHead", num_landmarks=network.landmarks, codec=dict(type="HeatmapCodec", sigma=2))
     head["loss"] = dict(type="HeatmapMSELoss")
-    detector = MODELS.build(dict(type="LandmarkDetector", backbone=unet, head=head))
+    detector = MODELS.build(dict(type="LandmarkDetector", backbone=unet, head=head, dims=network.dims))
     (whole,) = count_costs(detector, (network.channels, *network.size), depth=0)
     assert network.multiply_adds() == pytest.approx(whole.macs)
 

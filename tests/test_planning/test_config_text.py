@@ -5,16 +5,31 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import math
 
+import numpy as np
 import pytest
 import torch
 
+from mmlandmark.apis import run_plan
 from mmlandmark.engine import load_config
-from mmlandmark.planning import Answers, assumptions, decide_network, find_data, read_data, write_plan
+from mmlandmark.engine.stages import plan_of_run
+from mmlandmark.inference import LandmarkInferencer
+from mmlandmark.planning import (
+    Answers,
+    assumptions,
+    decide_network,
+    decisions,
+    find_data,
+    read_data,
+    write_plan,
+)
 from mmlandmark.planning.budget_rules import PUBLISHED, Speed
 from mmlandmark.planning.config_text import config_text
 from mmlandmark.registry import DATASETS, METRICS, MODELS
+from mmlandmark.structures import apply_matrix, spacing_of
 from test_planning.kites import write_kites
+from test_planning.scans import write_scans
 
 
 def plan_of(tmp_path, kind="csv", **answers):
@@ -129,3 +144,44 @@ def test_who_validates_on_the_test_part_is_told(tmp_path):
     text = config_text("kites", plan.choices, plan.dataset).replace("\n# ", " ")
     assert "only 16 patients; validation and test use the same images (test.txt)" in text
     assert "validation and test look at the same images" in "\n".join(assumptions(plan))
+
+
+def test_a_config_for_volumes_is_in_mm(tmp_path):
+    world = write_scans(tmp_path / "scans")
+    plan = read_data(find_data(tmp_path / "scans"), Answers(pairs=("left:right",)))
+    decide_network(plan, lambda plan, ids: Speed(0.1, 0.001, 5.0, 1))
+    write_plan(plan, tmp_path / "mine")
+    text = (tmp_path / "mine" / "config.py").read_text()
+    assert len([line for line in text.splitlines() if not line.startswith("#")]) <= 60
+    assert "6 volumes with 4 landmarks" in text.replace("\n# ", " ")
+    assert "Axes: all volumes are turned to LPS" in text
+    config = load_config(tmp_path / "mine" / "config.py")
+    sample = DATASETS.build(config.test_dataloader.dataset)[0]["data_samples"]
+    matrix = sample.world_from_original @ np.linalg.inv(sample.input_from_original)
+    assert spacing_of(matrix) == pytest.approx(plan.choices["spacing"].value)
+    number = int(sample.sample_id)
+    points = apply_matrix(sample.world_from_original, sample.gt_landmarks.numpy())
+    assert points == pytest.approx(world[number], abs=1e-3)
+
+
+def test_two_stages_are_one_config_that_trains_and_tests(tmp_path):
+    """A slow machine sees whole volumes of coarse voxels, then patches of those of the data."""
+    write_scans(tmp_path / "scans", spacing=0.25)
+    plan = read_data(find_data(tmp_path / "scans"), Answers())
+    decide_network(plan, lambda plan, ids: Speed(math.prod(plan.choices["size"].value) / 5e4, 0.001, 5.0, 1))
+    assert plan.choices["stages"].value == 2
+    assert plan.choices["spacing"].value == [0.625] * 3
+    assert (plan.fine["spacing"].value, plan.fine["shrink"].value) == ([0.25] * 3, [2.5] * 3)
+    assert "second stage:" in "\n".join(decisions(plan))
+    write_plan(plan, tmp_path / "mine")
+    text = (tmp_path / "mine" / "config.py").read_text()
+    assert max(map(len, text.splitlines())) <= 110
+    assert len([line for line in text.splitlines() if not line.startswith("#")]) <= 105
+    config = load_config(tmp_path / "mine" / "config.py")
+    config.train_cfg.update(max_epochs=1, val_interval=1)
+    config.stages[1].train_cfg.update(max_epochs=1, val_interval=1)
+    run_plan(plan_of_run(config, config.work_dir))
+    fine = tmp_path / "mine" / "run" / "02_fine"
+    assert (fine / "epoch_1.pth").is_file()
+    (found,) = LandmarkInferencer(fine)(tmp_path / "scans" / "images" / "1.nii.gz")
+    assert found.points.shape == (4, 3)

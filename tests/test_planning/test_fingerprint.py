@@ -8,6 +8,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from mmlandmark.planning import DataView, find_data, fingerprint, read_fingerprint
 from test_planning.kites import NAMES, write_kites
@@ -87,8 +88,33 @@ def test_fingerprint_of_volumes(tmp_path):
     (tmp_path / "v" / "v.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
     data, _ = fingerprint_of(tmp_path / "v")
     assert (data.dims, data.median_size, data.spacing) == (3, [10, 12, 14], [1.0, 1.0, 2.0])
-    assert (data.bits, data.colour, data.rotation) == (15, 0.0, 0.0)
+    assert (data.bits, data.colour) == (15, 0.0)
     assert -1000 <= data.values[0] < 0
+    assert data.extent == [14.0, 12.0, 20.0]
+    assert data.spacing_range == [[1.0, 1.0, 2.0]] * 2
+    assert data.orientations == {"": 6}
+    assert data.file_range == [0.0, 32767.0]
+
+
+def test_poses_and_contrast_of_volumes(tmp_path):
+    """Heads that nod by a known angle, whose grey values have no common unit, in voxels of 1 x 1 x 2 mm."""
+    rng = np.random.default_rng(0)
+    shape = rng.normal(0, 10, (6, 3))
+    angles = np.linspace(-30, 30, 8)
+    samples = []
+    for n, angle in enumerate(angles):
+        turned = shape @ Rotation.from_rotvec([angle, 0, 0], degrees=True).as_matrix().T
+        points = (turned + 30) / [1, 1, 2]
+        np.save(tmp_path / f"{n}.npy", (rng.random((30, 60, 60)) * (1 + n) * 100).astype(np.float32))
+        samples.append(dict(image=f"{n}.npy", landmarks=points.tolist(), spacing=[1, 1, 2]))
+    schema = dict(name="v", landmarks=list("abcdef"), dims=3)
+    (tmp_path / "v.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
+    data, _ = fingerprint_of(tmp_path)
+    assert data.rotation == pytest.approx([angles.std(), 0, 0], rel=0.1, abs=0.1)
+    assert data.scale < 0.01
+    assert data.own_contrast == pytest.approx(8, rel=0.05)
+    assert data.own_mean == pytest.approx(0.5, abs=0.02)
+    assert data.own_std == pytest.approx(12**-0.5, abs=0.02)
 
 
 def test_the_test_part_decides_nothing_that_the_network_sees(tmp_path):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mmlandmark.datasets.image_io import read_image
@@ -13,34 +11,15 @@ from mmlandmark.planning import (
     Answers,
     OpenQuestion,
     assumptions,
-    decide_network,
     find_data,
     fingerprint,
     read_data,
 )
-from mmlandmark.planning.budget_rules import Speed, network_for
 from test_planning.kites import write_kites
 
 
 def planned(folder, **answers):
     return read_data(find_data(folder), Answers(**answers))
-
-
-def on_a_machine(rate: float, calls: list):
-    """Return a measurement of a machine with so many multiplications a second."""
-
-    def measure(plan, ids):
-        size = tuple(plan.choices["size"].value)
-        calls.append(size)
-        network = network_for(
-            size,
-            plan.choices["channels"].value,
-            len(plan.fingerprint.landmarks),
-            plan.choices["network"].value["stem_stride"],
-        )
-        return Speed(4 * (0.005 + 3 * network.multiply_adds() / rate), 0.001, 6.0, 4)
-
-    return measure
 
 
 @pytest.mark.parametrize(
@@ -144,51 +123,3 @@ def test_split_of_the_annotation_and_of_the_plan(tmp_path):
     write_kites(tmp_path / "leaking", count=24, split=splits, group=["p"] * 24)
     with pytest.raises(ValueError, match=r"'kite00' into train and 'kite16' into val.*one patient"):
         planned(tmp_path / "leaking")
-
-
-@pytest.mark.parametrize(("rate", "minutes", "size"), [(1e12, 30, [96, 128]), (1e8, 2, [96, 128])])
-def test_network_is_chosen_by_measured_time(tmp_path, rate, minutes, size):
-    write_kites(tmp_path / "kites")
-    plan, calls = planned(tmp_path / "kites", minutes=minutes), []
-    decide_network(plan, on_a_machine(rate, calls))
-    assert plan.choices["size"].value == size
-    assert calls == [(96, 128)]
-    assert plan.minutes <= minutes or plan.choices["epochs"].value == 1
-    json.dumps(plan.to_dict(), allow_nan=False)
-
-
-@pytest.mark.parametrize(("rate", "largest"), [(1e8, 128), (3e10, 512), (1e12, 640)])
-def test_a_faster_machine_gets_a_larger_input(tmp_path, rate, largest):
-    write_kites(tmp_path / "kites")
-    plan, calls = planned(tmp_path / "kites", minutes=10), []
-    object.__setattr__(plan.fingerprint, "median_size", [480, 640])
-    decide_network(plan, on_a_machine(rate, calls))
-    assert max(plan.choices["size"].value) == largest
-    assert tuple(plan.choices["size"].value) in calls
-    assert len(calls) <= 4
-    assert plan.minutes < 10
-    seen = plan.choices["epochs"].value * 13
-    # Start and validations also take time, and the last batch of an epoch is not full.
-    assert (seen > 0.75 * 1500) == (rate > 1e8)
-    assert ("is a short time" in plan.choices["size"].why) == (rate == 1e8)
-    assert ("as large as the images are good for" in plan.choices["size"].why) == (largest == 640)
-
-
-def test_volumes_have_a_plan(tmp_path):
-    rng = np.random.default_rng(0)
-    (tmp_path / "v").mkdir()
-    samples = []
-    for n in range(8):
-        np.save(tmp_path / "v" / f"{n}.npy", rng.integers(-1000, 2000, (32, 40, 48)).astype(np.int16))
-        points = (
-            np.array([[8, 9, 7], [30, 12, 9], [12, 30, 20], [35, 30, 25]]) + rng.normal(0, 1, (4, 3))
-        ).tolist()
-        samples.append(dict(image=f"{n}.npy", landmarks=points, spacing=1.5))
-    schema = dict(name="v", landmarks=["a", "b", "c", "d"], dims=3)
-    (tmp_path / "v" / "v.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
-    plan = planned(tmp_path / "v")
-    decide_network(plan, on_a_machine(1e12, []))
-    assert plan.choices["size"].value == [32, 40, 48]
-    assert plan.choices["unit"].value["unit"] == "mm"
-    assert "value_range" in plan.choices["values"].value
-    assert plan.choices["batch"].value == 1

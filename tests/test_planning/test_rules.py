@@ -84,19 +84,21 @@ def test_border(border, value):
 
 
 @pytest.mark.parametrize(
-    ("spread", "dims", "value"),
+    ("spread", "value"),
     [
-        ((0, 0, 0), 2, dict(rotation=10, scale=0.1, shift=0.05)),
-        ((20, 0.1, 0.06), 2, dict(rotation=30, scale=0.15, shift=0.08)),
-        ((300, 2.0, 1.0), 2, dict(rotation=180, scale=0.3, shift=0.15)),
-        ((20, 0.1, 0.06), 3, dict(rotation=10, scale=0.15, shift=0.08)),
+        ((0, 0, 0), dict(rotation=10, scale=0.1, shift=0.05)),
+        ((20, 0.1, 0.06), dict(rotation=30, scale=0.15, shift=0.08)),
+        ((300, 2.0, 1.0), dict(rotation=180, scale=0.3, shift=0.15)),
+        (([0, 4, 22], 0.1, 0.06), dict(rotation=(10, 15, 30), scale=0.15, shift=0.08)),
+        (([20, 30, 95], 0.1, 0.06), dict(rotation=(30, 40, 180), scale=0.15, shift=0.08)),
     ],
 )
-def test_augmentation_covers_what_the_data_shows(spread, dims, value):
-    choice = rules.choose_augmentation(*spread, [], dims)
+def test_augmentation_covers_what_the_data_shows(spread, value):
+    choice = rules.choose_augmentation(*spread, [])
     assert choice.value == dict(value, mirror=False)
+    assert ("x, y, z of the patient" in choice.why) == isinstance(value["rotation"], tuple)
     assert "no pairs are declared" in choice.why
-    assert rules.choose_augmentation(*spread, [(0, 1)], dims).value["mirror"] is True
+    assert rules.choose_augmentation(*spread, [(0, 1)]).value["mirror"] is True
 
 
 @pytest.mark.parametrize(
@@ -133,6 +135,46 @@ def test_images_are_not_enlarged_to_be_loaded(largest, loaded):
 def test_cache(images, bits, memory, gigabytes):
     choice = rules.choose_cache(images, (1024, 1024), 1, bits, memory * 2**30)
     assert choice.value == gigabytes
+
+
+def test_volumes_that_do_not_fit_are_kept_on_disk():
+    choice = rules.choose_cache(100, (600, 512, 512), 1, 15, 16 * 2**30)
+    assert choice.value == "disk"
+    assert "29.3 GB" in choice.why
+    assert rules.choose_cache(10, (150, 160, 160), 1, 8, 2**30).value == 0.2
+
+
+@pytest.mark.parametrize(
+    ("dims", "bits", "values", "own", "stretched", "why"),
+    [
+        (2, 8, (0, 255), 9.0, False, "images"),
+        (3, 15, (-1000, 2000), 9.0, False, "Hounsfield"),
+        (3, 8, (0, 255), 1.4, False, "about the same"),
+        (3, 15, (0, 900), 1.4, False, "about the same"),
+        (3, 15, (0, 900), 1.6, True, "1.6 times larger"),
+        (3, None, (0, 900), 20.0, True, "20.0 times larger"),
+    ],
+)
+def test_contrast_of_volumes(dims, bits, values, own, stretched, why):
+    choice = rules.choose_contrast(dims, bits, values, own)
+    assert choice.value == (dict(mode="percentile", low=0.5, high=99.5) if stretched else None)
+    assert why in choice.why
+
+
+@pytest.mark.parametrize(
+    ("load", "bits", "file_range", "value_range", "value"),
+    [
+        ({}, 8, (0, 255), (0, 255), dict(mean=0.4, std=0.2)),
+        (dict(bits=12), 16, (0, 65535), (0, 4095), dict(mean=6.401, std=3.201)),
+        (dict(value_range=(-1000, 1000)), 15, (0, 32767), (-1000, 1000), dict(mean=7.053, std=3.277)),
+        ({}, 8, (0, 1), (0, 1), dict(mean=0.4, std=0.2)),
+    ],
+)
+def test_normalisation_is_in_the_grey_range_that_was_chosen(load, bits, file_range, value_range, value):
+    found = rules.grey_range(load, bits, file_range)
+    assert found == value_range
+    assert rules.choose_normalisation(0.4, 0.2, file_range, found).value == value
+    assert rules.choose_normalisation(0.4, 0.0, file_range, found).value["std"] == 0.01
 
 
 @pytest.mark.parametrize(
