@@ -225,6 +225,7 @@ def choose_size(
     minutes: float,
     images: int,
     finest: str = "as large as the images are good for",
+    enough: int = ENOUGH_IMAGES,
 ) -> Choice:
     """Decide on the input size: the largest at which enough images are seen in the time.
 
@@ -234,11 +235,12 @@ def choose_size(
         minutes: For the training.
         images: Of the training part.
         finest: Why there is no larger candidate.
+        enough: Images to be seen.
 
     Returns:
         The size; the smallest if not even that sees enough.
     """
-    needed = max(ENOUGH_IMAGES, FEWEST_EPOCHS * images)
+    needed = max(enough, FEWEST_EPOCHS * images)
     seen = {size: int(60 * minutes / seconds) for size, seconds in seconds_per_image.items()}
     fitting = [n.size for n in networks if seen.get(n.size, 0) >= needed]
     size = fitting[-1] if fitting else networks[0].size

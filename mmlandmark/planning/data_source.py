@@ -17,9 +17,14 @@ TABLES = (".csv", ".tsv", ".txt")
 # Where y is 0: the documented JSON and COCO define it, tpsDig counts from the bottom, tables come from
 # anywhere.
 CONVENTIONS = {
-    "json": "top", "COCO": "top", "CVAT": "top", "Slicer": "top", "TPS": "bottom", "table": "unknown",
+    "json": "top", "COCO": "top", "CVAT": "top", "Slicer": "top", "nnLandmark": "top", "TPS": "bottom",
+    "table": "unknown",
 }  # fmt: skip
-_TYPES = {"COCO": "CocoKeypoints", "CVAT": "CvatImages", "Slicer": "SlicerMarkups", "TPS": "TpsFile"}
+_TYPES = {
+    "COCO": "CocoKeypoints", "CVAT": "CvatImages", "Slicer": "SlicerMarkups", "nnLandmark": "NnLandmark",
+    "TPS": "TpsFile",
+}  # fmt: skip
+_FOLDERS = ("Slicer", "nnLandmark")  # kinds whose annotation is a folder
 _FORMATS = "JSON with 'samples', COCO keypoints, CVAT for images (.xml), .csv, .tsv or .tps"
 
 
@@ -29,7 +34,7 @@ class DataSource:
 
     Attributes:
         kind: A key of :data:`CONVENTIONS`.
-        ann_file: Absolute path of the annotation file; of Slicer's markups, their folder.
+        ann_file: Absolute path of the annotation file; of Slicer's markups and nnLandmark, the folder.
         image_dir: Folder of the images, relative to that of the annotation file, or absolute.
     """
 
@@ -51,7 +56,7 @@ class DataSource:
         if options.get("scale_to_mm") is not None and self.kind != "TPS":
             raise ValueError("--scale-to-mm is for SCALE= of TPS files; --spacing gives mm per pixel")
         config: dict[str, Any] = dict(type=_TYPES.get(self.kind, "LandmarkDataset"))
-        if self.kind == "Slicer":
+        if self.kind in _FOLDERS:
             config.update(data_root=str(self.ann_file))
         else:
             config.update(data_root=str(self.ann_file.parent), ann_file=self.ann_file.name)
@@ -68,8 +73,8 @@ def find_data(path: str | Path, images: str | Path | None = None) -> DataSource:
     """Return the annotation and the images that a path stands for.
 
     Args:
-        path: An annotation file; a folder with one annotation file in it; or a folder of images with markups
-            of 3D Slicer, which may lie in folders of their own.
+        path: An annotation file; a folder with one annotation file in it; a folder of images with markups of
+            3D Slicer, which may lie in folders of their own; or a data set of nnLandmark.
         images: Folder of the images; None looks beside the annotation and in the folders there.
 
     Raises:
@@ -91,12 +96,16 @@ def find_data(path: str | Path, images: str | Path | None = None) -> DataSource:
         raise FileNotFoundError(f"{path} does not exist; give an annotation file or the folder with one")
     if kind == "Slicer" and images is None:
         return DataSource(kind, *markup_folders(ann_file))
+    if kind == "nnLandmark":  # whose folders have fixed names
+        return DataSource(kind, ann_file)
     return DataSource(kind, ann_file, _image_dir(kind, ann_file, images))
 
 
 def _annotation_in(folder: Path) -> tuple[Path, str]:
     """Return the annotation file of a folder and its kind."""
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    if any(p.name.startswith("all_landmarks_voxel") for p in files):
+        return folder, "nnLandmark"
     # In a folder, a text file is more often a note than a table; it can be named.
     known = [(p, kind) for p in files if p.suffix.lower() != ".txt" and (kind := _kind_of(p))]
     if not known and has_markups(folder):
@@ -136,7 +145,7 @@ def _image_dir(kind: str, ann_file: Path, images: str | Path | None) -> str:
     Raises:
         FileNotFoundError: They exist in none.
     """
-    root = ann_file if kind == "Slicer" else ann_file.parent
+    root = ann_file if kind in _FOLDERS else ann_file.parent
     if images is not None:
         given = Path(os.path.abspath(os.path.expanduser(images)))
         if not given.is_dir():

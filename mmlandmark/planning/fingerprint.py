@@ -299,6 +299,7 @@ def _pixels(paths: Sequence[str | None]) -> dict[str, Any]:
     ends = np.array([np.percentile(look.grey, (0.5, 99.5)) for look in looks])
     everything = _sample(units)
     bits = [look.bits for look in looks]
+    widest = max(looks, key=lambda look: look.value_range[1] - look.value_range[0])
     spans = np.maximum(ends[:, 1] - ends[:, 0], 1e-12)
     own = _sample(
         ((look.grey - low) / span).clip(0, 1) for look, (low, _), span in zip(looks, ends, spans, strict=True)
@@ -308,7 +309,7 @@ def _pixels(paths: Sequence[str | None]) -> dict[str, Any]:
         bits=None if None in bits else max(bits),  # type: ignore[type-var]
         values=_rounded([ends[:, 0].min(), ends[:, 1].max()], 4),
         used=round(max(float(unit.max() - unit.min()) for unit in units), 5),
-        file_range=list(max((look.value_range for look in looks), key=lambda pair: pair[1] - pair[0])),
+        file_range=list(widest.value_range),
         own_contrast=round(float(spans.max() / spans.min()), 3),
         own_mean=round(float(own.mean()), 3),
         own_std=round(float(own.std()), 3),

@@ -34,7 +34,7 @@ def decide_network(plan: Plan, measure: Measure) -> None:
     network, why = search.largest(answers.minutes)
     minutes = answers.minutes
     if network.spacing is not None:
-        half = search.largest(_COARSE_SHARE * minutes)
+        half = search.largest(_COARSE_SHARE * minutes, spacing_rules.ENOUGH_VOLUMES)
         seen = search.images_seen(half[0], _COARSE_SHARE * minutes)
         stages = spacing_rules.choose_stages(network.spacing, plan.choices["voxel"].value, seen)
         plan.choices["stages"] = stages
@@ -64,17 +64,18 @@ class _Search:
         self.measured: dict[tuple[int, ...], Speed] = {}
         self.networks, self._finest = _candidates(plan)
 
-    def largest(self, minutes: float) -> tuple[Network, str]:
-        """Return the network for so many minutes of training, which was measured, and why."""
+    def largest(self, minutes: float, enough: int = budget_rules.ENOUGH_IMAGES) -> tuple[Network, str]:
+        """Return the network that sees enough images in so many minutes, which was measured, and why."""
         for network in budget_rules.probes(self.networks):
             self._measure_once(network.size)
         for _ in range(_TRIALS):
-            size = self._choose(budget_rules.seconds_per_image(self.networks, self.measured), minutes)
+            size = self._choose(budget_rules.seconds_per_image(self.networks, self.measured), minutes, enough)
             if size.value in self.measured:
                 break
             self._measure_once(size.value)
         # The last size may have been slower than expected: what is chosen was measured.
-        size = self._choose({s: speed.iteration / speed.batch for s, speed in self.measured.items()}, minutes)
+        seconds = {size: speed.iteration / speed.batch for size, speed in self.measured.items()}
+        size = self._choose(seconds, minutes, enough)
         return self._network(size.value), size.why
 
     def images_seen(self, network: Network, minutes: float) -> int:
@@ -82,9 +83,9 @@ class _Search:
         speed = self.measured[network.size]
         return int(60 * minutes / speed.iteration * speed.batch)
 
-    def _choose(self, seconds: dict[tuple[int, ...], float], minutes: float) -> Choice:
+    def _choose(self, seconds: dict[tuple[int, ...], float], minutes: float, enough: int) -> Choice:
         images = len(self.plan.parts["train"])
-        return budget_rules.choose_size(self.networks, seconds, minutes, images, self._finest)
+        return budget_rules.choose_size(self.networks, seconds, minutes, images, self._finest, enough)
 
     def _network(self, size: tuple[int, ...]) -> Network:
         return next(network for network in self.networks if network.size == size)

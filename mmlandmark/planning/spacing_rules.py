@@ -20,7 +20,7 @@ _CUBES = 0.1  # voxels whose sides differ by less become cubes
 _NARROWEST = 1.0  # voxels that a peak has to be wide, to be found between voxels
 _WORTH_REDUCING = 0.5  # of the voxels, from which volumes are not reduced when they are loaded
 _FINE_ENOUGH = 1.5  # voxels of the data a side: peaks are found between voxels
-_ENOUGH_VOLUMES = 1500  # seen by the first of two stages
+ENOUGH_VOLUMES = 4000  # seen by the first of two stages; docs/plan.md has what fewer gave
 _MOST_SHRUNK = 8.0  # fine voxels in a coarse one
 _SMALLEST_PATCH = 32  # voxels a side
 _ROUND = (1.0, 2.0, 2.5, 5.0)
@@ -92,12 +92,13 @@ def choose_stages(spacing: Sequence[float], voxel: Sequence[float], seen: int) -
     Args:
         spacing: (x, y, z) mm of the largest input that the time and the memory allow.
         voxel: (x, y, z) mm of the volumes, see :func:`choose_voxel`.
-        seen: Whole volumes that are seen in half of the time.
+        seen: Whole volumes that are seen in half of the time, where the first stage is to see
+            :data:`ENOUGH_VOLUMES`.
     """
     ratio = max(mm / own for mm, own in zip(spacing, voxel, strict=True))
     if ratio <= _FINE_ENOUGH:
         return Choice(1, f"voxels of whole volumes are {ratio:.1f} times those of the data")
-    if seen < _ENOUGH_VOLUMES:
+    if seen < ENOUGH_VOLUMES:
         return Choice(1, f"in half of the time only {seen} volumes are seen, too few for two stages")
     return Choice(
         2,

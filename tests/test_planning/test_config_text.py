@@ -166,12 +166,12 @@ def test_a_config_for_volumes_is_in_mm(tmp_path):
 
 def test_two_stages_are_one_config_that_trains_and_tests(tmp_path):
     """A slow machine sees whole volumes of coarse voxels, then patches of those of the data."""
-    write_scans(tmp_path / "scans", spacing=0.25)
-    plan = read_data(find_data(tmp_path / "scans"), Answers())
+    write_scans(tmp_path / "scans", spacing=0.2)
+    plan = read_data(find_data(tmp_path / "scans"), Answers(minutes=80.0))
     decide_network(plan, lambda plan, ids: Speed(math.prod(plan.choices["size"].value) / 5e4, 0.001, 5.0, 1))
     assert plan.choices["stages"].value == 2
     assert plan.choices["spacing"].value == [0.625] * 3
-    assert (plan.fine["spacing"].value, plan.fine["shrink"].value) == ([0.25] * 3, [2.5] * 3)
+    assert (plan.fine["spacing"].value, plan.fine["shrink"].value) == ([0.2] * 3, [3.125] * 3)
     assert "second stage:" in "\n".join(decisions(plan))
     write_plan(plan, tmp_path / "mine")
     text = (tmp_path / "mine" / "config.py").read_text()

@@ -68,6 +68,21 @@ def test_markups_of_slicer_and_a_file_of_cvat(tmp_path):
     assert source.build().get_data_info(0)["landmarks"].tolist() == [[10.0, 20.0]]
 
 
+def test_a_folder_of_nnlandmark(tmp_path):
+    (tmp_path / "imagesTr").mkdir()
+    points = {}
+    for n in range(3):
+        np.save(tmp_path / "imagesTr" / f"case{n}_0000.npy", np.zeros((6, 7, 8), np.uint8))
+        points[f"case{n}"] = dict(a=[1, 2, 3], b=[4 + 0.5 * n, 2, 1])
+    (tmp_path / "all_landmarks_voxel.json").write_text(json.dumps(points))
+    (tmp_path / "dataset.json").write_text(json.dumps(dict(numTraining=3)))
+    source = find_data(tmp_path)
+    assert source.config() == dict(type="NnLandmark", data_root=str(tmp_path))
+    dataset = source.build()
+    assert len(dataset) == 3
+    assert dataset.get_data_info(2)["landmarks"].tolist() == [[1.0, 2.0, 3.0], [5.0, 2.0, 1.0]]
+
+
 def test_errors_name_the_folder_and_the_cure(tmp_path):
     path = write_kites(tmp_path / "kites")
     with pytest.raises(FileNotFoundError, match="nowhere does not exist; give an annotation file or"):

@@ -11,8 +11,10 @@ from mmlandmark.planning.spacing_rules import (
     MULTIPLE,
     SMALLEST,
     choose_loaded_size,
+    choose_patch,
     choose_peak,
     choose_radii,
+    choose_stages,
     choose_voxel,
     input_grids,
     level_kernels,
@@ -110,6 +112,35 @@ def test_a_peak_is_a_sphere_in_mm_unless_slices_are_thick(size, spacing, sigma, 
     choice = choose_peak(size, spacing)
     assert choice.value == dict(sigma=sigma, window=window)
     assert choice.why.startswith(mm + ",")
+
+
+@pytest.mark.parametrize(
+    ("spacing", "voxel", "seen", "stages", "why"),
+    [
+        ((0.45, 0.45, 0.45), (0.3, 0.3, 0.3), 9000, 1, "1.5 times those of the data"),
+        ((0.6, 0.6, 0.6), (0.3, 0.3, 0.3), 3999, 1, "only 3999 volumes"),
+        ((0.6, 0.6, 0.6), (0.3, 0.3, 0.3), 4000, 2, "2.0 times those of the data"),
+        ((1.0, 1.0, 3.0), (0.5, 0.5, 3.0), 4000, 2, "2.0 times those of the data"),
+    ],
+)
+def test_a_second_stage_needs_time_for_the_first(spacing, voxel, seen, stages, why):
+    choice = choose_stages(spacing, voxel, seen)
+    assert choice.value == stages
+    assert why in choice.why
+
+
+@pytest.mark.parametrize(
+    ("coarse", "voxel", "extent", "spacing", "size"),
+    [
+        ((0.7, 0.7, 0.7), (0.14, 0.14, 0.14), (22, 22, 20), (0.14, 0.14, 0.14), (32, 32, 32)),
+        ((4.0, 4.0, 4.0), (0.5, 0.5, 0.5), (256, 256, 300), (0.5, 0.5, 0.5), (48, 48, 48)),
+        ((8.0, 8.0, 8.0), (0.5, 0.5, 0.5), (256, 256, 300), (1.0, 1.0, 1.0), (48, 48, 48)),
+        ((2.0, 2.0, 3.0), (0.5, 0.5, 3.0), (256, 256, 60), (0.5, 0.5, 3.0), (24, 32, 32)),
+    ],
+)
+def test_a_patch_covers_the_errors_of_the_first_stage(coarse, voxel, extent, spacing, size):
+    grid = choose_patch(coarse, voxel, extent)
+    assert (grid.spacing, grid.size) == (spacing, size)
 
 
 @pytest.mark.parametrize(
