@@ -35,6 +35,7 @@ GROUPS = {
         "benchmark-ops",
         "benchmark-training",
         "benchmark-inference",
+        "benchmark-memory",
         "measure-checks",
         "check-cuda-compile",
         "gpu-wheels",

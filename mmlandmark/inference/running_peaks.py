@@ -49,8 +49,8 @@ class RunningPeaks:
             block: Of activated values, or of raw ones where the activation needs whole maps.
         """
         first = [a - corner for (a, _), corner in zip(block.core, block.corner, strict=True)]
-        core = block.values[part(first, [b - a for a, b in block.core])]
-        pixels, height = peak(core.contiguous())
+        core = block.values[part(first, [b - a for a, b in block.core])].contiguous()
+        pixels, height = peak(core)
         place = pixels + torch.tensor([first for first, _ in block.core][::-1], device=core.device)
         order = torch.zeros_like(height, dtype=torch.int64)
         for axis, side in enumerate(self.size):
@@ -68,7 +68,7 @@ class RunningPeaks:
 
     def _add_sums(self, core: Tensor) -> None:
         flat = core.flatten(2)
-        total = flat.sum(-1, dtype=torch.float64)
+        total = flat.sum(-1)
         self._sum = total if self._sum is None else self._sum + total
         if self.codec.activation_scope == "map":
             log_sum = flat.logsumexp(-1).double()

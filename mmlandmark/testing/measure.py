@@ -87,6 +87,12 @@ def peak_memory(function: Callable[[], object], device: str = "cpu", warmup: int
     return 1024 * max(_kilobytes(status, "VmHWM") - before, 0)
 
 
+def peak_resident() -> int | None:
+    """Return the largest resident memory of this process so far in bytes; None if Linux does not say."""
+    status = Path("/proc/self/status")
+    return 1024 * _kilobytes(status, "VmHWM") if status.exists() else None
+
+
 def _kilobytes(status: Path, key: str) -> int:
     return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(key))
 
