@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--landmarks", type=positive_number, default=50, help="default 50")
     parser.add_argument("--threads", type=positive_number, default=1, help="of PyTorch; default 1")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
-    parser.add_argument("--add", action="store_true", help="keep the results of other sizes that OUT holds")
+    parser.add_argument("--ways", nargs="+", metavar="WAY", help="names as in the table; default all")
+    parser.add_argument("--add", action="store_true", help="keep what OUT holds of other sizes and ways")
     parser.add_argument(
         "--render", type=Path, metavar="PAGE", help="write the table of memory_cpu.json into a page"
     )
@@ -58,8 +59,8 @@ def run(args: argparse.Namespace) -> None:
         return
     record = measure(args)
     if args.add and args.out and args.out.is_file():
-        sizes = [row["size"] for row in record["rows"]]
-        kept = [row for row in read_json(args.out)["rows"] if row["size"] not in sizes]
+        new = [_key(row) for row in record["rows"]]
+        kept = [row for row in read_json(args.out)["rows"] if _key(row) not in new]
         record["rows"] = kept + record["rows"]
     print(table_of(record))
     if args.out:
@@ -81,7 +82,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             for part, ways in WAYS.items():
                 for way in ways:
                     too_large = way == WHOLE and max(size) > LARGEST_WHOLE[part]
-                    if too_large or (size == CT and part == "train"):
+                    left_out = args.ways is not None and way not in args.ways
+                    if too_large or left_out or (size == CT and part == "train"):
                         continue
                     row = dict(part=part, way=way, size=list(size))
                     rows.append(row | in_a_process(part, way, path, args))
@@ -115,6 +117,10 @@ def measure_here(part: str, way: str, path: str, landmarks: int, threads: int) -
         peak_gigabytes=_gigabytes(peak_resident()), programs_gigabytes=_gigabytes(before),
         seconds=round(seconds, 1), landmarks_found=found,
     )  # fmt: skip
+
+
+def _key(row: dict[str, Any]) -> tuple:
+    return row["part"], row["way"], tuple(row["size"])
 
 
 def _gigabytes(size: int | None) -> float | None:
