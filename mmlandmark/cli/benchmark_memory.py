@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--landmarks", type=positive_number, default=50, help="default 50")
     parser.add_argument("--threads", type=positive_number, default=1, help="of PyTorch; default 1")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--plot", type=Path, help="PNG to draw, memory against the number of voxels")
     parser.add_argument("--ways", nargs="+", metavar="WAY", help="names as in the table; default all")
     parser.add_argument("--add", action="store_true", help="keep what OUT holds of other sizes and ways")
     parser.add_argument(
@@ -66,6 +67,10 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         atomic_write_json(args.out, record)
         print(f"wrote {args.out}")
+    if args.plot:
+        from mmlandmark.visualization.memory_figure import plot_memory
+
+        print(f"wrote {plot_memory(record, args.plot)}")
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

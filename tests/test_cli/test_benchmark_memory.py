@@ -34,7 +34,8 @@ def test_writes_a_record_and_its_table(tmp_path, monkeypatch, capsys):
     invoke("benchmark-memory", [*words, "--add"])
     kept = json.loads(out.read_text())["rows"]
     assert {row["size"][0] for row in kept} == {8, 10, 12, 16}, "other sizes are kept"
-    invoke("benchmark-memory", [*words, "--add", "--ways", "windows"])
+    invoke("benchmark-memory", [*words, "--add", "--ways", "windows", "--plot", str(tmp_path / "a.png")])
+    assert (tmp_path / "a.png").stat().st_size > 1000
     assert len(json.loads(out.read_text())["rows"]) == len(kept)
     page.write_text("<!-- memory_cpu:begin -->\n<!-- memory_cpu:end -->\n")
     invoke("benchmark-memory", ["--render", str(page)])
