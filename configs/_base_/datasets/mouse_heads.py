@@ -14,7 +14,7 @@ test_ids = ["C57L_J_", "CAF1_J_", "CAST_EIJ_", "CB6F1_J_", "CBA_CAJ_", "CBA_J_"]
 load = [
     dict(type="LoadImage", channels=1),
     dict(type="ResampleSpacing", spacing=0.3),
-    dict(type="Pad", size=(80, 88, 88)),
+    dict(type="Pad", size=(80, 96, 96)),
 ]
 # The animals lay turned about the scanner's long axis, z, by any angle.
 augmented = [

@@ -7,7 +7,7 @@ _base_ = [
 
 model = dict(
     data_preprocessor=dict(mean=0.05, std=0.1),
-    backbone=dict(widths=(16, 32, 64, 128)),
+    backbone=dict(widths=(16, 32, 64, 128, 192)),
     head=dict(num_landmarks=45, codec=dict(sigma=1.5, window=4)),
 )
 train_cfg = dict(max_epochs=200, val_interval=50)
