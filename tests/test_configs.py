@@ -62,10 +62,14 @@ def leaves(dataset: dict) -> list[dict]:
     return [leaf for part in inner for leaf in leaves(part)] if inner else [dataset]
 
 
-def smaller(pipeline: list[dict]) -> list[dict]:
-    """Return a pipeline whose sizes are a quarter, though none is smaller than a deep network needs."""
+def smaller(pipeline: list[dict], coarsest: float | None = None) -> list[dict]:
+    """Return a pipeline whose sizes are a quarter, though none is smaller than a deep network needs.
+
+    Spacings grow from those of the data, the coarsest of which is given, to those of phantoms.
+    """
     return [
         dict(step)
+        | (dict(spacing=COARSE_MM * step["spacing"] / coarsest) if "spacing" in step and coarsest else {})
         | (
             dict(size=tuple(max(SMALLEST[len(step["size"])], side // SHRINK) for side in step["size"]))
             if isinstance(step.get("size"), list | tuple)
@@ -76,6 +80,7 @@ def smaller(pipeline: list[dict]) -> list[dict]:
     ]
 
 
+COARSE_MM = 8.0
 # Of the phantoms. In the second population no landmark is absent from the heads of validation and test.
 SHAPES, POPULATIONS = {2: (96, 80), 3: (24, 32, 32)}, {2: 0, 3: 13}
 # What makes a published network small, where its size is beside the point.
@@ -93,7 +98,9 @@ def make_narrow(model: Any) -> None:
     for part in [model.get("backbone"), model.get("neck")] if isinstance(model, dict) else ():
         if part is not None and part.get("type") in NARROW:
             part.update(NARROW[part.type], **({"init_cfg": None} if "init_cfg" in part else {}))
-    networks = [model.get("backbone"), *find_all(model, "decoder")]  # a codec's decoder is only a name
+    parts = [model, *(model[key] for key in ("coarse", "fine") if key in model)]
+    # A codec's decoder is only a name.
+    networks = [*(part.get("backbone") for part in parts), *find_all(model, "decoder")]
     for part in (p for p in networks if isinstance(p, dict) and "UNet" in str(p.get("type"))):
         for key in ("widths", "in_channels"):
             if isinstance(part.get(key), list | tuple):
@@ -102,7 +109,7 @@ def make_narrow(model: Any) -> None:
 
 def dims_of(config: Config) -> int:
     """Return the dimensions of a config's images."""
-    return max(len(size) for size in find_all(config.test_dataloader.to_dict(), "size") if size)
+    return max(len(size) for size in find_all(config.to_dict(), "size") if isinstance(size, list | tuple))
 
 
 def take_landmarks(part: Any, most: int) -> None:
@@ -121,16 +128,20 @@ def put_phantoms(config: Config) -> Config:
     take_landmarks(config.model, max(known))
     (count,) = {int(k) for k in find_all(config.model.to_dict(), "num_landmarks")}
     kind = known[min(k for k in known if k >= count)]
+    coarsest = max(find_all(config.to_dict(), "spacing"), default=None)
     annotators = max((int(r) for r in find_all(config.model.to_dict(), "num_annotators")), default=1)
     for number, key in enumerate(("train_dataloader", "val_dataloader", "test_dataloader")):
         loader = config.get(key)
         if loader is None:
             continue
-        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        whole = key != "train_dataloader"  # and images may differ in size
+        loader.update(
+            batch_size=min(2, loader.batch_size) if whole else 2, num_workers=0, persistent_workers=False
+        )
         for name in ("prefetch_factor", "pin_memory"):
             loader.pop(name, None)
         for leaf in leaves(loader.dataset):
-            pipeline = smaller(leaf.get("pipeline", ()))
+            pipeline = smaller(leaf.get("pipeline", ()), coarsest)
             leaf.clear()
             leaf.update(
                 ConfigDict(
@@ -275,10 +286,11 @@ def test_hips_are_found_below_a_relative_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
 def test_its_name_says_what_it_is(path):
-    # method/<method>_<data>_<input size>[...].py
+    # method/<method>_<data>_<input size, or that of patches>[...].py
     assert path.stem.startswith(SHORT.get(path.parent.name, (path.parent.name,)))
     sides = [part.split("x") for part in path.stem.split("_")]
     (size,) = [tuple(map(int, s)) for s in sides if len(s) > 1 and all(side.isdigit() for side in s)]
-    pipelines = [leaf.pipeline for leaf in leaves(runs(path)[-1].test_dataloader.dataset)]
-    for pipeline in pipelines:
-        assert size in {tuple(step["size"]) for step in pipeline if step.get("size")}
+    run = runs(path)[-1]
+    patches = {tuple(found) for found in find_all(run.model.to_dict(), "patch_size")}
+    for leaf in leaves(run.test_dataloader.dataset):
+        assert size in {tuple(step["size"]) for step in leaf.pipeline if step.get("size")} | patches

@@ -13,7 +13,7 @@ patches = [
 small = [
     dict(type="LoadImage", channels=1),
     dict(type="ResampleSpacing", spacing=0.45),
-    dict(type="Pad", size=(64, 64, 64)),
+    dict(type="CenterCrop", size=(64, 64, 64)),
 ]
 part = dict(
     type="LandmarkDetector",
