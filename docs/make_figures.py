@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.utils.command_line import run_and_exit
+from mmlandmark.utils.files import read_json
 
 GAP = 12  # white pixels between pictures
 PATIENTS = {"ceph": 3, "hand": 2, "spine": 2, "head": 7}  # those that show well at this size
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
         save_coordinates(args.out / "coordinates.png"),
         save_coverage(args.out / "coverage.png"),
         save_flags(args.out / "flags.png"),
+        save_memory(args.out / "memory.png"),
     ):
         print(path)
 
@@ -165,6 +167,13 @@ def save_flags(path: Path) -> Path:
     what = f"errors > {report.flags['limit']:.3g} {report.unit}"
     curves = {"most doubtful first": report.flags["caught_at"]}
     return plot_flags(report.flags["looked_at"], curves, path, what=what, rate=report.flags["flagged"])
+
+
+def save_memory(path: Path) -> Path:
+    """Save memory against the size of volumes, as on record on the page on large volumes."""
+    from mmlandmark.visualization.memory_figure import plot_memory
+
+    return plot_memory(read_json(Path(__file__).parent / "benchmarks" / "memory_cpu.json"), path)
 
 
 def _coverage_report() -> Any:

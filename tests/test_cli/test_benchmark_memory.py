@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 
 import torch
 
 from mmlandmark.cli import benchmark_memory, invoke
 from mmlandmark.testing import memory_contenders
 from mmlandmark.testing.memory_contenders import WAYS
+
+RECORD = Path(__file__).parents[2] / "docs" / "benchmarks" / "memory_cpu.json"
 
 
 def test_writes_a_record_and_its_table(tmp_path, monkeypatch, capsys):
@@ -52,3 +56,15 @@ def test_a_process_of_its_own_is_measured(tmp_path, capsys):
     row = json.loads(capsys.readouterr().out)
     assert row["peak_gigabytes"] >= row["programs_gigabytes"] > 0.1
     assert row["landmarks_found"] == 2
+
+
+def test_the_record_holds_the_large_ct_below_six_gibibytes():
+    record = json.loads(RECORD.read_text())
+    large = {row["way"]: row for row in record["rows"] if row["size"] == list(benchmark_memory.CT)}
+    assert record["landmarks"] == 50
+    assert set(large) == {"windows", "coarse to fine"}
+    for way, row in large.items():
+        assert row["peak_gigabytes"] < 6, way
+        assert row["landmarks_found"] == 50
+    whole_maps = 50 * 4 * math.prod(benchmark_memory.CT) / 2**30
+    assert max(row["peak_gigabytes"] for row in large.values()) < whole_maps / 4
