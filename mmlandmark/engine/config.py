@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import difflib
 import inspect
 import json
@@ -102,7 +103,7 @@ def _with_options(config: Config, source: str, options: dict[str, Any] | None) -
     if options:
         for key in options:
             _check_option(config, key)
-        config.merge_from_dict(dict(options))
+        config.merge_from_dict(copy.deepcopy(options))  # merging takes _delete_ out of the values
     config.setdefault("default_scope", "mmlandmark")
     check_arguments(config, source)
     return config

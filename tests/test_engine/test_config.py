@@ -112,3 +112,10 @@ def test_a_model_file_is_the_config_of_its_test(tmp_path, monkeypatch):
     save_checkpoint(dict(state_dict=model.state_dict), tmp_path / "c.pth")
     with pytest.raises(ConfigError, match=r"c\.pth is no model file"):
         load_config(tmp_path / "c.pth")
+
+
+def test_options_serve_several_configs(tmp_path):
+    (tmp_path / "config.py").write_text("model = dict(type='LandmarkDetector', backbone=dict(type='UNet'))\n")
+    options = {"model": dict(_delete_=True, type="EnsembleDetector", members=2)}
+    for _ in range(2):
+        assert "backbone" not in load_config(tmp_path / "config.py", options).model
