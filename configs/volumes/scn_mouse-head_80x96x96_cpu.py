@@ -12,5 +12,4 @@ model = dict(
     head=dict(num_landmarks=45, channels=24, codec=dict(sigma=2, scale=100, regularizer=1)),
 )
 train_cfg = dict(max_epochs=200, val_interval=50)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
 custom_hooks = [dict(_base_.ema, momentum=0.005)]

@@ -11,5 +11,4 @@ model = dict(
     head=dict(num_landmarks=45, codec=dict(sigma=1.5, window=4)),
 )
 train_cfg = dict(max_epochs=200, val_interval=50)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
 custom_hooks = [dict(_base_.ema, momentum=0.005)]

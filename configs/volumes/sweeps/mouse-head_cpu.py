@@ -11,12 +11,16 @@ fine_model = dict(_base_.model, _delete_=True)
 fine_model["coarse"] = _base_.part
 fine = {
     "model": fine_model,
+    "train_cfg.max_epochs": _base_.train_cfg["max_epochs"],
+    "train_cfg.val_interval": _base_.train_cfg["val_interval"],
     "train_dataloader.batch_size": _base_.train_dataloader["batch_size"],
     "train_dataloader.dataset.pipeline": _base_.patches,
     "val_dataloader.dataset.pipeline": _base_.whole,
     "test_dataloader.dataset.pipeline": _base_.whole,
 }
 coarse = {
+    "train_cfg.max_epochs": 280,
+    "train_cfg.val_interval": 70,
     "train_dataloader.dataset.pipeline": [*_base_.small, *_base_.augmented],
     "val_dataloader.dataset.pipeline": [*_base_.small, *_base_.plain],
     "test_dataloader.dataset.pipeline": [*_base_.small, *_base_.plain],
