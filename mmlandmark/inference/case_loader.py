@@ -71,10 +71,17 @@ class CaseDataset(Dataset):
         schema: The landmarks that will be predicted.
         transforms: From a record with an image to ``inputs`` and ``data_samples``, see
             :meth:`ModelFile.transforms <mmlandmark.models.model_file.ModelFile.transforms>`.
+        spacing: (D,) mm per pixel of all images, in place of what their files say.
     """
 
-    def __init__(self, cases: Sequence[Case], schema: LandmarkSchema, transforms: Transforms) -> None:
-        self.cases, self.schema, self.transforms = cases, schema, transforms
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        schema: LandmarkSchema,
+        transforms: Transforms,
+        spacing: tuple[float, ...] | None = None,
+    ) -> None:
+        self.cases, self.schema, self.transforms, self.spacing = cases, schema, transforms, spacing
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -82,7 +89,7 @@ class CaseDataset(Dataset):
     def __getitem__(self, index: int) -> tuple[int, Loaded | Failure]:
         """Return the index again, and the case or why it failed."""
         case = self.cases[index]
-        record: dict[str, Any] = dict(sample_id=case.sample_id, img_path=case.image)
+        record: dict[str, Any] = dict(sample_id=case.sample_id, img_path=case.image, spacing=self.spacing)
         if case.array is not None:
             record["img"] = case.array
         try:

@@ -161,7 +161,7 @@ class LandmarkInferencer:
         A call with the cases that are left after any of them gives the very same results: the network sees
         the same batches. There is one batch at a time or, while sizes differ, what four batches can hold.
         """
-        dataset = CaseDataset(cases, self.schema, self.transforms)
+        dataset = CaseDataset(cases, self.schema, self.transforms, self.spacing)
         ready: dict[int, Prediction | Failure] = {}
         for item in load_batches(dataset, self.batch_size, min(self.num_workers, len(cases))):
             ready.update(item.failed)

@@ -230,6 +230,26 @@ def test_the_given_spacing_counts(films, model, tmp_path):
         LandmarkInferencer(model, "cpu", spacing=-1.0)
 
 
+def test_the_network_sees_the_given_spacing(tmp_path):
+    """A pipeline that resamples to a spacing takes the given one, of a file that states another or none."""
+    steps = [
+        dict(type="LoadImage", file_spacing=True),
+        dict(type="ResampleSpacing", spacing=1.0),
+        dict(type="Resample"),
+        dict(type="PackInputs"),
+    ]
+    model = volume_model()
+    model = replace(model, config=dict(model.config, pipeline=steps))
+    volume = np.random.default_rng(0).integers(0, 255, (16, 20, 24)).astype(np.uint8)
+    write_nifti(tmp_path / "stated.nii.gz", volume, None, world_matrix((1.0, 1.0, 1.0)))
+    inferencer, seen = LandmarkInferencer(model, "cpu", spacing=(0.5, 1.0, 2.0)), []
+    inferencer.detector.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2:]))
+    for image in (tmp_path / "stated.nii.gz", volume):
+        (found,) = inferencer(image)
+        assert found.spacing == pytest.approx((0.5, 1.0, 2.0))
+    assert seen == [(32, 20, 12)] * 2
+
+
 def test_a_calibrated_model_says_how_sure_it_is(films, model):
     plain = LandmarkInferencer(model, "cpu", spacing=0.3)
     results = plain(films / "images")
