@@ -44,7 +44,7 @@ def read_tested(model: ModelFile, source: str | Path, batch_size: int = 4) -> li
             ``mmlandmark cross-validate``, of which every fold counts as its own network predicted it; an
             annotation file (JSON, CSV), of which the detector predicts all images; a config, of which it
             predicts the tested data.
-        batch_size: Images that are predicted together.
+        batch_size: Images of one size that are predicted together.
 
     Raises:
         FileNotFoundError: There is no such file or folder.

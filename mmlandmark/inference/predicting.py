@@ -17,15 +17,22 @@ from mmlandmark.structures import LandmarkDataSample
 def predict_dataset(
     detector: BaseDetector, items: Sequence[dict[str, Any]] | Any, batch_size: int = 1
 ) -> Iterator[list[LandmarkDataSample]]:
-    """Yield the samples of a data set with predictions filled in, in batches.
+    """Yield the samples of a data set with predictions filled in, in their order and in batches.
 
     Args:
         detector: In test mode.
         items: Packed samples by index: a data set or a list. They stay as they are.
-        batch_size: Images of one size that the network sees at once.
+        batch_size: Images that the network sees at once; one of another size begins a batch.
     """
-    for start in range(0, len(items), batch_size):
-        yield predict_batch(detector, [items[i] for i in range(start, min(start + batch_size, len(items)))])
+    batch: list[dict[str, Any]] = []
+    for index in range(len(items)):
+        item = items[index]
+        if batch and (len(batch) == batch_size or item["inputs"].shape != batch[0]["inputs"].shape):
+            yield predict_batch(detector, batch)
+            batch = []
+        batch.append(item)
+    if batch:
+        yield predict_batch(detector, batch)
 
 
 def items_of_test(model: ModelFile, count: int | None = None) -> list[dict[str, Any]]:

@@ -33,3 +33,13 @@ def test_bfloat16_is_an_option(model):
 
 def test_the_first_images_of_the_test_are_enough(model):
     assert [len(items_of_test(model, count)) for count in (None, 2, 9)] == [4, 2, 4]
+
+
+def test_images_of_other_sizes_are_seen_in_batches_of_their_own(model):
+    items, detector = items_of_test(model), model.detector()
+    wide = [dict(item, inputs=torch.cat([item["inputs"]] * 2, -1)) for item in items]
+    mixed = [items[0], items[1], wide[2], items[3], items[2]]
+    batches = list(predict_dataset(detector, mixed, batch_size=2))
+    assert [len(batch) for batch in batches] == [2, 1, 2]
+    names = [sample.sample_id for batch in batches for sample in batch]
+    assert names == [item["data_samples"].sample_id for item in mixed]
