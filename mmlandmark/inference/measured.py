@@ -118,7 +118,7 @@ def half_difference(model: ModelFile, count: int = 8) -> tuple[float, str]:
         rng, prepare = np.random.default_rng(0), model.transforms()
         shape = (256,) * 2 if model.schema.dims == 2 else (64,) * 3
         images = [rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(count)]
-        samples = [prepare(dict(sample_id=str(n), img=image)) for n, image in enumerate(images)]
+        samples = [prepare(model.made_record(str(n), image)) for n, image in enumerate(images)]
         what = f"{count} images of noise"
     points = [_points(one, samples) for one in (model, model.halved())]
     distances = torch.linalg.vector_norm(points[0] - points[1], dim=-1)

@@ -179,11 +179,9 @@ class ModelFile:
 
     def _check_new_image(self, where: str) -> None:
         """Raise ValueError if a record of nothing but an image does not pass the pipeline."""
-        dims = self.schema.dims
-        # A volume is small and of small voxels, so that resampling to a spacing stays small, too.
-        blank = np.zeros((64 if dims == 2 else 16,) * dims, np.uint8)
+        blank = np.zeros((64, 64) if self.schema.dims == 2 else (16, 16, 16), np.uint8)
         try:
-            self.transforms()(dict(sample_id="blank", img=blank, spacing=(0.1,) * dims))
+            self.transforms()(self.made_record("blank", blank))
         except Exception as error:  # a step of any package
             raise ValueError(
                 f"{where}: a new image cannot pass the pipeline of the test, a step of it fails without "
@@ -194,6 +192,15 @@ class ModelFile:
         """Return the detector with its weights, in test mode; every call builds another one."""
         model, weights = dict(self.config["model"]), dict(state_dict=dict(self.state_dict))
         return detector_with_weights(model, weights, f"model {self.name!r}").to(device)
+
+    def made_record(self, sample_id: str, image: np.ndarray) -> dict[str, Any]:
+        """Return a record of an image that somebody made up, for :meth:`transforms`.
+
+        Its pixels are as large as those to which the pipeline resamples, so that it keeps its size.
+        """
+        steps = [step for step in self.config["pipeline"] if step["type"] == "ResampleSpacing"]
+        spacing = np.broadcast_to(steps[-1]["spacing"] if steps else 1.0, self.schema.dims)
+        return dict(sample_id=sample_id, img=image, spacing=tuple(spacing.astype(float).tolist()))
 
     def transforms(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
         """Return the way of an image to the network's input.

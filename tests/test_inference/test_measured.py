@@ -83,5 +83,8 @@ def test_half_precision_moves_points_a_little(tmp_path):
         model.config, test_dataloader=dict(dataset=dict(type="LandmarkDataset", ann_file="gone.json"))
     )
     assert half_difference(replace(model, config=gone), count=2)[1] == "2 images of noise"
+    steps = [dict(type="LoadImage"), dict(type="ResampleSpacing", spacing=0.3), *model.config["pipeline"][1:]]
+    in_mm = replace(model, config=dict(gone, pipeline=steps))
+    assert half_difference(in_mm, count=2) == half_difference(replace(model, config=gone), count=2)
     noted = with_half_difference(model).measured["half precision"]
     assert noted["largest_difference"] == pytest.approx(half_difference(model)[0], abs=1e-6)

@@ -32,9 +32,8 @@ def image_shape(model: ModelFile, detector: BaseDetector) -> tuple[int, ...]:
     transforms = model.transforms()
     shapes = set()
     for size in ((48, 64, 80)[:dims], (80, 64, 48)[:dims]):
-        packed = transforms(
-            dict(sample_id="blank", img=np.zeros(size, np.uint8), rng=np.random.default_rng(0))
-        )
+        record = model.made_record("blank", np.zeros(size, np.uint8))
+        packed = transforms(dict(record, rng=np.random.default_rng(0)))
         shapes.add(tuple(packed["inputs"].shape))
     if len({shape[1:] for shape in shapes}) > 1:
         raise ExportError(
@@ -87,7 +86,7 @@ def _through(model: ModelFile, cases: Sequence[Case], shape: Sequence[int]) -> l
             sample_id=case.sample_id, img_path=case.image, rng=np.random.default_rng(0)
         )
         if case.array is not None:
-            record["img"] = case.array
+            record |= model.made_record(case.sample_id, case.array)
         packed = transforms(record)
         image = packed["data_samples"].unit_pixels(packed["inputs"])
         images.append(np.ascontiguousarray(own.to_channels(image[None])[0]))

@@ -38,6 +38,14 @@ def test_a_pipeline_without_one_size_is_refused():
     model = model_of(config, config=dict(model=config, pipeline=[dict(type="LoadImage"), PIPELINE[-1]]))
     with pytest.raises(ExportError, match="makes inputs of several sizes"):
         shape_of(model)
+    resampled = [dict(type="LoadImage"), dict(type="ResampleSpacing", spacing=0.01), *PIPELINE[2:]]
+    model = model_of(config, config=dict(model=config, pipeline=resampled))
+    with pytest.raises(ExportError, match="makes inputs of several sizes"):
+        shape_of(model)
+    cut = [*resampled[:2], dict(type="CenterCrop", size=SIZE), *resampled[2:]]
+    model = model_of(config, config=dict(model=config, pipeline=cut))
+    assert shape_of(model) == (1, *SIZE)
+    assert all(image.shape == (1, *SIZE) for image in made_images(model, (1, *SIZE)))
 
 
 def test_volumes_are_made_in_three_dimensions():
