@@ -276,8 +276,11 @@ def _common_end(one: str, other: str) -> int:
 
 
 def _stamp(file: str) -> tuple[int, int] | None:
-    """Return size and time of change of a file, None if it cannot be read."""
+    """Return size and time of change of a file, sums of a folder of slices; None if it cannot be read."""
     try:
+        if os.path.isdir(file):
+            inside = [entry.stat() for entry in os.scandir(file) if not entry.name.startswith(".")]
+            return sum(one.st_size for one in inside), sum(one.st_mtime_ns for one in inside)
         status = os.stat(file)
     except OSError:
         return None

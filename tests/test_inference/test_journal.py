@@ -197,3 +197,18 @@ def test_what_may_be_another_file_is_predicted_again(tmp_path):
     os.utime(tmp_path / "x" / "b", ns=(5, 5))
     assert journal.relocate(files) == 0
     assert journal.relocate(files[1:2]) == 1
+
+
+def test_a_slice_that_changes_changes_its_volume(tmp_path):
+    (tmp_path / "ct").mkdir()
+    for name in ("1.dcm", "2.dcm"):
+        (tmp_path / "ct" / name).write_bytes(b"slice")
+    journal = opened(tmp_path)
+    one = replace(made(tmp_path, "a"), image=str(tmp_path / "ct"))
+    journal.add([one])
+    assert opened(tmp_path).has(one.image)
+    times = os.stat(tmp_path / "ct")
+    (tmp_path / "ct" / "2.dcm").write_bytes(b"other")
+    os.utime(tmp_path / "ct" / "2.dcm", ns=(5, 5))
+    assert os.stat(tmp_path / "ct").st_mtime_ns == times.st_mtime_ns
+    assert not opened(tmp_path).has(one.image)
