@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 _TILT = 0.5  # degrees between the stack and the normal of its slices; less is exact in the matrix, too
 _UNEVEN = 0.05  # of a step: positions are often rounded to 0.01 mm
-_SAME = 0.01  # of a step
+_SAME = 0.01  # of a step, or of the side of a pixel where the step is unknown
 _ALIKE = 1e-3  # difference of direction cosines, and of spacings relative to their size
 
 
@@ -206,7 +206,8 @@ def _step(slices: list[_Slice], normal: np.ndarray, folder: Path) -> np.ndarray:
         raise ValueError(f"{folder}: one slice is no volume: give the file itself")
     heights = np.array([float(one.position @ normal) for one in slices])
     steps = np.diff(heights)
-    usual = float(np.median(steps[steps > _SAME])) if (steps > _SAME).any() else 0.0
+    apart = steps > _SAME * min(slices[0].spacing)
+    usual = float(np.median(steps[apart])) if apart.any() else 0.0
     same = steps <= _SAME * usual
     if same.any() or usual == 0:
         raise ValueError(f"{folder}: {_doubled(slices, heights, same)}")

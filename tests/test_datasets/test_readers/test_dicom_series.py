@@ -74,6 +74,12 @@ def test_every_slice_may_have_a_slope_of_its_own(folder):
     np.testing.assert_array_equal(flat, np.sort(expected, None))
 
 
+def test_slices_may_be_microns_thin(tmp_path):
+    world = world_matrix((0.004, 0.004, 0.005), (1, 2, 3))
+    series = find_series(write_dicom_series(tmp_path / "micro", VOLUME, world))
+    np.testing.assert_allclose(series.world_from_original, world, atol=1e-9)
+
+
 def test_what_lies_beside_the_slices_does_not_matter(folder):
     (folder / "notes.txt").write_text("x")
     (folder / ".hidden.dcm").write_text("x")
