@@ -11,10 +11,7 @@ import numpy as np
 from mmlandmark.datasets.check_cases import Cases
 from mmlandmark.datasets.image_files import image_frame
 from mmlandmark.planning.upright import upright
-from mmlandmark.structures import apply_matrix, canonical_matrix, spacing_of
-
-# Ends of the world's axes, x to the left, y to the back, z to the head: (against, along).
-_ENDS = ("RL", "AP", "IS")
+from mmlandmark.structures import apply_matrix, canonical_matrix, orientation_code, spacing_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +54,7 @@ def loaded_axes(cases: Cases) -> LoadedAxes:
             continue
         if not np.isfinite(spacing[n]).all():
             spacing[n] = spacing_of(frame)
-        stored.append(axis_letters(frame))
+        stored.append(orientation_code(frame))
         turn = canonical_matrix(frame, sizes[n, ::-1].astype(int).tolist())
         order = np.abs(turn[:3, :3])
         sizes[n], spacing[n] = order @ sizes[n], order @ spacing[n]
@@ -74,21 +71,6 @@ def _frame(record: dict[str, Any]) -> np.ndarray | None:
     except (FileNotFoundError, ValueError):  # the check of the data reports it
         return None
     return frame if frame is not None and frame.shape == (4, 4) else None
-
-
-def axis_letters(world_from_original: np.ndarray) -> str:
-    """Return where the stored x, y and z grow to, as letters of left, right, posterior, anterior, ...
-
-    Args:
-        world_from_original: (4, 4) voxels to mm in LPS.
-
-    Example:
-        >>> axis_letters(np.diag([-1.0, -1.0, 1.0, 1.0]))
-        'RAS'
-    """
-    turn = canonical_matrix(world_from_original, (1, 1, 1))[:3, :3]
-    worlds = np.abs(turn).argmax(axis=0)
-    return "".join(_ENDS[world][int(turn[world, axis] > 0)] for axis, world in enumerate(worlds))
 
 
 def pose_angles(rotations: np.ndarray) -> np.ndarray:

@@ -279,7 +279,7 @@ def choose_cache(images: int, size: Sequence[int], channels: int, bits: int | No
         bits: Of their values, None for floats.
         memory: Bytes that a training may take; a quarter of it may be images.
     """
-    each = math.prod(size) * channels * (4 if bits is None else 1 if bits <= 8 else 2)
+    each = math.prod(size) * channels * (4 if bits is None or bits > 16 else 1 if bits <= 8 else 2)
     gigabytes = images * each / 2**30
     if images * each <= memory / 4:
         return Choice(math.ceil(11 * gigabytes + 1) / 10, f"{gigabytes:.2f} GB of images stay in memory")

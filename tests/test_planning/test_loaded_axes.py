@@ -12,7 +12,7 @@ from image_writers import write_nifti
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.check_cases import Cases
 from mmlandmark.datasets.transforms import LoadImage
-from mmlandmark.planning.loaded_axes import axis_letters, loaded_axes, pose_angles
+from mmlandmark.planning.loaded_axes import loaded_axes, pose_angles
 from mmlandmark.structures import apply_matrix, world_matrix
 
 POINTS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [0.0, 1.0, 7.0]]
@@ -60,16 +60,6 @@ def test_a_volume_without_directions_keeps_its_axes(tmp_path):
     assert axes.orientations == {"": 1}
     assert axes.sizes.tolist() == [[7, 8, 9]]
     assert np.isnan(axes.spacing).all()
-
-
-@pytest.mark.parametrize(
-    ("columns", "letters"),
-    [(np.eye(3), "LPS"), (np.diag([-1, -1, 1]), "RAS"), (np.eye(3)[:, [1, 2, 0]] * [1, -1, -1], "PIR")],
-)
-def test_letters_of_axes(columns, letters):
-    assert axis_letters(world_matrix((1, 2, 3), direction=columns)) == letters
-    tilted = Rotation.from_euler("xyz", [10, -8, 12], degrees=True).as_matrix() @ columns
-    assert axis_letters(world_matrix((1, 2, 3), direction=tilted)) == letters
 
 
 def test_angles_are_from_the_mean_rotation():

@@ -142,6 +142,8 @@ def test_volumes_that_do_not_fit_are_kept_on_disk():
     assert choice.value == "disk"
     assert "29.3 GB" in choice.why
     assert rules.choose_cache(10, (150, 160, 160), 1, 8, 2**30).value == 0.2
+    whole, floats = (rules.choose_cache(10, (150, 160, 160), 1, bits, 2**30).value for bits in (31, None))
+    assert whole == floats, "integers of 32 bits become floats"
 
 
 @pytest.mark.parametrize(

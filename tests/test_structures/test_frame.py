@@ -13,6 +13,7 @@ from mmlandmark.structures import (
     canonical_matrix,
     first_slice,
     is_frame,
+    orientation_code,
     original_from_world,
     spacing_of,
     swap_lps_ras,
@@ -110,3 +111,13 @@ def test_canonical_matrix_of_lps_is_the_identity():
     np.testing.assert_array_equal(canonical_matrix(world_matrix((1, 2, 3)), (4, 5, 6)), np.eye(4))
     half = Rotation.from_euler("z", 45, degrees=True).as_matrix()
     np.testing.assert_array_equal(canonical_matrix(world_matrix((1, 1, 1), None, half), (4, 5, 6)), np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("columns", "letters"),
+    [(np.eye(3), "LPS"), (np.diag([-1, -1, 1]), "RAS"), (np.eye(3)[:, [1, 2, 0]] * [1, -1, -1], "PIR")],
+)
+def test_letters_of_stored_axes(columns, letters):
+    assert orientation_code(world_matrix((1, 2, 3), direction=columns)) == letters
+    tilted = Rotation.from_euler("xyz", [10, -8, 12], degrees=True).as_matrix() @ columns
+    assert orientation_code(world_matrix((1, 2, 3), direction=tilted)) == letters
