@@ -45,7 +45,7 @@ __all__ = [
 
 # In order of preference, for an image that exists in several formats.
 IMAGE_SUFFIXES = (
-    ".png", ".bmp", ".tif", ".tiff", ".mha", ".mhd", ".nrrd", ".nii", ".nii.gz", ".dcm", ".npy",
+    ".png", ".bmp", ".tif", ".tiff", ".mha", ".mhd", ".nrrd", ".nhdr", ".nii", ".nii.gz", ".dcm", ".npy",
     ".jpg", ".jpeg",
 )  # fmt: skip
 
@@ -175,6 +175,8 @@ def _stored(path: Path) -> tuple[Stored, FileFormat]:
     """Return size and type of the pixels of an image, and its format."""
     if not path.is_file():
         raise FileNotFoundError(f"image {str(path)!r} does not exist")
+    if not path.stat().st_size:
+        raise ValueError(f"{path}: the file is empty")
     kind, suffix = file_format(path), suffix_of(path)
     if kind == "unknown" and suffix not in SUFFIXES:
         return _decoded(path), kind

@@ -104,7 +104,8 @@ def _files_of(item: str | Path) -> Iterator[tuple[str, str]]:
     elif glob.has_magic(text):
         matches = sorted(glob.glob(text, recursive=True))
         files = [match for match in matches if os.path.isfile(match)]
-        folders = [match for match in matches if os.path.isdir(match)] if not files else []
+        folders = [match for match in matches if os.path.isdir(match) and (not files or is_series(match))]
+        files = [match for match in files if os.path.dirname(match) not in folders]
         if not files and not folders:
             raise FileNotFoundError(f"no file matches {text!r}")
         for match in files:

@@ -171,7 +171,7 @@ def read_fingerprint(view: DataView, schema: LandmarkSchema, train: Sequence[str
         train: Sample ids of the training part.
 
     Raises:
-        ValueError: No image of the training part can be read.
+        ValueError: An image of the training part cannot be read.
     """
     cases, records = view.cases, view.cases.records
     ids = set(train)
@@ -283,12 +283,10 @@ def _looks(paths: Sequence[str | None]) -> list[_Look]:
     for index in chosen:
         try:
             looks.append(_look_at(str(paths[index])))
-        except (FileNotFoundError, ValueError):
-            continue  # the check reports it
+        except (FileNotFoundError, ValueError) as error:  # of a volume the check has read the header alone
+            raise ValueError(f"{error}; mmlandmark check finds all that cannot be read") from error
         if sum(look.grey.size for look in looks) > 2**27 or time.monotonic() - begin > _PICTURE_SECONDS:
             break
-    if not looks:
-        raise ValueError("no image of the training part can be read; mmlandmark check says why")
     return looks
 
 

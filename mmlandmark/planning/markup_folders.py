@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from mmlandmark.datasets.image_files import image_suffix
+from mmlandmark.datasets.readers.dicom_series import is_series
 from mmlandmark.datasets.readers.markups import SUFFIXES
 
 
@@ -18,7 +19,8 @@ def markup_folders(folder: Path) -> tuple[Path, str]:
     """Return the folder of the markups and that of their images, relative to it.
 
     Markups lie beside their images, as ``a/b.mrk.json`` and ``a/b.nii.gz``; or there is a folder of images
-    and one of markups, as ``images/b.nii.gz`` and ``points/b.mrk.json``.
+    and one of markups, as ``images/b.nii.gz`` and ``points/b.mrk.json``. An image may be a folder of DICOM
+    slices.
 
     Args:
         folder: There are markups somewhere below it.
@@ -43,8 +45,8 @@ def markup_folders(folder: Path) -> tuple[Path, str]:
         )
     if not fitting:
         raise FileNotFoundError(
-            f"{folder}: no markups have an image of the same name ({_example(markups)}); give the folder of "
-            "the images by --images"
+            f"{folder}: no markups have an image of the same name ({_example(markups)}); name both alike "
+            "or, if the images are elsewhere, give their folder by --images"
         )
     place, best = next(iter(fitting.items()))
     return place, os.path.relpath(best, place)
@@ -56,10 +58,13 @@ def _stems_below(folder: Path) -> tuple[dict[Path, set[str]], dict[Path, set[str
     images: dict[Path, set[str]] = {}
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        slices = is_series(root)
+        if slices:
+            images.setdefault(Path(root).parent, set()).add(os.path.basename(root))
         for name in sorted(name for name in names if not name.startswith(".")):
             suffix = max((s for s in SUFFIXES if name.lower().endswith(s)), key=len, default="")
             kind, ending = (markups, suffix) if suffix else (images, image_suffix(name))
-            if ending:
+            if ending and not (slices and kind is images):
                 stems = kind.setdefault(Path(root), set())
                 stems.add(name[: -len(ending)])
                 if kind is images:

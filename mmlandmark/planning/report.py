@@ -46,7 +46,8 @@ def _spacing(plan: Plan) -> str:
     data = plan.fingerprint
     if data.spacing is not None:
         what = "pixel" if data.dims == 2 else "voxel"
-        text = f"{' x '.join(f'{mm:g}' for mm in dict.fromkeys(data.spacing))} mm per {what} (median)"
+        sides = data.spacing[:1] if len(set(data.spacing)) == 1 else data.spacing
+        text = f"{' x '.join(f'{mm:g}' for mm in sides)} mm per {what} (median)"
         low, high = data.spacing_range or ([], [])
         if data.dims == 3 and max(b / a for a, b in zip(low, high, strict=True)) > 1.01:
             text += f", from {' x '.join(f'{mm:g}' for mm in low)} to {' x '.join(f'{mm:g}' for mm in high)}"

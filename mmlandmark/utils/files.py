@@ -93,6 +93,8 @@ def parse_json(text: str, path: str | Path) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
+        if not text.strip():
+            raise ValueError(f"{path}: the file is empty") from error
         raise ValueError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from error
     except RecursionError as error:
         raise ValueError(f"{path}: not valid JSON: nested too deeply") from error

@@ -79,7 +79,8 @@ def test_a_header_without_a_type_or_frame(tmp_path):
 def test_broken_header_is_named(tmp_path, suffix, content):
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"a\.{suffix}: the header of this \.{suffix} file is broken"):
+    wrong = f"the header of this .{suffix} file is broken" if content else "the file is empty"
+    with pytest.raises(ValueError, match=rf"a\.{suffix}: {wrong}"):
         image_shape(path)
 
 
@@ -90,10 +91,19 @@ def test_missing_image(tmp_path):
 
 def test_index_prefers_lossless_and_looks_below(tmp_path):
     (tmp_path / "x" / "y").mkdir(parents=True)
-    for name in ("x/1.jpg", "x/y/1.png", "2.JPG", "3.nii.gz", "notes.txt", ".hidden.png"):
+    for name in (
+        "x/1.jpg",
+        "x/y/1.png",
+        "2.JPG",
+        "3.nii.gz",
+        "4.nhdr",
+        "4.raw.gz",
+        "notes.txt",
+        ".hidden.png",
+    ):
         (tmp_path / name).touch()
     found = {stem: path[len(str(tmp_path)) + 1 :] for stem, path in index_images(tmp_path).items()}
-    assert found == {"1": "x/y/1.png", "2": "2.JPG", "3": "3.nii.gz"}
+    assert found == {"1": "x/y/1.png", "2": "2.JPG", "3": "3.nii.gz", "4": "4.nhdr"}
     assert index_images(tmp_path / "nowhere") == {}
 
 

@@ -85,6 +85,9 @@ def test_a_folder_of_slices_is_one_case(tmp_path):
     assert [case.sample_id for case in find_cases(tmp_path)] == ["b", "c", "a/ct"]
     one = find_cases(tmp_path / "b")
     assert [(case.sample_id, case.image) for case in one] == [("b", str(tmp_path / "b"))]
+    # Folders of slices beside files; their slices are no images of their own.
+    for pattern, found in (("*[bc]*", ["c", "b"]), ("**", ["c", "ct", "b"])):
+        assert [case.sample_id for case in find_cases(tmp_path / pattern)] == found
 
 
 def test_a_broken_image_is_a_case_and_a_named_file_always_is(folder):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.planning import find_data
+from mmlandmark.testing.volume_files import write_dicom_series
 from test_planning.kites import NAMES, draw_kites, write_kites
 
 
@@ -66,6 +67,18 @@ def test_markups_of_slicer_and_a_file_of_cvat(tmp_path):
     source = find_data(tmp_path)
     assert (source.kind, source.y_convention, source.config()["type"]) == ("CVAT", "top", "CvatImages")
     assert source.build().get_data_info(0)["landmarks"].tolist() == [[10.0, 20.0]]
+
+
+def test_folders_of_slices_are_images(tmp_path):
+    pytest.importorskip("pydicom")
+    write_dicom_series(tmp_path / "ct" / "one", np.zeros((3, 4, 5), np.uint8), np.eye(4))
+    samples = [dict(image="one", landmarks=[[1, 2, 1]])]
+    (tmp_path / "points.json").write_text(
+        json.dumps(dict(schema=dict(name="a", landmarks=["a"], dims=3), samples=samples))
+    )
+    source = find_data(tmp_path)
+    assert source.image_dir == "ct"
+    assert source.build().get_data_info(0)["img_path"] == str(tmp_path / "ct" / "one")
 
 
 def test_a_folder_of_nnlandmark(tmp_path):

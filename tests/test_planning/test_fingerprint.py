@@ -43,6 +43,14 @@ def test_fingerprint_of_kites(tmp_path):
     json.dumps(data.to_dict(), allow_nan=False)
 
 
+def test_an_image_that_cannot_be_read_is_named(tmp_path):
+    path = write_kites(tmp_path / "kites")
+    broken = path.parent / "photos" / "kite03.jpg"
+    broken.write_bytes(broken.read_bytes()[:400])
+    with pytest.raises(ValueError, match=r"kite03\.jpg.*; mmlandmark check finds all that cannot be read"):
+        fingerprint_of(path)
+
+
 def test_absent_is_not_missing(tmp_path):
     visibility = [[1, 1, 1, 1]] * 12 + [[1, 1, -1, 1]] * 4
     path = write_kites(tmp_path / "kites", "json", visibility=visibility)

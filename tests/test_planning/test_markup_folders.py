@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 
 from mmlandmark.planning.markup_folders import has_markups, markup_folders
+from mmlandmark.testing.volume_files import write_dicom_series
 
 
 def make(folder, *names):
@@ -41,6 +43,18 @@ def test_markups_in_a_folder_of_their_own(tmp_path):
         FileNotFoundError, match=r"no markups have an image of the same name \(such as .*LMs.a\)"
     ):
         markup_folders(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("points", "found"), [("points/a.fcsv", ("points", "../ct")), ("ct/a.fcsv", ("", ""))]
+)
+def test_folders_of_slices_are_images(tmp_path, points, found):
+    pytest.importorskip("pydicom")
+    write_dicom_series(tmp_path / "ct" / "a", np.zeros((3, 4, 5), np.uint8), np.eye(4))
+    make(tmp_path, points)
+    assert markup_folders(tmp_path) == (tmp_path / found[0], found[1])
+    make(tmp_path, "points/b.fcsv", "ct/a/c.fcsv")
+    assert markup_folders(tmp_path) == (tmp_path / found[0], found[1])
 
 
 def test_a_folder_without_markups(tmp_path):

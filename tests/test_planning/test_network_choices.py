@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,3 +114,5 @@ def test_a_plan_for_volumes_says_what_it_assumes(tmp_path):
         "1 landmarks, most often top in 1",
     ):
         assert words in text, text
+    plan.fingerprint = replace(plan.fingerprint, spacing=[0.5, 0.5, 0.7])  # every axis, also equal ones
+    assert "0.5 x 0.5 x 0.7 mm per voxel (median)" in "\n".join(assumptions(plan))

@@ -152,7 +152,7 @@ def test_what_is_no_text_is_refused(tmp_path, data):
     ("text", "message"),
     [
         ('{"a": 1,\n oops}', r"a\.json, line 2: not valid JSON"),
-        ("", r"a\.json, line 1: not valid JSON"),
+        (" \n", r"a\.json: the file is empty"),
         ("[" * 200000, r"a\.json: not valid JSON: nested too deeply"),
         ("1" * 5000, r"a\.json: not valid JSON: .*digit"),
         ('{"a": 1, "a": 2}', r"a\.json: not valid JSON: an object has the key 'a' twice"),

@@ -104,7 +104,8 @@ def _json_rows(path: Path) -> list[_Row]:
     lists = [(i, markup) for i, markup in enumerate(markups) if markup.get("type") == "Fiducial"]
     if len(lists) != 1:
         types = [markup.get("type") for markup in markups]
-        raise ValueError(f"{path}: one point list (type 'Fiducial') is needed, it has {types}")
+        what = "save each as a file of its own" if lists else "place the points in a point list"
+        raise ValueError(f"{path}: one point list (type 'Fiducial') is needed, it has {types}: {what}")
     index, markup = lists[0]
     where = f"{path}, markups[{index}]"
     to_lps = _to_lps(markup.get("coordinateSystem"), where) * _unit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,9 @@ class SlicerMarkups(LandmarkDataset):
     ``a.png.mrk.json`` belongs to ``a.png``, even if there is an ``a.jpg``.
     The files are found anywhere below their folders; the path without suffix is the sample id. Points in mm,
     LPS or RAS, become pixels by the frame of the image, whose spacing becomes that of the sample. Points are
-    known by name; without a schema, the names are those of the file with most points. Points without names
-    are in the order of the schema. A point that is not placed is missing. Images without markups are left
-    out, and their number is logged.
+    known by name; without a schema, the names are those of the file that has most of the common ones. Points
+    without names are in the order of the schema. A point that is not placed is missing. Images without
+    markups are left out, and their number is logged.
 
     Args:
         ann_file: Folder of the markups, relative to ``data_root``; empty is ``data_root`` itself.
@@ -98,7 +99,8 @@ class SlicerMarkups(LandmarkDataset):
             raise FileNotFoundError(
                 f"{files[lost[0]]}: there is no image {lost[0] + self.image_ending!r} below {image_folder!r}"
                 f"{did_you_mean(lost[:1], stems)}; {len(lost)} of {len(files)} markups have none. Points in "
-                "mm need the frame of their image; missing_images='drop' leaves these out"
+                "mm need the frame of their image; take these files out, or set missing_images='drop' of the "
+                "data set in a config"
             )
         for count, what in (
             (len(lost), "markups have no image"),
@@ -134,16 +136,18 @@ class SlicerMarkups(LandmarkDataset):
     def _names(
         self, lists: Mapping[str, PointList], files: Mapping[str, str], images: Mapping[str, str]
     ) -> tuple[str, ...]:
-        """Return the landmarks, those of the file with most points if there is no schema."""
+        """Return the landmarks; without a schema, those of the file with most of the common names."""
         if self._full_schema is None:
-            first = max(lists, key=lambda stem: len(lists[stem].names))
+            common = Counter(name for points in lists.values() for name in points.names)
+            first = max(lists, key=lambda stem: sum(common[name] for name in lists[stem].names))
             names = lists[first].names
             for stem, points in lists.items():
                 unknown = [name for name in points.names if name not in names]
                 if unknown:
                     raise ValueError(
-                        f"{files[stem]}: points {unknown[:5]} are not in {files[first]}, the file with most "
-                        f"points{did_you_mean(unknown[:5], names)}; give a schema that names all landmarks"
+                        f"{files[stem]}: points {unknown[:5]} are not in {files[first]}, whose names are the "
+                        f"most common{did_you_mean(unknown[:5], names)}; give a schema that names all "
+                        "landmarks"
                     )
             dims = len(image_shape(images[first]))
             self._full_schema = LandmarkSchema("from_markups", tuple(names), dims)
@@ -161,8 +165,11 @@ class SlicerMarkups(LandmarkDataset):
             placed = self._assumed(shape, image)
         wrong = misfit(points.points, shape, placed, coordinates)
         if wrong:
-            others = _where_they_fit(points, coordinates, stem, headers) if "?" not in wrong else ""
-            raise ValueError(f"{path}: {wrong}{others}")
+            sure = "puts them inside" in wrong  # all of them
+            fitting = "" if sure else _where_they_fit(points, coordinates, stem, headers)
+            if not fitting and "?" not in wrong:
+                fitting = "; they were set in another image or frame"
+            raise ValueError(f"{path}: {wrong}{fitting}")
         record: dict[str, Any] = dict(
             sample_id=stem,
             img_path=image,
@@ -277,7 +284,7 @@ def _undecided(points: PointList, shape: tuple[int, ...], frame: np.ndarray | No
 def _where_they_fit(
     points: PointList, coordinates: Coordinates, stem: str, headers: Mapping[str, ImageHeader]
 ) -> str:
-    """Return the other images that hold all points of a file, as the end of a sentence."""
+    """Return which other images hold all points of a file, as the end of a sentence; empty if none does."""
     found = points.points[np.isfinite(points.points).all(axis=1)]
     fitting = []
     for other, header in headers.items():
@@ -288,6 +295,4 @@ def _where_they_fit(
             fitting.append(repr(other))
         if len(fitting) > 2:
             break
-    if fitting:
-        return f"; they fit {' or '.join(fitting)}: is this the file of another case?"
-    return "; they were set in another image or frame"
+    return f"; they fit {' or '.join(fitting)}: is this the file of another case?" if fitting else ""

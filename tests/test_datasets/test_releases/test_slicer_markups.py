@@ -109,6 +109,12 @@ def test_the_file_of_another_case_is_told(folder):
         match=r"two.mrk.json: all 3 points lie outside of the image; they fit 'one': is this the file of ano",
     ):
         SlicerMarkups(data_root=str(folder))
+    # Another reading puts two of the three inside by chance.
+    there = WORLD.copy()
+    there[:3, 3] = [-5, 25, 5]
+    write_nifti(folder / "sub" / "two.nii", np.zeros(SIZE, np.uint8), None, there)
+    with pytest.raises(ValueError, match=r"puts 2 of 3 inside: RAS\?; they fit 'one': is this"):
+        SlicerMarkups(data_root=str(folder))
 
 
 @pytest.mark.parametrize(
@@ -266,8 +272,14 @@ def test_two_files_for_an_image_and_other_names(folder):
     (folder / "one.fcsv").unlink()
     save(folder / "sub" / "two.mrk.json", apply_matrix(WORLD, PLACES)[1:], names="xc")
     with pytest.raises(
-        ValueError, match=r"two.mrk.json: points \['x'\] are not in .*one.mrk.json, the file with"
+        ValueError, match=r"two.mrk.json: points \['x'\] are not in .*one.mrk.json, whose names are the most"
     ):
+        SlicerMarkups(data_root=str(folder))
+    # The odd one is blamed, whichever comes first.
+    save(folder / "sub" / "two.mrk.json", apply_matrix(WORLD, PLACES))
+    shutil.copy(folder / "one.nii", folder / "a.nii")
+    save(folder / "a.mrk.json", apply_matrix(WORLD, PLACES), names="abx")
+    with pytest.raises(ValueError, match=r"a.mrk.json: points \['x'\] are not in .*one.mrk.json"):
         SlicerMarkups(data_root=str(folder))
     with pytest.raises(ValueError, match=r"names_from must be 'label' or 'description', got 'id'"):
         SlicerMarkups(data_root=str(folder), names_from="id")
