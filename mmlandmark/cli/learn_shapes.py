@@ -45,12 +45,12 @@ def run(args: argparse.Namespace) -> None:
         raise FileNotFoundError(f"{args.data}: no such file or folder of data to learn from")
     model = old = load_model(args.model)
     dataset = dataset_of(model, args.data, "train_dataloader", missing_images="keep")
-    points, spacing = annotated_shapes(dataset)
+    points, steps = annotated_shapes(dataset)
     settings = dict(candidates=args.candidates, gate=args.gate, strength=args.strength)
-    model = with_shape_prior(model, points, spacing, **settings)
+    model = with_shape_prior(model, points, steps, **settings)
     model.save(args.out)
     complete = int(np.isfinite(points).all(axis=(1, 2)).sum())
-    unit = "pixels" if spacing is None else "mm"
+    unit = "pixels" if steps is None else "mm"
     print(f"learnt {len(points)} shapes in {unit}, {complete} of them complete; wrote {args.out}")
     if old.calibration is not None or old.measured:
         print("note: it may predict otherwise now, so its calibration and results of tests are left out")

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from mmlandmark.datasets.image_files import image_exists, image_frame
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.structures import mm_steps
 from mmlandmark.utils.dataset_tree import leaf_datasets
 
 
@@ -14,14 +16,25 @@ def annotated_shapes(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the landmarks of all samples of a data set, or of those inside of it.
 
     Returns:
-        (N, K, D) original pixels, NaN where missing; and (N, D) mm per pixel as annotated, or None unless it
-        is known of every sample.
+        (N, K, D) original pixels, NaN where missing; and (N, D, D) from steps in pixels to steps in mm, see
+        :func:`~mmlandmark.structures.mm_steps`, or None unless they are known of every sample.
     """
     records = []
     for leaf in leaf_datasets(dataset):
         # The record alone: the method of a subclass may make the image, which is slow.
         records += [LandmarkDataset.get_data_info(leaf, index) for index in range(len(leaf))]
     points = np.stack([record["landmarks"] for record in records]).astype(np.float64)
-    spacing = [record["spacing"] for record in records]
-    known = all(value is not None for value in spacing)
-    return points, np.array(spacing, dtype=np.float64) if known else None
+    steps = [mm_steps(_frame(record), record["spacing"], points.shape[2]) for record in records]
+    known = [one for one in steps if one is not None]
+    return points, np.stack(known) if len(known) == len(records) else None
+
+
+def _frame(record: dict[str, Any]) -> np.ndarray | None:
+    """Return the (4, 4) frame of a volume, which only its header says; None for an image."""
+    path, world = record["img_path"], record.get("world_from_original")
+    if world is not None or record["landmarks"].shape[1] == 2 or path is None or not image_exists(path):
+        return world
+    try:
+        return image_frame(path)
+    except (ValueError, ImportError):
+        return None  # what is wrong with the image is said when it is loaded

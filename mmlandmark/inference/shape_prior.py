@@ -13,7 +13,7 @@ from mmlandmark.registry import MODELS
 
 
 def with_shape_prior(
-    model: ModelFile, points: np.ndarray, spacing: np.ndarray | None = None, **settings: Any
+    model: ModelFile, points: np.ndarray, steps: np.ndarray | None = None, **settings: Any
 ) -> ModelFile:
     """Return a model that chooses among several peaks of a map by where the other landmarks are.
 
@@ -23,7 +23,7 @@ def with_shape_prior(
         model: A trained detector.
         points: (N, K, D) landmarks of its training data, original pixels, NaN where missing; see
             :func:`mmlandmark.datasets.annotated_shapes.annotated_shapes`.
-        spacing: (N, D) mm per pixel, or None if it is not known of all of them.
+        steps: (N, D, D) from steps in pixels to steps in mm, likewise.
         **settings: ``candidates``, ``gate`` and ``strength``, see
             :class:`~mmlandmark.models.detectors.ShapeChoice`.
 
@@ -39,7 +39,7 @@ def with_shape_prior(
     config = copy.deepcopy(model.config)
     config["model"]["test_cfg"] = {**(config["model"].get("test_cfg") or {}), "shape_prior": settings}
     detector = MODELS.build(config["model"])
-    detector.shape_choice.learn(points, spacing)
+    detector.shape_choice.learn(points, steps)
     learnt = {f"shape_choice.{name}": value for name, value in detector.shape_choice.state_dict().items()}
     return replace(
         model, config=config, state_dict={**model.state_dict, **learnt}, calibration=None, measured={}

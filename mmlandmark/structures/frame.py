@@ -75,6 +75,34 @@ def spacing_of(world_from_original: np.ndarray) -> tuple[float, ...]:
     return tuple(np.linalg.norm(np.asarray(world_from_original)[:-1, :-1], axis=0).tolist())
 
 
+def mm_steps(
+    world_from_original: np.ndarray | None, spacing: Sequence[float] | None, dims: int
+) -> np.ndarray | None:
+    """Return the (D, D) matrix from steps in stored pixels to steps in mm; None if it is unknown.
+
+    Column i is the step along pixel coordinate i, in mm along the axes of the patient for a volume with known
+    directions, else along the axes of the stored image.
+
+    Args:
+        world_from_original: (W+1, D+1) stored pixels to mm by the file, or None.
+        spacing: (D,) mm per pixel by the annotation, or None: where both are known, its lengths count, since
+            errors are measured by it. An image needs it.
+        dims: 2 or 3.
+
+    Example:
+        >>> mm_steps(world_matrix((1, 2), direction=[[0, 1], [-1, 0], [0, 0]]), (0.5, 0.5), 2).tolist()
+        [[0.5, 0.0], [0.0, 0.5]]
+        >>> mm_steps(world_matrix((1, 1, 2), direction=np.diag([-1, -1, 1])), (1, 1, 3), 3).tolist()
+        [[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 3.0]]
+    """
+    if world_from_original is not None and dims == 3:
+        steps = np.asarray(world_from_original, dtype=np.float64)[:3, :3]
+        if spacing is None:
+            return steps
+        return steps / spacing_of(world_from_original) * np.asarray(spacing, dtype=np.float64)
+    return None if spacing is None else np.diag(np.asarray(spacing, dtype=np.float64))
+
+
 def world_from_image(
     world_from_original: np.ndarray | None, image_from_original: np.ndarray
 ) -> np.ndarray | None:

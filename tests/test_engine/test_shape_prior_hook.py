@@ -34,9 +34,9 @@ def test_a_training_learns_shapes_and_nothing_else_differs(tmp_path):
     runner, state = run(
         tmp_path / "with", [dict(type="ShapePriorHook"), EMA], test_cfg=dict(shape_prior=dict(gate=6.0))
     )
-    points, spacing = annotated_shapes(runner.train_dataloader.dataset)
+    points, steps = annotated_shapes(runner.train_dataloader.dataset)
     assert len(points) == 12
-    expected = ShapePrior.fit(points if spacing is None else points * spacing[:, None]).model
+    expected = ShapePrior.fit(points if steps is None else points @ steps.mT).model
     np.testing.assert_allclose(state["shape_choice.typical"], expected.typical, rtol=1e-5)
     precision = np.linalg.inv(state["shape_choice.correlation"].double())
     np.testing.assert_allclose(precision, expected.precision, rtol=1e-2, atol=1e-2)

@@ -26,19 +26,18 @@ def model(tmp_path) -> ModelFile:
 
 
 def test_the_file_keeps_the_prior(model, tmp_path):
-    points, spacing = annotated_shapes(PhantomDataset(num_samples=30))
+    points, steps = annotated_shapes(PhantomDataset(num_samples=30))
     tested = replace(model, measured=dict(test=dict(mre=1.0)), calibration=dict(kind="absolute"))
-    new = with_shape_prior(tested, points, spacing, gate=6.0)
+    new = with_shape_prior(tested, points, steps, gate=6.0)
     assert (new.measured, new.calibration) == ({}, None)  # of another detector
     assert "shape_prior" not in (model.config["model"].get("test_cfg") or {})
     replace(new, half=True).save(tmp_path / "a.mml.pth")
     detector = ModelFile.load(tmp_path / "a.mml.pth").detector()
     assert detector.shape_choice.gate == 6.0
     others, mm = annotated_shapes(PhantomDataset(num_samples=10, offset=50))
-    scale = 1 if mm is None else mm[:, None]
-    expected = ShapePrior.fit(points if spacing is None else points * spacing[:, None])
-    found = detector.shape_choice.prior.deviations(others * scale)
-    np.testing.assert_allclose(found, expected.deviations(others * scale), rtol=0.05, atol=0.05)
+    expected = ShapePrior.fit(points @ steps.mT).deviations(others @ mm.mT)
+    found = detector.shape_choice.prior.deviations(others @ mm.mT)
+    np.testing.assert_allclose(found, expected, rtol=0.05, atol=0.05)
     for name, value in model.state_dict.items():
         assert (new.state_dict[name] == value).all()
 

@@ -11,7 +11,7 @@ import torch
 from mmlandmark.models.detectors import BaseDetector, ShapeChoice
 from mmlandmark.ops import gaussian_heatmap
 from mmlandmark.registry import MODELS
-from mmlandmark.structures import LandmarkDataSample, resize_matrix
+from mmlandmark.structures import LandmarkDataSample, canonical_matrix, resize_matrix, world_matrix
 from mmlandmark.utils.checkpoint import check_state_dict
 
 K, SIDE = 6, 64
@@ -151,10 +151,31 @@ def test_views_and_frames_make_no_difference():
         input_from_original=matrix,
     )  # fmt: skip
     wide = (shapes(2, 40, seed=1) + 0.5) * [2, 1] - 0.5
-    model.shape_choice.learn(wide, np.tile([0.25, 0.5], (40, 1)))
+    model.shape_choice.learn(wide, np.tile(np.diag([0.25, 0.5]), (40, 1, 1)))
     model.predict(maps, [sample])
     np.testing.assert_allclose(sample.pred_landmarks, (truth + 0.5) * [2, 1] - 0.5, atol=0.3)
     assert sample.pred_deviation[2] > 5
+
+
+@pytest.mark.parametrize("letters", [(1, 1, 1), (-1, -1, 1), (1, -1, -1), (-1, 1, 1)])
+def test_volumes_have_one_shape_however_they_are_stored(letters):
+    """The prior is of the patient in mm: a file has its own spacing, and its axes may be mirrored."""
+    model = detector(3)
+    model.shape_choice.learn(shapes(3, 40, seed=1), np.tile(np.diag([1.0, 1.5, 2.0]), (40, 1, 1)))
+    truth = shapes(3, 1, seed=2)[0]
+    stored = LandmarkDataSample.from_landmarks(
+        None,
+        sample_id="a",
+        ori_shape=SIZE[3],
+        input_shape=SIZE[3],
+        world_from_original=world_matrix((1.0, 1.5, 2.0), (5, 6, 7), np.diag(letters)),
+        input_from_original=canonical_matrix(world_matrix((1, 1, 1), None, np.diag(letters)), SIZE[3]),
+    )
+    model.predict(maps_of(truth, {}, SIZE[3]), [stored])
+    found = stored.to_input(stored.pred_landmarks).numpy()
+    np.testing.assert_allclose(found, truth, atol=0.3)
+    expected = model.shape_choice.prior.deviations(found[None] * [1.0, 1.5, 2.0])[0]
+    np.testing.assert_allclose(stored.pred_deviation, expected, rtol=1e-3)
 
 
 def test_a_landmark_that_is_not_predicted_stays_so():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.structures import apply_matrix, invert_matrix, spacing_of
+from mmlandmark.structures import apply_matrix, invert_matrix, mm_steps
 
 
 def move_frame(results: dict[str, Any], matrix: np.ndarray, size: Sequence[int] | None = None) -> dict:
@@ -53,22 +53,12 @@ def landmarks_in_frame(results: dict[str, Any]) -> np.ndarray:
 def mm_from_pixels(results: dict[str, Any]) -> np.ndarray | None:
     """Return the (D, D) matrix from steps in pixels of the current frame to steps in mm; None if unknown.
 
-    Column i is the step along pixel coordinate i, in mm along the axes of the patient for a volume with known
-    directions, else along the axes of the stored image. Lengths are those of ``spacing`` where the record has
-    one, since errors are measured by it, else those of the file.
+    See :func:`~mmlandmark.structures.mm_steps` for its axes and lengths.
     """
     matrix = results["input_from_original"]
     dims = len(matrix) - 1
-    spacing, world = results.get("spacing"), results.get("world_from_original")
-    if world is not None and dims == 3:
-        steps = np.asarray(world, dtype=np.float64)[:3, :3]
-        if spacing is not None:
-            steps = steps / spacing_of(world) * np.asarray(spacing, dtype=np.float64)
-    elif spacing is not None:
-        steps = np.diag(np.asarray(spacing, dtype=np.float64))
-    else:
-        return None
-    return steps @ invert_matrix(matrix)[:dims, :dims]
+    steps = mm_steps(results.get("world_from_original"), results.get("spacing"), dims)
+    return None if steps is None else steps @ invert_matrix(matrix)[:dims, :dims]
 
 
 def frame_spacing(results: dict[str, Any]) -> np.ndarray:

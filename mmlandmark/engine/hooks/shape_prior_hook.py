@@ -42,6 +42,6 @@ class ShapePriorHook(Hook):
         if runner._train_loop is None or isinstance(runner._train_loop, dict):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        points, spacing = annotated_shapes(runner.train_dataloader.dataset)
-        model.shape_choice.learn(points, spacing)
+        points, steps = annotated_shapes(runner.train_dataloader.dataset)
+        model.shape_choice.learn(points, steps)
         print_log(f"the detector has learnt {len(points)} shapes", logger="current")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmlandmark.codecs import Candidates
 from mmlandmark.shape import ShapeModel, ShapePrior, Tails
-from mmlandmark.structures import Detection, LandmarkDataSample, invert_matrix
+from mmlandmark.structures import Detection, LandmarkDataSample, invert_matrix, mm_steps
 
 
 class ShapeChoice(nn.Module):
@@ -52,21 +52,22 @@ class ShapeChoice(nn.Module):
             self.register_buffer(name, torch.zeros(shape))
         self._prior: ShapePrior | None = None
 
-    def learn(self, points: np.ndarray, spacing: np.ndarray | None) -> None:
+    def learn(self, points: np.ndarray, steps: np.ndarray | None) -> None:
         """Learn from annotated shapes.
 
         Args:
             points: (N, K, D) original pixels, NaN where missing.
-            spacing: (N, D) mm per pixel, or None if it is not known of all of them.
+            steps: (N, D, D) from steps in pixels to steps in mm, see :func:`mmlandmark.structures.mm_steps`,
+                or None if they are not known of all of them.
 
         Raises:
             ValueError: They are too few, see :meth:`mmlandmark.shape.ShapePrior.fit`.
         """
-        prior = ShapePrior.fit(points if spacing is None else points * spacing[:, None])
+        prior = ShapePrior.fit(points if steps is None else np.einsum("nij,nkj->nki", steps, points))
         model, tails = prior.model, prior.tails
         values = dict(typical=model.typical, middle=model.middle, scale=model.scale, median=tails.median)
         values |= dict(correlation=np.linalg.inv(model.precision), power=np.array(tails.power))
-        values |= dict(mirrored=np.array(prior.mirrored), millimetres=np.array(spacing is not None))
+        values |= dict(mirrored=np.array(prior.mirrored), millimetres=np.array(steps is not None))
         for name, value in values.items():
             own = getattr(self, name)
             own.copy_(torch.as_tensor(value, dtype=own.dtype))
@@ -108,10 +109,8 @@ class ShapeChoice(nn.Module):
             matrix = np.eye(self.dims)
             if "input_from_original" in sample:
                 matrix = invert_matrix(sample.input_from_original)[:-1, :-1]
-            spacing = sample.get("spacing")
-            if bool(self.millimetres) and spacing is not None:
-                matrix = np.diag(spacing) @ matrix
-            matrices.append(matrix)
+            steps = mm_steps(sample.get("world_from_original"), sample.get("spacing"), self.dims)
+            matrices.append(matrix if steps is None or not bool(self.millimetres) else steps @ matrix)
         return np.stack(matrices)
 
     def forward(
