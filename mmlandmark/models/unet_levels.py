@@ -188,11 +188,18 @@ def checked_strides(
     return steps
 
 
-def check_sides(features: Tensor, strides: Sequence[Sequence[int]], name: str) -> None:
-    """Raise ValueError unless features (B, C, *S) are large enough for all strides."""
+def check_sides(
+    features: Tensor, strides: Sequence[Sequence[int]], name: str, norm_cfg: dict | None = None
+) -> None:
+    """Raise ValueError unless features (B, C, *S) are large enough for all strides, and for the norm."""
     needed = tuple(math.prod(steps) for steps in zip(*strides, strict=True))
     if any(side < least for side, least in zip(features.shape[2:], needed, strict=True)):
         raise ValueError(
             f"an image of {tuple(features.shape[2:])} is too small for {name} of {len(strides)} levels: its "
             f"sides need {needed} pixels after the stem"
+        )
+    if norm_cfg is not None and norm_cfg["type"].startswith("IN") and tuple(features.shape[2:]) == needed:
+        raise ValueError(
+            f"an image of {needed} is too small for {name} of {len(strides)} levels with instance norm, as "
+            "one pixel is left at the last: one of its sides needs twice as many pixels"
         )

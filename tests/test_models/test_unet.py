@@ -139,6 +139,13 @@ def test_shapes(dims, norm, upsample):
         assert f.shape == (2, model.out_channels[level], *[s // 2**level for s in image.shape[2:]])
 
 
+def test_instance_norm_of_one_pixel_is_refused_with_the_size_it_needs():
+    model = UNet(1, (4, 6, 8), dims=3, norm_cfg=dict(type="IN"))
+    with pytest.raises(ValueError, match=r"\(4, 4, 4\) is too small .*instance norm.* twice as many pixels"):
+        model(torch.zeros(1, 1, 4, 4, 4))
+    assert model(torch.zeros(1, 1, 4, 8, 4))[0].shape == (1, 4, 4, 8, 4)
+
+
 def test_a_stem_halves_the_levels():
     model = UNet(1, (4, 8), norm_cfg=None, stem_stride=2)
     assert model.down1[0].conv.in_channels == 4

@@ -107,8 +107,8 @@ class ResampleSpacing(BaseTransform):
         if steps is None:
             raise ValueError(
                 f"{results.get('sample_id')}: ResampleSpacing needs the spacing of the image, which neither "
-                "its record nor its file states: give it in the annotation, or for an image whose file "
-                "states it use LoadImage(file_spacing=True)"
+                "its record nor its file states: give it in the annotation or, to predict, by --spacing; "
+                "for an image whose file states it use LoadImage(file_spacing=True)"
             )
         factor = np.linalg.norm(steps, axis=0) / wanted
         # The tolerance makes a side of N + 1/2 pixels independent of rounding errors in the header.

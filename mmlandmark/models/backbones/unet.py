@@ -109,10 +109,10 @@ class UNet(UNetLevels):
 
         Raises:
             ValueError: A side of the image is no multiple of ``stem_stride``, or shorter than that times the
-                strides of all levels.
+                strides of all levels; or instance norm is left with one pixel.
         """
         features = space_to_depth(images, self.stem_stride)
-        check_sides(features, self.strides, "a UNet")
+        check_sides(features, self.strides, "a UNet", self._options["norm_cfg"])
         levels: list[Tensor] = []
         for i, pool in enumerate(self.pools):
             features = self.run_level(f"down{i + 1}", pool(features))
