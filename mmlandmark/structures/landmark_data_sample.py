@@ -10,6 +10,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmlandmark.structures.coordinates import apply_matrix, invert_matrix
+from mmlandmark.structures.frame import mm_steps
 
 
 class LandmarkDataSample(BaseDataElement):
@@ -96,6 +97,15 @@ class LandmarkDataSample(BaseDataElement):
     def mask(self) -> Tensor:
         """(K,) bool: the landmark is annotated, so losses and metrics may look at it."""
         return self.gt_visibility > 0
+
+    @property
+    def input_steps(self) -> np.ndarray | None:
+        """(D, D) from steps in pixels of the input to steps in mm, see :func:`mm_steps`; None if unknown."""
+        if "input_from_original" not in self:
+            return None
+        matrix = self.input_from_original
+        steps = mm_steps(self.get("world_from_original"), self.get("spacing"), len(matrix) - 1)
+        return None if steps is None else steps @ invert_matrix(matrix)[:-1, :-1]
 
     def unit_pixels(self, image: Tensor) -> Tensor:
         """Return this sample's packed image as float32, where black is 0 and white is 1.

@@ -1,9 +1,10 @@
 """Views of an image: what they show, and where."""
 
+import numpy as np
 import pytest
 import torch
 
-from mmlandmark.models.detectors.augmented_views import checked_views, view_matrix, view_of
+from mmlandmark.models.detectors.augmented_views import checked_views, inverse_view, view_matrix, view_of
 from mmlandmark.ops import gaussian_heatmap, local_centroid
 from mmlandmark.structures import apply_matrix
 
@@ -22,6 +23,24 @@ def test_a_view_shows_the_image_where_its_matrix_says(dims):
     small = view_of(images, view_matrix(dict(scale=0.5), size))
     for before, after in zip(images, small, strict=True):
         assert float(after.flatten()[0]) == pytest.approx(float(before.min()), abs=1e-5)
+
+
+def test_volumes_are_turned_in_mm():
+    """Of flat voxels, distances in mm stay, image by image; of cubes the matrix is the plain one."""
+    size, view = (20, 40, 36), dict(rotation=[20.0, -15.0, 10.0])
+    spacing = np.array([[1.0, 1.0, 3.0], [2.0, 2.0, 2.0]])
+    matrices = view_matrix(view, size, spacing)
+    np.testing.assert_allclose(matrices[1], view_matrix(view, size), atol=1e-12)
+    points = np.random.default_rng(0).uniform(5, 15, (2, 6, 3))
+    for matrix, own, mm in zip(matrices, points, spacing, strict=True):
+        before, after = own * mm, apply_matrix(matrix, own) * mm
+        lengths = [np.linalg.norm(p[1:] - p[:-1], axis=1) for p in (before, after)]
+        np.testing.assert_allclose(*lengths, rtol=1e-9)
+    centers = torch.tensor([[[18.0, 28.0, 9.0]], [[16.0, 14.0, 11.0]]])
+    seen = local_centroid(view_of(gaussian_heatmap(centers, size, 2.5), matrices), 5)
+    expected = np.stack([apply_matrix(m, p) for m, p in zip(matrices, centers.numpy(), strict=True)])
+    np.testing.assert_allclose(seen, expected, atol=0.3)
+    np.testing.assert_allclose(inverse_view(matrices) @ matrices, np.tile(np.eye(4), (2, 1, 1)), atol=1e-12)
 
 
 def test_the_image_itself_needs_no_matrix():

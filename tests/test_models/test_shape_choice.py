@@ -157,6 +157,23 @@ def test_views_and_frames_make_no_difference():
     assert sample.pred_deviation[2] > 5
 
 
+def test_views_of_flat_voxels_keep_the_shape():
+    """A view is turned in mm, so the prior expects the same places in it."""
+    model = detector(3)
+    model.shape_choice.learn(shapes(3, 40, seed=1), np.tile(np.diag([1.0, 1.0, 4.0]), (40, 1, 1)))
+    maps = maps_of(shapes(3, 1, seed=2)[0], {}, SIZE[3])
+    deviations = []
+    for views in ([{}], [dict(rotation=[12, 0, 0])]):
+        model.test_cfg["views"] = views
+        sample = LandmarkDataSample.from_landmarks(
+            None, sample_id="a", ori_shape=SIZE[3], input_shape=SIZE[3],
+            world_from_original=world_matrix((1.0, 1.0, 4.0)),
+        )  # fmt: skip
+        model.predict(maps, [sample])
+        deviations.append(sample.pred_deviation.numpy())
+    np.testing.assert_allclose(*deviations, atol=1)
+
+
 @pytest.mark.parametrize("letters", [(1, 1, 1), (-1, -1, 1), (1, -1, -1), (-1, 1, 1)])
 def test_volumes_have_one_shape_however_they_are_stored(letters):
     """The prior is of the patient in mm: a file has its own spacing, and its axes may be mirrored."""

@@ -38,19 +38,32 @@ def checked_views(views: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]
     return checked
 
 
-def view_matrix(view: dict[str, Any], size: Sequence[int]) -> np.ndarray | None:
+def view_matrix(
+    view: dict[str, Any], size: Sequence[int], spacing: np.ndarray | None = None
+) -> np.ndarray | None:
     """Return the (D+1, D+1) matrix from input pixels to those of a view; None for the image as it is.
 
     Args:
         view: ``rotation`` in degrees (three in 3D) and ``scale``, both about the centre of the image.
         size: (*S) of the input.
+        spacing: (B, D) lengths of a pixel of every image, (x, y[, z]), in which a rotation keeps distances:
+            the result is (B, D+1, D+1). None for square pixels or cubes.
     """
     if not np.any(view.get("rotation", 0)) and np.all(np.asarray(view.get("scale", 1)) == 1):
         return None
     center = frame_center(size)
     still = [0.0] * (3 if len(size) == 3 else 1)
     turn = rotation_matrix(view.get("rotation", still), center)
+    if spacing is not None:
+        linear = turn[:-1, :-1] * spacing[:, None, :] / spacing[:, :, None]
+        turn = np.tile(turn, (len(spacing), 1, 1))
+        turn[:, :-1, :-1], turn[:, :-1, -1] = linear, center - linear @ center
     return turn @ scale_matrix(view.get("scale", 1.0), center)
+
+
+def inverse_view(matrix: np.ndarray) -> np.ndarray:
+    """Return the matrix, or those (B, D+1, D+1), from the pixels of a view to those of the input."""
+    return invert_matrix(matrix) if matrix.ndim == 2 else np.stack([invert_matrix(one) for one in matrix])
 
 
 def view_of(inputs: Tensor, matrix: np.ndarray) -> Tensor:
@@ -58,16 +71,17 @@ def view_of(inputs: Tensor, matrix: np.ndarray) -> Tensor:
 
     Args:
         inputs: (B, C, *S) images; integers become floats.
-        matrix: (D+1, D+1) from input pixels to those of the view.
+        matrix: (D+1, D+1) from input pixels to those of the view, or (B, D+1, D+1), one per image.
     """
     inputs = inputs if inputs.is_floating_point() else inputs.float()
     size = inputs.shape[2:]
     # grid_sample counts from -1 to 1, from the first pixel's outer edge to the last one's.
     unit = resize_matrix(size, [2] * len(size))
     unit[:-1, -1] -= 0.5
-    back = unit @ invert_matrix(matrix) @ invert_matrix(unit)
-    theta = torch.as_tensor(back[:-1], dtype=inputs.dtype, device=inputs.device)
-    grid = F.affine_grid(theta[None], [1, *inputs.shape[1:]], align_corners=False)
+    back = unit @ inverse_view(matrix) @ invert_matrix(unit)
+    back = back if back.ndim == 3 else back[None]
+    theta = torch.as_tensor(back[:, :-1], dtype=inputs.dtype, device=inputs.device)
+    grid = F.affine_grid(theta, [len(back), *inputs.shape[1:]], align_corners=False)
     grid = grid.expand(inputs.shape[0], *grid.shape[1:])
     dark = inputs.flatten(1).amin(1).reshape(-1, *[1] * (inputs.ndim - 1))
     return F.grid_sample(inputs - dark, grid, align_corners=False) + dark

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmlandmark.codecs import Candidates
 from mmlandmark.models.data_preprocessor import CHANNELS_LAST
-from mmlandmark.models.detectors.augmented_views import checked_views, view_matrix, view_of
+from mmlandmark.models.detectors.augmented_views import checked_views, inverse_view, view_matrix, view_of
 from mmlandmark.models.detectors.shape_choice import ShapeChoice
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
@@ -42,7 +42,8 @@ class BaseDetector(BaseModel):
         test_cfg: ``flip`` (bool): average with the maps of the mirrored image, which makes the result
             exactly equivariant to a mirror; ``views`` (list of dict): average the points detected in several
             views of the image, each ``rotation`` degrees turned and ``scale`` times as large, ``dict()``
-            being the image as it is; ``spread`` (bool): predict the covariance of every landmark too;
+            being the image as it is, and a volume of known spacing being turned in mm; ``spread`` (bool):
+            predict the covariance of every landmark too;
             ``keep_heatmaps`` (bool): return the maps of the image as it is, if that is a view, as well;
             ``shape_prior`` (dict): choose among several peaks of a map by where the other landmarks are, with
             the arguments of :class:`~mmlandmark.models.detectors.ShapeChoice`.
@@ -178,7 +179,8 @@ class BaseDetector(BaseModel):
             ]
         pairs = (data_samples[0].get("flip_pairs") if data_samples else None) or ()
         frames = None if self.shape_choice is None else self.shape_choice.frames(data_samples)
-        detection = self.detect_in_views(inputs, pairs, self.test_cfg["spread"], frames)
+        spacing = _input_spacing(data_samples) if inputs.ndim == 5 else None
+        detection = self.detect_in_views(inputs, pairs, self.test_cfg["spread"], frames, spacing)
         if not self.test_cfg["keep_heatmaps"]:
             detection = replace(detection, maps=None)
         for i, sample in enumerate(data_samples):
@@ -209,6 +211,7 @@ class BaseDetector(BaseModel):
         flip_pairs: Sequence[tuple[int, int]] = (),
         spread: bool = False,
         frames: np.ndarray | None = None,
+        spacing: np.ndarray | None = None,
     ) -> Detection:
         """Detect the landmarks as ``test_cfg`` says: in all views, and in mirrored images too.
 
@@ -217,6 +220,7 @@ class BaseDetector(BaseModel):
             flip_pairs: Pairs of landmarks that a mirror swaps.
             spread: Measure the spread of every landmark, if the codec can.
             frames: (B, D, D) for the choice among peaks, see :class:`ShapeChoice`; None leaves it out.
+            spacing: (B, D) lengths of a pixel, (x, y[, z]), by which views are turned; None if all are equal.
 
         Returns:
             (B, R, K) landmarks in input pixels, with the maps of the image as it is.
@@ -228,14 +232,14 @@ class BaseDetector(BaseModel):
         detections: list[Detection] = []
         maps: Tensor | None = None
         for view in checked_views(self.test_cfg["views"]):
-            matrix = view_matrix(view, inputs.shape[2:])
+            matrix = view_matrix(view, inputs.shape[2:], spacing)
             seen = inputs if matrix is None else view_of(inputs, matrix)
             detection = self.detect(seen, permutation, spread)
             if self.shape_choice is not None and frames is not None:
                 # A view is turned and scaled, which makes no difference to a shape.
                 covered = self.covered_size(seen)
                 detection = self.shape_choice(detection, frames, partial(self._candidates, covered))
-            detections.append(detection if matrix is None else detection.mapped(invert_matrix(matrix)))
+            detections.append(detection if matrix is None else detection.mapped(inverse_view(matrix)))
             if matrix is None:
                 maps = detection.maps
         # Maps of a view that is turned would not lie over the image.
@@ -278,6 +282,14 @@ class BaseDetector(BaseModel):
         for a, b in pairs:
             order[a], order[b] = b, a
         return [annotator * count + k for annotator in range(self.head.num_annotators) for k in order]
+
+
+def _input_spacing(samples: Sequence[LandmarkDataSample]) -> np.ndarray | None:
+    """Return (B, D) mm per pixel of the inputs; None unless it is known of all."""
+    known = [sample.input_steps for sample in samples if sample.input_steps is not None]
+    if not known or len(known) < len(samples):
+        return None
+    return np.linalg.norm(np.stack(known), axis=1)
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmlandmark.codecs import Candidates
 from mmlandmark.shape import ShapeModel, ShapePrior, Tails
-from mmlandmark.structures import Detection, LandmarkDataSample, invert_matrix, mm_steps
+from mmlandmark.structures import Detection, LandmarkDataSample, invert_matrix
 
 
 class ShapeChoice(nn.Module):
@@ -106,11 +106,11 @@ class ShapeChoice(nn.Module):
         """Return (B, D, D) matrices from steps in input pixels to steps in the units of the prior."""
         matrices = []
         for sample in samples:
-            matrix = np.eye(self.dims)
-            if "input_from_original" in sample:
-                matrix = invert_matrix(sample.input_from_original)[:-1, :-1]
-            steps = mm_steps(sample.get("world_from_original"), sample.get("spacing"), self.dims)
-            matrices.append(matrix if steps is None or not bool(self.millimetres) else steps @ matrix)
+            matrix = sample.input_steps if bool(self.millimetres) else None
+            if matrix is None:
+                known = "input_from_original" in sample
+                matrix = invert_matrix(sample.input_from_original)[:-1, :-1] if known else np.eye(self.dims)
+            matrices.append(matrix)
         return np.stack(matrices)
 
     def forward(
