@@ -57,7 +57,7 @@ def config_hash(config: Any, with_start: bool = False) -> str:
         content.pop("load_from", None)
         model = content.get("model")
         if isinstance(model, dict):
-            content["model"] = {key: _without_file(value) for key, value in model.items()}
+            content["model"] = _without_start({key: _without_file(value) for key, value in model.items()})
     if not with_start and isinstance(content.get("randomness"), dict):
         content["randomness"] = {key: value for key, value in content["randomness"].items() if key != "seed"}
     text = json.dumps(_without(content, _MACHINE_KEYS), sort_keys=True, default=_stable_name)
@@ -75,6 +75,19 @@ def _without_file(section: Any) -> Any:
     if not isinstance(section, dict) or "type" in section:
         return section
     return {key: value for key, value in section.items() if key != "checkpoint"}
+
+
+def _without_start(value: Any) -> Any:
+    """Return a part of the model without the files that it starts from; published weights stay, by name."""
+    if isinstance(value, list | tuple):
+        return [_without_start(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _without_start(one) for key, one in value.items()}
+    start = kept.get("init_cfg")
+    if isinstance(start, dict) and "://" not in str(start.get("checkpoint", "://")):
+        kept["init_cfg"] = {key: one for key, one in start.items() if key != "checkpoint"}
+    return kept
 
 
 def _without(value: Any, keys: Sequence[str]) -> Any:

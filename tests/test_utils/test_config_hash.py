@@ -54,6 +54,20 @@ def test_seeds_are_told_apart_on_request():
     assert config_hash(BASE, with_start=True) != config_hash(other, with_start=True)
 
 
+def test_the_file_that_a_part_starts_from_is_no_part_of_the_experiment():
+    """A coarse detector of another fold lies in another folder; published weights are another experiment."""
+
+    def starting(checkpoint):
+        part = dict(type="UNet", init_cfg=dict(type="Pretrained", checkpoint=checkpoint))
+        return dict(BASE, model=dict(type="Pair", coarse=part, others=[part]))
+
+    files = [starting(f"/runs/fold_{n}/01_coarse/best_{n}.pth") for n in (0, 1)]
+    assert config_hash(files[0]) == config_hash(files[1])
+    assert config_hash(files[0], with_start=True) != config_hash(files[1], with_start=True)
+    published = [starting(f"package://{name}") for name in ("small", "large")]
+    assert len({config_hash(one) for one in [files[0], *published]}) == 3
+
+
 def test_it_leaves_the_config_as_it_is():
     config = Config(BASE)
     config_hash(config)
