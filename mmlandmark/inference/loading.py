@@ -86,7 +86,9 @@ def checkpoint_of_run(folder: str | Path, which: str = "last") -> Path:
 def _no_run(folder: Path) -> str:
     """Return what to say of a folder with neither config nor checkpoint."""
     runs = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
-    cure = f"name {runs[0]}" if len(runs) == 1 else "name the folder that mmlandmark train wrote, or a file"
+    cure = "name the folder that mmlandmark train wrote, or a file"
+    if runs:
+        cure = f"name {runs[-1]}" + (f", the last of {len(runs)} runs in it" if len(runs) > 1 else "")
     return f"{folder} is not the folder of a run, it holds neither {CONFIG_FILE} nor a checkpoint: {cure}"
 
 

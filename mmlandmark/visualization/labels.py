@@ -9,6 +9,7 @@ import numpy as np
 from mmlandmark.visualization.pen import MANY, Pen, median_gap
 
 _COVERED = 0.05  # of a picture, that the labels of many landmarks may cover
+_SHORT = 3  # letters of a name that needs no number in its place
 _WORST = 12  # errors that are labelled where not all can be
 _SHARED = 0.15  # of its box, that a label among many may share with others
 
@@ -44,20 +45,22 @@ def write_labels(
         kept = [text if k in chosen else "" for k, text in enumerate(texts)]
         _place_labels(pen, anchors.clip(0, limit), marks.clip(0, limit), kept)
         return ""
+    # Short names, which often are numbers, stay: a position would be taken for another landmark's name.
+    own = names is not None and all(len(str(name)) <= _SHORT for name in names)
+    tags = [str(name) for name in names] if own and names is not None else [str(k) for k in range(len(texts))]
     line, area = pen.text_size("Ag")[1], float(np.prod(pen.canvas.shape[:2]))
     covered = sum(float(np.prod(pen.text_size(text))) for text in texts)
     if len(texts) <= MANY or (covered < _COVERED * area and median_gap(anchors) > 1.2 * line):
-        numbers = [str(k) for k in range(len(texts))]
-        short = _texts(len(anchors), numbers, errors, "")
+        short = _texts(len(anchors), tags, errors, "")
         _, shortened = _place_labels(pen, anchors, marks, texts, short)
-        return "(numbers: positions in the schema)" if shortened else ""
+        return "(numbers: positions in the schema)" if shortened and not own else ""
     if errors is not None and np.isfinite(errors).any():
         room = int(np.clip(_COVERED * area / max(covered / len(texts), 1.0), 3, _WORST))
         worst = np.argsort(-np.nan_to_num(np.asarray(errors, dtype=float), nan=-1.0))[:room].tolist()
         _place_labels(pen, anchors, marks, [text if k in worst else "" for k, text in enumerate(texts)])
         return f"(labels: the {len(worst)} largest errors of {len(texts)})"
-    written, _ = _place_labels(pen, anchors, marks, [str(k) for k in range(len(texts))], crowded=True)
-    return f"(numbers: positions in the schema, {written} of {len(texts)})"
+    written, _ = _place_labels(pen, anchors, marks, tags, crowded=True)
+    return f"({'labels' if own else 'numbers: positions in the schema'}, {written} of {len(texts)})"
 
 
 def _place_labels(

@@ -67,6 +67,10 @@ def test_the_newest_the_best_or_the_only_checkpoint(run, tmp_path):
     (tmp_path / "config.py").write_text("import os\n")  # of a plan, whose run is below
     with pytest.raises(FileNotFoundError, match=r"is not the folder of a run.*: name .*started$"):
         checkpoint_of_run(tmp_path)
+    (tmp_path / "then").mkdir()  # of two stages
+    shutil.copy(run / "config.json", tmp_path / "then")
+    with pytest.raises(FileNotFoundError, match=r": name .*then, the last of \d runs in it$"):
+        checkpoint_of_run(tmp_path)
     save_checkpoint(dict(state_dict={}), tmp_path / "ensemble.pth")
     assert checkpoint_of_run(tmp_path).name == "ensemble.pth"
 

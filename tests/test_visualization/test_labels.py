@@ -58,6 +58,15 @@ def test_labels_of_many_landmarks_can_be_read(monkeypatch, side):
     assert {words.split(":")[0] for words, _ in worst} >= {names[7], names[90]}
 
 
+@pytest.mark.parametrize("count", [20, 140])
+def test_names_that_are_numbers_stay_where_there_is_no_room(monkeypatch, count):
+    names = [str(k + 500) for k in range(count)]
+    near_by = 150 + np.random.default_rng(0).normal(0, 40, (count, 2))
+    written = boxes_of(monkeypatch, image=np.zeros((300, 300), np.uint8), gt=near_by, names=names)
+    assert len(written) >= 20
+    assert {words for words, _ in written} <= set(names)
+
+
 def test_few_landmarks_keep_their_names_and_shorten_where_there_is_no_room(monkeypatch):
     image = np.zeros((300, 300), np.uint8)
     apart = boxes_of(monkeypatch, image=image, gt=circle(8, 300), names=list("abcdefgh"))
