@@ -34,7 +34,8 @@ def draw_landmarks(
 
     Markers, lines and text grow with the image, so a radiograph of 2400 pixels reads like one of 240. Where
     many landmarks are close together, markers shrink, and only the largest errors get labels, or, without
-    errors, landmarks get numbers (positions in the schema) as far as there is room.
+    errors, landmarks get numbers (positions in the schema) as far as there is room; names of up to three
+    letters stay.
     Missing points (NaN) are left out; points outside the image are cut off.
 
     Args:
