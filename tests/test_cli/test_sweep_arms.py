@@ -32,9 +32,10 @@ class Steps(Hook):
     """Watch which weights are taught in the first step, and whether it moves them."""
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.before = {k: v.detach().clone() for k, v in runner.model.named_parameters()}
+        learning = {k: v for k, v in runner.model.named_parameters() if v.requires_grad}
+        self.before = {k: v.detach().clone() for k, v in learning.items()}
         self.taught = set()
-        for name, weight in runner.model.named_parameters():
+        for name, weight in learning.items():
             weight.register_post_accumulate_grad_hook(lambda _, name=name: self.taught.add(name))
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):

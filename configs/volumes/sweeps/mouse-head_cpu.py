@@ -7,10 +7,8 @@ seeds = [0, 1, 2]
 baseline = "unet"
 
 voxel = {"model.head.codec.decoder": "argmax"}
-fine_model = dict(_base_.model, _delete_=True)
-fine_model["coarse"] = _base_.part
 fine = {
-    "model": fine_model,
+    "model": dict(_base_.model, _delete_=True),
     "train_cfg.max_epochs": _base_.train_cfg["max_epochs"],
     "train_cfg.val_interval": _base_.train_cfg["val_interval"],
     "train_dataloader.batch_size": _base_.train_dataloader["batch_size"],

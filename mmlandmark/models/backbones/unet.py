@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from mmlandmark.models.blocks import conv_block, per_axis, per_level, space_to_depth, start_as_pytorch
 from mmlandmark.models.residual_block import ResidualBlock
-from mmlandmark.models.unet_levels import UNetLevels, check_sides
+from mmlandmark.models.unet_levels import INSTANCE_NORM, LEAKY_RELU, UNetLevels, check_sides
 from mmlandmark.registry import MODELS
 
 DOWNSAMPLES = ("max_pool", "avg_pool", "conv")
@@ -41,9 +40,7 @@ class UNet(UNetLevels):
             One number, or one per axis of the array.
         bottleneck: Config of a module on the deepest features, such as
             :class:`~mmlandmark.models.NonLocalBlock`; its ``in_channels`` and ``dims`` are filled in.
-        **kwargs: ``num_convs``, ``kernel_sizes``, ``strides``, ``conv_bias``, ``norm_cfg``, ``act_cfg``,
-            ``upsample``, ``align_corners``, ``out_indices``, ``with_checkpoint`` and ``init_cfg``, see
-            :class:`~mmlandmark.models.unet_levels.UNetLevels`.
+        num_convs: This and all that follow: see :class:`~mmlandmark.models.unet_levels.UNetLevels`.
 
     Attributes:
         out_channels: Channels of the returned levels.
@@ -61,9 +58,23 @@ class UNet(UNetLevels):
         residual_blocks: int | Sequence[int] | None = None,
         stem_stride: int | Sequence[int] = 1,
         bottleneck: dict | None = None,
-        **kwargs: Any,
+        num_convs: int | Sequence[int] = 2,
+        kernel_sizes: int | Sequence[int | Sequence[int]] = 3,
+        strides: Sequence[int | Sequence[int]] | None = None,
+        conv_bias: bool | str = True,
+        norm_cfg: dict | None = INSTANCE_NORM,
+        act_cfg: dict | None = LEAKY_RELU,
+        upsample: str = "bilinear",
+        align_corners: bool = True,
+        out_indices: Sequence[int] = (0,),
+        with_checkpoint: bool = False,
+        init_cfg: dict | list | None = None,
     ) -> None:
-        super().__init__(widths, dims, **kwargs)
+        # All by name, so that a slip in a config is found before anything is built.
+        super().__init__(
+            *(widths, dims, num_convs, kernel_sizes, strides, conv_bias, norm_cfg, act_cfg),
+            *(upsample, align_corners, out_indices, with_checkpoint, init_cfg),
+        )
         if downsample not in DOWNSAMPLES:
             raise ValueError(f"downsample must be one of {DOWNSAMPLES}, got {downsample!r}")
         self.stem_stride = per_axis(stem_stride, dims, "stem_stride")
@@ -74,9 +85,9 @@ class UNet(UNetLevels):
         before = in_channels * math.prod(self.stem_stride)
         self.pools = nn.ModuleList()
         for i, width in enumerate(self.widths):
-            strides = downsample == "conv"
-            self.pools.append(nn.Identity() if strides or i == 0 else _pool(downsample, self.strides[i]))
-            stride = self.strides[i] if strides else (1,) * dims
+            strided = downsample == "conv"
+            self.pools.append(nn.Identity() if strided or i == 0 else _pool(downsample, self.strides[i]))
+            stride = self.strides[i] if strided else (1,) * dims
             level = (
                 self.level(i, before, stride)
                 if blocks is None
