@@ -179,6 +179,15 @@ def _check_keys(config: Config, source: str) -> None:
                 raise ConfigError(f"{source}: unknown key {key!r}; did you mean {near[0]!r}?")
 
 
+def _has(node: Any, dotted: str) -> bool:
+    """Return whether a section has a value at a dotted key."""
+    for part in dotted.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return False
+        node = node[part]
+    return True
+
+
 def _check_option(config: Config, dotted: str) -> None:
     """Refuse an option with a key that is missing but resembles one that exists."""
     node: Any = config
@@ -190,6 +199,13 @@ def _check_option(config: Config, dotted: str) -> None:
             "changes, since the values made of it are made already; mmlandmark print-config shows them",
             stacklevel=2,
         )
+    for number, stage in enumerate(config.get("stages") or ()):
+        if _has(stage, dotted):
+            warnings.warn(
+                f"--cfg-options {dotted}: the stage {stage.get('name')!r} keeps a value of its own; "
+                f"stages.{number}.{dotted}=... changes it",
+                stacklevel=2,
+            )
     for part in dotted.split("."):
         if isinstance(node, list | tuple):
             if not part.isdigit() or int(part) >= len(node):

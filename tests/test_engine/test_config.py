@@ -119,3 +119,14 @@ def test_options_serve_several_configs(tmp_path):
     options = {"model": dict(_delete_=True, type="EnsembleDetector", members=2)}
     for _ in range(2):
         assert "backbone" not in load_config(tmp_path / "config.py", options).model
+
+
+def test_an_option_that_a_stage_does_not_take_is_told(tmp_path):
+    (tmp_path / "config.py").write_text(
+        "train_cfg = dict(max_epochs=3)\n"
+        "stages = [dict(name='first'), dict(name='second', train_cfg=dict(max_epochs=5))]\n"
+    )
+    with pytest.warns(UserWarning, match=r"'second' keeps a value of its own; stages.1.train_cfg.max_epochs"):
+        load_config(tmp_path / "config.py", {"train_cfg.max_epochs": 1})
+    config = load_config(tmp_path / "config.py", {"stages.1.train_cfg.max_epochs": 1})
+    assert config.stages[1].train_cfg.max_epochs == 1

@@ -30,6 +30,19 @@ def _crop(results: dict[str, Any], start: Sequence[float], size: Sequence[int]) 
     return move_frame(results, crop_matrix(np.asarray(start, dtype=np.float64)[::-1]), size)
 
 
+def _without_outside(results: dict[str, Any]) -> dict[str, Any]:
+    """Make annotated landmarks outside of the frame absent."""
+    points = landmarks_in_frame(results)
+    outside = ((points < -0.5) | (points > np.asarray(results["input_shape"][::-1]) - 0.5)).any(1)
+    known = results.get("visibility")
+    seen = np.isfinite(points).all(1) if known is None else known
+    results["visibility"] = np.where(outside, -1, seen).astype(np.int8)
+    for key in ("landmarks", "by_annotator"):
+        if results.get(key) is not None:
+            results[key] = np.where(outside[:, None], np.nan, results[key])
+    return results
+
+
 @TRANSFORMS.register_module()
 class CenterCrop(BaseTransform):
     """Crop the centre of the frame; a frame that is smaller is padded and centred.
@@ -111,7 +124,8 @@ class RandomPatch(BaseTransform):
 
     A patch stays inside of the frame as far as it fits; along a side that is smaller, the frame is padded and
     centred. ``Resample`` then reads only the part of the image that the patch shows, so that its memory
-    depends on the patch, not on the volume. For training only, since it uses the annotation.
+    depends on the patch, not on the volume. For training only, since it uses the annotation. Landmarks outside
+    of the patch become absent: its pixels teach that they are not there, and nothing about their place.
     :class:`RandomCrop` takes all of its pieces from random places.
 
     Args:
@@ -158,7 +172,7 @@ class RandomPatch(BaseTransform):
                 if side > self.size[axis]:
                     first = int(np.floor(middle[axis] - (self.size[axis] - 1) / 2 + 0.5))
                     start[axis] = min(max(first, 0), side - self.size[axis])
-        return _crop(results, start, self.size)
+        return _without_outside(_crop(results, start, self.size))
 
     def _candidates(self, results: dict[str, Any]) -> np.ndarray:
         """Return the (N, D) annotated landmarks that a patch may be taken around, in the frame."""

@@ -66,6 +66,25 @@ def test_patches_lie_around_every_annotated_landmark(dims):
     assert seen == {0, 1, 2}
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_landmarks_outside_of_a_patch_are_absent(dims):
+    size = (24, 30, 20)[-dims:]
+    for seed in range(5):
+        given = patch_results(dims, seed)
+        both = np.stack([given["landmarks"], given["landmarks"] + 1])
+        whole = apply_matrix(
+            T.RandomPatch(size)(patch_results(dims, seed))["input_from_original"], given["landmarks"]
+        )
+        results = T.RandomPatch(size)(given | dict(by_annotator=both))
+        outside = ((whole < -0.5) | (whole > np.array(size[::-1]) - 0.5)).any(1)  # not the missing one
+        assert 0 < outside.sum() < 3
+        kept = ~outside & np.isfinite(given["landmarks"]).all(1)
+        np.testing.assert_array_equal(results["visibility"], np.where(outside, -1, kept))
+        np.testing.assert_array_equal(np.isfinite(results["landmarks"]).all(1), kept)
+        np.testing.assert_array_equal(np.isfinite(results["by_annotator"]).all(2), [kept, kept])
+        np.testing.assert_array_equal(results["landmarks"][kept], given["landmarks"][kept])
+
+
 def test_jitter_moves_the_landmark_within_its_part_of_the_patch():
     offsets = []
     for seed in range(200):
