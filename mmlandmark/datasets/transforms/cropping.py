@@ -124,9 +124,9 @@ class RandomPatch(BaseTransform):
 
     A patch stays inside of the frame as far as it fits; along a side that is smaller, the frame is padded and
     centred. ``Resample`` then reads only the part of the image that the patch shows, so that its memory
-    depends on the patch, not on the volume. For training only, since it uses the annotation. Landmarks outside
-    of the patch become absent: its pixels teach that they are not there, and nothing about their place.
-    :class:`RandomCrop` takes all of its pieces from random places.
+    depends on the patch, not on the volume. For training only, since it uses the annotation. Landmarks
+    outside of the patch become absent: its pixels teach that they are not there, and nothing about their
+    place. :class:`RandomCrop` takes all of its pieces from random places.
 
     Args:
         size: (*S) of the patch.
