@@ -33,13 +33,14 @@ def _crop(results: dict[str, Any], start: Sequence[float], size: Sequence[int]) 
 def _without_outside(results: dict[str, Any]) -> dict[str, Any]:
     """Make annotated landmarks outside of the frame absent."""
     points = landmarks_in_frame(results)
-    outside = ((points < -0.5) | (points > np.asarray(results["input_shape"][::-1]) - 0.5)).any(1)
+    last = np.asarray(results["input_shape"][::-1]) - 0.5
+    outside = np.any((points < -0.5) | (points > last), axis=1, keepdims=True)
     known = results.get("visibility")
     seen = np.isfinite(points).all(1) if known is None else known
-    results["visibility"] = np.where(outside, -1, seen).astype(np.int8)
+    results["visibility"] = np.where(outside[:, 0], -1, seen).astype(np.int8)
     for key in ("landmarks", "by_annotator"):
         if results.get(key) is not None:
-            results[key] = np.where(outside[:, None], np.nan, results[key])
+            results[key] = np.where(outside, np.nan, results[key])
     return results
 
 
