@@ -39,8 +39,10 @@ class Thresholds:
             landmarks of its shape predict it. Distances are first transformed to the tails of a normal
             distribution, and the threshold is higher if there are few records.
         position: The same for position, size and rotation of a whole shape in its image.
-        spacing: A spacing is an outlier if it differs from the median by more than this factor.
-        min_records: With fewer records, no rules are learned from them.
+        spacing: A spacing is an outlier if it differs from the median, or from that of the only other record,
+            by more than this factor.
+        min_records: With fewer records, no rules are learned from them. Only shapes of quite another size
+            are found.
     """
 
     close: float = 2.0
@@ -131,9 +133,17 @@ def _findings(cases: Cases, limits: Thresholds) -> Iterator[Finding]:
     shape_limits = shape_checks.Limits(limits.shape, limits.landmark, limits.position, limits.min_records)
     yield from shape_checks.shape_faults(cases, shape_limits)
     yield from layout_checks.y_from_the_bottom(cases, limits.min_records)
-    yield from record_checks.spacing_faults(cases, limits.spacing)
+    yield from _faults_of_size(cases, limits)
     yield from leak_checks.duplicates(cases)
     yield from leak_checks.leaks(cases)
+
+
+def _faults_of_size(cases: Cases, limits: Thresholds) -> Iterator[Finding]:
+    """Yield the findings about spacing, and the shapes of another size that it does not explain."""
+    of_spacing = list(record_checks.spacing_faults(cases, limits.spacing))
+    yield from of_spacing
+    explained = {(finding.split, finding.sample_id) for finding in of_spacing}
+    yield from record_checks.shape_sizes(cases, limits.min_records, explained)
 
 
 def _image_findings(

@@ -215,7 +215,7 @@ def points_on_images(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
     Every image is rotated, shifted and scaled so that its shape coincides with the typical one. Images with
     correct annotations then look alike.
     """
-    rows, given, flipped = _both_directions(cases, pictures)
+    rows, given, flipped = _both_directions(cases, pictures.small)
     if given is None or flipped is None:
         return
     for split in dict.fromkeys(cases.splits):
@@ -232,30 +232,30 @@ def points_on_images(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
     yield from misfits(cases, rows, given)
 
 
-def flipped_fits_better(cases: Cases, pictures: Pictures) -> float | None:
+def flipped_fits_better(cases: Cases, small: Mapping[int, np.ndarray]) -> float | None:
     """Return how sure the images are that y counts from the other end.
 
     Args:
         cases: The records.
-        pictures: Their images, or some of them.
+        small: Reduced pictures (h, w) by record, of all or some of them.
 
     Returns:
         Standard errors: beyond 4, y is upside down; below -4, it is right. None without enough images.
     """
-    _, given, flipped = _both_directions(cases, pictures)
+    _, given, flipped = _both_directions(cases, small)
     return None if given is None or flipped is None else certainty_of(flipped - given)
 
 
 def _both_directions(
-    cases: Cases, pictures: Pictures
+    cases: Cases, small: Mapping[int, np.ndarray]
 ) -> tuple[list[int], np.ndarray | None, np.ndarray | None]:
     """Return rows of records, and how well their images agree, with y as it is and with y flipped."""
-    rows = [n for n in pictures.small if np.isfinite(cases.clean[n]).all(axis=1).sum() > cases.schema.dims]
+    rows = [n for n in small if np.isfinite(cases.clean[n]).all(axis=1).sum() > cases.schema.dims]
     rows = [n for n in rows if np.isfinite(cases.sizes[n]).all()]
     if len(rows) < _ENOUGH:
         return rows, None, None
     points, sizes = cases.clean[rows], cases.sizes[rows]
-    images = [pictures.small[n] for n in rows]
+    images = [small[n] for n in rows]
     upside_down = points.copy()
     upside_down[..., 1] = sizes[:, None, 1] - 1 - points[..., 1]
     return rows, _agreement(images, points, sizes), _agreement(images, upside_down, sizes)

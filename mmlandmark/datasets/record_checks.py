@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 
 import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding
-from mmlandmark.datasets.volume_checks import upright_spacing
+from mmlandmark.datasets.volume_checks import stored_spacing, upright_spacing
 
 _FAR = 0.05  # of the image side: a point further outside is not just inaccurate
 _CLOSER = 0.1  # of the usual gap of two landmarks
 _SAME = 0.01  # pixels: two landmarks in one position, however near they usually are
 _COARSE = 4.0  # pixels between one rounded fraction and the next
 _RARE = 3  # training samples
+# mm along the longest side of an image: an insect under a scanner, and a patient with the table.
+_SMALLEST, _LARGEST = 1.0, 3000.0
+_UNITS = {3: "micrometres", -1: "cm", -3: "metres"}  # by the power of ten of their number to that in mm
+_OFF_A_POWER = 0.2  # powers of ten: images of one kind differ by less in spacing
+_OTHER_SIZE = 4.0  # times: a child is not that much smaller than an adult
+_CHECK_UNITS = "check the unit of its points, of its spacing (mm), and that it shows the same anatomy"
 
 
 def nothing_to_learn(cases: Cases) -> Iterator[Finding]:
@@ -183,20 +189,106 @@ def points_too_close(cases: Cases, close: float) -> Iterator[Finding]:
             yield cases.finding(n, "points too close", message, landmarks=(a, b), score=-gap[row, pair])
 
 
-def spacing_faults(cases: Cases, factor: float) -> Iterable[Finding]:
-    """Spacing that is missing in some records, or differs from the median by more than ``factor``."""
+def spacing_faults(cases: Cases, factor: float) -> Iterator[Finding]:
+    """Spacing that no image of a patient has, is missing in some records, or differs from the others.
+
+    Args:
+        cases: The records.
+        factor: By which a spacing may differ from the median; of two records, from the other one.
+    """
+    impossible = list(_impossible_sizes(cases))
+    yield from (finding for _, finding in impossible)
     spacings = cases.spacing if cases.schema.dims == 2 else upright_spacing(cases)
     known = np.isfinite(spacings.sum(axis=1))
     if not known.any():
         return
-    median = np.median(spacings[known], axis=0)
-    for n, spacing in enumerate(spacings):
-        if not known[n]:
-            yield cases.finding(n, "spacing", "has no spacing, but other records have one")
-            continue
-        ratio = float(np.maximum(spacing / median, median / spacing).max())
+    for n in np.flatnonzero(~known):
+        yield cases.finding(int(n), "spacing", "has no spacing, but other records have one")
+    possible = known.copy()
+    possible[[n for rows, _ in impossible for n in rows]] = False
+    logs = against_the_others(np.log(spacings[possible]))
+    for n, log in zip(np.flatnonzero(possible).tolist(), logs, strict=True):
+        ratio = float(np.exp(np.abs(log).max()))
         if ratio > factor:
-            message = (
-                f"spacing {spacing.round(6).tolist()} mm, but the median is {median.round(6).tolist()} mm"
+            usual = np.exp(np.log(spacings[n]) - log).round(6).tolist()
+            message = f"spacing {spacings[n].round(6).tolist()} mm, but {_those(len(logs))} {usual} mm"
+            yield cases.finding(n, "spacing", message + _unit_of(log), score=ratio)
+
+
+def _those(count: int) -> str:
+    return "the other sample has" if count == 2 else "the median is"
+
+
+def against_the_others(logs: np.ndarray) -> np.ndarray:
+    """Return (N, M) logarithms minus their median; of two records, minus those of the other one."""
+    if len(logs) == 2:
+        return logs - logs[::-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # columns without any value
+        return logs - np.nanmedian(logs, axis=0)
+
+
+def _unit_of(log: np.ndarray) -> str:
+    """Return which unit a spacing seems to have, from its (D,) logarithms against the usual one."""
+    powers = log / np.log(10)
+    power = round(float(powers.mean()))
+    if power not in _UNITS or np.abs(powers - power).max() > _OFF_A_POWER:
+        return ""
+    return f": {_UNITS[power]} in place of mm?"
+
+
+def _impossible_sizes(cases: Cases) -> Iterator[tuple[list[int], Finding]]:
+    """Yield records whose images are far smaller or larger than any of a patient, and the finding."""
+    spacing = cases.spacing if cases.schema.dims == 2 else stored_spacing(cases)
+    sides = (spacing * cases.sizes).max(axis=1)  # mm; NaN if unknown
+    with np.errstate(invalid="ignore"):
+        wrong = (sides < _SMALLEST) | (sides > _LARGEST)
+    for split in dict.fromkeys(cases.splits):
+        members = np.array([s == split for s in cases.splits]) & np.isfinite(sides)
+        rows = np.flatnonzero(members & wrong).tolist()
+        if len(rows) == members.sum() > 1:
+            usual = _of_no_patient(float(np.median(sides[rows])))
+            message = f"all {len(rows)} images: the longest side{usual}"
+            yield rows, cases.whole(split, "spacing", message)
+            continue
+        for n in rows:
+            message = f"spacing {spacing[n].round(6).tolist()} mm: its longest side{_of_no_patient(sides[n])}"
+            yield [n], cases.finding(n, "spacing", message, score=float(abs(np.log(sides[n]))))
+
+
+def _of_no_patient(side: float) -> str:
+    """Return what is wrong with a length in mm."""
+    if side > _LARGEST:
+        return f" is {side / 1000:.3g} m, longer than a patient: {_UNITS[3]} in place of mm?"
+    return f" is {side:.3g} mm: {_UNITS[-3]} or {_UNITS[-1]} in place of mm?"
+
+
+def shape_sizes(cases: Cases, min_records: int, explained: Set[tuple[str, str]]) -> Iterator[Finding]:
+    """Shapes of another size than the others, where there are too few records to learn a rule from.
+
+    Args:
+        cases: The records.
+        min_records: From so many on, the size is judged with position and rotation.
+        explained: Split and id of records whose spacing is wrong, so that they are no measure.
+    """
+    points = cases.comparable()
+    if cases.schema.dims == 2 and np.isfinite(cases.spacing).all():
+        points = points * cases.spacing[:, None]
+    enough = np.isfinite(points).all(axis=2).sum(axis=1) > cases.schema.dims
+    good = [(r["dataset_split"], r["sample_id"]) not in explained for r in cases.records]
+    rows = np.flatnonzero(enough & np.array(good))
+    if not 2 <= len(rows) < min_records:
+        return
+    first, second = np.triu_indices(points.shape[1], 1)
+    gaps = np.linalg.norm(points[rows][:, first] - points[rows][:, second], axis=2)
+    with np.errstate(divide="ignore"):
+        logs = against_the_others(np.where(gaps > 0, np.log(gaps), np.nan))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a record with no pair in common with the others
+        ratios = np.exp(np.nanmedian(logs, axis=1))
+    for n, ratio in zip(rows.tolist(), ratios.tolist(), strict=True):
+        if max(ratio, 1 / ratio) > _OTHER_SIZE:
+            message = f"its landmarks lie {ratio:.2g} times as far apart as those of the others"
+            yield cases.finding(
+                n, "position outlier", message, advice=_CHECK_UNITS, score=abs(float(np.log(ratio)))
             )
-            yield cases.finding(n, "spacing", message, score=ratio)

@@ -54,14 +54,21 @@ def contradicted_spacing(cases: Cases) -> Iterator[Finding]:
             yield cases.finding(n, "spacing", message, score=ratio)
 
 
-def upright_spacing(cases: Cases) -> np.ndarray:
-    """Return the (N, 3) mm per voxel along the patient's axes, NaN if unknown."""
+def stored_spacing(cases: Cases) -> np.ndarray:
+    """Return the (N, 3) mm per voxel along the axes as stored, of the annotation or the file, else NaN."""
     spacing = cases.spacing.copy()
     for n, world in enumerate(cases.frames):
+        if world is not None and not np.isfinite(spacing[n]).all():
+            spacing[n] = spacing_of(world)
+    return spacing
+
+
+def upright_spacing(cases: Cases) -> np.ndarray:
+    """Return the (N, 3) mm per voxel along the patient's axes, NaN if unknown."""
+    spacing = stored_spacing(cases)
+    for n, world in enumerate(cases.frames):
         if world is not None:
-            axes = np.abs(canonical_matrix(world, (1, 1, 1))[:3, :3])
-            stated = spacing[n] if np.isfinite(spacing[n]).all() else np.array(spacing_of(world))
-            spacing[n] = axes @ stated
+            spacing[n] = np.abs(canonical_matrix(world, (1, 1, 1))[:3, :3]) @ spacing[n]
     return spacing
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ class Volumes:
         found: Findings so far.
         progress: Called with the number of volumes decoded and the total number, or None.
         see: Called with the split and index of every decoded volume, the volume, and the findings so far.
+        judge: Whether the voxels of a few volumes of every split are judged as their pipelines see them.
+        seconds: Time after which no further volume is read; None reads all.
 
     Attributes:
         small: (d, h, w) float32 by record, within 0..1, longest side 64, in the order of axes of the reader.
@@ -54,11 +57,17 @@ class Volumes:
         found: Sequence[Finding],
         progress: Progress | None = None,
         see: See | None = None,
+        *,
+        judge: bool = True,
+        seconds: float | None = None,
     ) -> None:
+        end = None if seconds is None else time.monotonic() + seconds
         self.small: dict[int, np.ndarray] = {}
         self.problems: list[Finding] = []
         broken = {(finding.split, finding.sample_id) for finding in cases.problems}
-        closer = {(split, row) for split, data in cases.datasets.items() for row in chosen_rows(len(data))}
+        closer = {
+            (split, row) for split, data in cases.datasets.items() for row in chosen_rows(len(data)) if judge
+        }
         looks: dict[str, list[Look]] = {split: [] for split in cases.datasets}
         rows = [
             n
@@ -78,6 +87,10 @@ class Volumes:
                     see(split, index, image, found)
             if progress is not None:
                 progress(done + 1, len(rows))
+            if end is not None and time.monotonic() > end and done + 1 < len(rows):
+                left = f"{len(rows) - done - 1} of {len(rows)} volumes, for lack of time"
+                cases.leave_out(f"whether they can be read, and copies: {left}")
+                break
         self.problems += [finding for few in looks.values() for finding in judged(few)]
 
     def _read(self, cases: Cases, n: int) -> LoadedImage | None:

@@ -16,6 +16,7 @@ from mmlandmark.datasets.check_cases import Cases
 from mmlandmark.datasets.image_checks import Pictures, copied_groups
 from mmlandmark.datasets.image_io import LoadedImage, read_image
 from mmlandmark.datasets.leak_checks import same_files
+from mmlandmark.datasets.volume_images import Volumes
 from mmlandmark.planning.loaded_axes import LoadedAxes, loaded_axes, pose_angles
 from mmlandmark.shape import align, find_typical
 from mmlandmark.structures import LandmarkSchema
@@ -128,7 +129,7 @@ class DataView:
 
     Attributes:
         cases: Its records as arrays.
-        pictures: Its images, reduced in size.
+        pictures: Its images or volumes, reduced in size, and those that cannot be read, in whatever part.
         copied: Groups of records that show the same picture.
         left_out: What of the pictures was not looked at, each as a phrase.
         axes: Sizes, spacing and points as images are loaded.
@@ -138,10 +139,14 @@ class DataView:
         self.dataset = dataset
         self.cases = Cases({"all": dataset})
         self.axes = loaded_axes(self.cases)
-        self.pictures: Pictures
+        self.pictures: Pictures | Volumes
         self.copied: list[list[int]]
         if like is None:
-            self.pictures = Pictures(self.cases, seconds=_PICTURE_SECONDS)
+            if self.cases.schema.dims == 3:
+                self.pictures = Volumes(self.cases, (), judge=False, seconds=_PICTURE_SECONDS)
+                self.cases.leave_out("whether points fit what their volumes show")
+            else:
+                self.pictures = Pictures(self.cases, seconds=_PICTURE_SECONDS)
             self.copied = copied_groups(self.pictures.small)
             self.left_out = list(self.cases.left_out)
         else:
@@ -283,7 +288,7 @@ def _looks(paths: Sequence[str | None]) -> list[_Look]:
     for index in chosen:
         try:
             looks.append(_look_at(str(paths[index])))
-        except (FileNotFoundError, ValueError) as error:  # of a volume the check has read the header alone
+        except (FileNotFoundError, ValueError) as error:  # one that was not read before, for lack of time
             raise ValueError(f"{error}; mmlandmark check finds all that cannot be read") from error
         if sum(look.grey.size for look in looks) > 2**27 or time.monotonic() - begin > _PICTURE_SECONDS:
             break

@@ -75,3 +75,42 @@ def test_spacing(tmp_path):
     spacing[4], spacing[9] = None, 1.0
     results = kinds_and_samples(check_ladder(tmp_path, ladder(), spacing=spacing))
     assert results == {("spacing", "t4"), ("spacing", "t9")}
+
+
+@pytest.mark.parametrize(
+    ("count", "wrong", "told"),
+    [
+        (2, 0.01, {"t0": "has [0.01, 0.01] mm", "t1": "other sample has [0.1, 0.1] mm: cm in place of mm?"}),
+        (3, 100.0, {"t1": "[100.0, 100.0] mm: its longest side is 18 m, longer than a patient: micrometres"}),
+        (5, 0.01, {"t1": "spacing [0.01, 0.01] mm, but the median is [0.1, 0.1] mm: cm in place of mm?"}),
+        (9, 0.0001, {"t1": "its longest side is 0.018 mm: metres or cm in place of mm?"}),
+    ],
+)
+def test_units_of_spacing_in_few_samples(tmp_path, count, wrong, told):
+    spacing = [0.1] * count
+    spacing[1] = wrong
+    found = check_ladder(tmp_path, ladder(count), spacing=spacing)["findings"]
+    assert {(f["check"], f["sample_id"]) for f in found} == {("spacing", sample) for sample in told}
+    for finding in found:
+        assert told[finding["sample_id"]] in finding["message"]
+
+
+@pytest.mark.parametrize("count", [1, 4, 30])
+def test_a_unit_that_all_samples_have_wrong(tmp_path, count):
+    (found,) = check_ladder(tmp_path, ladder(count), spacing=[141.0] * count)["findings"]
+    assert found["sample_id"] == ("t0" if count == 1 else "")
+    assert "longest side is 25.4 m, longer than a patient: micrometres in place of mm?" in found["message"]
+    assert check_ladder(tmp_path / "right", ladder(count), spacing=[0.141] * count)["findings"] == []
+
+
+def test_shapes_of_another_unit_in_few_samples(tmp_path):
+    points = ladder(4)
+    points[2] = points[2] / 10 + 50
+    (found,) = check_ladder(tmp_path, points)["findings"]
+    assert (found["check"], found["sample_id"]) == ("position outlier", "t2")
+    assert "its landmarks lie 0.1 times as far apart as those of the others" in found["message"]
+    assert "check the unit of its points" in found["advice"]
+    # Larger pixels explain it.
+    spacing = [1.0, 1.0, 10.0, 1.0]
+    found = check_ladder(tmp_path / "s", points, spacing=spacing)["findings"]
+    assert [(f["check"], f["sample_id"]) for f in found] == [("spacing", "t2")]

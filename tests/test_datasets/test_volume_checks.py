@@ -135,3 +135,14 @@ def test_a_whole_file_on_the_wrong_side_of_the_patient(signs, words):
     (found,) = findings(wrong, "sides of the patient")
     assert found["sample_id"] == ""
     assert words in found["message"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_a_volume_in_micrometres_among_few(clean, count):
+    """The frame of its file is said in micrometres, so that its landmarks are far apart, too."""
+    names = ("points", "sizes", "spacing", "frames")
+    few = replace(clean, **{name: getattr(clean, name)[:count].copy() for name in names})
+    few.frames[0, :3] *= 1000
+    (found,) = (finding for finding in findings(few) if finding["severity"] != "note")
+    assert (found["check"], found["sample_id"]) == ("spacing", few.dataset().get_data_info(0)["sample_id"])
+    assert "longer than a patient: micrometres in place of mm?" in found["message"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mmlandmark.planning import (
     read_data,
 )
 from test_planning.kites import write_kites
+from test_planning.scans import write_scans
 
 
 def planned(folder, **answers):
@@ -88,6 +90,36 @@ def test_errors_of_the_check_stop_a_plan(tmp_path):
         ValueError, match=r"training on this would be wrong.*\n.*kite55.*\n.*mmlandmark check"
     ):
         planned(path)
+
+
+def test_a_broken_volume_of_any_part_stops_a_plan(tmp_path):
+    """Its header is sound, and no network sees it before the first validation."""
+    write_scans(tmp_path / "scans")
+    held_out = planned(tmp_path / "scans").parts["test"][0]
+    path = tmp_path / "scans" / "images" / f"{held_out}.nii.gz"
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(ValueError, match=rf"training on this would be wrong.*\n.*images.{held_out}\.nii\.gz"):
+        planned(tmp_path / "scans")
+
+
+def test_copies_of_a_volume_stay_in_one_part(tmp_path):
+    nibabel, folder = pytest.importorskip("nibabel"), tmp_path / "scans"
+    write_scans(folder)
+    for name in ("0", "1", "2", "3"):
+        image = nibabel.load(folder / "images" / f"{name}.nii.gz")
+        nibabel.save(image, folder / "images" / f"{name}c.nii")
+        shutil.copy(folder / "points" / f"{name}.mrk.json", folder / "points" / f"{name}c.mrk.json")
+    plan = planned(folder)
+    assert (plan.fingerprint.images, plan.fingerprint.patients, plan.fingerprint.copies) == (10, 6, 4)
+    (part,) = (part for part, ids in plan.parts.items() if "0" in ids)
+    assert "0c" in plan.parts[part]
+
+
+def test_volumes_that_were_not_tried_are_in_the_plan(tmp_path, monkeypatch):
+    write_scans(tmp_path / "scans")
+    monkeypatch.setattr(fingerprint, "_PICTURE_SECONDS", 0.0)
+    left = planned(tmp_path / "scans").left_out
+    assert left[0] == "whether they can be read, and copies: 5 of 6 volumes, for lack of time"
 
 
 def test_only_the_training_part_is_measured(tmp_path, monkeypatch):
