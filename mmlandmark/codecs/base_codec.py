@@ -28,11 +28,14 @@ class BaseCodec(nn.Module, ABC):
 
     Attributes:
         maps_per_landmark: M.
+        activation: Name of what :meth:`activate` applies to the map in which a landmark has its peak:
+            ``sigmoid``, ``softmax`` or None. A head hands it on to losses that look at activated maps.
         activation_scope: ``pixel`` if :meth:`activate` changes every pixel by itself, ``map`` if it is a
             softmax over the pixels of a map, None for any other.
     """
 
     maps_per_landmark: int = 1
+    activation: str | None = None
     activation_scope: str | None = None
 
     @property

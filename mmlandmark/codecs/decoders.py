@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmlandmark.ops import blob_centroid, quadratic_fit, refined_peak, soft_argmax
+from mmlandmark.ops import blob_centroid, centroid, quadratic_fit, refined_peak, soft_argmax
 from mmlandmark.registry import DECODERS
 
 
@@ -121,6 +121,18 @@ class SoftArgmaxDecoder(BaseDecoder):
     def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
         """Return the expectations; see :class:`BaseDecoder`."""
         return Peaks(*refined_peak(maps))._replace(points=soft_argmax(maps, self.beta))
+
+
+@DECODERS.register_module(name="integral")
+class IntegralDecoder(BaseDecoder):
+    """Centre of mass of the whole map, see :func:`mmlandmark.ops.centroid`.
+
+    Of sigmoid maps it is what ``IntegralL1Loss`` and ``RegionAttentionLoss`` learn (Chen et al., eq. 2).
+    """
+
+    def forward(self, maps: Tensor, width: float, window: int) -> Peaks:
+        """Return the centres; see :class:`BaseDecoder`."""
+        return Peaks(*refined_peak(maps))._replace(points=centroid(maps))
 
 
 @DECODERS.register_module(name="blob_centroid")

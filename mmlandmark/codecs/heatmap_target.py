@@ -38,6 +38,11 @@ class HeatmapTarget:
     scale: float = 1.0
 
     @property
+    def maps_per_landmark(self) -> int:
+        """Maps that a prediction has per landmark; :attr:`heatmaps` are the target of the first."""
+        return 1
+
+    @property
     def is_unit_gaussian(self) -> bool:
         """Whether the maps are Gaussians of height 1: some losses do not need them drawn."""
         return self.shape == "gaussian" and self.normalize == "peak" and self.scale == 1.0

@@ -2,7 +2,7 @@
 
 Fused maps are decoded block by block, as soon as the windows of a block have been seen: of every map the
 highest pixel so far and a small window about it are kept. Whole maps are needed in these cases, and kept in a
-file where they are large: by a codec or decoder that looks at whole maps (``soft_argmax``,
+file where they are large: by a codec or decoder that looks at whole maps (``soft_argmax``, ``integral``,
 ``blob_centroid``); by a softmax over maps that are averaged with those of the mirrored image; by the choice
 among several peaks (``shape_prior``), an ensemble that averages maps, and whoever asks for the maps.
 """

@@ -2,6 +2,7 @@
 
 from mmlandmark.ops.backend import Backend, backend, using_reference
 from mmlandmark.ops.blob_centroid import blob_centroid
+from mmlandmark.ops.centroid import centroid, marginals
 from mmlandmark.ops.ewc_loss import ewc_error, ewc_loss, ewc_loss_map
 from mmlandmark.ops.gaussian_heatmap import SEPARABLE_SHAPES, gaussian_heatmap, separable_profiles
 from mmlandmark.ops.local_window import local_window
@@ -15,12 +16,14 @@ __all__ = [
     "Backend",
     "backend",
     "blob_centroid",
+    "centroid",
     "ewc_error",
     "ewc_loss",
     "ewc_loss_map",
     "gaussian_heatmap",
     "local_centroid",
     "local_window",
+    "marginals",
     "peak",
     "quadratic_fit",
     "quadratic_peak",

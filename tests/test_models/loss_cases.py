@@ -17,6 +17,10 @@ ALL = [
     dict(type="DiceLoss"),
     dict(type="DiceLoss", per_map=False),
     dict(type="SpatialConfigurationLoss", gamma=1.0),
+    dict(type="IntegralL1Loss", activation="sigmoid"),
+    dict(type="IntegralL1Loss", activation="softmax", reduction="sum"),
+    dict(type="RegionAttentionLoss", std=0.0, activation="sigmoid"),
+    dict(type="RegionAttentionLoss", std=0.0, norm=1),
 ]
 
 

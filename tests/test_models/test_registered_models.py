@@ -107,6 +107,8 @@ CASES: dict[str, tuple[str, dict]] = {
     "HeatmapBCELoss": ("loss", dict()),
     "HeatmapL1Loss": ("loss", dict()),
     "HeatmapMSELoss": ("loss", dict()),
+    "IntegralL1Loss": ("loss", dict(activation="sigmoid")),
+    "RegionAttentionLoss": ("loss", dict(std=0.0, activation="sigmoid")),
     "SpatialConfigurationLoss": ("loss", dict(gamma=1.0)),
     "SpatialCrossEntropyLoss": ("loss", dict()),
 }

@@ -29,7 +29,8 @@ class BaseHeatmapHead(BaseModule):
         num_landmarks: K.
         codec: Config of a codec; its ``num_landmarks`` and ``dims`` are filled in where it takes them.
         loss: Config of a loss, or a list of them; every loss is reported by its type. It is called with the
-            raw maps and the codec's target; ``dims`` is filled in where it takes it.
+            raw maps and the codec's target; ``dims`` and the codec's ``activation`` are filled in where it
+            takes them.
         num_annotators: R. With several, the head learns each annotator separately and predicts their mean:
             annotators differ by habit as well as by chance, and only a habit can be learned. Samples need
             ``gt_by_annotator``.
@@ -69,7 +70,8 @@ class BaseHeatmapHead(BaseModule):
         self.dims = dims
         self.codec: BaseCodec = CODECS.build(filled(CODECS, codec, num_landmarks=num_landmarks, dims=dims))
         configs = [loss] if isinstance(loss, dict) else loss
-        losses = [MODELS.build(filled(MODELS, config, dims=dims)) for config in configs]
+        known = dict(dims=dims, activation=self.codec.activation)
+        losses = [MODELS.build(filled(MODELS, config, **known)) for config in configs]
         self.losses = nn.ModuleDict(dict(zip(_loss_names(losses), losses, strict=True)))
         sizes = dict(num_landmarks=num_landmarks, num_annotators=num_annotators, dims=dims)
         self.presence = None if presence is None else PresenceBranch(**sizes, **presence)

@@ -15,7 +15,9 @@ from mmlandmark.models.losses.heatmap_loss import (
     HeatmapLoss,
     HeatmapMSELoss,
 )
+from mmlandmark.models.losses.integral_loss import IntegralL1Loss, IntegralLoss
 from mmlandmark.models.losses.map_loss import DiceLoss, SpatialCrossEntropyLoss
+from mmlandmark.models.losses.region_attention_loss import RegionAttentionLoss
 from mmlandmark.models.losses.spatial_configuration_loss import SpatialConfigurationLoss
 from mmlandmark.models.losses.spatial_features import spatial_features
 
@@ -32,6 +34,9 @@ __all__ = [
     "HeatmapL1Loss",
     "HeatmapLoss",
     "HeatmapMSELoss",
+    "IntegralL1Loss",
+    "IntegralLoss",
+    "RegionAttentionLoss",
     "SpatialConfigurationLoss",
     "SpatialCrossEntropyLoss",
     "spatial_features",

@@ -15,11 +15,17 @@ from mmlandmark.ops import ewc_error, ewc_loss, ewc_loss_map
 from mmlandmark.registry import MODELS
 
 
-def check_shapes(pred: Tensor, target: HeatmapTarget) -> None:
-    """Raise ValueError unless the prediction has the target's shape."""
-    expected = (*target.weights.shape, *target.size)
+def compared_maps(pred: Tensor, target: HeatmapTarget) -> Tensor:
+    """Return the maps of a prediction that its target's heatmaps are the target of, (B, K, *S).
+
+    Raises:
+        ValueError: The prediction has not the target's shape.
+    """
+    batch, count = target.weights.shape
+    expected = (batch, count * target.maps_per_landmark, *target.size)
     if tuple(pred.shape) != expected:
         raise ValueError(f"prediction {tuple(pred.shape)} and target {expected} differ in shape")
+    return pred if target.maps_per_landmark == 1 else pred.unflatten(1, (count, -1))[:, :, 0]
 
 
 class LandmarkLoss(nn.Module, ABC):
@@ -27,35 +33,45 @@ class LandmarkLoss(nn.Module, ABC):
 
     Args:
         loss_weight: Factor of the loss.
+        reduction: ``mean`` over annotated landmarks by their weights, or ``sum`` over landmarks and mean over
+            the batch.
+
+    Raises:
+        ValueError: ``reduction`` is unknown.
 
     Subclasses implement :meth:`per_landmark`. Masked landmarks contribute neither to the value nor to
     the count it is divided by; a batch without any landmark has loss 0 and zero gradient. NaN in a
     prediction is never hidden for annotated landmarks.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: str = "mean") -> None:
         super().__init__()
-        self.loss_weight = loss_weight
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+        self.loss_weight, self.reduction = loss_weight, reduction
 
     @abstractmethod
     def per_landmark(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
         """Return the (B, K) loss of every map before masking and weighting."""
 
     def normalizer(self, target: HeatmapTarget) -> Tensor:
-        """Return the divisor of the weighted sum over (B, K); the total weight by default."""
-        return target.weights.sum()
+        """Return the divisor of the weighted sum over (B, K): the total weight, or the batch size."""
+        if self.reduction == "mean":
+            return target.weights.sum()
+        return target.weights.new_tensor(float(len(target.weights)))
 
     def forward(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
         """Return the scalar loss.
 
         Args:
-            pred: (B, K, *S) raw output of the model.
+            pred: (B, K * M, *S) raw output of the model; of several maps per landmark, only those are seen
+                that the target's heatmaps are the target of.
             target: Of the same size.
 
         Raises:
             ValueError: ``pred`` and ``target`` differ in shape.
         """
-        check_shapes(pred, target)
+        pred = compared_maps(pred, target)
         # Pixels are summed map by map, in whatever memory format the convolutions left them.
         kind = torch.promote_types(pred.dtype, torch.float32)
         pred = pred.to(kind, memory_format=torch.contiguous_format)
@@ -82,12 +98,10 @@ class HeatmapLoss(LandmarkLoss):
     """
 
     def __init__(self, reduction: str = "mean", loss_weight: float = 1.0, top: float = 1.0) -> None:
-        super().__init__(loss_weight)
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+        super().__init__(loss_weight, reduction)
         if not 0 < top <= 1:
             raise ValueError(f"top is a part of the pixels, above 0 and at most 1, got {top}")
-        self.reduction, self.top = reduction, top
+        self.top = top
 
     @abstractmethod
     def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -99,12 +113,6 @@ class HeatmapLoss(LandmarkLoss):
         if self.top < 1:
             errors = errors.topk(max(1, round(self.top * errors.shape[-1])), sorted=False).values
         return errors.mean(-1) if self.reduction == "mean" else errors.sum(-1)
-
-    def normalizer(self, target: HeatmapTarget) -> Tensor:
-        """Return the total weight for ``mean``, the batch size for ``sum``."""
-        if self.reduction == "mean":
-            return target.weights.sum()
-        return target.weights.new_tensor(float(len(target.weights)))
 
 
 class WeightedSquareLoss(HeatmapLoss):
@@ -129,7 +137,7 @@ class WeightedSquareLoss(HeatmapLoss):
         """Return the scalar loss; see :meth:`LandmarkLoss.forward`."""
         if self.top < 1:
             return super().forward(pred, target)
-        check_shapes(pred, target)
+        pred = compared_maps(pred, target)
         divisor = self.normalizer(target) * (math.prod(target.size) if self.reduction == "mean" else 1)
         # All factors go into the weights, so that the operator writes the final gradient in one pass.
         weight = self.loss_weight * target.weights / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)

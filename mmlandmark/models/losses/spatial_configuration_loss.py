@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmlandmark.codecs import HeatmapTarget
-from mmlandmark.models.losses.heatmap_loss import LandmarkLoss, check_shapes
+from mmlandmark.models.losses.heatmap_loss import LandmarkLoss, compared_maps
 from mmlandmark.models.losses.spatial_features import spatial_features
 from mmlandmark.ops import spatial_expectation
 from mmlandmark.registry import MODELS, SPATIAL_FEATURES
@@ -54,23 +54,20 @@ class SpatialConfigurationLoss(LandmarkLoss):
         reduction: str = "mean",
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(loss_weight, reduction)
         if not gamma >= 0 or not beta > 0:
             raise ValueError(f"gamma must not be negative and beta positive, got {gamma} and {beta}")
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         if isinstance(features, str) or not features:
             raise ValueError(f"features must be a list of names, at least one, got {features!r}")
         for name in features:  # an unknown name fails here, not in the first batch
             SPATIAL_FEATURES.get(name if isinstance(name, str) else name["type"])
-        self.gamma, self.beta, self.features, self.reduction = gamma, beta, list(features), reduction
+        self.gamma, self.beta, self.features = gamma, beta, list(features)
         self.heatmap_loss = None if heatmap_loss is None else MODELS.build(heatmap_loss)
         self._maps: dict[tuple, Sequence[Tensor]] = {}
 
     def forward(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
         """Return the scalar loss; see :meth:`LandmarkLoss.forward`."""
-        check_shapes(pred, target)
-        if pred.shape[1] < 2:
+        if compared_maps(pred, target).shape[1] < 2:
             raise ValueError(
                 "SpatialConfigurationLoss needs at least two landmarks, the head has one: use "
                 "HeatmapMSELoss for a single landmark"
