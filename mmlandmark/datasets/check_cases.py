@@ -170,6 +170,11 @@ class Cases:
             world = None if header is None else header.world_from_original
         return None if world is None or np.shape(world) != (4, 4) else np.asarray(world, dtype=np.float64)
 
+    def assumed(self, n: int) -> str:
+        """Return what the frame of a volume's file takes for granted, ``""`` if nothing."""
+        stated = self.frames[n] is None or self.records[n].get("world_from_original") is not None
+        return "" if stated or n not in self._headers else self._headers[n].assumed
+
     @cached_property
     def to_mm(self) -> np.ndarray:
         """(N, 4, 4) voxels to mm, in patient axes (LPS) where these are known, else along those stored."""

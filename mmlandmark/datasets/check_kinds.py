@@ -203,6 +203,8 @@ KINDS: dict[str, Kind] = {
         "note", "The spacing in the header of an image cannot be read.", "give it in the annotation file"
     ),
     "no directions": Kind(
-        "note", "A volume has no directions of its axes, so they stay as stored.", "set its affine"
+        "note",
+        "The file of a volume states no orientation, so one is taken for granted.",
+        "store it in the file; nothing is to do if all volumes are stored alike, with points in voxels",
     ),
 }

@@ -123,6 +123,7 @@ def _findings(cases: Cases, limits: Thresholds) -> Iterator[Finding]:
         yield from volume_checks.world_origins(cases)
         yield from volume_checks.wrong_sides(cases, limits.min_records)
         yield from volume_checks.mixed_orientations(cases)
+        yield from volume_checks.unstated_orientations(cases)
         yield from volume_checks.contradicted_spacing(cases)
     yield from record_checks.nothing_to_learn(cases)
     yield from record_checks.fractions(cases)

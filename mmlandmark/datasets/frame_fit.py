@@ -8,6 +8,7 @@ same numbers are tried, and the message says which one puts them inside.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -72,6 +73,21 @@ def misfit(
         return ""
     much = f"all {outside} points lie" if outside == len(found) else f"{outside} of {len(found)} points lie"
     return f"{much} outside of the image{likely_reading(found, shape, frame, coordinates)}"
+
+
+def unstated_frame(image: str | Path, assumed: str) -> str:
+    """Return the end of a sentence about points that do not fit: the file of the image does not say its frame.
+
+    Args:
+        image: The file.
+        assumed: See :class:`~mmlandmark.datasets.image_files.ImageHeader`; of ``""`` nothing is said.
+    """
+    if not assumed:
+        return ""
+    return (
+        f"; {Path(image).name} {assumed}: store there the orientation in which the points were set, or give "
+        "the points in voxels"
+    )
 
 
 def likely_reading(

@@ -110,11 +110,14 @@ class ImageHeader:
         shape: (*S) as stored.
         world_from_original: (W+1, D+1) from pixels, as stored, to mm; None if the file does not define it.
         dtype: Type of one value as stored, before any rescaling; None if the header does not say it.
+        assumed: What the matrix takes for granted, to follow the name of the file in a sentence; ``""`` if
+            the file states all of it.
     """
 
     shape: tuple[int, ...]
     world_from_original: np.ndarray | None
     dtype: np.dtype | None
+    assumed: str = ""
 
     @property
     def spacing(self) -> tuple[float, ...] | None:
@@ -140,8 +143,12 @@ def image_header(path: str | Path) -> ImageHeader:
         series = find_series(path)
         return ImageHeader(series.stored.shape, series.world_from_original, series.stored.dtype)
     stored, kind = _stored(path)
+    world, assumed = None, ""
     try:
-        world = _FRAMES[kind](path) if kind in _FRAMES else None
+        if kind == "nifti":
+            world, assumed = nifti_frame(path)
+        elif kind in _FRAMES:
+            world = _FRAMES[kind](path)
     except ImportError:
         raise
     except Exception as error:  # Every library has errors of its own; all of them mean a broken header.
@@ -149,7 +156,7 @@ def image_header(path: str | Path) -> ImageHeader:
     dims = len(stored.shape)
     if world is not None and world.shape[1] > dims + 1:
         world = first_slice(world)
-    return ImageHeader(stored.shape, world, stored.dtype)
+    return ImageHeader(stored.shape, world, stored.dtype, assumed)
 
 
 def image_exists(path: str | Path) -> bool:
@@ -209,7 +216,6 @@ def _decoded(path: Path) -> Stored:
 _FRAMES: dict[str, Callable[[Path], np.ndarray | None]] = {
     "dicom": dicom_frame,
     "tiff": tiff_frame,
-    "nifti": nifti_frame,
     "metaimage": partial(sitk_frame, io="MetaImageIO"),
     "nrrd": partial(sitk_frame, io="NrrdImageIO"),
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.frame_fit import count_outside, likely_reading, misfit, to_pixels
+from mmlandmark.datasets.frame_fit import count_outside, likely_reading, misfit, to_pixels, unstated_frame
 from mmlandmark.datasets.image_files import image_exists, image_header, image_shape
 from mmlandmark.datasets.predicted import chosen_predicted
 from mmlandmark.datasets.values import entries_of, is_number, number_of, sample_id_of
@@ -258,7 +258,7 @@ def in_pixels(record: dict[str, Any], default_spacing: Any = None) -> dict[str, 
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
         if wrong:
-            raise ValueError(f"{where}: {wrong}")
+            raise ValueError(f"{where}: {wrong}{unstated_frame(path, header.assumed)}")
         moved[key] = pixels.reshape(*points.shape[:-1], -1)
     return moved
 

@@ -10,6 +10,7 @@ from itertools import permutations
 import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding
+from mmlandmark.datasets.check_kinds import Severity
 from mmlandmark.structures import canonical_matrix, orientation_code, spacing_of
 
 _ORIGIN = 1e-3  # mm: a point that near to the origin of the world was not marked there
@@ -40,6 +41,16 @@ def mixed_orientations(cases: Cases) -> Iterator[Finding]:
             yield cases.finding(n, "mixed orientation", message, severity="warning", score=1.0)
         else:
             yield cases.finding(n, "mixed orientation", f"stored as {code}; {others}")
+
+
+def unstated_orientations(cases: Cases) -> Iterator[Finding]:
+    """Volumes whose file states no orientation, so that one is taken for granted."""
+    assumed = [cases.assumed(n) for n in range(len(cases))]
+    stated = sum(not text and world is not None for text, world in zip(assumed, cases.frames, strict=True))
+    severity: Severity = "warning" if stated else "note"  # all of one kind may well be right
+    for n, text in enumerate(assumed):
+        if text:
+            yield cases.finding(n, "no directions", f"it {text}", severity=severity)
 
 
 def contradicted_spacing(cases: Cases) -> Iterator[Finding]:

@@ -8,6 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.checks import check_dataset
 from mmlandmark.datasets.releases import SlicerMarkups
 from mmlandmark.structures import apply_matrix, world_matrix
 from mmlandmark.testing.volume_files import write_dicom_series, write_itk, write_nifti
@@ -59,6 +61,12 @@ def zero_direction_in_a_metaimage(folder):
     )
 
 
+def no_orientation(folder):
+    image = nibabel.Nifti1Image(VOLUME.transpose(), None)
+    image.header.set_zooms((0.5, 1, 2))
+    nibabel.save(image, folder / "a.nii")
+
+
 def over_time(folder):
     nibabel.save(nibabel.Nifti1Image(np.zeros((12, 10, 6, 4), np.uint8), np.eye(4)), folder / "a.nii")
 
@@ -89,6 +97,8 @@ def other_case(folder):
         (no_spacing_in_a_metaimage, r"a.mha: the volume does not say where its voxels lie in mm"),
         (zero_direction, r"a.nii: the volume does not say where its voxels lie in mm"),
         (zero_direction_in_a_metaimage, r"a.mha: the volume does not say where its voxels lie in mm"),
+        (no_orientation, r"all 3 points lie outside of the image; a.nii states no orientation \(sform_code and "
+         r"qform_code are 0\), so its axes count as .* \(LPS\) from a first voxel at 0 mm, as in ITK: store"),
         (over_time, r"a.nii: an image of 2 or 3 dimensions is needed, the shape is \(4, 6, 10, 12\)"),
         (mixed_orientation, r"slices 00001.dcm and 00003.dcm have different orientations: remove wh"),
         (slice_missing, r"a slice is missing between 00004.dcm and 00002.dcm, which are 4 mm apart; the"),
@@ -109,3 +119,31 @@ def test_one_sentence_names_file_and_fault(tmp_path, spoil, message):
     np.testing.assert_allclose(
         SlicerMarkups(data_root=str(tmp_path)).get_data_info(0)["landmarks"], PLACES, atol=1e-4
     )
+
+
+def test_points_in_mm_of_a_table_need_an_orientation(tmp_path):
+    no_orientation(tmp_path)
+    rows = [f"{c:g}" for point in apply_matrix(WORLD, PLACES) for c in point]
+    header = [f"{name}_{axis} [mm]" for name in "abc" for axis in "xyz"]
+    (tmp_path / "t.csv").write_text(f"image,{','.join(header)}\na.nii,{','.join(rows)}\n")
+    with pytest.raises(ValueError, match=r"t.csv.*lie outside of the image; a.nii states no orientation"):
+        LandmarkDataset("t.csv", str(tmp_path))
+
+
+def test_a_check_names_volumes_without_orientation(tmp_path):
+    """The first header says it: no voxel is read."""
+    for name in "abc":
+        write_nifti(tmp_path / f"{name}.nii", VOLUME, WORLD)
+        markups(tmp_path / f"{name}.mrk.json")
+    no_orientation(tmp_path)
+    markups(tmp_path / "a.mrk.json", world_matrix((0.5, 1, 2)))
+
+    def found(**more):
+        report = check_dataset(dict(train=SlicerMarkups(data_root=str(tmp_path))), **more)
+        every = (f for f in report["findings"] if f["check"] == "no directions")
+        return [(f["sample_id"], f["severity"]) for f in every]
+
+    assert found() == found(images=True) == [("a", "warning")]
+    for path in tmp_path.glob("[bc]*"):
+        path.unlink()
+    assert found() == [("a", "note")]

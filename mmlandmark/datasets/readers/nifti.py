@@ -25,6 +25,11 @@ from mmlandmark.datasets.readers.volume import need
 from mmlandmark.structures import first_slice, is_frame, swap_lps_ras, world_matrix
 
 _UNITS = {"meter": 1000.0, "micron": 0.001}  # in mm; unknown units count as mm
+# What a volume of spacing alone counts as; ITK, and so 3D Slicer, take it for the same.
+UNSTATED = (
+    "states no orientation (sform_code and qform_code are 0), so its axes count as left, back and head (LPS) "
+    "from a first voxel at 0 mm, as in ITK"
+)
 _TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 128: "u1", 256: "i1", 512: "u2", 768: "u4", 1024: "i8",
     1280: "u8", 2304: "u1",
@@ -74,14 +79,14 @@ def _nifti_world(header: Any, dims: int) -> tuple[np.ndarray | None, list[Remark
     if known:
         message = "its orientation is not invertible: the volume counts as one without spacing"
         return None, [Remark("malformed spacing", message)]
-    message = (
-        "its orientation is not stated (qform_code and sform_code are 0): the axes stay as they are stored"
-    )
-    return plain, [Remark("no directions", message)]
+    return plain, [Remark("no directions", f"it {UNSTATED}")]
 
 
-def nifti_frame(path: Path) -> np.ndarray | None:
-    """Return the matrix to mm of a NIfTI file from its header; None if it does not define one."""
+def nifti_frame(path: Path) -> tuple[np.ndarray | None, str]:
+    """Return the matrix to mm of a NIfTI file from its header, and what it takes for granted.
+
+    The matrix is None if the file does not define one.
+    """
     nibabel = need("nibabel", path)
     with path.open("rb") as file:
         shape = nifti_header(file).shape
@@ -89,7 +94,8 @@ def nifti_frame(path: Path) -> np.ndarray | None:
         head = _nifti_head(file)
     two = 540 in (struct.unpack("<i", head[:4])[0], struct.unpack(">i", head[:4])[0])
     kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
-    return _nifti_world(kind(head[: kind.sizeof_hdr]), len(shape))[0]
+    world, remarks = _nifti_world(kind(head[: kind.sizeof_hdr]), len(shape))
+    return world, UNSTATED if any(remark.check == "no directions" for remark in remarks) else ""
 
 
 def _nifti_head(file: BinaryIO) -> bytes:

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from mmlandmark.datasets.frame_fit import Coordinates, count_outside, inside_by_reading, misfit, to_pixels
+from mmlandmark.datasets.frame_fit import (
+    Coordinates,
+    count_outside,
+    inside_by_reading,
+    misfit,
+    to_pixels,
+    unstated_frame,
+)
 from mmlandmark.datasets.image_files import (
     IMAGE_SUFFIXES,
     ImageHeader,
@@ -167,9 +174,10 @@ class SlicerMarkups(LandmarkDataset):
         if wrong:
             sure = "puts them inside" in wrong  # all of them
             fitting = "" if sure else _where_they_fit(points, coordinates, stem, headers)
-            if not fitting and "?" not in wrong:
+            unstated = unstated_frame(image, headers[stem].assumed)
+            if not fitting and not unstated and "?" not in wrong:
                 fitting = "; they were set in another image or frame"
-            raise ValueError(f"{path}: {wrong}{fitting}")
+            raise ValueError(f"{path}: {wrong}{fitting}{unstated}")
         record: dict[str, Any] = dict(
             sample_id=stem,
             img_path=image,
