@@ -10,12 +10,25 @@ from mmlandmark.apis.running import prepare_config
 from mmlandmark.apis.tested_run import tested_run
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.engine import ConfigError, config_of_run
+from mmlandmark.engine.config_data import CONFIG_FILE, read_config_of_run
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.dataset_tree import change_leaves
 
 _TABLES = (".csv", ".tsv", ".txt")
 _CONFIGS = (".py", ".yml", ".yaml")
+
+
+def no_data(path: Path) -> str:
+    """Return what to say of a file or folder that is not what commands take as annotated data."""
+    runs = sorted(file.parent for file in path.glob(f"*/{CONFIG_FILE}"))
+    below = f", whose last run is {runs[-1]}" if runs else ""
+    return (
+        f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py), nor the "
+        f"folder of a run, of a test or of a cross-validation{below}; mmlandmark convert "
+        f"{shlex.quote(str(path))} annotation.json --to json makes JSON of other annotations, such as a "
+        "folder of 3D Slicer's files"
+    )
 
 
 def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloader", **changes: Any) -> Any:
@@ -28,7 +41,7 @@ def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloade
         changes: Further arguments of every dataset.
 
     Raises:
-        ConfigError: The config has no such data, or the file is neither of them.
+        ConfigError: The config has no such data, or the file or folder is none of them.
     """
     path = Path(source)
     pipeline = model.config["pipeline"]
@@ -42,11 +55,9 @@ def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloade
             **changes,
         )
     if path.is_file() and path.suffix.lower() not in _CONFIGS:
-        raise ConfigError(
-            f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py), "
-            "nor the folder of a test or of a cross-validation; mmlandmark convert "
-            f"{shlex.quote(str(path))} annotation.json --to json makes JSON of other annotations"
-        )
+        raise ConfigError(no_data(path))
+    if path.is_dir() and read_config_of_run(path) is None:
+        raise ConfigError(no_data(path))
     config = config_of_run(path) if path.is_dir() else prepare_config(path)
     loader = tested_run(config)[0].get(part)
     if loader is None:

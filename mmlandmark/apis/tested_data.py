@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmlandmark.apis.annotated_data import dataset_of
+from mmlandmark.apis.annotated_data import dataset_of, no_data
 from mmlandmark.engine import ConfigError
+from mmlandmark.engine.config_data import read_config_of_run
 from mmlandmark.evaluation import LandmarkMetric, Origin, TestedCases
 from mmlandmark.inference.origin import origin_of
 from mmlandmark.inference.predicting import predict_dataset
@@ -162,6 +163,8 @@ def _prediction_files(path: Path) -> list[Path]:
         own = [path / "predictions.json", path / "test" / "predictions.json"]
         found = folds or [file for file in own if file.is_file()][:1]
         if not found:
+            if read_config_of_run(path) is None:
+                raise ConfigError(no_data(path))
             raise ConfigError(
                 f"{path}: no predictions in it; give the folder of mmlandmark test or cross-validate, "
                 "an annotation file or a config"

@@ -76,7 +76,7 @@ def misfit(
 
 
 def unstated_frame(image: str | Path, assumed: str) -> str:
-    """Return the end of a sentence about points that do not fit: the file of the image does not say its frame.
+    """Return the end of a sentence about points that do not fit an image whose file does not say its frame.
 
     Args:
         image: The file.

@@ -7,6 +7,7 @@ import copy
 import difflib
 import inspect
 import json
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -48,6 +49,11 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     path = Path(path)
     if not path.is_file():
         path = shipped_detector(path) or path
+    if path.is_dir():
+        raise FileNotFoundError(
+            f"{path} is a folder, not a config: name the config file; for a folder of annotated images, "
+            f"mmlandmark plan {shlex.quote(str(path))} -o my_run makes one"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"config {path} does not exist")
     if path.suffix == MODEL_SUFFIX:

@@ -21,6 +21,15 @@ def test_other_data_are_refused(model, tmp_path):
     (tmp_path / "wings.tps").write_text("LM=1")
     with pytest.raises(ConfigError, match=r"wings\.tps: this is neither an annotation .* nor a config"):
         dataset_of(model, tmp_path / "wings.tps")
+    (tmp_path / "heads").mkdir()
+    (tmp_path / "heads" / "a.mrk.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"heads: this is neither.*or of a cross-validation; mmlandmark"):
+        dataset_of(model, tmp_path / "heads")
+    for stage in ("01_coarse", "02_fine"):
+        (tmp_path / "run" / stage).mkdir(parents=True)
+        (tmp_path / "run" / stage / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"whose last run is .*02_fine; mmlandmark convert"):
+        dataset_of(model, tmp_path / "run")
     (tmp_path / "plain.py").write_text("model = dict()")
     with pytest.raises(ConfigError, match="has no val_dataloader"):
         dataset_of(model, tmp_path / "plain.py", "val_dataloader")

@@ -47,8 +47,15 @@ def test_images_are_predicted_as_a_test_does(model, trained, tested, annotated):
 def test_data_that_cannot_be_used(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.json: no such file"):
         read_tested(model, tmp_path / "gone.json")
+    (tmp_path / "markups").mkdir()
+    (tmp_path / "markups" / "a.mrk.json").write_text("{}")
+    words = "convert .*markups annotation.json --to json makes JSON of other annotations, such as a f"
+    with pytest.raises(ConfigError, match=words):
+        read_tested(model, tmp_path / "markups")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match="no predictions in it; give the folder of mmlandmark test"):
-        read_tested(model, tmp_path)
+        read_tested(model, tmp_path / "run")
     (tmp_path / "plain.py").write_text("model = dict()\n")
     with pytest.raises(ConfigError, match="has no test_dataloader"):
         read_tested(model, tmp_path / "plain.py")

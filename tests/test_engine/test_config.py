@@ -21,6 +21,8 @@ def write(path, text):
 def test_missing_and_broken_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.py does not exist"):
         load_config(tmp_path / "nowhere.py")
+    with pytest.raises(FileNotFoundError, match=r"is a folder, not a config: name the .* mmlandmark plan"):
+        load_config(tmp_path)
     with pytest.raises(ConfigError, match=r"broken\.py: SyntaxError"):
         load_config(write(tmp_path / "broken.py", "model = dict("))
 
