@@ -24,8 +24,8 @@ def no_data(path: Path) -> str:
     runs = sorted(file.parent for file in path.glob(f"*/{CONFIG_FILE}"))
     below = f", whose last run is {runs[-1]}" if runs else ""
     return (
-        f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py), nor the "
-        f"folder of a run, of a test or of a cross-validation{below}; mmlandmark convert "
+        f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py), nor "
+        f"the folder of a run, of a test or of a cross-validation{below}; mmlandmark convert "
         f"{shlex.quote(str(path))} annotation.json --to json makes JSON of other annotations, such as a "
         "folder of 3D Slicer's files"
     )

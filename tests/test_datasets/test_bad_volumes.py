@@ -98,7 +98,7 @@ def other_case(folder):
         (zero_direction, r"a.nii: the volume does not say where its voxels lie in mm"),
         (zero_direction_in_a_metaimage, r"a.mha: the volume does not say where its voxels lie in mm"),
         (no_orientation, r"all 3 points lie outside of the image; a.nii states no orientation \(sform_code "
-         r"and qform_code are 0\), so its axes count as .* \(LPS\) from a first voxel at 0 mm, as in ITK: store"),
+         r"and qform_code are 0\), so its axes count as .* \(LPS\) from a first voxel at 0 mm, as in ITK"),
         (over_time, r"a.nii: an image of 2 or 3 dimensions is needed, the shape is \(4, 6, 10, 12\)"),
         (mixed_orientation, r"slices 00001.dcm and 00003.dcm have different orientations: remove wh"),
         (slice_missing, r"a slice is missing between 00004.dcm and 00002.dcm, which are 4 mm apart; the"),
