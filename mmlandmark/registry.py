@@ -167,6 +167,9 @@ TRANSFORMS = _child("transform", _root.TRANSFORMS)  # steps of a data pipeline
 DATA_SAMPLERS = _child("data sampler", _root.DATA_SAMPLERS)  # orders in which samples are drawn
 METRICS = _child("metric", _root.METRICS)  # what a validation or test reports
 HOOKS = _child("hook", _root.HOOKS)  # what happens beside training
+WEIGHT_INITIALIZERS = _child("weight initializer", _root.WEIGHT_INITIALIZERS)  # what init_cfg names
+MODEL_WRAPPERS = _child("model wrapper", _root.MODEL_WRAPPERS)  # a model on several processes
+EVALUATOR = _child("evaluator", _root.EVALUATOR)  # passes predictions to metrics
 OPTIMIZERS = _child("optimizer", _root.OPTIMIZERS)  # torch's optimizers under their names, and others
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     "optimizer wrapper constructor", _root.OPTIM_WRAPPER_CONSTRUCTORS

@@ -81,3 +81,14 @@ def test_every_registry_is_a_child_of_mmengines():
     for child in children:
         assert child.parent in vars(mmengine_registry).values()
         assert child.scope == "mmlandmark"
+
+
+def test_mmengine_finds_our_child_wherever_a_run_builds_from():
+    """Without one it builds all the same, and warns of a registry that it cannot find in this scope."""
+    others = {"RUNNERS", "RUNNER_CONSTRUCTORS", "STRATEGIES", "TASK_UTILS", "INFERENCERS", "FUNCTIONS"}
+    lacking = {
+        name
+        for name, root in vars(mmengine_registry).items()
+        if isinstance(root, mmengine_registry.Registry) and root._search_child("mmlandmark") is None
+    }
+    assert lacking == others

@@ -39,6 +39,8 @@ draw per sample for the whole run  :mod:`mmlandmark.datasets.samplers`, and ``Ep
 300 lines before a run begins      :mod:`mmlandmark.engine.console` shows a summary; the log file has all.
 torchrun on a CPU calls CUDA       ``LandmarkRunner.setup_env`` starts gloo first, and ``wrap_model`` passes
                                    ``device_ids=None``.
+"Failed to search registry with    :mod:`mmlandmark.registry` has a child in every registry that a run builds
+scope" in the log of a run         from, also where it registers nothing: MMEngine looks for one.
 ``Adafactor`` in the registry is   None needed: torch's own is ``TorchAdafactor``. The error of MMEngine for
 that of ``transformers``,          a missing optimizer, "None is not a callable object", is replaced by one
 ``Lion`` that of                   that lists the nearest names, see :class:`mmlandmark.registry.Registry`.
@@ -53,7 +55,8 @@ threads of OpenCV, start method of processes):
 What stays                         Since when
 =================================  ==========================================================================
 A child ``mmlandmark`` in each of  :mod:`mmlandmark.registry` is imported. MMEngine finds the registries of a
-MMEngine's registries              scope this way; no name in another scope changes.
+the registries of MMEngine that a  scope this way; no name in another scope changes.
+run builds from
 Operators                          :mod:`mmlandmark.ops` is imported, where the extension is built.
 ``torch.ops.mmlandmark``
 The folder of a Python config at   :func:`~mmlandmark.engine.load_config` read the config. Modules beside it

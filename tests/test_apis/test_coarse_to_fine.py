@@ -68,6 +68,9 @@ def test_one_command_trains_both_stages(trained):
     config, folder = trained
     plan = plan_of_stages(config, folder)
     assert [node.finished() for node in plan.children] == [True, True], describe_plan(plan)
+    logs = [path.read_text() for path in folder.glob("0*/*/*.log")]
+    assert len(logs) == 2
+    assert not [line for text in logs for line in text.splitlines() if "Failed to search" in line]
     coarse = load_checkpoint(next((folder / "01_coarse").glob("best_*.pth")))["state_dict"]
     both = load_checkpoint(next((folder / "02_fine").glob("epoch_1.pth")))["state_dict"]
     for key, value in coarse.items():
