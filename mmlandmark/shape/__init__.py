@@ -1,4 +1,4 @@
-"""Shapes of landmarks, in 2D and 3D, with missing points: alignment, and how usual a shape is."""
+"""Shapes of landmarks, in 2D and 3D, with missing points: alignment, modes, how usual a shape is."""
 
 from mmlandmark.shape.alignment import (
     Alignment,
@@ -8,17 +8,27 @@ from mmlandmark.shape.alignment import (
     both_sides,
     chosen_side,
     find_typical,
+    in_tangent_space,
     mean_rotation,
     mirror_image,
     normalised,
+)
+from mmlandmark.shape.point_distribution_model import (
+    Adjustment,
+    PointDistributionModel,
+    Regulated,
+    shapiro_wilk,
 )
 from mmlandmark.shape.shape_model import ShapeModel, cross_fitted
 from mmlandmark.shape.shape_prior import Choice, ShapePrior
 from mmlandmark.shape.tails import Tails
 
 __all__ = [
+    "Adjustment",
     "Alignment",
     "Choice",
+    "PointDistributionModel",
+    "Regulated",
     "ShapeModel",
     "ShapePrior",
     "Sides",
@@ -29,7 +39,9 @@ __all__ = [
     "chosen_side",
     "cross_fitted",
     "find_typical",
+    "in_tangent_space",
     "mean_rotation",
     "mirror_image",
     "normalised",
+    "shapiro_wilk",
 ]

@@ -30,6 +30,10 @@ class Alignment:
     rotations: np.ndarray
     residuals: np.ndarray
 
+    def restored(self, shapes: np.ndarray) -> np.ndarray:
+        """Return other aligned shapes (N, K, D) at the places, sizes and rotations of the originals."""
+        return shapes @ self.rotations.swapaxes(1, 2) * self.scales[:, None, None] + self.centers[:, None]
+
 
 def align(points: np.ndarray, typical: np.ndarray) -> Alignment:
     """Align shapes, without mirroring, in the least-squares sense.
@@ -59,6 +63,30 @@ def align(points: np.ndarray, typical: np.ndarray) -> Alignment:
     shapes[~usable] = np.nan
     centers = center - np.einsum("nj,nij->ni", goal, rotation) / scale[:, None]
     return Alignment(shapes, centers, 1 / scale, rotation, _median_distance(shapes, typical))
+
+
+def in_tangent_space(aligned: Alignment, typical: np.ndarray) -> Alignment:
+    """Scale aligned shapes into the tangent space of the typical one (Cootes et al., CVIU 1995).
+
+    The least-squares scale of :func:`align` puts them on a sphere. In the tangent space they differ from the
+    typical shape by nothing that translation, rotation or scaling could do, so sums of such differences are
+    aligned, too.
+
+    Args:
+        aligned: Shapes aligned to ``typical``. A shape without extent becomes NaN.
+        typical: (K, D) complete shape.
+    """
+    seen = np.isfinite(aligned.shapes).all(axis=2)
+    goal = (seen @ typical / np.maximum(seen.sum(axis=1), 1)[:, None])[:, None]
+    target = np.where(seen[..., None], typical - goal, 0.0)
+    reach = (np.nan_to_num(aligned.shapes - goal) * target).sum(axis=(1, 2))
+    size = (target**2).sum(axis=(1, 2))
+    factor = size / np.where(reach > 1e-9 * size, reach, np.nan)
+    shapes = goal + (aligned.shapes - goal) * factor[:, None, None]
+    scales = aligned.scales / factor
+    moved = np.einsum("nj,nij->ni", goal[:, 0], aligned.rotations)
+    centers = aligned.centers + moved * (aligned.scales - scales)[:, None]
+    return Alignment(shapes, centers, scales, aligned.rotations, _median_distance(shapes, typical))
 
 
 def _median_distance(shapes: np.ndarray, typical: np.ndarray) -> np.ndarray:
@@ -145,6 +173,12 @@ class Sides:
     mirrored: np.ndarray
     scored: np.ndarray
     usual: bool
+
+    @property
+    def flipped(self) -> np.ndarray:
+        """(N,) bool: shapes to mirror, where mirror images are usual: those that fit better so."""
+        with np.errstate(invalid="ignore"):
+            return (self.other.residuals < self.plain.residuals) & self.usual
 
     @classmethod
     def find(cls, points: np.ndarray, typical: np.ndarray) -> Sides:

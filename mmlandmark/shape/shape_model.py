@@ -60,10 +60,10 @@ class ShapeModel:
             missing; and (N,) that of the whole shape, per coordinate.
         """
         count, landmarks, dims = aligned.shape
-        z = (aligned.reshape(count, -1) - self.middle) / self.scale
+        z = (aligned.reshape(count, landmarks * dims) - self.middle) / self.scale
         seen = np.isfinite(aligned).all(axis=2)
         single, whole = np.full((count, landmarks), np.nan), np.full(count, np.nan)
-        for rows in _alike(seen):
+        for rows in alike(seen):
             here = seen[rows[0]]
             if not here.any():
                 continue
@@ -87,8 +87,10 @@ def _wrapped(z: np.ndarray) -> np.ndarray:
     return np.where(size < 1.5, z, np.where(size < 4.0, bent, np.where(np.isnan(z), np.nan, 0.0)))
 
 
-def _alike(seen: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of (N, K) bool that are equal, group by group."""
+def alike(seen: np.ndarray) -> list[np.ndarray]:
+    """Return the indices of the rows of (N, K) bool that are equal, group by group."""
+    if len(seen) == 0:
+        return []
     _, group = np.unique(seen, axis=0, return_inverse=True)
     group = group.ravel()
     order = np.argsort(group, kind="stable")

@@ -66,9 +66,7 @@ class ShapePrior:
                 + (f", and landmark {never[0]} is in none" if len(never) else "")
             )
         sides = Sides.find(points, typical)
-        with np.errstate(invalid="ignore"):
-            flipped = (sides.other.residuals < sides.plain.residuals) & sides.usual
-        aligned = chosen_side(flipped, sides.plain, sides.other).shapes
+        aligned = chosen_side(sides.flipped, sides.plain, sides.other).shapes
         single, _, _ = cross_fitted(aligned, sides.typical, sides.scored)
         tails = Tails.match(single[sides.scored], points.shape[2], _UPPER)
         return cls(ShapeModel.fit(aligned[sides.scored], sides.typical), tails, sides.usual)
@@ -80,6 +78,25 @@ class ShapePrior:
             (N, K) standard deviations, NaN where missing, or where there are not more than D landmarks.
         """
         return self.tails.rescaled(self.model.distances(self._aligned(points))[0])
+
+    def consistent(self, points: np.ndarray, gate: float = 5.0) -> np.ndarray:
+        """Return which landmarks of (N, K, D) shapes agree with each other.
+
+        While a landmark deviates by more than ``gate``, the one or two are set aside without which the others
+        fit best. So a wrong landmark does not make its neighbours look wrong.
+
+        Returns:
+            (N, K) bool, False where missing. All of a shape are False if more than half of them would have
+            to be set aside, or if there are not more than D.
+        """
+        deviation = self.deviations(points)
+        agreed = np.isfinite(deviation)
+        with np.errstate(invalid="ignore"):
+            doubtful = np.flatnonzero((deviation > gate).any(axis=1))
+        for n in doubtful:
+            rest = self._consistent(points[n], gate)
+            agreed[n] = False if rest is None else np.isfinite(rest).all(axis=1)
+        return agreed
 
     def _aligned(self, points: np.ndarray) -> np.ndarray:
         if not self.mirrored:

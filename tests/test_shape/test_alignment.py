@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.linalg import orthogonal_procrustes
+from scipy.spatial import procrustes
 
-from mmlandmark.shape import align, find_typical, mirror_image, normalised
+from mmlandmark.shape import align, find_typical, in_tangent_space, mirror_image, normalised
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -39,3 +41,51 @@ def test_alignment_undoes_a_similarity_but_no_mirroring(dims):
     np.testing.assert_allclose(np.delete(back, 2, 0), np.delete(target, 2, 0), atol=1e-9)
     mirrored = target * ([-1] + [1] * (dims - 1))
     assert np.abs(align(mirrored[None], target).shapes[0] - target).max() > 0.1
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_alignment_is_that_of_scipy(dims):
+    rng = np.random.default_rng(dims)
+    target = rng.normal(size=(9, dims))
+    target -= target.mean(axis=0)
+    target /= np.linalg.norm(target)  # as scipy does
+    points = target + rng.normal(0, 0.05, (20, 9, dims))
+    aligned = align(4.0 * points + 7.0, target)
+    for n, shape in enumerate(points):
+        _, expected, disparity = procrustes(target, shape)
+        np.testing.assert_allclose(aligned.shapes[n], expected, atol=1e-12)
+        assert ((aligned.shapes[n] - target) ** 2).sum() == pytest.approx(disparity)
+        turn, size = orthogonal_procrustes(shape - shape.mean(axis=0), target)
+        np.testing.assert_allclose(aligned.rotations[n], turn, atol=1e-12)
+        spread = ((shape - shape.mean(axis=0)) ** 2).sum()
+        assert aligned.scales[n] == pytest.approx(4.0 * spread / size)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_differences_in_the_tangent_space_are_no_similarity(dims):
+    rng = np.random.default_rng(dims)
+    typical = normalised(rng.normal(size=(9, dims)))
+    points = 3.0 * typical + rng.normal(0, 0.4, (30, 9, dims)) + 5.0
+    points[::3, 2] = np.nan
+    plain = align(points, typical)
+    aligned = in_tangent_space(plain, typical)
+    np.testing.assert_allclose(aligned.restored(aligned.shapes), points, atol=1e-12)
+    np.testing.assert_allclose(plain.restored(plain.shapes), points, atol=1e-12)
+    goal = np.where(np.isnan(points), np.nan, typical)
+    goal -= np.nanmean(goal, axis=1, keepdims=True)
+    off = np.nan_to_num(aligned.shapes - typical)
+    np.testing.assert_allclose((off * np.nan_to_num(goal)).sum(axis=(1, 2)), 0, atol=1e-12)  # scaling
+    np.testing.assert_allclose(off.sum(axis=1), 0, atol=1e-12)  # translation
+    turned = np.nan_to_num(goal).swapaxes(1, 2) @ off
+    np.testing.assert_allclose(turned, turned.swapaxes(1, 2), atol=1e-12)  # rotation
+    # Half of the differences is the shape half way.
+    complete = ~np.isnan(points).any(axis=(1, 2))
+    half = (typical + aligned.shapes[complete]) / 2
+    np.testing.assert_allclose(in_tangent_space(align(half, typical), typical).shapes, half, atol=1e-12)
+
+
+def test_a_shape_without_extent_has_no_place_in_the_tangent_space():
+    typical = normalised(np.random.default_rng(0).normal(size=(5, 2)))
+    aligned = in_tangent_space(align(np.full((1, 5, 2), 3.0), typical), typical)
+    assert np.isnan(aligned.shapes).all()
+    assert np.isnan(aligned.residuals).all()

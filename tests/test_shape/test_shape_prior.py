@@ -88,6 +88,26 @@ def test_missing_landmarks_are_left_out(dims):
     assert np.isnan(choice.deviation[2]).all()  # one landmark is no shape
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_landmarks_that_agree_are_told_from_those_that_do_not(dims):
+    prior = ShapePrior.fit(shapes(dims))
+    points = shapes(dims, 12, seed=2)
+    expected = np.ones((12, K), dtype=bool)
+    size = np.ptp(points, axis=(1, 2))
+    for n in range(1, 8):
+        for k in {n % K, (3 * n + 1) % K} if n >= 4 else {n % K}:
+            points[n, k] += 0.4 * size[n]
+            expected[n, k] = False
+    points[9, 4] = np.nan
+    expected[9, 4] = False
+    points[10] = np.random.default_rng(0).normal(0, size[10], (K, dims))  # no landmark is right
+    points[11, 1:] = np.nan
+    expected[10:] = False
+    np.testing.assert_array_equal(prior.consistent(points), expected)
+    assert prior.consistent(points, gate=1e9)[:9].all()
+    assert prior.consistent(points[:0]).shape == (0, K)
+
+
 def test_deviations_are_standard_deviations():
     prior = ShapePrior.fit(shapes(2, 400))
     lengths = prior.deviations(shapes(2, 400, seed=5))
