@@ -100,6 +100,11 @@ class HeatmapCodec(BaseCodec):
             )
         return landmarks.new_tensor(self.sigma).expand_as(landmarks)
 
+    @property
+    def gathers(self) -> bool:
+        """Whether decoded maps are distributions, so that a score is what the window about a peak gathers."""
+        return self.activation == "softmax"
+
     def relative(self, heights: Tensor) -> Tensor:
         """Return heights of peaks, (B, K, ...), as a fraction of the target's, if that is known."""
         return heights / self.scale if self.normalize == "peak" else heights
@@ -156,7 +161,7 @@ class HeatmapCodec(BaseCodec):
             ``softmax`` the probability gathered in the window around it, and for another ``sum`` the height.
         """
         points, pixels, scores = self.decoder(maps, self.peak_width, self.window)
-        if self.activation == "softmax":
+        if self.gathers:
             values, inside = local_window(maps, pixels, self.window)
             scores = (values * inside).flatten(2).sum(-1)
         else:
@@ -176,7 +181,7 @@ class HeatmapCodec(BaseCodec):
 
         The weight of a peak is what :meth:`decode` gives as the score of the strongest one.
         """
-        mass = self.activation == "softmax"
+        mass = self.gathers
         peaks = strongest_peaks(maps, self.decoder, self.peak_width, self.window, self._reach, count, mass)
         weights = peaks.weights if mass else self.relative(peaks.weights)
         found = Detection(peaks.points, weights, peaks.spread).mapped(

@@ -88,3 +88,18 @@ class GivenTarget(HeatmapTarget):
         """The maps as given, those of masked landmarks too."""
         assert self.given is not None
         return self.given
+
+
+@dataclass(frozen=True)
+class OffsetTarget(HeatmapTarget):
+    """Discs of radius ``sigma``, and from every pixel of one the way to its centre, in radii.
+
+    The offsets are not drawn: :class:`~mmlandmark.models.losses.OffsetL1Loss` works from the landmarks.
+    """
+
+    shape: str = "disc"
+
+    @property
+    def maps_per_landmark(self) -> int:
+        """The disc, and an offset per axis."""
+        return 1 + self.landmarks.shape[-1]

@@ -25,9 +25,12 @@ def conv_block(
         channels: Of the input.
         channels_out: Of the output.
         kernel_size: Odd; one for all axes, or one per axis of the array.
-        **kwargs: See :class:`mmcv.cnn.ConvModule`.
+        **kwargs: See :class:`mmcv.cnn.ConvModule`; ``dilation`` is one number.
     """
-    padding = kernel_size // 2 if isinstance(kernel_size, int) else tuple(k // 2 for k in kernel_size)
+    reach = kwargs.get("dilation", 1)
+    sides = (kernel_size,) if isinstance(kernel_size, int) else kernel_size
+    paddings = tuple(side // 2 * reach for side in sides)
+    padding = paddings[0] if isinstance(kernel_size, int) else paddings
     with warnings.catch_warnings():  # The published networks have biases before their norms.
         warnings.filterwarnings("ignore", "Unnecessary conv bias")
         block = ConvModule(channels, channels_out, kernel_size, padding=padding, **kwargs)
@@ -111,6 +114,17 @@ def upsample(features: Tensor, like: Tensor) -> Tensor:
     """Return features (B, C, *S) at the size of others, by linear interpolation."""
     mode = "bilinear" if features.ndim == 4 else "trilinear"
     return F.interpolate(features, size=like.shape[2:], mode=mode, align_corners=False)
+
+
+def enlarged(maps: Tensor, factor: int) -> Tensor:
+    """Return maps (B, C, *S) at ``factor`` times their size, by linear interpolation.
+
+    A 1x1 convolution gives the same before as after, so it is cheaper before.
+    """
+    if factor == 1:
+        return maps
+    mode = "bilinear" if maps.ndim == 4 else "trilinear"
+    return F.interpolate(maps, scale_factor=factor, mode=mode, align_corners=False)
 
 
 def space_to_depth(images: Tensor, stride: int | Sequence[int]) -> Tensor:

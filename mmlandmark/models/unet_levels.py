@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmlandmark.models.base_module import BaseModule
 from mmlandmark.models.blocks import conv_block, norm_of_dims, per_axis, per_level
+from mmlandmark.models.dilated_block import DilatedBlock
 from mmlandmark.models.recompute import run
 
 INSTANCE_NORM = dict(type="IN")
@@ -57,6 +58,9 @@ class UNetLevels(BaseModule):
         widths: Channels per level, finest first.
         dims: 2 or 3.
         num_convs: Convolutions per level: one number, or one per level.
+        dilated: Every level is one :class:`~mmlandmark.models.dilated_block.DilatedBlock` instead: the
+            modified U-Net of shape-regulated self-training (Chen et al., section 4.2). The widths are
+            multiples of 4.
         kernel_sizes: Of the convolutions, odd: one number, or one entry per level, each a number or one per
             axis. A thick slice needs no kernel across slices: ``[(1, 3, 3), (3, 3, 3), ...]``.
         strides: From the level before to each: one entry per level, each a number or one per axis, the first
@@ -95,6 +99,7 @@ class UNetLevels(BaseModule):
         align_corners: bool = True,
         out_indices: Sequence[int] = (0,),
         with_checkpoint: bool = False,
+        dilated: bool = False,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -117,6 +122,7 @@ class UNetLevels(BaseModule):
             norm_cfg=norm_of_dims(norm_cfg, dims),
             act_cfg=act_cfg,
         )
+        self.dilated = dilated
         self._learned = upsample == "transposed"
         if not self._learned:
             mode = {("bilinear", 3): "trilinear"}.get((upsample, dims), upsample)
@@ -125,6 +131,8 @@ class UNetLevels(BaseModule):
     def level(self, index: int, channels: int, stride: int | tuple[int, ...] = 1) -> nn.Sequential:
         """Return the convolutions of a level, the first with ``channels`` inputs and the stride."""
         width, kernel = self.widths[index], self.kernel_sizes[index]
+        if self.dilated:
+            return nn.Sequential(DilatedBlock(channels, width, kernel, stride=stride, **self._options))
         convs = [conv_block(channels, width, kernel, stride=stride, **self._options)]
         for _ in range(self.num_convs[index] - 1):
             convs.append(conv_block(width, width, kernel, **self._options))

@@ -6,6 +6,7 @@ from mmengine.model import Sequential
 
 from mmlandmark.models.blocks import (
     conv_block,
+    enlarged,
     he_block,
     norm_of_dims,
     per_axis,
@@ -28,6 +29,20 @@ def test_blocks_of_pixels_become_channels(dims):
         assert torch.equal(blocks, torch.nn.functional.pixel_unshuffle(image, 2))
     with pytest.raises(ValueError, match="size_divisor=2"):
         space_to_depth(image[..., :-1], 2)
+
+
+def test_a_dilated_block_keeps_the_size():
+    assert conv_block(2, 3, 3, dilation=4)(torch.rand(1, 2, 8, 12)).shape == (1, 3, 8, 12)
+    thick = conv_block(2, 3, (1, 3, 5), dilation=2, conv_cfg=dict(type="Conv3d"))
+    assert thick(torch.rand(1, 2, 3, 8, 12)).shape == (1, 3, 3, 8, 12)
+
+
+def test_enlarged_maps_cover_what_they_covered():
+    line = torch.arange(4.0).view(1, 1, 1, 4)
+    assert enlarged(line, 1) is line
+    # The centres of the pixels move by the half-pixel convention.
+    assert enlarged(line, 2)[0, 0, 0].tolist() == [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
+    assert enlarged(torch.rand(1, 2, 3, 4, 5), 3).shape == (1, 2, 9, 12, 15)
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2)])

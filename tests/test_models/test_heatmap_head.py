@@ -24,6 +24,17 @@ def test_maps_of_the_first_level_or_of_all(dims):
         head(features[:1])
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_maps_are_enlarged_as_features_would_be(dims):
+    head = MODELS.build(dict(HEAD, dims=dims, upsample_to=2))
+    features = torch.rand(2, 4, *(5, 4, 6)[:dims])
+    (maps,) = head([features])
+    assert maps.shape == (2, 3, *(10, 8, 12)[:dims])
+    mode = "bilinear" if dims == 2 else "trilinear"
+    first = torch.nn.functional.interpolate(features, scale_factor=2, mode=mode, align_corners=False)
+    torch.testing.assert_close(maps, head.convs[0](first))
+
+
 def test_a_hidden_convolution_and_a_bias_to_start_from():
     head = MODELS.build(dict(HEAD, hidden_channels=5, bias_init=-8.0))
     assert head.hidden[0].weight.shape == (5, 4, 3, 3)

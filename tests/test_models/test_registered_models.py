@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmlandmark.codecs import GaussianHeatmapCodec, HeatmapTarget
+from mmlandmark.codecs import BaseCodec, GaussianHeatmapCodec, HeatmapTarget, VotingCodec
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample
 
@@ -26,17 +26,30 @@ CASES: dict[str, tuple[str, dict]] = {
     "AdditiveUNet": ("backbone", dict(width=4, levels=3)),
     "DenseNet": ("backbone", dict(in_channels=1, growth_rate=2, block_layers=(1, 1, 1, 1), stem_channels=4)),
     "EfficientNetLite": ("backbone", dict(in_channels=1, stage_blocks=(1, 1, 1, 1, 1, 1, 0))),
+    "Hourglass": ("backbone", dict(width=8, depth=1)),
     "HRNet": ("backbone", dict(in_channels=1, width=2, modules=(1, 1, 1))),
     "ResNet": ("backbone", dict(in_channels=1, depth=18, base_channels=2)),
     "UNet": ("backbone", dict(widths=(4, 6))),
     "VGG": ("backbone", dict(in_channels=1, widths=(2, 2, 4, 4, 4))),
     "FPN": ("neck", dict(in_channels=[3, 4, 5], channels=4)),
     "MSFA": ("neck", dict(in_channels=[3, 4, 5, 6], channels=4)),
+    "PyramidFusion": ("neck", dict(in_channels=[3, 4, 5], channels=4)),
     "UNetDecoder": ("neck", dict(in_channels=[3, 4, 5])),
     "NonLocalBlock": ("block", dict(in_channels=5)),
     "FeatureRefinementHead": (
         "head",
         dict(in_channels=[5, 5], num_landmarks=K, codec=CODEC, loss=dict(type="EWCLoss")),
+    ),
+    "ChannelAttentionHead": (
+        "head",
+        dict(
+            in_channels=[5],
+            num_landmarks=K,
+            codec=dict(type="VotingCodec", radius=3.0),
+            loss=[dict(type="HeatmapBCELoss"), dict(type="OffsetL1Loss")],
+            hidden=4,
+            upsample_to=1,
+        ),
     ),
     "HeatmapHead": ("head", dict(in_channels=[5], num_landmarks=K, codec=CODEC, loss=dict(type="EWCLoss"))),
     "SpatialConfigurationHead": (
@@ -108,6 +121,7 @@ CASES: dict[str, tuple[str, dict]] = {
     "HeatmapL1Loss": ("loss", dict()),
     "HeatmapMSELoss": ("loss", dict()),
     "IntegralL1Loss": ("loss", dict(activation="sigmoid")),
+    "OffsetL1Loss": ("offset_loss", dict()),
     "RegionAttentionLoss": ("loss", dict(std=0.0, activation="sigmoid")),
     "SpatialConfigurationLoss": ("loss", dict(gamma=1.0)),
     "SpatialCrossEntropyLoss": ("loss", dict()),
@@ -137,10 +151,10 @@ def samples(dims: int, batch: int = 2) -> list[LandmarkDataSample]:
     ]
 
 
-def target(dims: int) -> HeatmapTarget:
+def target(dims: int, codec: BaseCodec) -> HeatmapTarget:
     cases = samples(dims)
     points, mask = torch.stack([s.gt_landmarks for s in cases]), torch.stack([s.mask for s in cases])
-    return GaussianHeatmapCodec(sigma=1.5).encode(points, mask, mask.float(), SIZE[dims], SIZE[dims])
+    return codec.encode(points, mask, mask.float(), SIZE[dims], SIZE[dims])
 
 
 def with_dims(config: dict, dims: int) -> dict:
@@ -200,21 +214,29 @@ def run_head(module: nn.Module, dims: int) -> None:
     assert detection.scores.shape == (2, 1, K)
 
 
-def run_loss(module: nn.Module, dims: int) -> None:
-    truth = target(dims)
-    pred = torch.randn(2, K, *SIZE[dims]).requires_grad_()
+def run_loss(module: nn.Module, dims: int, codec: BaseCodec | None = None) -> None:
+    codec = codec or GaussianHeatmapCodec(sigma=1.5)
+    truth = target(dims, codec)
+    pred = torch.randn(2, K * codec.maps_per_landmark, *SIZE[dims]).requires_grad_()
     value = module(pred, truth)
     assert value.ndim == 0
     assert torch.isfinite(value)
     value.backward()
     assert torch.isfinite(pred.grad).all()
-    assert not pred.grad[0, 0].any(), "a missing landmark must not be learned from"
-    assert pred.grad[truth.mask].any()
+    learned = pred.grad.unflatten(1, (K, -1))
+    assert not learned[0, 0].any(), "a missing landmark must not be learned from"
+    assert learned[truth.mask].any()
     with torch.no_grad():  # a small step down the gradient lowers the loss
         step = 1e-3 / pred.grad.norm()
         assert module(pred - step * pred.grad, truth) < value
     with pytest.raises(ValueError, match="differ in shape"):
         module(pred[..., :-1], truth)
+
+
+def run_offset_loss(module: nn.Module, dims: int) -> None:
+    run_loss(module, dims, VotingCodec(radius=3.0, dims=dims))
+    with pytest.raises(ValueError, match=f"needs {1 + dims} maps per landmark, the codec has 1"):
+        run_loss(module, dims)
 
 
 def run_detector(module: nn.Module, dims: int) -> None:
@@ -288,6 +310,7 @@ RUN = dict(
     neck=run_neck,
     head=run_head,
     loss=run_loss,
+    offset_loss=run_offset_loss,
     detector=run_detector,
     student=run_student,
     block=run_block,

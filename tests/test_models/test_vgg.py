@@ -33,6 +33,7 @@ def test_parameters(config, expected):
     [
         (dict(depth=16), [64, 128, 256, 512, 512], [1, 2, 4, 8, 16]),
         (dict(depth=19, batch_norm=True), [64, 128, 256, 512, 512], [1, 2, 4, 8, 16]),
+        (dict(pooled=True, out_indices=(1, 2, 3, 4)), [128, 256, 512, 512], [4, 8, 16, 32]),
     ],
     ids=str,
 )
@@ -48,6 +49,16 @@ def test_torchvision_computes_the_same(config, origin, tmp_path):
         return theirs.features[:-1](image)  # our last level lies before the last pooling
 
     check_against_torchvision(dict(config, type="VGG"), origin, last, tmp_path)
+
+
+def test_levels_behind_the_pooling():
+    torch.manual_seed(0)
+    plain, pooled = (VGG(widths=(2, 3, 4, 4, 4), pooled=pooled) for pooled in (False, True))
+    pooled.load_state_dict(plain.state_dict())
+    image = torch.rand(1, 3, 64, 96)
+    for level, expected in zip(pooled(image), plain(image), strict=True):
+        assert torch.equal(level, F.max_pool2d(expected, 2))
+    assert [len(stage) for stage in pooled.stages()] == [5, 5, 7, 7, 7]
 
 
 def test_five_widths_are_needed():

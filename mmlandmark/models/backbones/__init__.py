@@ -3,6 +3,7 @@
 from mmlandmark.models.backbones.additive_unet import AdditiveUNet
 from mmlandmark.models.backbones.densenet import DenseNet
 from mmlandmark.models.backbones.efficientnet_lite import EfficientNetLite
+from mmlandmark.models.backbones.hourglass import Hourglass
 from mmlandmark.models.backbones.hrnet import HRNet
 from mmlandmark.models.backbones.pretrained_backbone import PretrainedBackbone
 from mmlandmark.models.backbones.resnet import ResNet
@@ -14,6 +15,7 @@ __all__ = [
     "DenseNet",
     "EfficientNetLite",
     "HRNet",
+    "Hourglass",
     "PretrainedBackbone",
     "ResNet",
     "UNet",

