@@ -24,6 +24,7 @@ HEAD = dict(type="HeatmapHead", num_landmarks=K, codec=CODEC, loss=dict(type="EW
 # Name: the part it plays, and the arguments it needs beside its defaults.
 CASES: dict[str, tuple[str, dict]] = {
     "AdditiveUNet": ("backbone", dict(width=4, levels=3)),
+    "ConvStack": ("backbone", dict(widths=(4, 5), kernel_sizes=(3, 5))),
     "DenseNet": ("backbone", dict(in_channels=1, growth_rate=2, block_layers=(1, 1, 1, 1), stem_channels=4)),
     "EfficientNetLite": ("backbone", dict(in_channels=1, stage_blocks=(1, 1, 1, 1, 1, 1, 0))),
     "Hourglass": ("backbone", dict(width=8, depth=1)),

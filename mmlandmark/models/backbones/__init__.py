@@ -1,6 +1,7 @@
 """Networks that turn an image into features, one family per file."""
 
 from mmlandmark.models.backbones.additive_unet import AdditiveUNet
+from mmlandmark.models.backbones.conv_stack import ConvStack
 from mmlandmark.models.backbones.densenet import DenseNet
 from mmlandmark.models.backbones.efficientnet_lite import EfficientNetLite
 from mmlandmark.models.backbones.hourglass import Hourglass
@@ -12,6 +13,7 @@ from mmlandmark.models.backbones.vgg import VGG
 
 __all__ = [
     "AdditiveUNet",
+    "ConvStack",
     "DenseNet",
     "EfficientNetLite",
     "HRNet",

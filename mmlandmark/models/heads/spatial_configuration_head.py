@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmlandmark.models.blocks import he_block, per_axis
 from mmlandmark.models.heads.base_heatmap_head import BaseHeatmapHead
+from mmlandmark.models.heads.pairwise_branch import PairwiseBranch
 from mmlandmark.registry import MODELS
 
 LEAKY_RELU = dict(type="LeakyReLU", negative_slope=0.1)
@@ -125,12 +126,18 @@ class SpatialConfigurationHead(BaseHeatmapHead):
         norm_cfg: Norm layer of the spatial branch; None, as in the publication, for none.
         act_cfg: Activation of the spatial branch.
         init_std: Standard deviation of the first weights of the convolutions to local and spatial maps.
+        pairwise: A spatial branch of one convolution from the maps of all other landmarks instead, see
+            :class:`~mmlandmark.models.heads.pairwise_branch.PairwiseBranch`; of the arguments of the branch
+            it takes ``spatial_kernel``, ``downsample`` and ``init_std``. With
+            :class:`~mmlandmark.models.backbones.ConvStack`, kernels of 5 and 15 and blocks of 8 it is the
+            network published for hands (Payer et al. 2016).
         dims: 2 or 3.
         presence: See :class:`BaseHeatmapHead`.
         init_cfg: See MMEngine.
 
     Raises:
-        ValueError: The backbone or neck returns several levels; or a kernel is even.
+        ValueError: The backbone or neck returns several levels; a kernel is even; or ``pairwise`` with a
+            single map.
     """
 
     def __init__(
@@ -149,6 +156,7 @@ class SpatialConfigurationHead(BaseHeatmapHead):
         norm_cfg: dict | None = None,
         act_cfg: dict | None = LEAKY_RELU,
         init_std: float = 1e-4,
+        pairwise: bool = False,
         dims: int = 2,
         presence: dict | None = None,
         init_cfg: dict | list | None = None,
@@ -169,17 +177,15 @@ class SpatialConfigurationHead(BaseHeatmapHead):
                 f"kernel_size and spatial_kernel must be odd, got {kernel_size}, {spatial_kernel}"
             )
         self.local = map_layer(levels[0], self.num_maps, local, init_std, padding_mode)
-        self.spatial = SpatialBranch(
-            self.num_maps,
-            channels,
-            spatial_convs,
-            spatial,
-            per_axis(downsample, dims, "downsample"),
-            init_std,
-            padding_mode=padding_mode,
-            norm_cfg=norm_cfg,
-            act_cfg=act_cfg,
-        )
+        steps = per_axis(downsample, dims, "downsample")
+        block: dict[str, Any] = dict(padding_mode=padding_mode, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.spatial: SpatialBranch | PairwiseBranch
+        if pairwise:
+            self.spatial = PairwiseBranch(self.num_maps, spatial, steps, init_std)
+        else:
+            self.spatial = SpatialBranch(
+                self.num_maps, channels, spatial_convs, spatial, steps, init_std, **block
+            )
 
     def forward(self, features: Sequence[Tensor], all_levels: bool = True) -> list[Tensor]:
         """Return raw maps (B, R * K * M, *S) of the one level."""
