@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from mmlandmark.apis.tested_run import tested_run
 from mmlandmark.registry import DATASETS
-from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.structures import LandmarkDataSample, grid_unit
 from mmlandmark.utils.dataset_tree import bare_dataset
 from mmlandmark.utils.files import read_json, safe_name
 from mmlandmark.visualization import (
@@ -37,6 +37,7 @@ def draw_test_figures(config: Config, out_dir: str | Path) -> list[Path]:
     out = Path(out_dir)
     predictions = read_json(out / "predictions.json")
     cases, unit, names = predictions["cases"], predictions["unit"], predictions["landmark_names"]
+    unit = grid_unit(len(cases[0]["gt"][0])) if unit == "px" else unit
     errors = np.array([case["errors"] for case in cases], dtype=float)
     name = Path(config.work_dir).name
     config, folder = tested_run(config)

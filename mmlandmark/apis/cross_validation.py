@@ -284,5 +284,5 @@ def _pooled(
         prefix = f"{metric.prefix}/" if metric.prefix else ""
         values.update({prefix + key: value for key, value in metric.measure(cases).items()})
         if is_landmark_metric(evaluator):
-            sources[metric.prefix or ""] = f"{metric.report.unit}, {metric.report.scale_source}"
+            sources[metric.prefix or ""] = f"{metric.report.unit_word}, {metric.report.scale_source}"
     return values, sources

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from mmlandmark.datasets.check_kinds import KINDS, SEVERITIES
+from mmlandmark.structures import grid_unit
 from mmlandmark.utils.table_text import markdown_code, markdown_table, markdown_text
 
 _SHOWN = 20  # findings of a kind in the report; the JSON has all
@@ -128,9 +129,10 @@ def _splits(report: dict[str, Any]) -> list[str]:
     lines = _table(*_split_rows(report))
     bare = {name: s["without_spacing"] for name, s in report["splits"].items() if s["without_spacing"]}
     if bare:
+        what = "pixels" if len(_axes(report)) == 2 else "voxels"
         counts = markdown_text(", ".join(f"{count} in {name}" for name, count in bare.items()))
         lines += [
-            f"Samples without spacing: {counts}. Errors are in pixels, unless a reference length is set "
+            f"Samples without spacing: {counts}. Errors are in {what}, unless a reference length is set "
             "or `LoadImage(file_spacing=True)` reads the spacing from the file.",
             "",
         ]
@@ -144,7 +146,9 @@ def _axes(report: dict[str, Any]) -> list[str]:
 def _split_rows(report: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
     axes = _axes(report)
     header = ["split", "samples", "groups", "missing landmarks", "without any"]
-    for what in ("image {} (px)", "landmarks {} (px)", "mm/px {}"):
+    unit = grid_unit(len(axes))
+    step = unit.removesuffix("s")
+    for what in (f"image {{}} ({unit})", f"landmarks {{}} ({unit})", f"mm/{step} {{}}"):
         header += [what.format(axis) for axis in axes]
     rows = [
         [name, s["samples"], s["groups"] or "-", s["missing_landmarks"], s["samples_without_landmarks"]]
@@ -160,7 +164,7 @@ def _landmark_rows(report: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
         [k, m["name"], m["annotated"], *(_range(m[a]) for a in axes)]
         for k, m in enumerate(report["landmarks"])
     ]
-    return ["index", "name", "annotated", *(f"{a} (px)" for a in axes)], rows
+    return ["index", "name", "annotated", *(f"{a} ({grid_unit(len(axes))})" for a in axes)], rows
 
 
 def _range(values: list[float] | None) -> str:

@@ -248,7 +248,8 @@ def _stretch_findings(
     own = 1.0 if dims == 2 or spacing is None else float(np.max(spacing) / np.min(spacing))
     if scales[0] > STRETCH * own * scales[-1]:
         old, new = (" x ".join(str(n) for n in s[::-1]) for s in (image.ori_shape, results["input_shape"]))
-        message = f"{old} pixels become {new}: one side is stretched {scales[0] / scales[-1]:.2f} times"
+        grid = "pixels" if dims == 2 else "voxels"
+        message = f"{old} {grid} become {new}: one side is stretched {scales[0] / scales[-1]:.2f} times"
         yield _finding(record, split, "stretched image", message)
 
 

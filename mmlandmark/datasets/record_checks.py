@@ -9,6 +9,7 @@ import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding
 from mmlandmark.datasets.volume_checks import stored_spacing, upright_spacing
+from mmlandmark.structures import grid_unit
 
 _FAR = 0.05  # of the image side: a point further outside is not just inaccurate
 _CLOSER = 0.1  # of the usual gap of two landmarks
@@ -79,9 +80,10 @@ def _coarse(cases: Cases, rows: np.ndarray) -> str:
     side = np.nan_to_num(cases.sizes[rows]).max()
     if digits is None or 10.0**-digits * side < _COARSE:
         return ""
+    unit = grid_unit(cases.schema.dims)
     return (
-        f", in steps of {10.0**-digits:g}, which are {10.0**-digits * side:.0f} px: annotate again, rounding "
-        "has lost the positions"
+        f", in steps of {10.0**-digits:g}, which are {10.0**-digits * side:.0f} {unit}: annotate again, "
+        "rounding has lost the positions"
     )
 
 
@@ -185,7 +187,8 @@ def points_too_close(cases: Cases, close: float) -> Iterator[Finding]:
             hits = np.argwhere((gap < limit) | (gap < _SAME))
         for row, pair in hits:
             n, a, b = start + int(row), int(first[pair]), int(second[pair])
-            message = f"{cases.at(n, a)} and {cases.at(n, b)} are {gap[row, pair]:.2f} px apart"
+            apart = f"{gap[row, pair]:.2f} {grid_unit(cases.schema.dims)} apart"
+            message = f"{cases.at(n, a)} and {cases.at(n, b)} are {apart}"
             yield cases.finding(n, "points too close", message, landmarks=(a, b), score=-gap[row, pair])
 
 

@@ -20,6 +20,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmlandmark.engine.data_checks import SplitData, check_data
 from mmlandmark.engine.optim_wrapper import AutocastOptimWrapper, precision_of
 from mmlandmark.evaluation.metrics import LandmarkMetric
+from mmlandmark.structures import grid_unit
 
 QUIET_SECONDS = 10.0  # shortest time between two lines on epochs without a validation
 _OF_MMENGINE = ("will be deprecated in future",)  # about MMEngine's own code, of no use to a user
@@ -174,23 +175,23 @@ class ConsoleHook(Hook):
         say(log, f"  device  {_device(model)}, {precision}{why}")
 
     def _data(self, names: tuple[str, ...]) -> str:
-        counts, landmarks, units, scales = [], "", [], []
+        counts, landmarks, units, scales, dims = [], "", [], [], 2
         for name in names:
             part = self.splits.get(name)
             if part is None:
                 continue
             lacking = 0 if part.split is None else int((~part.split.annotated.any(1)).sum())
+            dims = part.metainfo.get("dims", 2)
             text = f"{name} {len(part.loader.dataset)}"
             counts.append(text + (f" ({lacking} without annotation)" if lacking else ""))
             if part.metainfo.get("num_landmarks"):
-                dims = part.metainfo.get("dims", 2)
                 landmarks = f"; {part.metainfo['num_landmarks']} landmarks in {dims}D"
             metrics = [metric for metric in part.metrics if isinstance(metric, LandmarkMetric)]
-            units += [metric.unit for metric in metrics]
+            units += [grid_unit(dims) if metric.unit == "px" else metric.unit for metric in metrics]
             if part.split is not None and any(m.unit == "mm" and m.reference is None for m in metrics):
                 scales += [scale for scale in part.split.spacing.ravel() if scale > 0]
         unit = f"; errors in {', '.join(dict.fromkeys(units))}" if units else ""
-        return ", ".join(counts) + landmarks + unit + _scale(scales)
+        return ", ".join(counts) + landmarks + unit + _scale(scales, "pixel" if dims == 2 else "voxel")
 
     def _position(self, runner: Runner) -> str:
         if isinstance(runner.train_loop, IterBasedTrainLoop):
@@ -198,8 +199,10 @@ class ConsoleHook(Hook):
         return f"epoch {runner.epoch}/{runner.max_epochs}"
 
     def _measured(self, runner: Runner, metrics: Mapping[str, float]) -> str:
+        dims = (getattr(runner.val_dataloader.dataset, "metainfo", None) or {}).get("dims", 2)
+        words = {"normalized": "", "px": f" {grid_unit(dims)}", "mm": " mm"}
         units = {
-            (f"{m.prefix}/" if m.prefix else "") + "mre": "" if m.unit == "normalized" else f" {m.unit}"
+            (f"{m.prefix}/" if m.prefix else "") + "mre": words[m.unit]
             for m in runner.val_evaluator.metrics
             if isinstance(m, LandmarkMetric)
         }
@@ -242,12 +245,12 @@ def _device(model: torch.nn.Module) -> str:
     return f"{device.type.upper()}, {processes}{threads} thread{'s' if threads > 1 else ''}"
 
 
-def _scale(scales: list[float]) -> str:
-    """Describe the size of a pixel: a wrong unit shows up here or nowhere."""
+def _scale(scales: list[float], what: str) -> str:
+    """Describe the size of a pixel or voxel: a wrong unit shows up here or nowhere."""
     if not scales:
         return ""
     ends = dict.fromkeys(f"{scale:.4g}" for scale in (min(scales), max(scales)))
-    return f" ({' to '.join(ends)} mm per pixel)"
+    return f" ({' to '.join(ends)} mm per {what})"
 
 
 def _batch_size(loader: Any) -> int:

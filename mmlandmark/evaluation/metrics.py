@@ -214,6 +214,7 @@ class LandmarkMetric(CaseMetric):
             strict=self.strict,
             scale_source=source,
             tested=self.tested,
+            dims=gt.shape[2],
         )
         for case, row in zip(cases, errors, strict=True):
             case["errors"] = row
@@ -263,7 +264,7 @@ class LandmarkMetric(CaseMetric):
     def _scale(self, cases: list[dict[str, Any]], gt: np.ndarray) -> tuple[np.ndarray | None, str]:
         """Return the (N, D) scale of the errors, and its source in words."""
         if self.unit == "px":
-            return None, "pixels of the original images"
+            return None, f"{'pixels' if gt.shape[2] == 2 else 'voxels'} of the original images"
         spacing = None
         if all(case["spacing"] is not None for case in cases):
             spacing = np.stack([case["spacing"] for case in cases])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.evaluation.functional import mean_interval, per_image_mean, success_rate, summarize
+from mmlandmark.structures import grid_unit
 from mmlandmark.utils.files import atomic_write_text
 from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_table, markdown_text
 
@@ -36,6 +37,7 @@ class LandmarkReport:
         landmarks: One dict per landmark: ``name``, ``mre``, ``sd``, ``median``, ``p95``, ``annotated``,
             ``predicted``, ``sdr``.
         tested: What was tested, such as the path of a checkpoint; empty if unknown.
+        dims: Of the images, for the words: ``px`` are called voxels in volumes.
     """
 
     unit: str
@@ -45,6 +47,7 @@ class LandmarkReport:
     overall: dict[str, Any]
     landmarks: tuple[dict[str, Any], ...]
     tested: str = ""
+    dims: int = 2
 
     @classmethod
     def from_errors(
@@ -58,6 +61,7 @@ class LandmarkReport:
         strict: bool = False,
         scale_source: str = "",
         tested: str = "",
+        dims: int = 2,
     ) -> LandmarkReport:
         """Return the report of a table of errors.
 
@@ -71,6 +75,7 @@ class LandmarkReport:
             strict: Only errors below the radius are a success.
             scale_source: Source of the lengths, in words.
             tested: What was tested.
+            dims: Of the images.
 
         Raises:
             ValueError: Shapes disagree, or the unit is unknown.
@@ -99,7 +104,12 @@ class LandmarkReport:
             dict(name=str(name), **_numbers(errors[:, column], annotated[:, column], radii, strict))
             for name, column in zip(names, columns, strict=True)
         ]
-        return cls(unit, scale_source, radii, bool(strict), overall, tuple(rows), tested)
+        return cls(unit, scale_source, radii, bool(strict), overall, tuple(rows), tested, dims)
+
+    @property
+    def unit_word(self) -> str:
+        """The unit as tables show it: ``mm``, ``px``, of volumes ``voxels``, or ``norm``."""
+        return grid_unit(self.dims) if self.unit == "px" else UNIT_SUFFIX[self.unit]
 
     @property
     def scalars(self) -> dict[str, float]:
@@ -153,7 +163,7 @@ class LandmarkReport:
         atomic_write_text(path, writers[check_format(path)]())
 
     def _header(self) -> list[str]:
-        suffix = UNIT_SUFFIX[self.unit]
+        suffix = self.unit_word
         rates = [f"SDR {radius:g} {suffix}" for radius in self.radii]
         return [
             "landmark",
@@ -176,7 +186,7 @@ class LandmarkReport:
         ]
 
     def _preface(self) -> str:
-        overall, suffix = self.overall, UNIT_SUFFIX[self.unit]
+        overall, suffix = self.overall, self.unit_word
         low, high = overall["interval"]
         places = 4 if self.unit == "normalized" else 2
         source = f" ({markdown_text(self.scale_source)})" if self.scale_source else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmlandmark.structures import Prediction
+from mmlandmark.structures import Prediction, grid_unit
 from mmlandmark.utils.table_text import markdown_table, markdown_text
 
 _AXES = "xyz"
@@ -16,7 +16,8 @@ def prediction_table(prediction: Prediction) -> str:
     Pixels are those of the file as it is stored; millimetres are given where its frame is known. The radius
     holds the true position with the probability in the title. A dash stands for what is not predicted.
     """
-    title = f"{prediction.sample_id} ({' x '.join(map(str, prediction.shape[::-1]))} pixels)"
+    grid = "pixels" if len(prediction.shape) == 2 else "voxels"
+    title = f"{prediction.sample_id} ({' x '.join(map(str, prediction.shape[::-1]))} {grid})"
     parts = [markdown_text(title), _landmarks(prediction)]
     if prediction.radii and prediction.radius_unit == "mm" and prediction.spacing is None:
         parts.append(
@@ -35,7 +36,7 @@ def _landmarks(prediction: Prediction) -> str:
     columns.append(("score", np.where(prediction.found, prediction.scores, np.nan), 2))
     if prediction.presence is not None:
         columns.append(("present", prediction.presence, 2))
-    unit = "px" if prediction.radius_unit == "pixels" else prediction.radius_unit
+    unit = grid_unit(dims) if prediction.radius_unit == "pixels" else prediction.radius_unit
     columns += [
         (f"{100 * level:g} % radius {unit}", radii, 1) for level, radii in sorted(prediction.radii.items())
     ]

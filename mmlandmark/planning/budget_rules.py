@@ -358,7 +358,7 @@ def choose_sigma(network: Network) -> Choice:
     per_input = sigma * network.stem_stride
     return Choice(
         dict(sigma=sigma, window=math.ceil(2.5 * sigma)),
-        f"{per_input:g} pixels of the input",
+        f"{per_input:g} {'pixels' if network.dims == 2 else 'voxels'} of the input",
     )
 
 

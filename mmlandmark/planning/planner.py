@@ -183,8 +183,10 @@ def _data_choices(plan: Plan, y: Choice) -> dict[str, Choice]:
     if data.extent is not None:
         assert data.spacing is not None
         plan.choices["voxel"] = spacing_rules.choose_voxel(data.spacing)
+    radii = _radii(unit.value, data)
     return dict(
-        unit=Choice(_metric(unit.value, data, answers.reference), unit.why),
+        unit=Choice(_metric(unit.value, radii.value, data, answers.reference), unit.why),
+        radii=radii,
         y=Choice(y.value, f"{'from the bottom' if y.value else 'from the top'}; {y.why}")
         if data.dims == 2
         else y,
@@ -202,16 +204,21 @@ def _data_choices(plan: Plan, y: Choice) -> dict[str, Choice]:
     )
 
 
-def _metric(unit: str, data: Fingerprint, reference: tuple[str, str, float] | None) -> dict[str, Any]:
+def _radii(unit: str, data: Fingerprint) -> Choice:
+    """Decide within which distances a landmark counts as found."""
+    if unit == "px":
+        radii = [max(1, round(max(data.median_size) * share)) for share in (0.005, 0.01, 0.02)]
+        return Choice(tuple(sorted(set(radii))), "about 0.5, 1 and 2 % of the longest side")
+    if data.extent is not None and data.spacing is not None:
+        return spacing_rules.choose_radii(data.spacing)
+    return spacing_rules.choose_image_radii(data.median_size, data.spacing)
+
+
+def _metric(
+    unit: str, radii: tuple[float, ...], data: Fingerprint, reference: tuple[str, str, float] | None
+) -> dict[str, Any]:
     """Return the arguments of the metric."""
-    if unit == "mm":
-        metric: dict[str, Any] = dict(unit="mm", radii=(2, 2.5, 3, 4))
-        if data.extent is not None and data.spacing is not None:
-            metric["radii"] = spacing_rules.choose_radii(data.spacing).value
-    else:
-        side = max(data.median_size)
-        radii = [max(1, round(side * share)) for share in (0.005, 0.01, 0.02)]
-        metric = dict(unit="px", radii=tuple(sorted(set(radii))))
+    metric: dict[str, Any] = dict(unit=unit, radii=radii)
     if reference is not None:
         names = data.landmarks
         lost = [name for name in reference[:2] if name not in names]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from mmlandmark.planning.choice import Choice
 from mmlandmark.planning.planner import Plan
 from mmlandmark.planning.rules import suggested_pairs
+from mmlandmark.structures import grid_unit
 
 _SHOWN = 5
 
@@ -15,9 +16,13 @@ _SHOWN = 5
 def assumptions(plan: Plan) -> list[str]:
     """Return what the plan takes for granted about the data, one line each."""
     data, choices = plan.fingerprint, plan.choices
-    metric = choices["unit"].value
+    metric, radii = choices["unit"].value, choices["radii"]
+    unit = grid_unit(data.dims) if metric["unit"] == "px" else metric["unit"]
+    *some, last = (f"{radius:g}" for radius in radii.value)
+    within = f"{', '.join(some)} and {last}" if some else last
     lines = [
-        _row("unit", f"errors in {metric['unit']}: {choices['unit'].why}"),
+        _row("unit", f"errors in {unit}: {choices['unit'].why}"),
+        _row("radii", f"the test counts landmarks within {within} {unit}: {radii.why}"),
         _row("spacing", _spacing(plan)),
         *([_row("y", choices["y"].why)] if data.dims == 2 else []),
         *([_row("extent", _extent(data.extent))] if data.extent else []),
@@ -66,9 +71,12 @@ def _extent(extent: Sequence[float]) -> str:
 
 def _orientation(plan: Plan) -> str:
     stored = plan.fingerprint.orientations
+    if set(stored) == {""}:
+        return "no volume states its directions, so voxels stay as they are stored; points refer to these"
     if stored:
         shown = ", ".join(f"{count} {letters or 'unknown'}" for letters, count in stored.items())
-        return f"voxels are stored as {shown}; all are turned to LPS, points and predictions follow"
+        which = "all that state their directions" if "" in stored else "all"
+        return f"voxels are stored as {shown}; {which} are turned to LPS, points and predictions follow"
     tags = plan.fingerprint.orientation_tags
     text = "points refer to the pixels as they are stored"
     return f"{text}, although {tags} of the images read are turned, as their tags ask" if tags else text
@@ -125,9 +133,10 @@ def questions(plan: Plan) -> list[str]:
             asked.append("In what unit was SCALE= set? --scale-to-mm 1 for mm, 10 for cm: errors in mm")
         else:
             first, last = (shlex.quote(data.landmarks[n]) for n in (0, -1))
+            what = "pixel" if data.dims == 2 else "voxel"
             asked.append(
-                "How large is a pixel, or a distance between two landmarks? --spacing MM_PER_PIXEL, or "
-                f"--reference-length {first} {last} MM: errors in mm"
+                f"How large is a {what}, or a distance between two landmarks? --spacing "
+                f"MM_PER_{what.upper()}, or --reference-length {first} {last} MM: errors in mm"
             )
     if not data.flip_pairs and len(data.landmarks) > 1:
         pairs = suggested_pairs(data.landmarks)

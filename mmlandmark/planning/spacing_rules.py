@@ -24,6 +24,8 @@ ENOUGH_VOLUMES = 4000  # seen by the first of two stages; docs/plan.md has what 
 _MOST_SHRUNK = 8.0  # fine voxels in a coarse one
 _SMALLEST_PATCH = 32  # voxels a side
 _ROUND = (1.0, 2.0, 2.5, 5.0)
+_RADIOGRAPH = 100.0  # mm along the longest side, from which 2 mm are a small error
+_SHARE = 0.005  # of the longest side of smaller images: the smallest radius
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,29 @@ def choose_radii(voxel: Sequence[float]) -> Choice:
         voxel: (x, y, z) mm, see :func:`choose_voxel`.
     """
     wanted = 2 * math.prod(voxel) ** (1 / len(voxel))
-    power = 10.0 ** math.floor(math.log10(wanted))
-    base = min((r * p for r in _ROUND for p in (power, 10 * power)), key=lambda r: abs(math.log(r / wanted)))
-    radii = tuple(float(f"{n * base:.4g}") for n in (1, 2, 4))
-    return Choice(radii, f"about 2, 4 and 8 voxels of {_digits(wanted / 2):g} mm")
+    return Choice(round_radii(wanted), f"about 2, 4 and 8 voxels of {_digits(wanted / 2):g} mm")
+
+
+def round_radii(smallest: float) -> tuple[float, float, float]:
+    """Return the round number of mm that is nearest to ``smallest``, two times and four times that."""
+    power = 10.0 ** math.floor(math.log10(smallest))
+    steps = [number * p for number in _ROUND for p in (power, 10 * power)]
+    base = min(steps, key=lambda step: abs(math.log(step / smallest)))
+    one, two, four = (float(f"{n * base:.4g}") for n in (1, 2, 4))
+    return one, two, four
+
+
+def choose_image_radii(size: Sequence[int], spacing: Sequence[float] | None) -> Choice:
+    """Decide within which distances in mm a landmark of an image counts as found.
+
+    Args:
+        size: (height, width) of the median image.
+        spacing: (x, y) mm per pixel; None if a known distance gives the mm.
+    """
+    customary = (2, 2.5, 3, 4)
+    if spacing is None:
+        return Choice(customary, "customary for cephalograms")
+    side = max(n * mm for n, mm in zip(size, spacing[::-1], strict=True))
+    if side >= _RADIOGRAPH:
+        return Choice(customary, "customary for cephalograms")
+    return Choice(round_radii(_SHARE * side), f"about 0.5, 1 and 2 % of a side of {side:.3g} mm")

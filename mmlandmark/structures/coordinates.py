@@ -134,6 +134,11 @@ def invert_matrix(matrix: np.ndarray) -> np.ndarray:
     return np.linalg.inv(matrix)
 
 
+def grid_unit(dims: int) -> str:
+    """Return the unit of lengths on a grid, for tables: ``px``, or ``voxels`` of a volume."""
+    return "px" if dims == 2 else "voxels"
+
+
 def apply_matrix(matrix: np.ndarray | Tensor, points: Points) -> Points:
     """Map points by one matrix or by one matrix per batch item; NaN points stay NaN.
 

@@ -12,7 +12,7 @@ from mmengine.visualization import Visualizer
 from torch import Tensor
 
 from mmlandmark.registry import VISUALIZERS
-from mmlandmark.structures import LandmarkDataSample, world_from_image
+from mmlandmark.structures import LandmarkDataSample, grid_unit, world_from_image
 from mmlandmark.structures.coordinates import apply_matrix, invert_matrix, resize_matrix
 from mmlandmark.utils.files import safe_name
 from mmlandmark.visualization.heatmaps import VolumeHeat, blend_heatmap, feature_rows
@@ -216,7 +216,7 @@ def _errors(
     if gt is None or pred is None:
         return None, ""
     scale = np.ones(gt.shape[1]) if spacing is None else np.asarray(spacing)
-    return np.linalg.norm((pred - gt) * scale, axis=1), "px" if spacing is None else "mm"
+    return np.linalg.norm((pred - gt) * scale, axis=1), grid_unit(len(scale)) if spacing is None else "mm"
 
 
 def _image_spacing(sample: LandmarkDataSample, image_from_original: np.ndarray) -> list[float] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from mmlandmark.datasets.check_report import one_line, summarised, to_html, to_markdown, verdict
+from mmlandmark.datasets.checks import check_dataset
+from mmlandmark.testing.planted_faults import phantom_annotations
 from test_datasets.ladders import check_ladder, ladder
 
 
@@ -39,3 +41,14 @@ def test_of_many_findings_a_few_are_shown_and_the_others_counted(tmp_path):
     assert to_markdown(report).count("- `t") == 20
     assert "and 5 more, see the JSON file" in to_markdown(report)
     assert to_html(report).count("<li><code>t") == 20
+
+
+def test_volumes_have_voxels():
+    given = phantom_annotations("head", 3)
+    given.points[0, 1] = given.points[0, 0] + 0.001
+    report = check_dataset(dict(train=given.dataset()))
+    text = to_markdown(report)
+    assert "image x (voxels)" in text
+    assert "mm/voxel x" in text
+    assert "0.00 voxels apart" in text
+    assert "px" not in text

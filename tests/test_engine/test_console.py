@@ -144,7 +144,20 @@ def test_millimetres_are_told_with_the_size_of_a_pixel(tmp_path, capsys):
     [([], ""), ([0.1, 0.1], " (0.1 mm per pixel)"), ([0.2, 0.1, 0.15], " (0.1 to 0.2 mm per pixel)")],
 )
 def test_the_size_of_a_pixel(scales, said):
-    assert console._scale(scales) == said
+    assert console._scale(scales, "pixel") == said
+
+
+def test_volumes_have_voxels(tmp_path, capsys):
+    config = config_of(tmp_path, 2)
+    options = dict(num_landmarks=26, size=(16, 16, 16), num_samples=2)
+    config.train_dataloader = phantom_dataloader(**options)
+    config.val_dataloader = config.test_dataloader = phantom_dataloader(**options, train=False)
+    config.model.head.num_landmarks = 26
+    train_config(config)
+    lines = lines_of(capsys)
+    assert any(line.endswith("landmarks in 3D; errors in voxels") for line in lines)
+    assert any(re.search(r"MRE [\d.]+ voxels \(best", line) for line in lines)
+    assert not any(" px" in line for line in lines)
 
 
 def test_an_argument_of_a_base_class_is_named(tmp_path):

@@ -77,6 +77,16 @@ def test_markdown(report):
     assert len({len(line) for line in lines[2:]}) == 1
 
 
+def test_errors_of_volumes_are_in_voxels():
+    report = LandmarkReport.from_errors(np.ones((2, 1)), ["sella"], unit="px", radii=(2,), dims=3)
+    text = report.to_markdown()
+    assert text.startswith("Errors in voxels")
+    assert "MRE (voxels)" in text
+    assert "SDR 2 voxels" in text
+    assert "px" not in text
+    assert "sdr_2px" in report.scalars, "the keys of metrics stay"
+
+
 def test_csv_and_json_hold_the_same_numbers(report, tmp_path):
     report.save(tmp_path / "r.csv")
     report.save(tmp_path / "r.json")

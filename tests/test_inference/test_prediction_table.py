@@ -62,3 +62,14 @@ def test_radii_without_the_size_of_a_pixel_are_explained():
     known = made(radii=radii, radius_unit="mm", world_from_original=world_matrix((0.5, 0.5)))
     assert hint not in prediction_table(known)
     assert hint not in prediction_table(made(radii=radii))
+
+
+def test_volumes_have_voxels():
+    points, schema = np.array([[1.0, 2, 3]]), LandmarkSchema("one", ("nasion",), 3)
+    radii = {0.9: np.array([1.5])}
+    one = Prediction(
+        "head", None, (10, 20, 30), schema, points, np.ones(1), radii=radii, radius_unit="pixels"
+    )
+    text = prediction_table(one)
+    assert text.startswith("head (30 x 20 x 10 voxels)")
+    assert "90 % radius voxels" in text

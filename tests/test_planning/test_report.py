@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+
+import numpy as np
+import pytest
 
 from mmlandmark.planning import (
     Answers,
@@ -80,3 +84,31 @@ def test_decisions_say_why(tmp_path):
         assert f"\n  {word}" in "\n" + text
     assert "U-Net of 5 levels, down to 6 pixels" in text
     assert "96x128, 168% of the median image of 54x76" in text
+
+
+def test_volumes_without_spacing_are_in_voxels(tmp_path):
+    rng = np.random.default_rng(0)
+    samples = []
+    for n in range(6):
+        np.save(tmp_path / f"{n}.npy", rng.integers(0, 200, (16, 18, 20)).astype(np.uint8))
+        samples.append(dict(image=f"{n}.npy", landmarks=rng.uniform(2, 14, (4, 3)).tolist()))
+    schema = dict(name="v", landmarks=list("abcd"), dims=3)
+    (tmp_path / "v.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
+    plan = read_data(find_data(tmp_path), Answers())
+    text = "\n".join([*assumptions(plan), *questions(plan)])
+    assert "errors in voxels: no image has a spacing" in text
+    assert "the test counts landmarks within 1 voxels" in text
+    assert "no volume states its directions, so voxels stay as they are stored" in text
+    assert "How large is a voxel" in text
+    assert "px" not in text
+    assert "pixel" not in text
+
+
+@pytest.mark.parametrize(
+    ("spacing", "within"),
+    [(0.01, "0.005, 0.01 and 0.02 mm: about 0.5"), (2.0, "2, 2.5, 3 and 4 mm: customary")],
+)
+def test_radii_fit_the_anatomy(tmp_path, spacing, within):
+    write_kites(tmp_path / "kites")
+    plan = read_data(find_data(tmp_path / "kites"), Answers(spacing=(spacing,)))
+    assert f"radii        the test counts landmarks within {within}" in "\n".join(assumptions(plan))

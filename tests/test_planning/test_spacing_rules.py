@@ -10,6 +10,7 @@ import pytest
 from mmlandmark.planning.spacing_rules import (
     MULTIPLE,
     SMALLEST,
+    choose_image_radii,
     choose_loaded_size,
     choose_patch,
     choose_peak,
@@ -169,3 +170,18 @@ def test_volumes_are_loaded_at_twice_the_input(spacing, stored, largest, size):
 )
 def test_radii_are_round_numbers_of_a_few_voxels(voxel, radii):
     assert choose_radii(voxel).value == radii
+
+
+@pytest.mark.parametrize(
+    ("size", "spacing", "radii"),
+    [
+        ((2400, 1935), (0.1, 0.1), (2, 2.5, 3, 4)),
+        ((2400, 1935), None, (2, 2.5, 3, 4)),
+        ((1000, 1000), (0.1, 0.1), (2, 2.5, 3, 4)),
+        ((300, 400), (0.1, 0.1), (0.2, 0.4, 0.8)),
+        ((480, 640), (0.004, 0.004), (0.01, 0.02, 0.04)),
+        ((480, 640), (0.01, 0.02), (0.05, 0.1, 0.2)),
+    ],
+)
+def test_radii_of_images_follow_the_size_of_the_anatomy(size, spacing, radii):
+    assert choose_image_radii(size, spacing).value == radii
