@@ -31,11 +31,13 @@ def no_data(path: Path) -> str:
     )
 
 
-def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloader", **changes: Any) -> Any:
+def dataset_of(
+    model: ModelFile | None, source: str | Path, part: str = "test_dataloader", **changes: Any
+) -> Any:
     """Return the images of an annotation file, or those of a config, as the detector takes them.
 
     Args:
-        model: The detector.
+        model: The detector; None for the landmarks alone, as the file or the config has them.
         source: JSON or CSV, a config, or the work folder of a training.
         part: Which data of a config.
         changes: Further arguments of every dataset.
@@ -44,14 +46,14 @@ def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloade
         ConfigError: The config has no such data, or the file or folder is none of them.
     """
     path = Path(source)
-    pipeline = model.config["pipeline"]
+    taken = {} if model is None else dict(pipeline=model.config["pipeline"])
     if path.suffix.lower() in (".json", *_TABLES):
         return LandmarkDataset(
             ann_file=str(path.resolve()),
             data_root=str(path.resolve().parent),
-            schema=model.schema,
-            pipeline=pipeline,
+            schema=None if model is None else model.schema,
             test_mode=True,
+            **taken,
             **changes,
         )
     if path.is_file() and path.suffix.lower() not in _CONFIGS:
@@ -62,6 +64,4 @@ def dataset_of(model: ModelFile, source: str | Path, part: str = "test_dataloade
     loader = tested_run(config)[0].get(part)
     if loader is None:
         raise ConfigError(f"{path}: the config has no {part}, so no data of this kind")
-    return DATASETS.build(
-        change_leaves(loader.dataset, lambda leaf: {**leaf, "pipeline": pipeline, **changes})
-    )
+    return DATASETS.build(change_leaves(loader.dataset, lambda leaf: {**leaf, **taken, **changes}))

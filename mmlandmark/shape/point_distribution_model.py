@@ -6,7 +6,7 @@ Chen et al., "Semi-supervised Anatomical Landmark Detection via Shape-regulated 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from mmlandmark.shape.alignment import (
     chosen_side,
     find_typical,
     in_tangent_space,
+    mean_rotation,
     mirror_image,
     normalised,
 )
@@ -72,7 +73,7 @@ class PointDistributionModel:
     A shape is ``mean + b @ components``, with independent normal ``b_k`` of standard deviation ``sigmas[k]``.
 
     Attributes:
-        mean: (K, D) shape, centred, of root mean square radius 1.
+        mean: (K, D) shape, centred, of root mean square radius 1, in the usual rotation of the shapes.
         components: (M, K * D) orthonormal modes, the largest first.
         sigmas: (M,) standard deviations of their parameters, in units of ``mean``.
         shares: (M,) parts of the whole variance.
@@ -119,13 +120,20 @@ class PointDistributionModel:
         kept = _leading(variances, variance)
         components, sigmas = components[:kept], np.sqrt(variances[:kept])
         shares = variances[:kept] / max(variances.sum(), 1e-300)
-        empty = np.zeros((kept, 2))
-        model = cls(mean, components, sigmas, shares, empty, len(points), 1.0, mirrored)
+        unknown = np.full((kept, 2), np.nan)
+        model = cls(mean, components, sigmas, shares, unknown, len(points), 1.0, mirrored)
         aligned, _ = model._aligned(points)
         known = np.isfinite(aligned.scales)
-        normality = shapiro_wilk(model.parameters(points)[known])
-        size = float(aligned.scales[known].mean())
-        return cls(mean, components, sigmas, shares, normality, int(known.sum()), size, mirrored)
+        # The mean gets the usual rotation of the shapes, so that pictures of it stand upright.
+        upright = mean_rotation(aligned.rotations[known]).T
+        return replace(
+            model,
+            mean=mean @ upright,
+            components=(components.reshape(kept, *mean.shape) @ upright).reshape(components.shape),
+            normality=shapiro_wilk(model.parameters(points)[known]),
+            count=int(known.sum()),
+            size=float(aligned.scales[known].mean()),
+        )
 
     @property
     def movements(self) -> np.ndarray:

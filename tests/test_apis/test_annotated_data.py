@@ -17,6 +17,15 @@ def test_a_file_or_a_config_is_read_with_the_pipeline_of_the_model(model, traine
     assert dataset_of(model, annotated, ids=["200"]).get_data_info(0)["sample_id"] == "200"
 
 
+def test_without_a_model_landmarks_are_as_the_file_or_the_config_has_them(trained, annotated):
+    from_file = dataset_of(None, annotated)
+    assert len(from_file) == 12
+    assert from_file.pipeline.transforms == []
+    from_config = dataset_of(None, trained.folder, "train_dataloader")
+    assert from_config[0]["inputs"].shape[0] == 1
+    assert from_config.metainfo["landmark_names"]
+
+
 def test_other_data_are_refused(model, tmp_path):
     (tmp_path / "wings.tps").write_text("LM=1")
     with pytest.raises(ConfigError, match=r"wings\.tps: this is neither an annotation .* nor a config"):

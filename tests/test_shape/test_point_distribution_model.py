@@ -120,6 +120,18 @@ def test_what_is_learnt_does_not_depend_on_place_size_and_rotation(dims):
 
 
 @dimensions
+@estimators
+def test_the_mean_has_the_usual_rotation(dims, robust):
+    rng = np.random.default_rng(0)
+    base = shapes(dims, 1)[0]
+    points = base + rng.normal(0, 1, (40, K, dims))
+    points[:9] = points[:9] @ rotations(rng, 9, dims)
+    model = PointDistributionModel.fit(points, robust=robust)
+    np.testing.assert_allclose(model.shape(np.zeros(len(model.sigmas))), base - base.mean(axis=0), atol=3)
+    np.testing.assert_allclose(model.adjust(points).points, points, atol=9)
+
+
+@dimensions
 def test_partial_shapes_of_the_model_stay_where_they_are(dims):
     # Small variations, since rotations of partial shapes are known to first order only.
     model = PointDistributionModel.fit(shapes(dims, spread=0.3), variance=0.999)
