@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import importlib
+import math
 import os
 from pathlib import Path
 
 import pytest
 import torch
+
+
+def pytest_collection_finish(session):
+    """Take what lives as long as the process from the garbage collector, which runs after every training."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,6 +29,36 @@ def _few_threads_from_the_start():
 def _few_threads():
     """Tests run on small machines, several at a time."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _phantoms_are_rendered_once():
+    """Hundreds of tests train on the same handful of patients; rendering takes half of so short a training.
+
+    Only the calls of PhantomDataset are remembered, and only small images; tests of the images call the rest.
+    """
+    module = importlib.import_module("mmlandmark.datasets.phantom.phantom_dataset")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("sample_scene", "render_phantom"):
+            patch.setattr(module, name, _remembered(getattr(module, name)))
+        yield
+
+
+def _remembered(function):
+    """Return a function of numbers that copies its earlier answers."""
+    answers: dict = {}
+
+    def answer(kind, seed, index, size=None, *rest):
+        key = (kind, seed, index, None if size is None else tuple(size), *rest)
+        if size is None or math.prod(size) > 2**17:
+            return function(*key)
+        if key not in answers:
+            if len(answers) > 300:
+                answers.clear()
+            answers[key] = function(*key)
+        return copy.deepcopy(answers[key])
+
+    return answer
 
 
 @pytest.fixture

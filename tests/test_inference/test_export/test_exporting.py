@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmlandmark.inference.export import FORMATS, ExportError, export_model, exporting
+from mmlandmark.inference.export import FORMATS, ExportableDetector, ExportError, export_model, exporting, traced
 from test_inference.test_export.export_cases import (
     SIZE,
     calibration_of,
@@ -25,6 +25,21 @@ def films(tmp_path_factory):
     folder = tmp_path_factory.mktemp("films")
     phantom_files(folder, count=8)
     return folder
+
+
+@pytest.fixture(scope="module")
+def small_and_program():
+    """Return a detector that says presence as well, and its program."""
+    model = model_of(config_of(head=dict(config_of()["head"], presence=dict())))
+    return model, traced(ExportableDetector(model.detector(), model.schema.flip_pairs).eval(), (1, *SIZE))
+
+
+@pytest.fixture
+def small(small_and_program, monkeypatch):
+    """Return a detector whose export need not trace it anew."""
+    model, program = small_and_program
+    monkeypatch.setattr(exporting, "traced", lambda module, shape: program._replace(module=module))
+    return model
 
 
 def needs(name, int8=False):
@@ -82,7 +97,7 @@ def test_int8_is_checked_with_images_that_its_ranges_do_not_come_from(films, tmp
     ],
     ids=["points", "one landmark", "scores", "spread", "presence", "NaN"],
 )
-def test_a_file_that_says_something_else_is_not_left_behind(output, change, reason, monkeypatch, tmp_path):
+def test_a_file_that_says_something_else_is_not_left_behind(output, change, reason, small, monkeypatch, tmp_path):
     load = type(FORMATS["torch-export"]).load
 
     def wrong(self, path, threads=0):
@@ -97,31 +112,27 @@ def test_a_file_that_says_something_else_is_not_left_behind(output, change, reas
     monkeypatch.setattr(type(FORMATS["torch-export"]), "load", wrong)
     before = tmp_path / "x.pt2"
     before.write_bytes(b"of an earlier export")
-    config = config_of()
-    if output == "presence":
-        config["head"] = dict(config["head"], presence=dict())
     with pytest.raises(
         ExportError, match=r"x.pt2 was not written: it does not say what PyTorch says"
     ) as error:
-        export_model(model_of(config), before, "torch-export")
+        export_model(small, before, "torch-export")
     assert str(error.value).endswith(f"({reason})")
     assert list(tmp_path.iterdir()) == [before]
     assert before.read_bytes() == b"of an earlier export"
 
 
-def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
-    model = model_of(config_of())
+def test_a_file_of_somebody_else_is_not_replaced(small, tmp_path):
     other = tmp_path / "x.pt2.json"
     for text in ('{"images": []}', "no JSON"):
         other.write_text(text)
         with pytest.raises(ExportError, match=r"x.pt2.json is not of an earlier export of x.pt2"):
-            export_model(model, tmp_path / "x.pt2", "torch-export")
+            export_model(small, tmp_path / "x.pt2", "torch-export")
         assert other.read_text() == text
     assert list(tmp_path.iterdir()) == [other]
     other.unlink()
     (tmp_path / "x.json").write_text("annotations")
     for _ in range(2):  # the second one replaces what the first one has written
-        export_model(model, tmp_path / "x.pt2", "torch-export")
+        export_model(small, tmp_path / "x.pt2", "torch-export")
     assert (tmp_path / "x.json").read_text() == "annotations"
 
 

@@ -39,14 +39,17 @@ def test_a_network_of_three_layers_has_nothing_to_quantise():
         kept_in_float(nodes, "x.onnx")
 
 
+@pytest.fixture(scope="module")
+def program():
+    torch.set_num_threads(1)
+    return traced(ExportableDetector(trained_model().detector()).eval(), (1, *SIZE))
+
+
 @pytest.mark.parametrize("name", QUANTIZERS)
-def test_a_quantised_file_is_smaller_and_points_stay(name, tmp_path, capfd):
+def test_a_quantised_file_is_smaller_and_points_stay(name, program, tmp_path, capfd):
     for package in (*FORMATS[name].packages, *FORMATS[name].quantizer):
         pytest.importorskip(package, reason="an optional package of mmlandmark[export]")
-    torch.set_num_threads(1)
-    model = trained_model()
-    images = made_images(model, (1, *SIZE))
-    program = traced(ExportableDetector(model.detector()).eval(), (1, *SIZE))
+    images = made_images(trained_model(), (1, *SIZE))
     path, target = (tmp_path / f"{stem}{FORMATS[name].suffix}" for stem in ("full", "small"))
     FORMATS[name].write(program, path)
     capfd.readouterr()
