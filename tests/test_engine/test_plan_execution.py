@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -18,15 +17,7 @@ from mmengine.config import Config
 from mmlandmark.engine import ConfigError, Node, RunLock, Step, UnfinishedRun, execute_plan, plan_execution
 from mmlandmark.engine.checkpoint_files import latest_checkpoint
 
-ROOT = Path(__file__).parents[2]
-# A training that writes what it started from, epoch by epoch, and notes in a file that it ran.
-TRAINING = """
-import os, sys, time
-from pathlib import Path
 
-from mmengine.config import Config
-
-from mmlandmark.engine import Node, Step, execute_plan, latest_checkpoint
 
 class Count(Step):
     name = "count"
@@ -35,11 +26,15 @@ class Count(Step):
         note(node.folder.parent / "steps", node.name)
         return dict(runs=len(node.runs()))
 
-def note(file, text):
-    with open(file, "a") as stream:
-        stream.write(f"{text} {os.getpid()}\\n")
 
-def train(config, seconds=0.05):
+def note(file, text):
+    """Write into a file what was done, and by which process."""
+    with open(file, "a") as stream:
+        stream.write(f"{text} {os.getpid()}\n")
+
+
+def train(config, seconds):
+    """Write what the training started from, epoch by epoch, and note that it ran."""
     folder = Path(config.work_dir)
     done, weights = 0, Path(config.load_from).read_text() if config.get("load_from") else ""
     if config.get("resume"):
@@ -53,9 +48,11 @@ def train(config, seconds=0.05):
         (folder / f".epoch_{epoch + 1}").rename(folder / f"epoch_{epoch + 1}.pth")
     return dict(mre=2.0)
 
+
 def leaf(folder, name, start=None):
     values = dict(model=dict(type=name), randomness=dict(seed=0))
     return Node(name, folder / name, Config(values if start is None else dict(values, load_from=start)))
+
 
 def make(folder):
     shared = leaf(folder, "shared")
@@ -72,11 +69,9 @@ def make(folder):
         for n in range(4)
     ]
     return Node("plan", folder, children=[shared, *arms])
-"""
+
+
 WHOLE = "".join(f"<{name}{epoch}>" for name in ("shared", "rough", "fine") for epoch in (1, 2, 3))
-SCOPE: dict = {}
-exec(compile(TRAINING, "training", "exec"), SCOPE)
-make, train, leaf, Count = (SCOPE[name] for name in ("make", "train", "leaf", "Count"))
 
 
 def quick(config):
@@ -261,11 +256,21 @@ def test_an_input_that_ends_between_two_looks_is_finished(tmp_path, monkeypatch)
     assert set(execute_plan(plan, quick, [plan.children[1]])) == {"a", "b"}
 
 
-def start(folder, seconds=0.05):
-    code = f"{TRAINING}\nfolder, seconds = Path(sys.argv[1]), float(sys.argv[2])\n"
-    code += "execute_plan(make(folder), lambda config: train(config, seconds), poll=0.05)\n"
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    return subprocess.Popen([sys.executable, "-c", code, str(folder), str(seconds)], env=environment)
+def execute(folder, seconds):
+    execute_plan(make(folder), lambda config: train(config, seconds), poll=0.01)
+
+
+def start(folder, seconds):
+    """Execute the plan in a process of its own."""
+    process = multiprocessing.get_context("fork").Process(target=execute, args=(folder, seconds), daemon=True)
+    process.start()
+    return process
+
+
+def finished(process):
+    """Return whether a process ends as it should."""
+    process.join(300)
+    return process.exitcode == 0
 
 
 def wait_for(condition):
@@ -276,8 +281,8 @@ def wait_for(condition):
 
 
 def test_two_processes_share_a_plan(tmp_path):
-    processes = [start(tmp_path, 0.2) for _ in range(2)]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    processes = [start(tmp_path, 0.1) for _ in range(2)]
+    assert all(finished(process) for process in processes)
     assert set(map(tuple, epochs_of(tmp_path).values())) == {("0", "1", "2")}, "nothing is trained twice"
     assert len(epochs_of(tmp_path)) == 9
     owners = {line.split()[1] for path in tmp_path.rglob("epochs") for line in path.read_text().splitlines()}
@@ -297,9 +302,9 @@ def test_one_of_two_is_killed_and_the_other_finishes(tmp_path):
     wait_for(lambda: (tmp_path / "shared/epoch_1.pth").exists())
     second = start(tmp_path, 0.01)  # waits for the shared run
     time.sleep(0.1)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    assert second.wait(timeout=300) == 0
+    first.kill()
+    first.join()
+    assert finished(second)
     trained = epochs_of(tmp_path)
     repeated = trained.pop("shared")
     assert sorted(set(repeated)) == ["0", "1", "2"]
@@ -309,11 +314,12 @@ def test_one_of_two_is_killed_and_the_other_finishes(tmp_path):
 
 
 def test_killed_alone_the_same_command_finishes(tmp_path):
-    process = start(tmp_path, 0.2)
+    process = start(tmp_path, 0.1)
     wait_for(lambda: (tmp_path / "arm0/fine/epoch_1.pth").exists())
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert start(tmp_path, 0.01).wait(timeout=300) == 0
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert finished(start(tmp_path, 0))
     alone = tmp_path.parent / f"{tmp_path.name}_alone"
     execute_plan(make(alone), quick)
     assert weights_of(tmp_path) == weights_of(alone)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from mmlandmark.apis import train_config
 from mmlandmark.engine import ConfigError, RunBusyError, RunLock, run_lock
 from mmlandmark.testing import tiny_config
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):
@@ -36,12 +32,22 @@ def test_a_lock_is_left_by_a_run_that_fails(tmp_path):
     assert not (tmp_path / "run.lock").exists()
 
 
+def forked(function, *arguments):
+    """Start a function in a process of its own."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def lock_and_die(folder):
+    RunLock(folder).__enter__()
+    os._exit(9)
+
+
 def test_a_lock_of_a_killed_process_is_taken_over(tmp_path):
-    code = (
-        "import os, sys; from mmlandmark.engine import RunLock\nRunLock(sys.argv[1]).__enter__(); os._exit(9)"
-    )
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
-    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment).returncode == 9
+    process = forked(lock_and_die, tmp_path)
+    process.join(60)
+    assert process.exitcode == 9
     assert (tmp_path / "run.lock").is_file()
     with RunLock(tmp_path):
         owner = json.loads((tmp_path / "run.lock").read_text())
@@ -119,30 +125,28 @@ def test_a_lock_is_taken_without_waiting(tmp_path):
         pass
 
 
+def acquire_together(folder, number):
+    """Take a lock at the moment when five others do; keep it until all have tried."""
+    (folder / "go" / str(number)).touch()
+    while len(list((folder / "go").iterdir())) < 6:
+        time.sleep(0.001)
+    taken = RunLock(folder).acquire()
+    (folder / "done" / str(number)).touch()
+    while len(list((folder / "done").iterdir())) < 6:
+        time.sleep(0.01)
+    os._exit(int(taken))
+
+
 def test_of_many_processes_that_find_a_stale_lock_one_takes_it(tmp_path):
     (tmp_path / "run.lock").write_text(json.dumps(dict(host="elsewhere", pid=1, began="1")))
     os.utime(tmp_path / "run.lock", (1, 1))
-    (tmp_path / "go").mkdir()
-    code = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom mmlandmark.engine.run_lock import RunLock\n"
-        "folder = Path(sys.argv[1])\n"
-        "(folder / 'go' / sys.argv[2]).touch()\n"
-        "while len(list((folder / 'go').iterdir())) < 6: time.sleep(0.001)\n"
-        "taken = RunLock(folder).acquire()\n"
-        "print(int(taken), flush=True)\ntime.sleep(1 if taken else 0)\nos._exit(0)\n"
-    )
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path), str(n)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for n in range(6)
-    ]
-    assert sum(int(process.communicate(timeout=120)[0]) for process in processes) == 1
-    assert {p.name for p in tmp_path.iterdir()} == {"go", "run.lock"}
+    for name in ("go", "done"):
+        (tmp_path / name).mkdir()
+    processes = [forked(acquire_together, tmp_path, number) for number in range(6)]
+    for process in processes:
+        process.join(60)
+    assert sorted(process.exitcode for process in processes) == [0, 0, 0, 0, 0, 1]
+    assert {p.name for p in tmp_path.iterdir()} == {"go", "done", "run.lock"}
 
 
 def test_a_killed_takeover_does_not_block_for_ever(tmp_path):
