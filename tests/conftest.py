@@ -32,6 +32,15 @@ def _few_threads():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _runs_begin_at_once():
+    """Leave out what takes most of a short run: the layout of its config's text, facts of the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, True))
+        patch.setattr("mmengine.runner.runner.collect_env", dict)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _phantoms_are_rendered_once():
     """Hundreds of tests train on the same handful of patients; rendering takes half of so short a training.
 

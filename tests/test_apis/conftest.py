@@ -35,13 +35,6 @@ class Trained(NamedTuple):
         return config
 
 
-@pytest.fixture(autouse=True)
-def _quick_start(monkeypatch):
-    """Skip what takes most of so short a run: layout of the config's text, machine facts."""
-    monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, True), raising=False)
-    monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Trained:
     """Train a tiny detector for two epochs."""

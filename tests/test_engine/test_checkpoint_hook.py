@@ -38,7 +38,6 @@ def scores(monkeypatch):
         "compute_metrics",
         lambda self, results: original(self, results) | dict(mre=SCORES[running["epoch"]]),
     )
-    monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
 
 
 def config_of(folder, **overrides):

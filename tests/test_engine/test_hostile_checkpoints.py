@@ -167,7 +167,6 @@ def go_on(runner, hook) -> str:
 
 def test_no_field_runs_code_or_touches_what_is_not_the_runs(good, tmp_path, monkeypatch):
     """The content is handed over in memory, and files are written empty: thousands of cases in seconds."""
-    monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
     place = Place(tmp_path)
     runner, hook = prepared(place.run)
     hostile, worked, refused = {}, 0, 0
@@ -214,8 +213,7 @@ def test_no_field_runs_code_or_touches_what_is_not_the_runs(good, tmp_path, monk
         (("meta", "epoch"), 10**15),
     ],
 )
-def test_whole_runs_and_tests_of_a_hostile_checkpoint(good, tmp_path, way, value, monkeypatch):
-    monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
+def test_whole_runs_and_tests_of_a_hostile_checkpoint(good, tmp_path, way, value):
     place = Place(tmp_path)
     code = f"__import__('pathlib').Path({str(place.trace)!r}).touch()"
     value = {"CODE": f"x = {code}\n", "FOLDER": str(tmp_path / "precious")}.get(str(value), value)

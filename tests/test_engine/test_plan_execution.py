@@ -18,7 +18,6 @@ from mmlandmark.engine import ConfigError, Node, RunLock, Step, UnfinishedRun, e
 from mmlandmark.engine.checkpoint_files import latest_checkpoint
 
 
-
 class Count(Step):
     name = "count"
 

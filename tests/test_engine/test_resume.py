@@ -12,6 +12,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from mmlandmark.cli import invoke
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint
 from mmlandmark.engine.hooks import StatefulHook
 from mmlandmark.registry import HOOKS
@@ -39,25 +40,28 @@ def checkpoints(**hook):
     return lambda folder: dict(default_hooks=dict(checkpoint=hook))
 
 
-# Every registered hook, and how a run uses it.
+# What every tiny config has, or MMEngine adds to every run: one run covers all of them.
+ALWAYS = {
+    "DistSamplerSeedHook",
+    "EpochSeedHook",
+    "InvalidLossHook",
+    "IterTimerHook",
+    "LoggerHook",
+    "ParamSchedulerHook",
+    "RuntimeInfoHook",
+    "SafeCheckpointHook",
+}
+# Every other registered hook, and how a run uses it.
 COVERED = {
     "CheckpointHook": checkpoints(type="CheckpointHook", save_best="mre", rule="less", max_keep_ckpts=1),
-    "DistSamplerSeedHook": lambda folder: {},  # MMEngine adds it to every run
     "EMAHook": custom(**EMA),
     # Never an improvement: it stops after the third validation, if it remembers the first.
     "EarlyStoppingHook": custom(
         type="EarlyStoppingHook", monitor="mre", rule="less", min_delta=1e6, patience=2
     ),
     "EmptyCacheHook": custom(type="EmptyCacheHook"),
-    "EpochSeedHook": lambda folder: {},  # in every tiny config
-    "InvalidLossHook": lambda folder: {},
-    "IterTimerHook": lambda folder: {},
     "LandmarkVisualizationHook": custom(type="LandmarkVisualizationHook", num_samples=1),
-    "LoggerHook": lambda folder: {},
-    "ParamSchedulerHook": lambda folder: {},
     "PeakMonitorHook": custom(type="PeakMonitorHook"),
-    "RuntimeInfoHook": lambda folder: {},
-    "SafeCheckpointHook": lambda folder: {},
     "ShapePriorHook": lambda folder: dict(
         model=dict(test_cfg=dict(shape_prior=dict())),
         custom_hooks=[dict(type="ShapePriorHook"), EMA],
@@ -103,7 +107,7 @@ def assert_same(a, b):
 
 
 def test_every_registered_hook_is_covered():
-    assert registered_hooks() == {*COVERED, *NO_TRAINING}
+    assert registered_hooks() == {*ALWAYS, *COVERED, *NO_TRAINING}
 
 
 def four_and_two_and_two(folder, **common):
@@ -113,9 +117,14 @@ def four_and_two_and_two(folder, **common):
     return whole, run(folder / "parts", 4, resume=True, **copy.deepcopy(common))
 
 
-@pytest.mark.parametrize("name", COVERED)
+def test_every_run_has_the_common_hooks(tmp_path):
+    runner = LandmarkRunner.from_cfg(tiny_config(tmp_path))
+    assert {type(hook).__name__ for hook in runner.hooks} >= ALWAYS
+
+
+@pytest.mark.parametrize("name", ["the common hooks", *COVERED])
 def test_four_epochs_equal_two_and_two(tmp_path, name):
-    common = COVERED[name](tmp_path)
+    common = COVERED[name](tmp_path) if name in COVERED else {}
     whole, parts = four_and_two_and_two(tmp_path, **common)
     assert_same(whole, parts)
     assert whole["meta"]["epoch"] == (3 if name == "EarlyStoppingHook" else 4)
@@ -215,25 +224,18 @@ def test_worker_count_changes_nothing(tmp_path):
 def test_killed_run_goes_on_and_ends_the_same(tmp_path):
     config = tmp_path / "config.py"
     tiny_config(tmp_path, max_epochs=4).dump(config)
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
 
-    def command(folder):
-        return [
-            sys.executable,
-            str(ROOT / "tools/train.py"),
-            str(config),
-            "--work-dir",
-            str(folder),
-            "--resume",
-        ]
+    def arguments(folder):
+        return [str(config), "--work-dir", str(folder), "--resume"]
 
     def finish(folder):
-        done = subprocess.run(command(folder), env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-2000:]
+        assert not invoke("train", arguments(folder))
         return load_checkpoint(latest_checkpoint(folder))
 
+    command = [sys.executable, str(ROOT / "tools/train.py"), *arguments(tmp_path / "killed")]
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     with open(tmp_path / "log", "w") as log:
-        process = subprocess.Popen(command(tmp_path / "killed"), env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + 120
         while latest_checkpoint(tmp_path / "killed") is None and process.poll() is None:
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-2000:]

@@ -28,12 +28,6 @@ class RateSpy(Hook):
         type(self).rates.append((runner.iter, float(runner.optim_wrapper.param_groups[0]["lr"])))
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
-    monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, True), raising=False)
-
-
 def config_of(folder, epochs, schedule, batch_size=2, lr=1e-3, optimizer="Adam", samples=8):
     train = phantom_dataloader(num_samples=samples, size=(32, 32), batch_size=batch_size)
     config = tiny_config(folder, max_epochs=epochs, train_dataloader=train)

@@ -13,11 +13,6 @@ from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
-
-
 def short(folder, **overrides):
     loaders = {
         f"{part}_dataloader": phantom_dataloader(num_samples=2, size=(32, 32), train=part == "train")

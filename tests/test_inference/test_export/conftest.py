@@ -11,7 +11,7 @@ from mmlandmark.inference.export import formats
 
 @pytest.fixture(scope="session", autouse=True)
 def _each_program_is_translated_once():
-    """Remember the ONNX model of a program by its text and its weights; test_formats.py calls the real thing."""
+    """Remember the ONNX model of a program, by its text and its weights."""
     translate, models = formats.onnx_model, {}
 
     def remembered(traced):

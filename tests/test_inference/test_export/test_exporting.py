@@ -9,7 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmlandmark.inference.export import FORMATS, ExportableDetector, ExportError, export_model, exporting, traced
+from mmlandmark.inference.export import (
+    FORMATS,
+    ExportableDetector,
+    ExportError,
+    export_model,
+    exporting,
+    traced,
+)
 from test_inference.test_export.export_cases import (
     SIZE,
     calibration_of,
@@ -97,7 +104,9 @@ def test_int8_is_checked_with_images_that_its_ranges_do_not_come_from(films, tmp
     ],
     ids=["points", "one landmark", "scores", "spread", "presence", "NaN"],
 )
-def test_a_file_that_says_something_else_is_not_left_behind(output, change, reason, small, monkeypatch, tmp_path):
+def test_a_file_that_says_something_else_is_not_left_behind(
+    output, change, reason, small, monkeypatch, tmp_path
+):
     load = type(FORMATS["torch-export"]).load
 
     def wrong(self, path, threads=0):
