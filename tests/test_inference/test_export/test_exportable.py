@@ -50,6 +50,13 @@ NARROW_FARNET = dict(
         type="FeatureRefinementHead", codec=dict(type="GaussianHeatmapCodec", sigma=2, decoder="argmax")
     ),
 )
+VOTING = head(
+    type="ChannelAttentionHead",
+    attention_size=(4, 3),
+    upsample_to=1,
+    codec=dict(type="VotingCodec", radius=4),
+    loss=[dict(type="HeatmapBCELoss"), dict(type="OffsetL1Loss")],
+)
 ANNOTATORS = config_of(count=COUNT, head=head(num_annotators=2), test_cfg=dict(flip=True))
 CASES = {
     "annotators and flip": (ANNOTATORS, (1, 33, 40)),
@@ -58,6 +65,7 @@ CASES = {
         (1, 32, 40),
     ),
     "feature refinement": (NARROW_FARNET, (1, 48, 70)),
+    "regression voting": (config_of(count=COUNT, head=VOTING), (1, 32, 40)),
     "3D": (
         dict(
             type="LandmarkDetector",
