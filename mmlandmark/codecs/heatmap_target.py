@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -58,6 +58,22 @@ class HeatmapTarget:
         sigma = torch.as_tensor(self.sigma, dtype=self.landmarks.dtype, device=self.landmarks.device)
         return separable_profiles(self.landmarks, self.size, sigma, self.shape)
 
+    @property
+    def inside(self) -> Tensor:
+        """(B, K) bool: the landmark lies in the map, or outside of it by at most one ``sigma``."""
+        last = self.landmarks.new_tensor([side - 0.5 for side in reversed(self.size)])
+        beyond = torch.maximum(-0.5 - self.landmarks, self.landmarks - last).clamp(min=0)
+        sigma = torch.as_tensor(self.sigma, dtype=beyond.dtype, device=beyond.device).detach()
+        widths = sigma if sigma.ndim in (0, 3) else sigma[..., None]
+        return (beyond / widths).square().sum(-1) <= 1
+
+    def of_inside(self) -> HeatmapTarget:
+        """Return the same target, with weight zero for landmarks that are not :attr:`inside`."""
+        target = replace(self, weights=self.weights * self.inside)
+        if "heatmaps" in vars(self):  # drawn already
+            vars(target)["heatmaps"] = self.heatmaps
+        return target
+
     @cached_property
     def heatmaps(self) -> Tensor:
         """(B, K, *S) float32 target maps; zero where the landmark is masked."""
@@ -82,6 +98,11 @@ class GivenTarget(HeatmapTarget):
 
     shape: str = "given"
     given: Tensor | None = None
+
+    @property
+    def inside(self) -> Tensor:
+        """(B, K) bool, all true: a given map is a target wherever its landmark lies."""
+        return torch.ones_like(self.mask)
 
     @cached_property
     def heatmaps(self) -> Tensor:

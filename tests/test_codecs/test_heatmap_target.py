@@ -68,3 +68,36 @@ def test_given_maps_are_returned_as_they_are():
     assert given.profiles is None
     assert not given.is_unit_gaussian
     assert replace(given, sigma=2.0).heatmaps is maps
+
+
+@pytest.mark.parametrize(
+    "sigma",
+    [2.0, torch.tensor([2.0, 2.0, 2.0]), torch.full((2, 3), 2.0), torch.tensor([2.0, 2.0]).expand(2, 3, 2)],
+)
+def test_a_landmark_up_to_a_sigma_outside_is_inside(sigma):
+    """A map of 8 x 10 pixels covers -0.5 to 9.5 along x and -0.5 to 7.5 along y."""
+    points = torch.tensor([[[0.0, 0], [11.4, 7], [11.6, 7]], [[4, -2.4], [4, -2.6], [11, 9]]])
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    one = HeatmapTarget(points, mask, mask.float() / 2, (8, 10), sigma)
+    # Along a diagonal, 1.5 pixels beyond each border are more than a sigma of 2.
+    expected = torch.tensor([[True, True, False], [True, False, False]])
+    assert torch.equal(one.inside, expected)
+    assert torch.equal(one.of_inside().weights, expected / 2)
+    assert torch.equal(one.of_inside().landmarks, points)
+
+
+def test_maps_that_are_drawn_stay_drawn():
+    one = target()
+    drawn = one.heatmaps
+    assert one.of_inside().heatmaps is drawn
+    given = GivenTarget(one.landmarks - 99, one.mask, one.weights, one.size, 1.0, given=drawn)
+    assert given.inside.all(), "a given map shows something, wherever the landmark is"
+    assert given.of_inside().heatmaps is drawn
+
+
+def test_widths_along_each_axis_decide_how_far_is_outside():
+    points = torch.tensor([[[-3.0, 4, 4], [4, 4, -3]]])
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    sigma = torch.tensor([[[1.0, 1, 3]] * 2])
+    one = HeatmapTarget(points, mask, mask.float(), (9, 9, 9), sigma)
+    assert one.inside.tolist() == [[False, True]]

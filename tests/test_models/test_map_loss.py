@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmlandmark.codecs import GivenTarget
-from mmlandmark.registry import MODELS
+from mmlandmark.registry import CODECS, MODELS
 from test_models.loss_cases import target_of
 
 
@@ -23,6 +23,28 @@ def test_spatial_cross_entropy_equals_its_definition(shape, size):
     (grad,) = torch.autograd.grad(loss, pred)
     pull = weights[(...,) + (None,) * len(size)] / weights.sum()
     torch.testing.assert_close(grad, 2.0 * pull * (p - q))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [dict(type="SpatialCrossEntropyLoss"), dict(type="IntegralL1Loss", activation="softmax")],
+)
+def test_a_landmark_outside_pulls_no_map_to_the_border(config):
+    """A shift of the augmentation has moved the second landmark 3 sigma out, the third half a sigma."""
+    points = torch.tensor([[[4.0, 3], [-5, 3], [4, -1.25]]])
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    codec = CODECS.build(dict(type="GaussianHeatmapCodec", sigma=1.5))
+    pred = torch.randn(1, 3, 8, 9, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    loss = MODELS.build(config)
+    value = loss(pred, codec.encode(points, mask, mask.float(), (8, 9), (8, 9)))
+    (pull,) = torch.autograd.grad(value, pred)
+    assert [bool(pull[0, k].any()) for k in range(3)] == [True, False, True]
+    seen = torch.tensor([[True, False, True]])
+    masked = codec.encode(points, seen, seen.float(), (8, 9), (8, 9))
+    assert torch.equal(value, loss(pred, masked)), "like a landmark that is not annotated"
+    inside = codec.encode(points.clamp(min=0), mask, mask.float(), (8, 9), (8, 9))
+    (pull,) = torch.autograd.grad(loss(pred, inside), pred)
+    assert pull[0, 1].any(), "on the border it is a target like any other"
 
 
 def test_a_given_map_below_zero_is_no_part_of_a_distribution():

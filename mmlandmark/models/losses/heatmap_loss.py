@@ -42,7 +42,17 @@ class LandmarkLoss(nn.Module, ABC):
     Subclasses implement :meth:`per_landmark`. Masked landmarks contribute neither to the value nor to
     the count it is divided by; a batch without any landmark has loss 0 and zero gradient. NaN in a
     prediction is never hidden for annotated landmarks.
+
+    A landmark outside of the map, where a crop or a shift has moved it, is a target like any other: the
+    tail of its peak, or background. A map that is a distribution has to be somewhere, so such a landmark
+    would pull all of it to the border. A loss with ``of_distributions`` skips landmarks that lie more than one
+    sigma outside, as it skips masked ones.
+
+    Attributes:
+        of_distributions: Whether the loss takes maps for distributions, of where the landmark lies.
     """
+
+    of_distributions = False
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = "mean") -> None:
         super().__init__()
@@ -76,6 +86,7 @@ class LandmarkLoss(nn.Module, ABC):
             ValueError: ``pred`` and ``target`` differ in shape.
         """
         pred = self.seen_maps(pred, target)
+        target = target.of_inside() if self.of_distributions else target
         # Pixels are summed map by map, in whatever memory format the convolutions left them.
         kind = torch.promote_types(pred.dtype, torch.float32)
         pred = pred.to(kind, memory_format=torch.contiguous_format)

@@ -32,6 +32,7 @@ def normalized_steps(size: Sequence[int]) -> list[float]:
 class IntegralLoss(LandmarkLoss):
     """A loss of how the mass of every activated map is spread over all its pixels.
 
+    A landmark more than one sigma outside of the map is skipped, since no mass can lie there.
     Coordinates are normalised: 0 is the centre of the first pixel along an axis and 1 that of the last.
 
     Args:
@@ -43,6 +44,8 @@ class IntegralLoss(LandmarkLoss):
     Raises:
         ValueError: ``activation`` or ``reduction`` is unknown.
     """
+
+    of_distributions = True
 
     def __init__(
         self, activation: str | None = None, reduction: str = "mean", loss_weight: float = 1.0

@@ -19,11 +19,16 @@ class SpatialCrossEntropyLoss(LandmarkLoss):
     towards the landmark, however small the peak is against the map, so no channel can settle at zero as
     it can under a loss averaged over pixels (see ``docs/collapsed_channels.md``).
 
+    A landmark that a crop or a shift has moved more than one sigma out of the map is skipped, since its unit
+    of pull would lead to the border; see :class:`LandmarkLoss`.
+
     Args:
         beta: Factor of the prediction before the softmax. 1 for a model that predicts logits; larger
             where the same map is also regressed to a peak of height 1.
         loss_weight: Factor of the loss.
     """
+
+    of_distributions = True
 
     def __init__(self, beta: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
