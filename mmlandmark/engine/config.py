@@ -10,6 +10,7 @@ import json
 import shlex
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,13 +186,19 @@ def _check_keys(config: Config, source: str) -> None:
                 raise ConfigError(f"{source}: unknown key {key!r}; did you mean {near[0]!r}?")
 
 
-def _has(node: Any, dotted: str) -> bool:
-    """Return whether a section has a value at a dotted key."""
-    for part in dotted.split("."):
-        if not isinstance(node, dict) or part not in node:
-            return False
-        node = node[part]
-    return True
+def value_at(node: Any, keys: Sequence[str | int], default: Any = None) -> Any:
+    """Return what stands under keys of a config, one below the other, or ``default`` if nothing does.
+
+    Args:
+        node: A config or a section of it.
+        keys: Names in sections, indices in lists.
+        default: For a name that is not there.
+    """
+    for key in keys:
+        if isinstance(key, str) and (not isinstance(node, dict | Config) or key not in node):
+            return default
+        node = node[key]
+    return node
 
 
 def _check_option(config: Config, dotted: str) -> None:
@@ -205,8 +212,9 @@ def _check_option(config: Config, dotted: str) -> None:
             "changes, since the values made of it are made already; mmlandmark print-config shows them",
             stacklevel=2,
         )
+    missing = object()
     for number, stage in enumerate(config.get("stages") or ()):
-        if _has(stage, dotted):
+        if value_at(stage, dotted.split("."), missing) is not missing:
             warnings.warn(
                 f"--cfg-options {dotted}: the stage {stage.get('name')!r} keeps a value of its own; "
                 f"stages.{number}.{dotted}=... changes it",

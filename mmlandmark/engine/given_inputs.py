@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmlandmark.engine.config import ConfigError
+from mmlandmark.engine.config import ConfigError, value_at
 from mmlandmark.engine.config_data import CONFIG_FILE, read_config_of_run
 from mmlandmark.engine.plan import Node, is_reference
 from mmlandmark.engine.stages import plan_of_stages
@@ -107,12 +107,7 @@ def _give_stages(config: Config, name: str, source: str) -> list[str]:
 
 
 def _value(config: Any, slot: Slot, dotted: str | None) -> Any:
-    if dotted is None:
-        return None
-    node = config
-    for key in (*slot.owner, *dotted.split(".")):
-        node = node[key] if isinstance(key, int) else (node or {}).get(key)
-    return node
+    return None if dotted is None else value_at(config, (*slot.owner, *dotted.split(".")))
 
 
 def _set(config: Any, slot: Slot, source: str, described: Any) -> None:

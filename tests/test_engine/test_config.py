@@ -7,6 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from mmlandmark.engine import ConfigError, config_of_run, input_size, is_of_model, load_config
+from mmlandmark.engine.config import value_at
 from mmlandmark.registry import MODELS
 from mmlandmark.testing import tiny_model
 from mmlandmark.utils.checkpoint import save_checkpoint
@@ -132,3 +133,11 @@ def test_an_option_that_a_stage_does_not_take_is_told(tmp_path):
         load_config(tmp_path / "config.py", {"train_cfg.max_epochs": 1})
     config = load_config(tmp_path / "config.py", {"stages.1.train_cfg.max_epochs": 1})
     assert config.stages[1].train_cfg.max_epochs == 1
+
+
+def test_what_stands_under_keys():
+    config = Config(dict(model=dict(head=dict(loss=None)), hooks=[dict(type="A")]))
+    assert value_at(config, ("hooks", 0, "type")) == "A"
+    assert value_at(config, ("model", "head", "loss"), 3) is None
+    for keys in (("model", "neck"), ("model", "head", "loss", "type"), ("test",), ("hooks", "type")):
+        assert value_at(config, keys, 3) == 3

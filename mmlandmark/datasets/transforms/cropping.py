@@ -59,7 +59,11 @@ class CenterCrop(BaseTransform):
         """Crop the frame."""
         old = frame_size(results, self)
         checked_dims(self.size, old, self)
-        return _crop(results, [(n - new) // 2 for n, new in zip(old, self.size, strict=True)], self.size)
+        return _crop(results, self.start(results, old), self.size)
+
+    def start(self, results: dict[str, Any], old: Sequence[int]) -> list[int]:
+        """Return the first pixel (*S) of the new frame in one of size ``old`` (*S)."""
+        return [(n - new) // 2 for n, new in zip(old, self.size, strict=True)]
 
 
 @TRANSFORMS.register_module()
@@ -93,21 +97,16 @@ class TakeHalf(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class RandomCrop(BaseTransform):
+class RandomCrop(CenterCrop):
     """Crop the frame at a random position; a frame that is smaller is padded and centred.
 
     Args:
         size: (*S) of the new frame.
     """
 
-    def __init__(self, size: Sequence[int]) -> None:
-        self.size = checked_size(size)
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Crop the frame."""
-        old = frame_size(results, self)
-        checked_dims(self.size, old, self)
-        return _crop(results, _random_start(results, old, self.size), self.size)
+    def start(self, results: dict[str, Any], old: Sequence[int]) -> list[int]:
+        """Return a random first pixel (*S) of the new frame."""
+        return _random_start(results, old, self.size)
 
 
 def _random_start(results: dict[str, Any], old: Sequence[int], size: Sequence[int]) -> list[int]:

@@ -45,8 +45,8 @@ class LandmarkLoss(nn.Module, ABC):
 
     A landmark outside of the map, where a crop or a shift has moved it, is a target like any other: the
     tail of its peak, or background. A map that is a distribution has to be somewhere, so such a landmark
-    would pull all of it to the border. A loss with ``of_distributions`` skips landmarks that lie more than one
-    sigma outside, as it skips masked ones.
+    would pull all of it to the border. A loss with ``of_distributions`` skips landmarks that lie more than
+    one sigma outside, as it skips masked ones.
 
     Attributes:
         of_distributions: Whether the loss takes maps for distributions, of where the landmark lies.
