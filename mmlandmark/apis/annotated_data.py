@@ -10,7 +10,7 @@ from mmlandmark.apis.running import prepare_config
 from mmlandmark.apis.tested_run import tested_run
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.engine import ConfigError, config_of_run
-from mmlandmark.engine.config_data import CONFIG_FILE, read_config_of_run
+from mmlandmark.engine.config_data import read_config_of_run, runs_below
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.dataset_tree import change_leaves
@@ -21,7 +21,7 @@ _CONFIGS = (".py", ".yml", ".yaml")
 
 def no_data(path: Path) -> str:
     """Return what to say of a file or folder that is not what commands take as annotated data."""
-    runs = sorted(file.parent for file in path.glob(f"*/{CONFIG_FILE}"))
+    runs = runs_below(path)
     below = f", whose last run is {runs[-1]}" if runs else ""
     return (
         f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py), nor "

@@ -18,7 +18,7 @@ from mmengine.config import Config
 
 from mmlandmark import registry
 from mmlandmark.engine.config_arguments import wrong_arguments
-from mmlandmark.engine.config_data import read_config_of_run
+from mmlandmark.engine.config_data import no_run, read_config_of_run
 from mmlandmark.engine.console import hushed
 from mmlandmark.engine.mmengine_cures import config_scope
 from mmlandmark.engine.plain_config import SUFFIXES, read_data_config
@@ -156,6 +156,8 @@ def config_of_run(folder: str | Path, options: dict[str, Any] | None = None) -> 
         raise ConfigError(str(error)) from error
     if left is None:
         count = len(list(Path(folder).glob("*.py"))) if Path(folder).is_dir() else 0
+        if count == 0:
+            raise ConfigError(no_run(folder))
         raise ConfigError(f"{folder}: expected the work folder of one training run, found {count} configs")
     return _with_options(Config(left[0], filename=str(left[1])), str(left[1]), options)
 

@@ -149,6 +149,25 @@ def read_config_of_run(folder: str | Path) -> tuple[dict[str, Any], Path] | None
     return read_dumped_config(text, str(dumped[0])), dumped[0]
 
 
+def runs_below(folder: str | Path) -> list[Path]:
+    """Return the folders of runs in a folder, by name: stages of a config, or whatever lies there."""
+    return sorted(path.parent for path in Path(folder).glob(f"*/{CONFIG_FILE}"))
+
+
+def no_run(folder: str | Path, lacks: str = f"no {CONFIG_FILE}") -> str:
+    """Return what to say of a folder that is not that of one run; the last run below it is named.
+
+    Args:
+        folder: The folder.
+        lacks: What it holds, such as ``no config.json``.
+    """
+    runs = runs_below(folder)
+    cure = "name the folder that mmlandmark train wrote, or a model file"
+    if runs:
+        cure = f"name {runs[-1]}" + (f", the last of {len(runs)} runs in it" if len(runs) > 1 else "")
+    return f"{folder} is not the folder of a run, it holds {lacks}: {cure}"
+
+
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return the differences between two configs, ``key old -> new``, apart from how they were started."""
     flat = [

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.engine import ConfigError, best_checkpoint, config_of_run, latest_checkpoint
-from mmlandmark.engine.config_data import CONFIG_FILE, config_in, read_config_of_run
+from mmlandmark.engine.config_data import CONFIG_FILE, config_in, no_run, read_config_of_run
 from mmlandmark.inference.measured import results_beside
 from mmlandmark.inference.packing import pack_checkpoint
 from mmlandmark.models.model_file import ModelFile, is_model_file
@@ -77,19 +77,10 @@ def checkpoint_of_run(folder: str | Path, which: str = "last") -> Path:
     if found is None and which == "last" and len(others) == 1:
         found = others[0]
     if found is None and not (folder / CONFIG_FILE).is_file():
-        raise FileNotFoundError(_no_run(folder))
+        raise FileNotFoundError(no_run(folder, f"neither {CONFIG_FILE} nor a checkpoint"))
     if found is None:
         raise FileNotFoundError(f"{folder} holds no {which} checkpoint: train first, or name a file")
     return found
-
-
-def _no_run(folder: Path) -> str:
-    """Return what to say of a folder with neither config nor checkpoint."""
-    runs = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
-    cure = "name the folder that mmlandmark train wrote, or a file"
-    if runs:
-        cure = f"name {runs[-1]}" + (f", the last of {len(runs)} runs in it" if len(runs) > 1 else "")
-    return f"{folder} is not the folder of a run, it holds neither {CONFIG_FILE} nor a checkpoint: {cure}"
 
 
 def _config_of(path: Path, content: dict) -> Config:

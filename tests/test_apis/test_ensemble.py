@@ -115,8 +115,13 @@ def test_members_pad_as_they_learnt_it():
 
 
 def test_what_does_not_go_together_is_named(runs, tmp_path):
-    with pytest.raises(ConfigError, match="expected the work folder of one training run, found 0 configs"):
+    with pytest.raises(ConfigError, match=r"nowhere is not the folder of a run, it holds no config"):
         build_ensemble([tmp_path / "nowhere"], tmp_path / "out")
+    for stage in ("01_coarse", "02_fine"):
+        (tmp_path / "staged" / stage).mkdir(parents=True)
+        (tmp_path / "staged" / stage / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"no config\.json: name .*02_fine, the last of 2 runs in it"):
+        build_ensemble([tmp_path / "staged"], tmp_path / "out")
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "tiny.py").write_text((runs[0] / "tiny.py").read_text())
