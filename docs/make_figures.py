@@ -39,6 +39,8 @@ def main(argv: list[str] | None = None) -> None:
         save_coverage(args.out / "coverage.png"),
         save_flags(args.out / "flags.png"),
         save_memory(args.out / "memory.png"),
+        save_shape_modes(args.out / "shape_modes.png"),
+        save_abnormal(args.out / "abnormal.png"),
     ):
         print(path)
 
@@ -174,6 +176,25 @@ def save_memory(path: Path) -> Path:
     from mmlandmark.visualization.memory_figure import plot_memory
 
     return plot_memory(read_json(Path(__file__).parent / "benchmarks" / "memory_cpu.json"), path)
+
+
+def save_shape_modes(path: Path) -> Path:
+    """Save mean and modes of the shapes of phantoms."""
+    from mmlandmark.datasets import PhantomDataset
+    from mmlandmark.engine.physical_shapes import physical_shapes
+    from mmlandmark.shape import PointDistributionModel
+    from mmlandmark.visualization.shape_modes import plot_modes
+
+    dataset = PhantomDataset("ceph", num_samples=200)
+    points, unit = physical_shapes(dataset)
+    return plot_modes(PointDistributionModel.fit(points), path, links=dataset.metainfo["links"], unit=unit)
+
+
+def save_abnormal(path: Path) -> Path:
+    """Save how many landmarks of hands are taken for wrong, as on record on the page on shapes."""
+    from mmlandmark.visualization.abnormal_figure import plot_abnormal
+
+    return plot_abnormal(read_json(Path(__file__).parent / "shapes" / "abnormal.json"), path, "hands")
 
 
 def _coverage_report() -> Any:

@@ -28,6 +28,7 @@ from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.structures.measure_definitions import DERIVED, MEASURES
+from mmlandmark.testing.abnormal_landmarks import to_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -292,6 +293,13 @@ def test_the_coverage_on_its_page_is_that_of_the_record():
     page = (ROOT / "docs" / "uncertainty.md").read_text(encoding="utf-8")
     report = CoverageReport.read(ROOT / "docs" / "coverage" / "isbi2015_test1.json")
     assert report.to_markdown() in page
+
+
+def test_abnormal_landmarks_on_their_page_are_those_of_the_record():
+    page = (ROOT / "docs" / "shapes.md").read_text(encoding="utf-8")
+    record = json.loads((ROOT / "docs" / "shapes" / "abnormal.json").read_text(encoding="utf-8"))
+    assert to_markdown([row for row in record["rows"] if "phantoms" not in row["data"]]) in page
+    assert f"--seeds {record['seeds']}" in page
 
 
 def table(page: str, columns: int) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 mmlandmark measure-checks
 mmlandmark measure-checks --seeds 5 --options landmark=6 --out work_dirs/measure_checks
+mmlandmark measure-checks --abnormal
 ISBI2015_ROOT=data/isbi HAND_ATLAS_ROOT=data/hand SPINE_ROOT=data/spine mmlandmark measure-checks --real
 """
 
@@ -23,13 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fraction", type=float, default=0.15, help="share of faulty records; default 0.15")
     parser.add_argument("--real", action="store_true", help="also the releases whose folders are set")
     parser.add_argument(
+        "--abnormal", action="store_true",
+        help="instead: move landmarks of shapes, and count how many are found abnormal by the other shapes",
+    )  # fmt: skip
+    parser.add_argument(
         "--options", nargs="+", action=KeyValues, default={}, metavar="KEY=VALUE", help="thresholds"
     )
     parser.add_argument("--out", type=Path, default=Path("work_dirs/measure_checks"), help="folder")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure every family, write table.md and print it."""
+    """Measure every family, write a table and print it."""
+    if args.abnormal:
+        _measure_abnormal(args)
+        return
     from mmlandmark.testing.planted_faults import alarms, measure
     from mmlandmark.utils.files import atomic_write_text
 
@@ -45,6 +53,60 @@ def run(args: argparse.Namespace) -> None:
     text = to_table(tallies)
     atomic_write_text(args.out / "table.md", text)
     print(f"\n{text}\n{args.out / 'table.md'}")
+
+
+def _measure_abnormal(args: argparse.Namespace) -> None:
+    """Write abnormal.json and abnormal.md, and print the table."""
+    from mmlandmark.testing.abnormal_landmarks import measure, to_markdown
+    from mmlandmark.utils.files import atomic_write_json, atomic_write_text
+
+    rows = []
+    for name, (points, sizes) in shapes_in_mm(args.count, args.real).items():
+        held_out = points[max(sizes) :]
+        for size in sizes:
+            given = dict(data=name, learnt=size, held_out=len(held_out))
+            rows += [given | row for row in measure(points[:size], held_out, range(args.seeds))]
+        print(f"{name}: {len(points)} shapes done", flush=True)
+    atomic_write_json(args.out / "abnormal.json", dict(seeds=args.seeds, rows=rows))
+    text = to_markdown(rows) + "\n"
+    atomic_write_text(args.out / "abnormal.md", text)
+    print(f"\n{text}\n{args.out / 'abnormal.md'}")
+
+
+def shapes_in_mm(count: int, real: bool) -> dict[str, tuple[Any, tuple[int, ...]]]:
+    """Return shuffled complete shapes (N, K, D) in mm, and from how many of them to learn.
+
+    The others are held out. The published folds of the hands are of 895 of them.
+    """
+    import numpy as np
+    from mmengine.dataset import ConcatDataset
+
+    from mmlandmark.datasets import PhantomDataset
+    from mmlandmark.datasets.releases import DigitalHandAtlas, Isbi2015Cephalogram
+    from mmlandmark.engine.physical_shapes import physical_shapes
+
+    data: dict[str, tuple[Any, tuple[int, ...]]] = {
+        f"{kind} phantoms": (PhantomDataset(kind, num_samples=count), ()) for kind in ("ceph", "hand", "head")
+    }
+    hands, films = (os.environ.get(name) if real else None for name in ("HAND_ATLAS_ROOT", "ISBI2015_ROOT"))
+    if hands:
+        parts = [
+            DigitalHandAtlas(data_root=hands, fold=1, split=split, missing_images="keep")
+            for split in ("train", "test")
+        ]
+        data["hands"] = ConcatDataset(parts), (20, 100, 600)
+    if films:
+        data["cephalograms"] = Isbi2015Cephalogram(data_root=films, missing_images="keep"), (20, 50, 150)
+    result = {}
+    for name, (dataset, sizes) in data.items():
+        points, unit = physical_shapes(dataset)
+        assert unit == "mm", "these data have a scale"
+        points = points[np.isfinite(points).all(axis=(1, 2))]
+        if len(points) < 20:
+            raise ValueError(f"{name}: {len(points)} complete shapes are too few, give a larger --count")
+        points = points[np.random.default_rng(0).permutation(len(points))]
+        result[name] = points, sizes or (max(10, len(points) // 10), len(points) // 2)
+    return result
 
 
 def generated_families(count: int) -> list[Any]:

@@ -160,6 +160,31 @@ def test_of_a_partial_shape_the_most_likely_parameters_count(dims):
 
 
 @dimensions
+def test_a_partial_shape_is_fitted_by_parameters_and_a_free_similarity(dims):
+    model = PointDistributionModel.fit(shapes(dims, 200, modes=12), variance=1.0)
+    shape = shapes(dims, 1, seed=8, modes=12)[0]
+    here = [0, 1, 3, 4, 6]
+    shape[[2, 5, 7, 8]] = np.nan
+    place, goal = shape[here].mean(axis=0), model.mean[here].mean(axis=0)
+    target = model.mean[here] - goal
+    turn, _ = orthogonal_procrustes(shape[here] - place, target)
+    turned = (shape[here] - place) @ turn
+    offsets = goal + turned * (target**2).sum() / (turned * target).sum() - model.mean[here]
+    modes = (
+        (model.components * model.sigmas[:, None]).reshape(-1, K, dims)[:, here].reshape(-1, len(here) * dims)
+    )
+    turns = [np.outer(a, b) - np.outer(b, a) for i, a in enumerate(np.eye(dims)) for b in np.eye(dims)[:i]]
+    moves = [np.tile(axis, len(here)) for axis in np.eye(dims)]
+    moves += [(target @ change).ravel() for change in (np.eye(dims), *turns)]
+    # The shortest solution: moves of the whole shape cost next to nothing.
+    columns = np.concatenate([modes, 1e5 * np.stack(moves)]).T
+    z = np.linalg.lstsq(columns, offsets.ravel(), rcond=1e-12)[0][: len(modes)]
+    found = model.adjust(shape[None]).parameters[0] / model.sigmas
+    assert np.abs(z).max() > 0.5
+    np.testing.assert_allclose(found, z, atol=1e-3)
+
+
+@dimensions
 def test_abnormal_landmarks_are_found_and_the_others_stay(dims):
     model = PointDistributionModel.fit(shapes(dims))
     asked = of_model(model, 6, widths=2.0)
@@ -185,12 +210,13 @@ def test_abnormal_landmarks_are_found_and_the_others_stay(dims):
 def test_deviations_are_mm_where_the_spacing_is_known(dims):
     model = PointDistributionModel.fit(shapes(dims))
     mm = shapes(dims, 6, seed=3, spread=6.0)
-    spacing = np.random.default_rng(1).uniform(0.2, 2, (6, dims))
-    steps = np.stack([np.diag(one) for one in spacing])
-    pixels = mm / spacing[:, None]
+    rng = np.random.default_rng(1)
+    # Voxels of any size, along axes that are turned in the patient.
+    steps = rotations(rng, 6, dims) * rng.uniform(0.2, 2, (6, 1, dims))
+    pixels = np.linalg.solve(steps[:, None], mm[..., None])[..., 0]
     expected, found = model.adjust(mm), model.adjust(pixels, steps)
     np.testing.assert_allclose(found.deviation, expected.deviation, atol=1e-8)
-    np.testing.assert_allclose(found.points * spacing[:, None], expected.points, atol=1e-7)
+    np.testing.assert_allclose(found.points @ steps.swapaxes(1, 2), expected.points, atol=1e-7)
     same = model.adjust(pixels, steps[0])
     np.testing.assert_allclose(same.deviation[0], expected.deviation[0], atol=1e-8)
     steps[2] = np.nan  # of this case it is not known
@@ -234,9 +260,15 @@ def test_wrong_shapes_hardly_change_a_robust_model():
 def test_missing_landmarks_leave_a_shape_out():
     points = shapes(2, 30)
     points[5:, 2] = np.nan
+    points[6, 2] = np.inf
+    points[7, 2, 0] = 5.0
     model = PointDistributionModel.fit(points)
     assert model.count == 5
     np.testing.assert_array_equal(model.sigmas, PointDistributionModel.fit(points[:5]).sigmas)
+    missing = np.isnan(model.adjust(points).points)
+    assert (missing.any(axis=2) == missing.all(axis=2)).all()
+    np.testing.assert_array_equal(missing.any(axis=2), ~np.isfinite(points).all(axis=2))
+    assert PointDistributionModel.fit(points, robust=True).count == 30
 
 
 @dimensions
