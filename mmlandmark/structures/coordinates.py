@@ -135,7 +135,12 @@ def invert_matrix(matrix: np.ndarray) -> np.ndarray:
 
 
 def grid_unit(dims: int) -> str:
-    """Return the unit of lengths on a grid, for tables: ``px``, or ``voxels`` of a volume."""
+    """Return the unit of lengths on a grid, for tables: ``px``, or ``voxels`` of a volume.
+
+    Example:
+        >>> grid_unit(2), grid_unit(3)
+        ('px', 'voxels')
+    """
     return "px" if dims == 2 else "voxels"
 
 
