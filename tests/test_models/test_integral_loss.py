@@ -36,8 +36,33 @@ def test_it_equals_its_definition(size, activation):
     sides = torch.tensor(size[::-1]) - 1.0
     errors = (places / sides - target.landmarks / sides).abs().sum(-1)
     for reduction, divisor in (("mean", 5.5), ("sum", 2)):
-        loss = IntegralL1Loss(activation, reduction, loss_weight=3.0)(pred, target)
+        loss = IntegralL1Loss(activation, reduction=reduction, loss_weight=3.0)(pred, target)
         torch.testing.assert_close(loss, 3 * (weights * errors).sum() / divisor)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("kind", ["IntegralL1Loss", "RegionAttentionLoss"])
+def test_beta_sharpens_the_map_before_its_activation(kind, activation):
+    options = dict(type=kind, activation=activation, **({} if kind[0] == "I" else dict(std=0.0)))
+    target, pred = target_of(dtype=torch.float64), torch.randn(2, 3, 6, 7, dtype=torch.float64) - 1
+    sharp, plain = (MODELS.build(dict(options, beta=beta)) for beta in (3.0, 1.0))
+    torch.testing.assert_close(sharp(pred, target), plain(3 * pred, target))
+    assert sharp(pred, target) != plain(pred, target)
+    low = sharp(pred - 200, target)  # where sigmoids are zero
+    torch.testing.assert_close(low, plain(3 * pred - 600, target))
+    with pytest.raises(ValueError, match="beta must be positive, and 1 without an activation"):
+        MODELS.build(dict(type=kind, beta=3.0))
+
+
+def test_beta_looks_at_the_peak_and_not_at_the_background():
+    """A softmax map with a peak of 2 pixels that holds 4/5 of the mass, as cross-entropy may leave it."""
+    point = torch.tensor([[[30.0, 40.0]]], dtype=torch.float64)
+    peak = gaussian_heatmap(point, (160, 128), 2.0)
+    logits = (0.8 * peak / peak.sum() + 0.2 / peak.numel()).log()
+    found = [IntegralL1Loss("softmax", beta).coordinates(logits) for beta in (1.0, 2.0)]
+    away = [float((f - point).norm()) for f in found]
+    assert away[0] > 10
+    assert away[1] < 0.1
 
 
 @pytest.mark.parametrize("kind", ["IntegralL1Loss", "RegionAttentionLoss"])

@@ -38,36 +38,51 @@ class IntegralLoss(LandmarkLoss):
     Args:
         activation: What turns raw maps into mass: ``sigmoid``, ``softmax``, or None for the positive part of
             a map. A head fills in that of its codec.
+        beta: Factor of the raw maps before the activation. Above 1 the loss looks at the peaks and less at a
+            faint background, which another loss may have left: a map that was learned by
+            :class:`SpatialCrossEntropyLoss` has a good peak and yet a tenth of its mass elsewhere.
         reduction: See :class:`LandmarkLoss`.
         loss_weight: Factor of the loss.
 
     Raises:
-        ValueError: ``activation`` or ``reduction`` is unknown.
+        ValueError: ``activation`` or ``reduction`` is unknown; ``beta`` is not positive, or there is nothing
+            that it could sharpen.
     """
 
     of_distributions = True
 
     def __init__(
-        self, activation: str | None = None, reduction: str = "mean", loss_weight: float = 1.0
+        self,
+        activation: str | None = None,
+        beta: float = 1.0,
+        reduction: str = "mean",
+        loss_weight: float = 1.0,
     ) -> None:
         super().__init__(loss_weight, reduction)
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}")
-        self.activation = activation
+        if not beta > 0 or (beta != 1 and activation is None):
+            raise ValueError(
+                f"beta must be positive, and 1 without an activation to sharpen, got {beta} with {activation}"
+            )
+        self.activation, self.beta = activation, float(beta)
 
     def mass(self, pred: Tensor) -> Tensor:
         """Return maps (B, K, *S) that are positive somewhere, in proportion to the activated ones."""
         if self.activation is None:
             return pred.clamp(min=LEAST_MASS)
+        logits = pred if self.beta == 1 else pred * self.beta
         if self.activation == "sigmoid":
-            return lifted(pred).sigmoid()
-        return pred.flatten(2).softmax(-1).view(pred.shape)
+            return lifted(logits).sigmoid()
+        return logits.flatten(2).softmax(-1).view(pred.shape)
 
     def coordinates(self, pred: Tensor) -> Tensor:
         """Return the centre of mass of every raw map, (B, K, D) pixels of the map (Chen et al., eq. 2)."""
         if self.activation is None:
             return centroid(self.mass(pred))
-        return soft_argmax(lifted(pred) if self.activation == "sigmoid" else pred, mode=self.activation)
+        if self.activation == "sigmoid":
+            pred = lifted(pred * self.beta) / self.beta
+        return soft_argmax(pred, self.beta, self.activation)
 
 
 def lifted(logits: Tensor) -> Tensor:
@@ -88,6 +103,7 @@ class IntegralL1Loss(IntegralLoss):
 
     Args:
         activation: See :class:`IntegralLoss`.
+        beta: Likewise.
         reduction: Likewise. The publication's sum over landmarks is ``sum``.
         loss_weight: Factor of the loss.
     """

@@ -26,6 +26,7 @@ class RegionAttentionLoss(IntegralLoss):
         std: :math:`\sigma`, likewise; 0 draws nothing.
         norm: 2 for the Euclidean distance :math:`|p - x|`, 1 for the sum along the axes.
         activation: See :class:`IntegralLoss`.
+        beta: Likewise.
         reduction: Likewise. Eq. 10 is ``sum``.
         loss_weight: Factor of the loss.
 
@@ -39,10 +40,11 @@ class RegionAttentionLoss(IntegralLoss):
         std: float = 0.005,
         norm: int = 2,
         activation: str | None = None,
+        beta: float = 1.0,
         reduction: str = "mean",
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(activation, reduction, loss_weight)
+        super().__init__(activation, beta, reduction, loss_weight)
         if not mean >= 0 or not std >= 0:
             raise ValueError(f"mean and std must not be negative, got {mean} and {std}")
         if norm not in (1, 2):
