@@ -38,6 +38,8 @@ check-runtime:
 	@$(PYTHON) -c "import torch, mmengine, mmcv, cv2, scipy, matplotlib" || \
 	  { echo "$(PYTHON) lacks a dependency: run tools/install.sh $(PYTHON), or leave PYTHON out" >&2; exit 1; }
 
+# Tests compute with one thread; so do the processes that they start, or they would wait for each other.
+test: export OMP_NUM_THREADS ?= 1
 test: $(ENVIRONMENT)  ## run the test suite
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 

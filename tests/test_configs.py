@@ -20,6 +20,7 @@ from mmengine.config import Config, ConfigDict
 from mmlandmark import apis
 from mmlandmark.datasets.phantom import DEFAULT_SIZES
 from mmlandmark.engine import LandmarkRunner, load_config, plan_of_stages
+from mmlandmark.engine.hooks import teacher_hook
 from mmlandmark.registry import DATASETS, HOOKS, MODELS
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.testing.tiny import KINDS
@@ -190,6 +191,13 @@ def phantoms(monkeypatch):
         put_phantoms(config).pop("train_cfg")
         return config
 
+    def smaller_input(config):
+        size = input_size(config)
+        return size and tuple(max(SMALLEST[len(size)], side // SHRINK) for side in size)
+
+    # Before the first stage teacher and student compute the features that are to be compared.
+    input_size = teacher_hook.input_size
+    monkeypatch.setattr(teacher_hook, "input_size", smaller_input)
     monkeypatch.setattr(LandmarkRunner, "from_cfg", classmethod(from_cfg))
     return seen
 

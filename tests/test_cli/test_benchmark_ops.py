@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -29,19 +27,9 @@ def test_functions_take_turns():
     assert median_ratio([2.0, 9.0, 4.0], [1.0, 1.0, 1.0]) == 4.0
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads /proc")
-def test_memory_is_what_a_call_takes():
-    # In a process of its own: one that ran a training keeps freed memory, and takes none for the next tensor.
-    code = (
-        "import torch; from mmlandmark.testing.measure import peak_memory; "
-        "print(peak_memory(lambda: torch.ones(25 << 20, dtype=torch.uint8)))"
-    )
-    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert 24 << 20 < int(printed) < 40 << 20
-
-
 @pytest.mark.parametrize("family", ["ewc", "expectation", "expectation_backward", "heatmap", "peak"])
 def test_contenders_compute_the_same(family):
+    torch.manual_seed(0)
     shape = (2, 3, 24, 40)
     functions = FAMILIES[family](shape, "cpu")
     results = {name: function() for name, function in functions.items() if "compile" not in name}
@@ -91,12 +79,11 @@ def test_a_contender_that_fails_is_left_out_and_named(tmp_path, monkeypatch, cap
 def test_measures_and_renders(tmp_path):
     folder = tmp_path / "benchmarks"
     folder.mkdir()
-    command = [
-        sys.executable, "-m", "mmlandmark", "benchmark-ops",
-        "--shapes", "volume", "--families", "peak", "--rounds", "1", "--threads", "1",
+    words = [
+        "--shapes", "farnet", "--families", "peak", "--rounds", "1", "--threads", "1",
         "--level", "base", "--out", folder / "ops_cpu.json",
     ]  # fmt: skip
-    subprocess.run([str(word) for word in command], check=True, capture_output=True)
+    invoke("benchmark-ops", [str(word) for word in words])
     result = json.loads((folder / "ops_cpu.json").read_text())
     assert [path.name for path in folder.iterdir()] == ["ops_cpu.json"], "a part of a result is left behind"
     assert set(result["settings"]) == {"default", "system_pages", "torch_huge_pages", "kept_memory"}
@@ -105,7 +92,7 @@ def test_measures_and_renders(tmp_path):
     assert used["backend"].startswith("reference") or "base instructions" in used["backend"]
     assert result["environment"]["MMLANDMARK_CPU_LEVEL"] == result["level"] == "base"
     assert result["sources"] == benchmark_ops.sources_digest("cpu")
-    rows = result["settings"]["default"]["table"]["peak"]["volume"]
+    rows = result["settings"]["default"]["table"]["peak"]["farnet"]
     assert rows["mmlandmark"]["times_ours"] == 1
     assert result["peers"].keys() == {"kornia", "dsntnn", "landmarker"}
     page = tmp_path / "benchmarks.md"
@@ -114,7 +101,7 @@ def test_measures_and_renders(tmp_path):
     text = page.read_text()
     assert "old" not in text
     assert "#### Highest pixel and centroid around it" in text
-    assert "| 1x33x96x128x128 | mmlandmark |" in text
+    assert "| 1x19x800x640 | mmlandmark |" in text
     assert text.endswith("after\n")
 
 

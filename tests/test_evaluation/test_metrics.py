@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -196,17 +195,15 @@ def test_coordinate_metric():
         CoordinateMetric().process(None, [{**samples[0], "ori_shape": None}])
 
 
-_WORKER = """
-import json, sys
-import torch
-from mmlandmark.evaluation import LandmarkMetric
-rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-metric = LandmarkMetric(collect_dir=f"{folder}/parts")
-metric.process(None, json.load(open(f"{folder}/share{rank}.json")))
-json.dump(metric.evaluate(7), open(f"{folder}/values{rank}.json", "w"))
-torch.distributed.destroy_process_group()
-"""
+def evaluate_share(folder, rank, world):
+    """Write what one of several processes reports, which has a share of the cases."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world
+    )
+    metric = LandmarkMetric(collect_dir=f"{folder}/parts")
+    metric.process(None, json.loads((folder / f"share{rank}.json").read_text()))
+    (folder / f"values{rank}.json").write_text(json.dumps(metric.evaluate(7)))
+    torch.distributed.destroy_process_group()
 
 
 # A distributed sampler deals 0 2 4 6 | 1 3 5 0, where the last one fills up; others repeat elsewhere.
@@ -227,11 +224,12 @@ def test_two_processes_report_what_one_does(tmp_path, shares):
     workers = []
     for rank, share in enumerate(shares):
         (tmp_path / f"share{rank}.json").write_text(json.dumps([samples[i] for i in share]))
-        command = [sys.executable, "-c", _WORKER, str(rank), "2", str(tmp_path)]
-        workers.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        context = multiprocessing.get_context("fork")
+        workers.append(context.Process(target=evaluate_share, args=(tmp_path, rank, 2), daemon=True))
+        workers[-1].start()
     for worker in workers:
-        _, errors = worker.communicate(timeout=120)
-        assert worker.returncode == 0, errors
+        worker.join(120)
+        assert worker.exitcode == 0
     alone = run(LandmarkMetric(), samples)
     for rank in range(2):
         assert json.loads((tmp_path / f"values{rank}.json").read_text()) == alone

@@ -15,7 +15,7 @@ STEPS = 120
 
 def train(loss, activation=None):
     """Train a small U-Net on 8 phantoms; return (K,) mean error in pixels and (K,) mean score."""
-    dataset = DATASETS.build(phantom_dataloader(num_samples=8, size=(96, 80), train=False)["dataset"])
+    dataset = DATASETS.build(phantom_dataloader(num_samples=8, size=(64, 56), train=False)["dataset"])
     data = [dataset[i] for i in range(8)]
     torch.manual_seed(0)
     model = MODELS.build(
@@ -50,7 +50,7 @@ def train(loss, activation=None):
 def test_a_loss_averaged_over_pixels_leaves_channels_behind():
     errors, scores = train(dict(type="EWCLoss"))
     assert int((errors > 10).sum()) >= 3
-    assert float(scores.min()) < 0.1
+    assert float(scores.min()) < 0.3
 
 
 def test_the_shipped_head_brings_every_channel_up():
@@ -63,7 +63,7 @@ def test_the_shipped_head_brings_every_channel_up():
 def test_cross_entropy_beside_ewc_brings_every_channel_up():
     errors, scores = train([dict(type="EWCLoss"), dict(type="SpatialCrossEntropyLoss", beta=20.0)])
     assert float(errors.max()) < 2.0
-    assert float(scores.min()) > 0.2
+    assert float(scores.min()) > 0.3
 
 
 @pytest.mark.parametrize(
