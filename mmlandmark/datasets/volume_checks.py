@@ -15,6 +15,7 @@ from mmlandmark.structures import canonical_matrix, orientation_code, spacing_of
 
 _ORIGIN = 1e-3  # mm: a point that near to the origin of the world was not marked there
 _DIFFERENT = 0.01  # of a spacing: more than the rounding of its decimals
+_PAIRS = 3  # of points that are all the wrong way round: one alone may be a slip
 _APART = 0.05  # of the size of a shape: closer landmarks may naturally be the other way round
 # Words of landmarks that lie one way and the other along an axis of the patient (LPS).
 _WORDS = (
@@ -96,15 +97,22 @@ def world_origins(cases: Cases) -> Iterator[Finding]:
 
 
 def wrong_sides(cases: Cases, min_records: int) -> Iterator[Finding]:
-    """Splits whose landmarks lie on the other side of the patient than their names say."""
+    """Splits whose landmarks lie on the other side of the patient than their names say.
+
+    Args:
+        cases: The records.
+        min_records: From so many on, most pairs of names count; with fewer, all of at least three pairs of
+            points have to be the wrong way round.
+    """
     pairs = [_pairs(cases.schema.landmarks, words) for words in _WORDS]
     points = cases.comparable()
     known = np.array([world is not None for world in cases.frames])
     for split in dict.fromkeys(cases.splits):
         rows = known & np.array([s == split for s in cases.splits]) & np.isfinite(points).any(axis=(1, 2))
-        if rows.sum() < min_records:
+        if not rows.any():
             continue
-        wrong = [_reversed(points[rows], axis, pairs[axis]) for axis in range(3)]
+        few = rows.sum() < min_records
+        wrong = [_reversed(points[rows], axis, pairs[axis], few) for axis in range(3)]
         found = [axis for axis in range(3) if wrong[axis] is not None]
         if not found:
             continue
@@ -112,7 +120,9 @@ def wrong_sides(cases: Cases, min_records: int) -> Iterator[Finding]:
         names = cases.schema.landmarks
         what = " and ".join(_WRONG[i] for i in found)
         example = f"{names[high]!r} lies {('right of', 'in front of', 'below')[axis]} {names[low]!r}"
-        message = f"{example} in most of {rows.sum()} volumes: {what} seem to be exchanged"
+        where = "in most of" if not few else "in all of" if rows.sum() > 1 else "in"
+        volumes = "volumes" if rows.sum() > 1 else "volume"
+        message = f"{example} {where} {rows.sum()} {volumes}: {what} seem to be exchanged"
         if found == [0, 1]:
             message += "; x and y have the wrong sign, as when points in RAS count as LPS"
         yield cases.whole(split, "sides of the patient", message)
@@ -130,15 +140,20 @@ def _pairs(names: tuple[str, ...], words: tuple[tuple[str, str], ...]) -> list[t
     return found
 
 
-def _reversed(points: np.ndarray, axis: int, pairs: list[tuple[int, int]]) -> tuple[int, int] | None:
-    """Return a pair that is the wrong way round along an axis, if most pairs are."""
+def _reversed(
+    points: np.ndarray, axis: int, pairs: list[tuple[int, int]], few: bool
+) -> tuple[int, int] | None:
+    """Return a pair that is the wrong way round along an axis, if most are; of few points, if all are."""
     extent = np.nanmedian(np.nanmax(points, axis=1) - np.nanmin(points, axis=1), axis=0).max()
-    steps = {}
+    steps, ways = {}, []
     for low, high in pairs:
         step = points[:, high, axis] - points[:, low, axis]
         step = step[np.isfinite(step)]
         if len(step) and abs(np.median(step)) > _APART * extent:
             steps[low, high] = float(np.median(step))
+            ways += (step < 0).tolist()
+    if few and (len(ways) < _PAIRS or not all(ways)):
+        return None
     wrong = [pair for pair, step in steps.items() if step < 0]
     return min(wrong, key=lambda pair: steps[pair]) if 2 * len(wrong) > len(steps) else None
 

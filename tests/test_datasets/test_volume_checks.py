@@ -146,3 +146,26 @@ def test_a_volume_in_micrometres_among_few(clean, count):
     (found,) = (finding for finding in findings(few) if finding["severity"] != "note")
     assert (found["check"], found["sample_id"]) == ("spacing", few.dataset().get_data_info(0)["sample_id"])
     assert "longer than a patient: micrometres in place of mm?" in found["message"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_few_volumes_in_ras_for_lps(count):
+    """No other volume tells it, but the names of their landmarks do."""
+    given = heads(count)
+    world = Cases(dict(train=given.dataset())).comparable()
+    centre = np.nanmean(world, axis=1, keepdims=True)
+    taken = centre + (world - centre) * [-1, -1, 1]
+    frames = np.repeat(np.eye(4)[None], count, axis=0)
+    frames[:, :3, 3] = (np.nanmin(world, axis=1) - 300).round()
+    same = dict(frames=frames, sizes=np.full((count, 3), 800.0))
+    right = replace(given, points=world - frames[:, None, :3, 3], **same)
+    assert findings(right, "sides of the patient") == []
+    (found,) = findings(replace(right, points=taken - frames[:, None, :3, 3]), "sides of the patient")
+    where = "in 1 volume:" if count == 1 else "in all of 3 volumes:"
+    assert where in found["message"]
+    assert "left and right" in found["message"]
+    # A slip in one pair of many is no matter of the whole file.
+    left, other = (given.schema.landmarks.index(f"{side} orbitale") for side in ("left", "right"))
+    slip = right.points.copy()
+    slip[0, [left, other]] = slip[0, [other, left]]
+    assert findings(replace(right, points=slip), "sides of the patient") == []
