@@ -40,7 +40,7 @@ class IntegralLoss(LandmarkLoss):
             a map. A head fills in that of its codec.
         beta: Factor of the raw maps before the activation. Above 1 the loss looks at the peaks and less at a
             faint background, which another loss may have left: a map that was learned by
-            :class:`SpatialCrossEntropyLoss` has a good peak and yet a tenth of its mass elsewhere.
+            :class:`SpatialCrossEntropyLoss` has a good peak and yet a fifth of its mass elsewhere.
         reduction: See :class:`LandmarkLoss`.
         loss_weight: Factor of the loss.
 
