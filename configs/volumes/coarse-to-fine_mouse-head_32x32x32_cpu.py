@@ -5,20 +5,24 @@ _base_ = [
     "../_base_/schedules/adamw_onecycle.py",
 ]
 
-# Coarse: the whole head at 0.45 mm; fine: a patch of 4.8 mm about every landmark at 0.15 mm. Both are the
-# network of unet_mouse-head_80x96x96_cpu, and take about as long together.
-load = [dict(type="LoadImage", channels=1), dict(type="ResampleSpacing", spacing=0.15)]
-whole = [*load, dict(type="Resample"), dict(type="PackInputs")]
-patches = [
-    *load,
-    dict(type="RandomAffine", rotation=(20, 20, 180), scale=0.15),
-    dict(type="RandomPatch", size=(48, 48, 48)),
-    *_base_.augmented[2:],
+# Coarse: the whole head at 0.6 mm; fine: a patch of 4.8 mm about every landmark at 0.15 mm, turned and scaled
+# as the coarse landmarks say, so that all heads look alike.
+pixel = 0.15
+read = dict(type="LoadImage", channels=1)
+end = [dict(type="Resample"), dict(type="PackInputs")]
+whole = [
+    read,
+    dict(type="ResampleSpacing", spacing=pixel),
+    dict(type="CenterCrop", size=(192, 192, 192)),
+    *end,
 ]
-small = [
-    dict(type="LoadImage", channels=1),
-    dict(type="ResampleSpacing", spacing=0.45),
-    dict(type="CenterCrop", size=(64, 64, 64)),
+small = [read, dict(type="ResampleSpacing", spacing=4 * pixel), dict(type="CenterCrop", size=(48, 48, 48))]
+patches = [
+    read,
+    dict(type="AlignToTypicalShape", pixel=pixel),
+    dict(type="RandomAffine", rotation=10, scale=0.1),
+    dict(type="RandomPatch", size=(32, 32, 32), jitter=0.6),
+    *_base_.augmented[1:],
 ]
 part = dict(
     type="LandmarkDetector",
@@ -30,21 +34,23 @@ model = dict(
     _delete_=True,
     type="CoarseToFineDetector",
     coarse=dict(part, init_cfg=dict(type="Pretrained", checkpoint="run:coarse:last")),
-    fine=part,
+    fine=dict(part, backbone=dict(part["backbone"], widths=(16, 32, 64, 128))),
     patch_size=(32, 32, 32),
-    shrink=3,
+    coarse_size=(48, 48, 48),
+    align=dict(pixel=pixel),
     batch_size=8,
 )
-train_dataloader = dict(batch_size=4, dataset=dict(pipeline=patches))
+train_dataloader = dict(batch_size=6, dataset=dict(pipeline=patches))
 val_dataloader = dict(dataset=dict(pipeline=whole))
 test_dataloader = dict(dataset=dict(pipeline=whole))
-train_cfg = dict(max_epochs=600, val_interval=200)  # of 12 patches
-custom_hooks = [dict(_base_.ema, momentum=0.005)]
+train_cfg = dict(max_epochs=800, val_interval=200)  # of 12 patches
+custom_hooks = [dict(type="ShapePriorHook"), dict(_base_.ema, momentum=0.005)]
 stages = [
     dict(
         name="coarse",
         model=dict(_delete_=True, **part),
-        train_cfg=dict(max_epochs=280, val_interval=70),
+        custom_hooks=custom_hooks[1:],
+        train_cfg=dict(max_epochs=400, val_interval=100),
         train_dataloader=dict(batch_size=2, dataset=dict(pipeline=[*small, *_base_.augmented])),
         val_dataloader=dict(dataset=dict(pipeline=[*small, *_base_.plain])),
         test_dataloader=dict(dataset=dict(pipeline=[*small, *_base_.plain])),

@@ -1,4 +1,4 @@
-"""The annotated shapes of a data set, without its images."""
+"""The annotated shapes of a data set, without its images, and the typical one of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from mmlandmark.datasets.image_files import image_exists, image_frame
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.shape import TypicalShape
 from mmlandmark.structures import mm_steps
 from mmlandmark.utils.dataset_tree import leaf_datasets
 
@@ -27,6 +28,21 @@ def annotated_shapes(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
     steps = [mm_steps(_frame(record), record["spacing"], points.shape[2]) for record in records]
     known = [one for one in steps if one is not None]
     return points, np.stack(known) if len(known) == len(records) else None
+
+
+def set_typical_shape(dataset: Any, points: np.ndarray, steps: np.ndarray | None) -> None:
+    """Give the typical shape of a data set, for ``AlignToTypicalShape``, to all that are inside of it.
+
+    Args:
+        dataset: A data set, or a wrapper of some.
+        points: See :meth:`mmlandmark.shape.TypicalShape.of`, as returned by :func:`annotated_shapes`.
+        steps: Likewise.
+    """
+    leaves = [leaf for leaf in leaf_datasets(dataset) if getattr(leaf, "needs_typical_shape", False)]
+    if leaves:
+        shape = TypicalShape.of(points, steps)
+        for leaf in leaves:
+            leaf.typical_shape = shape
 
 
 def _frame(record: dict[str, Any]) -> np.ndarray | None:

@@ -31,6 +31,7 @@ from mmlandmark.datasets.records import (
 )
 from mmlandmark.datasets.selection import Selection
 from mmlandmark.registry import DATASETS, TRANSFORMS
+from mmlandmark.shape import TypicalShape
 from mmlandmark.structures import LandmarkSchema, metainfo_of
 from mmlandmark.utils.files import expanded
 
@@ -306,6 +307,18 @@ class LandmarkDataset(BaseDataset):
     # ---- reading ------------------------------------------------------------------------------------
 
     @property
+    def needs_typical_shape(self) -> bool:
+        """Whether a step of the pipeline asks for :attr:`typical_shape`."""
+        return any(getattr(step, "needs_typical_shape", False) for step in self.pipeline.transforms)
+
+    @cached_property
+    def typical_shape(self) -> TypicalShape:
+        """The typical shape of the landmarks; a training sets that of all its data."""
+        from mmlandmark.datasets.annotated_shapes import annotated_shapes  # it reads data sets
+
+        return TypicalShape.of(*annotated_shapes(self))
+
+    @property
     def schema(self) -> LandmarkSchema:
         """The schema of the landmarks this dataset yields."""
         if self._schema is None:
@@ -367,6 +380,8 @@ class LandmarkDataset(BaseDataset):
         results["rng"] = sample_generator(self.seed, self.epoch, idx)
         results["flip_pairs"] = self.schema.flip_pairs
         results["image_cache"] = self.image_cache
+        if self.needs_typical_shape:
+            results["typical_shape"] = self.typical_shape
         return self.pipeline(results)
 
 

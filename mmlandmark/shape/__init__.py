@@ -19,9 +19,11 @@ from mmlandmark.shape.point_distribution_model import (
     Regulated,
     shapiro_wilk,
 )
+from mmlandmark.shape.robust_fit import RobustFit, fit_robustly
 from mmlandmark.shape.shape_model import ShapeModel, cross_fitted
 from mmlandmark.shape.shape_prior import Choice, ShapePrior
 from mmlandmark.shape.tails import Tails
+from mmlandmark.shape.typical_shape import TypicalShape
 
 __all__ = [
     "Adjustment",
@@ -29,10 +31,12 @@ __all__ = [
     "Choice",
     "PointDistributionModel",
     "Regulated",
+    "RobustFit",
     "ShapeModel",
     "ShapePrior",
     "Sides",
     "Tails",
+    "TypicalShape",
     "align",
     "angles_between",
     "both_sides",
@@ -40,6 +44,7 @@ __all__ = [
     "cross_fitted",
     "find_typical",
     "in_tangent_space",
+    "fit_robustly",
     "mean_rotation",
     "mirror_image",
     "normalised",

@@ -9,7 +9,8 @@ import torch
 from mmlandmark.datasets.annotated_shapes import annotated_shapes
 from mmlandmark.engine import LandmarkRunner
 from mmlandmark.engine.hooks import ShapePriorHook
-from mmlandmark.shape import ShapePrior
+from mmlandmark.registry import DATASETS, MODELS
+from mmlandmark.shape import ShapePrior, TypicalShape
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
 from test_models.detector_cases import detector
@@ -47,6 +48,44 @@ def test_a_training_learns_shapes_and_nothing_else_differs(tmp_path):
 
 def test_a_detector_without_a_place_for_it_is_named_before_the_first_batch():
     hook = ShapePriorHook()
-    with pytest.raises(ValueError, match=r"ShapePriorHook needs model\.test_cfg\.shape_prior"):
+    with pytest.raises(ValueError, match=r"ShapePriorHook needs a detector that uses shapes"):
         hook.check_run(None, detector())
     hook.check_run(None, detector(test_cfg=dict(shape_prior=dict())))
+
+
+class OnlyTrained:
+    """As much of a run as the hook looks at."""
+
+    _train_loop = object()
+
+    def __init__(self, model, dataset):
+        self.model = model
+        self.train_dataloader = type("Loader", (), dict(dataset=dataset))
+
+
+def test_patches_and_detector_share_the_typical_shape_of_all_training_data():
+    """Of two data sets in one, neither aligns to its own."""
+    part = phantom_dataloader(num_samples=6)["dataset"]
+    part = dict(part, pipeline=[dict(type="AlignToTypicalShape", pixel=1.0)])
+    both = dict(type="ConcatDataset", datasets=[part, dict(part, offset=40)])
+    dataset = DATASETS.build(both)
+    first, second = dataset.datasets
+    assert not np.allclose(first.typical_shape.points, second.typical_shape.points)
+    part = tiny_config("unused").model.to_dict()
+    model = MODELS.build(
+        dict(
+            type="CoarseToFineDetector",
+            coarse=part,
+            fine=part,
+            patch_size=16,
+            shrink=2,
+            dims=2,
+            align=dict(pixel=1.0),
+        )
+    )
+    ShapePriorHook().before_run(OnlyTrained(model, dataset))
+    expected = TypicalShape.of(*annotated_shapes(dataset))
+    for leaf in dataset.datasets:
+        np.testing.assert_array_equal(leaf.typical_shape.points, expected.points)
+    np.testing.assert_allclose(model.alignment.typical, expected.points, rtol=1e-6)
+    assert bool(model.alignment.millimetres) is expected.millimetres

@@ -4,6 +4,7 @@
 intensity, ``PackInputs``.
 """
 
+from mmlandmark.datasets.transforms.alignment import AlignToTypicalShape
 from mmlandmark.datasets.transforms.cropping import (
     CenterCrop,
     CropAroundLandmarks,
@@ -34,6 +35,7 @@ from mmlandmark.datasets.transforms.spatial import (
 )
 
 __all__ = [
+    "AlignToTypicalShape",
     "CLAHE",
     "CenterCrop",
     "CropAroundLandmarks",

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmlandmark.datasets.annotated_shapes import annotated_shapes
+from mmlandmark.datasets.annotated_shapes import annotated_shapes, set_typical_shape
 from mmlandmark.engine.run_checks import RunContext
 from mmlandmark.registry import HOOKS
 
@@ -18,23 +18,26 @@ from mmlandmark.registry import HOOKS
 class ShapePriorHook(Hook):
     """Learn which shapes are usual from the landmarks of the training data, before training begins.
 
-    The detector chooses among several peaks of a map by them, see
-    :class:`~mmlandmark.models.detectors.ShapeChoice`, and keeps them with its weights. This takes a moment,
-    and training computes what it would without.
+    The detector keeps them with its weights. It chooses among several peaks of a map by them, see
+    :class:`~mmlandmark.models.detectors.ShapeChoice`, or aligns patches to the typical one, see
+    :class:`~mmlandmark.models.detectors.CoarseToFineDetector`; ``AlignToTypicalShape`` in the pipeline of the
+    training aligns to the same. This takes a moment, and draws no random numbers.
 
     Raises:
-        ValueError: The detector has no ``test_cfg.shape_prior``, or the training data has too few shapes.
+        ValueError: The detector has no use for shapes, or the training data has too few.
     """
 
     # Before the copy that a mean of the weights begins with.
     priority = "VERY_HIGH"
+    provides = ("shapes",)
 
     def check_run(self, run: RunContext, model: Any) -> None:
-        """Raise ValueError if the detector has no place for a prior."""
-        if getattr(model, "shape_choice", None) is None:
+        """Raise ValueError if the detector has no place for shapes."""
+        if not getattr(model, "uses_shapes", False):
             raise ValueError(
-                "ShapePriorHook needs model.test_cfg.shape_prior, a dict of the arguments of ShapeChoice; "
-                "dict() takes the defaults"
+                "ShapePriorHook needs a detector that uses shapes: give it test_cfg.shape_prior, a dict "
+                "of the arguments of ShapeChoice (dict() takes the defaults), or, if it is a "
+                "CoarseToFineDetector, align"
             )
 
     def before_run(self, runner: Runner) -> None:
@@ -42,6 +45,8 @@ class ShapePriorHook(Hook):
         if runner._train_loop is None or isinstance(runner._train_loop, dict):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        points, steps = annotated_shapes(runner.train_dataloader.dataset)
-        model.shape_choice.learn(points, steps)
+        dataset = runner.train_dataloader.dataset
+        points, steps = annotated_shapes(dataset)
+        model.learn_shapes(points, steps)
+        set_typical_shape(dataset, points, steps)
         print_log(f"the detector has learnt {len(points)} shapes", logger="current")

@@ -6,7 +6,8 @@ from mmlandmark.models.detectors.distilled_detector import DistilledDetector
 from mmlandmark.models.detectors.ensemble_detector import BaseEnsemble, EnsembleDetector, MixedEnsemble
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
 from mmlandmark.models.detectors.multi_task_detector import MultiTaskDetector
-from mmlandmark.models.detectors.shape_choice import ShapeChoice
+from mmlandmark.models.detectors.pose_alignment import PoseAlignment
+from mmlandmark.models.detectors.shape_choice import ShapeChoice, steps_to_shape
 
 __all__ = [
     "BaseDetector",
@@ -17,6 +18,8 @@ __all__ = [
     "LandmarkDetector",
     "MixedEnsemble",
     "MultiTaskDetector",
+    "PoseAlignment",
     "ShapeChoice",
     "plain_config",
+    "steps_to_shape",
 ]

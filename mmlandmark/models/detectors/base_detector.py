@@ -15,7 +15,7 @@ from torch import Tensor
 from mmlandmark.codecs import Candidates
 from mmlandmark.models.data_preprocessor import CHANNELS_LAST
 from mmlandmark.models.detectors.augmented_views import checked_views, inverse_view, view_matrix, view_of
-from mmlandmark.models.detectors.shape_choice import ShapeChoice
+from mmlandmark.models.detectors.shape_choice import ShapeChoice, steps_to_shape
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import Detection, LandmarkDataSample, invert_matrix
@@ -94,6 +94,24 @@ class BaseDetector(BaseModel):
         settings = self.test_cfg["shape_prior"]
         if settings is not None:
             self.shape_choice = ShapeChoice(self.head.num_landmarks, self.head.dims, **settings)
+
+    @property
+    def uses_shapes(self) -> bool:
+        """Whether :meth:`learn_shapes` has to be called before training."""
+        return self.shape_choice is not None
+
+    def learn_shapes(self, points: np.ndarray, steps: np.ndarray | None) -> None:
+        """Learn what the detector has to know about shapes.
+
+        Args:
+            points: (N, K, D) annotated landmarks, original pixels, NaN where missing.
+            steps: (N, D, D) from steps in pixels to steps in mm, or None if they are not known of all.
+
+        Raises:
+            ValueError: There are too few shapes.
+        """
+        if self.shape_choice is not None:
+            self.shape_choice.learn(points, steps)
 
     @classmethod
     def plain_config(cls, config: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +196,9 @@ class BaseDetector(BaseModel):
                 for i in range(len(inputs))
             ]
         pairs = (data_samples[0].get("flip_pairs") if data_samples else None) or ()
-        frames = None if self.shape_choice is None else self.shape_choice.frames(data_samples)
+        frames = None
+        if self.shape_choice is not None:
+            frames = steps_to_shape(data_samples, bool(self.shape_choice.millimetres), self.head.dims)
         spacing = _input_spacing(data_samples) if inputs.ndim == 5 else None
         detection = self.detect_in_views(inputs, pairs, self.test_cfg["spread"], frames, spacing)
         if not self.test_cfg["keep_heatmaps"]:
@@ -219,7 +239,7 @@ class BaseDetector(BaseModel):
             inputs: (B, C, *S) preprocessed images.
             flip_pairs: Pairs of landmarks that a mirror swaps.
             spread: Measure the spread of every landmark, if the codec can.
-            frames: (B, D, D) for the choice among peaks, see :class:`ShapeChoice`; None leaves it out.
+            frames: (B, D, D) for the choice among peaks, see :func:`steps_to_shape`; None leaves it out.
             spacing: (B, D) lengths of a pixel, (x, y[, z]), by which views are turned; None if all are equal.
 
         Returns:

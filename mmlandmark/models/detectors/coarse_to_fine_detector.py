@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.detectors.base_detector import BaseDetector, plain_config
-from mmlandmark.models.detectors.patches import cut_patches, patch_corners, shrunk
+from mmlandmark.models.detectors.patches import cut_patches, patch_corners, sample_patches, shrunk
+from mmlandmark.models.detectors.pose_alignment import PoseAlignment
+from mmlandmark.models.detectors.shape_choice import steps_to_shape
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import Detection, LandmarkDataSample, scale_matrix
@@ -27,13 +30,19 @@ class CoarseToFineDetector(BaseDetector):
 
     Full-resolution maps exist of a few patches at a time only, so a volume needs hardly more memory than its
     voxels. The input is the image at the full resolution. The coarse detector sees it shrunk by the mean over
-    areas; the fine one sees patches of it, without resampling, each of which is decoded for its own landmark.
-    Score, spread and presence are those of the fine detector. A landmark that the coarse one does not find,
-    or whose presence it gives as less than 0.5, is not predicted.
+    areas; the fine one sees patches of it, each of which is decoded for its own landmark. Score, spread and
+    presence are those of the fine detector. A landmark that the coarse one does not find, or whose presence
+    it gives as less than 0.5, is not predicted.
+
+    Patches are cut without resampling, or, with ``align``, in the pose of a typical shape, which is fitted to
+    the coarse landmarks: however a case is turned and whatever its size, the fine detector sees a landmark
+    from the same side. Coarse landmarks that disagree with the others, up to half of them, count neither for
+    the pose nor as the place of their patch.
 
     The two are trained one after the other, as stages of one config: first the coarse detector by itself,
     then this model, where the fine one learns and the coarse one is frozen. Training images are patches of
-    the full resolution, from ``RandomPatch``; those of a validation or test are whole.
+    the full resolution, from ``RandomPatch``, with ``align`` after ``AlignToTypicalShape``; those of a
+    validation or test are whole.
 
     Args:
         coarse: Config of the coarse detector. Its ``init_cfg`` brings the trained weights, as in
@@ -44,6 +53,8 @@ class CoarseToFineDetector(BaseDetector):
         shrink: In place of ``coarse_size``: how many pixels of the image become one of the coarse detector's,
             one number or one per axis, (x, y[, z]): the ratio of the two spacings.
         batch_size: Patches that the fine detector sees at once.
+        align: ``dict(pixel=...)``: cut patches in the pose of the typical shape, with pixels of this length,
+            see :class:`~mmlandmark.models.detectors.PoseAlignment`. None cuts them as the image lies.
         dims: Of both detectors, see :class:`LandmarkDetector`.
         data_preprocessor: Of the whole image. By default its pixels stay as they are stored, since floats are
             needed of patches only, and each detector normalises by its own preprocessor.
@@ -67,6 +78,7 @@ class CoarseToFineDetector(BaseDetector):
         coarse_size: Sequence[int] | None = None,
         shrink: float | Sequence[float] | None = None,
         batch_size: int = 4,
+        align: dict | None = None,
         dims: int | None = None,
         data_preprocessor: dict | None = None,
         test_cfg: dict | None = None,
@@ -96,6 +108,7 @@ class CoarseToFineDetector(BaseDetector):
         if self.test_cfg["shape_prior"] is not None:
             raise ValueError("CoarseToFineDetector has no choice by shape: leave test_cfg.shape_prior out")
         self.batch_size, self.trained_coarse = batch_size, coarse.get("init_cfg") is not None
+        self.alignment = None if align is None else PoseAlignment(counts[0], self.dims, **align)
         self._samples: Sequence[LandmarkDataSample] | None = None
 
     def _per_axis(self, values: Any, name: str) -> tuple:
@@ -127,6 +140,11 @@ class CoarseToFineDetector(BaseDetector):
                 "the coarse detector would stay untrained, since only the fine one learns here: train it in "
                 "a stage before, and give it init_cfg=dict(type='Pretrained', checkpoint='run:coarse:best')"
             )
+        if self.alignment is not None and not run.provides("shapes") and not run.config.get("load_from"):
+            raise ValueError(
+                "align needs the typical shape of the training data: add dict(type='ShapePriorHook') to "
+                "custom_hooks"
+            )
 
     def train(self, mode: bool = True) -> CoarseToFineDetector:
         """Set the mode of the fine detector; the coarse one is always in test mode."""
@@ -149,19 +167,23 @@ class CoarseToFineDetector(BaseDetector):
 
     @contextmanager
     def _cases(self, samples: Sequence[LandmarkDataSample] | None) -> Iterator[None]:
-        """Remember which cases images belong to, whose pixels are as stored."""
-        if getattr(self.data_preprocessor, "as_stored", False):
-            self._samples = samples
+        """Remember which cases images belong to."""
+        self._samples = samples
         try:
             yield
         finally:
             self._samples = None
 
+    @property
+    def _stored(self) -> Sequence[LandmarkDataSample] | None:
+        """The cases of images whose pixels are as stored."""
+        return self._samples if getattr(self.data_preprocessor, "as_stored", False) else None
+
     def _unit_pixels(self, images: Tensor, cases: Sequence[int] | None = None) -> Tensor:
         """Return images or parts of images of some cases as floats, where black is 0 and white is 1."""
-        if self._samples is None:
+        if self._stored is None:
             return images
-        own = self._samples if cases is None else [self._samples[case] for case in cases]
+        own = self._stored if cases is None else [self._stored[case] for case in cases]
         return torch.stack([s.unit_pixels(image) for s, image in zip(own, images, strict=True)])
 
     def windowed_parts(self) -> list[BaseDetector]:
@@ -198,11 +220,13 @@ class CoarseToFineDetector(BaseDetector):
             wanted &= rough.presence >= _PRESENT
         permutation = self._permutation_of(self.fine, flip_permutation)
         whole = None
-        for places, found in self._in_patches(inputs, rough.points, wanted, permutation, spread):
+        for places, frames, patches in self._patches(inputs, rough.points, wanted):
+            case, landmark = places.unbind(-1)
+            seen = _as_trained(self.fine, self._unit_pixels(patches, case.tolist()))
+            found = self.fine.detect(seen, permutation, spread).mapped(frames)
             whole = _nothing(found, rough) if whole is None else whole
             for mine, other in zip(_values(whole), _values(found), strict=True):
                 if mine is not None and other is not None:
-                    case, landmark = places.unbind(-1)
                     # (n, R, K, ...) of n patches: the landmark of each.
                     own = other[torch.arange(len(places), device=case.device), :, landmark]
                     mine[case, :, landmark] = own.to(mine.dtype)
@@ -211,29 +235,51 @@ class CoarseToFineDetector(BaseDetector):
             whole = _nothing(self.fine.detect(_as_trained(self.fine, empty), permutation, spread), rough)
         return replace(whole, maps=coarse.maps)
 
-    def _in_patches(
-        self,
-        inputs: Tensor,
-        centers: Tensor,
-        wanted: Tensor,
-        permutation: Sequence[int] | None,
-        spread: bool,
-    ) -> Iterator[tuple[Tensor, Detection]]:
-        """Yield the cases and landmarks (n, 2) of some patches, and the answers (n, R, K) in image pixels."""
+    def _patches(
+        self, inputs: Tensor, centers: Tensor, wanted: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield some patches at a time: (n, 2) which case and landmark, (n, D+1, D+1) frames, (n, C, *S).
+
+        A frame is the matrix from pixels of a patch to those of its image.
+
+        Args:
+            inputs: (B, C, *S) images.
+            centers: (B, K, D) coarse landmarks.
+            wanted: (B, K) bool: landmarks that the coarse detector finds.
+        """
         black = [0.0] * len(inputs)
-        if self._samples is not None:
-            black = [(sample.get("value_range") or black)[0] for sample in self._samples]
+        if self._stored is not None:
+            black = [(sample.get("value_range") or black)[0] for sample in self._stored]
+        aligned = None
+        if self.alignment is not None:
+            samples = self._samples or [LandmarkDataSample()] * len(inputs)
+            steps = steps_to_shape(samples, bool(self.alignment.millimetres), self.dims)
+            known = torch.where(wanted[..., None], centers, torch.nan).double().cpu().numpy()
+            frames, seen = self.alignment.patch_frames(known, steps, self.patch_size)
+            wanted, aligned = torch.from_numpy(seen).to(wanted.device), torch.from_numpy(frames)
         corners = patch_corners(centers.nan_to_num(), self.patch_size, inputs.shape[2:])
         for places in wanted.nonzero().split(self.batch_size):
             if len(places) == 0:  # nothing is split into one part of nothing
                 return
             case, landmark = places.unbind(-1)
-            own = corners[case, landmark]
-            patches = cut_patches(inputs, case, own, self.patch_size, black)
-            patches = self._unit_pixels(patches, case.tolist())
-            found = self.fine.detect(_as_trained(self.fine, patches), permutation, spread)
-            shift = own[:, None, None].to(found.points.dtype)
-            yield places, replace(found, points=found.points + shift, maps=None)
+            if aligned is not None:
+                own = aligned[case.cpu(), landmark.cpu()]
+                yield places, own, sample_patches(inputs, case.tolist(), own.numpy(), self.patch_size, black)
+                continue
+            first = corners[case, landmark]
+            own = torch.eye(self.dims + 1, dtype=torch.float64).repeat(len(places), 1, 1)
+            own[:, :-1, -1] = first.double().cpu()
+            yield places, own, cut_patches(inputs, case, first, self.patch_size, black)
+
+    @property
+    def uses_shapes(self) -> bool:
+        """Whether patches are aligned to a typical shape, which has to be learnt."""
+        return self.alignment is not None
+
+    def learn_shapes(self, points: np.ndarray, steps: np.ndarray | None) -> None:
+        """Learn the typical shape, see :meth:`BaseDetector.learn_shapes`."""
+        if self.alignment is not None:
+            self.alignment.learn(points, steps)
 
     def _permutation_of(self, part: BaseDetector, permutation: Sequence[int] | None) -> list[int] | None:
         """Return a permutation of the fine detector's annotators for those of another."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mmlandmark.ops import resample
+from mmlandmark.structures import apply_matrix, crop_matrix
 
 _AT_ONCE = 2**24  # values of an image that are held as floats
 
@@ -111,4 +115,34 @@ def cut_patches(
         missing = [n for a, b, whole in reversed(sides) for n in (max(-a, 0), max(b - whole, 0))]
         patch = images[case][inside].to(kind)
         patches.append(F.pad(patch, missing, value=fill[case]) if any(missing) else patch)
+    return torch.stack(patches)
+
+
+def sample_patches(
+    images: Tensor, cases: Sequence[int], frames: np.ndarray, size: Sequence[int], fill: Sequence[float]
+) -> Tensor:
+    """Return patches (n, C, *S) that lie in images in any direction, interpolated, in the type of the images.
+
+    Args:
+        images: (B, C, *S) of any dtype.
+        cases: n: which image.
+        frames: (n, D+1, D+1) from pixels of a patch to those of its image.
+        size: (*S) of a patch.
+        fill: (B,) values outside of every image.
+    """
+    ends = [(0.0, side - 1.0) for side in reversed(size)]
+    corners = np.stack(np.meshgrid(*ends, indexing="ij"), -1).reshape(-1, len(size))
+    patches = []
+    for case, frame in zip(cases, frames, strict=True):
+        # Only the part that is read: elsewhere than on a CPU all of what is given becomes floats.
+        box = apply_matrix(frame, corners)
+        first = np.floor(box.min(0) - 1).astype(int)
+        last = np.ceil(box.max(0) + 2).astype(int)
+        whole = np.asarray(images.shape[:1:-1])
+        first, last = np.clip(first, 0, whole - 1), np.clip(last, 1, whole)
+        last = np.maximum(last, first + 1)
+        inside = (slice(None), *(slice(a, b) for a, b in zip(first[::-1], last[::-1], strict=True)))
+        part = images[case][inside]
+        matrix = torch.from_numpy(crop_matrix(first) @ frame)
+        patches.append(torch.stack([resample(c, matrix, size, value=fill[case]) for c in part]))
     return torch.stack(patches)

@@ -102,17 +102,6 @@ class ShapeChoice(nn.Module):
             self._prior = ShapePrior(model, tails, bool(held["mirrored"] > 0.5))
         return self._prior
 
-    def frames(self, samples: Sequence[LandmarkDataSample]) -> np.ndarray:
-        """Return (B, D, D) matrices from steps in input pixels to steps in the units of the prior."""
-        matrices = []
-        for sample in samples:
-            matrix = sample.input_steps if bool(self.millimetres) else None
-            if matrix is None:
-                known = "input_from_original" in sample
-                matrix = invert_matrix(sample.input_from_original)[:-1, :-1] if known else np.eye(self.dims)
-            matrices.append(matrix)
-        return np.stack(matrices)
-
     def forward(
         self, detection: Detection, frames: np.ndarray, candidates: Callable[[Tensor], Candidates]
     ) -> Detection:
@@ -176,3 +165,21 @@ def _of_annotators(found: Candidates, annotators: int, landmarks: int) -> Candid
 
     spread = None if found.spread is None else arranged(found.spread)
     return Candidates(arranged(found.points), arranged(found.weights), spread)
+
+
+def steps_to_shape(samples: Sequence[LandmarkDataSample], millimetres: bool, dims: int) -> np.ndarray:
+    """Return (B, D, D) matrices from steps in input pixels to steps in the unit of learnt shapes.
+
+    Args:
+        samples: B cases. One without a spacing counts in original pixels.
+        millimetres: Whether shapes are in mm; else they are in original pixels.
+        dims: D.
+    """
+    matrices = []
+    for sample in samples:
+        matrix = sample.input_steps if millimetres else None
+        if matrix is None:
+            known = "input_from_original" in sample
+            matrix = invert_matrix(sample.input_from_original)[:-1, :-1] if known else np.eye(dims)
+        matrices.append(matrix)
+    return np.stack(matrices)
