@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -106,23 +109,33 @@ def test_three_folds_of_nine_real_hands_and_phantoms(real_data, tmp_path, monkey
 
 
 def test_two_processes_share_the_folds_and_one_is_killed(config, tmp_path, capsys):
-    def command(folder):
-        words = ["cross-validate", str(config), "--num-folds", "3", "--work-dir", str(folder)]
-        environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-        return subprocess.Popen([sys.executable, "-m", "mmlandmark", *words], env=environment, cwd=tmp_path)
-
     shared = tmp_path / "shared"
-    first, second = command(shared), command(shared)
-    deadline = time.monotonic() + 240
-    while not list(shared.glob("fold_*/run.lock")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    owner = json.loads(next(shared.glob("fold_*/run.lock")).read_text())["pid"]
-    killed, other = (first, second) if owner == first.pid else (second, first)
-    assert killed.pid == owner
-    killed.kill()
-    killed.wait()
-    assert other.wait(timeout=240) == 0
+    words = [str(config), "--num-folds", "3", "--work-dir", str(shared)]
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    other = subprocess.Popen([sys.executable, "-m", "mmlandmark", "cross-validate", *words], env=environment)
+
+    def wait_for_a_fold_of(process):
+        deadline = time.monotonic() + 240
+        owners = set()
+        while process not in owners:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            for lock in shared.glob("fold_*/run.lock"):
+                with contextlib.suppress(FileNotFoundError):
+                    owners.add(json.loads(lock.read_text())["pid"])
+
+    def kill_the_other():
+        wait_for_a_fold_of(os.getpid())
+        other.kill()
+        other.wait()
+
+    wait_for_a_fold_of(other.pid)
+    other.send_signal(signal.SIGSTOP)  # in the middle of its fold, while this process takes the next one
+    killer = threading.Thread(target=kill_the_other)
+    killer.start()
+    invoke("cross-validate", words)
+    killer.join()
+    assert other.returncode == -signal.SIGKILL
     invoke("cross-validate", [str(config), "--num-folds", "3", "--work-dir", str(tmp_path / "alone")])
     reports = [
         json.loads((tmp_path / name / "cross_validation.json").read_text()) for name in ("shared", "alone")
