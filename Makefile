@@ -47,7 +47,7 @@ demo: $(ENVIRONMENT)  ## train and test a detector in a few minutes; see work_di
 	$(RUN) -m mmlandmark demo $(if $(DATA),--data "$(DATA)")
 
 wheel-check: $(ENVIRONMENT)  ## build wheels, install them into new environments, run the demo and a package on top
-	MMLANDMARK_TEST_WHEEL=1 $(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/test_wheel.py
+	MMLANDMARK_TEST_WHEEL=1 $(RUN) -m pytest -n $(JOBS) --dist loadscope tests/test_wheel.py
 
 lint: $(ENVIRONMENT)  ## style, types and spelling
 	$(PYTHON) -m ruff check .

@@ -80,18 +80,17 @@ def sdist(tmp_path_factory) -> Path:
     return archive
 
 
-# Each build and its tests in a worker of their own.
-@pytest.fixture(scope="module", params=[pytest.param(b, marks=pytest.mark.xdist_group(b)) for b in BUILDS])
+@pytest.fixture(scope="class")
 def wheel(request, sdist, tmp_path_factory) -> Path:
-    """Build the wheel from the source distribution, with a compiler and without."""
-    folder = tmp_path_factory.mktemp(request.param)
+    """Build the wheel of a class of tests from the source distribution."""
+    folder = tmp_path_factory.mktemp(request.cls.build)
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     (source,) = folder.iterdir()
-    return build_wheel(source, folder / "wheels", **BUILDS[request.param])
+    return build_wheel(source, folder / "wheels", **BUILDS[request.cls.build])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def commands(wheel, tmp_path_factory) -> Path:
     """Install the wheel, and the package built on it, into a new environment; return its ``bin``."""
     folder = tmp_path_factory.mktemp("environment")
@@ -140,50 +139,65 @@ def test_source_distribution_is_complete(sdist):
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
 
 
-def test_wheel_holds_configs_schemas_and_commands(wheel):
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-        (metadata,) = (archive.read(name).decode() for name in names if name.endswith("/METADATA"))
-    configs = (p for p in (ROOT / "configs").rglob("*") if p.suffix in (".py", ".txt"))
-    shipped = [p.relative_to(ROOT) for p in configs]
-    shipped += [p.relative_to(ROOT / "mmlandmark") for p in (ROOT / "mmlandmark").rglob("*.py")]
-    shipped += [p.relative_to(ROOT / "mmlandmark") for p in (ROOT / "mmlandmark").rglob("schemas/*.json")]
-    assert {f"mmlandmark/{path.as_posix()}" for path in shipped} <= names
-    assert "mmlandmark/py.typed" in names
-    libraries = [name for name in names if name.endswith(".so")]
-    assert [name.split(".")[0] for name in libraries] == ([] if is_plain(wheel) else ["mmlandmark/_C"])
-    assert {name.split("/")[0] for name in names} == {
-        "mmlandmark",
-        f"mmlandmark-{mmlandmark.__version__}.dist-info",
-    }
-    assert "Provides-Extra: lite" in metadata
+class Wheel:
+    """What holds of every wheel. With ``--dist loadscope`` each build has a worker of its own."""
+
+    build: str
+
+    def test_wheel_holds_configs_schemas_and_commands(self, wheel):
+        with zipfile.ZipFile(wheel) as archive:
+            names = set(archive.namelist())
+            (metadata,) = (archive.read(name).decode() for name in names if name.endswith("/METADATA"))
+        configs = (p for p in (ROOT / "configs").rglob("*") if p.suffix in (".py", ".txt"))
+        shipped = [p.relative_to(ROOT) for p in configs]
+        shipped += [p.relative_to(ROOT / "mmlandmark") for p in (ROOT / "mmlandmark").rglob("*.py")]
+        shipped += [p.relative_to(ROOT / "mmlandmark") for p in (ROOT / "mmlandmark").rglob("schemas/*.json")]
+        assert {f"mmlandmark/{path.as_posix()}" for path in shipped} <= names
+        assert "mmlandmark/py.typed" in names
+        libraries = [name for name in names if name.endswith(".so")]
+        assert [name.split(".")[0] for name in libraries] == ([] if is_plain(wheel) else ["mmlandmark/_C"])
+        assert {name.split("/")[0] for name in names} == {
+            "mmlandmark",
+            f"mmlandmark-{mmlandmark.__version__}.dist-info",
+        }
+        assert "Provides-Extra: lite" in metadata
+
+    def test_demo_runs_in_an_empty_folder(self, commands, wheel, tmp_path):
+        version = run(commands / "mmlandmark", "--version", cwd=tmp_path)
+        assert version == f"mmlandmark {mmlandmark.__version__}\n"
+        code = "import mmlandmark; from mmlandmark.ops import backend; print(mmlandmark.__file__, backend())"
+        where, _, backend = run(commands / "python", "-c", code, cwd=tmp_path).partition(" ")
+        assert Path(where).is_relative_to(commands.parent)
+        assert backend.startswith("reference" if is_plain(wheel) else "native")
+        out = run(commands / "mmlandmark", "demo", "--quick", cwd=tmp_path)
+        error = float(out.partition("Mean radial error: ")[2].split(" ")[0])
+        assert 0 < error < 2, out[-500:]  # percent; untrained, it is some 40
+        assert [path.name for path in tmp_path.iterdir()] == ["work_dirs"]
+
+    def test_a_package_on_top_trains_and_tests(self, commands, wings, tmp_path):
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        config = DOWNSTREAM / "configs" / CONFIG
+        variables = dict(FLY_WINGS_ROOT=str(wings))
+        trained = run(commands / "mmlandmark", "train", config, "--seed", 1, cwd=elsewhere, **variables)
+        assert "1 epochs of 2 steps" in trained
+        run(commands / "mmlandmark", "test", config, "--no-figures", cwd=elsewhere, **variables)
+        work = elsewhere / "work_dirs" / config.stem
+        assert (work / "epoch_1.pth").is_file()
+        (scalars,) = work.glob("*/vis_data/scalars.json")
+        assert '"wing_length"' in scalars.read_text()
+        cases = json.loads((work / "test" / "predictions.json").read_text())["cases"]
+        assert [case["sample_id"] for case in cases] == ["4.png", "5.png"]
+        assert list(elsewhere.iterdir()) == [elsewhere / "work_dirs"]
 
 
-def test_demo_runs_in_an_empty_folder(commands, wheel, tmp_path):
-    version = run(commands / "mmlandmark", "--version", cwd=tmp_path)
-    assert version == f"mmlandmark {mmlandmark.__version__}\n"
-    code = "import mmlandmark; from mmlandmark.ops import backend; print(mmlandmark.__file__, backend())"
-    where, _, backend = run(commands / "python", "-c", code, cwd=tmp_path).partition(" ")
-    assert Path(where).is_relative_to(commands.parent)
-    assert backend.startswith("reference" if is_plain(wheel) else "native")
-    out = run(commands / "mmlandmark", "demo", "--quick", cwd=tmp_path)
-    error = float(out.partition("Mean radial error: ")[2].split(" ")[0])
-    assert 0 < error < 2, out[-500:]  # percent; untrained, it is some 40
-    assert [path.name for path in tmp_path.iterdir()] == ["work_dirs"]
+class TestCompiled(Wheel):
+    """A wheel with the operators."""
+
+    build = "compiled"
 
 
-def test_a_package_on_top_trains_and_tests(commands, wings, tmp_path):
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    config = DOWNSTREAM / "configs" / CONFIG
-    variables = dict(FLY_WINGS_ROOT=str(wings))
-    trained = run(commands / "mmlandmark", "train", config, "--seed", 1, cwd=elsewhere, **variables)
-    assert "1 epochs of 2 steps" in trained
-    run(commands / "mmlandmark", "test", config, "--no-figures", cwd=elsewhere, **variables)
-    work = elsewhere / "work_dirs" / config.stem
-    assert (work / "epoch_1.pth").is_file()
-    (scalars,) = work.glob("*/vis_data/scalars.json")
-    assert '"wing_length"' in scalars.read_text()
-    cases = json.loads((work / "test" / "predictions.json").read_text())["cases"]
-    assert [case["sample_id"] for case in cases] == ["4.png", "5.png"]
-    assert list(elsewhere.iterdir()) == [elsewhere / "work_dirs"]
+class TestPlain(Wheel):
+    """A wheel that was built without a compiler."""
+
+    build = "plain"
