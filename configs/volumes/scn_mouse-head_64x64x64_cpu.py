@@ -18,5 +18,5 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={"head.codec.sigma": dict(decay_mult=0)}),
 )
 param_scheduler = [dict(_base_.one_cycle, eta_max=5e-4, pct_start=0.05)]
-train_cfg = dict(max_epochs=250, val_interval=50)
+train_cfg = dict(max_epochs=300, val_interval=75)
 custom_hooks = [dict(_base_.ema, momentum=0.005)]

@@ -10,5 +10,5 @@ model = dict(
     backbone=dict(widths=(16, 32, 64, 128, 192)),
     head=dict(num_landmarks=45, codec=dict(sigma=1.5, window=4)),
 )
-train_cfg = dict(max_epochs=250, val_interval=50)
+train_cfg = dict(max_epochs=300, val_interval=75)
 custom_hooks = [dict(_base_.ema, momentum=0.005)]
