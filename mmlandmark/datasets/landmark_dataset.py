@@ -309,7 +309,8 @@ class LandmarkDataset(BaseDataset):
     @property
     def needs_typical_shape(self) -> bool:
         """Whether a step of the pipeline asks for :attr:`typical_shape`."""
-        return any(getattr(step, "needs_typical_shape", False) for step in self.pipeline.transforms)
+        steps = getattr(self.pipeline, "transforms", ())
+        return any(getattr(step, "needs_typical_shape", False) for step in steps)
 
     @cached_property
     def typical_shape(self) -> TypicalShape:
@@ -378,8 +379,7 @@ class LandmarkDataset(BaseDataset):
         """Return the record at ``idx`` with its random generator after the pipeline."""
         results = self.get_data_info(idx)
         results["rng"] = sample_generator(self.seed, self.epoch, idx)
-        results["flip_pairs"] = self.schema.flip_pairs
-        results["image_cache"] = self.image_cache
+        results.update(flip_pairs=self.schema.flip_pairs, image_cache=self.image_cache)
         if self.needs_typical_shape:
             results["typical_shape"] = self.typical_shape
         return self.pipeline(results)
