@@ -38,11 +38,30 @@ def set_typical_shape(dataset: Any, points: np.ndarray, steps: np.ndarray | None
         points: See :meth:`mmlandmark.shape.TypicalShape.of`, as returned by :func:`annotated_shapes`.
         steps: Likewise.
     """
-    leaves = [leaf for leaf in leaf_datasets(dataset) if getattr(leaf, "needs_typical_shape", False)]
+    leaves = _aligning(dataset)
     if leaves:
         shape = TypicalShape.of(points, steps)
         for leaf in leaves:
             leaf.typical_shape = shape
+
+
+def follow_typical_shape(dataset: Any, shape: TypicalShape) -> None:
+    """Give the typical shape of a detector to all data sets inside of one that align to another.
+
+    Args:
+        dataset: A data set, or a wrapper of some.
+        shape: Of the detector, whose weights may come from other data.
+    """
+    for leaf in _aligning(dataset):
+        own = leaf.typical_shape
+        # A detector holds single precision, which makes no other shape.
+        same = own.millimetres == shape.millimetres and np.allclose(own.points, shape.points, 1e-5, 1e-5)
+        if not same:
+            leaf.typical_shape = shape
+
+
+def _aligning(dataset: Any) -> list[Any]:
+    return [leaf for leaf in leaf_datasets(dataset) if getattr(leaf, "needs_typical_shape", False)]
 
 
 def _frame(record: dict[str, Any]) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import numpy as np
 _ROUNDS = 4
 _OTHER_SIDE = 0.5  # a mirror image fits at least this much better
 _RARE = 0.15  # of the shapes: more mirror images are views from the other side
+_EXACT = 1e-9  # residual, in units of the typical shape, that is but rounding
 _TYPICAL_FROM = 600  # shapes are enough to find the typical one
 
 
@@ -187,6 +188,7 @@ class Sides:
         scored = np.isfinite(plain.residuals) & np.isfinite(plain.shapes).any(axis=(1, 2))
         with np.errstate(invalid="ignore"):
             mirrored = other.residuals < _OTHER_SIDE * plain.residuals
+            mirrored &= plain.residuals > _EXACT  # flat shapes fit either way
         share = mirrored[scored].mean() if scored.any() else 0.0
         if share > 1 - _RARE:  # the typical shape shows the rare side
             typical = mirror_image(typical)

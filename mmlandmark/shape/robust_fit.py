@@ -46,7 +46,7 @@ def fit_robustly(points: np.ndarray, typical: np.ndarray) -> RobustFit | None:
     """
     count, dims = typical.shape
     seen = np.flatnonzero(np.isfinite(points).all(1))
-    if len(seen) <= dims:
+    if len(seen) <= dims or np.ptp(points[seen], axis=0).max() <= 1e-9 * np.abs(points[seen]).max():
         return None
     rng = np.random.default_rng(0)
     few = rng.random((_DRAWS, len(seen))).argsort(1)[:, : dims + 1]

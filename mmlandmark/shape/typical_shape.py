@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmlandmark.shape.alignment import align, find_typical, mean_rotation
+from mmlandmark.shape.alignment import Sides, find_typical, mean_rotation
+
+_FLAT = 4  # a shortest side of less than the longest one's fourth counts as that
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class TypicalShape:
                 or None if they are not known of all of them.
 
         Raises:
-            ValueError: A landmark is in no shape, or no shape has more than D landmarks.
+            ValueError: A landmark is in no shape, no shape has more than D landmarks, or many are mirror images
+                of the others. Single mirror images do not count.
         """
         points = np.asarray(points, dtype=np.float64)
         placed = points if steps is None else np.einsum("nij,nkj->nki", steps, points)
@@ -43,23 +46,30 @@ class TypicalShape:
                 f"{points.shape[2]} landmarks; of {len(points)} cases "
                 + (f"none has landmark {never[0]}" if len(never) else "none has so many")
             )
-        fit = align(placed, typical)
-        usable = np.isfinite(fit.residuals)
-        rotation = mean_rotation(fit.rotations[usable])
-        return cls(typical @ rotation.T * np.median(fit.scales[usable]), steps is not None)
+        sides = Sides.find(placed, typical)
+        if sides.usual:
+            raise ValueError(
+                f"{sides.mirrored.sum()} of {len(points)} cases are mirror images of the others, which no "
+                "rotation turns into one pose: train on those of one side"
+            )
+        usable = sides.scored & ~sides.mirrored
+        rotation = mean_rotation(sides.plain.rotations[usable])
+        return cls(sides.typical @ rotation.T * np.median(sides.plain.scales[usable]), steps is not None)
 
     def frame(self, pixel: float, margin: float) -> tuple[np.ndarray, tuple[int, ...]]:
         """Return a frame about the shape.
 
         Args:
             pixel: Length of its pixels in the unit of the shape.
-            margin: Space around the landmarks, as a fraction of the shape's shortest side.
+            margin: Space around the landmarks, as a fraction of the shape's shortest side. Of a shape that
+                is flat, as landmarks of one plane are, it is a fraction of a quarter of the longest side.
 
         Returns:
             (D+1, D+1) matrix from the shape to pixels of the frame, and the (*S) size of the frame.
         """
         first, last = self.points.min(0), self.points.max(0)
-        space = margin * (last - first).min()
+        sides = last - first
+        space = margin * max(sides.min(), sides.max() / _FLAT)
         dims = len(first)
         matrix = np.eye(dims + 1)
         matrix[:dims, :dims] /= pixel

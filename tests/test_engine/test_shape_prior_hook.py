@@ -83,9 +83,18 @@ def test_patches_and_detector_share_the_typical_shape_of_all_training_data():
             align=dict(pixel=1.0),
         )
     )
-    ShapePriorHook().before_run(OnlyTrained(model, dataset))
+    hook, run = ShapePriorHook(), OnlyTrained(model, dataset)
+    hook.before_run(run)
+    hook.before_train(run)
     expected = TypicalShape.of(*annotated_shapes(dataset))
     for leaf in dataset.datasets:
         np.testing.assert_array_equal(leaf.typical_shape.points, expected.points)
     np.testing.assert_allclose(model.alignment.typical, expected.points, rtol=1e-6)
     assert bool(model.alignment.millimetres) is expected.millimetres
+    # Weights that are loaded between the two steps bring the shape of other data.
+    hook.before_run(run)
+    with torch.no_grad():
+        model.alignment.typical *= 1.3
+    hook.before_train(run)
+    for leaf in dataset.datasets:
+        np.testing.assert_allclose(leaf.typical_shape.points, 1.3 * expected.points, rtol=1e-5)

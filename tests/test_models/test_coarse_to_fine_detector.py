@@ -244,6 +244,28 @@ def test_an_untrained_coarse_detector_is_refused_before_the_first_batch(tmp_path
     check_run(Config(config), "here")
 
 
+def test_patches_of_training_and_test_have_one_pose():
+    config = tiny_config("unused")
+    part = config.model.to_dict()
+    coarse = dict(part, init_cfg=dict(type="Pretrained", checkpoint="run:coarse:best"))
+    config.model = dict(
+        type="CoarseToFineDetector", coarse=coarse, fine=part, patch_size=(32, 32), coarse_size=(32, 32)
+    )
+    check_run(config, "here")
+    config.model.align = dict(pixel=0.5)
+    with pytest.raises(ConfigError, match="add dict.type='ShapePriorHook'. to custom_hooks"):
+        check_run(Config(dict(config.to_dict(), load_from="of_other_data.pth")), "here")
+    config.custom_hooks = [dict(type="ShapePriorHook")]
+    with pytest.raises(ConfigError, match="align has pixel 0.5, AlignToTypicalShape .* has None"):
+        check_run(config, "here")
+    pipeline = config.train_dataloader.dataset.pipeline
+    config.train_dataloader.dataset.pipeline = [*pipeline, dict(type="AlignToTypicalShape", pixel=1)]
+    with pytest.raises(ConfigError, match="align has pixel 0.5, AlignToTypicalShape .* has 1.0"):
+        check_run(config, "here")
+    config.model.align.pixel = 1
+    check_run(config, "here")
+
+
 def test_the_coarse_detector_starts_from_its_own_run(tmp_path):
     part = tiny_config("unused").model.to_dict()
     trained = MODELS.build(part)

@@ -65,6 +65,9 @@ def test_too_few_landmarks_have_no_pose(dims):
     points[dims:] = np.nan
     assert fit_robustly(points, typical) is None
     assert fit_robustly(np.full((8, dims), np.nan), typical) is None
+    in_one_place = np.full((8, dims), 31.7)
+    assert fit_robustly(in_one_place, typical) is None
+    assert fit_robustly(0 * in_one_place, typical) is None
 
 
 def test_the_same_call_gives_the_same_fit():

@@ -64,3 +64,35 @@ def test_a_landmark_that_is_in_no_case_is_named():
         TypicalShape.of(points, None)
     with pytest.raises(ValueError, match="of 0 cases none"):
         TypicalShape.of(points[:0], None)
+
+
+def test_single_mirror_images_do_not_count():
+    """Whichever shape the search begins with, the typical one shows the usual side."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        shape = rng.normal(size=(9, 3)) * 20
+        points = shape + rng.normal(size=(15, 9, 3)) * 1.5
+        expected = TypicalShape.of(points[2:], None).points
+        points[:2, :, 0] *= -1
+        found = TypicalShape.of(rng.permutation(points), None).points
+        assert np.abs(found - expected).max() < 3
+
+
+def test_as_many_mirror_images_as_others_have_no_one_pose():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(9, 3)) * 20 + rng.normal(size=(14, 9, 3))
+    points[::2, :, 0] *= -1
+    with pytest.raises(ValueError, match="7 of 14 cases are mirror images of the others"):
+        TypicalShape.of(points, None)
+
+
+def test_landmarks_of_one_plane_have_space_above_and_below():
+    rng = np.random.default_rng(0)
+    flat = np.c_[rng.normal(size=(9, 2)) * 20, np.zeros(9)]
+    points = np.stack([flat * scale + 30 for scale in (0.9, 1.0, 1.1)])
+    typical = TypicalShape.of(points, None)
+    matrix, size = typical.frame(0.5, 0.4)
+    inside = apply_matrix(matrix, typical.points)
+    space = 0.1 * np.ptp(typical.points, axis=0).max() / 0.5
+    np.testing.assert_allclose(inside.min(0), space)
+    assert (np.asarray(size[::-1]) - 1 - inside.max(0) >= space - 1e-9).all()

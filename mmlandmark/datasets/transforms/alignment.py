@@ -15,7 +15,7 @@ from mmlandmark.datasets.transforms.frame import (
     move_frame,
 )
 from mmlandmark.registry import TRANSFORMS
-from mmlandmark.shape import TypicalShape, fit_robustly
+from mmlandmark.shape import TypicalShape, fit_robustly, mirror_image
 from mmlandmark.structures import invert_matrix
 
 
@@ -27,7 +27,7 @@ class AlignToTypicalShape(BaseTransform):
     around it: all heads look the same way. For training only, since it uses the annotation. A
     :class:`~mmlandmark.models.detectors.CoarseToFineDetector` with ``align`` cuts its patches in that frame,
     from the pose that the coarse landmarks have; ``RandomAffine`` after this step makes up for the error of
-    that pose.
+    that pose. A case that ``RandomFlip`` has mirrored before comes into the same pose as all others.
 
     The dataset brings the typical shape of its landmarks; in a training ``ShapePriorHook`` brings that of all
     training data.
@@ -67,6 +67,8 @@ class AlignToTypicalShape(BaseTransform):
             )
         if steps is None:
             steps = invert_matrix(results["input_from_original"])[:dims, :dims]
+        if results.get("mirrored"):  # the landmarks have changed sides: their shape is usual in a mirror
+            steps = mirror_image(steps.T).T
         fit = fit_robustly(landmarks_in_frame(results) @ steps.T, shape.points)
         if fit is None:
             raise ValueError(

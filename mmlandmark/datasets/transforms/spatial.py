@@ -163,6 +163,7 @@ class RandomFlip(BaseTransform):
         for key in ("landmarks", "visibility", "weights", "by_annotator"):
             if results.get(key) is not None:
                 results[key] = np.asarray(results[key]).take(order, axis=1 if key == "by_annotator" else 0)
+        results["mirrored"] = not results.get("mirrored", False)
         return move_frame(results, flip_matrix(size, self.axis))
 
 

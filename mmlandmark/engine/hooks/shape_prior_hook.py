@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmlandmark.datasets.annotated_shapes import annotated_shapes, set_typical_shape
+from mmlandmark.datasets.annotated_shapes import annotated_shapes, follow_typical_shape, set_typical_shape
 from mmlandmark.engine.run_checks import RunContext
 from mmlandmark.registry import HOOKS
 
@@ -21,7 +21,8 @@ class ShapePriorHook(Hook):
     The detector keeps them with its weights. It chooses among several peaks of a map by them, see
     :class:`~mmlandmark.models.detectors.ShapeChoice`, or aligns patches to the typical one, see
     :class:`~mmlandmark.models.detectors.CoarseToFineDetector`; ``AlignToTypicalShape`` in the pipeline of the
-    training aligns to the same. This takes a moment, and draws no random numbers.
+    training aligns to the same. Weights that the run loads bring their own shapes, which stay. This takes a
+    moment, and draws no random numbers.
 
     Raises:
         ValueError: The detector has no use for shapes, or the training data has too few.
@@ -44,9 +45,18 @@ class ShapePriorHook(Hook):
         """Learn; a run that only tests has what its checkpoint holds."""
         if runner._train_loop is None or isinstance(runner._train_loop, dict):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         dataset = runner.train_dataloader.dataset
         points, steps = annotated_shapes(dataset)
-        model.learn_shapes(points, steps)
+        _bare(runner.model).learn_shapes(points, steps)
         set_typical_shape(dataset, points, steps)
         print_log(f"the detector has learnt {len(points)} shapes", logger="current")
+
+    def before_train(self, runner: Runner) -> None:
+        """Align the patches of the training to what the detector holds, now that weights are loaded."""
+        shape = _bare(runner.model).typical_shape
+        if shape is not None:
+            follow_typical_shape(runner.train_dataloader.dataset, shape)
+
+
+def _bare(model: Any) -> Any:
+    return model.module if is_model_wrapper(model) else model

@@ -18,6 +18,7 @@ from mmlandmark.models.detectors.augmented_views import checked_views, inverse_v
 from mmlandmark.models.detectors.shape_choice import ShapeChoice, steps_to_shape
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
+from mmlandmark.shape import TypicalShape
 from mmlandmark.structures import Detection, LandmarkDataSample, invert_matrix
 from mmlandmark.utils.safe_loading import safe_loading
 
@@ -99,6 +100,11 @@ class BaseDetector(BaseModel):
     def uses_shapes(self) -> bool:
         """Whether :meth:`learn_shapes` has to be called before training."""
         return self.shape_choice is not None
+
+    @property
+    def typical_shape(self) -> TypicalShape | None:
+        """The typical shape to which patches are aligned; None if they are not."""
+        return None
 
     def learn_shapes(self, points: np.ndarray, steps: np.ndarray | None) -> None:
         """Learn what the detector has to know about shapes.

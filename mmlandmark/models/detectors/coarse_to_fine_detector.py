@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,9 @@ from mmlandmark.models.detectors.pose_alignment import PoseAlignment
 from mmlandmark.models.detectors.shape_choice import steps_to_shape
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
+from mmlandmark.shape import TypicalShape
 from mmlandmark.structures import Detection, LandmarkDataSample, scale_matrix
+from mmlandmark.utils.dataset_tree import leaf_configs
 from mmlandmark.utils.run_inputs import RunInput
 
 _PRESENT = 0.5  # below, the coarse detector says that a landmark is not in the image
@@ -140,11 +142,25 @@ class CoarseToFineDetector(BaseDetector):
                 "the coarse detector would stay untrained, since only the fine one learns here: train it in "
                 "a stage before, and give it init_cfg=dict(type='Pretrained', checkpoint='run:coarse:best')"
             )
-        if self.alignment is not None and not run.provides("shapes") and not run.config.get("load_from"):
+        if self.alignment is not None and not run.provides("shapes"):
             raise ValueError(
                 "align needs the typical shape of the training data: add dict(type='ShapePriorHook') to "
                 "custom_hooks"
             )
+        self._check_pixels(run.config.get("train_dataloader"))
+
+    def _check_pixels(self, loader: Mapping[str, Any] | None) -> None:
+        """Raise ValueError unless the patches of the training have the pose and the pixels of the test's."""
+        own = None if self.alignment is None else self.alignment.pixel
+        for dataset in leaf_configs(loader["dataset"]) if loader else ():
+            steps = [step for step in dataset.get("pipeline") or () if isinstance(step, Mapping)]
+            aligned = [step for step in steps if _name(step["type"]) == "AlignToTypicalShape"]
+            trained = float(aligned[-1]["pixel"]) if aligned else None
+            if trained != own:
+                raise ValueError(
+                    f"align has pixel {own}, AlignToTypicalShape in the pipeline of the training has "
+                    f"{trained}, where None is that it is missing: both need the same"
+                )
 
     def train(self, mode: bool = True) -> CoarseToFineDetector:
         """Set the mode of the fine detector; the coarse one is always in test mode."""
@@ -276,6 +292,11 @@ class CoarseToFineDetector(BaseDetector):
         """Whether patches are aligned to a typical shape, which has to be learnt."""
         return self.alignment is not None
 
+    @property
+    def typical_shape(self) -> TypicalShape | None:
+        """The typical shape to which patches are aligned, see :attr:`PoseAlignment.shape`."""
+        return None if self.alignment is None else self.alignment.shape
+
     def learn_shapes(self, points: np.ndarray, steps: np.ndarray | None) -> None:
         """Learn the typical shape, see :meth:`BaseDetector.learn_shapes`."""
         if self.alignment is not None:
@@ -307,6 +328,11 @@ class CoarseToFineDetector(BaseDetector):
         for sample in samples:
             sample.set_metainfo(dict(pad_shape=self.covered_size(inputs)))
         return samples
+
+
+def _name(kind: Any) -> str:
+    """Return the name of a class that a config names or holds."""
+    return kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__
 
 
 def _as_trained(part: BaseDetector, inputs: Tensor) -> Tensor:

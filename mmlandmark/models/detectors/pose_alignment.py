@@ -43,6 +43,21 @@ class PoseAlignment(nn.Module):
         self.typical.copy_(torch.as_tensor(shape.points))
         self.millimetres.fill_(float(shape.millimetres))
 
+    @property
+    def shape(self) -> TypicalShape:
+        """The typical shape that was learnt.
+
+        Raises:
+            ValueError: None was.
+        """
+        typical = self.typical.double().cpu().numpy()
+        if not np.ptp(typical, axis=0).any():
+            raise ValueError(
+                "the detector has learnt no typical shape: train it with ShapePriorHook in custom_hooks, or "
+                "leave align out"
+            )
+        return TypicalShape(typical, bool(self.millimetres > 0.5))
+
     def patch_frames(
         self, points: np.ndarray, steps: np.ndarray, size: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -63,12 +78,7 @@ class PoseAlignment(nn.Module):
         Raises:
             ValueError: No shape was learnt.
         """
-        typical = self.typical.double().cpu().numpy()
-        if not np.ptp(typical, axis=0).any():
-            raise ValueError(
-                "the detector has learnt no typical shape: train it with ShapePriorHook in custom_hooks, or "
-                "leave align out"
-            )
+        typical = self.shape.points
         dims = typical.shape[1]
         frames = np.tile(np.eye(dims + 1), (*points.shape[:2], 1, 1))
         seen = np.isfinite(points).all(2)

@@ -67,3 +67,27 @@ def test_what_is_missing_is_named():
         T.AlignToTypicalShape(pixel=1.0)(results)
     with pytest.raises(ValueError, match="pixel must be a positive length"):
         T.AlignToTypicalShape(pixel=0)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_mirrored_case_comes_into_the_pose_of_all_others(dims):
+    """Its pixels stay mirrored, and its landmarks lie on the typical shape as those of any case."""
+    rng = np.random.default_rng(dims)
+    half = rng.normal(size=(3, dims)) * 8 + 10
+    symmetric = np.concatenate([half, half * [-1, *[1] * (dims - 1)]])
+    symmetric -= symmetric.mean(0)
+    poses = []
+    for prob in (0, 1):
+        results = make_results(dims)
+        middle = (np.asarray(results["input_shape"])[::-1] - 1) / 2
+        results["landmarks"] = symmetric @ np.linalg.qr(rng.normal(size=(dims, dims)))[0] + middle
+        if np.linalg.det(symmetric[:dims]) * np.linalg.det(results["landmarks"][:dims] - middle) < 0:
+            results["landmarks"] = (results["landmarks"] - middle) * [-1, *[1] * (dims - 1)] + middle
+        results["flip_pairs"] = ((0, 3), (1, 4), (2, 5))
+        results["typical_shape"] = TypicalShape(symmetric, millimetres=False)
+        results = T.AlignToTypicalShape(pixel=0.8)(T.RandomFlip(prob=prob)(results))
+        found = apply_matrix(results["input_from_original"], results["landmarks"])
+        into_frame, _ = results["typical_shape"].frame(0.8, 0.3)
+        np.testing.assert_allclose(found, apply_matrix(into_frame, symmetric), atol=1e-9)
+        poses.append(np.linalg.det(results["input_from_original"][:dims, :dims]))
+    assert poses[0] > 0 > poses[1]
