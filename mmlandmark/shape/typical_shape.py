@@ -33,8 +33,8 @@ class TypicalShape:
                 or None if they are not known of all of them.
 
         Raises:
-            ValueError: A landmark is in no shape, no shape has more than D landmarks, or many are mirror images
-                of the others. Single mirror images do not count.
+            ValueError: A landmark is in no shape, no shape has more than D landmarks, or many are mirror
+                images of the others. Single mirror images do not count.
         """
         points = np.asarray(points, dtype=np.float64)
         placed = points if steps is None else np.einsum("nij,nkj->nki", steps, points)

@@ -253,14 +253,14 @@ def test_patches_of_training_and_test_have_one_pose():
     )
     check_run(config, "here")
     config.model.align = dict(pixel=0.5)
-    with pytest.raises(ConfigError, match="add dict.type='ShapePriorHook'. to custom_hooks"):
+    with pytest.raises(ConfigError, match=r"add dict.type='ShapePriorHook'. to custom_hooks"):
         check_run(Config(dict(config.to_dict(), load_from="of_other_data.pth")), "here")
     config.custom_hooks = [dict(type="ShapePriorHook")]
-    with pytest.raises(ConfigError, match="align has pixel 0.5, AlignToTypicalShape .* has None"):
+    with pytest.raises(ConfigError, match=r"align has pixel 0.5, AlignToTypicalShape .* has None"):
         check_run(config, "here")
     pipeline = config.train_dataloader.dataset.pipeline
     config.train_dataloader.dataset.pipeline = [*pipeline, dict(type="AlignToTypicalShape", pixel=1)]
-    with pytest.raises(ConfigError, match="align has pixel 0.5, AlignToTypicalShape .* has 1.0"):
+    with pytest.raises(ConfigError, match=r"align has pixel 0.5, AlignToTypicalShape .* has 1.0"):
         check_run(config, "here")
     config.model.align.pixel = 1
     check_run(config, "here")
