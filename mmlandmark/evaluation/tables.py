@@ -62,8 +62,13 @@ def _columns(
     columns: list[Column] = [
         ("config", lambda name, _: name),
         ("seeds", lambda _, runs: ", ".join(_seeds(run) for run in runs)),
-        *map(metric, keys),
     ]
+    for key in keys:
+        columns.append(metric(key))
+        if key == "mre" and any("mre_median" in r["metrics"] for group in groups.values() for r in group):
+            columns.append(
+                ("median", lambda _, runs: _cell("mre", [r["metrics"].get("mre_median") for r in runs]))
+            )
     if overlap and any("image_errors" in record for group in groups.values() for record in group):
         columns.append(
             (

@@ -70,3 +70,14 @@ def test_superseded_results_stand_below():
     old = [record(seed, path=f"old_seed{seed}.json", superseded_by=by) for seed in (0, 1)]
     table = results_table({"a": [record()]}, {}, superseded=old)
     assert table.endswith("- `old`: MRE (mm) 1.500 ± 0.707, SDR 2 mm 90.00 ± 0.00. Superseded by a: w.")
+
+
+def test_the_median_stands_beside_the_mean():
+    """One landmark in a wrong place moves the mean, not the median."""
+    runs = [
+        record(seed, metrics={"mre": mean, "mre_median": 1.0, "sdr_2mm": 90.0})
+        for seed, mean in ((0, 1.5), (1, 2.5))
+    ]
+    titles, first = (cells(results_table({"a": runs}, {}), line) for line in (0, 2))
+    assert dict(zip(titles, first, strict=True))["median"] == "1.000 ± 0.000"
+    assert titles.index("median") == titles.index("MRE (mm)") + 1
