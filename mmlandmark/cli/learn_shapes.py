@@ -1,4 +1,4 @@
-"""Learn which shapes are usual: the mean shape and its modes of variation, or a prior for a detector.
+"""Learn which shapes are usual: a mean shape and its modes of variation, or a prior for a detector.
 
 DATA are annotated images: an annotation file (JSON or CSV), a config, or the work folder of a training. Only
 landmarks are read, no images. Without MODEL, the modes of variation are described, and kept as JSON:

@@ -105,15 +105,15 @@ class FlatBackbone(nn.Identity):
     [
         (
             dict(backbone=dict(type="ResNet", depth=18)),
-            r"ResNet is for 2D images, the model's dims is 3: use AdditiveUNet or UNet$",
+            "ResNet is for 2D images, the .* dims is 3: use AdditiveUNet or ConvStack or Hourglass or UNet$",
         ),
         (
             dict(backbone=dict(UNET, widths=(2, 4, 6, 8), out_indices=(0, 1, 2, 3)), neck=dict(type="MSFA")),
-            r"MSFA is for 2D images, the model's dims is 3: use FPN or UNetDecoder$",
+            r"MSFA is for 2D images, the model's dims is 3: use FPN or PyramidFusion or UNetDecoder$",
         ),
         (
             dict(head=dict(HEAD, type="FeatureRefinementHead")),
-            r"FeatureRefinementHead is for 2D .* is 3: use HeatmapHead or SpatialConfigurationHead$",
+            "FeatureRefinementHead is .* 3: use ChannelAttentionHead or HeatmapHead or SpatialConfigurationHead$",
         ),
         (
             dict(backbone=dict(type=FlatBackbone)),
