@@ -113,7 +113,7 @@ class FlatBackbone(nn.Identity):
         ),
         (
             dict(head=dict(HEAD, type="FeatureRefinementHead")),
-            "FeatureRefinementHead is .* 3: use ChannelAttentionHead or HeatmapHead or SpatialConfigurationHead$",
+            "FeatureRefinementHead .* 3: use ChannelAttentionHead or HeatmapHead or SpatialConfigurationHead$",
         ),
         (
             dict(backbone=dict(type=FlatBackbone)),
