@@ -113,7 +113,7 @@ class FlatBackbone(nn.Identity):
         ),
         (
             dict(head=dict(HEAD, type="FeatureRefinementHead")),
-            "FeatureRefinementHead .* 3: use ChannelAttentionHead or HeatmapHead or SpatialConfigurationHead$",
+            "FeatureRefinementHead .*: use ChannelAttentionHead or HeatmapHead or SpatialConfigurationHead$",
         ),
         (
             dict(backbone=dict(type=FlatBackbone)),
