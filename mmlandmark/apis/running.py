@@ -34,6 +34,7 @@ from mmlandmark.engine import (
     start_processes,
 )
 from mmlandmark.evaluation import LandmarkMetric, Origin
+from mmlandmark.evaluation.record import running_commit
 from mmlandmark.inference.origin import origin_of_test
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.registry import METRICS
@@ -153,6 +154,7 @@ def run_plan(plan: Node, only: Sequence[Node] | None = None) -> dict[str, Traine
     Raises:
         ConfigError: See :func:`~mmlandmark.engine.check_plan` and :func:`~mmlandmark.engine.execute_plan`.
     """
+    running_commit()
     for run in plan.runs()[:1]:
         start_processes(run.config)
     main_process_decides(lambda: check_plan(plan))
@@ -188,6 +190,7 @@ def test_config(
     Returns:
         The metrics.
     """
+    running_commit()
     _need_model(config)
     if config.get("stages"):
         config = stage_to_test(config, config.work_dir)

@@ -8,6 +8,7 @@ import platform
 import subprocess
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def record_results(
         metrics=metrics,
         config_hash=config_hash(cfg),
         split=dict(images=len(sample_ids), hash=split_hash(sample_ids, landmarks) if sample_ids else None),
-        commit=git_commit(),
+        commit=running_commit(),
         versions=versions(),
         machine=machine(),
         operators=str(backend()),
@@ -210,6 +211,15 @@ def git_commit(folder: str | Path | None = None) -> str | None:
 
     commit = git("rev-parse", "HEAD") if git("ls-files", ".") else None
     return f"{commit}-dirty" if commit and git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+@cache
+def running_commit() -> str | None:
+    """Return the :func:`git_commit` at the first call in a process.
+
+    Trainings and tests call it when they begin: the source tree may have moved on when they record.
+    """
+    return git_commit()
 
 
 def versions() -> dict[str, str | None]:

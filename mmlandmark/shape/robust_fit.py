@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmlandmark.shape.alignment import Alignment, align
+from mmlandmark.shape.tails import Tails
 
 _DRAWS = 500  # with half of the landmarks wrong, four right ones are among them with certainty (1 - 1e-14)
 _TRUSTED = 0.5  # share of the landmarks whose distances are minimised
-_OUTLIER = 2.5  # standard deviations of a coordinate
+_OUTLIER = 2.5  # root mean square over the coordinates, in standard deviations of one
 _ROUNDS = 5
 
 
@@ -60,7 +61,7 @@ def fit_robustly(points: np.ndarray, typical: np.ndarray) -> RobustFit | None:
     if not np.isfinite(medians).any():
         return None
     best = int(np.nanargmin(medians))
-    fit, agree = _one(fits, best), np.isfinite(points).all(1)
+    fit, agree = align(tried[best : best + 1], typical), np.isfinite(points).all(1)
     for _ in range(_ROUNDS):
         before, agree = agree, _agreeing(_distances(fit, points, typical)[0], len(seen), dims)
         if agree.sum() <= dims:
@@ -68,22 +69,10 @@ def fit_robustly(points: np.ndarray, typical: np.ndarray) -> RobustFit | None:
         fit = align(np.where(agree[:, None], points, np.nan)[None], typical)
         if (agree == before).all():
             break
-    matrix = _matrix(fit)
-    return RobustFit(matrix, typical @ matrix[:dims, :dims].T + matrix[:dims, dims], agree)
-
-
-def _one(fits: Alignment, index: int) -> Alignment:
-    names = Alignment.__dataclass_fields__
-    return Alignment(*(getattr(fits, name)[index : index + 1] for name in names))
-
-
-def _matrix(fit: Alignment) -> np.ndarray:
-    """Return the (D+1, D+1) matrix from the typical shape to the original of one alignment."""
-    dims = fit.centers.shape[1]
     matrix = np.eye(dims + 1)
     matrix[:dims, :dims] = fit.scales[0] * fit.rotations[0]
     matrix[:dims, dims] = fit.centers[0]
-    return matrix
+    return RobustFit(matrix, fit.restored(typical)[0], agree)
 
 
 def _distances(fits: Alignment, points: np.ndarray, typical: np.ndarray) -> np.ndarray:
@@ -91,14 +80,12 @@ def _distances(fits: Alignment, points: np.ndarray, typical: np.ndarray) -> np.n
 
     A typical shape that shrinks to one place is near to nothing, so it does not win.
     """
-    placed = np.einsum("kj,nij->nki", typical, fits.rotations) * fits.scales[:, None, None]
-    return np.linalg.norm(points - placed - fits.centers[:, None], axis=2)
+    return np.linalg.norm(points - fits.restored(typical), axis=2)
 
 
 def _agreeing(distances: np.ndarray, count: int, dims: int) -> np.ndarray:
-    """Return which landmarks lie within 2.5 robust standard deviations."""
+    """Return which landmarks lie within 2.5 robust standard deviations along every axis on average."""
     middle = np.nanmedian(distances) * (1 + 5 / max(count - dims - 1, 1))  # Rousseeuw's small-sample factor
-    # The median distance of D normal coordinates of standard deviation 1 is 1.18 in 2D and 1.54 in 3D.
-    sigma = middle / {2: 1.1774, 3: 1.5382}[dims]
+    sigma = middle / Tails.normal_median(dims)
     with np.errstate(invalid="ignore"):
         return distances <= max(_OUTLIER * np.sqrt(dims) * sigma, 1e-9)

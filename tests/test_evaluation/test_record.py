@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmlandmark.evaluation.record import git_commit, record_results, split_hash
+from mmlandmark.evaluation import record as records
+from mmlandmark.evaluation.record import git_commit, record_results, running_commit, split_hash
 
 
 def test_record_holds_all_that_is_needed(tmp_path):
@@ -70,3 +71,14 @@ def test_git_commit(tmp_path):
     (tmp_path / "untracked").mkdir()
     (tmp_path / "untracked" / "package.py").write_text("")
     assert git_commit(tmp_path / "untracked") is None
+
+
+def test_a_record_has_the_commit_that_its_process_began_with(tmp_path, monkeypatch):
+    """Someone may commit while a long run goes on."""
+    running_commit.cache_clear()
+    monkeypatch.setattr(records, "git_commit", lambda: "first")
+    running_commit()
+    monkeypatch.setattr(records, "git_commit", lambda: "second")
+    record = record_results(tmp_path / "a.json", {"mre": 1.0}, {}, 0, config_name="a")
+    running_commit.cache_clear()
+    assert record["commit"] == "first"

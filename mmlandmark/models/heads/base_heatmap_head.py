@@ -175,6 +175,20 @@ class BaseHeatmapHead(BaseModule):
         return detection.with_annotators(self.num_annotators)
 
 
+def the_one_level(in_channels: int | Sequence[int], head: str) -> int:
+    """Return the channels of the only level that a head works on.
+
+    Raises:
+        ValueError: There are several.
+    """
+    levels = [in_channels] if isinstance(in_channels, int) else list(in_channels)
+    if len(levels) != 1:
+        raise ValueError(
+            f"{head} works on one level, got in_channels {levels}: choose one by out_indices or a neck"
+        )
+    return levels[0]
+
+
 def _loss_names(losses: Sequence[nn.Module]) -> list[str]:
     """Name losses by their types in lower case; several of one type get their number."""
     names = [type(loss).__name__.removesuffix("Loss").lower() for loss in losses]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlandmark.models.blocks import enlarged, per_axis
-from mmlandmark.models.heads.base_heatmap_head import BaseHeatmapHead
+from mmlandmark.models.heads.base_heatmap_head import BaseHeatmapHead, the_one_level
 from mmlandmark.registry import MODELS
 
 ATTENTION_SIZE = {2: (25, 20), 3: (8, 8, 8)}
@@ -62,17 +62,12 @@ class ChannelAttentionHead(BaseHeatmapHead):
         presence: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
-        levels = [in_channels] if isinstance(in_channels, int) else list(in_channels)
-        if len(levels) != 1:
-            raise ValueError(
-                f"ChannelAttentionHead works on one level, got in_channels {levels}: choose one by "
-                "out_indices or a neck such as PyramidFusion"
-            )
+        channels_in = the_one_level(in_channels, "ChannelAttentionHead")
         super().__init__(num_landmarks, codec, loss, num_annotators, 1, None, dims, presence, init_cfg)
         size = ATTENTION_SIZE[dims] if attention_size is None else attention_size
         self.attention_size, self.upsample_to = per_axis(size, dims, "attention_size"), upsample_to
         conv = nn.Conv2d if dims == 2 else nn.Conv3d
-        self.conv = conv(levels[0], self.num_maps, 1)
+        self.conv = conv(channels_in, self.num_maps, 1)
         self.shrink = nn.Linear(math.prod(self.attention_size), hidden, bias=False)
         self.norm = nn.GroupNorm(1, 1)
         self.weigh = nn.Linear(hidden, self.num_maps, bias=False)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlandmark.models.blocks import he_block, per_axis
-from mmlandmark.models.heads.base_heatmap_head import BaseHeatmapHead
+from mmlandmark.models.heads.base_heatmap_head import BaseHeatmapHead, the_one_level
 from mmlandmark.models.heads.pairwise_branch import PairwiseBranch
 from mmlandmark.registry import MODELS
 
@@ -161,12 +161,7 @@ class SpatialConfigurationHead(BaseHeatmapHead):
         presence: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
-        levels = [in_channels] if isinstance(in_channels, int) else list(in_channels)
-        if len(levels) != 1:
-            raise ValueError(
-                f"SpatialConfigurationHead works on one level, got in_channels {levels}: choose one by "
-                "out_indices or a neck"
-            )
+        channels_in = the_one_level(in_channels, "SpatialConfigurationHead")
         super().__init__(num_landmarks, codec, loss, num_annotators, 1, None, dims, presence, init_cfg)
         local, spatial = (
             per_axis(kernel_size, dims, "kernel_size"),
@@ -176,7 +171,7 @@ class SpatialConfigurationHead(BaseHeatmapHead):
             raise ValueError(
                 f"kernel_size and spatial_kernel must be odd, got {kernel_size}, {spatial_kernel}"
             )
-        self.local = map_layer(levels[0], self.num_maps, local, init_std, padding_mode)
+        self.local = map_layer(channels_in, self.num_maps, local, init_std, padding_mode)
         steps = per_axis(downsample, dims, "downsample")
         block: dict[str, Any] = dict(padding_mode=padding_mode, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.spatial: SpatialBranch | PairwiseBranch
