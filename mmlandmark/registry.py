@@ -166,6 +166,7 @@ DATASETS = _child("dataset", _root.DATASETS)  # landmark datasets and release re
 TRANSFORMS = _child("transform", _root.TRANSFORMS)  # steps of a data pipeline
 DATA_SAMPLERS = _child("data sampler", _root.DATA_SAMPLERS)  # orders in which samples are drawn
 METRICS = _child("metric", _root.METRICS)  # what a validation or test reports
+LABEL_SELECTORS = Registry("label selector", scope=SCOPE)  # which predicted landmarks a training learns from
 HOOKS = _child("hook", _root.HOOKS)  # what happens beside training
 WEIGHT_INITIALIZERS = _child("weight initializer", _root.WEIGHT_INITIALIZERS)  # what init_cfg names
 MODEL_WRAPPERS = _child("model wrapper", _root.MODEL_WRAPPERS)  # a model on several processes

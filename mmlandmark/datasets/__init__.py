@@ -3,9 +3,18 @@
 from mmlandmark.datasets import phantom, releases, transforms
 from mmlandmark.datasets.dataset_wrappers import RepeatDataset, set_epoch, set_seed
 from mmlandmark.datasets.half_image_dataset import HalfImageDataset
+from mmlandmark.datasets.image_folder_dataset import ImageFolderDataset
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.phantom import PhantomDataset
-from mmlandmark.datasets.samplers import DefaultSampler, EndlessDataset, InfiniteSampler, without_end
+from mmlandmark.datasets.pseudo_labels import PseudoLabels
+from mmlandmark.datasets.samplers import (
+    DefaultSampler,
+    EndlessDataset,
+    InfiniteSampler,
+    LabelledShareSampler,
+    with_unlabelled,
+    without_end,
+)
 from mmlandmark.datasets.split_records import SplitRecords
 from mmlandmark.utils.dataset_tree import leaf_datasets
 
@@ -13,9 +22,12 @@ __all__ = [
     "DefaultSampler",
     "EndlessDataset",
     "HalfImageDataset",
+    "ImageFolderDataset",
     "InfiniteSampler",
+    "LabelledShareSampler",
     "LandmarkDataset",
     "PhantomDataset",
+    "PseudoLabels",
     "RepeatDataset",
     "SplitRecords",
     "leaf_datasets",
@@ -24,5 +36,6 @@ __all__ = [
     "set_epoch",
     "set_seed",
     "transforms",
+    "with_unlabelled",
     "without_end",
 ]

@@ -14,14 +14,14 @@ from mmlandmark.utils.dataset_tree import leaf_datasets
 
 
 def annotated_shapes(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the landmarks of all samples of a data set, or of those inside of it.
+    """Return the landmarks of all samples of a data set, or of those inside of it, but ``unlabelled`` ones.
 
     Returns:
         (N, K, D) original pixels, NaN where missing; and (N, D, D) from steps in pixels to steps in mm, see
         :func:`~mmlandmark.structures.mm_steps`, or None unless they are known of every sample.
     """
     records = []
-    for leaf in leaf_datasets(dataset):
+    for leaf in (leaf for leaf in leaf_datasets(dataset) if not getattr(leaf, "unlabelled", False)):
         # The record alone: the method of a subclass may make the image, which is slow.
         records += [LandmarkDataset.get_data_info(leaf, index) for index in range(len(leaf))]
     points = np.stack([record["landmarks"] for record in records]).astype(np.float64)

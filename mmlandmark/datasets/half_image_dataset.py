@@ -9,7 +9,7 @@ import numpy as np
 
 from mmlandmark.datasets.folds import name_groups
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
-from mmlandmark.datasets.records import chosen_landmarks, complete_record
+from mmlandmark.datasets.records import chosen_landmarks, complete_record, numbered_schema
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkSchema
 
@@ -51,7 +51,7 @@ class HalfImageDataset(LandmarkDataset):
         """Read the images' records and make two of each."""
         self._full_schema = self._whole_schema or self._full_schema
         records = super().load_records()
-        whole = self._whole_schema = self._full_schema or self._infer_schema(records)
+        whole = self._whole_schema = self._full_schema or numbered_schema(records)
         self._full_schema, left = whole.subset(self.left)
         _, right = whole.subset(self.right)
         if self.group_pattern is not None:  # of the image's id; one patient may have several

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,11 +39,14 @@ __all__ = [
     "image_shape",
     "image_stem",
     "image_suffix",
+    "images_below",
     "index_images",
     "read_metaimage_header",
     "stem_of",
 ]
 
+# Names of DICOM files are often none, or end with the number of their instance.
+_NO_SUFFIX = re.compile(r"(\.\d+)?")
 # In order of preference, for an image that exists in several formats.
 IMAGE_SUFFIXES = (
     ".png", ".bmp", ".tif", ".tiff", ".mha", ".mhd", ".nrrd", ".nhdr", ".nii", ".nii.gz", ".dcm", ".npy",
@@ -88,6 +92,45 @@ def index_images(folder: str | Path) -> dict[str, str]:
             if other is None or _rank(suffix) < _rank(image_suffix(other)):
                 paths[stem] = os.path.join(root, name)
     return paths
+
+
+def images_below(
+    folder: str | Path, left_out: Callable[[Sequence[str]], Sequence[str]] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield path and relative name of every image anywhere below a folder, in the order of the names.
+
+    Hidden files and folders, and files that are no images by name, are left out; DICOM files need no suffix,
+    and a folder of DICOM slices is one image.
+
+    Args:
+        folder: Where to look.
+        left_out: From the names of the files of a folder to those of folders in it that are left out.
+    """
+    for root, folders, files in os.walk(folder):
+        hidden = () if left_out is None else left_out(files)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in hidden)
+        for name in [name for name in folders if is_series(os.path.join(root, name))]:
+            folders.remove(name)
+            path = os.path.join(root, name)
+            yield os.path.abspath(path), os.path.relpath(path, folder)
+        for name in sorted(files):
+            path = os.path.join(root, name)
+            if not name.startswith(".") and _is_image(path):
+                yield os.path.abspath(path), os.path.relpath(path, folder)
+
+
+def _is_image(path: str) -> bool:
+    """Whether a file of a folder is meant as an image: by its suffix or, without one, as DICOM."""
+    suffix = suffix_of(path)
+    if suffix in SUFFIXES:
+        return True
+    name = os.path.basename(path)
+    if not _NO_SUFFIX.fullmatch(suffix) or name.upper() == "DICOMDIR":  # the index of a medium
+        return False
+    try:
+        return file_format(path) == "dicom"
+    except OSError:  # it cannot be read, so nothing says that it is an image
+        return False
 
 
 def _rank(suffix: str) -> int:

@@ -19,6 +19,7 @@ from mmlandmark.datasets.frame_fit import COORDINATES, Coordinates
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_paths import ImageFinder, with_images
 from mmlandmark.datasets.landmark_order import in_order
+from mmlandmark.datasets.pseudo_labels import PseudoLabels, without_annotation
 from mmlandmark.datasets.random_draws import SharedEpoch, sample_generator
 from mmlandmark.datasets.records import (
     check_ids,
@@ -26,6 +27,7 @@ from mmlandmark.datasets.records import (
     complete_record,
     describe,
     in_pixels,
+    numbered_schema,
     turned_y,
     with_header,
 )
@@ -76,6 +78,7 @@ class LandmarkDataset(BaseDataset):
         missing_images: What to do when an image file does not exist: "raise", "drop" the record with a
             warning, or "keep" it (for work on annotations alone).
         pipeline: Transforms, as dicts or callables.
+        unlabelled: Hide all annotations; samples have the :attr:`pseudo_labels` that a training gives them.
         seed: Seed of all random draws; a sample's draws depend on it, the epoch and the index only.
         image_cache: Arguments of :class:`ImageCache`, e.g. ``dict(mode="ram", max_gb=4)``, or None.
         test_mode: Marks a dataset for evaluation, as in MMEngine.
@@ -114,6 +117,7 @@ class LandmarkDataset(BaseDataset):
         outside_root: bool = False,
         missing_images: Literal["raise", "drop", "keep"] = "raise",
         pipeline: Sequence[dict | Callable] = (),
+        unlabelled: bool = False,
         seed: int = 0,
         image_cache: dict | None = None,
         test_mode: bool = False,
@@ -131,6 +135,7 @@ class LandmarkDataset(BaseDataset):
         self.landmarks, self.group_pattern = landmarks, group_pattern
         self.spacing, self.missing_images = spacing, missing_images
         self.coordinates, self.y_up, self.outside_root = coordinates, y_up, outside_root
+        self.unlabelled = unlabelled
         self.set_seed(seed)
         self.image_cache = _build_image_cache(image_cache)
         self._epoch = SharedEpoch()
@@ -251,14 +256,14 @@ class LandmarkDataset(BaseDataset):
         if self.y_up:
             records = [turned_y(record) for record in records]
             print_log(f"{self._title()}: y_up, so y of {len(records)} samples became H - 1 - y", "current")
-        self._full_schema = self._full_schema or self._infer_schema(records)
+        self._full_schema = self._full_schema or numbered_schema(records)
         chosen = self._narrow_schema()
         if self._full_schema.dims == 3:
             records = [with_header(record, self.spacing) for record in records]
         records = [complete_record(record, self._full_schema, self.spacing) for record in records]
         if self.landmarks is not None:
             records = [dict(record, **chosen_landmarks(record, chosen)) for record in records]
-        return records
+        return [without_annotation(record) for record in records] if self.unlabelled else records
 
     def _in_order(self, records: list[dict]) -> list[dict]:
         """Reorder the points of a release to match the requested schema."""
@@ -282,18 +287,6 @@ class LandmarkDataset(BaseDataset):
             if self.missing_images == "keep"
             else with_images(records, self._title(), self.missing_images == "drop")
         )
-
-    @staticmethod
-    def _infer_schema(records: list[dict]) -> LandmarkSchema:
-        for record in records:
-            if record.get("landmarks") is not None:
-                points = np.asarray(record["landmarks"])
-                if points.ndim != 2:
-                    raise ValueError(
-                        f"{describe(record)}: landmarks must be (K, D), got shape {points.shape}"
-                    )
-                return LandmarkSchema.numbered(*points.shape)
-        raise ValueError("no record has landmarks; give schema=..., which says how many there are")
 
     def _narrow_schema(self) -> list[int]:
         """Set the schema of the landmarks that are kept; return their indices in the full schema."""
@@ -319,6 +312,11 @@ class LandmarkDataset(BaseDataset):
 
         return TypicalShape.of(*annotated_shapes(self))
 
+    @cached_property
+    def pseudo_labels(self) -> PseudoLabels:
+        """Labels of the samples of an ``unlabelled`` dataset, in memory that worker processes share."""
+        return PseudoLabels(len(self), len(self.schema), self.schema.dims)
+
     @property
     def schema(self) -> LandmarkSchema:
         """The schema of the landmarks this dataset yields."""
@@ -333,7 +331,7 @@ class LandmarkDataset(BaseDataset):
         if self._schema is not None:
             return self._schema.dims
         records = self.load_records()
-        return (self._full_schema or self._infer_schema(records)).dims
+        return (self._full_schema or numbered_schema(records)).dims
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -378,6 +376,8 @@ class LandmarkDataset(BaseDataset):
     def prepare_data(self, idx: int) -> Any:
         """Return the record at ``idx`` with its random generator after the pipeline."""
         results = self.get_data_info(idx)
+        if self.unlabelled:
+            results.update(self.pseudo_labels[idx])
         results["rng"] = sample_generator(self.seed, self.epoch, idx)
         results.update(flip_pairs=self.schema.flip_pairs, image_cache=self.image_cache)
         if self.needs_typical_shape:

@@ -139,6 +139,21 @@ def complete_record(
     return whole
 
 
+def numbered_schema(records: Sequence[dict[str, Any]]) -> LandmarkSchema:
+    """Return a schema of numbered landmarks, as many as the first annotated record has.
+
+    Raises:
+        ValueError: No record is annotated, or its landmarks are not (K, D).
+    """
+    for record in records:
+        if record.get("landmarks") is not None:
+            points = np.asarray(record["landmarks"])
+            if points.ndim != 2:
+                raise ValueError(f"{describe(record)}: landmarks must be (K, D), got shape {points.shape}")
+            return LandmarkSchema.numbered(*points.shape)
+    raise ValueError("no record has landmarks; give schema=..., which says how many there are")
+
+
 def chosen_landmarks(record: dict[str, Any], chosen: Sequence[int]) -> dict[str, Any]:
     """Return the fields per landmark of a complete record, for some of the landmarks."""
     fields = {"landmarks": 0, "by_annotator": 1, "visibility": 0, "weights": 0}

@@ -113,7 +113,7 @@ def _untyped(key: str, section: Any) -> tuple[str, frozenset[str], bool] | None:
     if not isinstance(section, Mapping) or "type" in section:
         return None
     if key.endswith("_dataloader"):
-        more = {"dataset", "num_batch_per_epoch", "disable_subprocess_warning"}
+        more = {"dataset", "unlabelled", "num_batch_per_epoch", "disable_subprocess_warning"}
         return "DataLoader", frozenset(inspect.signature(DataLoader.__init__).parameters) | more, False
     if key == "train_cfg":
         loop = EpochBasedTrainLoop if section.get("by_epoch", True) else IterBasedTrainLoop

@@ -285,6 +285,8 @@ def _warn_of_findings(
 
 def _check_training(runner: Runner, part: SplitData, outside: np.ndarray) -> None:
     """Raise ValueError if there is nothing to learn, warn of landmarks that are never annotated."""
+    if any("pseudo labels" in getattr(hook, "provides", ()) for hook in runner.hooks):
+        return  # the labels are still to come
     split, head = part.split, getattr(_bare(runner), "head", None)
     assert split is not None
     counts = split.read if getattr(head, "num_annotators", 1) > 1 else split.counts

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +13,14 @@ from typing import TypeAlias
 
 import numpy as np
 
+from mmlandmark.datasets.image_files import images_below
 from mmlandmark.datasets.readers.dicom_series import is_series
-from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
+from mmlandmark.datasets.readers.file_format import SUFFIXES, suffix_of
 from mmlandmark.inference.journal import JOURNAL, OVERLAYS
 
 Inputs: TypeAlias = "str | Path | np.ndarray | Sequence[str | Path | np.ndarray]"
 
 _Key: TypeAlias = "str | int"  # the path of a file, the number of an array
-# Names of DICOM files are often none, or end with the number of their instance.
-_NO_SUFFIX = re.compile(r"(\.\d+)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +91,7 @@ def _files_of(item: str | Path) -> Iterator[tuple[str, str]]:
     if is_series(text):
         yield os.path.abspath(text), os.path.basename(os.path.abspath(text))
     elif os.path.isdir(text):
-        found = list(_images_below(text))
+        found = list(images_below(text, lambda files: (OVERLAYS,) if JOURNAL in files else ()))
         if not found:
             raise FileNotFoundError(
                 f"{text!r} holds no image: none of its files has the suffix of one or is a DICOM file"
@@ -114,35 +112,6 @@ def _files_of(item: str | Path) -> Iterator[tuple[str, str]]:
             yield from _files_of(match)
     else:
         raise FileNotFoundError(f"{text!r} does not exist: give image files, folders or patterns")
-
-
-def _images_below(folder: str) -> Iterator[tuple[str, str]]:
-    """Yield path and relative name of every image anywhere below a folder, in the order of the names."""
-    for root, folders, files in os.walk(folder):
-        drawn = (OVERLAYS,) if JOURNAL in files else ()
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in drawn)
-        for name in [name for name in folders if is_series(os.path.join(root, name))]:
-            folders.remove(name)
-            path = os.path.join(root, name)
-            yield os.path.abspath(path), os.path.relpath(path, folder)
-        for name in sorted(files):
-            path = os.path.join(root, name)
-            if not name.startswith(".") and _is_image(path):
-                yield os.path.abspath(path), os.path.relpath(path, folder)
-
-
-def _is_image(path: str) -> bool:
-    """Whether a file of a folder is meant as an image: by its suffix or, without one, as DICOM."""
-    suffix = suffix_of(path)
-    if suffix in SUFFIXES:
-        return True
-    name = os.path.basename(path)
-    if not _NO_SUFFIX.fullmatch(suffix) or name.upper() == "DICOMDIR":  # the index of a medium
-        return False
-    try:
-        return file_format(path) == "dicom"
-    except OSError:  # it cannot be read, so nothing says that it is an image
-        return False
 
 
 def _unique_names(choices: Mapping[_Key, Sequence[str]], taken: Mapping[str, str]) -> dict[_Key, str]:

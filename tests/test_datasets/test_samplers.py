@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from itertools import islice
 
-from mmlandmark.datasets import DefaultSampler, EndlessDataset, InfiniteSampler, without_end
+import pytest
+from mmengine.dataset import ConcatDataset
+
+from mmlandmark.datasets import (
+    DefaultSampler,
+    EndlessDataset,
+    ImageFolderDataset,
+    InfiniteSampler,
+    LabelledShareSampler,
+    with_unlabelled,
+    without_end,
+)
 from test_datasets.six_cases import build, draw
 
 
@@ -35,3 +46,62 @@ def test_a_loader_without_end_wraps_its_dataset():
     assert without_end(finite) is finite
     built = object()
     assert without_end(built) is built
+
+
+def half_labelled(root):
+    """Two labelled samples, 0 and 1, and four without labels."""
+    labelled = build(root, split="test", pipeline=[draw])
+    rest = build(root, split="train", unlabelled=True, pipeline=[draw])
+    return EndlessDataset(ConcatDataset([labelled, rest]))
+
+
+def test_every_batch_has_the_same_share_of_labelled_samples(root):
+    dataset = half_labelled(root)
+    sampler = LabelledShareSampler(dataset, labelled=0.5, seed=3)
+    indices = list(sampler)
+    assert len(indices) == len(sampler) == 8
+    assert [i % 6 < 2 for i in indices] == [False, True] * 4
+    assert sorted(i for i in indices if i % 6 >= 2) == [2, 3, 4, 5]
+    # Labelled samples come twice, with other draws.
+    assert sorted(i for i in indices if i % 6 < 2) == [0, 1, 6, 7]
+    assert len({dataset[i]["draw"] for i in indices if i % 6 < 2}) == 4
+    sampler.set_epoch(1)
+    assert list(sampler) != indices
+    assert {leaf.epoch for leaf in dataset.dataset.datasets} == {1}
+    assert sorted(LabelledShareSampler(dataset, labelled=0, seed=0)) == [2, 3, 4, 5]
+    assert sorted(LabelledShareSampler(dataset, labelled=1, seed=0)) == [0, 1]
+    assert [i % 6 < 2 for i in LabelledShareSampler(dataset, labelled=0.2, seed=0)] == [False] * 4 + [True]
+
+
+def test_processes_share_an_epoch_with_as_many_labelled_samples_each(root, monkeypatch):
+    dataset, drawn = half_labelled(root), []
+    for rank in range(2):
+        monkeypatch.setattr("mmlandmark.datasets.samplers.get_dist_info", lambda rank=rank: (rank, 2))
+        drawn.append(list(LabelledShareSampler(dataset, labelled=0.5, seed=3)))
+    assert [[i % 6 < 2 for i in indices] for indices in drawn] == [[False, True] * 2] * 2
+    assert len({*drawn[0], *drawn[1]}) == 8
+
+
+def test_a_share_of_what_is_not_there_is_refused(root):
+    with pytest.raises(ValueError, match=r"no unlabelled samples, and their share is 0\.5"):
+        LabelledShareSampler(EndlessDataset(build(root)), seed=0)
+    with pytest.raises(ValueError, match=r"no labelled samples, and their share is 0\.25"):
+        LabelledShareSampler(EndlessDataset(build(root, unlabelled=True)), labelled=0.25, seed=0)
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\], got 2"):
+        LabelledShareSampler(EndlessDataset(build(root)), labelled=2)
+
+
+def test_a_loader_with_unlabelled_images_holds_both():
+    labelled = dict(type="LandmarkDataset", ann_file="a.json", split="train", pipeline=["a"])
+    loader = dict(batch_size=2, dataset=labelled, unlabelled=dict(split="rest"))
+    parts = with_unlabelled(loader)["dataset"]
+    assert parts == dict(type="ConcatDataset", datasets=[labelled, dict(labelled, split="rest", unlabelled=True)])
+    folder = dict(type="ImageFolderDataset", image_dir="new")
+    part = with_unlabelled(dict(loader, unlabelled=folder))["dataset"]["datasets"][1]
+    assert part == dict(folder, labelled=labelled, pipeline=["a"], unlabelled=True)
+    assert with_unlabelled(dict(loader, unlabelled=dict(type=ImageFolderDataset)))["dataset"]["datasets"][1]
+    plain = dict(dataset=labelled)
+    assert with_unlabelled(plain) is plain
+    several = dict(dataset=dict(type="ConcatDataset", datasets=[labelled, labelled]), unlabelled=dict(split="x"))
+    with pytest.raises(ValueError, match="the labelled data are 2 data sets; name a type"):
+        with_unlabelled(several)
