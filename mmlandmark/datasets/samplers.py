@@ -15,7 +15,6 @@ from mmlandmark.datasets.image_folder_dataset import ImageFolderDataset
 from mmlandmark.registry import DATA_SAMPLERS, DATASETS
 from mmlandmark.utils.dataset_tree import leaf_configs, leaf_datasets
 
-
 KINDS = ("labelled", "unlabelled")
 
 
@@ -76,7 +75,9 @@ class LabelledShareSampler(Sampler):
             getattr(leaf, "unlabelled", False) for leaf in leaf_datasets(dataset) for _ in range(len(leaf))
         ]
         if len(unlabelled) != len(dataset):
-            raise ValueError("LabelledShareSampler: repeat no data set inside of another, give shares instead")
+            raise ValueError(
+                "LabelledShareSampler: repeat no data set inside of another, give shares instead"
+            )
         self.kinds = [[i for i, u in enumerate(unlabelled) if u == kind] for kind in (False, True)]
         for kind, share, name in zip(self.kinds, (labelled, 1 - labelled), KINDS, strict=True):
             if share > 0 and not kind:

@@ -151,8 +151,12 @@ def _open_runs(plan: Node) -> list[Node]:
 
 
 def _hooks(config: Config) -> list[tuple[Any, Any]]:
-    """Return class and config of the custom hooks."""
-    hooks = config.get("custom_hooks") or ()
+    """Return class and config of the custom hooks, and of those with a name of their own."""
+    named = (config.get("default_hooks") or {}).values()
+    hooks = [
+        *(config.get("custom_hooks") or ()),
+        *(hook for hook in named if isinstance(hook, dict) and "type" in hook),
+    ]
     return [
         (class_of(HOOKS, hook.get("type") if isinstance(hook, dict) else type(hook)), hook) for hook in hooks
     ]

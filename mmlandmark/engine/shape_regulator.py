@@ -55,7 +55,8 @@ class ShapeRegulator:
             raise ValueError(f"ShapeRegulator: way must be one of {', '.join(map(repr, WAYS))}, got {way!r}")
         if unit not in ("mm", "px") or not limit > 0 or not gate > 0:
             raise ValueError(
-                f"ShapeRegulator: unit must be 'mm' or 'px', limit and gate positive, got {unit!r}, {limit}, {gate}"
+                f"ShapeRegulator: unit must be 'mm' or 'px', limit and gate positive, got {unit!r}, "
+                f"{limit}, {gate}"
             )
         self.way, self.limit, self.unit, self.gate = way, limit, unit, gate
         self._model: PointDistributionModel | None = None
@@ -73,8 +74,8 @@ class ShapeRegulator:
             points, unit = physical_shapes(dataset)
         if unit != self.unit:
             raise ValueError(
-                f"ShapeRegulator: its limit of {self.limit:g} mm needs the spacing of all labelled images, or a "
-                "schema with a reference length; without, give a limit in pixels and unit='px'"
+                f"ShapeRegulator: its limit of {self.limit:g} mm needs the spacing of all labelled images, "
+                "or a schema with a reference length; without, give a limit in pixels and unit='px'"
             )
         self._reference = dataset.metainfo.get("reference_length")
         try:
@@ -118,8 +119,8 @@ class ShapeRegulator:
         lacking = np.isnan(steps).any(axis=(1, 2))
         if lacking.any() and self._reference is None:
             raise ValueError(
-                f"ShapeRegulator: {samples[int(lacking.argmax())].sample_id!r} has no spacing: give its dataset "
-                "spacing=..., or the selector a limit in pixels and unit='px'"
+                f"ShapeRegulator: {samples[int(lacking.argmax())].sample_id!r} has no spacing: give its "
+                "dataset spacing=..., or the selector a limit in pixels and unit='px'"
             )
         if lacking.any():
             assert self._reference is not None

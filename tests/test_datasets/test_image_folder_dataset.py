@@ -23,13 +23,14 @@ def test_files_with_a_row_and_broken_ones_are_left_out(root, caplog):
     dataset = ImageFolderDataset("images", data_root=str(root), labelled=dict(LABELLED, data_root=str(root)))
     records = [dataset.get_data_info(i) for i in range(len(dataset))]
     assert [record["sample_id"] for record in records] == ["new", "more/case0"]
-    assert dataset.unlabelled and np.isnan(records[1]["landmarks"]).all()
+    assert dataset.unlabelled
+    assert np.isnan(records[1]["landmarks"]).all()
     assert dataset.metainfo["landmark_names"] == list(SCHEMA["landmarks"])
     assert len(ImageFolderDataset("images", data_root=str(root), schema=SCHEMA)) == 8
 
 
 def test_what_is_wrong_with_a_folder_is_said(root):
-    with pytest.raises(FileNotFoundError, match="there is no folder '.*nowhere'"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*nowhere'"):
         ImageFolderDataset("nowhere", data_root=str(root), schema=SCHEMA)
     labelled = dict(LABELLED, data_root=str(root))
     with pytest.raises(ValueError, match=r"holds no image without annotation; 6 are annotated"):

@@ -24,7 +24,9 @@ def test_an_unlabelled_data_set_hides_its_annotation(root):
     for hidden, record in zip(dataset, truth, strict=True):
         assert np.isnan(hidden[0]).all()
         assert "landmarks" in record
-    np.testing.assert_array_equal(dataset.get_data_info(1)["hidden_landmarks"], truth.get_data_info(1)["landmarks"])
+    np.testing.assert_array_equal(
+        dataset.get_data_info(1)["hidden_landmarks"], truth.get_data_info(1)["landmarks"]
+    )
     assert annotated_shapes(truth)[0].shape == (6, 3, 2)
 
 

@@ -95,13 +95,17 @@ def test_a_loader_with_unlabelled_images_holds_both():
     labelled = dict(type="LandmarkDataset", ann_file="a.json", split="train", pipeline=["a"])
     loader = dict(batch_size=2, dataset=labelled, unlabelled=dict(split="rest"))
     parts = with_unlabelled(loader)["dataset"]
-    assert parts == dict(type="ConcatDataset", datasets=[labelled, dict(labelled, split="rest", unlabelled=True)])
+    assert parts == dict(
+        type="ConcatDataset", datasets=[labelled, dict(labelled, split="rest", unlabelled=True)]
+    )
     folder = dict(type="ImageFolderDataset", image_dir="new")
     part = with_unlabelled(dict(loader, unlabelled=folder))["dataset"]["datasets"][1]
     assert part == dict(folder, labelled=labelled, pipeline=["a"], unlabelled=True)
     assert with_unlabelled(dict(loader, unlabelled=dict(type=ImageFolderDataset)))["dataset"]["datasets"][1]
     plain = dict(dataset=labelled)
     assert with_unlabelled(plain) is plain
-    several = dict(dataset=dict(type="ConcatDataset", datasets=[labelled, labelled]), unlabelled=dict(split="x"))
+    several = dict(
+        dataset=dict(type="ConcatDataset", datasets=[labelled, labelled]), unlabelled=dict(split="x")
+    )
     with pytest.raises(ValueError, match="the labelled data are 2 data sets; name a type"):
         with_unlabelled(several)

@@ -62,6 +62,15 @@ COVERED = {
     "EmptyCacheHook": custom(type="EmptyCacheHook"),
     "LandmarkVisualizationHook": custom(type="LandmarkVisualizationHook", num_samples=1),
     "PeakMonitorHook": custom(type="PeakMonitorHook"),
+    # Labels of the first epoch, which hold when the run is stopped, and those of the fourth.
+    "PseudoLabelHook": lambda folder: dict(
+        custom_hooks=[dict(type="PseudoLabelHook", interval=3, selector=dict(type="KeepAll"))],
+        train_dataloader=dict(
+            phantom_dataloader(),
+            sampler=dict(_delete_=True, type="LabelledShareSampler"),
+            unlabelled=dict(offset=50, num_samples=2),
+        ),
+    ),
     "ShapePriorHook": lambda folder: dict(
         model=dict(test_cfg=dict(shape_prior=dict())),
         custom_hooks=[dict(type="ShapePriorHook"), EMA],

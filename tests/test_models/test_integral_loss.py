@@ -50,8 +50,15 @@ def test_beta_sharpens_the_map_before_its_activation(kind, activation):
     assert sharp(pred, target) != plain(pred, target)
     low = sharp(pred - 200, target)  # where sigmoids are zero
     torch.testing.assert_close(low, plain(3 * pred - 600, target))
-    with pytest.raises(ValueError, match="beta must be positive, and 1 without an activation"):
-        MODELS.build(dict(type=kind, beta=3.0))
+    with pytest.raises(ValueError, match="beta must be positive, got 0"):
+        MODELS.build(dict(type=kind, beta=0))
+
+
+def test_beta_is_a_power_of_maps_without_activation():
+    maps = torch.rand(2, 3, 6, 7, dtype=torch.float64)
+    sharp = IntegralL1Loss(beta=2.0).coordinates(maps)
+    torch.testing.assert_close(sharp, IntegralL1Loss().coordinates(maps**2))
+    assert not torch.allclose(sharp, IntegralL1Loss().coordinates(maps))
 
 
 def test_beta_looks_at_the_peak_and_not_at_the_background():

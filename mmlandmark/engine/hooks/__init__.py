@@ -6,6 +6,7 @@ from mmlandmark.engine.hooks.epoch_seed_hook import EpochSeedHook
 from mmlandmark.engine.hooks.invalid_loss_hook import InvalidLossHook
 from mmlandmark.engine.hooks.landmark_visualization_hook import LandmarkVisualizationHook
 from mmlandmark.engine.hooks.peak_monitor_hook import PeakMonitorHook
+from mmlandmark.engine.hooks.pseudo_label_hook import PseudoLabelHook
 from mmlandmark.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from mmlandmark.engine.hooks.shape_prior_hook import ShapePriorHook
 from mmlandmark.engine.hooks.stateful_hook import StatefulHook
@@ -19,6 +20,7 @@ __all__ = [
     "InvalidLossHook",
     "LandmarkVisualizationHook",
     "PeakMonitorHook",
+    "PseudoLabelHook",
     "SafeCheckpointHook",
     "ShapePriorHook",
     "StatefulHook",

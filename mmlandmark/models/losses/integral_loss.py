@@ -38,15 +38,15 @@ class IntegralLoss(LandmarkLoss):
     Args:
         activation: What turns raw maps into mass: ``sigmoid``, ``softmax``, or None for the positive part of
             a map. A head fills in that of its codec.
-        beta: Factor of the raw maps before the activation. Above 1 the loss looks at the peaks and less at a
-            faint background, which another loss may have left: a map that was learned by
-            :class:`SpatialCrossEntropyLoss` has a good peak and yet a fifth of its mass elsewhere.
+        beta: Factor of the raw maps before the activation, without one a power of them. Above 1 the loss
+            looks at the peaks and less at a faint background, which another loss may have left: a map that
+            was learned by :class:`SpatialCrossEntropyLoss` has a good peak and yet a fifth of its mass
+            elsewhere.
         reduction: See :class:`LandmarkLoss`.
         loss_weight: Factor of the loss.
 
     Raises:
-        ValueError: ``activation`` or ``reduction`` is unknown; ``beta`` is not positive, or there is nothing
-            that it could sharpen.
+        ValueError: ``activation`` or ``reduction`` is unknown, or ``beta`` is not positive.
     """
 
     of_distributions = True
@@ -61,16 +61,15 @@ class IntegralLoss(LandmarkLoss):
         super().__init__(loss_weight, reduction)
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}")
-        if not beta > 0 or (beta != 1 and activation is None):
-            raise ValueError(
-                f"beta must be positive, and 1 without an activation to sharpen, got {beta} with {activation}"
-            )
+        if not beta > 0:
+            raise ValueError(f"beta must be positive, got {beta}")
         self.activation, self.beta = activation, float(beta)
 
     def mass(self, pred: Tensor) -> Tensor:
         """Return maps (B, K, *S) that are positive somewhere, in proportion to the activated ones."""
         if self.activation is None:
-            return pred.clamp(min=LEAST_MASS)
+            mass = pred.clamp(min=LEAST_MASS)
+            return mass if self.beta == 1 else mass**self.beta
         logits = pred if self.beta == 1 else pred * self.beta
         if self.activation == "sigmoid":
             return lifted(logits).sigmoid()

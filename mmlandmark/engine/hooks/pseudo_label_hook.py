@@ -1,0 +1,268 @@
+"""Labels unlabelled images by the network that is being trained, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from mmlandmark.datasets import ImageFolderDataset, LandmarkDataset
+from mmlandmark.engine.hooks.stateful_hook import StatefulHook
+from mmlandmark.engine.hooks.teacher_hook import bare
+from mmlandmark.engine.label_rounds import LabelRound, summary
+from mmlandmark.engine.labelling import NOTHING, evaluating, predict_parts, predicted_points, unlabelled_parts
+from mmlandmark.engine.run_checks import RunContext
+from mmlandmark.engine.training_state import as_count, of_type
+from mmlandmark.registry import DATASETS, HOOKS, LABEL_SELECTORS
+from mmlandmark.structures import LandmarkDataSample, mm_steps
+from mmlandmark.utils.dataset_tree import leaf_configs
+from mmlandmark.utils.files import atomic_write_json, file_hash
+
+FOLDER = "pseudo_labels"
+
+
+@HOOKS.register_module()
+class PseudoLabelHook(StatefulHook):
+    """Give the ``unlabelled`` samples of the training data labels that the current network predicts.
+
+    With ``by_epoch`` all unlabelled images are labelled before an epoch, as in a test, and keep their labels
+    until the next round. Otherwise every batch is labelled as it is, augmented, just before the network
+    learns from it. In both cases no gradient flows through the labels, and the network is in the mode of a
+    test meanwhile.
+
+    Every round, or all that an epoch labelled by batches, is written to ``pseudo_labels/epoch_<N>.json`` in
+    the work folder: after N epochs, prediction, label, deviation and mask of every image. Checkpoints name
+    the labels that hold with the hash of their file; a resumed run reads it again.
+    ``pseudo_labels/rounds.json`` has a row for every round: how many landmarks were adjusted and masked and,
+    of annotations that ``unlabelled=True`` hides, their true errors.
+
+    Args:
+        start: Epochs after which there are labels.
+        interval: Epochs between two rounds.
+        by_epoch: Label all images before an epoch; else every batch by itself.
+        selector: Config of what decides which landmarks are learnt from; by default
+            :class:`~mmlandmark.engine.shape_regulator.ShapeRegulator`.
+        weight: Of a pseudo label in the loss.
+        pipeline: What happens to an image before the network sees it; None takes the pipeline of the
+            validation. Not used for batches.
+
+    Raises:
+        ValueError: An argument does not fit; it is named.
+    """
+
+    # Behind EpochSeedHook: drawing numbers for labels would not matter to the epoch.
+    priority = "HIGH"
+    provides = ("pseudo labels",)
+
+    def __init__(
+        self,
+        start: int = 0,
+        interval: int = 1,
+        by_epoch: bool = True,
+        selector: dict | None = None,
+        weight: float = 1.0,
+        pipeline: Sequence[dict] | None = None,
+    ) -> None:
+        if start < 0 or interval < 1 or not weight > 0:
+            raise ValueError(
+                f"PseudoLabelHook needs start >= 0, interval >= 1 and weight > 0, got {start}, {interval}, "
+                f"{weight}"
+            )
+        if not by_epoch and interval != 1:
+            raise ValueError("PseudoLabelHook labels every batch with by_epoch=False: leave interval out")
+        self.start, self.interval, self.by_epoch = start, interval, by_epoch
+        self.weight, self.pipeline = float(weight), pipeline
+        self.selector = LABEL_SELECTORS.build(dict(selector or dict(type="ShapeRegulator")))
+        self.rows: list[dict[str, Any]] = []
+        self._latest: dict[str, Any] | None = None  # epoch and hash of the labels that hold
+        self._parts: list[LandmarkDataset] = []
+        self._ids: dict[str, int] = {}
+        self._by_batch: dict[str, tuple] = {}
+
+    def check_run(self, run: RunContext, model: Any) -> None:
+        """Raise ValueError if the loop has no epochs to wait for, or nothing is to be labelled."""
+        loader = run.config.get("train_dataloader") or {}
+        if "unlabelled" not in loader and not any(
+            map(_is_unlabelled, leaf_configs(loader.get("dataset") or {}))
+        ):
+            raise ValueError(NOTHING)
+        if self.by_epoch and not (run.config.get("train_cfg") or {}).get("by_epoch", True):
+            raise ValueError("PseudoLabelHook: a loop without epochs labels every batch: set by_epoch=False")
+
+    # ---- state --------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what names the labels that hold, and a row per round."""
+        return dict(latest=self._latest and dict(self._latest), rows=[dict(row) for row in self.rows])
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over which labels hold; they are read before training goes on."""
+        latest = state.get("latest")
+        if latest is not None:
+            of_type(latest, Mapping, "latest")
+            digest = of_type(latest.get("sha256"), str, "latest.sha256")
+            latest = dict(epoch=as_count(latest.get("epoch"), "latest.epoch"), sha256=digest)
+        rows = of_type(state.get("rows"), list | tuple, "rows")
+        for row in rows:
+            of_type(row, Mapping, "a row")
+            as_count(row.get("epoch"), "epoch of a row")
+        self._latest, self.rows = latest, [dict(row) for row in rows]
+
+    # ---- rounds -------------------------------------------------------------------------------------
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the unlabelled images, learn what labels are usual, and give a resumed run its labels back.
+
+        Raises:
+            ValueError: See :func:`unlabelled_parts` and the selector; or labels are not those that the
+                checkpoint names.
+            FileNotFoundError: Their file is gone.
+        """
+        if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise ValueError("PseudoLabelHook: a loop without epochs labels every batch: set by_epoch=False")
+        dataset = runner.train_dataloader.dataset
+        self._parts = unlabelled_parts(dataset)
+        self._ids = {record["sample_id"]: n for n, record in enumerate(self._records())}
+        self.selector.learn(dataset)
+        if self._latest is None:
+            return
+        path = _file(runner, self._latest["epoch"])
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path}: the checkpoint was trained with these labels; put the file back"
+            )
+        if file_hash(path) != self._latest["sha256"]:
+            raise ValueError(f"{path}: these are not the labels that the checkpoint was trained with")
+        self._apply(LabelRound.read(path, list(self._ids), self._parts[0].pseudo_labels.points.shape[1:]))
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Make new labels of all images, if it is time."""
+        self._by_batch = {}
+        if not self.by_epoch or runner.epoch < self.start:
+            return
+        if self._latest is not None and runner.epoch - self._latest["epoch"] < self.interval:
+            return
+        samples = predict_parts(runner, bare(runner), self._parts, self.pipeline)
+        made = [self._selected(runner.epoch, samples)] if is_main_process() else [None]
+        broadcast_object_list(made)
+        assert made[0] is not None
+        self._apply(made[0])
+        digest = [self._report(runner, made[0], samples)]
+        broadcast_object_list(digest)
+        self._latest = dict(epoch=runner.epoch, sha256=digest[0])
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Label the unlabelled samples of a batch by the network as it is."""
+        if self.by_epoch or runner.epoch < self.start:
+            return
+        chosen = [i for i, sample in enumerate(data_batch["data_samples"]) if sample.sample_id in self._ids]
+        if not chosen:
+            return
+        model = bare(runner)
+        samples = [data_batch["data_samples"][i] for i in chosen]
+        batch = dict(
+            inputs=[data_batch["inputs"][i] for i in chosen], data_samples=[s.clone() for s in samples]
+        )
+        with evaluating(model):
+            predicted = model.test_step(batch)
+        made = self._selected(runner.epoch, predicted)
+        for n, (sample, points) in enumerate(zip(samples, made.labels, strict=True)):
+            sample.gt_landmarks = torch.from_numpy(points)
+            sample.gt_visibility = torch.from_numpy(made.kept[n].astype(np.int8))
+            sample.gt_weights = torch.full((len(points),), self.weight)
+            row = (made.predicted[n], made.points[n], made.kept[n], made.deviation[n], made.adjusted[n])
+            self._by_batch[sample.sample_id] = (
+                *row,
+                sample.get("spacing"),
+                sample.get("world_from_original"),
+            )
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Report on the labels of all batches of the epoch."""
+        if self.by_epoch:
+            return
+        gathered: dict[str, tuple] = {}
+        for part in all_gather_object(self._by_batch):
+            gathered.update(part)
+        names = [name for name in self._ids if name in gathered]
+        if not names:
+            return
+        columns = [np.stack([gathered[name][i] for name in names]) for i in range(5)]
+        samples = [
+            LandmarkDataSample(
+                metainfo=dict(
+                    sample_id=name, spacing=gathered[name][5], world_from_original=gathered[name][6]
+                )
+            )
+            for name in names
+        ]
+        self._report(runner, LabelRound(runner.epoch, tuple(names), *columns), samples)
+
+    def _selected(self, epoch: int, samples: Sequence[LandmarkDataSample]) -> LabelRound:
+        points = predicted_points(samples)
+        return LabelRound.of(
+            epoch, [sample.sample_id for sample in samples], points, self.selector.select(points, samples)
+        )
+
+    def _apply(self, made: LabelRound) -> None:
+        """Hand the labels to the data, also to that in worker processes."""
+        start = 0
+        for part in self._parts:
+            part.pseudo_labels.set(made.labels[start : start + len(part)], self.weight)
+            start += len(part)
+
+    # ---- report -------------------------------------------------------------------------------------
+
+    def _report(self, runner: Runner, made: LabelRound, samples: Sequence[LandmarkDataSample]) -> str | None:
+        """Write and log a round; return the hash of its file, in the main process."""
+        records = self._records()
+        truth = np.stack([records[self._ids[name]]["hidden_landmarks"] for name in made.ids])
+        dims = truth.shape[2]
+        steps = [mm_steps(s.get("world_from_original"), s.get("spacing"), dims) for s in samples]
+        known = [one for one in steps if one is not None]
+        row = summary(made, truth, np.stack(known) if len(known) == len(steps) else None)
+        self.rows.append(row)
+        runner.logger.info(f"pseudo labels after epoch {made.epoch}: {described(row)}")
+        if not is_main_process():
+            return None
+        names = self._parts[0].metainfo["landmark_names"]
+        digest = made.write(_file(runner, made.epoch), names)
+        atomic_write_json(Path(runner.work_dir, FOLDER, "rounds.json"), dict(rounds=self.rows))
+        return digest
+
+    def after_train(self, runner: Runner) -> None:
+        """Draw the rounds."""
+        if is_main_process() and self.rows:
+            from mmlandmark.visualization.label_figure import plot_rounds
+
+            plot_rounds(self.rows, Path(runner.work_dir, FOLDER, "rounds.png"))
+
+    def _records(self) -> list[dict[str, Any]]:
+        """Return the records of all unlabelled images, without making one."""
+        return [LandmarkDataset.get_data_info(part, i) for part in self._parts for i in range(len(part))]
+
+
+def described(row: Mapping[str, Any]) -> str:
+    """Return a row of :func:`summary` in words."""
+    text = f"{row['landmarks']} landmarks in {row['images']} images, {row['adjusted']} adjusted"
+    text += f", {row['masked']} masked"
+    if row.get("error_predicted") is None:
+        return text
+    errors = [(name, row[f"error_{name}"]) for name in ("predicted", "kept", "masked")]
+    shown = ", ".join(f"{name} {error:.3g}" for name, error in errors if error is not None)
+    return f"{text}; true errors in {row['unit']}: {shown}"
+
+
+def _is_unlabelled(config: Mapping[str, Any]) -> bool:
+    kind = DATASETS.get(config["type"]) if isinstance(config.get("type"), str) else config.get("type")
+    folder = isinstance(kind, type) and issubclass(kind, ImageFolderDataset)
+    return folder or bool(config.get("unlabelled"))
+
+
+def _file(runner: Runner, epoch: int) -> Path:
+    return Path(runner.work_dir, FOLDER, f"epoch_{epoch}.json")

@@ -1,0 +1,148 @@
+"""One round of pseudo labels: what a network said of all unlabelled images, and what of it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.engine.training_state import BrokenStateError, as_count
+from mmlandmark.shape import Regulated
+from mmlandmark.utils.files import atomic_write_json, file_hash, read_json
+
+FORMAT = "mmlandmark pseudo labels 1"
+_KINDS: dict[str, type] = dict(
+    predicted=np.float32, points=np.float32, kept=np.bool_, deviation=np.float64, adjusted=np.bool_
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelRound:
+    """Pseudo labels of N images.
+
+    Attributes:
+        epoch: Epochs that the network had been trained.
+        ids: N names of samples.
+        predicted: (N, K, D) float32 as the network said, original pixels, NaN where it said nothing.
+        points: (N, K, D) float32 after their selection.
+        kept: (N, K) bool: labels that are learnt from.
+        deviation: (N, K) by which the adjustment moved, or would have moved, a landmark, NaN where unknown.
+        adjusted: (N,) bool: shapes that are adjusted.
+    """
+
+    epoch: int
+    ids: tuple[str, ...]
+    predicted: np.ndarray
+    points: np.ndarray
+    kept: np.ndarray
+    deviation: np.ndarray
+    adjusted: np.ndarray
+
+    @classmethod
+    def of(cls, epoch: int, ids: Sequence[str], predicted: np.ndarray, chosen: Regulated) -> LabelRound:
+        """Make a round of predictions (N, K, D) and what a selector made of them."""
+        points = chosen.points.astype(np.float32)
+        kept = chosen.kept & np.isfinite(points).all(axis=2)
+        return cls(
+            epoch, tuple(ids), predicted.astype(np.float32), points, kept, chosen.deviation, chosen.adjusted
+        )
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N, K, D) float32 labels, NaN where there is none to learn from."""
+        return np.where(self.kept[..., None], self.points, np.float32(np.nan))
+
+    def write(self, path: Path, names: Sequence[str]) -> str:
+        """Write the round as JSON and return the SHA-256 of the file.
+
+        Args:
+            path: File to write, atomically.
+            names: Of the K landmarks.
+        """
+        images = {}
+        for n, name in enumerate(self.ids):
+            images[name] = dict(
+                predicted=_plain(self.predicted[n]),
+                points=_plain(self.points[n]),
+                kept=self.kept[n].tolist(),
+                deviation=_plain(self.deviation[n]),
+                adjusted=bool(self.adjusted[n]),
+            )
+        content = dict(format=FORMAT, epoch=self.epoch, landmarks=list(names), images=images)
+        atomic_write_json(path, content, indent=None)
+        return file_hash(path)
+
+    @classmethod
+    def read(cls, path: Path, ids: Sequence[str], shape: tuple[int, int]) -> LabelRound:
+        """Read what :meth:`write` wrote.
+
+        Args:
+            path: The file.
+            ids: The images that it must have, in the order that is wanted.
+            shape: (K, D).
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is damaged, or of other images or landmarks.
+        """
+        content = read_json(path)
+        images = content.get("images")
+        if content.get("format") != FORMAT or not isinstance(images, dict) or set(images) != set(ids):
+            raise ValueError(
+                f"{path}: these are not the pseudo labels of this run's {len(ids)} unlabelled images"
+            )
+        rows = [images[name] for name in ids]
+        try:
+            # null becomes NaN
+            arrays = {key: np.array([row[key] for row in rows], dtype=kind) for key, kind in _KINDS.items()}
+            sizes = {key: arrays[key].shape[1:] for key in arrays}
+            expected = dict(predicted=shape, points=shape, kept=shape[:1], deviation=shape[:1], adjusted=())
+            if sizes != expected:
+                raise ValueError(f"arrays of {sizes} instead of {expected}")
+            return cls(as_count(content.get("epoch"), "epoch"), tuple(ids), **arrays)
+        except (KeyError, TypeError, ValueError, BrokenStateError) as error:
+            raise ValueError(f"{path}: these pseudo labels are damaged: {error}") from error
+
+
+def summary(made: LabelRound, truth: np.ndarray, scale: np.ndarray | None) -> dict[str, Any]:
+    """Return what a round amounts to, in numbers of landmarks and images.
+
+    Args:
+        made: The round.
+        truth: (N, K, D) original pixels that the training does not know, NaN where nobody does.
+        scale: (N, D, D) from steps in pixels to steps in mm; None measures errors in pixels.
+
+    Returns:
+        ``epoch``, ``images``, ``landmarks`` (predicted ones), ``adjusted`` (kept ones of adjusted shapes),
+        ``masked`` (predicted, but not kept), and, where the truth is known, ``error_predicted`` of all
+        predictions, ``error_kept`` of the labels that are learnt from, ``error_masked`` of the others as they
+        were predicted, and ``unit``.
+    """
+    there = np.isfinite(made.predicted).all(axis=2)
+    row: dict[str, Any] = dict(
+        epoch=made.epoch,
+        images=len(made.ids),
+        landmarks=int(there.sum()),
+        adjusted=int((made.kept & made.adjusted[:, None]).sum()),
+        masked=int((there & ~made.kept).sum()),
+    )
+    if not np.isfinite(truth).all(axis=2).any():
+        return row
+    for key, points, some in (
+        ("predicted", made.predicted, there),
+        ("kept", made.points, made.kept),
+        ("masked", made.predicted, there & ~made.kept),
+    ):
+        offsets = points.astype(np.float64) - truth
+        errors = np.linalg.norm(offsets if scale is None else offsets @ scale.swapaxes(1, 2), axis=2)
+        known = errors[some & np.isfinite(errors)]
+        row[f"error_{key}"] = float(known.mean()) if len(known) else None
+    return dict(row, unit="px" if scale is None else "mm")
+
+
+def _plain(values: np.ndarray) -> Any:
+    """Return an array as lists, NaN as None."""
+    return np.where(np.isnan(values), None, values.astype(object)).tolist()

@@ -1,0 +1,133 @@
+"""What the network of a run says of images that nobody has annotated."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dist import all_gather_object, get_dist_info
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import ConcatDataset, DataLoader
+
+from mmlandmark.datasets import LandmarkDataset, leaf_datasets
+from mmlandmark.datasets.leak_checks import same_files
+from mmlandmark.datasets.split_records import read_splits
+from mmlandmark.registry import TRANSFORMS
+from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.utils.dataset_tree import leaf_configs
+
+_SECONDS = 5.0  # after which no further image file is opened to compare it with others
+
+NOTHING = "the training data has no unlabelled images to label: name them in train_dataloader.unlabelled"
+
+
+def unlabelled_parts(dataset: Any) -> list[LandmarkDataset]:
+    """Return the ``unlabelled`` data sets inside of one.
+
+    Raises:
+        ValueError: There is none; or an image is labelled, too, or twice among them.
+    """
+    leaves = leaf_datasets(dataset)
+    parts = [leaf for leaf in leaves if getattr(leaf, "unlabelled", False)]
+    if not parts:
+        raise ValueError(NOTHING)
+    own = [leaf for leaf in leaves if isinstance(leaf, LandmarkDataset)]
+    # The record alone: the method of a subclass may make the image, which is slow.
+    ids = [LandmarkDataset.get_data_info(leaf, n)["sample_id"] for leaf in own for n in range(len(leaf))]
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise ValueError(
+            f"sample {twice!r} is twice in the training data, labelled or not: remove one of them"
+        )
+    known = read_splits({"train": dataset}, _SECONDS).get("train")
+    for members in [] if known is None else same_files(known.cases).values():
+        hidden = [n for n in members if "hidden_landmarks" in known.cases.records[n]]
+        if hidden and len(hidden) < len(members):
+            names = [known.cases.records[n]["sample_id"] for n in members]
+            raise ValueError(
+                f"the same image is labelled and unlabelled: {', '.join(map(repr, names))}. A report on its "
+                "labels would measure nothing: remove it from the unlabelled ones"
+            )
+    return parts
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Run the body with a model as in a test, without gradients; afterwards it trains as before."""
+    states = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in states.items():
+            module.training = training
+
+
+def predict_parts(
+    runner: Runner, model: Any, parts: Sequence[LandmarkDataset], pipeline: Sequence[dict] | None
+) -> list[LandmarkDataSample]:
+    """Return the predicted samples of all images of some data sets, the same in every process.
+
+    Every process predicts some batches, of the same images whatever the number of processes.
+
+    Args:
+        runner: Of the run, for batches and pipeline of its validation.
+        model: Its detector, without the wrapper for several processes.
+        parts: The data sets.
+        pipeline: What happens to an image; None takes the pipeline of the validation.
+
+    Raises:
+        ValueError: There is no pipeline, and no validation to take one from.
+    """
+    config = runner.cfg.get("val_dataloader")
+    if pipeline is None:
+        if config is None:
+            raise ValueError(
+                "PseudoLabelHook: without val_dataloader, give pipeline, which loads an image to label"
+            )
+        pipeline = leaf_configs(config["dataset"])[0]["pipeline"]
+    config = config or runner.cfg.train_dataloader
+    seen = ConcatDataset([_with_pipeline(part, pipeline) for part in parts])
+    rank, world = get_dist_info()
+    size = int(config.get("batch_size", 1))
+    batches = [list(range(start, min(start + size, len(seen)))) for start in range(0, len(seen), size)]
+    loader: DataLoader = DataLoader(
+        seen,
+        batch_sampler=batches[rank::world],
+        num_workers=int(config.get("num_workers", 0)),
+        collate_fn=pseudo_collate,
+        generator=torch.Generator(),  # the loader draws a number, which shall not come from the training's
+    )
+    own = []
+    with evaluating(model):
+        for indices, batch in zip(batches[rank::world], loader, strict=True):
+            own += [(n, _bare(sample)) for n, sample in zip(indices, model.test_step(batch), strict=True)]
+    gathered = dict(pair for pairs in all_gather_object(own) for pair in pairs)
+    return [gathered[n] for n in range(len(seen))]
+
+
+def predicted_points(samples: Sequence[LandmarkDataSample]) -> np.ndarray:
+    """Return the predictions of N samples, (N, K, D) float32 original pixels."""
+    return np.stack([sample.pred_landmarks.detach().cpu().numpy() for sample in samples]).astype(np.float32)
+
+
+def _with_pipeline(part: LandmarkDataset, pipeline: Sequence[dict]) -> LandmarkDataset:
+    """Return a data set with another pipeline that shares records and cached images with the first."""
+    other = copy.copy(part)
+    other.pipeline = Compose([TRANSFORMS.build(dict(step)) for step in pipeline])
+    return other
+
+
+def _bare(sample: LandmarkDataSample) -> LandmarkDataSample:
+    """Return a sample with its prediction, and of the rest only what tells its name and its millimetres."""
+    kept = {key: sample.get(key) for key in ("sample_id", "spacing", "world_from_original")}
+    bare = LandmarkDataSample(metainfo=kept)
+    bare.pred_landmarks = sample.pred_landmarks.cpu()
+    return bare
