@@ -133,11 +133,10 @@ class LandmarkDataset(BaseDataset):
         self.image_dir = expanded(image_dir, data_root)
         self.landmarks, self.group_pattern = landmarks, group_pattern
         self.spacing, self.missing_images = spacing, missing_images
-        self.coordinates, self.y_up, self.outside_root = coordinates, y_up, outside_root
-        self.unlabelled = unlabelled
+        self.coordinates, self.y_up = coordinates, y_up
+        self.outside_root, self.unlabelled = outside_root, unlabelled
         self.set_seed(seed)
-        self.image_cache = _build_image_cache(image_cache)
-        self._epoch = SharedEpoch()
+        self.image_cache, self._epoch = _build_image_cache(image_cache), SharedEpoch()
         self._images: ImageFinder | None = None
         self._schema: LandmarkSchema | None = None
         schema = self.SCHEMA if schema is None else schema

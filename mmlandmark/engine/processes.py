@@ -10,6 +10,8 @@ import torch
 import torch.distributed
 from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list, init_dist, is_main_process
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 
 T = TypeVar("T")
 
@@ -54,3 +56,8 @@ def main_process_decides(decide: Callable[[], T]) -> T:
 def wait_for_all() -> None:
     """Wait until all processes of the run are here."""
     barrier()
+
+
+def bare(runner: Runner) -> Any:
+    """Return the model of a run without the wrapper for several processes."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

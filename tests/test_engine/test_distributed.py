@@ -33,6 +33,20 @@ TERMS = [
         weight=[(0, 0.0), (1, 1.0)],
     ),
 ]
+# Four images that the network labels, two in each process.
+SELF_TRAINED = dict(
+    train_dataloader=dict(
+        sampler=dict(_delete_=True, type="LabelledShareSampler", labelled=0.0),
+        unlabelled=dict(offset=50),
+    ),
+    custom_hooks=[
+        dict(
+            type="PseudoLabelHook",
+            selector=dict(type="KeepAll"),
+            pipeline=phantom_dataloader(train=False)["dataset"]["pipeline"],
+        )
+    ],
+)
 
 
 def torchrun(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess:
@@ -82,7 +96,7 @@ def both(tmp_path_factory) -> Both:
         launcher="pytorch",
         # Without a validation nothing makes one process wait for the other at the end of a stage.
         stages=[
-            dict(name="rough", val_cfg=None, val_dataloader=None, val_evaluator=None),
+            dict(name="rough", val_cfg=None, val_dataloader=None, val_evaluator=None, **SELF_TRAINED),
             dict(
                 name="fine",
                 load_from="run:rough:last",
@@ -127,6 +141,17 @@ def test_two_processes_train_one_model(both):
     assert set(student["state_dict"]) == set(
         load_checkpoint(both.folder / "run/01_rough/epoch_1.pth")["state_dict"]
     )
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_labels_of_one(both, tmp_path):
+    config = tiny_config(tmp_path, max_epochs=1)
+    config.merge_from_dict(SELF_TRAINED)
+    LandmarkRunner.from_cfg(config).train()
+    one = tmp_path / "pseudo_labels" / "epoch_0.json"
+    two = both.folder / "run" / "01_rough" / "pseudo_labels" / "epoch_0.json"
+    assert len(json.loads(two.read_text())["images"]) == 4
+    assert two.read_bytes() == one.read_bytes()
 
 
 @pytest.mark.slow

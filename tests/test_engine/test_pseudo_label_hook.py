@@ -76,9 +76,7 @@ def test_a_resumed_run_gets_its_own_labels_or_stops(run):
     with pytest.raises(ValueError, match=r"epoch_0\.json: these are not the labels that the checkpoint"):
         resumed.before_train(runner)
     resumed.load_state_dict(dict(state, latest=dict(state["latest"], epoch=7)))
-    with pytest.raises(
-        FileNotFoundError, match=r"epoch_7\.json: the checkpoint was trained with these labels"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"epoch_7\.json: the checkpoint was trained with"):
         resumed.before_train(runner)
     for broken in (
         dict(state, latest=3),

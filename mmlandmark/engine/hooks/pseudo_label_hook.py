@@ -13,9 +13,9 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmlandmark.datasets import ImageFolderDataset, LandmarkDataset
 from mmlandmark.engine.hooks.stateful_hook import StatefulHook
-from mmlandmark.engine.hooks.teacher_hook import bare
 from mmlandmark.engine.label_rounds import LabelRound, summary
 from mmlandmark.engine.labelling import NOTHING, evaluating, predict_parts, predicted_points, unlabelled_parts
+from mmlandmark.engine.processes import bare
 from mmlandmark.engine.run_checks import RunContext
 from mmlandmark.engine.training_state import as_count, of_type
 from mmlandmark.registry import DATASETS, HOOKS, LABEL_SELECTORS

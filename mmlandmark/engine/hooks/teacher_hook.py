@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from mmlandmark.engine.config import input_size
 from mmlandmark.engine.hooks.landmark_visualization_hook import by_iteration, training_step
 from mmlandmark.engine.hooks.teacher_loading import check_teacher, load_teacher
 from mmlandmark.engine.inspection import annotated_maps, seen_by
+from mmlandmark.engine.processes import bare
 from mmlandmark.engine.run_checks import RunContext
 from mmlandmark.models.detectors import DistilledDetector
 from mmlandmark.registry import HOOKS
@@ -144,8 +144,3 @@ def _student(model: Any) -> DistilledDetector:
     if not isinstance(model, DistilledDetector):
         raise ValueError(f"TeacherHook is for a DistilledDetector, the model is a {type(model).__name__}")
     return model
-
-
-def bare(runner: Runner) -> Any:
-    """Return the model of a run without the wrapper for several processes."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
