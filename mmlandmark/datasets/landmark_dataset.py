@@ -132,9 +132,8 @@ class LandmarkDataset(BaseDataset):
         data_root = expanded(data_root)
         self.image_dir = expanded(image_dir, data_root)
         self.landmarks, self.group_pattern = landmarks, group_pattern
-        self.spacing, self.missing_images = spacing, missing_images
-        self.coordinates, self.y_up = coordinates, y_up
-        self.outside_root, self.unlabelled = outside_root, unlabelled
+        self.spacing, self.missing_images, self.outside_root = spacing, missing_images, outside_root
+        self.coordinates, self.y_up, self.unlabelled = coordinates, y_up, unlabelled
         self.set_seed(seed)
         self.image_cache, self._epoch = _build_image_cache(image_cache), SharedEpoch()
         self._images: ImageFinder | None = None
