@@ -97,7 +97,9 @@ class LabelRound:
         rows = [images[name] for name in ids]
         try:
             # null becomes NaN
-            arrays = {key: np.array([row[key] for row in rows], dtype=kind) for key, kind in _KINDS.items()}
+            arrays: dict[str, Any] = {
+                key: np.array([row[key] for row in rows], dtype=kind) for key, kind in _KINDS.items()
+            }
             sizes = {key: arrays[key].shape[1:] for key in arrays}
             expected = dict(predicted=shape, points=shape, kept=shape[:1], deviation=shape[:1], adjusted=())
             if sizes != expected:
@@ -145,4 +147,6 @@ def summary(made: LabelRound, truth: np.ndarray, scale: np.ndarray | None) -> di
 
 def _plain(values: np.ndarray) -> Any:
     """Return an array as lists, NaN as None."""
-    return np.where(np.isnan(values), None, values.astype(object)).tolist()
+    plain = values.astype(object)
+    plain[np.isnan(values)] = None
+    return plain.tolist()

@@ -46,10 +46,12 @@ def unlabelled_parts(dataset: Any) -> list[LandmarkDataset]:
             f"sample {twice!r} is twice in the training data, labelled or not: remove one of them"
         )
     known = read_splits({"train": dataset}, _SECONDS).get("train")
-    for members in [] if known is None else same_files(known.cases).values():
-        hidden = [n for n in members if "hidden_landmarks" in known.cases.records[n]]
+    assert known is not None  # there are unlabelled parts
+    records = known.cases.records
+    for members in same_files(known.cases).values():
+        hidden = [n for n in members if "hidden_landmarks" in records[n]]
         if hidden and len(hidden) < len(members):
-            names = [known.cases.records[n]["sample_id"] for n in members]
+            names = [records[n]["sample_id"] for n in members]
             raise ValueError(
                 f"the same image is labelled and unlabelled: {', '.join(map(repr, names))}. A report on its "
                 "labels would measure nothing: remove it from the unlabelled ones"
@@ -94,7 +96,7 @@ def predict_parts(
             )
         pipeline = leaf_configs(config["dataset"])[0]["pipeline"]
     config = config or runner.cfg.train_dataloader
-    seen = ConcatDataset([_with_pipeline(part, pipeline) for part in parts])
+    seen: ConcatDataset = ConcatDataset([_with_pipeline(part, pipeline) for part in parts])
     rank, world = get_dist_info()
     size = int(config.get("batch_size", 1))
     batches = [list(range(start, min(start + size, len(seen)))) for start in range(0, len(seen), size)]
