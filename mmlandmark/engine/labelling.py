@@ -88,15 +88,9 @@ def predict_parts(
     Raises:
         ValueError: There is no pipeline, and no validation to take one from.
     """
-    config = runner.cfg.get("val_dataloader")
-    if pipeline is None:
-        if config is None:
-            raise ValueError(
-                "PseudoLabelHook: without val_dataloader, give pipeline, which loads an image to label"
-            )
-        pipeline = leaf_configs(config["dataset"])[0]["pipeline"]
-    config = config or runner.cfg.train_dataloader
-    seen: ConcatDataset = ConcatDataset([_with_pipeline(part, pipeline) for part in parts])
+    steps = clean_pipeline(runner, pipeline)
+    config = runner.cfg.get("val_dataloader") or runner.cfg.train_dataloader
+    seen: ConcatDataset = ConcatDataset([with_pipeline(part, steps) for part in parts])
     rank, world = get_dist_info()
     size = int(config.get("batch_size", 1))
     batches = [list(range(start, min(start + size, len(seen)))) for start in range(0, len(seen), size)]
@@ -120,11 +114,71 @@ def predicted_points(samples: Sequence[LandmarkDataSample]) -> np.ndarray:
     return np.stack([sample.pred_landmarks.detach().cpu().numpy() for sample in samples]).astype(np.float32)
 
 
-def _with_pipeline(part: LandmarkDataset, pipeline: Sequence[dict]) -> LandmarkDataset:
-    """Return a data set with another pipeline that shares records and cached images with the first."""
+def clean_pipeline(runner: Runner, pipeline: Sequence[dict] | None) -> list[Any]:
+    """Return the transforms that show an image to a network as it is.
+
+    Args:
+        runner: Of the run.
+        pipeline: Configs of the transforms; None takes the pipeline of the validation.
+
+    Raises:
+        ValueError: There is no pipeline, and no validation to take one from.
+    """
+    if pipeline is None:
+        config = runner.cfg.get("val_dataloader")
+        if config is None:
+            raise ValueError(
+                "PseudoLabelHook: without val_dataloader, give pipeline, which loads an image to label"
+            )
+        pipeline = leaf_configs(config["dataset"])[0]["pipeline"]
+    return [TRANSFORMS.build(dict(step)) for step in pipeline]
+
+
+def with_pipeline(part: LandmarkDataset, steps: Sequence[Any]) -> LandmarkDataset:
+    """Return a data set with other transforms that shares records and cached images with the first."""
     other = copy.copy(part)
-    other.pipeline = Compose([TRANSFORMS.build(dict(step)) for step in pipeline])
+    other.pipeline = Compose(list(steps))
     return other
+
+
+class TwoViews:
+    """A pipeline whose samples have a second view of the image: ``clean_view``, what another one packs.
+
+    Both views have their own frame, and landmarks in pixels of the original image, so that what is found in
+    one of them is known in the other.
+
+    Args:
+        pipeline: Of the samples.
+        clean: Of the second view. It draws no random numbers of the first.
+    """
+
+    def __init__(self, pipeline: Compose, clean: Compose) -> None:
+        self.pipeline, self.clean = pipeline, clean
+
+    @property
+    def transforms(self) -> list[Any]:
+        """The steps of both."""
+        return [*self.pipeline.transforms, *self.clean.transforms]
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Return ``dict(inputs, data_samples)`` of the first view."""
+        clean = self.clean(copy.deepcopy(results))
+        packed = self.pipeline(results)
+        packed["data_samples"].clean_view = clean
+        return packed
+
+
+def predict_views(model: Any, views: Sequence[dict[str, Any]]) -> list[LandmarkDataSample]:
+    """Return the predicted samples of packed images, as in a test; images of other sizes one by one.
+
+    Args:
+        model: The detector.
+        views: ``dict(inputs, data_samples)`` of every image.
+    """
+    alike = len({tuple(view["inputs"].shape) for view in views}) == 1
+    batches = [list(views)] if alike else [[view] for view in views]
+    with evaluating(model):
+        return [sample for batch in batches for sample in model.test_step(pseudo_collate(batch))]
 
 
 def _bare(sample: LandmarkDataSample) -> LandmarkDataSample:

@@ -48,6 +48,10 @@ class RunContext:
         """Return whether a hook of the run hands an input of that name to the model."""
         return any(name in getattr(kind, "provides", ()) for kind, _ in _hooks(self.config))
 
+    def has_hook(self, kind: type) -> bool:
+        """Return whether the run has a hook of a class."""
+        return any(isinstance(own, type) and issubclass(own, kind) for own, _ in _hooks(self.config))
+
     def maker(self, source: Any) -> Config | None:
         """Return the config of the run that makes an input, None if it is a file.
 

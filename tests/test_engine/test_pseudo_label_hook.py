@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
+from torch.utils.data import DataLoader
 
-from mmlandmark.datasets import EndlessDataset, leaf_datasets
+from mmlandmark.datasets import EndlessDataset, PhantomDataset, leaf_datasets
 from mmlandmark.engine import ConfigError, LandmarkRunner, check_run
 from mmlandmark.engine.hooks import PseudoLabelHook
 from mmlandmark.engine.label_rounds import LabelRound
@@ -18,15 +19,17 @@ from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.files import file_hash
 
 KEEP = dict(type="KeepAll")
+EMA = dict(type="EMAHook", momentum=0.2)
 
 
-def config(folder, **hook):
+def config(folder, hooks=(), workers=0, **hook):
+    """Return the config of a run with four annotated phantoms and three without annotation."""
     return tiny_config(
         folder,
         max_epochs=2,
-        custom_hooks=[dict(type="PseudoLabelHook", selector=KEEP, **hook)],
+        custom_hooks=[dict(type="PseudoLabelHook", selector=KEEP, **hook), *hooks],
         train_dataloader=dict(
-            phantom_dataloader(),
+            phantom_dataloader(num_workers=workers),
             sampler=dict(_delete_=True, type="LabelledShareSampler"),
             unlabelled=dict(offset=50, num_samples=3),
         ),
@@ -114,8 +117,111 @@ def test_a_batch_is_labelled_by_the_network_as_it_is(run):
     assert hook.state_dict()["latest"] is None
 
 
+def predicted(model, index, pipeline):
+    """Return what a network says of an unlabelled phantom in a view, (K, D) original pixels."""
+    data = PhantomDataset("ceph", 1, (64, 64), offset=50 + index, pipeline=pipeline, serialize_data=False)
+    model.eval()
+    with torch.no_grad():
+        return model.test_step(pseudo_collate([data[0]]))[0].pred_landmarks
+
+
+CLEAN = phantom_dataloader(train=False)["dataset"]["pipeline"]
+
+
+@pytest.mark.parametrize("pipeline", [None, [*CLEAN[:1], dict(type="Resize", size=(48, 56)), *CLEAN[2:]]])
+def test_a_batch_is_labelled_by_its_clean_views(tmp_path, pipeline):
+    runner = LandmarkRunner.from_cfg(config(tmp_path))
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    hook = PseudoLabelHook(by_epoch=False, clean_view=True, selector=KEEP, pipeline=pipeline)
+    model, dataset = runner.model, runner.train_dataloader.dataset
+    before = dataset[4]
+    hook.before_train(runner)
+    batch = pseudo_collate([dataset[4], dataset[0], dataset[6]])
+    torch.testing.assert_close(batch["inputs"][0], before["inputs"], rtol=0, atol=0)
+    hook.before_train_iter(runner, 0, batch)
+    for index, sample in ((0, batch["data_samples"][0]), (2, batch["data_samples"][2])):
+        clean = predicted(model, index, pipeline or CLEAN)
+        torch.testing.assert_close(sample.gt_landmarks, clean)
+        # The loss sees the points in the frame of the augmented view, by its own matrix.
+        matrix = torch.from_numpy(sample.input_from_original)
+        assert abs(matrix[0, 1]) > 1e-3
+        here = clean.double() @ matrix[:2, :2].T + matrix[:2, 2]
+        target = model.head.encode([sample], (64, 64), (64, 64), "cpu")
+        torch.testing.assert_close(target.landmarks[0], here.float(), rtol=1e-5, atol=1e-4)
+        own = model.test_step(dict(inputs=[batch["inputs"][index]], data_samples=[sample.clone()]))[0]
+        assert (own.pred_landmarks - clean).norm(dim=1).max() > 0.5
+    assert not any("clean_view" in sample for sample in batch["data_samples"])
+
+
+def test_the_average_of_the_weights_labels(tmp_path):
+    """In rounds and in batches, and the network that is trained is left alone."""
+    runner = LandmarkRunner.from_cfg(config(tmp_path, [EMA], averaged=True))
+    seen = []
+
+    class Compare(PseudoLabelHook):
+        def _apply(self, made):
+            average, model = self._labeller(runner), runner.model
+            both = [predicted(one, 2, CLEAN).numpy() for one in (average, model)]
+            model.train()
+            seen.append((made, *both))
+            super()._apply(made)
+
+    (hook,) = (one for one in runner.hooks if isinstance(one, PseudoLabelHook))
+    hook.__class__ = Compare
+    runner.train()
+    (_, first, same), (made, average, trained) = seen
+    np.testing.assert_array_equal(first, same)  # nothing has been averaged before the first step
+    np.testing.assert_allclose(made.predicted[2], average, rtol=1e-5)
+    assert np.abs(average - trained).max() > 0.1
+    batch = pseudo_collate([runner.train_dataloader.dataset[6]])
+    batches = PseudoLabelHook(by_epoch=False, averaged=True, clean_view=True, selector=KEEP)
+    batches.before_train(runner)
+    batch = pseudo_collate([runner.train_dataloader.dataset[6]])
+    batches.before_train_iter(runner, 0, batch)
+    average = predicted(batches._labeller(runner), 2, CLEAN)
+    torch.testing.assert_close(batch["data_samples"][0].gt_landmarks, average)
+
+
+def test_the_weight_of_labels_grows(tmp_path):
+    runner = LandmarkRunner.from_cfg(config(tmp_path))
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    loop, dataset = runner.train_loop, runner.train_dataloader.dataset
+    assert len(runner.train_dataloader) == 3
+    hook = PseudoLabelHook(by_epoch=False, start=1, ramp_up=2, weight=0.5, selector=KEEP)
+    hook.before_train(runner)
+    weights = []
+    for iteration in (0, 3, 6, 9, 12):
+        loop._iter, batch = iteration, pseudo_collate([dataset[4]])
+        hook.before_train_iter(runner, 0, batch)
+        sample = batch["data_samples"][0]
+        weights.append(float(sample.gt_weights[0]) if sample.mask.all() else None)
+    assert weights[0] is None
+    assert weights[1:] == pytest.approx([0.5 * np.exp(-5), 0.5 * np.exp(-1.25), 0.5, 0.5])
+
+
+def test_a_worker_makes_both_views(tmp_path):
+    runner = LandmarkRunner.from_cfg(config(tmp_path))
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    PseudoLabelHook(by_epoch=False, clean_view=True, selector=KEEP).before_train(runner)
+    dataset = runner.train_dataloader.dataset
+    (batch,) = DataLoader(dataset, batch_sampler=[[4, 6]], num_workers=1, collate_fn=pseudo_collate)
+    here = pseudo_collate([dataset[4], dataset[6]])
+    for n in range(2):
+        views = [one["data_samples"][n].clean_view for one in (batch, here)]
+        assert torch.equal(views[0]["inputs"], views[1]["inputs"])
+        assert views[0]["data_samples"].sample_id == batch["data_samples"][n].sample_id
+        assert not torch.equal(views[0]["inputs"], batch["inputs"][n])
+
+
 def test_what_does_not_fit_is_named_before_the_run(tmp_path):
-    for wrong in (dict(start=-1), dict(interval=0), dict(weight=0), dict(by_epoch=False, interval=2)):
+    for wrong in (
+        dict(start=-1),
+        dict(interval=0),
+        dict(weight=0),
+        dict(by_epoch=False, interval=2),
+        dict(ramp_up=-1),
+        dict(clean_view=True),
+    ):
         with pytest.raises(ValueError, match="PseudoLabelHook"):
             PseudoLabelHook(**wrong)
     without = tiny_config(tmp_path, custom_hooks=[dict(type="PseudoLabelHook")])
@@ -125,4 +231,14 @@ def test_what_does_not_fit_is_named_before_the_run(tmp_path):
     endless.train_cfg = dict(by_epoch=False, max_iters=2)
     with pytest.raises(ConfigError, match="a loop without epochs labels every batch"):
         check_run(endless, "run 'x'")
+    early = config(tmp_path, workers=1, by_epoch=False, clean_view=True)
+    early.train_cfg = dict(by_epoch=False, max_iters=2)
+    with pytest.raises(ConfigError, match=r"workers of the loader start before clean_view.*num_workers=0"):
+        check_run(early, "run 'x'")
+    with pytest.raises(ConfigError, match=r"the run has none: add dict\(type='EMAHook'"):
+        check_run(config(tmp_path, averaged=True), "run 'x'")
+    runner = LandmarkRunner.from_cfg(config(tmp_path, averaged=True))
+    with pytest.raises(ValueError, match=r"averaged=True labels by .* the run has none"):
+        runner.train()
     check_run(config(tmp_path), "run 'x'")
+    check_run(config(tmp_path, [EMA], averaged=True), "run 'x'")

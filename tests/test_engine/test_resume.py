@@ -40,6 +40,18 @@ def checkpoints(**hook):
     return lambda folder: dict(default_hooks=dict(checkpoint=hook))
 
 
+def labelling(**hook):
+    """Return what turns a tiny config into that of a self-training."""
+    return lambda folder: dict(
+        custom_hooks=[dict(dict(type="PseudoLabelHook", selector=dict(type="KeepAll")), **hook), EMA],
+        train_dataloader=dict(
+            phantom_dataloader(),
+            sampler=dict(_delete_=True, type="LabelledShareSampler"),
+            unlabelled=dict(offset=50, num_samples=2),
+        ),
+    )
+
+
 # What every tiny config has, or MMEngine adds to every run: one run covers all of them.
 ALWAYS = {
     "DistSamplerSeedHook",
@@ -63,14 +75,7 @@ COVERED = {
     "LandmarkVisualizationHook": custom(type="LandmarkVisualizationHook", num_samples=1),
     "PeakMonitorHook": custom(type="PeakMonitorHook"),
     # Labels of the first epoch, which hold when the run is stopped, and those of the fourth.
-    "PseudoLabelHook": lambda folder: dict(
-        custom_hooks=[dict(type="PseudoLabelHook", interval=3, selector=dict(type="KeepAll"))],
-        train_dataloader=dict(
-            phantom_dataloader(),
-            sampler=dict(_delete_=True, type="LabelledShareSampler"),
-            unlabelled=dict(offset=50, num_samples=2),
-        ),
-    ),
+    "PseudoLabelHook": labelling(interval=3),
     "ShapePriorHook": lambda folder: dict(
         model=dict(test_cfg=dict(shape_prior=dict())),
         custom_hooks=[dict(type="ShapePriorHook"), EMA],
@@ -79,6 +84,11 @@ COVERED = {
     "SyncBuffersHook": custom(type="SyncBuffersHook"),
     "TeacherHook": with_teacher,
     "TimedCheckpointHook": checkpoints(type="TimedCheckpointHook", every_minutes=1e-9, max_keep_ckpts=1),
+}
+# Other uses of the same hooks, which keep other states.
+VARIANTS = {
+    "labels of every batch": labelling(by_epoch=False),
+    "labels by a mean teacher": labelling(by_epoch=False, clean_view=True, averaged=True, ramp_up=3),
 }
 NO_TRAINING = {
     "NPUProfilerHook": "needs the processor of one vendor",
@@ -131,9 +141,10 @@ def test_every_run_has_the_common_hooks(tmp_path):
     assert {type(hook).__name__ for hook in runner.hooks} >= ALWAYS
 
 
-@pytest.mark.parametrize("name", ["the common hooks", *COVERED])
+@pytest.mark.parametrize("name", ["the common hooks", *COVERED, *VARIANTS])
 def test_four_epochs_equal_two_and_two(tmp_path, name):
-    common = COVERED[name](tmp_path) if name in COVERED else {}
+    known = {**COVERED, **VARIANTS}
+    common = known[name](tmp_path) if name in known else {}
     whole, parts = four_and_two_and_two(tmp_path, **common)
     assert_same(whole, parts)
     assert whole["meta"]["epoch"] == (3 if name == "EarlyStoppingHook" else 4)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dataset import Compose
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.hooks import EMAHook
+from mmengine.runner import Runner
 
 from mmlandmark.datasets import ImageFolderDataset, LandmarkDataset
+from mmlandmark.engine.hooks.landmark_visualization_hook import by_iteration
 from mmlandmark.engine.hooks.stateful_hook import StatefulHook
 from mmlandmark.engine.label_rounds import LabelRound, summary
-from mmlandmark.engine.labelling import NOTHING, evaluating, predict_parts, predicted_points, unlabelled_parts
+from mmlandmark.engine.labelling import (
+    NOTHING,
+    TwoViews,
+    clean_pipeline,
+    predict_parts,
+    predict_views,
+    predicted_points,
+    unlabelled_parts,
+)
 from mmlandmark.engine.processes import bare
 from mmlandmark.engine.run_checks import RunContext
 from mmlandmark.engine.training_state import as_count, of_type
@@ -25,15 +37,35 @@ from mmlandmark.utils.files import atomic_write_json, file_hash
 
 FOLDER = "pseudo_labels"
 
+_NO_EPOCHS = "PseudoLabelHook: a loop without epochs labels every batch: set by_epoch=False"
+_NO_AVERAGE = (
+    "PseudoLabelHook: averaged=True labels by the average of the weights that an EMAHook keeps, and the run "
+    "has none: add dict(type='EMAHook', momentum=0.01) to custom_hooks"
+)
+_NO_CLEAN_VIEW = (
+    "PseudoLabelHook: in a loop without epochs, workers of the loader start before clean_view=True can reach "
+    "them: set train_dataloader.num_workers=0, or count epochs"
+)
+
 
 @HOOKS.register_module()
 class PseudoLabelHook(StatefulHook):
-    """Give the ``unlabelled`` samples of the training data labels that the current network predicts.
+    r"""Give the ``unlabelled`` samples of the training data labels that the current network predicts.
 
     With ``by_epoch`` all unlabelled images are labelled before an epoch, as in a test, and keep their labels
-    until the next round. Otherwise every batch is labelled as it is, augmented, just before the network
-    learns from it. In both cases no gradient flows through the labels, and the network is in the mode of a
-    test meanwhile.
+    until the next round. Otherwise every batch is labelled just before the network learns from it: as it is,
+    augmented, or, with ``clean_view``, each image as in a test. In all cases no gradient flows through the
+    labels, and the network is in the mode of a test meanwhile.
+
+    ``clean_view`` is the consistency of UDA (Xie et al., "Unsupervised Data Augmentation for Consistency
+    Training"): what the network finds in the clean image, detached, is what it shall find in the augmented
+    one. Points take the place of classes, and the loss of the head that of the divergence: a point of the
+    clean view is one of the original image, and the matrix of the augmented sample leads it into its frame.
+    The augmentation is that of the pipeline. What is for classes alone is left out: sharpening, the threshold
+    of confidence, the annealing of the training signal.
+
+    With ``averaged``, too, this is the mean teacher (Tarvainen and Valpola, "Mean teachers are better role
+    models"), also with the loss of the head in place of the squared difference.
 
     Every round, or all that an epoch labelled by batches, is written to ``pseudo_labels/epoch_<N>.json`` in
     the work folder: after N epochs, prediction, label, deviation and mask of every image. Checkpoints name
@@ -47,9 +79,15 @@ class PseudoLabelHook(StatefulHook):
         by_epoch: Label all images before an epoch; else every batch by itself.
         selector: Config of what decides which landmarks are learnt from; by default
             :class:`~mmlandmark.engine.shape_regulator.ShapeRegulator`.
-        weight: Of a pseudo label in the loss.
+        weight: Of a pseudo label in the loss. A loss that is a mean by weights knows only how it compares
+            with that of annotated landmarks in the same batch.
         pipeline: What happens to an image before the network sees it; None takes the pipeline of the
-            validation. Not used for batches.
+            validation. Not used for batches without ``clean_view``.
+        clean_view: Label the images of a batch as they are without augmentation.
+        averaged: Label by the average of the weights that the run's ``EMAHook`` keeps, instead of by the
+            network itself.
+        ramp_up: Epochs, from ``start`` on, over which the weight grows: it is multiplied by
+            :math:`\exp(-5 (1 - t)^2)`, with t from 0 to 1 (Tarvainen and Valpola).
 
     Raises:
         ValueError: An argument does not fit; it is named.
@@ -67,17 +105,30 @@ class PseudoLabelHook(StatefulHook):
         selector: dict | None = None,
         weight: float = 1.0,
         pipeline: Sequence[dict] | None = None,
+        clean_view: bool = False,
+        averaged: bool = False,
+        ramp_up: int = 0,
     ) -> None:
-        if start < 0 or interval < 1 or not weight > 0:
+        if start < 0 or interval < 1 or not weight > 0 or ramp_up < 0:
             raise ValueError(
-                f"PseudoLabelHook needs start >= 0, interval >= 1 and weight > 0, got {start}, {interval}, "
-                f"{weight}"
+                "PseudoLabelHook needs start >= 0, interval >= 1, weight > 0 and ramp_up >= 0, got "
+                f"{start}, {interval}, {weight}, {ramp_up}"
             )
         if not by_epoch and interval != 1:
             raise ValueError("PseudoLabelHook labels every batch with by_epoch=False: leave interval out")
-        self.start, self.interval, self.by_epoch = start, interval, by_epoch
+        if by_epoch and clean_view:
+            raise ValueError(
+                "PseudoLabelHook: rounds see clean images anyway: clean_view=True needs by_epoch=False"
+            )
+        self.start, self.interval, self.by_epoch, self.ramp_up = start, interval, by_epoch, ramp_up
         self.weight, self.pipeline = float(weight), pipeline
+        self.clean_view, self.averaged = clean_view, averaged
         self.selector = LABEL_SELECTORS.build(dict(selector or dict(type="ShapeRegulator")))
+        if not by_epoch and getattr(self.selector, "compares_images", False):
+            raise ValueError(
+                f"PseudoLabelHook: {type(self.selector).__name__} compares all images of a round: it needs "
+                "by_epoch=True"
+            )
         self.rows: list[dict[str, Any]] = []
         self._latest: dict[str, Any] | None = None  # epoch and hash of the labels that hold
         self._parts: list[LandmarkDataset] = []
@@ -85,20 +136,31 @@ class PseudoLabelHook(StatefulHook):
         self._by_batch: dict[str, tuple] = {}
 
     def check_run(self, run: RunContext, model: Any) -> None:
-        """Raise ValueError if the loop has no epochs to wait for, or nothing is to be labelled."""
+        """Raise ValueError if nothing is to be labelled, or the run lacks what labels are to be made by."""
         loader = run.config.get("train_dataloader") or {}
         if "unlabelled" not in loader and not any(
             map(_is_unlabelled, leaf_configs(loader.get("dataset") or {}))
         ):
             raise ValueError(NOTHING)
-        if self.by_epoch and not (run.config.get("train_cfg") or {}).get("by_epoch", True):
-            raise ValueError("PseudoLabelHook: a loop without epochs labels every batch: set by_epoch=False")
+        counts = not (run.config.get("train_cfg") or {}).get("by_epoch", True)
+        self._check_loop(counts, int(loader.get("num_workers", 0)))
+        if self.averaged and not run.has_hook(EMAHook):
+            raise ValueError(_NO_AVERAGE)
+
+    def _check_loop(self, counts_iterations: bool, workers: int) -> None:
+        if counts_iterations and self.by_epoch:
+            raise ValueError(_NO_EPOCHS)
+        if counts_iterations and self.clean_view and workers:
+            raise ValueError(_NO_CLEAN_VIEW)
 
     # ---- state --------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what names the labels that hold, and a row per round."""
-        return dict(latest=self._latest and dict(self._latest), rows=[dict(row) for row in self.rows])
+        """Return what names the labels that hold, a row per round, and the state of a selector with one."""
+        state = dict(latest=self._latest and dict(self._latest), rows=[dict(row) for row in self.rows])
+        if hasattr(self.selector, "state_dict"):
+            state["selector"] = self.selector.state_dict()
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over which labels hold; they are read before training goes on."""
@@ -111,6 +173,8 @@ class PseudoLabelHook(StatefulHook):
         for row in rows:
             of_type(row, Mapping, "a row")
             as_count(row.get("epoch"), "epoch of a row")
+        if hasattr(self.selector, "load_state_dict"):
+            self.selector.load_state_dict(of_type(state.get("selector"), Mapping, "selector"))
         self._latest, self.rows = latest, [dict(row) for row in rows]
 
     # ---- rounds -------------------------------------------------------------------------------------
@@ -120,15 +184,19 @@ class PseudoLabelHook(StatefulHook):
 
         Raises:
             ValueError: See :func:`unlabelled_parts` and the selector; or labels are not those that the
-                checkpoint names.
+                checkpoint names; or the run lacks what labels are to be made by.
             FileNotFoundError: Their file is gone.
         """
-        if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
-            raise ValueError("PseudoLabelHook: a loop without epochs labels every batch: set by_epoch=False")
+        self._check_loop(by_iteration(runner), runner.train_dataloader.num_workers)
+        self._labeller(runner)
         dataset = runner.train_dataloader.dataset
         self._parts = unlabelled_parts(dataset)
         self._ids = {record["sample_id"]: n for n, record in enumerate(self._records())}
         self.selector.learn(dataset)
+        if self.clean_view:
+            clean = Compose(clean_pipeline(runner, self.pipeline))
+            for part in self._parts:
+                part.pipeline = TwoViews(part.pipeline, clean)
         if self._latest is None:
             return
         path = _file(runner, self._latest["epoch"])
@@ -147,7 +215,7 @@ class PseudoLabelHook(StatefulHook):
             return
         if self._latest is not None and runner.epoch - self._latest["epoch"] < self.interval:
             return
-        samples = predict_parts(runner, bare(runner), self._parts, self.pipeline)
+        samples = predict_parts(runner, self._labeller(runner), self._parts, self.pipeline)
         made = [self._selected(runner.epoch, samples)] if is_main_process() else [None]
         broadcast_object_list(made)
         assert made[0] is not None
@@ -158,23 +226,28 @@ class PseudoLabelHook(StatefulHook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Label the unlabelled samples of a batch by the network as it is."""
-        if self.by_epoch or runner.epoch < self.start:
+        # A loop without epochs counts its passes.
+        passes = runner.iter / len(runner.train_dataloader)
+        if self.by_epoch or passes < self.start:
             return
         chosen = [i for i, sample in enumerate(data_batch["data_samples"]) if sample.sample_id in self._ids]
         if not chosen:
             return
-        model = bare(runner)
         samples = [data_batch["data_samples"][i] for i in chosen]
-        batch = dict(
-            inputs=[data_batch["inputs"][i] for i in chosen], data_samples=[s.clone() for s in samples]
-        )
-        with evaluating(model):
-            predicted = model.test_step(batch)
-        made = self._selected(runner.epoch, predicted)
+        if self.clean_view:
+            views = [sample.pop("clean_view") for sample in samples]
+        else:
+            inputs = [data_batch["inputs"][i] for i in chosen]
+            views = [
+                dict(inputs=image, data_samples=sample.clone())
+                for image, sample in zip(inputs, samples, strict=True)
+            ]
+        made = self._selected(runner.epoch, predict_views(self._labeller(runner), views))
+        weight = self._weight_after(passes)
         for n, (sample, points) in enumerate(zip(samples, made.labels, strict=True)):
             sample.gt_landmarks = torch.from_numpy(points)
             sample.gt_visibility = torch.from_numpy(made.kept[n].astype(np.int8))
-            sample.gt_weights = torch.full((len(points),), self.weight)
+            sample.gt_weights = torch.full((len(points),), weight)
             row = (made.predicted[n], made.points[n], made.kept[n], made.deviation[n], made.adjusted[n])
             self._by_batch[sample.sample_id] = (
                 *row,
@@ -213,8 +286,26 @@ class PseudoLabelHook(StatefulHook):
         """Hand the labels to the data, also to that in worker processes."""
         start = 0
         for part in self._parts:
-            part.pseudo_labels.set(made.labels[start : start + len(part)], self.weight)
+            part.pseudo_labels.set(made.labels[start : start + len(part)], self._weight_after(made.epoch))
             start += len(part)
+
+    def _labeller(self, runner: Runner) -> Any:
+        """Return the network that labels.
+
+        Raises:
+            ValueError: It is to be an average, and the run keeps none.
+        """
+        if not self.averaged:
+            return bare(runner)
+        averages = [hook.ema_model.module for hook in runner.hooks if isinstance(hook, EMAHook)]
+        if not averages:
+            raise ValueError(_NO_AVERAGE)
+        return averages[0]
+
+    def _weight_after(self, epochs: float) -> float:
+        """Return the weight of labels that are made after so many epochs."""
+        done = min((epochs - self.start) / self.ramp_up, 1.0) if self.ramp_up else 1.0
+        return self.weight * math.exp(-5 * (1 - done) ** 2)
 
     # ---- report -------------------------------------------------------------------------------------
 
