@@ -12,6 +12,8 @@ from mmlandmark.planning.choice import Choice
 from mmlandmark.planning.spacing_rules import MULTIPLE
 
 _WIDTH = 108
+# By how much the pose that follows from coarse landmarks may err, in degrees and relative size.
+_COARSE_POSE = dict(type="RandomAffine", rotation=10, scale=0.1)
 # MMEngine replaces what stands in {{ }} anywhere in a config; this is the only one that a plan wants.
 _BESIDE = "{{ fileDirname }}/"
 
@@ -121,7 +123,10 @@ def _augmented_steps(choices: Mapping[str, Choice]) -> tuple[list[Mapping[str, A
     if choices["border"].value != "constant":
         resample["border"] = choices["border"].value
     steps: list[Mapping[str, Any]] = [dict(type="RandomFlip")] if moves["mirror"] else []
-    steps.append(dict(type="RandomAffine", **{key: moves[key] for key in ("rotation", "scale", "shift")}))
+    if _aligned(choices):
+        steps += [dict(type="AlignToTypicalShape", **choices["align"].value), dict(_COARSE_POSE)]
+    else:
+        steps.append(dict(type="RandomAffine", **{key: moves[key] for key in ("rotation", "scale", "shift")}))
     if "patch" in choices:
         steps.append(dict(type="RandomPatch", size=tuple(choices["patch"].value)))
     steps += [
@@ -131,6 +136,11 @@ def _augmented_steps(choices: Mapping[str, Choice]) -> tuple[list[Mapping[str, A
         dict(type="PackInputs"),
     ]
     return steps, resample
+
+
+def _aligned(choices: Mapping[str, Choice]) -> bool:
+    """Return whether a stage sees patches in the pose of a typical shape."""
+    return "align" in choices and choices["align"].value is not None
 
 
 def _pipelines(choices: Mapping[str, Choice], prefix: str = "") -> list[str]:
@@ -143,7 +153,7 @@ def _pipelines(choices: Mapping[str, Choice], prefix: str = "") -> list[str]:
     steps = _steps(load, _load_steps(choices))
     plain = f"{prefix}plain = [*{load}, {_call(resample)}, {_call(dict(type='PackInputs'))}]"
     if prefix:
-        head = _comment(f"second stage: {why['size']}")
+        head = _comment(f"second stage: {why['size']}; {why['align']}")
         return [head + "\n" + steps, _steps(f"{prefix}augmented", augmented, f"    *{load},\n"), plain]
     return [
         _comment("; ".join(reasons)) + "\n" + steps,
@@ -251,6 +261,10 @@ def _detector(name: str, choices: Mapping[str, Choice]) -> str:
 def _fine_stage(coarse: Mapping[str, Choice], fine: Mapping[str, Choice]) -> list[str]:
     """Return the second stage: patches about the places that the first one finds."""
     detector: dict[str, Any] = dict(patch_size=tuple(fine["patch"].value), shrink=tuple(fine["shrink"].value))
+    hooks = []
+    if _aligned(fine):
+        detector["align"] = dict(pixel=fine["align"].value["pixel"])
+        hooks = ['        custom_hooks=[dict(type="ShapePriorHook"), _base_.ema],']
     cache = _cache(fine) if fine["cache"].value != coarse["cache"].value else {}
     trained = _call(dict(dataset=dict(cache))).removeprefix("dict(dataset=dict(").removesuffix("))")
     more = f", {trained}" if trained else ""
@@ -276,6 +290,7 @@ def _fine_stage(coarse: Mapping[str, Choice], fine: Mapping[str, Choice]) -> lis
         f"        val_dataloader=dict(dataset=dict(pipeline=fine_plain{more})),",
         f"        test_dataloader=dict(dataset=dict(pipeline=fine_plain{more})),",
         f"        train_cfg={_call(_epochs(fine))},",
+        *hooks,
         f"        default_hooks=dict(checkpoint=dict(interval={schedule['save']})),",
         "    ),",
         "]",

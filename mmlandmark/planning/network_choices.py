@@ -166,6 +166,7 @@ def _decide_fine(plan: Plan, coarse: Sequence[float], measure: Measure, minutes:
     channels, count = plan.choices["channels"].value, len(data.landmarks)
     network = budget_rules.network_for(grid.size, channels, count, spacing=grid.spacing)
     fine = _network_choices(plan, network, patch=True)
+    fine["align"] = spacing_rules.choose_alignment(grid, count)
     speed = measure(replace(plan, choices={**plan.choices, **fine}), plan.parts["train"])
     shown, mm = "x".join(map(str, grid.size)), _shown(grid.spacing)
     fine["size"] = Choice(

@@ -21,6 +21,8 @@ _NARROWEST = 1.0  # voxels that a peak has to be wide, to be found between voxel
 _WORTH_REDUCING = 0.5  # of the voxels, from which volumes are not reduced when they are loaded
 _FINE_ENOUGH = 1.5  # voxels of the data a side: peaks are found between voxels
 ENOUGH_VOLUMES = 4000  # seen by the first of two stages; docs/plan.md has what fewer gave
+_FEWEST_FOR_A_POSE = 8  # landmarks, of which up to half may be wrong
+_SAME_SPACING = 1.2  # longest over shortest side of a voxel that counts as a cube
 _MOST_SHRUNK = 8.0  # fine voxels in a coarse one
 _SMALLEST_PATCH = 32  # voxels a side
 _ROUND = (1.0, 2.0, 2.5, 5.0)
@@ -123,6 +125,24 @@ def choose_patch(coarse: Sequence[float], voxel: Sequence[float], extent: Sequen
         side = max(_SMALLEST_PATCH, MULTIPLE * math.ceil(round(6 * rough / mm / MULTIPLE, 3)))
         size.append(min(side, MULTIPLE * max(1, math.ceil(whole / mm / MULTIPLE))))
     return Grid(spacing, tuple(size))
+
+
+def choose_alignment(grid: Grid, landmarks: int) -> Choice:
+    """Decide whether patches are turned and scaled as the landmarks of the first stage say.
+
+    Args:
+        grid: The patches.
+        landmarks: K.
+    """
+    if landmarks < _FEWEST_FOR_A_POSE:
+        return Choice(None, f"patches as the volume lies: {landmarks} landmarks make no sure pose")
+    if max(grid.spacing) > _SAME_SPACING * min(grid.spacing):
+        return Choice(None, "patches as the volume lies, since its slices are thick")
+    # In the frame of the typical shape, a patch about its outermost landmark has to fit.
+    return Choice(
+        dict(pixel=min(grid.spacing), margin=0.5),
+        "patches in one pose: turned and scaled as the first stage's landmarks lie, a wrong one put right",
+    )
 
 
 def level_strides(

@@ -166,7 +166,7 @@ def test_a_config_for_volumes_is_in_mm(tmp_path):
 
 def test_two_stages_are_one_config_that_trains_and_tests(tmp_path):
     """A slow machine sees whole volumes of coarse voxels, then patches of those of the data."""
-    write_scans(tmp_path / "scans", spacing=0.2)
+    write_scans(tmp_path / "scans", spacing=0.2, more=True)
     plan = read_data(find_data(tmp_path / "scans"), Answers(minutes=80.0))
     decide_network(plan, lambda plan, ids: Speed(math.prod(plan.choices["size"].value) / 5e4, 0.001, 5.0, 1))
     assert plan.choices["stages"].value == 2
@@ -177,6 +177,8 @@ def test_two_stages_are_one_config_that_trains_and_tests(tmp_path):
     text = (tmp_path / "mine" / "config.py").read_text()
     assert max(map(len, text.splitlines())) <= 110
     assert len([line for line in text.splitlines() if not line.startswith("#")]) <= 105
+    assert plan.fine["align"].value == dict(pixel=0.2, margin=0.5)
+    assert text.count('dict(type="AlignToTypicalShape", pixel=0.2, margin=0.5)') == 1
     config = load_config(tmp_path / "mine" / "config.py")
     config.train_cfg.update(max_epochs=1, val_interval=1)
     config.stages[1].train_cfg.update(max_epochs=1, val_interval=1)
@@ -184,4 +186,4 @@ def test_two_stages_are_one_config_that_trains_and_tests(tmp_path):
     fine = tmp_path / "mine" / "run" / "02_fine"
     assert (fine / "epoch_1.pth").is_file()
     (found,) = LandmarkInferencer(fine)(tmp_path / "scans" / "images" / "1.nii.gz")
-    assert found.points.shape == (4, 3)
+    assert found.points.shape == (8, 3)

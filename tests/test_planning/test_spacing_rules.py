@@ -10,6 +10,8 @@ import pytest
 from mmlandmark.planning.spacing_rules import (
     MULTIPLE,
     SMALLEST,
+    Grid,
+    choose_alignment,
     choose_image_radii,
     choose_loaded_size,
     choose_patch,
@@ -142,6 +144,21 @@ def test_a_second_stage_needs_time_for_the_first(spacing, voxel, seen, stages, w
 def test_a_patch_covers_the_errors_of_the_first_stage(coarse, voxel, extent, spacing, size):
     grid = choose_patch(coarse, voxel, extent)
     assert (grid.spacing, grid.size) == (spacing, size)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "landmarks", "value", "why"),
+    [
+        ((0.14, 0.14, 0.14), 45, dict(pixel=0.14, margin=0.5), "patches in one pose"),
+        ((0.14, 0.14, 0.15), 8, dict(pixel=0.14, margin=0.5), "a wrong one put right"),
+        ((0.14, 0.14, 0.14), 7, None, "7 landmarks make no sure pose"),
+        ((0.5, 0.5, 3.0), 45, None, "slices are thick"),
+    ],
+)
+def test_patches_are_aligned_where_a_pose_is_sure(spacing, landmarks, value, why):
+    choice = choose_alignment(Grid(spacing, (32, 32, 32)), landmarks)
+    assert choice.value == value
+    assert why in choice.why
 
 
 @pytest.mark.parametrize(
