@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,23 @@ from mmengine.logging import print_log
 from mmlandmark.datasets.image_files import image_shape, image_stem, images_below
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.registry import DATASETS
+from mmlandmark.utils.dataset_tree import bare_dataset, leaf_configs
 
 
 @DATASETS.register_module()
 class ImageFolderDataset(LandmarkDataset):
     """All images anywhere below a folder, without annotation, to be labelled by a training.
 
-    An image is named by its path below the folder, without suffix. One that an annotation has a row for is
-    left out, and so is a file whose header cannot be read, with a warning that names it.
+    An image is named by its path below the folder, without suffix unless another one has the same name. It
+    begins with the name of the folder where an annotated sample has that name, too. An image that an
+    annotation has a row for is left out, and so is a file whose header cannot be read, or says that it has
+    other dimensions than the landmarks, with a warning that names it.
 
     Args:
         image_dir: The folder, below ``data_root``.
-        labelled: Config of the annotated data. All images of its annotation are left out, whatever it
-            selects, and the schema is that of the annotation unless ``schema`` says another.
+        labelled: Config of the annotated data, or of several inside of a wrapper. All images of their
+            annotation are left out, whatever they select, and the schema is that of the first unless
+            ``schema`` says another.
         **kwargs: See :class:`LandmarkDataset`; those about annotations do not matter.
 
     Raises:
@@ -35,12 +41,10 @@ class ImageFolderDataset(LandmarkDataset):
     def __init__(
         self, image_dir: str = "", *, labelled: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        self._annotated: LandmarkDataset | None = None
-        if labelled is not None:
-            config = {key: value for key, value in labelled.items() if key not in ("image_cache", "pipeline")}
-            self._annotated = DATASETS.build(dict(config, lazy_init=True))
-            if kwargs.get("schema") is None:
-                kwargs["schema"] = self._annotated.schema
+        leaves = [] if labelled is None else leaf_configs(bare_dataset(labelled))
+        self._annotated = [DATASETS.build(dict(leaf, lazy_init=True)) for leaf in leaves]
+        if leaves and kwargs.get("schema") is None:
+            kwargs["schema"] = self._annotated[0].schema
         kwargs["unlabelled"] = True
         super().__init__(image_dir=image_dir, **kwargs)
 
@@ -49,27 +53,35 @@ class ImageFolderDataset(LandmarkDataset):
         folder = os.path.join(self.data_root, self.image_dir)
         if not Path(folder).is_dir():
             raise FileNotFoundError(f"ImageFolderDataset: there is no folder {folder!r}")
-        taken = self._annotated_files()
-        records: list[dict[str, Any]] = []
-        left_out = 0
-        for path, name in images_below(folder):
-            if Path(path).resolve() in taken:
-                left_out += 1
-                continue
-            try:
-                image_shape(path)
-            except (OSError, ValueError) as error:
-                print_log(f"left out, since it cannot be read: {error}", "current", 30)
-                continue
-            stem = (Path(name).parent / image_stem(name)).as_posix()
-            records.append(dict(sample_id=stem, img_path=path, landmarks=None))
-        if not records:
-            annotated = f"; {left_out} are annotated" if left_out else ""
-            raise ValueError(f"ImageFolderDataset: {folder!r} holds no image without annotation{annotated}")
+        rows = [record for dataset in self._annotated for record in dataset.load_records()]
+        taken = {Path(row["img_path"]).resolve() for row in rows if row.get("img_path") is not None}
+        found = [(path, Path(name)) for path, name in images_below(folder)]
+        rest = [(path, name) for path, name in found if Path(path).resolve() not in taken]
+        free = [(path, name) for path, name in rest if self._fits(path)]
+        if not free:
+            counts = dict(annotated=len(found) - len(rest), unusable=len(rest))
+            raise ValueError(
+                f"ImageFolderDataset: {folder!r} holds no image without annotation"
+                + "".join(f"; {count} are {what}" for what, count in counts.items() if count)
+            )
+        stems = [(name.parent / image_stem(name)).as_posix() for _, name in free]
+        often, names_of_rows = Counter(stems), {str(row["sample_id"]) for row in rows}
+        records = []
+        for (path, name), stem in zip(free, stems, strict=True):
+            alone = stem if often[stem] == 1 else name.as_posix()
+            sample_id = f"{Path(folder).name}/{alone}" if alone in names_of_rows else alone
+            records.append(dict(sample_id=sample_id, img_path=path, landmarks=None))
         return records
 
-    def _annotated_files(self) -> set[Path]:
-        if self._annotated is None:
-            return set()
-        paths = [record.get("img_path") for record in self._annotated.load_records()]
-        return {Path(path).resolve() for path in paths if path is not None}
+    def _fits(self, path: str) -> bool:
+        """Return whether an image can be used, as far as its header says; name one that cannot."""
+        try:
+            axes = len(image_shape(path))
+        except (OSError, ValueError) as error:
+            print_log(f"unlabelled image left out: {error}", "current", logging.WARNING)
+            return False
+        dims = axes if self._schema is None else self._schema.dims
+        if axes != dims:
+            text = f"unlabelled image left out: {path} has {axes} dimensions, the landmarks have {dims}"
+            print_log(text, "current", logging.WARNING)
+        return axes == dims

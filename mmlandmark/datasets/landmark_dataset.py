@@ -18,7 +18,7 @@ from mmlandmark.datasets.frame_fit import COORDINATES, Coordinates
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_paths import ImageFinder, with_images
 from mmlandmark.datasets.landmark_order import in_order
-from mmlandmark.datasets.pseudo_labels import PseudoLabels, without_annotation
+from mmlandmark.datasets.pseudo_labels import PseudoLabels, usable_sample, without_annotation
 from mmlandmark.datasets.random_draws import SharedEpoch, sample_generator
 from mmlandmark.datasets.records import (
     check_ids,
@@ -365,7 +365,7 @@ class LandmarkDataset(BaseDataset):
         if not -size <= idx < size:
             raise IndexError(f"index {idx} is out of range for {size} samples")
         # No second try with another sample, as in MMEngine: a broken file must not go unnoticed.
-        data = self.prepare_data(idx % size)
+        data = usable_sample(self, idx % size) if self.unlabelled else self.prepare_data(idx % size)
         if data is None:
             raise RuntimeError(f"the pipeline returned None for {describe(self.get_data_info(idx % size))}")
         return data

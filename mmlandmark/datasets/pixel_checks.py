@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,9 @@ def pixel_findings(dataset: Any, max_images: int = 8, split: str = "") -> list[F
         record = leaf.get_data_info(index)
         image = _read(leaf, record, split)
         if isinstance(image, Finding):
-            findings.append(image)
+            # A training leaves it out if nobody has annotated it.
+            free = getattr(leaf, "unlabelled", False)
+            findings.append(replace(image, severity="warning") if free else image)
             continue
         looks.append(look_at(leaf, record, image, split))
         seen += image.array.size

@@ -164,7 +164,7 @@ def with_unlabelled(loader: Any) -> Any:
         extra = {**leaves[0], **extra}
     kind = DATASETS.get(extra["type"]) if isinstance(extra["type"], str) else extra["type"]
     if issubclass(kind, ImageFolderDataset):
-        extra.setdefault("labelled", leaves[0])
+        extra.setdefault("labelled", labelled)
     for key in ("pipeline", "image_cache"):
         if key in leaves[0]:
             extra.setdefault(key, leaves[0][key])

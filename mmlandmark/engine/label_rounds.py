@@ -42,13 +42,36 @@ class LabelRound:
     adjusted: np.ndarray
 
     @classmethod
-    def of(cls, epoch: int, ids: Sequence[str], predicted: np.ndarray, chosen: Regulated) -> LabelRound:
-        """Make a round of predictions (N, K, D) and what a selector made of them."""
+    def of(
+        cls, epoch: int, ids: Sequence[str], predicted: np.ndarray, chosen: Regulated, sizes: np.ndarray
+    ) -> LabelRound:
+        """Make a round of predictions and what a selector made of them.
+
+        Args:
+            epoch: See :class:`LabelRound`.
+            ids: Likewise.
+            predicted: (N, K, D) original pixels.
+            chosen: What became of them. What lies outside of its image is not kept.
+            sizes: (N, D) width, height[, depth] of the images.
+        """
         points = chosen.points.astype(np.float32)
-        kept = chosen.kept & np.isfinite(points).all(axis=2)
+        with np.errstate(invalid="ignore"):  # NaN is not inside either
+            inside = ((points >= -0.5) & (points <= sizes[:, None] - 0.5)).all(axis=2)
+        kept = chosen.kept & inside
         return cls(
             epoch, tuple(ids), predicted.astype(np.float32), points, kept, chosen.deviation, chosen.adjusted
         )
+
+    def among(self, ids: Sequence[str]) -> LabelRound:
+        """Return the round of these images, some of which may have no prediction."""
+        places = {name: n for n, name in enumerate(self.ids)}
+        rows = [places.get(name, len(self.ids)) for name in ids]
+        arrays: dict[str, Any] = {}
+        for key, kind in _KINDS.items():
+            values = getattr(self, key)
+            blank = np.full((1, *values.shape[1:]), np.nan if np.issubdtype(kind, np.floating) else False)
+            arrays[key] = np.concatenate([values, blank.astype(kind)])[rows]
+        return LabelRound(self.epoch, tuple(ids), **arrays)
 
     @property
     def labels(self) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,10 +13,11 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.runner import Runner
 from torch import nn
-from torch.utils.data import ConcatDataset, DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from mmlandmark.datasets import LandmarkDataset, leaf_datasets
 from mmlandmark.datasets.leak_checks import same_files
+from mmlandmark.datasets.pseudo_labels import sample_or_reason
 from mmlandmark.datasets.split_records import read_splits
 from mmlandmark.registry import TRANSFORMS
 from mmlandmark.structures import LandmarkDataSample
@@ -75,9 +76,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def predict_parts(
     runner: Runner, model: Any, parts: Sequence[LandmarkDataset], pipeline: Sequence[dict] | None
 ) -> list[LandmarkDataSample]:
-    """Return the predicted samples of all images of some data sets, the same in every process.
+    """Return the predicted samples of the images of some data sets, the same in every process.
 
-    Every process predicts some batches, of the same images whatever the number of processes.
+    Every process predicts some batches, of the same images whatever the number of processes. Images that
+    cannot be read are named in the log and left out.
 
     Args:
         runner: Of the run, for batches and pipeline of its validation.
@@ -86,11 +88,11 @@ def predict_parts(
         pipeline: What happens to an image; None takes the pipeline of the validation.
 
     Raises:
-        ValueError: There is no pipeline, and no validation to take one from.
+        ValueError: There is no pipeline, and no validation to take one from; or no image can be read.
     """
-    steps = clean_pipeline(runner, pipeline)
+    steps = clean_pipeline(runner.cfg, pipeline)
     config = runner.cfg.get("val_dataloader") or runner.cfg.train_dataloader
-    seen: ConcatDataset = ConcatDataset([with_pipeline(part, steps) for part in parts])
+    seen: ConcatDataset = ConcatDataset([_Attempts(with_pipeline(part, steps)) for part in parts])
     rank, world = get_dist_info()
     size = int(config.get("batch_size", 1))
     batches = [list(range(start, min(start + size, len(seen)))) for start in range(0, len(seen), size)]
@@ -98,15 +100,49 @@ def predict_parts(
         seen,
         batch_sampler=batches[rank::world],
         num_workers=int(config.get("num_workers", 0)),
-        collate_fn=pseudo_collate,
+        collate_fn=list,
         generator=torch.Generator(),  # the loader draws a number, which shall not come from the training's
     )
-    own = []
+    own: list[tuple[int, LandmarkDataSample | str]] = []
     with evaluating(model):
-        for indices, batch in zip(batches[rank::world], loader, strict=True):
-            own += [(n, _bare(sample)) for n, sample in zip(indices, model.test_step(batch), strict=True)]
-    gathered = dict(pair for pairs in all_gather_object(own) for pair in pairs)
-    return [gathered[n] for n in range(len(seen))]
+        for indices, attempts in zip(batches[rank::world], loader, strict=True):
+            pairs = list(zip(indices, attempts, strict=True))
+            own += [(n, reason) for n, (_, reason) in pairs if reason is not None]
+            readable = [(n, data) for n, (data, reason) in pairs if reason is None]
+            if readable:
+                samples = model.test_step(pseudo_collate([data for _, data in readable]))
+                own += [(n, _bare(sample)) for (n, _), sample in zip(readable, samples, strict=True)]
+    return _usable(dict(pair for pairs in all_gather_object(own) for pair in pairs), parts)
+
+
+def _usable(
+    gathered: Mapping[int, LandmarkDataSample | str], parts: Sequence[LandmarkDataset]
+) -> list[LandmarkDataSample]:
+    """Return the samples in order; name the images that have a reason instead of one."""
+    places = [(part, index) for part in parts for index in range(len(part))]
+    samples = []
+    for n, (part, index) in enumerate(places):
+        found = gathered[n]
+        if isinstance(found, str):
+            part.pseudo_labels.tell_left_out(index, found)
+        else:
+            samples.append(found)
+    if not samples:
+        raise ValueError(f"none of {len(places)} unlabelled images can be used; the first: {gathered[0]}")
+    return samples
+
+
+class _Attempts(Dataset):
+    """The samples of a data set, each with None or, if it cannot be read, the reason."""
+
+    def __init__(self, dataset: LandmarkDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, str | None]:
+        return sample_or_reason(self.dataset, index)
 
 
 def predicted_points(samples: Sequence[LandmarkDataSample]) -> np.ndarray:
@@ -114,23 +150,23 @@ def predicted_points(samples: Sequence[LandmarkDataSample]) -> np.ndarray:
     return np.stack([sample.pred_landmarks.detach().cpu().numpy() for sample in samples]).astype(np.float32)
 
 
-def clean_pipeline(runner: Runner, pipeline: Sequence[dict] | None) -> list[Any]:
+def clean_pipeline(config: Mapping[str, Any], pipeline: Sequence[dict] | None) -> list[Any]:
     """Return the transforms that show an image to a network as it is.
 
     Args:
-        runner: Of the run.
+        config: Of the run.
         pipeline: Configs of the transforms; None takes the pipeline of the validation.
 
     Raises:
         ValueError: There is no pipeline, and no validation to take one from.
     """
     if pipeline is None:
-        config = runner.cfg.get("val_dataloader")
-        if config is None:
+        loader = config.get("val_dataloader")
+        if loader is None:
             raise ValueError(
                 "PseudoLabelHook: without val_dataloader, give pipeline, which loads an image to label"
             )
-        pipeline = leaf_configs(config["dataset"])[0]["pipeline"]
+        pipeline = leaf_configs(loader["dataset"])[0]["pipeline"]
     return [TRANSFORMS.build(dict(step)) for step in pipeline]
 
 
@@ -182,8 +218,8 @@ def predict_views(model: Any, views: Sequence[dict[str, Any]]) -> list[LandmarkD
 
 
 def _bare(sample: LandmarkDataSample) -> LandmarkDataSample:
-    """Return a sample with its prediction, and of the rest only what tells its name and its millimetres."""
-    kept = {key: sample.get(key) for key in ("sample_id", "spacing", "world_from_original")}
+    """Return a sample with its prediction, and of the rest only its name, its size and its millimetres."""
+    kept = {key: sample.get(key) for key in ("sample_id", "spacing", "world_from_original", "ori_shape")}
     bare = LandmarkDataSample(metainfo=kept)
     bare.pred_landmarks = sample.pred_landmarks.cpu()
     return bare

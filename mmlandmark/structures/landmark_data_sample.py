@@ -45,6 +45,7 @@ class LandmarkDataSample(BaseDataElement):
             by ``spacing``, which may come from the annotation instead.
         value_range: (black, white) in values of the packed image, see :meth:`unit_pixels`.
         flip_pairs: tuple of index pairs that a mirror swaps.
+        mirrored: True if the input is a mirror image, in which they are swapped, in all fields.
     """
 
     @classmethod

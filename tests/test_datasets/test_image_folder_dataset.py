@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -37,3 +39,38 @@ def test_what_is_wrong_with_a_folder_is_said(root):
         ImageFolderDataset("images", data_root=str(root), labelled=labelled)
     with pytest.raises(ValueError, match=r"give schema="):
         ImageFolderDataset("images", data_root=str(root))
+
+
+def test_every_image_has_a_name_of_its_own(root, caplog):
+    (root / "new" / "a").mkdir(parents=True)
+    (root / "new" / "b").mkdir()
+    for name in ("a/1.png", "b/1.png", "b/1.jpg", "case3.png", "2.png"):
+        cv2.imwrite(str(root / "new" / name), np.zeros((20, 30), np.uint8))
+    np.save(root / "new" / "volume.npy", np.zeros((4, 5, 6), np.uint8))
+    first = dict(LABELLED, data_root=str(root), indices=2)
+    # The annotation of the second one, which is that of the first, has a row for case3, too.
+    both = dict(type="ConcatDataset", datasets=[first, dict(first, indices=[3])])
+    dataset = ImageFolderDataset("new", data_root=str(root), labelled=both, serialize_data=False)
+    ids = [dataset.get_data_info(i)["sample_id"] for i in range(len(dataset))]
+    assert ids == ["2", "new/case3", "a/1", "b/1.jpg", "b/1.png"]
+    folder = ImageFolderDataset("images", data_root=str(root), schema=SCHEMA, serialize_data=False)
+    assert [folder.get_data_info(i)["sample_id"] for i in range(2)] == ["case0", "case1"]
+
+
+def test_images_of_all_annotations_are_left_out(root, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    write_others(root, other)
+    labelled = [dict(LABELLED, data_root=str(root)), dict(LABELLED, data_root=str(other), image_dir="")]
+    both = dict(type="ConcatDataset", datasets=labelled)
+    with pytest.raises(ValueError, match=r"no image without annotation; 1 are annotated; 1 are unusable"):
+        ImageFolderDataset(str(other), schema=SCHEMA, labelled=both)
+
+
+def write_others(root, folder):
+    """Write one annotated image and a volume that is none."""
+    content = json.loads((root / "all.json").read_text(encoding="utf-8"))
+    content["samples"] = content["samples"][:1]
+    (folder / "all.json").write_text(json.dumps(content), encoding="utf-8")
+    cv2.imwrite(str(folder / "case0.png"), np.zeros((20, 30), np.uint8))
+    np.save(folder / "volume.npy", np.zeros((4, 5, 6), np.uint8))

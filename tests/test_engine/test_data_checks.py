@@ -62,6 +62,7 @@ def run_on(train=None, val=None, test=None, unit="px", batch_size=2, drop_last=F
         cfg=Config(cfg),
         logger=logger,
         seed=0,
+        hooks=(),
         model=SimpleNamespace(head=SimpleNamespace(num_landmarks=count, num_annotators=1)),
         _val_evaluator=metric,
         _test_evaluator=metric,

@@ -19,9 +19,8 @@ def made():
     points[1] += 1.0
     kept = np.array([[True, False, False], [True, True, True]])
     deviation = np.array([[0.5, 7.0, np.nan], [1.0, 1.0, 1.0]])
-    return LabelRound.of(
-        4, ["a", "b"], PREDICTED, Regulated(points, deviation, kept, np.array([False, True]))
-    )
+    chosen = Regulated(points, deviation, kept, np.array([False, True]))
+    return LabelRound.of(4, ["a", "b"], PREDICTED, chosen, np.array([[20, 8], [20, 8]]))
 
 
 def test_a_file_gives_back_every_bit(made, tmp_path):
@@ -64,3 +63,22 @@ def test_numbers_of_a_round(made):
     assert row["error_kept"] == pytest.approx(0.5 * (0 + 2**0.5 + 26**0.5) / 3)
     assert row["error_masked"] == pytest.approx(5.0)
     assert summary(made, truth, None)["unit"] == "px"
+
+
+def test_a_label_outside_of_its_image_is_not_learnt_from():
+    points = np.array([[[-0.4, 7.4], [-0.6, 3], [3, 7.6], [np.nan, np.nan]]])
+    chosen = Regulated(points, np.zeros((1, 4)), np.array([[True, True, True, False]]), np.array([True]))
+    made = LabelRound.of(0, ["a"], points, chosen, np.array([[20, 8]]))
+    assert made.kept.tolist() == [[True, False, False, False]]
+    assert np.isfinite(made.points[0, :3]).all()
+
+
+def test_images_without_a_prediction_have_no_labels(made):
+    whole = made.among(["b", "c", "a"])
+    assert whole.ids == ("b", "c", "a")
+    np.testing.assert_array_equal(whole.labels[[0, 2]], made.labels[[1, 0]])
+    assert np.isnan(whole.predicted[1]).all()
+    assert not whole.kept[1].any()
+    assert not whole.adjusted[1]
+    for name in ("predicted", "points", "kept", "deviation", "adjusted"):
+        assert getattr(whole, name).dtype == getattr(made, name).dtype

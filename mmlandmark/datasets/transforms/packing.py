@@ -52,6 +52,8 @@ class PackInputs(BaseTransform):
         # An image that no step has changed still belongs to the cache.
         inputs = inputs if inputs.flags.writeable else inputs.copy()
         meta = {key: results[key] for key in self.meta_keys if key in results}
+        if results.get("mirrored"):
+            meta["mirrored"] = True
         sample = LandmarkDataSample.from_landmarks(
             results.get("landmarks"),
             sample_id=name,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import Compose
-from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
@@ -27,7 +27,7 @@ from mmlandmark.engine.labelling import (
     predicted_points,
     unlabelled_parts,
 )
-from mmlandmark.engine.processes import bare
+from mmlandmark.engine.processes import bare, main_process_decides
 from mmlandmark.engine.run_checks import RunContext
 from mmlandmark.engine.training_state import as_count, of_type
 from mmlandmark.registry import DATASETS, HOOKS, LABEL_SELECTORS
@@ -66,6 +66,8 @@ class PseudoLabelHook(StatefulHook):
 
     With ``averaged``, too, this is the mean teacher (Tarvainen and Valpola, "Mean teachers are better role
     models"), also with the loss of the head in place of the squared difference.
+
+    An image that cannot be read is named and left out, and a label outside of its image is not learnt from.
 
     Every round, or all that an epoch labelled by batches, is written to ``pseudo_labels/epoch_<N>.json`` in
     the work folder: after N epochs, prediction, label, deviation and mask of every image. Checkpoints name
@@ -146,6 +148,19 @@ class PseudoLabelHook(StatefulHook):
         self._check_loop(counts, int(loader.get("num_workers", 0)))
         if self.averaged and not run.has_hook(EMAHook):
             raise ValueError(_NO_AVERAGE)
+        if self.by_epoch or self.clean_view:
+            clean_pipeline(run.config, self.pipeline)
+        if self.start and (loader.get("sampler") or {}).get("labelled") == 0:
+            raise ValueError(
+                f"PseudoLabelHook: with start={self.start} nothing is learnt before: the sampler draws no "
+                "labelled samples; give it a share above 0, or start=0"
+            )
+        annotators = getattr(getattr(model, "head", None), "num_annotators", 1)
+        if annotators > 1:
+            raise ValueError(
+                f"PseudoLabelHook: the head learns {annotators} annotators, and a pseudo label is of none of "
+                "them: set head.num_annotators=1"
+            )
 
     def _check_loop(self, counts_iterations: bool, workers: int) -> None:
         if counts_iterations and self.by_epoch:
@@ -192,13 +207,19 @@ class PseudoLabelHook(StatefulHook):
         dataset = runner.train_dataloader.dataset
         self._parts = unlabelled_parts(dataset)
         self._ids = {record["sample_id"]: n for n, record in enumerate(self._records())}
+        # Made here, since workers that live on would not see what is made after them.
+        shape = [part.pseudo_labels.points.shape[1:] for part in self._parts].pop()
         self.selector.learn(dataset)
         if self.clean_view:
-            clean = Compose(clean_pipeline(runner, self.pipeline))
+            clean = Compose(clean_pipeline(runner.cfg, self.pipeline))
             for part in self._parts:
                 part.pipeline = TwoViews(part.pipeline, clean)
-        if self._latest is None:
-            return
+        if self._latest is not None:
+            self._apply(main_process_decides(lambda: self._read(runner, shape)))
+
+    def _read(self, runner: Runner, shape: tuple[int, int]) -> LabelRound:
+        """Read the labels that the checkpoint names."""
+        assert self._latest is not None
         path = _file(runner, self._latest["epoch"])
         if not path.is_file():
             raise FileNotFoundError(
@@ -206,7 +227,7 @@ class PseudoLabelHook(StatefulHook):
             )
         if file_hash(path) != self._latest["sha256"]:
             raise ValueError(f"{path}: these are not the labels that the checkpoint was trained with")
-        self._apply(LabelRound.read(path, list(self._ids), self._parts[0].pseudo_labels.points.shape[1:]))
+        return LabelRound.read(path, list(self._ids), shape)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Make new labels of all images, if it is time."""
@@ -216,13 +237,10 @@ class PseudoLabelHook(StatefulHook):
         if self._latest is not None and runner.epoch - self._latest["epoch"] < self.interval:
             return
         samples = predict_parts(runner, self._labeller(runner), self._parts, self.pipeline)
-        made = [self._selected(runner.epoch, samples)] if is_main_process() else [None]
-        broadcast_object_list(made)
-        assert made[0] is not None
-        self._apply(made[0])
-        digest = [self._report(runner, made[0], samples)]
-        broadcast_object_list(digest)
-        self._latest = dict(epoch=runner.epoch, sha256=digest[0])
+        made = main_process_decides(lambda: self._selected(runner.epoch, samples))
+        self._apply(made)
+        digest = self._report(runner, made, samples)
+        self._latest = dict(epoch=runner.epoch, sha256=digest)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Label the unlabelled samples of a batch by the network as it is."""
@@ -242,12 +260,17 @@ class PseudoLabelHook(StatefulHook):
                 dict(inputs=image, data_samples=sample.clone())
                 for image, sample in zip(inputs, samples, strict=True)
             ]
-        made = self._selected(runner.epoch, predict_views(self._labeller(runner), views))
+        predicted = predict_views(self._labeller(runner), views)
+        # In a mirror image landmarks have changed sides. What is selected and told is the patient's.
+        for view in predicted:
+            view.pred_landmarks = view.pred_landmarks[self._order(view)]
+        made = self._selected(runner.epoch, predicted)
         weight = self._weight_after(passes)
-        for n, (sample, points) in enumerate(zip(samples, made.labels, strict=True)):
-            sample.gt_landmarks = torch.from_numpy(points)
-            sample.gt_visibility = torch.from_numpy(made.kept[n].astype(np.int8))
-            sample.gt_weights = torch.full((len(points),), weight)
+        for n, sample in enumerate(samples):
+            order = self._order(sample)
+            sample.gt_landmarks = torch.from_numpy(made.labels[n][order])
+            sample.gt_visibility = torch.from_numpy(made.kept[n][order].astype(np.int8))
+            sample.gt_weights = torch.full((len(order),), weight)
             row = (made.predicted[n], made.points[n], made.kept[n], made.deviation[n], made.adjusted[n])
             self._by_batch[sample.sample_id] = (
                 *row,
@@ -276,17 +299,21 @@ class PseudoLabelHook(StatefulHook):
         ]
         self._report(runner, LabelRound(runner.epoch, tuple(names), *columns), samples)
 
+    def _order(self, sample: LandmarkDataSample) -> list[int]:
+        """Return the places of the landmarks in a sample, those of a mirror image; the way there and back."""
+        permutation = self._parts[0].schema.flip_permutation
+        return permutation if sample.get("mirrored", False) else list(range(len(permutation)))
+
     def _selected(self, epoch: int, samples: Sequence[LandmarkDataSample]) -> LabelRound:
         points = predicted_points(samples)
-        return LabelRound.of(
-            epoch, [sample.sample_id for sample in samples], points, self.selector.select(points, samples)
-        )
+        names, sizes = [s.sample_id for s in samples], np.array([s.ori_shape[::-1] for s in samples])
+        return LabelRound.of(epoch, names, points, self.selector.select(points, samples), sizes)
 
     def _apply(self, made: LabelRound) -> None:
         """Hand the labels to the data, also to that in worker processes."""
-        start = 0
+        start, labels = 0, made.among(list(self._ids)).labels
         for part in self._parts:
-            part.pseudo_labels.set(made.labels[start : start + len(part)], self._weight_after(made.epoch))
+            part.pseudo_labels.set(labels[start : start + len(part)], self._weight_after(made.epoch))
             start += len(part)
 
     def _labeller(self, runner: Runner) -> Any:
@@ -309,8 +336,8 @@ class PseudoLabelHook(StatefulHook):
 
     # ---- report -------------------------------------------------------------------------------------
 
-    def _report(self, runner: Runner, made: LabelRound, samples: Sequence[LandmarkDataSample]) -> str | None:
-        """Write and log a round; return the hash of its file, in the main process."""
+    def _report(self, runner: Runner, made: LabelRound, samples: Sequence[LandmarkDataSample]) -> str:
+        """Write and log a round; return the hash of its file."""
         records = self._records()
         truth = np.stack([records[self._ids[name]]["hidden_landmarks"] for name in made.ids])
         dims = truth.shape[2]
@@ -319,10 +346,11 @@ class PseudoLabelHook(StatefulHook):
         row = summary(made, truth, np.stack(known) if len(known) == len(steps) else None)
         self.rows.append(row)
         runner.logger.info(f"pseudo labels after epoch {made.epoch}: {described(row)}")
-        if not is_main_process():
-            return None
-        names = self._parts[0].metainfo["landmark_names"]
-        digest = made.write(_file(runner, made.epoch), names)
+        return main_process_decides(lambda: self._write(runner, made))
+
+    def _write(self, runner: Runner, made: LabelRound) -> str:
+        whole = made.among(list(self._ids)) if self.by_epoch else made
+        digest = whole.write(_file(runner, made.epoch), self._parts[0].metainfo["landmark_names"])
         atomic_write_json(Path(runner.work_dir, FOLDER, "rounds.json"), dict(rounds=self.rows))
         return digest
 

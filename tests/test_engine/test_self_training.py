@@ -1,0 +1,133 @@
+"""What can go wrong in self-training: broken images, mirror images, workers that live on, kills."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
+
+from mmlandmark.engine import LandmarkRunner
+from mmlandmark.engine.hooks import PseudoLabelHook
+from mmlandmark.testing import phantom_dataloader, tiny_config
+from test_datasets import six_cases
+
+KEEP = dict(type="KeepAll")
+
+
+def config(folder, **hook):
+    """Return the config of a run with four annotated phantoms and three without annotation."""
+    return tiny_config(
+        folder,
+        max_epochs=2,
+        custom_hooks=[dict(type="PseudoLabelHook", selector=KEEP, **hook)],
+        train_dataloader=dict(
+            phantom_dataloader(),
+            sampler=dict(_delete_=True, type="LabelledShareSampler"),
+            unlabelled=dict(offset=50, num_samples=3),
+        ),
+    )
+
+
+def predict(model, image, sample):
+    model.eval()
+    with torch.no_grad():
+        return model.test_step(dict(inputs=[image], data_samples=[sample.clone()]))[0].pred_landmarks
+
+
+@pytest.mark.parametrize("clean_view", [False, True])
+def test_in_a_mirror_image_labels_are_those_of_the_other_side(tmp_path, clean_view):
+    flipped = phantom_dataloader(68, batch_size=1)
+    flipped["dataset"]["pipeline"].insert(1, dict(type="RandomFlip", prob=1.0))
+    settings = config(tmp_path, by_epoch=False, clean_view=clean_view)
+    settings.train_dataloader.update(flipped, sampler=dict(type="LabelledShareSampler", labelled=0.0))
+    for part in ("val", "test"):
+        settings[f"{part}_dataloader"] = phantom_dataloader(68, train=False)
+    settings.model.head.num_landmarks = 68
+    runner = LandmarkRunner.from_cfg(settings)
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, PseudoLabelHook))
+    hook.before_train(runner)
+    data = runner.train_dataloader.dataset[len(runner.train_dataloader.dataset) - 1]
+    view = data["data_samples"].clean_view if clean_view else data
+    predicted = predict(runner.model, view["inputs"], view["data_samples"])
+    batch = pseudo_collate([data])
+    hook.before_train_iter(runner, 0, batch)
+    sample = batch["data_samples"][0]
+    exchanged = torch.stack([predicted[1::2], predicted[0::2]], 1).flatten(0, 1)
+    learnt, written = (exchanged, predicted) if clean_view else (predicted, exchanged)
+    assert sample.mask.sum() > 10
+    torch.testing.assert_close(sample.gt_landmarks[sample.mask], learnt[sample.mask])
+    torch.testing.assert_close(torch.from_numpy(hook._by_batch[sample.sample_id][0]), written)
+
+
+SEEN = []
+
+
+class Look(Hook):
+    """Note which samples have labels."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        SEEN.extend((runner.epoch, s.sample_id, bool(s.mask.any())) for s in data_batch["data_samples"])
+
+
+def test_workers_that_were_there_before_the_first_labels_see_them(tmp_path):
+    SEEN.clear()
+    settings = config(tmp_path, start=1)
+    settings.custom_hooks.append(dict(type=Look))
+    settings.train_dataloader.update(num_workers=1, persistent_workers=True)
+    runner = LandmarkRunner.from_cfg(settings)
+    runner.train()
+    runner.train_dataloader._iterator = None  # ends the worker
+    unlabelled = [(epoch, there) for epoch, name, there in SEEN if name >= "ceph_0_000050"]
+    assert unlabelled == [(0, False)] * 3 + [(1, True)] * 3
+
+
+def with_broken_images(root, folder, **hook):
+    """A run on files: two images without labels are cut off behind their headers, and two are not."""
+    (root / "new").mkdir(exist_ok=True)
+    for n, name in enumerate(("a.png", "b.jpg", "c.png", "d.png")):
+        noise = np.random.default_rng(n).integers(0, 256, (64, 64)).astype(np.uint8)
+        content = cv2.imencode(name[1:], noise)[1].tobytes()
+        (root / "new" / name).write_bytes(content if name in ("a.png", "d.png") else content[:2000])
+    steps = phantom_dataloader(train=False)["dataset"]["pipeline"]
+    data = dict(type="LandmarkDataset", ann_file="all.json", data_root=str(root), image_dir="images")
+    settings = config(folder, **hook)
+    settings.model.head.num_landmarks = 3
+    for part, split in (("train", "train"), ("val", "test"), ("test", "test")):
+        settings[f"{part}_dataloader"].dataset = dict(data, split=split, pipeline=steps)
+    del settings.train_dataloader["unlabelled"]
+    images = dict(type="ImageFolderDataset", image_dir=str(root / "new"))
+    settings.train_dataloader.update(unlabelled=images, num_workers=1)
+    return settings
+
+
+@pytest.mark.parametrize("hook", [dict(), dict(by_epoch=False, clean_view=True)])
+def test_images_whose_pixels_are_broken_are_named_and_left_out(tmp_path, hook):
+    root = six_cases.write(tmp_path)
+    LandmarkRunner.from_cfg(with_broken_images(root, tmp_path / "run", **hook)).train()
+    assert (tmp_path / "run" / "epoch_2.pth").is_file()
+    rows = json.loads((tmp_path / "run" / "pseudo_labels" / "rounds.json").read_text())["rounds"]
+    assert [(row["epoch"], row["images"]) for row in rows] == [(0, 2), (1, 2)]
+    images = json.loads((tmp_path / "run" / "pseudo_labels" / "epoch_1.json").read_text())["images"]
+    assert list(images) == (["a", "d"] if hook else ["a", "b", "c", "d"])
+    if not hook:
+        assert images["b"]["predicted"] == [[None, None]] * 3
+        assert images["b"]["kept"] == [False] * 3
+    (log,) = (tmp_path / "run").glob("*/*.log")
+    left_out = [line for line in log.read_text().splitlines() if "unlabelled image left out" in line]
+    assert len(left_out) == 2
+    assert "b.jpg' cannot be read: the JPEG is cut off" in "".join(left_out)
+    assert "c.png' cannot be read: the PNG is cut off" in "".join(left_out)
+
+
+def test_a_run_without_an_image_that_can_be_read_stops(tmp_path):
+    settings = with_broken_images(six_cases.write(tmp_path), tmp_path / "run")
+    for name in ("a.png", "d.png"):
+        (tmp_path / "new" / name).unlink()
+    with pytest.raises(ValueError, match=r"none of 2 unlabelled images can be used; the first: .*b\.jpg'"):
+        LandmarkRunner.from_cfg(settings).train()
