@@ -35,6 +35,7 @@ SHRINK, SMALLEST = 4, {2: 64, 3: 32}
 # What the names of a method's configs begin with, if not its name.
 SHORT = {
     "spatial_configuration": ("sc_",),
+    "self_training": ("self_training_", "unet", "afpf-rv_", "hourglass_", "scn_", "efficientnet-lite0_"),
     "volumes": ("unet_", "scn_", "coarse-to-fine_"),
     "fsf_ld": ("unet4", "unet5", "seg-unet5", "hrnet-w18", "fast-kd_", "fsf-ld_"),
 }
@@ -91,6 +92,8 @@ NARROW = {
     "VGG": dict(widths=(4, 4, 8, 8, 8)),
     "HRNet": dict(width=4, modules=(1, 1, 1)),
     "MSFA": dict(channels=16),
+    "AdditiveUNet": dict(width=16),
+    "Hourglass": dict(width=32),
 }
 
 
@@ -161,7 +164,7 @@ def put_phantoms(config: Config) -> Config:
             )
             if count not in known:
                 leaf.landmarks = list(range(count))
-    for hook in (config.get("default_hooks") or {}).values():
+    for hook in (*(config.get("default_hooks") or {}).values(), *(config.get("custom_hooks") or ())):
         if hook is not None and "selector" in hook:
             hook.selector = ConfigDict(type="KeepAll")  # two shapes are too few to tell what is usual
     if config.train_cfg.get("by_epoch", True):

@@ -3,7 +3,8 @@
 A sweep is a Python file with ``config`` (a config file, relative to the sweep), ``seeds`` and ``arms``: name
 of the variant -> values that differ, as ``--cfg-options`` takes them. Two keys of an arm are no such values:
 ``trained_as`` names the arm that is trained for this one too, if they differ in the test only; ``inputs``
-gives the arm's model the checkpoint of another arm, seed by seed, as ``{"<name>": "<arm>"}``.
+gives the arm's model the checkpoint of another arm, seed by seed, as ``{"<name>": "<arm>"}``; of the name
+``load_from`` it starts from those weights.
 ``ensembles``, name -> arm, tests the mean of an arm's seeds. ``baseline`` names the arm that tables test all
 others against.
 """
@@ -56,8 +57,11 @@ class Sweep:
         """
         made = self.inputs.get(self.trained_as[arm], {})
         inputs = {name: f"run:{maker}_seed{seed}:last" for name, maker in made.items()}
+        # No input of a model. A stage that starts from another one has a value of its own.
+        start = {key: inputs.pop(key) for key in ("load_from",) if key in inputs}
         folder = None if work_dir is None else str(work_dir)
-        return prepare_config(self.config, options=self.arms[arm], inputs=inputs, seed=seed, work_dir=folder)
+        options = self.arms[arm] | start
+        return prepare_config(self.config, options=options, inputs=inputs, seed=seed, work_dir=folder)
 
 
 def load_sweep(path: str | Path) -> Sweep:

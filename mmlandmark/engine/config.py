@@ -108,8 +108,10 @@ def is_of_model(config: Config) -> bool:
 def _with_options(config: Config, source: str, options: dict[str, Any] | None) -> Config:
     _check_keys(config, source)
     if options:
+        # Stages that are replaced, too, keep nothing.
+        stages = () if "stages" in options else config.get("stages") or ()
         for key in options:
-            _check_option(config, key)
+            _check_option(config, key, stages)
         config.merge_from_dict(copy.deepcopy(options))  # merging takes _delete_ out of the values
     config.setdefault("default_scope", "mmlandmark")
     check_arguments(config, source)
@@ -203,7 +205,7 @@ def value_at(node: Any, keys: Sequence[str | int], default: Any = None) -> Any:
     return node
 
 
-def _check_option(config: Config, dotted: str) -> None:
+def _check_option(config: Config, dotted: str, stages: Sequence[Any]) -> None:
     """Refuse an option with a key that is missing but resembles one that exists."""
     node: Any = config
     walked: list[str] = []
@@ -215,7 +217,7 @@ def _check_option(config: Config, dotted: str) -> None:
             stacklevel=2,
         )
     missing = object()
-    for number, stage in enumerate(config.get("stages") or ()):
+    for number, stage in enumerate(stages):
         if value_at(stage, dotted.split("."), missing) is not missing:
             warnings.warn(
                 f"--cfg-options {dotted}: the stage {stage.get('name')!r} keeps a value of its own; "

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
 import pytest
 
 from mmlandmark.apis import load_sweep, plan_of_sweep, run_plan
-from mmlandmark.engine import state_of
+from mmlandmark.engine import plan_of_run, state_of
+from mmlandmark.engine.config import check_arguments
 from mmlandmark.registry import MODELS
 from mmlandmark.testing import tiny_config
+from mmlandmark.utils.config_hash import config_hash
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "configs").glob("*/sweeps/*.py"))
@@ -96,6 +99,28 @@ def test_arms_may_have_stages_and_build_on_each_other(tmp_path):
     assert run_plan(plan_of(path, tmp_path)) == results
 
 
+def test_arms_may_start_from_the_weights_of_another(tmp_path):
+    tiny_config("unused", max_epochs=1).dump(tmp_path / "tiny.py")
+    (tmp_path / "sweeps").mkdir()
+    path = tmp_path / "sweeps" / "started.py"
+    path.write_text(
+        "config = '../tiny.py'\nseeds = [0, 1]\n"
+        "on = [dict(name='rough'), dict(name='fine', load_from='run:rough:last')]\n"
+        "arms = {'first': {}, 'on': {'inputs': {'load_from': 'first'}, 'stages': on}}\n"
+    )
+    plan = plan_of(path, tmp_path)
+    assert [run.config.load_from for run in plan.runs() if run.config.get("load_from")] == [
+        "run:first_seed0:last",
+        "run:rough:last",
+        "run:first_seed1:last",
+        "run:rough:last",
+    ]
+    assert [node.path for node in plan.children[3].children[0].inputs] == ["first_seed1"]
+    # Which weights a run starts from is part of what it is, but not of the recipe.
+    rough, other = (load_sweep(path).config_of("on", seed) for seed in (0, 1))
+    assert config_hash(rough) == config_hash(other) == config_hash(load_sweep(path).config_of("on"))
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
@@ -130,11 +155,16 @@ def test_bad_sweeps_are_named(sweep, text, error, message):
         load_sweep(sweep)
 
 
-@pytest.mark.parametrize(
-    ("path", "arm"),
-    [(p, arm) for p in SWEEPS for arm in load_sweep(p).arms],
-    ids=lambda v: getattr(v, "stem", v),
-)
-def test_every_arm_of_a_shipped_sweep_is_a_model(path, arm):
-    model = MODELS.build(load_sweep(path).config_of(arm).model)
-    assert sum(p.numel() for p in model.parameters()) > 10_000
+@functools.cache
+def parameters(model: str) -> int:
+    """Return the number of parameters of a model, which many arms share."""
+    return sum(p.numel() for p in MODELS.build(json.loads(model)).parameters())
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_arm_of_a_shipped_sweep_is_a_model(path):
+    sweep = load_sweep(path)
+    for arm in sweep.arms:
+        for run in plan_of_run(sweep.config_of(arm, 0), "work", arm).runs():
+            check_arguments(run.config, run.path)
+            assert parameters(json.dumps(run.config.model.to_dict())) > 10_000, run.path
