@@ -144,6 +144,8 @@ def put_phantoms(config: Config) -> Config:
         )
         for name in ("prefetch_factor", "pin_memory"):
             loader.pop(name, None)
+        if "times" in loader.dataset:
+            loader.dataset.times = 1
         if "unlabelled" in loader:
             loader.unlabelled = ConfigDict(offset=8, num_samples=1)
         for leaf in leaves(loader.dataset):

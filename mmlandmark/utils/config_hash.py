@@ -31,6 +31,11 @@ _RUN_KEYS = (
         "default_scope",
     ),
 )
+# Of default_hooks, those that every run has; one of another name decides what is learnt.
+_RUN_HOOKS = (
+    *("timer", "logger", "param_scheduler", "checkpoint", "sampler_seed", "epoch_seed", "invalid_loss"),
+    *("peak_monitor", "safe_checkpoint", "visualization", "runtime_info"),
+)
 # At any depth: where the data is (the tested images have a hash of their own) and how fast it is loaded.
 _MACHINE_KEYS = (
     *("data_root", "image_cache", "num_workers", "persistent_workers", "prefetch_factor", "pin_memory"),
@@ -50,7 +55,10 @@ def config_hash(config: Any, with_start: bool = False) -> str:
             of the model without ``type`` that names a ``checkpoint``.
     """
     content = dict(config.to_dict() if hasattr(config, "to_dict") else config)
+    hooks = {k: hook for k, hook in (content.get("default_hooks") or {}).items() if k not in _RUN_HOOKS}
     content = {key: value for key, value in content.items() if key in KNOWN_KEYS and key not in _RUN_KEYS}
+    if hooks:
+        content["default_hooks"] = hooks
     if isinstance(content.get("model"), dict):  # a run fills in the dimensions of its data
         content["model"] = {key: value for key, value in content["model"].items() if key != "dims"}
     if not with_start:

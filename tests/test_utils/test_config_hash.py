@@ -44,8 +44,11 @@ def test_it_sees_the_config_and_not_the_run():
         {**BASE, "optim_wrapper": dict(lr=0.2)},
         {**BASE, "model": dict(type="UNet", depth=3)},
         {**BASE, "randomness": dict(seed=0, deterministic=False)},
+        # Not a hook that only logs or saves.
+        {**BASE, "default_hooks": dict(pseudo_labels=dict(type="PseudoLabelHook", start=3))},
+        {**BASE, "default_hooks": dict(pseudo_labels=dict(type="PseudoLabelHook", start=5))},
     ]
-    assert len({config_hash(c) for c in [BASE, *others]}) == 4
+    assert len({config_hash(c) for c in [BASE, *others]}) == 6
 
 
 def test_seeds_are_told_apart_on_request():
