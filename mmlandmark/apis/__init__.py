@@ -13,11 +13,13 @@ from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.figures import draw_configuration, draw_features, draw_loss_weights
 from mmlandmark.apis.recording import record_predictions, record_test
 from mmlandmark.apis.running import prepare_config, run_plan, tables_of_test, test_config, train_config
+from mmlandmark.apis.self_training import BestStageStep
 from mmlandmark.apis.steps import EnsembleStep, RecordStep, TestStep
 from mmlandmark.apis.sweep import Sweep, load_sweep, plan_of_sweep
 from mmlandmark.apis.tested_run import check_trained_as, find_checkpoint
 
 __all__ = [
+    "BestStageStep",
     "EnsembleStep",
     "ModuleCost",
     "RecordStep",

@@ -16,6 +16,7 @@ from mmlandmark.version import __version__
 GROUPS = {
     "train and test": (
         "plan",
+        "self-train",
         "train",
         "test",
         "predict",

@@ -21,8 +21,13 @@ from typing import Any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark plan``."""
-    parser.add_argument("data", metavar="DATA", help="annotation file, or the folder of one with its images")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the config")
+    add_data_arguments(parser)
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments on data, time and machine of a command that plans."""
+    parser.add_argument("data", metavar="DATA", help="annotation file, or the folder of one with its images")
     parser.add_argument("--minutes", type=_positive, default=30.0, help="time for the training; default 30")
     parser.add_argument(
         "--memory", type=_positive, metavar="GB", help="for the training; default: what is free"
@@ -72,37 +77,13 @@ def _positive(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Read, ask, decide, write; return the exit code."""
-    from mmlandmark.planning import (
-        assumptions,
-        check_folder,
-        decide_network,
-        decisions,
-        find_data,
-        measure_plan,
-        questions,
-        read_data,
-        write_plan,
-    )
+    from mmlandmark.planning import check_folder, find_data, write_plan
     from mmlandmark.planning.choice import duration
-    from mmlandmark.planning.plan_folder import title_of
-    from mmlandmark.planning.speed import busy_note
 
     check_folder(args.out, args.overwrite)
-    plan = read_data(find_data(args.data, args.images), _answers(args))
-    print(title_of(plan))
-    _print_block("assumed", assumptions(plan))
-    _print_block(
-        "found by the check (mmlandmark check shows all)", [f"  {line}" for line in plan.findings[:5]]
-    )
-    _print_block("not known; a flag answers", [f"  {line}" for line in questions(plan)])
-    if not args.yes and sys.stdin.isatty() and not _agreed():
-        print("nothing was written")
+    plan = decided_plan(find_data(args.data, args.images), answers_of(args), args.yes)
+    if plan is None:
         return 1
-    print("measuring steps on this machine ...", flush=True)
-    decide_network(plan, measure_plan)
-    _print_block("decided", decisions(plan))
-    if note := busy_note():
-        print(f"warning: {note}", file=sys.stderr)
     write_plan(plan, args.out)
     last = "run/02_fine" if plan.fine else "run"
     config, run_folder = (shlex.quote(str(args.out / name)) for name in ("config.py", last))
@@ -113,7 +94,48 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _answers(args: argparse.Namespace) -> Any:
+def decided_plan(source: Any, answers: Any, yes: bool) -> Any:
+    """Print what is assumed, ask, measure and print what is decided.
+
+    Args:
+        source: The :class:`~mmlandmark.planning.DataSource`.
+        answers: The :class:`~mmlandmark.planning.Answers`.
+        yes: Do not ask whether to go on.
+
+    Returns:
+        The :class:`~mmlandmark.planning.Plan`; None if the user does not want to go on.
+    """
+    from mmlandmark.planning import (
+        assumptions,
+        decide_network,
+        decisions,
+        measure_plan,
+        questions,
+        read_data,
+    )
+    from mmlandmark.planning.plan_folder import title_of
+    from mmlandmark.planning.speed import busy_note
+
+    plan = read_data(source, answers)
+    print(title_of(plan))
+    _print_block("assumed", assumptions(plan))
+    _print_block(
+        "found by the check (mmlandmark check shows all)", [f"  {line}" for line in plan.findings[:5]]
+    )
+    _print_block("not known; a flag answers", [f"  {line}" for line in questions(plan)])
+    if not yes and sys.stdin.isatty() and not _agreed():
+        print("nothing was written")
+        return None
+    print("measuring steps on this machine ...", flush=True)
+    decide_network(plan, measure_plan)
+    _print_block("decided", decisions(plan))
+    if note := busy_note():
+        print(f"warning: {note}", file=sys.stderr)
+    return plan
+
+
+def answers_of(args: argparse.Namespace) -> Any:
+    """Return the :class:`~mmlandmark.planning.Answers` that the arguments give."""
     import torch
 
     from mmlandmark.planning import Answers, OpenQuestion

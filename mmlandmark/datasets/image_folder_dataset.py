@@ -33,6 +33,10 @@ class ImageFolderDataset(LandmarkDataset):
             ``schema`` says another.
         **kwargs: See :class:`LandmarkDataset`; those about annotations do not matter.
 
+    Attributes:
+        annotated: Number of images that an annotation has a row for.
+        unusable: Why others are left out; each phrase names the file.
+
     Raises:
         FileNotFoundError: The folder does not exist.
         ValueError: It holds no image that is not annotated, or no schema is given.
@@ -46,6 +50,7 @@ class ImageFolderDataset(LandmarkDataset):
         if leaves and kwargs.get("schema") is None:
             kwargs["schema"] = self._annotated[0].schema
         kwargs["unlabelled"] = True
+        self.annotated, self.unusable = 0, list[str]()
         super().__init__(image_dir=image_dir, **kwargs)
 
     def load_records(self) -> list[dict[str, Any]]:
@@ -57,9 +62,14 @@ class ImageFolderDataset(LandmarkDataset):
         taken = {Path(row["img_path"]).resolve() for row in rows if row.get("img_path") is not None}
         found = [(path, Path(name)) for path, name in images_below(folder)]
         rest = [(path, name) for path, name in found if Path(path).resolve() not in taken]
-        free = [(path, name) for path, name in rest if self._fits(path)]
+        problems = {path: self._problem(path) for path, _ in rest}
+        self.annotated = len(found) - len(rest)
+        self.unusable = [problem for problem in problems.values() if problem is not None]
+        for problem in self.unusable:
+            print_log(f"unlabelled image left out: {problem}", "current", logging.WARNING)
+        free = [(path, name) for path, name in rest if problems[path] is None]
         if not free:
-            counts = dict(annotated=len(found) - len(rest), unusable=len(rest))
+            counts = dict(annotated=self.annotated, unusable=len(self.unusable))
             raise ValueError(
                 f"ImageFolderDataset: {folder!r} holds no image without annotation"
                 + "".join(f"; {count} are {what}" for what, count in counts.items() if count)
@@ -73,15 +83,11 @@ class ImageFolderDataset(LandmarkDataset):
             records.append(dict(sample_id=sample_id, img_path=path, landmarks=None))
         return records
 
-    def _fits(self, path: str) -> bool:
-        """Return whether an image can be used, as far as its header says; name one that cannot."""
+    def _problem(self, path: str) -> str | None:
+        """Return why an image cannot be used, as far as its header says; None if it can."""
         try:
             axes = len(image_shape(path))
         except (OSError, ValueError) as error:
-            print_log(f"unlabelled image left out: {error}", "current", logging.WARNING)
-            return False
+            return str(error)
         dims = axes if self._schema is None else self._schema.dims
-        if axes != dims:
-            text = f"unlabelled image left out: {path} has {axes} dimensions, the landmarks have {dims}"
-            print_log(text, "current", logging.WARNING)
-        return axes == dims
+        return None if axes == dims else f"{path} has {axes} dimensions, the landmarks have {dims}"

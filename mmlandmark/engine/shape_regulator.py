@@ -13,7 +13,7 @@ from mmlandmark.registry import LABEL_SELECTORS
 from mmlandmark.shape import PointDistributionModel, Regulated, ShapePrior
 from mmlandmark.structures import LandmarkDataSample, mm_steps
 
-WAYS = ("adjustment", "robust adjustment", "agreement", "agreement, then adjustment")
+WAYS = ("adjustment", "robust adjustment", "masking", "agreement", "agreement, then adjustment")
 
 
 @LABEL_SELECTORS.register_module()
@@ -38,6 +38,7 @@ class ShapeRegulator:
         way: ``adjustment``, the publication's: shapes are adjusted by principal components, or those of their
             landmarks left out that the adjustment moves by more than ``limit``. With few labelled shapes it
             leaves out many right ones. ``robust adjustment`` shrinks the covariance of few shapes.
+            ``masking`` leaves out the same landmarks as ``adjustment``, and moves none.
             ``agreement`` keeps the landmarks that agree with each other, where they are; it needs 10 labelled
             shapes. ``agreement, then adjustment`` adjusts what agrees. ``docs/shapes.md`` compares them.
         limit: Z, the longest way that an adjustment may move a landmark.
@@ -81,7 +82,7 @@ class ShapeRegulator:
         try:
             if self.way.startswith("agreement"):
                 self._prior = ShapePrior.fit(points)
-            if self.way.endswith("adjustment"):
+            if self.way == "masking" or self.way.endswith("adjustment"):
                 self._model = PointDistributionModel.fit(points, robust=self.way.startswith("robust"))
         except ValueError as error:
             raise ValueError(f"ShapeRegulator: the labelled shapes are not enough: {error}") from error
@@ -104,6 +105,8 @@ class ShapeRegulator:
             given = np.where(agreed[..., None], points, np.nan)
         if self._model is not None:
             regulated = self._model.regulate(given, self.limit, steps)
+            if self.way == "masking":
+                return regulated._replace(points=points, adjusted=np.zeros(len(points), dtype=bool))
             # What does not agree is told as predicted, although it is not kept.
             chosen = np.where(np.isfinite(regulated.points), regulated.points, points)
             return regulated._replace(points=chosen)

@@ -4,9 +4,10 @@ from mmlandmark.planning.choice import Choice, OpenQuestion
 from mmlandmark.planning.data_source import DataSource, find_data
 from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
 from mmlandmark.planning.network_choices import decide_network
-from mmlandmark.planning.plan_folder import check_folder, measure_plan, write_plan
+from mmlandmark.planning.plan_folder import check_folder, is_planned, measure_plan, write_plan
 from mmlandmark.planning.planner import Answers, Plan, read_data
 from mmlandmark.planning.report import assumptions, decisions, questions
+from mmlandmark.planning.unlabelled import UnlabelledImages, read_unlabelled
 
 __all__ = [
     "Answers",
@@ -16,14 +17,17 @@ __all__ = [
     "Fingerprint",
     "OpenQuestion",
     "Plan",
+    "UnlabelledImages",
     "assumptions",
     "check_folder",
     "decide_network",
     "decisions",
     "find_data",
+    "is_planned",
     "measure_plan",
     "questions",
     "read_data",
     "read_fingerprint",
+    "read_unlabelled",
     "write_plan",
 ]

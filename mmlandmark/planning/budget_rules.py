@@ -28,7 +28,8 @@ _STEM_FROM = 256  # longer side of the images from which four pixels become chan
 _WIDTHS = {2: (16, 32, 64, 128, 256, 256), 3: (8, 16, 32, 64, 128)}
 _BATCH = {2: 4, 3: 1}
 _LEARNING_RATE = {2: 2e-3, 3: 1e-3}
-_RESERVE = 0.93  # of the time for epochs; the rest is for what a measurement of seconds cannot foresee
+RESERVE = 0.93  # of the time for epochs; the rest is for what a measurement of seconds cannot foresee
+FORWARD = 0.4  # of a training step, for the same images without a backward pass
 
 
 @dataclass(frozen=True)
@@ -317,8 +318,29 @@ def choose_batch(network: Network, memory: float, images: int) -> Choice:
     return Choice(batch, f"about {gigabytes:.2f} GB of {memory / 2**30:.1f}; larger ones make fewer steps")
 
 
+def fixed_seconds(speed: Speed, images: int, val_images: int, validations: int = 4, pieces: int = 1) -> float:
+    """Return the seconds of a training beside its epochs: start, first reading of images, validations.
+
+    Args:
+        speed: Of the network.
+        images: Of the training part.
+        val_images: Of the validation part.
+        validations: Number of them.
+        pieces: Inputs of the network that one validation image makes.
+    """
+    # A validation decodes maps and draws a few cases.
+    validation = val_images * pieces * (FORWARD * speed.iteration / speed.batch) + 1.0
+    return speed.start + speed.first_read * (images + val_images) + validations * validation
+
+
 def choose_epochs(
-    speed: Speed, minutes: float, images: int, val_images: int, validations: int = 4, pieces: int = 1
+    speed: Speed,
+    minutes: float,
+    images: int,
+    val_images: int,
+    validations: int = 4,
+    pieces: int = 1,
+    between: float = 0.0,
 ) -> tuple[Choice, float]:
     """Decide on the number of epochs that fill the time.
 
@@ -329,16 +351,14 @@ def choose_epochs(
         val_images: Of the validation part.
         validations: Number of them.
         pieces: Inputs of the network that one validation image makes.
+        between: Further seconds per epoch.
 
     Returns:
         The number of epochs, and the minutes that they are expected to take.
     """
-    steps = math.ceil(images / speed.batch)
-    epoch = steps * speed.iteration
-    # A validation has no backward pass, but decodes maps and draws a few cases.
-    validation = val_images * pieces * (0.4 * speed.iteration / speed.batch) + 1.0
-    fixed = speed.start + speed.first_read * (images + val_images) + validations * validation
-    affordable = int((_RESERVE * 60 * minutes - fixed) / epoch)
+    epoch = math.ceil(images / speed.batch) * speed.iteration + between
+    fixed = fixed_seconds(speed, images, val_images, validations, pieces)
+    affordable = int((RESERVE * 60 * minutes - fixed) / epoch)
     useful = max(FEWEST_EPOCHS, math.ceil(MOST_IMAGES / images))
     epochs = max(1, min(affordable, useful))
     expected = (fixed + epochs * epoch) / 60

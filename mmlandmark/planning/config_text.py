@@ -16,6 +16,7 @@ _WIDTH = 108
 _COARSE_POSE = dict(type="RandomAffine", rotation=10, scale=0.1)
 # MMEngine replaces what stands in {{ }} anywhere in a config; this is the only one that a plan wants.
 _BESIDE = "{{ fileDirname }}/"
+UNLABELLED = "unlabelled.txt"  # ids of the images to label
 
 
 def _comment(text: str) -> str:
@@ -72,6 +73,7 @@ def config_text(
     choices: Mapping[str, Choice],
     dataset: Mapping[str, Any],
     fine: Mapping[str, Choice] | None = None,
+    labels: Mapping[str, Choice] | None = None,
 ) -> str:
     """Return the text of a config.
 
@@ -80,10 +82,12 @@ def config_text(
         choices: The decisions, by the names of ``docs/plan.md``.
         dataset: Arguments of the data set, without pipeline and ids.
         fine: Those that differ in a second stage, which looks at patches; empty if there is no such stage.
+        labels: Those on self-training and fine-tuning; empty without.
     """
     why = {name: choice.why for name, choice in choices.items()}
     model = "unet6.py" if len(choices["size"].value) == 2 else "unet_volumes.py"
     base = ["default_runtime.py", f"models/{model}", "schedules/adamw_onecycle.py"]
+    base += ["self_training.py"] if labels else []
     axes = "axes" if "spacing" in choices else "y"
     parts = [
         _comment(f"{title}; all reasons are in plan.json"),
@@ -96,6 +100,8 @@ def config_text(
     ]
     if fine:
         parts += _fine_stage(choices, {**choices, **fine})
+    if labels:
+        parts += _self_training(labels)
     return "\n".join(parts) + "\n"
 
 
@@ -292,6 +298,38 @@ def _fine_stage(coarse: Mapping[str, Choice], fine: Mapping[str, Choice]) -> lis
         f"        train_cfg={_call(_epochs(fine))},",
         *hooks,
         f"        default_hooks=dict(checkpoint=dict(interval={schedule['save']})),",
+        "    ),",
+        "]",
+    ]
+
+
+def _self_training(labels: Mapping[str, Choice]) -> list[str]:
+    """Return the three stages of self-training."""
+    cache = _cache(labels) or dict(image_cache=None)  # else it would be that of the annotated images
+    images = dict(labels["images"].value, ids=f"{_BESIDE}{UNLABELLED}", **cache)
+    hook = dict(type="PseudoLabelHook", selector=labels["selector"].value)
+    saved = {stage: labels[f"{stage}_schedule"].value["save"] for stage in ("self_train", "fine_tune")}
+    epochs = {
+        stage: _epochs(dict(epochs=labels[stage], schedule=labels[f"{stage}_schedule"])) for stage in saved
+    }
+    return [
+        _comment(labels["images"].why) + "\n" + _wrapped("unlabelled", images),
+        _comment(f"labels: {labels['selector'].why}") + "\n" + _wrapped("labels", hook),
+        _comment(
+            f"epochs of self-training: {labels['self_train'].why}; of fine-tuning: {labels['fine_tune'].why}"
+        ),
+        "stages = [",
+        "    _base_.pre_train,",
+        "    dict(",
+        "        _base_.self_train,",
+        "        train_dataloader=dict(_base_.self_train.train_dataloader, unlabelled=unlabelled),",
+        f"        default_hooks=dict(checkpoint=dict(interval={saved['self_train']}), pseudo_labels=labels),",
+        f"        train_cfg={_call(epochs['self_train'])},",
+        "    ),",
+        "    dict(",
+        "        _base_.fine_tune,",
+        f"        default_hooks=dict(checkpoint=dict(interval={saved['fine_tune']})),",
+        f"        train_cfg={_call(epochs['fine_tune'])},",
         "    ),",
         "]",
     ]

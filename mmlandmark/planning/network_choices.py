@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from mmlandmark.planning import budget_rules, rules, spacing_rules
+import numpy as np
+
+from mmlandmark.planning import budget_rules, rules, self_training_rules, spacing_rules
 from mmlandmark.planning.budget_rules import Network, Speed
 from mmlandmark.planning.choice import Choice
 from mmlandmark.planning.planner import Plan
+from mmlandmark.planning.unlabelled import UnlabelledImages
 
 Measure = Callable[[Plan, Sequence[str]], Speed]
 _TRIALS = 2  # sizes that are measured beyond the probes
@@ -25,15 +28,18 @@ def decide_network(plan: Plan, measure: Measure) -> None:
         measure: Returns the speed of a plan for some samples of the training part.
     """
     data, answers = plan.fingerprint, plan.answers
-    images = len(plan.parts["train"])
-    start = budget_rules.choose_start(data.median_size, answers.minutes, images, answers.published_weights)
+    images, minutes = len(plan.parts["train"]), answers.minutes
+    if plan.unlabelled is not None:
+        minutes *= self_training_rules.SHARES["pre_train"]
+    start = budget_rules.choose_start(data.median_size, minutes, images, answers.published_weights)
     plan.choices["start"] = start
     if start.value:
         plan.choices["normalisation"] = Choice(dict(mean=0.498, std=0.502), "as the weights expect it")
     search = _Search(plan, measure)
-    network, why = search.largest(answers.minutes)
-    minutes = answers.minutes
-    if network.spacing is not None:
+    network, why = search.largest(minutes)
+    if network.spacing is not None and plan.unlabelled is not None:
+        plan.choices["stages"] = Choice(1, "self-training looks at whole volumes")
+    elif network.spacing is not None:
         half = search.largest(_COARSE_SHARE * minutes, spacing_rules.ENOUGH_VOLUMES)
         seen = search.images_seen(half[0], _COARSE_SHARE * minutes)
         stages = spacing_rules.choose_stages(network.spacing, plan.choices["voxel"].value, seen)
@@ -43,8 +49,11 @@ def decide_network(plan: Plan, measure: Measure) -> None:
             network, why = half
     plan.choices.update(_network_choices(plan, network))
     plan.choices["size"] = Choice(list(network.size), _with_size(network, plan, why))
-    plan.minutes = _add_epochs(plan, plan.choices, search.measured[network.size], minutes)
-    if network.spacing is not None and plan.choices["stages"].value == 2:
+    speed = search.measured[network.size]
+    plan.minutes = _add_epochs(plan, plan.choices, speed, minutes)
+    if plan.unlabelled is not None:
+        _decide_self_training(plan, plan.unlabelled, speed)
+    elif network.spacing is not None and plan.choices["stages"].value == 2:
         _decide_fine(plan, network.spacing, measure, answers.minutes - plan.minutes)
 
 
@@ -143,14 +152,50 @@ def _network_choices(plan: Plan, network: Network, patch: bool = False) -> dict[
     return choices
 
 
+def _validated(plan: Plan) -> int:
+    """Return the number of images that a validation looks at."""
+    images = {part: len(ids) for part, ids in plan.parts.items()}
+    return images.get("val", images.get("test", 0))
+
+
+def _decide_self_training(plan: Plan, there: UnlabelledImages, speed: Speed) -> None:
+    """Add the decisions on self-training and fine-tuning, which have the rest of the time."""
+    images, validated, total = len(plan.parts["train"]), _validated(plan), plan.answers.minutes
+    epoch = math.ceil(images / speed.batch) * speed.iteration
+    supervised = budget_rules.fixed_seconds(speed, images, validated) + epoch
+    few = min(len(there.ids), self_training_rules.FEWEST_IMAGES)
+    shortest = self_training_rules.shortest(speed, few, validated)
+    least = dict(pre_train=supervised, self_train=shortest, fine_tune=supervised)
+    self_training_rules.check_minutes(total, least)
+    shares = self_training_rules.SHARES
+    rest = total - plan.minutes
+    minutes = rest * shares["self_train"] / (shares["self_train"] + shares["fine_tune"])
+    used = self_training_rules.choose_images(speed, minutes, len(there.ids), validated)
+    drawn = np.random.default_rng(plan.answers.seed).permutation(len(there.ids))[: used.value]
+    plan.unlabelled = replace(there, ids=[there.ids[n] for n in sorted(drawn)])
+    seen = self_training_rules.seen_per_epoch(used.value)
+    labelling = self_training_rules.labelling_seconds(speed, used.value)
+    rounds, taken = budget_rules.choose_epochs(speed, minutes, seen, validated, between=labelling)
+    tuning, more = budget_rules.choose_epochs(speed, rest - taken, images, validated)
+    plan.minutes += taken + more
+    data, channels = plan.fingerprint, plan.choices["channels"].value
+    size = plan.choices["loaded"].value or data.largest_size
+    given = {key: plan.dataset[key] for key in ("spacing",) if key in plan.dataset}
+    images_of = dict(type="ImageFolderDataset", image_dir=str(there.folder), **given)
+    plan.labels["images"] = Choice(images_of, used.why)
+    plan.labels["cache"] = rules.choose_cache(used.value, size, channels, data.bits, plan.answers.memory)
+    for stage, epochs in (("self_train", rounds), ("fine_tune", tuning)):
+        schedule = budget_rules.choose_schedule(data.dims, epochs.value)
+        plan.labels[stage] = epochs
+        plan.labels[f"{stage}_schedule"] = Choice(schedule, "a cycle of a small learning rate")
+
+
 def _add_epochs(plan: Plan, choices: dict[str, Choice], speed: Speed, minutes: float) -> float:
     """Add the schedule of a stage to its choices; return the minutes that it is expected to take."""
-    images = {part: len(ids) for part, ids in plan.parts.items()}
-    validated = images.get("val", images.get("test", 0))
     pieces = len(plan.fingerprint.landmarks) if "patch" in choices else 1
     validations = _VALIDATIONS["patch" in choices]
     epochs, expected = budget_rules.choose_epochs(
-        speed, minutes, images["train"], validated, validations, pieces
+        speed, minutes, len(plan.parts["train"]), _validated(plan), validations, pieces
     )
     schedule = budget_rules.choose_schedule(len(plan.fingerprint.median_size), epochs.value, validations)
     choices["epochs"] = epochs

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from mmlandmark.engine import load_config
 from mmlandmark.planning.budget_rules import Speed
 from mmlandmark.planning.choice import duration
-from mmlandmark.planning.config_text import config_text
-from mmlandmark.planning.planner import Plan
+from mmlandmark.planning.config_text import UNLABELLED, config_text
+from mmlandmark.planning.data_source import DataSource
+from mmlandmark.planning.planner import Answers, Plan
 from mmlandmark.planning.speed import describe_machine, measure_speed
-from mmlandmark.utils.files import atomic_write_text
+from mmlandmark.utils.files import atomic_write_text, read_json
 
 CONFIG, PLAN, SCHEMA = "config.py", "plan.json", "schema.json"
 RUN = "run"
+_MEASURED = ("memory", "on_gpu", "cores")  # answers that the machine gives
 
 
 def files_of(plan: Plan) -> dict[str, str]:
@@ -25,16 +28,22 @@ def files_of(plan: Plan) -> dict[str, str]:
     if plan.schema is not None:
         texts[SCHEMA] = json.dumps(plan.schema.to_dict(), indent=2) + "\n"
     texts[PLAN] = json.dumps(plan.to_dict(), indent=2, allow_nan=False) + "\n"
-    texts[CONFIG] = config_text(title_of(plan), plan.choices, plan.dataset, plan.fine)
+    # Without the images to label while speeds are measured, which is before these are chosen.
+    labels = plan.labels if "images" in plan.labels else {}
+    if labels and plan.unlabelled is not None:
+        texts[UNLABELLED] = "\n".join(plan.unlabelled.ids) + "\n"
+    texts[CONFIG] = config_text(title_of(plan), plan.choices, plan.dataset, plan.fine, labels)
     return texts
 
 
 def title_of(plan: Plan) -> str:
     """Return what is planned, in one line."""
-    data, count = plan.fingerprint, plan.fingerprint.images
+    data, count, images = plan.fingerprint, plan.fingerprint.images, plan.unlabelled
+    command = "plan" if images is None else "self-train"
+    more = "" if images is None else f" and {len(images.ids)} without annotation"
     return (
-        f"written by mmlandmark plan: {count} {'images' if data.dims == 2 else 'volumes'} with "
-        f"{len(data.landmarks)} landmarks from {plan.source.ann_file.name}, "
+        f"written by mmlandmark {command}: {count} {'images' if data.dims == 2 else 'volumes'} with "
+        f"{len(data.landmarks)} landmarks from {plan.source.ann_file.name}{more}, "
         f"{duration(plan.answers.minutes)} on {describe_machine()}"
     )
 
@@ -54,12 +63,35 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         )
 
 
+def is_planned(folder: Path, source: DataSource, answers: Answers) -> bool:
+    """Return whether a folder has the plan of these data and answers, so that its training can go on.
+
+    Raises:
+        ValueError: It has another plan, or that is broken.
+    """
+    if not (folder / PLAN).is_file() or not (folder / CONFIG).is_file():
+        return False
+    known = read_json(folder / PLAN)
+    there = dict(known.get("answers") or {}, annotation=known.get("annotation"))
+    here = dict(json.loads(json.dumps(asdict(answers))), annotation=str(source.ann_file))
+    differing = [name for name in here if name not in _MEASURED and there.get(name) != here[name]]
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"{folder} holds the plan of another command: {name} is {there.get(name)!r} there and "
+            f"{here[name]!r} here; choose another --out"
+        )
+    return True
+
+
 def write_plan(plan: Plan, folder: Path) -> None:
     """Write all files of a plan, each atomically."""
     for name, text in files_of(plan).items():
         atomic_write_text(folder / name, text)
     for part in {"train", "val", "test"} - set(plan.parts):  # of a plan that this one replaces
         (folder / f"{part}.txt").unlink(missing_ok=True)
+    if plan.unlabelled is None:
+        (folder / UNLABELLED).unlink(missing_ok=True)
     if plan.schema is None:
         (folder / SCHEMA).unlink(missing_ok=True)
 

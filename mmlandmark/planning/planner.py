@@ -8,15 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from mmlandmark.datasets.annotated_shapes import annotated_shapes
 from mmlandmark.datasets.check_report import one_line
 from mmlandmark.datasets.checks import check_dataset
 from mmlandmark.datasets.folds import deal_parts
 from mmlandmark.datasets.image_checks import flipped_fits_better
+from mmlandmark.engine.physical_shapes import physical_shapes
 from mmlandmark.planning import rules, spacing_rules
 from mmlandmark.planning.choice import Choice, OpenQuestion
 from mmlandmark.planning.data_source import DataSource
 from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
+from mmlandmark.planning.self_training_rules import choose_selector
+from mmlandmark.planning.unlabelled import UnlabelledImages, read_unlabelled
 from mmlandmark.planning.y_direction import choose_y_direction
+from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkSchema
 
 
@@ -37,6 +42,7 @@ class Answers:
         group_pattern: Regular expression for the patient in the sample ids.
         published_weights: Whether published weights are installed and may be the start.
         seed: Of the split.
+        unlabelled: Folder of images to label by self-training; None trains on annotated ones alone.
     """
 
     minutes: float = 30.0
@@ -51,6 +57,7 @@ class Answers:
     group_pattern: str | None = None
     published_weights: bool = False
     seed: int = 0
+    unlabelled: str | None = None
 
 
 @dataclass
@@ -69,6 +76,8 @@ class Plan:
         findings: Of the check, as lines.
         left_out: What was not checked, each as a phrase.
         minutes: That the training is expected to take.
+        unlabelled: Images to label; None without self-training.
+        labels: Decisions on self-training and fine-tuning; none without.
     """
 
     source: DataSource
@@ -82,9 +91,20 @@ class Plan:
     findings: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     minutes: float = 0.0
+    unlabelled: UnlabelledImages | None = None
+    labels: dict[str, Choice] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan in the types of JSON."""
+        images = self.unlabelled
+        more: dict[str, Any] = (
+            {}
+            if images is None
+            else dict(
+                unlabelled=dict(folder=str(images.folder), images=len(images.ids), left_out=images.left_out),
+                labels={name: asdict(choice) for name, choice in self.labels.items()},
+            )
+        )
         return dict(
             annotation=str(self.source.ann_file),
             format=self.source.kind,
@@ -96,6 +116,7 @@ class Plan:
             left_out=self.left_out,
             images={part: len(ids) for part, ids in self.parts.items()},
             expected_minutes=round(self.minutes, 2),
+            **more,
         )
 
 
@@ -131,7 +152,22 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
     plan.findings, plan.left_out = findings, view.left_out
     measures = [measure["name"] for measure in (schema or dataset.schema).measures]
     plan.choices.update(_data_choices(plan, y), parts=division, measures=rules.choose_measures(measures))
+    if answers.unlabelled is not None:
+        _add_unlabelled(plan, view, answers.unlabelled)
     return plan
+
+
+def _add_unlabelled(plan: Plan, view: DataView, folder: str) -> None:
+    """Add the images of a folder, and decide which of their labels are learnt from."""
+    schema = plan.schema or view.dataset.schema
+    held_out = {name for part, ids in plan.parts.items() if part != "train" for name in ids}
+    plan.unlabelled = read_unlabelled(folder, view, plan.dataset, schema, held_out)
+    options = dict(plan.dataset, schema=schema, ids=plan.parts["train"], missing_images="keep")
+    annotated = DATASETS.build(options)
+    points, unit = physical_shapes(annotated)
+    if unit != "mm" or (not plan.unlabelled.spacing_known and schema.reference_length is None):
+        points, unit = annotated_shapes(annotated)[0], "px"
+    plan.labels["selector"] = choose_selector(points, schema.landmarks, unit)
 
 
 def _scalar(spacing: tuple[float, ...] | None) -> Any:

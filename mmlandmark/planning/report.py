@@ -33,8 +33,13 @@ def assumptions(plan: Plan) -> list[str]:
     ]
     if choices["measures"].value:
         lines.append(_row("measures", f"the test compares {', '.join(choices['measures'].value)}"))
-    if plan.left_out:
-        lines.append(_row("not checked", "; ".join(plan.left_out)))
+    images = plan.unlabelled
+    if images is not None:
+        lines.append(_row("to label", f"{len(images.ids)} below {images.folder}"))
+        lines += [_row("left out", reason) for reason in images.left_out]
+    not_checked = [*plan.left_out, *(images.not_checked if images is not None else ())]
+    if not_checked:
+        lines.append(_row("not checked", "; ".join(dict.fromkeys(not_checked))))
     gaps = {**data.missing, **{f"{name} (absent)": count for name, count in data.absent.items()}}
     if gaps:
         worst = sorted(gaps.items(), key=lambda item: -item[1])[:3]
@@ -110,6 +115,15 @@ def decisions(plan: Plan) -> list[str]:
         lines.insert(0, _row("stages", f"{choices['stages'].value}: {choices['stages'].why}"))
     if plan.fine:
         lines += ["  second stage:", *_stage({**choices, **plan.fine})]
+    if plan.labels:
+        labels = plan.labels
+        lines += [
+            "  self-training and fine-tuning:",
+            _row("images", labels["images"].why),
+            _row("learnt from", labels["selector"].why),
+            _row("rounds", f"{labels['self_train'].value}: {labels['self_train'].why}"),
+            _row("epochs", f"{labels['fine_tune'].value} of fine-tuning: {labels['fine_tune'].why}"),
+        ]
     return lines
 
 

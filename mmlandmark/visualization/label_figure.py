@@ -34,7 +34,10 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
         for key in ("adjusted", "masked"):
             parts = [100 * row[key] / max(row["landmarks"], 1) for row in rows]
             shares.plot(epochs, parts, marker="o", markersize=3, label=key)
-        shares.set(ylim=(0, 105), ylabel="part of the landmarks (%)")
+        # A few per cent shall be seen, too.
+        shares.set(
+            ylim=(0, min(105, max(10, 1.1 * shares.get_ylim()[1]))), ylabel="part of the landmarks (%)"
+        )
         shares.set_title("pseudo labels")
         shares.legend()
         if known:
@@ -48,4 +51,5 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
             errors.set_ylim(bottom=0)
             errors.legend()
         axes[-1, 0].set_xlabel("epochs trained")
+        axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
         return style.save_figure(canvas, path)

@@ -53,6 +53,9 @@ def test_every_image_has_a_name_of_its_own(root, caplog):
     dataset = ImageFolderDataset("new", data_root=str(root), labelled=both, serialize_data=False)
     ids = [dataset.get_data_info(i)["sample_id"] for i in range(len(dataset))]
     assert ids == ["2", "new/case3", "a/1", "b/1.jpg", "b/1.png"]
+    assert dataset.annotated == 0
+    (why,) = dataset.unusable
+    assert why.endswith("volume.npy has 3 dimensions, the landmarks have 2")
     folder = ImageFolderDataset("images", data_root=str(root), schema=SCHEMA, serialize_data=False)
     assert [folder.get_data_info(i)["sample_id"] for i in range(2)] == ["case0", "case1"]
 

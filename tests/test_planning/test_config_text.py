@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from mmlandmark.apis import run_plan
+from mmlandmark.datasets.samplers import with_unlabelled
 from mmlandmark.engine import load_config
-from mmlandmark.engine.stages import plan_of_run
+from mmlandmark.engine.stages import plan_of_run, plan_of_stages
 from mmlandmark.inference import LandmarkInferencer
 from mmlandmark.planning import (
     Answers,
@@ -30,6 +31,7 @@ from mmlandmark.registry import DATASETS, METRICS, MODELS
 from mmlandmark.structures import apply_matrix, spacing_of
 from test_planning.kites import write_kites
 from test_planning.scans import write_scans
+from test_planning.test_unlabelled import write_films
 
 
 def plan_of(tmp_path, kind="csv", **answers):
@@ -187,3 +189,48 @@ def test_two_stages_are_one_config_that_trains_and_tests(tmp_path):
     assert (fine / "epoch_1.pth").is_file()
     (found,) = LandmarkInferencer(fine)(tmp_path / "scans" / "images" / "1.nii.gz")
     assert found.points.shape == (8, 3)
+
+
+def test_self_training_is_three_stages_of_one_config(tmp_path):
+    films = write_films(tmp_path / 'films "of" {{ fileDirname }}')
+    plan = plan_of(tmp_path, unlabelled=str(films), pairs=("left_wing:right_wing",), spacing=(0.1, 0.2))
+    write_plan(plan, tmp_path / "mine")
+    text = (tmp_path / "mine" / "config.py").read_text()
+    assert len([line for line in text.splitlines() if not line.startswith("#")]) <= 90
+    assert max(len(line) for line in text.splitlines() if str(tmp_path) not in line) <= 110
+    pre_train, self_train, fine_tune = (
+        node.config
+        for node in plan_of_stages(load_config(tmp_path / "mine" / "config.py"), tmp_path).children
+    )
+    assert pre_train.train_cfg.max_epochs == plan.choices["epochs"].value
+    assert self_train.train_cfg.max_epochs == plan.labels["self_train"].value
+    assert fine_tune.train_cfg.max_epochs == plan.labels["fine_tune"].value
+    assert [stage.model.head.loss.type for stage in (self_train, fine_tune)] == ["RegionAttentionLoss"] * 2
+    assert pre_train.model.head.loss.type == "SpatialCrossEntropyLoss"
+    hook = self_train.default_hooks.pseudo_labels
+    assert hook.selector == dict(type="ShapeRegulator", way="agreement", unit="mm")
+    assert "pseudo_labels" not in fine_tune.default_hooks
+    both = with_unlabelled(self_train.train_dataloader)["dataset"]["datasets"]
+    labelled, images = (DATASETS.build(config) for config in both)
+    assert (len(labelled), len(images), images.unlabelled) == (13, 4, True)
+    assert images.schema.flip_pairs == labelled.schema.flip_pairs == plan.schema.flip_pairs
+    assert images[0]["data_samples"].spacing == (0.1, 0.2)
+    assert images.image_cache is not None
+
+
+def test_volumes_are_self_trained(tmp_path):
+    write_scans(tmp_path / "scans")
+    write_scans(tmp_path / "more", count=9)
+    answers = Answers(unlabelled=str(tmp_path / "more" / "images"))
+    plan = read_data(find_data(tmp_path / "scans"), answers)
+    # Three of nine are others than the annotated ones.
+    decide_network(plan, lambda plan, ids: Speed(0.1, 0.001, 5.0, 1))
+    write_plan(plan, tmp_path / "mine")
+    config = load_config(tmp_path / "mine" / "config.py")
+    for part in (config, *config.stages[1:]):
+        part.train_cfg.update(max_epochs=1, val_interval=1)
+    run_plan(plan_of_run(config, config.work_dir))
+    run = tmp_path / "mine" / "run"
+    (row,) = json.loads((run / "02_self_train" / "pseudo_labels" / "rounds.json").read_text())["rounds"]
+    assert (row["epoch"], row["images"], row["landmarks"]) == (0, 3, 12)
+    assert (run / "03_fine_tune" / "epoch_1.pth").is_file()

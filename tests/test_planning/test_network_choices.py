@@ -13,6 +13,7 @@ from mmlandmark.planning.budget_rules import Speed, network_for
 from test_planning.kites import write_kites
 from test_planning.scans import write_scans
 from test_planning.test_planner import planned
+from test_planning.test_unlabelled import write_films
 
 
 def on_a_machine(rate: float, calls: list):
@@ -116,3 +117,57 @@ def test_a_plan_for_volumes_says_what_it_assumes(tmp_path):
         assert words in text, text
     plan.fingerprint = replace(plan.fingerprint, spacing=[0.5, 0.5, 0.7])  # every axis, also equal ones
     assert "0.5 x 0.5 x 0.7 mm per voxel (median)" in "\n".join(assumptions(plan))
+
+
+def test_self_training_divides_the_time(tmp_path):
+    write_kites(tmp_path / "kites")
+    films = write_films(tmp_path / "films", 30)
+    plan, calls = planned(tmp_path / "kites", minutes=10, unlabelled=str(films)), []
+    decide_network(plan, on_a_machine(1e10, calls))
+    assert calls == [(96, 128)]
+    alone = planned(tmp_path / "kites", minutes=4)
+    decide_network(alone, on_a_machine(1e10, []))
+    # Pre-training is the plan of its share of the time.
+    assert alone.minutes < 4
+    assert plan.choices["epochs"] == alone.choices["epochs"]
+    assert plan.choices["size"] == alone.choices["size"]
+    assert 8 < plan.minutes <= 10
+    assert plan.unlabelled.ids == sorted(f"film{n}" for n in range(30))
+    rounds, tuned = plan.labels["self_train"], plan.labels["fine_tune"]
+    assert rounds.why.startswith(f"{60 * rounds.value} images seen")
+    assert tuned.why.startswith(f"{13 * tuned.value} images seen")
+    assert 60 * rounds.value > 13 * tuned.value
+    text = "\n".join(decisions(plan))
+    assert "all 30 unlabelled images are used" in text
+    assert f"rounds       {rounds.value}: " in text
+    json.dumps(plan.to_dict(), allow_nan=False)
+
+
+def test_a_short_time_uses_some_images_and_one_that_is_too_short_is_refused(tmp_path):
+    write_kites(tmp_path / "kites")
+    films = write_films(tmp_path / "films", 30)
+    used = []
+    for _ in range(2):
+        plan = planned(tmp_path / "kites", minutes=1.1, unlabelled=str(films))
+        decide_network(plan, lambda plan, ids: Speed(0.5, 0.001, 5.0, 4))
+        used.append(plan.unlabelled.ids)
+        assert plan.minutes < 1.1
+    assert used[0] == used[1]
+    assert 8 < len(used[0]) < 30
+    assert f"{len(used[0])} of 30 unlabelled images are used" in "\n".join(decisions(plan))
+    plan = planned(tmp_path / "kites", minutes=0.5, unlabelled=str(films))
+    with pytest.raises(ValueError, match=r"--minutes 0\.5 is too short a time .* give at least 1\.1$"):
+        decide_network(plan, lambda plan, ids: Speed(0.5, 0.001, 5.0, 4))
+
+
+def test_whole_volumes_are_labelled(tmp_path):
+    pytest.importorskip("nibabel")
+    write_scans(tmp_path / "scans", spacing=0.2)
+    write_scans(tmp_path / "more", count=9, spacing=0.25)
+    answers = dict(minutes=200, unlabelled=str(tmp_path / "more" / "images"))
+    plan = planned(tmp_path / "scans", **answers)
+    decide_network(plan, on_a_machine(1e12, []))
+    assert plan.choices["stages"].value == 1
+    assert not plan.fine
+    assert len(plan.unlabelled.ids) == 9
+    assert plan.labels["self_train"].value >= 3

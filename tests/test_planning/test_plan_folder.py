@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from mmlandmark.planning import Answers, check_folder, decide_network, find_data, read_data, write_plan
+from mmlandmark.planning import (
+    Answers,
+    check_folder,
+    decide_network,
+    find_data,
+    is_planned,
+    read_data,
+    write_plan,
+)
 from mmlandmark.planning.budget_rules import Speed
 from mmlandmark.planning.plan_folder import files_of, title_of
 from mmlandmark.structures import LandmarkSchema
 from test_planning.kites import write_kites
+from test_planning.test_unlabelled import write_films
 
 
 @pytest.fixture
@@ -55,3 +65,28 @@ def test_nothing_is_overwritten_unasked(plan, tmp_path):
     (folder / "run").mkdir()
     with pytest.raises(ValueError, match="run holds a training of the plan that is there"):
         check_folder(folder, overwrite=True)
+
+
+def test_a_self_training_has_the_list_of_its_images_and_goes_on(tmp_path):
+    write_kites(tmp_path / "kites")
+    source = find_data(tmp_path / "kites")
+    answers = Answers(unlabelled=str(write_films(tmp_path / "films")))
+    plan, folder = read_data(source, answers), tmp_path / "mine"
+
+    def measured(trial, ids):
+        assert "unlabelled.txt" not in files_of(trial)
+        return Speed(0.1, 0.001, 5.0, 4)
+
+    decide_network(plan, measured)
+    assert not is_planned(folder, source, answers)
+    write_plan(plan, folder)
+    assert (folder / "unlabelled.txt").read_text().split() == [f"film{n}" for n in range(4)]
+    assert "16 images with 4 landmarks from points.csv and 4 without annotation" in title_of(plan)
+    assert json.loads((folder / "plan.json").read_text())["labels"]["self_train"]["value"] > 3
+    assert is_planned(folder, source, replace(answers, memory=1.0))
+    with pytest.raises(ValueError, match=r"plan of another command: minutes is 30\.0 there and 5\.0 here"):
+        is_planned(folder, source, replace(answers, minutes=5.0))
+    with pytest.raises(ValueError, match=r"annotation is '.*kites.points\.csv' there"):
+        is_planned(folder, replace(source, ann_file=tmp_path / "other.csv"), answers)
+    (folder / "config.py").unlink()  # what was killed while it wrote
+    assert not is_planned(folder, source, answers)
