@@ -24,6 +24,7 @@ from mmlandmark.engine.runner import LandmarkRunner, UnfinishedRun
 from mmlandmark.engine.schedules import OneCycleLR
 from mmlandmark.engine.shape_regulator import KeepAll, ShapeRegulator
 from mmlandmark.engine.stages import plan_of_run, plan_of_stages, stage_named, stage_to_test
+from mmlandmark.engine.teacher_score import TeacherScore
 
 __all__ = [
     "KNOWN_KEYS",
@@ -39,6 +40,7 @@ __all__ = [
     "RunLock",
     "ShapeRegulator",
     "Step",
+    "TeacherScore",
     "TrainedRun",
     "UnfinishedRun",
     "best_checkpoint",

@@ -33,7 +33,7 @@ TERMS = [
         weight=[(0, 0.0), (1, 1.0)],
     ),
 ]
-# Four images that the network labels, two in each process.
+# Four images that the network labels, two in each process; a teacher chooses two of them.
 SELF_TRAINED = dict(
     train_dataloader=dict(
         sampler=dict(_delete_=True, type="LabelledShareSampler", labelled=0.0),
@@ -42,7 +42,7 @@ SELF_TRAINED = dict(
     custom_hooks=[
         dict(
             type="PseudoLabelHook",
-            selector=dict(type="KeepAll"),
+            selector=dict(type="TeacherScore", size=24, widths=(4, 8), steps=2),
             pipeline=phantom_dataloader(train=False)["dataset"]["pipeline"],
         )
     ],
@@ -150,7 +150,8 @@ def test_two_processes_make_the_labels_of_one(both, tmp_path):
     LandmarkRunner.from_cfg(config).train()
     one = tmp_path / "pseudo_labels" / "epoch_0.json"
     two = both.folder / "run" / "01_rough" / "pseudo_labels" / "epoch_0.json"
-    assert len(json.loads(two.read_text())["images"]) == 4
+    images = json.loads(two.read_text())["images"].values()
+    assert sorted(all(image["kept"]) for image in images) == [False, False, True, True]
     assert two.read_bytes() == one.read_bytes()
 
 
