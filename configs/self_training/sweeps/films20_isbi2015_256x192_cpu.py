@@ -13,44 +13,38 @@ mixed = dict(
     unlabelled=dict(indices=hidden),
     dataset=dict(times=1),
 )
-ema = dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.005, gamma=10, update_buffers=True)
-cycle = dict(type="OneCycleLR", pct_start=0.2, by_epoch=True, convert_to_iter_based=True)
-first = dict(
-    name="self_train",
-    train_cfg=dict(max_epochs=10, val_interval=10),
-    optim_wrapper=dict(optimizer=dict(lr=1e-3)),
-    param_scheduler=[dict(cycle, eta_max=1e-3)],
+# From the first weights on, which are good ones.
+ema = dict(type="EMAHook", momentum=0.02, update_buffers=True)
+rate = 4e-4
+slow = dict(
+    custom_hooks=[ema],
+    optim_wrapper=dict(optimizer=dict(lr=rate)),
+    param_scheduler=[
+        dict(type="OneCycleLR", eta_max=rate, pct_start=0.2, by_epoch=True, convert_to_iter_based=True)
+    ],
 )
-second = dict(
-    name="fine_tune",
-    load_from="run:self_train:last",
-    train_cfg=dict(max_epochs=4, val_interval=4),
-    optim_wrapper=dict(optimizer=dict(lr=4e-4)),
-    param_scheduler=[dict(cycle, eta_max=4e-4)],
-)
+first = dict(slow, name="self_train", train_cfg=dict(max_epochs=8, val_interval=8))
+second = dict(slow, name="fine_tune", load_from="run:self_train:last")
+second["train_cfg"] = dict(max_epochs=4, val_interval=4)
 everything = dict(type="KeepAll")
 consistent = dict(by_epoch=False, clean_view=True, ramp_up=2, selector=everything)
-rivals = {
-    "naive": dict(selector=everything),
+ral = dict(model=dict(head=dict(loss=dict(_delete_=True, type="RegionAttentionLoss", beta=2.0))))
+agreed, adjusted = (dict(type="ShapeRegulator", way=way) for way in ("agreement", "adjustment"))
+labels = {
+    "naive": dict(averaged=True, selector=everything),
     "uda": consistent,
     "mean-teacher": dict(consistent, averaged=True),
+    "ours": dict(averaged=True, selector=agreed),
+    "ours-adjusted": dict(averaged=True, selector=adjusted),
 }
-ral = dict(model=dict(head=dict(loss=dict(_delete_=True, type="RegionAttentionLoss", beta=2.0))))
-ways = {"ours": "agreement", "ours-adjusted": "adjustment"}
 
 start = {"inputs": {"load_from": "pre-trained"}}
-arms = {
-    "pre-trained": {},
-    "supervised": {**start, "stages": [first, second]},
-}
-for name, options in rivals.items():
-    labels = dict(type="PseudoLabelHook", **options)
-    stage = dict(first, train_dataloader=mixed, custom_hooks=[ema, labels])
-    arms[name] = {**start, "stages": [stage, second]}
-for name, way in ways.items():
-    labels = dict(type="PseudoLabelHook", selector=dict(type="ShapeRegulator", way=way))
-    stage = dict(first, **ral, train_dataloader=mixed, custom_hooks=[ema, labels])
-    arms[name] = {**start, "stages": [stage, dict(second, **ral)]}
+arms = {"pre-trained": {}, "supervised": {**start, "stages": [first, second]}}
+for name, options in labels.items():
+    loss = ral if name.startswith("ours") else {}
+    hooks = [ema, dict(type="PseudoLabelHook", **options)]
+    stage = dict(first, **loss, train_dataloader=mixed, custom_hooks=hooks)
+    arms[name] = {**start, "stages": [stage, dict(second, **loss)]}
 # Another network, which begins at random.
 backbone = dict(_base_.model["backbone"], widths=(24, 48, 96, 192, 256, 256), stem_stride=2)
 unet = {"model": dict(_base_.model, _delete_=True, backbone=backbone), "optim_wrapper.dtype": "auto"}

@@ -17,16 +17,19 @@ mixed = dict(
     unlabelled=dict(ids=[head for head in heads if head not in labelled]),
     dataset=dict(times=1),
 )
-ema = dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.005, gamma=10, update_buffers=True)
+# From the first weights on, which are good ones.
+ema = dict(type="EMAHook", momentum=0.01, update_buffers=True)
 cycle = dict(type="OneCycleLR", pct_start=0.2, by_epoch=True, convert_to_iter_based=True)
 first = dict(
     name="self_train",
+    custom_hooks=[ema],
     train_cfg=dict(max_epochs=16, val_interval=16),
     optim_wrapper=dict(optimizer=dict(lr=1e-3)),
     param_scheduler=[dict(cycle, eta_max=1e-3)],
 )
 second = dict(
     name="fine_tune",
+    custom_hooks=[ema],
     load_from="run:self_train:last",
     train_cfg=dict(max_epochs=4, val_interval=4),
     optim_wrapper=dict(optimizer=dict(lr=4e-4)),
@@ -48,7 +51,7 @@ few = {
 start = {**few, "inputs": {"load_from": "pre-trained"}}
 arms = {"pre-trained": few, "supervised": {**start, "stages": [first, second]}}
 for name, (selector, loss) in selectors.items():
-    labels = dict(type="PseudoLabelHook", interval=5, selector=selector)
+    labels = dict(type="PseudoLabelHook", interval=5, averaged=True, selector=selector)
     stage = dict(first, **loss, train_dataloader=mixed, custom_hooks=[ema, labels])
     stage["train_cfg"] = dict(max_epochs=80, val_interval=80)
     arms[name] = {**start, "stages": [stage, dict(second, **loss)]}
