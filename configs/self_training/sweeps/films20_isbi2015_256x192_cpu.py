@@ -30,21 +30,25 @@ everything = dict(type="KeepAll")
 consistent = dict(by_epoch=False, clean_view=True, ramp_up=2, selector=everything)
 ral = dict(model=dict(head=dict(loss=dict(_delete_=True, type="RegionAttentionLoss", beta=2.0))))
 agreed, adjusted = (dict(type="ShapeRegulator", way=way) for way in ("agreement", "adjustment"))
+judged = dict(type="TeacherScore", keep=0.5, size=32, widths=(16, 32, 64), lr=1e-3)
+rounds = dict(averaged=True, interval=2)
 labels = {
-    "naive": dict(averaged=True, selector=everything),
+    "naive": dict(rounds, selector=everything),
     "uda": consistent,
+    "ts": dict(rounds, selector=judged),
     "mean-teacher": dict(consistent, averaged=True),
-    "ours": dict(averaged=True, selector=agreed),
-    "ours-adjusted": dict(averaged=True, selector=adjusted),
+    "ours": dict(rounds, selector=agreed),
+    "ours-published": dict(rounds, selector=adjusted),
 }
+attended = {"ours": [ral, {}], "ours-published": [ral, ral]}
 
 start = {"inputs": {"load_from": "pre-trained"}}
 arms = {"pre-trained": {}, "supervised": {**start, "stages": [first, second]}}
 for name, options in labels.items():
-    loss = ral if name.startswith("ours") else {}
+    losses = attended.get(name, [{}, {}])
     hooks = [ema, dict(type="PseudoLabelHook", **options)]
-    stage = dict(first, **loss, train_dataloader=mixed, custom_hooks=hooks)
-    arms[name] = {**start, "stages": [stage, dict(second, **loss)]}
+    stage = dict(first, **losses[0], train_dataloader=mixed, custom_hooks=hooks)
+    arms[name] = {**start, "stages": [stage, dict(second, **losses[1])]}
 # Another network, which begins at random.
 backbone = dict(_base_.model["backbone"], widths=(24, 48, 96, 192, 256, 256), stem_stride=2)
 unet = {"model": dict(_base_.model, _delete_=True, backbone=backbone), "optim_wrapper.dtype": "auto"}

@@ -54,4 +54,4 @@ for name, (selector, loss) in selectors.items():
     labels = dict(type="PseudoLabelHook", interval=5, averaged=True, selector=selector)
     stage = dict(first, **loss, train_dataloader=mixed, custom_hooks=[ema, labels])
     stage["train_cfg"] = dict(max_epochs=80, val_interval=80)
-    arms[name] = {**start, "stages": [stage, dict(second, **loss)]}
+    arms[name] = {**start, "stages": [stage, second]}

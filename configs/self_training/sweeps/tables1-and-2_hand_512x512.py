@@ -17,6 +17,7 @@ arms = {name: dict(network, stages=[_base_.pre_train]) for name, network in netw
 for name, network in networks.items():
     started = dict(network, inputs={"load_from": name})
     arms[f"{name}_uda"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.consistent]), tuned])
+    arms[f"{name}_ts"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.scored]), tuned])
     arms[f"{name}_ours"] = dict(started, stages=ours)
     for percent, number in ((20, 119), (50, 298)):
         few = {"train_dataloader.dataset.indices": number}

@@ -20,6 +20,7 @@ for name, network in networks.items():
         dict(_base_.fine_tune, **after[name]),
     ]
     arms[f"{name}_uda"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.consistent]), tuned])
+    arms[f"{name}_ts"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.scored]), tuned])
     arms[f"{name}_ours"] = dict(started, stages=ours)
     few, maker = {"train_dataloader.dataset.indices": 15}, {"inputs": {"load_from": f"{name}_50"}}
     arms[f"{name}_50"] = {**arms[name], **few}

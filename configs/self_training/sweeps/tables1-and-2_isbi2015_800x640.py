@@ -21,6 +21,7 @@ for name, network in networks.items():
         dict(_base_.fine_tune, **after[name]),
     ]
     arms[f"{name}_uda"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.consistent]), tuned])
+    arms[f"{name}_ts"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.scored]), tuned])
     arms[f"{name}_ours"] = dict(started, stages=ours)
     for number in (20, 50, 100):
         few = {"train_dataloader.dataset.indices": number}
