@@ -91,18 +91,22 @@ def is_checkpoint_name(name: Any) -> bool:
     return isinstance(name, str) and re.fullmatch(r"[\w@.=+-]{1,200}\.pth", name) is not None
 
 
-def clean_temporaries(folder: str | Path) -> list[str]:
+def clean_temporaries(folder: str | Path, notes: bool = False) -> list[str]:
     """Remove half-written files that a kill left behind, and return their names.
 
     Only the holder of the folder's lock may call this: nobody else writes checkpoints there. Other programs
     may be writing notes, so a temporary note must be an hour old.
+
+    Args:
+        folder: Of the run.
+        notes: Nobody else writes notes there either: remove young ones, too.
     """
     removed = []
     for path in Path(folder).glob(".*-*"):
         kind = re.fullmatch(r"\.[\w@.=+-]+-[a-z0-9_]{8}\.(pth|json|py|lock)", path.name)
         if kind is None or not path.is_file() or path.is_symlink():
             continue
-        if kind[1] == "pth" or time.time() - path.stat().st_mtime > 3600:
+        if notes or kind[1] == "pth" or time.time() - path.stat().st_mtime > 3600:
             path.unlink(missing_ok=True)
             removed.append(path.name)
     return removed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,17 @@ def summary(made: LabelRound, truth: np.ndarray, scale: np.ndarray | None) -> di
         known = errors[some & np.isfinite(errors)]
         row[f"error_{key}"] = float(known.mean()) if len(known) else None
     return dict(row, unit="px" if scale is None else "mm")
+
+
+def described(row: Mapping[str, Any]) -> str:
+    """Return a row of :func:`summary` in words."""
+    text = f"{row['landmarks']} landmarks in {row['images']} images, {row['adjusted']} adjusted"
+    text += f", {row['masked']} masked"
+    if row.get("error_predicted") is None:
+        return text
+    errors = [(name, row[f"error_{name}"]) for name in ("predicted", "kept", "masked")]
+    shown = ", ".join(f"{name} {error:.3g}" for name, error in errors if error is not None)
+    return f"{text}; true errors in {row['unit']}: {shown}"
 
 
 def _plain(values: np.ndarray) -> Any:

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.dist import all_gather_object, get_dist_info
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from mmlandmark.datasets import LandmarkDataset, leaf_datasets
+from mmlandmark.datasets.image_checks import Pictures, copied_groups
 from mmlandmark.datasets.leak_checks import same_files
 from mmlandmark.datasets.pseudo_labels import sample_or_reason
 from mmlandmark.datasets.split_records import read_splits
@@ -49,7 +51,11 @@ def unlabelled_parts(dataset: Any) -> list[LandmarkDataset]:
     known = read_splits({"train": dataset}, _SECONDS).get("train")
     assert known is not None  # there are unlabelled parts
     records = known.cases.records
-    for members in same_files(known.cases).values():
+    groups = [*same_files(known.cases).values()]
+    groups += copied_groups(Pictures(known.cases, seconds=_SECONDS).small)
+    for what in known.cases.left_out:
+        print_log(f"not checked before the run: {what}", "current")
+    for members in groups:
         hidden = [n for n in members if "hidden_landmarks" in records[n]]
         if hidden and len(hidden) < len(members):
             names = [records[n]["sample_id"] for n in members]

@@ -6,12 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mmlandmark.visualization import style
 
+_ADJUSTED, _PREDICTED, _LEARNT, _MASKED = map(
+    style.hex_color, (style.GREEN, style.ORANGE, style.BLUE, style.VERMILLION)
+)
+_SHARES = (("adjusted", _ADJUSTED), ("masked", _MASKED))
 _ERRORS = (
-    ("error_predicted", "all as predicted"),
-    ("error_kept", "labels learnt from"),
-    ("error_masked", "masked"),
+    ("error_predicted", "all as predicted", _PREDICTED),
+    ("error_kept", "labels learnt from", _LEARNT),
+    ("error_masked", "masked", _MASKED),
 )
 
 
@@ -31,9 +37,9 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
         axes,
     ):
         shares = axes[0, 0]
-        for key in ("adjusted", "masked"):
+        for key, color in _SHARES:
             parts = [100 * row[key] / max(row["landmarks"], 1) for row in rows]
-            shares.plot(epochs, parts, marker="o", markersize=3, label=key)
+            shares.plot(epochs, parts, marker="o", markersize=3, label=key, color=color)
         # A few per cent shall be seen, too.
         shares.set(
             ylim=(0, min(105, max(10, 1.1 * shares.get_ylim()[1]))), ylabel="part of the landmarks (%)"
@@ -42,14 +48,72 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
         shares.legend()
         if known:
             errors = axes[1, 0]
-            for key, label in _ERRORS:
+            for key, label, color in _ERRORS:
                 some = [row for row in known if row[key] is not None]
                 if some:
                     xs, ys = [row["epoch"] for row in some], [row[key] for row in some]
-                    errors.plot(xs, ys, marker="o", markersize=3, label=label)
+                    errors.plot(xs, ys, marker="o", markersize=3, label=label, color=color)
             errors.set(ylabel=f"true error ({known[-1]['unit']})")
             errors.set_ylim(bottom=0)
             errors.legend()
         axes[-1, 0].set_xlabel("epochs trained")
         axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
         return style.save_figure(canvas, path)
+
+
+def plot_labels(rows: Sequence[Mapping[str, Any]], titles: Sequence[str], path: str | Path) -> Path:
+    """Draw landmarks of images without annotation, round by round, in a crop around them.
+
+    Args:
+        rows: One landmark of one image each: ``name``; ``image``, (H, W) from 0 to 1; and, in its pixels,
+            ``predicted`` (R, 2) in R rounds, ``labels`` (R, 2), ``kept`` (R,) whether they are learnt from,
+            and ``truth`` (2,), NaN where nobody knows it.
+        titles: Of the R rounds.
+        path: PNG to write.
+    """
+    from matplotlib.lines import Line2D
+
+    width, height = 1.2 + 1.75 * len(titles), 0.75 + 1.75 * len(rows)
+    with style.figure(len(rows), len(titles), size=(max(width, 5.2), height), squeeze=False) as (
+        canvas,
+        grid,
+    ):
+        for axes, row in zip(grid, rows, strict=True):
+            for n, cell in enumerate(axes):
+                _draw_label(cell, row, n)
+            axes[0].set_ylabel(row["name"], fontsize=8)
+        for cell, title in zip(grid[0], titles, strict=True):
+            cell.set_title(title, fontsize=9)
+        kinds = dict(_MARKS)
+        if not any(np.isfinite(row["truth"]).all() for row in rows):
+            del kinds["hidden annotation"]
+        marks = [Line2D([], [], linestyle="none", label=name, **kind) for name, kind in kinds.items()]
+        canvas.legend(handles=marks, loc="outside lower center", ncols=len(marks), fontsize=8)
+        return style.save_figure(canvas, path)
+
+
+_MARKS: dict[str, dict[str, Any]] = {
+    "predicted": dict(marker="o", color=_PREDICTED, fillstyle="none", markersize=9),
+    "learnt from": dict(marker="+", color=style.hex_color(style.SKY_BLUE), markersize=10, markeredgewidth=2),
+    "masked": dict(marker="x", color=_MASKED, markersize=8, markeredgewidth=2),
+    "hidden annotation": dict(marker=".", color=style.hex_color(style.GREEN), markersize=9),
+}
+
+
+def _draw_label(cell: Any, row: Mapping[str, Any], n: int) -> None:
+    """Draw one round of one landmark."""
+    image, kept = row["image"], row["kept"][n]
+    places = np.vstack([row["predicted"], row["truth"][None]])
+    places = places[np.isfinite(places).all(axis=1)]
+    low, high = places.min(axis=0), places.max(axis=0)
+    half = max(0.6 * float((high - low).max()), 0.08 * max(image.shape))
+    cell.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
+    drawn = [("hidden annotation", row["truth"]), ("predicted", row["predicted"][n])]
+    drawn.append(("learnt from", row["labels"][n]) if kept else ("masked", row["predicted"][n]))
+    for name, point in drawn:
+        if np.isfinite(point).all():
+            cell.plot(*point, linestyle="none", **_MARKS[name])
+    middle = (low + high) / 2
+    cell.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] + half, middle[1] - half))
+    cell.set(xticks=[], yticks=[], facecolor="black")
+    cell.grid(visible=False)

@@ -20,6 +20,11 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path):
         (tmp_path / file).write_bytes(b"x")
     (tmp_path / ".folder-abcdefgh.pth").mkdir()
     assert sorted(clean_temporaries(tmp_path)) == sorted(left)
+    (tmp_path / ".rounds-abcdefgh.json").touch()
+    assert clean_temporaries(tmp_path) == []
+    (tmp_path / ".best-abcdefgh.json").rename(tmp_path / "best")
+    assert clean_temporaries(tmp_path, notes=True) == [".rounds-abcdefgh.json"]
+    (tmp_path / "best").rename(tmp_path / ".best-abcdefgh.json")
     os.utime(tmp_path / ".best-abcdefgh.json", (1, 1))
     assert clean_temporaries(tmp_path) == [".best-abcdefgh.json"]
     assert {p.name for p in tmp_path.iterdir()} == {*kept, ".folder-abcdefgh.pth"} - {".best-abcdefgh.json"}

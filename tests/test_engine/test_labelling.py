@@ -9,6 +9,7 @@ import torch
 from mmengine.dataset import ConcatDataset
 
 from mmlandmark.datasets import ImageFolderDataset
+from mmlandmark.datasets.phantom.generate import render_phantom
 from mmlandmark.engine.labelling import evaluating, unlabelled_parts
 from test_datasets.six_cases import SCHEMA, build, write
 
@@ -31,6 +32,18 @@ def test_an_image_is_either_labelled_or_not(root):
         unlabelled_parts(both)
     (root / "new").mkdir()
     cv2.imwrite(str(root / "new" / "copy.png"), np.full((20, 30), 40 * 3, np.uint8))
+    folder = ImageFolderDataset("new", data_root=str(root), schema=SCHEMA, serialize_data=False)
+    with pytest.raises(ValueError, match=r"same image is labelled and unlabelled: 'case3', 'copy'"):
+        unlabelled_parts(ConcatDataset([build(root, split="train"), folder]))
+
+
+def test_a_copy_in_another_format_is_the_same_image(root):
+    (root / "new").mkdir()
+    for n in range(6):
+        picture = render_phantom("ceph", 0, n, (200, 160))[0]
+        cv2.imwrite(str(root / "images" / f"case{n}.png"), picture)
+        if n == 3:
+            cv2.imwrite(str(root / "new" / "copy.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 40])
     folder = ImageFolderDataset("new", data_root=str(root), schema=SCHEMA, serialize_data=False)
     with pytest.raises(ValueError, match=r"same image is labelled and unlabelled: 'case3', 'copy'"):
         unlabelled_parts(ConcatDataset([build(root, split="train"), folder]))

@@ -52,7 +52,8 @@ def test_every_epoch_has_labels_of_the_network_before_it(run):
     # The truth is only hidden: the report knows it.
     assert all(row["unit"] == "mm" and row["error_predicted"] == row["error_kept"] > 0 for row in rows)
     assert rows[0]["error_predicted"] != rows[1]["error_predicted"]
-    assert (folder / "pseudo_labels" / "rounds.png").stat().st_size > 1000
+    for name in ("rounds.png", "labels.png"):
+        assert (folder / "pseudo_labels" / name).stat().st_size > 1000
     assert isinstance(runner.train_dataloader.dataset, EndlessDataset)
     labelled, part = leaf_datasets(runner.train_dataloader.dataset)
     assert not labelled.unlabelled

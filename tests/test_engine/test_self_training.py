@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import socket
+import sys
+import warnings
 
 import cv2
 import numpy as np
@@ -131,3 +136,67 @@ def test_a_run_without_an_image_that_can_be_read_stops(tmp_path):
         (tmp_path / "new" / name).unlink()
     with pytest.raises(ValueError, match=r"none of 2 unlabelled images can be used; the first: .*b\.jpg'"):
         LandmarkRunner.from_cfg(settings).train()
+
+
+def alike(folder, world, by_epoch):
+    """Return the config of a run whose gradients do not depend on the number of processes."""
+    settings = config(folder, by_epoch=by_epoch)
+    settings.model.backbone.norm_cfg = dict(type="IN")
+    settings.model.head.loss = dict(type="EWCLoss", reduction="sum")
+    settings.train_dataloader.update(batch_size=4 // world)
+    settings.train_dataloader.unlabelled.num_samples = 4
+    settings.launcher = "none" if world == 1 else "pytorch"
+    return settings
+
+
+def train_alike(folder, world, by_epoch):
+    """Train and return the errors of the last validation."""
+    runner = LandmarkRunner.from_cfg(alike(folder, world, by_epoch))
+    runner.train()
+    return float(runner.message_hub.get_scalar("val/mre").current())
+
+
+def one_of_two(rank, port, folder, results):
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+        GLOO_SOCKET_IFNAME="lo", CUDA_VISIBLE_DEVICES="",
+    )  # fmt: skip
+    for by_epoch in (True, False):
+        error = train_alike(folder / str(by_epoch), 2, by_epoch)
+        if rank == 0:
+            results.put(error)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the loopback device has another name elsewhere")
+def test_two_processes_make_the_labels_and_errors_of_one(tmp_path):
+    """Of trained networks, too, by epoch and by batch, up to the rounding of sums of gradients."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    errors = [train_alike(tmp_path / "one" / str(by_epoch), 1, by_epoch) for by_epoch in (True, False)]
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside PyTorch's threads
+        arguments = (port, tmp_path / "two", results)
+        ranks = [context.Process(target=one_of_two, args=(rank, *arguments), daemon=True) for rank in (0, 1)]
+        for process in ranks:
+            process.start()
+    together = [results.get(timeout=300) for _ in errors]
+    for process in ranks:
+        process.join()
+        assert process.exitcode == 0
+    assert together == pytest.approx(errors, rel=1e-4)
+    for by_epoch, epoch in ((True, 0), (True, 1), (False, 0), (False, 1)):
+        one, two = (
+            json.loads(
+                (tmp_path / number / str(by_epoch) / "pseudo_labels" / f"epoch_{epoch}.json").read_text()
+            )
+            for number in ("one", "two")
+        )
+        assert list(one["images"]) == list(two["images"])
+        for name, image in one["images"].items():
+            assert image["kept"] == two["images"][name]["kept"]
+            expected, found = (np.array(i["predicted"], float) for i in (image, two["images"][name]))
+            np.testing.assert_allclose(found, expected, atol=2e-2)

@@ -15,9 +15,11 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
 from mmlandmark.datasets import ImageFolderDataset, LandmarkDataset
+from mmlandmark.engine.checkpoint_files import clean_temporaries
 from mmlandmark.engine.hooks.landmark_visualization_hook import by_iteration
 from mmlandmark.engine.hooks.stateful_hook import StatefulHook
-from mmlandmark.engine.label_rounds import LabelRound, summary
+from mmlandmark.engine.label_pictures import draw_labels
+from mmlandmark.engine.label_rounds import LabelRound, described, summary
 from mmlandmark.engine.labelling import (
     NOTHING,
     TwoViews,
@@ -214,6 +216,8 @@ class PseudoLabelHook(StatefulHook):
             clean = Compose(clean_pipeline(runner.cfg, self.pipeline))
             for part in self._parts:
                 part.pipeline = TwoViews(part.pipeline, clean)
+        if is_main_process():
+            clean_temporaries(Path(runner.work_dir, FOLDER), notes=True)
         if self._latest is not None:
             self._apply(main_process_decides(lambda: self._read(runner, shape)))
 
@@ -355,26 +359,17 @@ class PseudoLabelHook(StatefulHook):
         return digest
 
     def after_train(self, runner: Runner) -> None:
-        """Draw the rounds."""
+        """Draw the rounds, and the labels of a few landmarks."""
         if is_main_process() and self.rows:
             from mmlandmark.visualization.label_figure import plot_rounds
 
-            plot_rounds(self.rows, Path(runner.work_dir, FOLDER, "rounds.png"))
+            folder = Path(runner.work_dir, FOLDER)
+            plot_rounds(self.rows, folder / "rounds.png")
+            draw_labels(self._parts, folder, [row["epoch"] for row in self.rows])
 
     def _records(self) -> list[dict[str, Any]]:
         """Return the records of all unlabelled images, without making one."""
         return [LandmarkDataset.get_data_info(part, i) for part in self._parts for i in range(len(part))]
-
-
-def described(row: Mapping[str, Any]) -> str:
-    """Return a row of :func:`summary` in words."""
-    text = f"{row['landmarks']} landmarks in {row['images']} images, {row['adjusted']} adjusted"
-    text += f", {row['masked']} masked"
-    if row.get("error_predicted") is None:
-        return text
-    errors = [(name, row[f"error_{name}"]) for name in ("predicted", "kept", "masked")]
-    shown = ", ".join(f"{name} {error:.3g}" for name, error in errors if error is not None)
-    return f"{text}; true errors in {row['unit']}: {shown}"
 
 
 def _is_unlabelled(config: Mapping[str, Any]) -> bool:

@@ -1,0 +1,104 @@
+"""What became of the pseudo labels of a few landmarks from round to round, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.pixel_checks import load_step
+from mmlandmark.engine.label_rounds import LabelRound
+from mmlandmark.structures import apply_matrix
+from mmlandmark.utils.files import read_json
+
+IMAGES, ROUNDS = 4, 4
+
+
+def draw_labels(parts: Sequence[LandmarkDataset], folder: Path, epochs: Sequence[int]) -> Path | None:
+    """Draw the landmarks that moved most, one of each of a few images, into ``labels.png``.
+
+    Args:
+        parts: The unlabelled data sets.
+        folder: Of the files ``epoch_<N>.json``.
+        epochs: N of all rounds. Of those whose files are there the first, the last and some between them are
+            shown.
+
+    Returns:
+        The picture; None if no image has predictions of both the first and the last round.
+    """
+    from mmlandmark.visualization.label_figure import plot_labels  # it needs Matplotlib
+
+    records = {}
+    for part in parts:
+        for index in range(len(part)):
+            records[LandmarkDataset.get_data_info(part, index)["sample_id"]] = (part, index)
+    files = [path for n in epochs if (path := folder / f"epoch_{n}.json").is_file()]
+    if not files:
+        return None
+    some = np.unique(np.linspace(0, len(files) - 1, min(ROUNDS, len(files))).round().astype(int))
+    rounds = [_round(files[n], list(records)) for n in some]
+    rows: list[Mapping[str, Any]] = []
+    for n, k in _most_moved(rounds):
+        if len(rows) == IMAGES:
+            break
+        row = _row(rounds, n, k, *records[rounds[0].ids[n]])
+        if row is not None:
+            rows.append(row)
+    if not rows:
+        return None
+    return plot_labels(rows, [f"after {made.epoch} epochs" for made in rounds], folder / "labels.png")
+
+
+def _round(path: Path, names: Sequence[str]) -> LabelRound:
+    """Read a round; one that was labelled by batches may lack some images."""
+    content = read_json(path)
+    there, landmarks = list(content["images"]), content["landmarks"]
+    dims = len(next(iter(content["images"].values()))["points"][0])
+    return LabelRound.read(path, there, (len(landmarks), dims)).among(names)
+
+
+def _most_moved(rounds: Sequence[LabelRound]) -> list[tuple[int, int]]:
+    """Return row and landmark of what moved between the first and the last round, most first, by image.
+
+    Those that are learnt from at the end come before all others, most of which were never found.
+    """
+    moved = np.linalg.norm(rounds[-1].predicted - rounds[0].predicted, axis=2)
+    far = np.nan_to_num(moved).max(initial=0) + 1
+    moved = np.where(np.isfinite(moved), moved + far * rounds[-1].kept, -1.0)
+    order = np.argsort(-moved.max(axis=1), kind="stable")
+    return [(int(n), int(moved[n].argmax())) for n in order if moved[n].max() >= 0]
+
+
+def _row(
+    rounds: Sequence[LabelRound], n: int, k: int, part: LandmarkDataset, index: int
+) -> Mapping[str, Any] | None:
+    """Return what :func:`plot_labels` shows of a landmark; None if its image cannot be read any more."""
+    record, load = part.get_data_info(index), load_step(part)
+    hidden = record["hidden_landmarks"][k]
+    try:
+        results = load(dict(record, image_cache=part.image_cache))
+    except (OSError, ValueError):
+        return None  # that an image cannot be read has been said when it was to be labelled
+    image, matrix = np.asarray(results["img"]), results["img_from_original"]
+    low, high = results["value_range"] if image.ndim == len(matrix) - 1 else (0, 255)
+    given = np.stack(
+        [*(made.predicted[n, k] for made in rounds), *(made.points[n, k] for made in rounds), hidden]
+    )
+    points = apply_matrix(matrix, given.astype(np.float64))
+    count = len(rounds)
+    middle = next(p for p in (points[-1], points[count - 1]) if np.isfinite(p).all())
+    if image.ndim > len(matrix) - 1:  # colour
+        image = image.mean(axis=-1)
+    elif image.ndim == 3:
+        image = image[int(np.clip(round(middle[2]), 0, len(image) - 1))]
+    return dict(
+        name=f"{rounds[0].ids[n]}\n{part.schema.landmarks[k]}",
+        image=np.clip((image.astype(np.float32) - low) / (high - low), 0, 1),
+        predicted=points[:count, :2],
+        labels=points[count:-1, :2],
+        kept=[bool(made.kept[n, k]) for made in rounds],
+        truth=points[-1, :2],
+    )
