@@ -115,14 +115,15 @@ def comparison(metrics: Mapping[str, Mapping[str, float]], unit: str, images: Ma
     count = images.get("val", images.get("test", 0))
     if best == first:
         verdict = (
-            f"The unlabelled images did not help: {MODEL} is the detector of {first}, which has learnt from "
+            f"Self-training did not help: {MODEL} is the detector of {first}, which has learnt from "
             "annotated images alone."
         )
     else:
         gain = 100 * (1 - errors[best] / errors[first]) if math.isfinite(errors[first]) else 100.0
         verdict = (
-            f"The unlabelled images helped: the mean error of {best} is {gain:.1f} % smaller than that of "
-            f"{first}. {MODEL} is the detector of {best}."
+            f"Self-training helped: the mean error of {best} is {gain:.1f} % smaller than that of {first}, "
+            "which has learnt from annotated images alone, and for a shorter time. "
+            f"{MODEL} is the detector of {best}."
         )
     doubt = f" These are {count} images only, so a small difference may be chance." if count < _FEW else ""
     title = f"Errors on {count} annotated images that no stage has learnt from:"

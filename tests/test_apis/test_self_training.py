@@ -33,8 +33,8 @@ def test_the_smallest_error_wins_and_the_report_says_so(values, best):
     assert best_stage(stages) == best
     text = comparison(errors(*values), "px", dict(train=80, val=20))
     assert f"detector.mml.pth is the detector of {best}" in text
-    assert ("The unlabelled images did not help" in text) == (best == "pre_train")
-    assert "by chance" not in text
+    assert ("Self-training did not help" in text) == (best == "pre_train")
+    assert "be chance" not in text
 
 
 def test_the_report_is_a_table_with_the_gain():
