@@ -11,7 +11,6 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmlandmark.engine import (
     ConfigError,
@@ -33,6 +32,7 @@ from mmlandmark.engine import (
     stage_to_test,
     start_processes,
 )
+from mmlandmark.engine.processes import bare
 from mmlandmark.evaluation import LandmarkMetric, Origin
 from mmlandmark.evaluation.record import running_commit
 from mmlandmark.inference.origin import origin_of_test
@@ -218,7 +218,7 @@ def test_config(
                 evaluator["tested"] = str(checkpoint)
     config.setdefault("experiment_name", "test_" + _experiment_name(config))
     runner = LandmarkRunner.from_cfg(config)
-    _ask_for_spread(runner.model, config)
+    _ask_for_spread(runner, config)
     runner.register_hook(_NoteOrigin(origin))
     return runner.test()
 
@@ -235,9 +235,9 @@ class _NoteOrigin(Hook):
                 metric.origin = self.origin
 
 
-def _ask_for_spread(model: Any, config: Config) -> None:
+def _ask_for_spread(runner: Any, config: Config) -> None:
     """Let a detector predict spreads, for the predictions file, unless the config says otherwise."""
-    detector = model.module if is_model_wrapper(model) else model
+    detector = bare(runner)
     if isinstance(detector, BaseDetector) and "spread" not in (config.model.get("test_cfg") or {}):
         detector.test_cfg["spread"] = True
 

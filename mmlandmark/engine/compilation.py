@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmlandmark.engine.config import ConfigError
+from mmlandmark.engine.processes import bare
 
 
 def compile_networks(runner: Runner) -> None:
@@ -31,7 +31,7 @@ def compile_networks(runner: Runner) -> None:
         raise ConfigError(
             f"compile must be True, False or a dict of arguments of torch.compile, got {options!r}"
         )
-    model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model: Any = bare(runner)
     if getattr(model, "taps_modules", False):
         raise ConfigError(
             f"compile does not go with {type(model).__name__}: it reads the outputs of modules inside of its "

@@ -14,11 +14,11 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmlandmark.engine.data_checks import SplitData, check_data
 from mmlandmark.engine.optim_wrapper import AutocastOptimWrapper, precision_of
+from mmlandmark.engine.processes import bare
 from mmlandmark.evaluation.metrics import LandmarkMetric
 from mmlandmark.structures import grid_unit
 
@@ -154,7 +154,7 @@ class ConsoleHook(Hook):
         say(runner.logger, f"trained in {_time(time.monotonic() - self._begun)}: {_short(runner.work_dir)}")
 
     def _head(self, runner: Runner, what: str, names: tuple[str, ...]) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare(runner)
         count = sum(p.numel() for p in model.parameters())
         parts = [
             type(getattr(model, k)).__name__ for k in ("backbone", "neck", "head") if getattr(model, k, None)

@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import InfiniteSampler
 from mmengine.evaluator import Evaluator
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -38,6 +37,7 @@ from mmlandmark.datasets.image_checks import Pictures, copies
 from mmlandmark.datasets.pixel_checks import pixel_findings
 from mmlandmark.datasets.records import check_frame, describe
 from mmlandmark.datasets.split_records import SplitRecords, read_splits
+from mmlandmark.engine.processes import bare
 from mmlandmark.evaluation.measure_metric import MeasureMetric
 from mmlandmark.evaluation.metrics import CaseMetric, LandmarkMetric
 from mmlandmark.models.model_file import meta_of
@@ -175,7 +175,7 @@ def _metrics(evaluator: Any) -> list[Any]:
 
 
 def _check_counts(runner: Runner, splits: Mapping[str, SplitData]) -> None:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = bare(runner)
     expected = getattr(getattr(model, "head", None), "num_landmarks", None)
     for name, part in splits.items():
         count = part.metainfo.get("num_landmarks")
@@ -287,7 +287,7 @@ def _check_training(runner: Runner, part: SplitData, outside: np.ndarray) -> Non
     """Raise ValueError if there is nothing to learn, warn of landmarks that are never annotated."""
     if any("pseudo labels" in getattr(hook, "provides", ()) for hook in runner.hooks):
         return  # the labels are still to come
-    split, head = part.split, getattr(_bare(runner), "head", None)
+    split, head = part.split, getattr(bare(runner), "head", None)
     assert split is not None
     counts = split.read if getattr(head, "num_annotators", 1) > 1 else split.counts
     if not (counts & ~outside).any():
@@ -379,7 +379,3 @@ def _check_leaks(runner: Runner, known: Mapping[str, SplitRecords]) -> None:
             f"{len(doubtful)} training samples have the id of another image in the validation or test data, "
             f"first {doubtful[0]!r}: if these are the same patients, give them a 'group'"
         )
-
-
-def _bare(runner: Runner) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

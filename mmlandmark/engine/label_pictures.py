@@ -49,7 +49,8 @@ def draw_labels(parts: Sequence[LandmarkDataset], folder: Path, epochs: Sequence
             rows.append(row)
     if not rows:
         return None
-    return plot_labels(rows, [f"after {made.epoch} epochs" for made in rounds], folder / "labels.png")
+    titles = [f"after {made.epoch} epoch{'' if made.epoch == 1 else 's'}" for made in rounds]
+    return plot_labels(rows, titles, folder / "labels.png")
 
 
 def _round(path: Path, names: Sequence[str]) -> LabelRound:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from mmengine.device import get_device
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner import runner as _mmengine_runner
 
@@ -18,6 +17,7 @@ from mmlandmark.engine.hooks.safe_checkpoint_hook import to_plain
 from mmlandmark.engine.hooks.stateful_hook import hook_states, restore_hooks
 from mmlandmark.engine.mmengine_cures import applied
 from mmlandmark.engine.optim_wrapper import precision_of
+from mmlandmark.engine.processes import bare
 from mmlandmark.engine.resuming import changes_since, check_resumable, restore_optimizer, restore_schedules
 from mmlandmark.engine.run_folder import write_config
 from mmlandmark.engine.training_state import TrainingState, read_training_state
@@ -55,7 +55,7 @@ class CheckpointedRunner(Runner):
         """Load weights and refuse those of another model, unless the config has ``load_strict=False``."""
         strict = self.cfg.get("load_strict", True) if strict is None else strict
         revise_keys = [("(?!)", "")] if revise_keys is None else revise_keys  # loading puts names right
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = bare(self)
         loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location, logger="current")
         put_training_back(loaded, model)
         if strict:
@@ -174,7 +174,7 @@ class CheckpointedRunner(Runner):
         """
 
         def atomically(checkpoint: dict, path: str, **_: Any) -> None:
-            model = self.model.module if is_model_wrapper(self.model) else self.model
+            model = bare(self)
             put_training_apart(checkpoint, model)
             checkpoint["hook_states"] = to_plain(hook_states(self.hooks), "hook_states")
             write_config(self.work_dir, self._resolved)  # the checkpoints here are of this config from now on

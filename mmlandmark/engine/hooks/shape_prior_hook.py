@@ -6,10 +6,10 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmlandmark.datasets.annotated_shapes import annotated_shapes, follow_typical_shape, set_typical_shape
+from mmlandmark.engine.processes import bare
 from mmlandmark.engine.run_checks import RunContext
 from mmlandmark.registry import HOOKS
 
@@ -47,16 +47,12 @@ class ShapePriorHook(Hook):
             return
         dataset = runner.train_dataloader.dataset
         points, steps = annotated_shapes(dataset)
-        _bare(runner.model).learn_shapes(points, steps)
+        bare(runner).learn_shapes(points, steps)
         set_typical_shape(dataset, points, steps)
         print_log(f"the detector has learnt {len(points)} shapes", logger="current")
 
     def before_train(self, runner: Runner) -> None:
         """Align the patches of the training to what the detector holds, now that weights are loaded."""
-        shape = _bare(runner.model).typical_shape
+        shape = bare(runner).typical_shape
         if shape is not None:
             follow_typical_shape(runner.train_dataloader.dataset, shape)
-
-
-def _bare(model: Any) -> Any:
-    return model.module if is_model_wrapper(model) else model
