@@ -19,13 +19,21 @@ SWEEPS = {
 }
 
 
-# An arm that is trained as another differs from it in the test only.
-ARMS = {
-    f"{name} {arm}": (name, arm)
-    for name, sweep in SWEEPS.items()
-    for arm, trained in sweep.trained_as.items()
-    if trained == arm
-}
+# Two phantoms take the place of the images, however many there are.
+COUNT = "train_dataloader.dataset.indices"
+
+
+def own_trainings(sweep):
+    """Return the arms whose training is unlike that of another: on other data, or at all."""
+    seen = []
+    for arm, options in sweep.arms.items():
+        training = {key: value for key, value in options.items() if key != COUNT}
+        if sweep.trained_as[arm] == arm and training not in seen:
+            seen.append(training)
+            yield arm
+
+
+ARMS = {f"{name} {arm}": (name, arm) for name, sweep in SWEEPS.items() for arm in own_trainings(sweep)}
 
 
 class Steps(Hook):
@@ -47,14 +55,19 @@ class Steps(Hook):
 
 
 def take_a_step(name: str, arm: str, folder: Path, inputs: dict[str, Path] | None = None) -> Steps:
-    """Train an arm for one step, as the tool would, and leave its checkpoint in ``folder``."""
+    """Train an arm, or its first stage, for one step, as the tool would; leave its checkpoint in ``folder``."""
     sweep = SWEEPS[name]
     given = {name: str(latest_checkpoint(maker)) for name, maker in (inputs or {}).items()}
-    config = put_phantoms(
-        prepare_config(sweep.config, options=sweep.arms[arm], inputs=given, work_dir=str(folder), seed=0)
+    start = {key: given.pop(key) for key in ("load_from",) if key in given}
+    config = prepare_config(
+        sweep.config, options=sweep.arms[arm] | start, inputs=given, work_dir=str(folder), seed=0
     )
+    if config.get("stages"):
+        config = plan_of_stages(config, str(folder)).children[0].config
+    config.work_dir = str(folder)
+    put_phantoms(config)
     config.launcher, config.log_level = "none", "WARNING"
-    config.val_dataloader = config.val_evaluator = config.val_cfg = None
+    config.train_cfg.val_begin = 2  # never, but pseudo labels are made in the pipeline of the validation
     config.test_dataloader = config.test_evaluator = config.test_cfg = None
     runner, steps = LandmarkRunner.from_cfg(config), Steps()
     runner.register_hook(steps, priority="LOWEST")
