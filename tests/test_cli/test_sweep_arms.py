@@ -55,7 +55,7 @@ class Steps(Hook):
 
 
 def take_a_step(name: str, arm: str, folder: Path, inputs: dict[str, Path] | None = None) -> Steps:
-    """Train an arm, or its first stage, for one step, as the tool would; leave its checkpoint in ``folder``."""
+    """Train an arm, or its first stage, for one step, as the tool would; ``folder`` gets its checkpoint."""
     sweep = SWEEPS[name]
     given = {name: str(latest_checkpoint(maker)) for name, maker in (inputs or {}).items()}
     start = {key: given.pop(key) for key in ("load_from",) if key in given}
