@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,20 +85,34 @@ def _shuffled(groups: Mapping[str, list], seed: int) -> list[str]:
     return names
 
 
+def group_finder(pattern: str) -> Callable[[str], str | None]:
+    """Return what finds the group in a sample id: what a regular expression, or its first group, matches.
+
+    Raises:
+        ValueError: The pattern is not a regular expression.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"group_pattern {pattern!r} is not a regular expression: {error}") from error
+
+    def group_of(sample_id: str) -> str | None:
+        match = expression.match(sample_id)
+        return match and match[1 if expression.groups else 0]
+
+    return group_of
+
+
 def name_groups(records: Sequence[dict[str, Any]], pattern: str) -> None:
     """Set ``group`` of records without one to what a regular expression matches at the start of their id.
 
     Raises:
         ValueError: The pattern is not a regular expression, or does not match an id.
     """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"group_pattern {pattern!r} is not a regular expression: {error}") from error
+    group_of = group_finder(pattern)
     for record in records:
         if record.get("group") is None:
-            match = expression.match(str(record["sample_id"]))
-            name = match and match[1 if expression.groups else 0]
+            name = group_of(str(record["sample_id"]))
             if not name:
                 raise ValueError(
                     f"{describe(record)}: group_pattern {pattern!r} matches no patient in its id"

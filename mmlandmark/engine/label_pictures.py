@@ -77,27 +77,28 @@ def _row(
     rounds: Sequence[LabelRound], n: int, k: int, part: LandmarkDataset, index: int
 ) -> Mapping[str, Any] | None:
     """Return what :func:`plot_labels` shows of a landmark; None if its image cannot be read any more."""
+    from mmlandmark.visualization.planes import window_of  # Matplotlib stands behind it
+    from mmlandmark.visualization.style import to_rgb
+
     record, load = part.get_data_info(index), load_step(part)
     hidden = record["hidden_landmarks"][k]
     try:
         results = load(dict(record, image_cache=part.image_cache))
     except (OSError, ValueError):
         return None  # that an image cannot be read has been said when it was to be labelled
-    image, matrix = np.asarray(results["img"]), results["img_from_original"]
-    low, high = results["value_range"] if image.ndim == len(matrix) - 1 else (0, 255)
+    image, matrix, window = np.asarray(results["img"]), results["img_from_original"], results["value_range"]
     given = np.stack(
         [*(made.predicted[n, k] for made in rounds), *(made.points[n, k] for made in rounds), hidden]
     )
     points = apply_matrix(matrix, given.astype(np.float64))
     count = len(rounds)
     middle = next(p for p in (points[-1], points[count - 1]) if np.isfinite(p).all())
-    if image.ndim > len(matrix) - 1:  # colour
-        image = image.mean(axis=-1)
-    elif image.ndim == 3:
+    if len(matrix) == 4:
+        window = window_of(image)
         image = image[int(np.clip(round(middle[2]), 0, len(image) - 1))]
     return dict(
         name=f"{rounds[0].ids[n]}\n{part.schema.landmarks[k]}",
-        image=np.clip((image.astype(np.float32) - low) / (high - low), 0, 1),
+        image=to_rgb(image, window),
         predicted=points[:count, :2],
         labels=points[count:-1, :2],
         kept=[bool(made.kept[n, k]) for made in rounds],

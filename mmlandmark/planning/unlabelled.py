@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from mmlandmark.datasets import ImageFolderDataset
 from mmlandmark.datasets.check_cases import Cases
+from mmlandmark.datasets.folds import group_finder
 from mmlandmark.datasets.image_checks import copied_groups
 from mmlandmark.datasets.leak_checks import same_files
 from mmlandmark.planning.fingerprint import DataView
@@ -135,9 +135,6 @@ class _Reasons:
             return
         records = labelled.cases.records
         tested = {record["group"] for record in records if record["sample_id"] in held_out}
-        expression, rows = re.compile(pattern), []
-        for n, name in enumerate(self.names):
-            match = expression.match(Path(name).name)
-            if match and match[1 if expression.groups else 0] in tested:
-                rows.append(n)
+        group_of = group_finder(pattern)
+        rows = [n for n, name in enumerate(self.names) if group_of(Path(name).name) in tested]
         self.add(rows, "of patients that validate or test")

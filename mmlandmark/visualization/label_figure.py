@@ -65,7 +65,7 @@ def plot_labels(rows: Sequence[Mapping[str, Any]], titles: Sequence[str], path: 
     """Draw landmarks of images without annotation, round by round, in a crop around them.
 
     Args:
-        rows: One landmark of one image each: ``name``; ``image``, (H, W) from 0 to 1; and, in its pixels,
+        rows: One landmark of one image each: ``name``; ``image``, (H, W, 3) uint8; and, in its pixels,
             ``predicted`` (R, 2) in R rounds, ``labels`` (R, 2), ``kept`` (R,) whether they are learnt from,
             and ``truth`` (2,), NaN where nobody knows it.
         titles: Of the R rounds.
@@ -106,8 +106,8 @@ def _draw_label(cell: Any, row: Mapping[str, Any], n: int) -> None:
     places = np.vstack([row["predicted"], row["truth"][None]])
     places = places[np.isfinite(places).all(axis=1)]
     low, high = places.min(axis=0), places.max(axis=0)
-    half = max(0.6 * float((high - low).max()), 0.08 * max(image.shape))
-    cell.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
+    half = max(0.6 * float((high - low).max()), 0.08 * max(image.shape[:2]))
+    cell.imshow(image, interpolation="bilinear")
     drawn = [("hidden annotation", row["truth"]), ("predicted", row["predicted"][n])]
     drawn.append(("learnt from", row["labels"][n]) if kept else ("masked", row["predicted"][n]))
     for name, point in drawn:

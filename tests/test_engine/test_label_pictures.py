@@ -46,7 +46,8 @@ def test_landmarks_that_moved_most_are_shown_round_by_round(tmp_path, monkeypatc
     assert [row["name"] for row in rows] == shown
     assert rows[0]["kept"] == [False, False, True, True]
     np.testing.assert_allclose(rows[0]["predicted"][-1], rows[0]["truth"], atol=1e-3)
-    assert all(row["image"].ndim == 2 and row["image"].min() >= 0 and row["image"].max() <= 1 for row in rows)
+    assert all(row["image"].dtype == np.uint8 and row["image"].shape[2:] == (3,) for row in rows)
+    assert all(np.ptp(row["image"]) > 100 for row in rows)
 
 
 def test_an_image_that_is_gone_is_left_out(tmp_path, monkeypatch):

@@ -18,8 +18,8 @@ def test_errors_are_drawn_where_they_are_known(tmp_path):
 
 
 def test_labels_and_hidden_annotations_are_drawn_where_they_are_known(tmp_path):
-    image = np.zeros((60, 80))
-    image[20, 30] = 1.0
+    image = np.zeros((60, 80, 3), dtype=np.uint8)
+    image[20, 30] = 255
     points = np.array([[30.0, 20.0], [40.0, 20.0]])
     row = dict(name="a", image=image, predicted=points, labels=points, kept=[True, False], truth=points[0])
     picture = cv2.imread(str(plot_labels([row], ["one", "two"], tmp_path / "a.png")))
