@@ -56,15 +56,22 @@ for name, call in calls.items():
 
 
 @pytest.mark.skipif(
-    not HUGE_PAGES.exists() or "[madvise]" not in HUGE_PAGES.read_text(),
-    reason="only where Linux gives huge pages to those who ask can their effect be seen",
+    not HUGE_PAGES.exists() or "[never]" in HUGE_PAGES.read_text(),
+    reason="only where Linux has huge pages to give can they be asked for",
 )
-@pytest.mark.parametrize(("wish", "given"), [("0", False), ("1", True)])
-def test_large_maps_are_in_huge_pages(wish, given):
+@pytest.mark.parametrize("wish", ["0", "1"])
+def test_large_maps_ask_for_huge_pages(wish):
+    # How many it gets is for Linux to say, by how broken up the memory is: "hg" is that it was asked.
     code = """
 maps = calls["heatmap"]()
-rollup = open("/proc/self/smaps_rollup").read()
-print(next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("AnonHugePages")))
+middle = maps.data_ptr() + maps.nbytes // 2
+inside = False
+for line in open("/proc/self/smaps"):
+    start = line.split()[0]
+    if "-" in start:
+        first, last = (int(end, 16) for end in start.split("-"))
+        inside = first <= middle < last
+    elif inside and start == "VmFlags:":
+        print(int("hg" in line.split()))
 """
-    kilobytes = int(run(code, MMLANDMARK_HUGE_PAGES=wish))
-    assert (kilobytes >= 8 << 10) == given
+    assert run(code, MMLANDMARK_HUGE_PAGES=wish).split() == [wish]
