@@ -287,7 +287,10 @@ def _check_training(runner: Runner, part: SplitData, outside: np.ndarray) -> Non
     """Raise ValueError if there is nothing to learn, warn of landmarks that are never annotated."""
     if any("pseudo labels" in getattr(hook, "provides", ()) for hook in runner.hooks):
         return  # the labels are still to come
-    split, head = part.split, getattr(bare(runner), "head", None)
+    model = bare(runner)
+    if not getattr(model, "needs_annotation", True):
+        return
+    split, head = part.split, getattr(model, "head", None)
     assert split is not None
     counts = split.read if getattr(head, "num_annotators", 1) > 1 else split.counts
     if not (counts & ~outside).any():

@@ -78,6 +78,8 @@ class UNetLevels(BaseModule):
 
     Attributes:
         out_channels: Channels of the returned levels.
+        skip_channels: Channels of the levels that the way up takes over, finest first; ``widths`` unless a
+            subclass sets others.
         kernel_sizes: Per level and axis, likewise ``strides``.
 
     Raises:
@@ -112,7 +114,7 @@ class UNetLevels(BaseModule):
             raise ValueError(f"upsample must be one of {UPSAMPLES}, got {upsample!r}")
         self.dims, self.out_indices, self.with_checkpoint = dims, tuple(out_indices), with_checkpoint
         self.out_channels = [widths[i] for i in out_indices]
-        self.widths, self.depth = tuple(widths), depth
+        self.widths, self.skip_channels, self.depth = tuple(widths), tuple(widths), depth
         self.num_convs = per_level(num_convs, depth, "num_convs")
         self.kernel_sizes = checked_kernels(kernel_sizes, depth, dims)
         self.strides = checked_strides(strides, depth, dims)
@@ -146,7 +148,7 @@ class UNetLevels(BaseModule):
                 bias = self._options["bias"] is not False
                 self.add_module(f"upsample{self.depth - i}", _Transposed(deep, fine, self.strides[i], bias))
                 deep = fine
-            self.add_module(f"up{self.depth - i}", self.level(i - 1, deep + fine))
+            self.add_module(f"up{self.depth - i}", self.level(i - 1, deep + self.skip_channels[i - 1]))
 
     def go_up(self, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the decoder levels of ``out_indices``, from the encoder levels, finest first."""

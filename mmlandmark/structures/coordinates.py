@@ -29,9 +29,11 @@ def _per_axis(value: float | Sequence[float] | np.ndarray, dims: int | None = No
 
 
 def _homogeneous(linear: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    matrix = np.eye(len(offset) + 1)
-    matrix[:-1, :-1] = linear
-    matrix[:-1, -1] = offset
+    """Return (..., D+1, D+1) from a linear part (..., D, D) and an offset (..., D)."""
+    matrix = np.zeros((*linear.shape[:-2], offset.shape[-1] + 1, offset.shape[-1] + 1))
+    matrix[..., :-1, :-1] = linear
+    matrix[..., :-1, -1] = offset
+    matrix[..., -1, -1] = 1
     return matrix
 
 
@@ -101,12 +103,14 @@ def flip_matrix(size: Sequence[int], axis: int = 0) -> np.ndarray:
     return _homogeneous(linear, offset)
 
 
-def rotation_matrix(degrees: float | Sequence[float], center: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return the matrix of a rotation about ``center`` (D,).
+def rotation_matrix(
+    degrees: float | Sequence[float] | np.ndarray, center: Sequence[float] | np.ndarray
+) -> np.ndarray:
+    """Return the (D+1, D+1) matrix of a rotation about ``center`` (D,), or (B, D+1, D+1) of several.
 
     Args:
         degrees: In 2D one angle, turning the x axis towards the y axis. In 3D three angles about the
-            x, y and z axis, applied in that order.
+            x, y and z axis, applied in that order. (B, 1) or (B, 3) for B rotations.
         center: (D,) fixed point in pixels.
 
     Example:
@@ -117,19 +121,21 @@ def rotation_matrix(degrees: float | Sequence[float], center: Sequence[float] | 
     angles = np.deg2rad(np.atleast_1d(np.asarray(degrees, dtype=np.float64)))
     linear = np.eye(len(center))
     planes = [(0, 1)] if len(center) == 2 else [(1, 2), (2, 0), (0, 1)]
-    if len(angles) != len(planes):
+    if angles.shape[-1] != len(planes):
         raise ValueError(f"{len(planes)} angle(s) are needed in {len(center)}D, got {degrees!r}")
-    for angle, (a, b) in zip(angles, planes, strict=True):
-        turn = np.eye(len(center))
-        turn[a, a] = turn[b, b] = np.cos(angle)
-        turn[b, a], turn[a, b] = np.sin(angle), -np.sin(angle)
+    for plane, (a, b) in enumerate(planes):
+        angle = angles[..., plane]
+        turn = np.zeros((*angle.shape, len(center), len(center)))
+        turn[...] = np.eye(len(center))
+        turn[..., a, a] = turn[..., b, b] = np.cos(angle)
+        turn[..., b, a], turn[..., a, b] = np.sin(angle), -np.sin(angle)
         linear = turn @ linear
     return _homogeneous(linear, center - linear @ center)
 
 
 def invert_matrix(matrix: np.ndarray) -> np.ndarray:
-    """Return the inverse of a (D+1, D+1) matrix; ValueError if it is singular."""
-    if abs(np.linalg.det(matrix[:-1, :-1])) < 1e-12:
+    """Return the inverse of a (D+1, D+1) matrix, or those of (B, D+1, D+1); ValueError if one is singular."""
+    if (abs(np.linalg.det(matrix[..., :-1, :-1])) < 1e-12).any():
         raise ValueError(f"the matrix is singular and cannot be inverted:\n{matrix}")
     return np.linalg.inv(matrix)
 

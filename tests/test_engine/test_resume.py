@@ -83,6 +83,21 @@ COVERED = {
     ),
     "SyncBuffersHook": custom(type="SyncBuffersHook"),
     "TeacherHook": with_teacher,
+    # With the mean of weights and buffers, which no template may be part of.
+    "TemplateHook": lambda folder: dict(
+        model=dict(
+            type="TemplateDetector",
+            backbone=dict(out_indices=(0, 1)),
+            head=dict(
+                _delete_=True,
+                type="TemplateHead",
+                num_landmarks=19,
+                codec=dict(type="GaussianHeatmapCodec", sigma=2.0),
+            ),
+            contrast=dict(type="CascadeContrastLoss"),
+        ),
+        custom_hooks=[EMA, dict(type="TemplateHook", template=dict(offset=7, num_samples=1))],
+    ),
     "TimedCheckpointHook": checkpoints(type="TimedCheckpointHook", every_minutes=1e-9, max_keep_ckpts=1),
 }
 # Other uses of the same hooks, which keep other states.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmlandmark.codecs import BaseCodec, GaussianHeatmapCodec, HeatmapTarget, VotingCodec
+from mmlandmark.models.similarity import PatchPair
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample
 
@@ -32,6 +33,7 @@ CASES: dict[str, tuple[str, dict]] = {
     "ResNet": ("backbone", dict(in_channels=1, depth=18, base_channels=2)),
     "UNet": ("backbone", dict(widths=(4, 6))),
     "VGG": ("backbone", dict(in_channels=1, widths=(2, 2, 4, 4, 4))),
+    "EmbeddingDecoder": ("neck", dict(in_channels=[3, 4, 5], embedding=4, receptive_fields=1)),
     "FPN": ("neck", dict(in_channels=[3, 4, 5], channels=4)),
     "MSFA": ("neck", dict(in_channels=[3, 4, 5, 6], channels=4)),
     "PyramidFusion": ("neck", dict(in_channels=[3, 4, 5], channels=4)),
@@ -65,6 +67,7 @@ CASES: dict[str, tuple[str, dict]] = {
             downsample=4,
         ),
     ),
+    "TemplateHead": ("template_head", dict(in_channels=[5, 5], num_landmarks=K, codec=CODEC)),
     "LandmarkDetector": ("detector", dict(backbone=BACKBONE, head=HEAD)),
     "MultiTaskDetector": (
         "detector",
@@ -109,6 +112,14 @@ CASES: dict[str, tuple[str, dict]] = {
             shrink=2,
         ),
     ),
+    "TemplateDetector": (
+        "template_detector",
+        dict(
+            backbone=dict(BACKBONE, out_indices=(0, 1)),
+            head=dict(type="TemplateHead", num_landmarks=K, codec=CODEC),
+            contrast=dict(type="CascadeContrastLoss"),
+        ),
+    ),
     "LandmarkDataPreprocessor": ("preprocessor", dict()),
     "PublishedFARNetDetector": ("detector", dict(backbone=BACKBONE, head=HEAD)),
     "PublishedFARNetPreprocessor": ("preprocessor", dict()),
@@ -116,6 +127,7 @@ CASES: dict[str, tuple[str, dict]] = {
     "AttentionMapLoss": ("feature_loss", dict()),
     "AttentionTransferLoss": ("feature_loss", dict()),
     "FeatureMSELoss": ("feature_loss", dict(student_channels=3, teacher_channels=4)),
+    "CascadeContrastLoss": ("contrast_loss", dict()),
     "DiceLoss": ("loss", dict()),
     "EWCLoss": ("loss", dict()),
     "HeatmapBCELoss": ("loss", dict()),
@@ -257,6 +269,41 @@ def run_detector(module: nn.Module, dims: int) -> None:
         assert sample.pred_scores.shape == (K,)
 
 
+def run_template_head(module: nn.Module, dims: int) -> None:
+    features = [torch.rand(2, 5, *SIZE[dims], requires_grad=True) for _ in range(2)]
+    points = torch.tensor([[[1.0, 2.0, 3.0][:dims]] * K])
+    module.learn(0, [f[:1] for f in features], points, SIZE[dims], torch.ones(K, dtype=torch.bool))
+    (maps,) = module([*features, torch.zeros(2, 1, *SIZE[dims])])
+    maps.sum().backward()
+    assert all(f.grad.any() for f in features)
+    detection = module.predict(module.codec.activate(maps), SIZE[dims])
+    assert detection.points.shape == (2, 1, K, dims)
+
+
+def run_template_detector(module: nn.Module, dims: int) -> None:
+    template = samples(dims, 1)[0]
+    template.gt_landmarks.nan_to_num_(1.0)  # a landmark that the template lacks would not be predicted
+    template.gt_visibility.fill_(1)
+    module.eval().learn_templates([dict(inputs=[torch.rand(1, *SIZE[dims])], data_samples=[template])])
+    run_detector(module.train(), dims)
+
+
+def run_contrast_loss(module: nn.Module, dims: int) -> None:
+    def levels() -> list[Tensor]:
+        return [torch.randn(2, 3, *[side // s for side in SIZE[dims]], requires_grad=True) for s in (2, 4)]
+
+    points, mask = torch.full((2, dims), 3.0), torch.ones(2, dtype=torch.bool)
+    pair = PatchPair(levels(), levels(), points, points, mask, SIZE[dims], SIZE[dims])
+    value = module(pair)
+    value.backward()
+    features = [*pair.features, *pair.patch_features]
+    assert all(bool(torch.isfinite(f.grad).all()) and f.grad.any() for f in features)
+    with torch.no_grad():  # a small step down the gradient lowers the loss
+        for f in features:
+            f -= 1e-3 * f.grad / f.grad.norm()
+        assert module(pair) < value
+
+
 def run_student(module: nn.Module, dims: int) -> None:
     teacher = dict(
         type="LandmarkDetector", backbone=with_dims(dict(BACKBONE, widths=(5, 6)), dims), head=HEAD
@@ -314,6 +361,9 @@ RUN = dict(
     offset_loss=run_offset_loss,
     detector=run_detector,
     student=run_student,
+    template_head=run_template_head,
+    template_detector=run_template_detector,
+    contrast_loss=run_contrast_loss,
     block=run_block,
     feature_loss=run_feature_loss,
     ensemble=run_ensemble,

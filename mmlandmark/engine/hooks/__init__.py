@@ -11,6 +11,7 @@ from mmlandmark.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from mmlandmark.engine.hooks.shape_prior_hook import ShapePriorHook
 from mmlandmark.engine.hooks.stateful_hook import StatefulHook
 from mmlandmark.engine.hooks.teacher_hook import TeacherHook
+from mmlandmark.engine.hooks.template_hook import TemplateHook
 from mmlandmark.engine.hooks.timed_checkpoint_hook import TimedCheckpointHook
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "ShapePriorHook",
     "StatefulHook",
     "TeacherHook",
+    "TemplateHook",
     "TimedCheckpointHook",
 ]

@@ -8,6 +8,7 @@ from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
 from mmlandmark.models.detectors.multi_task_detector import MultiTaskDetector
 from mmlandmark.models.detectors.pose_alignment import PoseAlignment
 from mmlandmark.models.detectors.shape_choice import ShapeChoice, steps_to_shape
+from mmlandmark.models.detectors.template_detector import TemplateDetector
 
 __all__ = [
     "BaseDetector",
@@ -20,6 +21,7 @@ __all__ = [
     "MultiTaskDetector",
     "PoseAlignment",
     "ShapeChoice",
+    "TemplateDetector",
     "plain_config",
     "steps_to_shape",
 ]

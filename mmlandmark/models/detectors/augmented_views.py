@@ -61,27 +61,28 @@ def view_matrix(
     return turn @ scale_matrix(view.get("scale", 1.0), center)
 
 
-def inverse_view(matrix: np.ndarray) -> np.ndarray:
-    """Return the matrix, or those (B, D+1, D+1), from the pixels of a view to those of the input."""
-    return invert_matrix(matrix) if matrix.ndim == 2 else np.stack([invert_matrix(one) for one in matrix])
-
-
-def view_of(inputs: Tensor, matrix: np.ndarray) -> Tensor:
+def view_of(
+    inputs: Tensor, matrix: np.ndarray, size: Sequence[int] | None = None, interpolation: str = "linear"
+) -> Tensor:
     """Return images resampled to a view; pixels from outside are as dark as the darkest of their image.
 
     Args:
         inputs: (B, C, *S) images; integers become floats.
         matrix: (D+1, D+1) from input pixels to those of the view, or (B, D+1, D+1), one per image.
+        size: (*S) of the view; None is that of the images.
+        interpolation: ``linear``, or ``cubic`` in 2D.
     """
     inputs = inputs if inputs.is_floating_point() else inputs.float()
-    size = inputs.shape[2:]
+    sizes = inputs.shape[2:], inputs.shape[2:] if size is None else tuple(size)
     # grid_sample counts from -1 to 1, from the first pixel's outer edge to the last one's.
-    unit = resize_matrix(size, [2] * len(size))
-    unit[:-1, -1] -= 0.5
-    back = unit @ inverse_view(matrix) @ invert_matrix(unit)
+    unit, unit_of_view = (resize_matrix(one, [2] * len(one)) for one in sizes)
+    for one in (unit, unit_of_view):
+        one[:-1, -1] -= 0.5
+    back = unit @ invert_matrix(matrix) @ invert_matrix(unit_of_view)
     back = back if back.ndim == 3 else back[None]
     theta = torch.as_tensor(back[:, :-1], dtype=inputs.dtype, device=inputs.device)
-    grid = F.affine_grid(theta, [len(back), *inputs.shape[1:]], align_corners=False)
+    grid = F.affine_grid(theta, [len(back), inputs.shape[1], *sizes[1]], align_corners=False)
     grid = grid.expand(inputs.shape[0], *grid.shape[1:])
     dark = inputs.flatten(1).amin(1).reshape(-1, *[1] * (inputs.ndim - 1))
-    return F.grid_sample(inputs - dark, grid, align_corners=False) + dark
+    mode = "bicubic" if interpolation == "cubic" else "bilinear"
+    return F.grid_sample(inputs - dark, grid, mode, align_corners=False) + dark

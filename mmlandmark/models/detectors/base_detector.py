@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmlandmark.codecs import Candidates
 from mmlandmark.models.data_preprocessor import CHANNELS_LAST
-from mmlandmark.models.detectors.augmented_views import checked_views, inverse_view, view_matrix, view_of
+from mmlandmark.models.detectors.augmented_views import checked_views, view_matrix, view_of
 from mmlandmark.models.detectors.shape_choice import ShapeChoice, steps_to_shape
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
@@ -95,6 +95,11 @@ class BaseDetector(BaseModel):
         settings = self.test_cfg["shape_prior"]
         if settings is not None:
             self.shape_choice = ShapeChoice(self.head.num_landmarks, self.head.dims, **settings)
+
+    @property
+    def needs_annotation(self) -> bool:
+        """Whether it learns from landmarks, annotated ones or pseudo labels; else from images alone."""
+        return True
 
     @property
     def uses_shapes(self) -> bool:
@@ -265,7 +270,7 @@ class BaseDetector(BaseModel):
                 # A view is turned and scaled, which makes no difference to a shape.
                 covered = self.covered_size(seen)
                 detection = self.shape_choice(detection, frames, partial(self._candidates, covered))
-            detections.append(detection if matrix is None else detection.mapped(inverse_view(matrix)))
+            detections.append(detection if matrix is None else detection.mapped(invert_matrix(matrix)))
             if matrix is None:
                 maps = detection.maps
         # Maps of a view that is turned would not lie over the image.

@@ -6,6 +6,7 @@ from mmlandmark.models.heads.feature_refinement_head import FeatureRefinementHea
 from mmlandmark.models.heads.heatmap_head import HeatmapHead
 from mmlandmark.models.heads.presence import PresenceBranch
 from mmlandmark.models.heads.spatial_configuration_head import SpatialConfigurationHead
+from mmlandmark.models.heads.template_head import TemplateHead
 
 __all__ = [
     "BaseHeatmapHead",
@@ -14,4 +15,5 @@ __all__ = [
     "HeatmapHead",
     "PresenceBranch",
     "SpatialConfigurationHead",
+    "TemplateHead",
 ]

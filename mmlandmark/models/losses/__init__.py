@@ -1,5 +1,6 @@
-"""Losses on heatmaps; all honour the landmark mask and state their reduction."""
+"""Losses on heatmaps and embeddings; all honour the landmark mask and state their reduction."""
 
+from mmlandmark.models.losses.cascade_contrast_loss import CascadeContrastLoss
 from mmlandmark.models.losses.distillation_loss import (
     AttentionMapLoss,
     AttentionTransferLoss,
@@ -26,6 +27,7 @@ __all__ = [
     "AdaptiveWingLoss",
     "AttentionMapLoss",
     "AttentionTransferLoss",
+    "CascadeContrastLoss",
     "DiceLoss",
     "DistillationTerm",
     "EWCLoss",

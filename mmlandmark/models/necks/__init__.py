@@ -1,8 +1,9 @@
 """Necks: from the levels of a backbone to the features that a head works on, one family per file."""
 
+from mmlandmark.models.necks.embedding_decoder import EmbeddingDecoder
 from mmlandmark.models.necks.fpn import FPN
 from mmlandmark.models.necks.msfa import MSFA
 from mmlandmark.models.necks.pyramid_fusion import PyramidFusion
 from mmlandmark.models.necks.unet_decoder import UNetDecoder
 
-__all__ = ["FPN", "MSFA", "PyramidFusion", "UNetDecoder"]
+__all__ = ["EmbeddingDecoder", "FPN", "MSFA", "PyramidFusion", "UNetDecoder"]

@@ -22,11 +22,25 @@ class UNetDecoder(UNetLevels):
     Args:
         in_channels: Channels of the levels, finest first; each is half as large as the one before.
         dims: 2 or 3.
+        widths: Channels of the levels on the way up, finest first, of all but the deepest, with which it
+            begins; None for those of ``in_channels``.
         **kwargs: See :class:`UNetLevels`.
+
+    Raises:
+        ValueError: There is not one width for each level but the deepest.
     """
 
-    def __init__(self, in_channels: Sequence[int], dims: int = 2, **kwargs: Any) -> None:
-        super().__init__(in_channels, dims, **kwargs)
+    def __init__(
+        self, in_channels: Sequence[int], dims: int = 2, widths: Sequence[int] | None = None, **kwargs: Any
+    ) -> None:
+        ways = list(in_channels)[:-1] if widths is None else list(widths)
+        if len(ways) != len(in_channels) - 1:
+            raise ValueError(
+                f"{type(self).__name__} needs {len(in_channels) - 1} widths, one for each of {len(in_channels)} "
+                f"levels but the deepest, got {ways}"
+            )
+        super().__init__([*ways, in_channels[-1]], dims, **kwargs)
+        self.skip_channels = tuple(in_channels)
         self.add_way_up()
         start_as_pytorch(self)
 

@@ -1,0 +1,182 @@
+"""Random patches of images, augmented, each with a point of which the place is known in both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmlandmark.models.detectors.augmented_views import view_of
+from mmlandmark.models.detectors.patches import patch_corners
+from mmlandmark.structures import LandmarkDataSample, apply_matrix, frame_center, rotation_matrix
+
+
+@dataclass(frozen=True)
+class Patches:
+    """One patch of every image.
+
+    Attributes:
+        images: (B, C, *P).
+        matrices: (B, D+1, D+1) from pixels of the images to those of the patches.
+        points: (B, D) pixels of the images, (x, y[, z]).
+        patch_points: (B, D) the same points in pixels of the patches.
+        mask: (B,) bool: there is a point, and both show it.
+    """
+
+    images: Tensor
+    matrices: np.ndarray
+    points: Tensor
+    patch_points: Tensor
+    mask: Tensor
+
+
+class RandomPatches:
+    """Takes a patch of every image of a batch at random, turns it, and changes its intensity.
+
+    Image and point go through one matrix, and the pixels are read once. By default these are the patches of
+    CC2D: half as long as the image, anywhere, with a point that is not close to their border.
+
+    Args:
+        share: Side of a patch as a fraction of that of the image, rounded to pixels of the coarsest features.
+        around: ``anywhere``: patch and point are random. ``landmarks``: the point is a random one of the
+            landmarks of the sample, such as its pseudo label, and the patch lies about it, inside of the image.
+        border: How far from the border of a patch its random point lies at least, as a fraction of its side.
+        rotation: Largest angle in degrees, in both directions; in 3D about each axis of the array.
+        scale: Largest relative change of size.
+        brightness: Largest relative change of the distance from the darkest pixel.
+        contrast: Largest relative change of the distance from the mean.
+        interpolation: ``cubic``, in 2D, or ``linear``, which is also that of 3D.
+
+    Raises:
+        ValueError: A fraction is out of range, a name is unknown, or an amount is negative.
+    """
+
+    def __init__(
+        self,
+        share: float = 0.5,
+        around: Literal["anywhere", "landmarks"] = "anywhere",
+        border: float = 0.1,
+        rotation: float = 20.0,
+        scale: float = 0.0,
+        brightness: float = 0.15,
+        contrast: float = 0.25,
+        interpolation: Literal["linear", "cubic"] = "cubic",
+    ) -> None:
+        if not 0 < share <= 1 or not 0 <= border < 0.5 or not 0 <= scale < 1:
+            raise ValueError(
+                "patches need share in (0, 1], border in [0, 0.5) and scale in [0, 1), got "
+                f"{share}, {border}, {scale}"
+            )
+        if around not in ("anywhere", "landmarks") or interpolation not in ("linear", "cubic"):
+            raise ValueError(
+                "patches lie around 'anywhere' or 'landmarks', by interpolation 'linear' or 'cubic', got "
+                f"{around!r}, {interpolation!r}"
+            )
+        if min(rotation, brightness, contrast) < 0:
+            raise ValueError(f"patches: negative amount in {rotation}, {brightness}, {contrast}")
+        self.share, self.around, self.border = share, around, border
+        self.rotation, self.scale, self.interpolation = rotation, scale, interpolation
+        self.brightness, self.contrast = brightness, contrast
+
+    def size_of(self, size: Sequence[int], levels: Sequence[Sequence[int]]) -> tuple[int, ...]:
+        """Return the (*S) of a patch.
+
+        Args:
+            size: (*S) of the image.
+            levels: (*S) of its features at every level, finest first.
+
+        Raises:
+            ValueError: A level has no whole number of pixels of the one before, so that features of image and
+                patch would lie on different grids.
+        """
+        chain = [tuple(size), *(tuple(level) for level in levels)]
+        for fine, coarse in zip(chain[:-1], chain[1:], strict=True):
+            if any(a % b for a, b in zip(fine, coarse, strict=True)):
+                raise ValueError(
+                    f"an image of {chain[0]} has features of {', '.join(map(str, chain[1:]))}, which are no "
+                    "grids inside of each other: choose a size, or data_preprocessor.size_divisor, that is a "
+                    "multiple of the coarsest stride"
+                )
+        coarsest = chain[-1]
+        return tuple(
+            max(1, int(self.share * cells + 0.5)) * (side // cells)
+            for side, cells in zip(size, coarsest, strict=True)
+        )
+
+    def __call__(
+        self, inputs: Tensor, size: Sequence[int], samples: Sequence[LandmarkDataSample] = ()
+    ) -> Patches:
+        """Return patches of (B, C, *S) images.
+
+        Random numbers come from the CPU's generator of PyTorch, whatever the device.
+
+        Args:
+            inputs: (B, C, *S).
+            size: (*S) of a patch, see :meth:`size_of`.
+            samples: Of the batch, needed for patches around landmarks.
+        """
+        batch, whole = len(inputs), inputs.shape[2:]
+        draws = torch.rand(batch, 12, dtype=torch.float64).numpy()
+        if self.around == "anywhere":
+            points, corners = self._anywhere(draws[:, :6], whole, size)
+            known = torch.ones(batch, dtype=torch.bool)
+        else:
+            points, known = _landmarks(samples, whole)
+            corners = patch_corners(points, size, whole).double().numpy()
+        matrices = self._matrices(draws[:, 6:10], corners, size)
+        moved = apply_matrix(torch.from_numpy(matrices), points[:, None])[:, 0]
+        last = torch.tensor(list(size)[::-1]) - 0.5
+        mask = known & ((moved >= -0.5) & (moved < last)).all(1)
+        how = self.interpolation if len(whole) == 2 else "linear"
+        images = self._jittered(view_of(inputs, matrices, size, how), draws[:, 10:12])
+        device = inputs.device
+        return Patches(images, matrices, points.to(device), moved.to(device), mask.to(device))
+
+    def _anywhere(
+        self, draws: np.ndarray, whole: Sequence[int], size: Sequence[int]
+    ) -> tuple[Tensor, np.ndarray]:
+        """Return random points (B, D) of patches, in pixels of the images, and their first pixels (B, D)."""
+        dims = len(size)
+        sides, room = np.asarray(size)[::-1], np.asarray(whole)[::-1] - np.asarray(size)[::-1]
+        corners = np.floor(draws[:, :dims] * (room + 1))
+        inside = self.border + draws[:, 3 : 3 + dims] * (1 - 2 * self.border)
+        return torch.from_numpy(corners + np.floor(inside * sides)), corners
+
+    def _matrices(self, draws: np.ndarray, corners: np.ndarray, size: Sequence[int]) -> np.ndarray:
+        """Return (B, D+1, D+1) from pixels of the images to those of the patches."""
+        dims, center = len(size), frame_center(size)
+        angles = (2 * draws[:, : 3 if dims == 3 else 1] - 1) * self.rotation
+        linear = rotation_matrix(angles, center)[:, :dims, :dims]
+        linear = linear * (1 + (2 * draws[:, 3, None, None] - 1) * self.scale)
+        matrices = np.tile(np.eye(dims + 1), (len(corners), 1, 1))
+        matrices[:, :dims, :dims] = linear
+        # Turned about the centre of the patch, which lies at corner + centre in the image.
+        matrices[:, :dims, dims] = center - np.einsum("bij,bj->bi", linear, corners + center)
+        return matrices
+
+    def _jittered(self, images: Tensor, draws: np.ndarray) -> Tensor:
+        """Return patches with another contrast, then another brightness."""
+        if not self.brightness and not self.contrast:
+            return images
+        shape = (-1, *[1] * (images.ndim - 1))
+        amounts = torch.from_numpy(1 + (2 * draws - 1) * (self.brightness, self.contrast))
+        bright, contrast = (a.view(shape) for a in amounts.to(images.device, images.dtype).unbind(1))
+        flat = images.flatten(1)
+        dark, mean = flat.amin(1).view(shape), flat.mean(1).view(shape)
+        return dark + bright * (mean + contrast * (images - mean) - dark)
+
+
+def _landmarks(samples: Sequence[LandmarkDataSample], size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return a random landmark (B, D) of every sample, in input pixels, and (B,) bool: it has one inside."""
+    points = torch.stack([sample.to_input(sample.gt_landmarks) for sample in samples]).double().cpu()
+    last = torch.tensor(list(size)[::-1]) - 0.5
+    mask = torch.stack([sample.mask for sample in samples]).cpu()
+    mask = mask & ((points >= -0.5) & (points < last)).all(2)  # not of NaN
+    choice = torch.where(mask, torch.rand(mask.shape), -1).argmax(1)
+    picked = points[torch.arange(len(points)), choice]
+    known = mask.any(1)
+    return torch.where(known[:, None], picked, 0.0), known

@@ -1,0 +1,166 @@
+"""Detectors that need an annotated image or a few, and may learn from images without annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
+from mmlandmark.models.detectors.patches import cut_patches, patch_corners
+from mmlandmark.models.detectors.random_patches import RandomPatches
+from mmlandmark.models.heads import TemplateHead
+from mmlandmark.models.similarity import PatchPair
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample
+
+
+@MODELS.register_module()
+class TemplateDetector(LandmarkDetector):
+    """Finds landmarks where an image is like an annotated one, the template.
+
+    It is trained without annotation: the embedding of a point in a patch, which is turned and of another
+    intensity, has to be like that of the same point in the image, and unlike all others (CC2D-SSL, Yao et al.
+    2021, *One-Shot Medical Landmark Detection*). Image and patch go through one network. ``TemplateHook``
+    encodes the templates, whose features are kept with the weights: prediction needs no template.
+
+    With ``patches=dict(around="landmarks")`` the points are landmarks, such as pseudo labels (CC2D-SLA).
+    Without ``contrast`` the maps are compared with annotated landmarks by the losses of the head.
+
+    Args:
+        contrast: Config of a loss of a :class:`~mmlandmark.models.similarity.PatchPair`.
+        patches: Arguments of :class:`~mmlandmark.models.detectors.random_patches.RandomPatches`.
+        template_view: Where features of a landmark come from: the whole template, or a ``patch`` about the
+            landmark, of the size of the patches.
+        **kwargs: See :class:`LandmarkDetector`; the head is a
+            :class:`~mmlandmark.models.heads.TemplateHead`.
+
+    Raises:
+        ValueError: The head has no templates, or ``template_view`` is unknown.
+    """
+
+    head: TemplateHead
+
+    def __init__(
+        self,
+        contrast: dict | None = None,
+        patches: dict | None = None,
+        template_view: Literal["image", "patch"] = "image",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(self.head, TemplateHead):
+            raise ValueError(f"TemplateDetector needs a TemplateHead, got {type(self.head).__name__}")
+        if template_view not in ("image", "patch"):
+            raise ValueError(f"template_view must be 'image' or 'patch', got {template_view!r}")
+        self.contrast = None if contrast is None else MODELS.build(contrast)
+        self.patches, self.template_view = RandomPatches(**(patches or {})), template_view
+
+    @classmethod
+    def plain_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the config without loss and patches."""
+        if cls is not TemplateDetector:
+            return config
+        return {key: value for key, value in config.items() if key not in ("contrast", "patches")}
+
+    @property
+    def needs_annotation(self) -> bool:
+        """Whether it learns from landmarks, annotated or pseudo labels."""
+        return self.contrast is None or self.patches.around == "landmarks"
+
+    def check_run(self, run: Any) -> None:
+        """Raise ValueError unless something gives it its templates, see :mod:`mmlandmark.engine.run_checks`."""
+        if not run.provides("template"):
+            raise ValueError(
+                "TemplateDetector needs an annotated image: add dict(type='TemplateHook', template=dict(ids=...)) "
+                "to custom_hooks"
+            )
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
+        """Return the contrast between images and patches of them, or without ``contrast`` the head's losses."""
+        if self.contrast is None:
+            return super().loss(inputs, data_samples)
+        return dict(loss_contrast=self.contrast(self.paired(inputs, data_samples)))
+
+    def paired(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] = ()) -> PatchPair:
+        """Return the embeddings of images (B, C, *S), and of a random patch of each."""
+        levels = self._levels(inputs)
+        size = self.patches.size_of(inputs.shape[2:], [level.shape[2:] for level in levels])
+        patches = self.patches(inputs, size, data_samples)
+        return PatchPair(
+            features=levels,
+            patch_features=self._levels(patches.images),
+            points=patches.points,
+            patch_points=patches.patch_points,
+            mask=patches.mask,
+            size=tuple(inputs.shape[2:]),
+            patch_size=size,
+        )
+
+    def _levels(self, inputs: Tensor) -> Sequence[Tensor]:
+        """Return the features without the image behind them."""
+        return self.extract_features(inputs)[:-1]
+
+    @property
+    def template_buffers(self) -> list[str]:
+        """Names of the buffers that hold what it knows of its templates."""
+        return [f"head.{name}" for name, _ in self.head.named_buffers(recurse=False)]
+
+    @property
+    def shown_landmarks(self) -> Tensor:
+        """(K,) bool: at least one template shows the landmark."""
+        return (self.head.shown > 0).any(0)
+
+    def learn_templates(self, batches: Sequence[Mapping[str, Any]]) -> None:
+        """Encode annotated images by the weights as they are, and keep the features of their landmarks.
+
+        A landmark that is not annotated, or lies outside of the input, is not shown. Call it in test mode.
+
+        Args:
+            batches: T batches of one sample, as they come from a loader.
+
+        Raises:
+            ValueError: There are more or fewer than ``head.num_templates``.
+        """
+        if len(batches) != self.head.num_templates:
+            raise ValueError(
+                f"{len(batches)} templates for model.head.num_templates={self.head.num_templates}: the two must "
+                "agree"
+            )
+        with torch.no_grad():
+            for index, batch in enumerate(batches):
+                data = self.data_preprocessor(dict(batch), False)
+                (sample,) = data["data_samples"]
+                self._learn(index, data["inputs"], sample)
+
+    def _learn(self, index: int, inputs: Tensor, sample: LandmarkDataSample) -> None:
+        points = sample.to_input(sample.gt_landmarks).double()
+        last = torch.tensor(sample.input_shape[::-1], device=points.device) - 0.5
+        shown = sample.mask & ((points >= -0.5) & (points < last)).all(1)
+        points, shown = torch.where(shown[:, None], points, 0).to(inputs.device), shown.to(inputs.device)
+        levels, whole = self._levels(inputs), tuple(inputs.shape[2:])
+        if self.template_view == "image":
+            self.head.learn(index, levels, points[None], whole, shown)
+            return
+        size = self.patches.size_of(whole, [level.shape[2:] for level in levels])
+        corners = patch_corners(points, size, whole)
+        cases = torch.zeros(len(points), dtype=torch.int64)
+        seen = cut_patches(inputs, cases, corners, size, [float(inputs.min())])
+        self.head.learn(index, self._levels(seen), (points - corners)[:, None], size, shown)
+
+    def predict(
+        self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] | None = None
+    ) -> list[LandmarkDataSample]:
+        """Fill the predictions into every sample, see :meth:`BaseDetector.predict`.
+
+        Raises:
+            ValueError: It has learnt no template.
+        """
+        if not self.shown_landmarks.any():
+            raise ValueError(
+                "the detector has learnt no template, or one that shows no landmark: train or test it with "
+                "TemplateHook in custom_hooks"
+            )
+        return super().predict(inputs, data_samples)

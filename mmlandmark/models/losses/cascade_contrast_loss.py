@@ -1,0 +1,79 @@
+"""Embeddings that find the pixel of a patch in the image, level by level (CC2D)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmlandmark.models.similarity import PatchPair, cells_of, cosine_maps, features_at, flat_index
+from mmlandmark.ops import local_window
+from mmlandmark.registry import MODELS
+
+
+@MODELS.register_module()
+class CascadeContrastLoss(nn.Module):
+    r"""Cross-entropy of the pixel that shows the patch's point, among all, or among those about it.
+
+    The self-supervised loss of CC2D (Yao et al. 2021, *One-Shot Medical Landmark Detection*). At every level
+    the logit of a pixel is :math:`\tau (\cos + \min(m d, m_{max}))`, with the cosine of its embedding and that
+    of the point in the patch, and the distance d to the true pixel: what is far away has to be less alike.
+    The coarsest level compares all pixels, each finer one a window from ``window`` pixels before the true one
+    to ``window`` - 1 behind. Levels are summed, the mean is over images whose patch shows the point.
+
+    Args:
+        temperature: The factor before the softmax.
+        margin: m, per pixel of the level.
+        most: The largest margin.
+        window: Pixels of the level.
+
+    Raises:
+        ValueError: ``temperature`` or ``window`` is not positive, or a margin is negative.
+    """
+
+    def __init__(
+        self, temperature: float = 10.0, margin: float = 0.07, most: float = 0.8, window: int = 11
+    ) -> None:
+        super().__init__()
+        if not temperature > 0 or window < 1 or margin < 0 or most < 0:
+            raise ValueError(
+                "CascadeContrastLoss needs a positive temperature and window, and margins of at least 0, got "
+                f"temperature={temperature}, window={window}, margin={margin}, most={most}"
+            )
+        self.temperature, self.margin, self.most, self.window = temperature, margin, most, window
+
+    def forward(self, pair: PatchPair) -> Tensor:
+        """Return the loss, a scalar; 0 if no patch shows its point."""
+        last = len(pair.features) - 1
+        losses = [self._level(pair, i, whole=i == last) for i in range(last + 1)]
+        losses = torch.stack(losses).sum(0) * pair.mask
+        return losses.sum() / pair.mask.sum().clamp(min=1)
+
+    def _level(self, pair: PatchPair, level: int, whole: bool) -> Tensor:
+        """Return the cross-entropy (B,) of a level."""
+        features, patches = pair.features[level], pair.patch_features[level]
+        own = cells_of(pair.points, pair.size, features.shape[2:])
+        place = cells_of(pair.patch_points, pair.patch_size, patches.shape[2:])
+        anchor = features_at(patches, place[:, None])
+        if whole:
+            cosine = cosine_maps(features, anchor)[:, 0].flatten(1)
+            steps = _pixels(features.shape[2:], features.device) - own[:, None]
+            target = flat_index(own, features.shape[2:])
+        else:
+            around = own[:, None].expand(-1, features.shape[1], -1)
+            values, inside = local_window(features, around, self.window)
+            side = (2 * self.window,) * own.shape[1]
+            for axis in range(2, values.ndim):  # the publication's window lacks its last pixel
+                values, inside = (one.narrow(axis, 0, side[0]) for one in (values, inside))
+            cosine = cosine_maps(values, anchor)[:, 0].flatten(1)
+            cosine = cosine.masked_fill(~inside[:, 0].flatten(1), -torch.inf)
+            steps = (_pixels(side, features.device) - self.window)[None]
+            target = flat_index(torch.full_like(own, self.window), side)
+        margin = (self.margin * steps.to(cosine.dtype).norm(dim=2)).clamp(max=self.most)
+        return F.cross_entropy(self.temperature * (cosine + margin), target, reduction="none")
+
+
+def _pixels(size: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return the pixels (N, D), (x, y[, z]), of a flattened map of ``size``."""
+    axes = [torch.arange(side, device=device) for side in size]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1).flatten(0, -2)

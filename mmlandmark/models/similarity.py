@@ -1,0 +1,102 @@
+"""How alike embeddings are: of pixels and of points, in images and in maps of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmlandmark.structures import apply_matrix, resize_matrix
+
+EPS = 1e-3  # added to the product of two lengths, as CC2D does
+
+
+@dataclass(frozen=True)
+class PatchPair:
+    """Embeddings of images and of a patch of each, and where one point lies in both.
+
+    Attributes:
+        features: Levels (B, C, *S) of the images, finest first.
+        patch_features: Levels (B, C, *S') of the patches, of the same strides.
+        points: (B, D) pixels of the images, (x, y[, z]).
+        patch_points: (B, D) the same points, in pixels of the patches.
+        mask: (B,) bool: the point is seen in both.
+        size: (*S) of the images.
+        patch_size: (*S) of the patches.
+    """
+
+    features: Sequence[Tensor]
+    patch_features: Sequence[Tensor]
+    points: Tensor
+    patch_points: Tensor
+    mask: Tensor
+    size: tuple[int, ...]
+    patch_size: tuple[int, ...]
+
+
+def cells_of(points: Tensor, size: Sequence[int], map_size: Sequence[int]) -> Tensor:
+    """Return the pixels of a map in which points of an image lie, for points outside the nearest ones.
+
+    Args:
+        points: (..., D) finite pixels of the image, (x, y[, z]).
+        size: (*S) of the image.
+        map_size: (*S) of the map.
+
+    Returns:
+        (..., D) int64, (x, y[, z]).
+
+    Example:
+        >>> cells_of(torch.tensor([[0.0, 15.4], [16.0, 15.6]]), (32, 32), (2, 2)).tolist()
+        [[0, 0], [1, 1]]
+    """
+    cells = torch.floor(apply_matrix(resize_matrix(size, map_size), points.double()) + 0.5).long()
+    last = torch.tensor(map_size[::-1], device=points.device) - 1
+    return torch.minimum(cells.clamp(min=0), last)
+
+
+def flat_index(cells: Tensor, size: Sequence[int]) -> Tensor:
+    """Return (...) where pixels (..., D), (x, y[, z]), of a map of ``size`` stand in its flattened array."""
+    index = torch.zeros_like(cells[..., 0])
+    for axis, side in enumerate(size):
+        index = index * side + cells[..., len(size) - 1 - axis]
+    return index
+
+
+def features_at(features: Tensor, cells: Tensor) -> Tensor:
+    """Return the features of pixels.
+
+    Args:
+        features: (B, C, *S).
+        cells: (B, N, D) int64 pixels, (x, y[, z]).
+
+    Returns:
+        (B, N, C).
+    """
+    index = flat_index(cells, features.shape[2:])
+    flat = features.flatten(2)
+    return flat.gather(2, index[:, None].expand(-1, flat.shape[1], -1)).mT
+
+
+def cosine_maps(features: Tensor, vectors: Tensor, eps: float = EPS) -> Tensor:
+    """Return the cosine of every pixel's features with vectors, in single precision or wider.
+
+    Args:
+        features: (B, C, *S).
+        vectors: (B, N, C), or (1, N, C) for all images.
+        eps: Added to the product of the two lengths.
+
+    Returns:
+        (B, N, *S).
+
+    Example:
+        >>> pixels = torch.tensor([[[[3.0, 0.0, -1.0]], [[4.0, 2.0, 0.0]]]])
+        >>> cosine_maps(pixels, torch.tensor([[[1.0, 0.0]]]), eps=0)[0, 0, 0].tolist()
+        [0.6000000238418579, 0.0, -1.0]
+    """
+    kind = torch.promote_types(features.dtype, torch.float32)
+    flat, vectors = features.flatten(2).to(kind), vectors.to(kind)
+    with torch.autocast(features.device.type, enabled=False):
+        lengths = vectors.norm(dim=2)[..., None] * flat.norm(dim=1)[:, None]
+        return ((vectors @ flat) / (lengths + eps)).unflatten(2, features.shape[2:])

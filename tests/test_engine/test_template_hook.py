@@ -1,0 +1,151 @@
+"""Templates are encoded by the weights that predict, and by those that are saved."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from mmlandmark import apis
+from mmlandmark.engine import LandmarkRunner, latest_checkpoint
+from mmlandmark.engine.config import ConfigError
+from mmlandmark.engine.hooks import TemplateHook
+from mmlandmark.engine.run_checks import check_run
+from mmlandmark.inference.packing import pack_checkpoint
+from mmlandmark.registry import DATASETS, MODELS
+from mmlandmark.testing import phantom_dataloader, tiny_config
+from mmlandmark.utils.checkpoint import load_checkpoint
+
+NEURAL = dict(
+    _delete_=True,
+    type="TemplateDetector",
+    data_preprocessor=dict(type="LandmarkDataPreprocessor", mean=0.4, std=0.25, channels=1),
+    backbone=dict(type="UNet", in_channels=1, widths=(4, 8), out_indices=(0, 1), norm_cfg=dict(type="BN")),
+    head=dict(
+        type="TemplateHead",
+        num_landmarks=19,
+        codec=dict(type="GaussianHeatmapCodec", sigma=2.0, decoder="argmax"),
+    ),
+    contrast=dict(type="CascadeContrastLoss"),
+)
+TEMPLATE = dict(type="TemplateHook", template=dict(offset=7, num_samples=1))
+EMA = dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.2)
+
+
+def config_of(folder, hooks=(TEMPLATE,), **overrides):
+    loader = phantom_dataloader()
+    loader["dataset"]["unlabelled"] = True
+    common = dict(model=copy.deepcopy(NEURAL), custom_hooks=list(hooks), train_dataloader=loader)
+    return tiny_config(folder, **{**common, **overrides})
+
+
+def encoded(config, state):
+    """Return what a detector with these weights makes of the template by itself."""
+    dataset = DATASETS.build(dict(config.val_dataloader.dataset, offset=7, num_samples=1))
+    model = MODELS.build(config.model)
+    model.load_state_dict(state)
+    for own in model.head.templates:
+        own.zero_()
+    item = dataset[0]
+    model.eval().learn_templates([dict(inputs=[item["inputs"]], data_samples=[item["data_samples"]])])
+    return model.head.templates
+
+
+def assert_own_features(config, state):
+    for level, own in enumerate(encoded(config, state)):
+        torch.testing.assert_close(state[f"head.template{level}"], own)
+        assert own.any()
+
+
+@pytest.mark.parametrize("ema", [None, False, True])
+def test_a_checkpoint_holds_the_features_of_its_own_weights(tmp_path, ema):
+    """Also where its weights are a mean: with and without the mean of the buffers."""
+    hooks = [TEMPLATE] if ema is None else [TEMPLATE, dict(EMA, update_buffers=ema)]
+    config = config_of(tmp_path, hooks)
+    runner = LandmarkRunner.from_cfg(copy.deepcopy(config))
+    runner.train()
+    checkpoint = load_checkpoint(latest_checkpoint(tmp_path))
+    assert_own_features(runner.cfg, checkpoint["state_dict"])
+    # The network that is being trained has those of its own weights.
+    assert_own_features(runner.cfg, runner.model.state_dict())
+    same = torch.equal(checkpoint["state_dict"]["head.template0"], runner.model.head.template0)
+    assert same == (ema is None)
+
+
+class Watch(TemplateHook):
+    """Compares, at the end of a validation, what was predicted with."""
+
+    seen: list = []
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        state = {key: value.clone() for key, value in runner.model.state_dict().items()}
+        assert_own_features(runner.cfg, state)
+        self.seen.append(state["head.template0"])
+
+
+def test_validations_see_the_features_of_the_mean_of_the_weights(tmp_path):
+    Watch.seen = []
+    hooks = [dict(TEMPLATE, type=Watch), dict(EMA, update_buffers=False)]
+    LandmarkRunner.from_cfg(config_of(tmp_path, hooks)).train()
+    batches = [[batch for batch in Watch.seen[i : i + 2]] for i in (0, 2)]
+    assert all(torch.equal(*pair) for pair in batches)
+    assert not torch.equal(batches[0][0], batches[1][0])
+
+
+def test_a_model_file_predicts_without_a_template(tmp_path):
+    config = config_of(tmp_path)
+    LandmarkRunner.from_cfg(copy.deepcopy(config)).train()
+    checkpoint = load_checkpoint(latest_checkpoint(tmp_path))
+    metrics = apis.test_config(config, latest_checkpoint(tmp_path), out_dir=tmp_path / "test")
+    packed = pack_checkpoint(config, checkpoint, "one")
+    assert not {"contrast", "patches"} & set(packed.config["model"])
+    packed.save(tmp_path / "one.mml.pth")
+    again = apis.test_config(
+        apis.prepare_config(tmp_path / "one.mml.pth", work_dir=str(tmp_path / "model")),
+        tmp_path / "one.mml.pth",
+        out_dir=tmp_path / "again",
+    )
+    assert again["mre"] == pytest.approx(metrics["mre"])
+
+
+def test_landmarks_that_the_template_lacks_are_named(tmp_path, caplog):
+    hidden = dict(TEMPLATE, template=dict(offset=7, num_samples=1, missing=0.9))
+    runner = LandmarkRunner.from_cfg(config_of(tmp_path, [hidden]))
+    messages = []
+    runner.logger.warning = lambda text, *args, **kwargs: messages.append(text)
+    runner.train()
+    (text,) = [m for m in messages if "will not be predicted" in m]
+    lost = int((~runner.model.shown_landmarks).sum())
+    assert 10 < lost < 19
+    assert text.count("'") == 2 + 2 * lost  # the template and the landmarks are quoted
+    predicted = runner.model.eval().test_step(next(iter(runner.val_dataloader)))
+    assert np.isnan(predicted[0].pred_landmarks.detach()[:, 0]).sum() == lost
+
+
+def test_a_template_without_landmarks_ends_the_run(tmp_path):
+    hidden = dict(TEMPLATE, template=dict(offset=7, num_samples=1, unlabelled=True))
+    with pytest.raises(ValueError, match="shows none of 19 landmarks"):
+        LandmarkRunner.from_cfg(config_of(tmp_path, [hidden])).train()
+
+
+def test_what_does_not_fit_is_said_before_the_first_batch(tmp_path):
+    with pytest.raises(ConfigError, match=r"needs an annotated image: add dict\(type='TemplateHook'"):
+        check_run(config_of(tmp_path, []), "the run")
+    plain = tiny_config(tmp_path, custom_hooks=[TEMPLATE])
+    with pytest.raises(ConfigError, match="needs a detector that takes templates.*not LandmarkDetector"):
+        check_run(plain, "the run")
+    alone = config_of(tmp_path, val_dataloader=None, test_dataloader=None)
+    with pytest.raises(ConfigError, match="template names no type of dataset"):
+        check_run(alone, "the run")
+
+
+def test_another_number_of_templates_is_refused(tmp_path):
+    two = dict(TEMPLATE, template=dict(offset=7, num_samples=2))
+    with pytest.raises(ValueError, match="2 templates for model.head.num_templates=1"):
+        LandmarkRunner.from_cfg(config_of(tmp_path, [two])).train()
+
+
+def test_a_file_may_be_given_on_the_command_line(tmp_path):
+    config = config_of(tmp_path, [dict(type="TemplateHook", template=dict(type="LandmarkDataset"))])
+    apis.running.give_inputs(config, dict(template="points.json"))
+    assert config.custom_hooks[0].template.ann_file == "points.json"

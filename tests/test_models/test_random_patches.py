@@ -1,0 +1,115 @@
+"""Random patches: image and point go through one matrix."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmlandmark.models.detectors.random_patches import RandomPatches
+from mmlandmark.ops import gaussian_heatmap, local_centroid
+from mmlandmark.structures import LandmarkDataSample, apply_matrix
+
+SIZE = {2: (64, 96), 3: (32, 32, 48)}
+LEVELS = {2: [(16, 24), (4, 6)], 3: [(16, 16, 24), (8, 8, 12)]}
+STILL = dict(rotation=0.0, scale=0.0, brightness=0.0, contrast=0.0)
+
+
+def patches_of(images, dims=2, samples=(), seed=0, **kwargs):
+    torch.manual_seed(seed)
+    taker = RandomPatches(**kwargs)
+    size = taker.size_of(images.shape[2:], LEVELS[dims])
+    return size, taker(images, size, samples)
+
+
+def samples(points, size):
+    return [
+        LandmarkDataSample.from_landmarks(p, sample_id=str(i), ori_shape=size) for i, p in enumerate(points)
+    ]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_point_is_where_the_patch_shows_it(dims):
+    """A blob about every point, drawn after the draw: the same seed gives the same patches."""
+    moves = dict(scale=0.2, brightness=0.0, contrast=0.0)
+    size, empty = patches_of(torch.zeros(40, 1, *SIZE[dims]), dims, **moves)
+    assert size == tuple(side // 2 for side in SIZE[dims])
+    blobs = gaussian_heatmap(empty.points[:, None].float(), SIZE[dims], 1.5)
+    _, seen = patches_of(blobs, dims, **moves)
+    assert torch.equal(seen.points, empty.points)
+    assert seen.images.shape == (40, 1, *size)
+    found = local_centroid(seen.images, 3)[:, 0]
+    inner = ((seen.patch_points > 4) & (seen.patch_points < torch.tensor(size[::-1]) - 5)).all(1)
+    assert inner.sum() > 4
+    torch.testing.assert_close(found[inner].double(), seen.patch_points[inner], atol=0.15, rtol=0)
+    moved = apply_matrix(torch.from_numpy(seen.matrices), seen.points[:, None])[:, 0]
+    torch.testing.assert_close(moved, seen.patch_points)
+
+
+def test_without_augmentation_it_is_a_crop():
+    torch.manual_seed(1)
+    images = torch.rand(5, 2, *SIZE[2])
+    size, seen = patches_of(images, **STILL)
+    for image, patch, matrix in zip(images, seen.images, seen.matrices, strict=True):
+        x, y = (-matrix[:2, 2]).astype(int)
+        assert np.array_equal(matrix[:2, :2], np.eye(2))
+        torch.testing.assert_close(patch, image[:, y : y + size[0], x : x + size[1]], atol=1e-5, rtol=0)
+
+
+def test_draws_are_those_of_the_publication():
+    """Any corner at which the patch fits, and a whole pixel in its inner four fifths."""
+    size, seen = patches_of(torch.zeros(800, 1, *SIZE[2]), **STILL)
+    corners = torch.from_numpy(-seen.matrices[:, :2, 2])
+    inside = seen.points - corners
+    assert corners.amin(0).tolist() == [0, 0]
+    assert corners.amax(0).tolist() == [SIZE[2][1] - size[1], SIZE[2][0] - size[0]]
+    assert inside.amin(0).tolist() == [int(0.1 * size[1]), int(0.1 * size[0])]
+    assert inside.amax(0).tolist() == [int(0.9 * size[1] - 1e-9), int(0.9 * size[0] - 1e-9)]
+    assert seen.mask.all()
+    _, turned = patches_of(torch.zeros(800, 1, *SIZE[2]))
+    angles = np.rad2deg(np.arctan2(turned.matrices[:, 1, 0], turned.matrices[:, 0, 0]))
+    assert 19 < np.abs(angles).max() <= 20
+    assert abs(angles.mean()) < 2
+    # A point near a corner may be turned out of the patch; then it does not count.
+    lost = ~turned.mask
+    assert 0 < lost.sum() < 24
+    ends = torch.tensor(size[::-1]) - 0.5
+    assert ((turned.patch_points[lost] < -0.5) | (turned.patch_points[lost] >= ends)).any(1).all()
+
+
+def test_intensities_change_about_black_and_the_mean():
+    images = torch.rand(100, 1, *SIZE[2]) + 3
+    size, seen = patches_of(images, **(STILL | dict(brightness=0.15, contrast=0.25)))
+    _, plain = patches_of(images, **STILL)
+    low, high = (seen.images.flatten(1).amin(1), plain.images.flatten(1).amin(1))
+    spread = seen.images.flatten(1).std(1) / plain.images.flatten(1).std(1)
+    assert 0.85 * 0.75 - 1e-3 < float(spread.min()) < 0.75
+    assert 1.15 * 1.25 + 1e-3 > float(spread.max()) > 1.3
+    assert not torch.equal(low, high)
+
+
+def test_patches_lie_about_landmarks():
+    points = np.array([[[50.0, 30.0], [np.nan, np.nan]], [[2.0, 1.0], [500.0, 3.0]], [[np.nan] * 2] * 2])
+    images = torch.zeros(3, 1, *SIZE[2])
+    size, seen = patches_of(images, samples=samples(points, SIZE[2]), around="landmarks", **STILL)
+    assert seen.mask.tolist() == [True, True, False]
+    assert seen.points[:2].tolist() == [[50, 30], [2, 1]]
+    # In the middle, or as near to it as the patch stays inside.
+    assert (-seen.matrices[:2, :2, 2]).tolist() == [[50 - 23, 30 - 15], [0, 0]]
+    both = samples([[[20.0, 30.0], [70.0, 30.0]]] * 40, SIZE[2])
+    _, many = patches_of(torch.zeros(40, 1, *SIZE[2]), samples=both, around="landmarks")
+    assert set(many.points[:, 0].tolist()) == {20.0, 70.0}
+
+
+def test_a_grid_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"an image of \(80, 64\) has features of .* multiple of the coarsest"):
+        RandomPatches().size_of((80, 64), [(40, 32), (20, 16), (10, 8), (5, 4), (2, 2)])
+    assert RandomPatches().size_of((384, 384), [(192, 192), (12, 12)]) == (192, 192)
+    assert RandomPatches(share=0.1).size_of((64, 64), [(2, 2)]) == (32, 32)
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match="share in"):
+        RandomPatches(share=0)
+    with pytest.raises(ValueError, match="got 'corners', 'cubic'"):
+        RandomPatches(around="corners")
+    with pytest.raises(ValueError, match="negative amount"):
+        RandomPatches(contrast=-1)

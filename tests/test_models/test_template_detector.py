@@ -1,0 +1,156 @@
+"""Landmarks by likeness to a template, and training without annotation."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+
+from mmlandmark.models.detectors import plain_config
+from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample
+
+K = 3
+CONFIG = dict(
+    type="TemplateDetector",
+    # One level, at the size of the image.
+    backbone=dict(type="ConvStack", in_channels=1, widths=(24,), kernel_sizes=(7,)),
+    head=dict(
+        type="TemplateHead",
+        num_landmarks=K,
+        codec=dict(type="GaussianHeatmapCodec", sigma=2, decoder="argmax"),
+    ),
+    contrast=dict(type="CascadeContrastLoss"),
+)
+UNET = dict(type="UNet", in_channels=1, widths=(8, 12), out_indices=(0, 1), norm_cfg=dict(type="BN"))
+POINTS = np.array([[10.0, 20.0], [33.0, 12.0], [25.0, 28.0]])
+
+
+def build(**changes):
+    torch.manual_seed(0)
+    return MODELS.build(dict(CONFIG, **changes))
+
+
+def item(points=POINTS, seed=0, size=(32, 48), name="one"):
+    torch.manual_seed(seed)
+    sample = LandmarkDataSample.from_landmarks(points, sample_id=name, ori_shape=size)
+    return dict(inputs=torch.rand(1, *size), data_samples=sample)
+
+
+def batch(*items):
+    return pseudo_collate(list(items))
+
+
+def features(**changes):
+    return dict(CONFIG["head"], **changes)
+
+
+def test_it_finds_the_landmarks_of_its_template_again():
+    model = build().eval()
+    model.learn_templates([batch(item())])
+    (found,) = model.test_step(batch(item()))
+    np.testing.assert_array_equal(found.pred_landmarks.detach(), POINTS)
+    np.testing.assert_allclose(found.pred_scores.detach(), 1, atol=0.01)
+    moved = item()
+    moved["inputs"] = moved["inputs"].roll((-3, -4), (1, 2))
+    (found,) = model.test_step(batch(moved))
+    np.testing.assert_array_equal(found.pred_landmarks.detach(), POINTS - [4, 3])
+
+
+def test_a_batch_is_predicted_as_its_cases_are():
+    model = build(backbone=UNET).eval()
+    model.learn_templates([batch(item())])
+    both = model.test_step(batch(item(seed=1), item(seed=2)))
+    alone = [model.test_step(batch(item(seed=seed)))[0] for seed in (1, 2)]
+    for a, b in zip(both, alone, strict=True):
+        torch.testing.assert_close(a.pred_landmarks, b.pred_landmarks)
+        torch.testing.assert_close(a.pred_scores, b.pred_scores)
+
+
+def test_missing_landmarks_and_those_outside_are_not_predicted():
+    model = build(backbone=UNET).eval()
+    model.learn_templates([batch(item(np.array([[10.0, 20.0], [np.nan, np.nan], [60.0, 5.0]])))])
+    assert model.shown_landmarks.tolist() == [True, False, False]
+    (found,) = model.test_step(batch(item()))
+    assert torch.isfinite(found.pred_landmarks).all(1).tolist() == [True, False, False]
+    assert found.pred_scores[1:].tolist() == [0, 0]
+
+
+def test_several_templates_may_differ_in_size():
+    model = build(head=features(num_templates=2)).eval()
+    with pytest.raises(ValueError, match="1 templates for model.head.num_templates=2"):
+        model.learn_templates([batch(item())])
+    second = item(np.array([[np.nan] * 2, [5.0, 6.0], [np.nan] * 2]), seed=1, size=(40, 40))
+    model.learn_templates([batch(item()), batch(second)])
+    assert model.head.shown.tolist() == [[1, 1, 1], [0, 1, 0]]
+    (found,) = model.test_step(batch(item()))
+    np.testing.assert_array_equal(found.pred_landmarks.detach()[[0, 2]], POINTS[[0, 2]])
+
+
+def test_features_may_come_from_a_patch():
+    whole, patch = (build(template_view=view).eval() for view in ("image", "patch"))
+    for model in (whole, patch):
+        model.learn_templates([batch(item())])
+    # The network sees 3 pixels far, and the landmarks lie further than that from the border of their patch.
+    torch.testing.assert_close(whole.head.template0, patch.head.template0)
+    near = [item(POINTS - [10, 19])]  # at the border of the image, which stays that of the patch
+    for model in (whole, patch):
+        model.learn_templates([batch(*near)])
+    torch.testing.assert_close(whole.head.template0, patch.head.template0)
+    # One that sees the whole patch sees another surrounding.
+    whole, patch = (build(backbone=UNET, template_view=view).eval() for view in ("image", "patch"))
+    for model in (whole, patch):
+        model.learn_templates([batch(item())])
+    assert not torch.allclose(whole.head.template1, patch.head.template1, atol=1e-3)
+
+
+def test_it_learns_from_images_without_annotation():
+    model = build(backbone=UNET)
+    nothing = np.full((K, 2), np.nan)
+    data = model.data_preprocessor(batch(*(item(nothing, seed) for seed in range(2))), training=True)
+    assert not model.needs_annotation
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    losses = []
+    for _ in range(10):
+        torch.manual_seed(1)  # the same patches, so that the loss must fall
+        optimizer.zero_grad()
+        loss = model(**data, mode="loss")["loss_contrast"]
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_patches_around_landmarks_take_them_as_anchors():
+    model = build(backbone=UNET, patches=dict(around="landmarks"))
+    assert model.needs_annotation
+    data = model.data_preprocessor(batch(item(), item(np.full((K, 2), np.nan))), training=True)
+    pair = model.paired(**data)
+    assert pair.mask.tolist() == [True, False]
+    assert pair.points[0].tolist() in POINTS.tolist()
+
+
+def test_without_contrast_the_head_learns_from_annotation():
+    loss = dict(type="HeatmapMSELoss")
+    model = build(backbone=UNET, contrast=None, head=features(loss=loss))
+    model.eval().learn_templates([batch(item())])
+    data = model.train().data_preprocessor(batch(item()), training=True)
+    assert model.needs_annotation
+    assert set(model(**data, mode="loss")) == {"loss_heatmapmse"}
+
+
+def test_a_detector_without_a_template_says_so():
+    with pytest.raises(ValueError, match="has learnt no template"):
+        build(backbone=UNET).eval().test_step(batch(item()))
+
+
+def test_what_only_training_needs_is_not_in_the_plain_config():
+    plain = plain_config(dict(CONFIG, patches=dict(share=0.25)))
+    assert set(plain) == {"type", "backbone", "head"}
+
+
+def test_wrong_parts_are_refused():
+    loss = dict(type="EWCLoss")
+    with pytest.raises(ValueError, match="needs a TemplateHead, got HeatmapHead"):
+        build(head=dict(type="HeatmapHead", num_landmarks=K, codec=CONFIG["head"]["codec"], loss=loss))
+    with pytest.raises(ValueError, match="template_view must be 'image' or 'patch'"):
+        build(template_view="half")
