@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ NAMES = [str(p.relative_to(ROOT).with_suffix("")) for p in CONFIGS]
 SHRINK, SMALLEST = 4, {2: 64, 3: 32}
 # What the names of a method's configs begin with, if not its name.
 SHORT = {
+    "one_shot": ("cc2d_",),
     "spatial_configuration": ("sc_",),
     "self_training": ("self_training_", "unet", "afpf-rv_", "hourglass_", "scn_", "efficientnet-lite0_"),
     "volumes": ("unet_", "scn_", "coarse-to-fine_"),
@@ -104,8 +106,8 @@ def make_narrow(model: Any) -> None:
             part.update(NARROW[part.type], **({"init_cfg": None} if "init_cfg" in part else {}))
     parts = [model, *(model[key] for key in ("coarse", "fine") if key in model)]
     # A codec's decoder is only a name.
-    networks = [*(part.get("backbone") for part in parts), *find_all(model, "decoder")]
-    for part in (p for p in networks if isinstance(p, dict) and "UNet" in str(p.get("type"))):
+    networks = [*(part.get("backbone") for part in parts), model.get("neck"), *find_all(model, "decoder")]
+    for part in (p for p in networks if isinstance(p, dict) and re.search("UNet|Embedding", str(p.get("type")))):
         for key in ("widths", "in_channels"):
             if isinstance(part.get(key), list | tuple):
                 part[key] = [max(2, width // 16) for width in part[key]]
@@ -169,6 +171,9 @@ def put_phantoms(config: Config) -> Config:
     for hook in (*(config.get("default_hooks") or {}).values(), *(config.get("custom_hooks") or ())):
         if hook is not None and "selector" in hook:
             hook.selector = ConfigDict(type="KeepAll")  # two shapes are too few to tell what is usual
+    for hook in config.get("custom_hooks") or ():
+        if "template" in hook:
+            hook.template = ConfigDict(offset=8, num_samples=1)
     if config.train_cfg.get("by_epoch", True):
         config.train_cfg.update(max_epochs=1, val_interval=1)
     else:

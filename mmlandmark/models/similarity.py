@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -97,6 +98,8 @@ def cosine_maps(features: Tensor, vectors: Tensor, eps: float = EPS) -> Tensor:
     """
     kind = torch.promote_types(features.dtype, torch.float32)
     flat, vectors = features.flatten(2).to(kind), vectors.to(kind)
-    with torch.autocast(features.device.type, enabled=False):
+    # PyTorch knows no mixed precision of shapes alone.
+    whole = nullcontext() if features.is_meta else torch.autocast(features.device.type, enabled=False)
+    with whole:
         lengths = vectors.norm(dim=2)[..., None] * flat.norm(dim=1)[:, None]
         return ((vectors @ flat) / (lengths + eps)).unflatten(2, features.shape[2:])

@@ -1,0 +1,21 @@
+_base_ = [
+    "../_base_/default_runtime.py",
+    "../_base_/datasets/isbi2015.py",
+    "../_base_/models/cc2d.py",
+    "../_base_/schedules/adam_multistep.py",
+]
+
+# As published: the image fills a square, whatever its aspect ratio.
+square = [dict(type="LoadImage", size=(768, 768), channels=1), dict(type="Resize", size=(384, 384))]
+pipeline = [*square, *_base_.plain]
+train_dataloader = dict(
+    batch_size=8, drop_last=True, dataset=dict(unlabelled=True, split="train", pipeline=pipeline)
+)
+val_dataloader = dict(dataset=dict(split="test", pipeline=pipeline))
+test_dataloader = val_dataloader
+custom_hooks = [dict(type="TemplateHook", template=dict(split="train", ids=["125"]))]
+# An epoch of the publication is eleven of these; 300 of them.
+train_cfg = dict(max_epochs=3300, val_interval=330)
+default_hooks = dict(checkpoint=dict(interval=11))
+optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=1e-4))
+param_scheduler = [dict(type="StepLR", step_size=550, gamma=0.5, by_epoch=True)]
