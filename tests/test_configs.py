@@ -107,7 +107,9 @@ def make_narrow(model: Any) -> None:
     parts = [model, *(model[key] for key in ("coarse", "fine") if key in model)]
     # A codec's decoder is only a name.
     networks = [*(part.get("backbone") for part in parts), model.get("neck"), *find_all(model, "decoder")]
-    for part in (p for p in networks if isinstance(p, dict) and re.search("UNet|Embedding", str(p.get("type")))):
+    for part in (
+        p for p in networks if isinstance(p, dict) and re.search("UNet|Embedding", str(p.get("type")))
+    ):
         for key in ("widths", "in_channels"):
             if isinstance(part.get(key), list | tuple):
                 part[key] = [max(2, width // 16) for width in part[key]]

@@ -37,7 +37,10 @@ class ReceptiveFieldBlock(nn.Module):
         super().__init__()
         width = in_channels if channels_out is None else channels_out
         options: dict[str, Any] = dict(
-            bias=False, conv_cfg=dict(type=f"Conv{dims}d"), norm_cfg=norm_of_dims(norm_cfg, dims), act_cfg=None
+            bias=False,
+            conv_cfg=dict(type=f"Conv{dims}d"),
+            norm_cfg=norm_of_dims(norm_cfg, dims),
+            act_cfg=None,
         )
 
         def conv(channels: int, kernel: int | tuple[int, ...], dilation: int = 1) -> nn.Module:

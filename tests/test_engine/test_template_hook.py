@@ -15,6 +15,7 @@ from mmlandmark.inference.packing import pack_checkpoint
 from mmlandmark.registry import DATASETS, MODELS
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
+from mmlandmark.utils.dataset_tree import leaf_datasets
 
 NEURAL = dict(
     _delete_=True,
@@ -92,6 +93,24 @@ def test_validations_see_the_features_of_the_mean_of_the_weights(tmp_path):
     assert not torch.equal(batches[0][0], batches[1][0])
 
 
+def test_pseudo_labels_come_from_the_weights_as_they_are(tmp_path):
+    """The labels of the second epoch are what the checkpoint of the first predicts (as of CC2D-SLA)."""
+    labels = dict(type="PseudoLabelHook", selector=dict(type="KeepAll"))
+    config = config_of(tmp_path, [TEMPLATE, labels], **{"model.patches": dict(around="landmarks")})
+    config.default_hooks.checkpoint.max_keep_ckpts = 2
+    runner = LandmarkRunner.from_cfg(copy.deepcopy(config))
+    runner.train()
+    model = MODELS.build(runner.cfg.model).eval()
+    model.load_state_dict(load_checkpoint(tmp_path / "epoch_1.pth")["state_dict"])
+    (part,) = leaf_datasets(runner.train_dataloader.dataset)
+    shown = DATASETS.build(dict(config.val_dataloader.dataset, offset=0, num_samples=4))
+    items = [shown[n] for n in range(len(shown))]
+    batch = dict(inputs=[i["inputs"] for i in items], data_samples=[i["data_samples"] for i in items])
+    with torch.no_grad():
+        predicted = torch.stack([sample.pred_landmarks for sample in model.test_step(batch)])
+    np.testing.assert_allclose(part.pseudo_labels.points, predicted, atol=1e-4)
+
+
 def test_a_model_file_predicts_without_a_template(tmp_path):
     config = config_of(tmp_path)
     LandmarkRunner.from_cfg(copy.deepcopy(config)).train()
@@ -132,7 +151,7 @@ def test_what_does_not_fit_is_said_before_the_first_batch(tmp_path):
     with pytest.raises(ConfigError, match=r"needs an annotated image: add dict\(type='TemplateHook'"):
         check_run(config_of(tmp_path, []), "the run")
     plain = tiny_config(tmp_path, custom_hooks=[TEMPLATE])
-    with pytest.raises(ConfigError, match="needs a detector that takes templates.*not LandmarkDetector"):
+    with pytest.raises(ConfigError, match=r"needs a detector that takes templates.*not LandmarkDetector"):
         check_run(plain, "the run")
     alone = config_of(tmp_path, val_dataloader=None, test_dataloader=None)
     with pytest.raises(ConfigError, match="template names no type of dataset"):
@@ -141,7 +160,7 @@ def test_what_does_not_fit_is_said_before_the_first_batch(tmp_path):
 
 def test_another_number_of_templates_is_refused(tmp_path):
     two = dict(TEMPLATE, template=dict(offset=7, num_samples=2))
-    with pytest.raises(ValueError, match="2 templates for model.head.num_templates=1"):
+    with pytest.raises(ValueError, match=r"2 templates for model.head.num_templates=1"):
         LandmarkRunner.from_cfg(config_of(tmp_path, [two])).train()
 
 

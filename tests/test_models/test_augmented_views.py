@@ -6,7 +6,7 @@ import torch
 
 from mmlandmark.models.detectors.augmented_views import checked_views, view_matrix, view_of
 from mmlandmark.ops import gaussian_heatmap, local_centroid
-from mmlandmark.structures import apply_matrix, invert_matrix
+from mmlandmark.structures import apply_matrix, crop_matrix, invert_matrix
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -41,6 +41,19 @@ def test_volumes_are_turned_in_mm():
     expected = np.stack([apply_matrix(m, p) for m, p in zip(matrices, centers.numpy(), strict=True)])
     np.testing.assert_allclose(seen, expected, atol=0.3)
     np.testing.assert_allclose(invert_matrix(matrices) @ matrices, np.tile(np.eye(4), (2, 1, 1)), atol=1e-12)
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+def test_a_view_may_have_another_size(interpolation):
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, 20, 30)
+    crops = np.stack([crop_matrix((4, 3)), crop_matrix((0, 9))])
+    seen = view_of(images, crops, (8, 12), interpolation)
+    torch.testing.assert_close(seen[0], images[0, :, 3:11, 4:16], atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen[1], images[1, :, 9:17, 0:12], atol=1e-5, rtol=0)
+    half = view_of(images, crop_matrix((0.5, 0)), (4, 4), interpolation)
+    between = (images[..., :4, :4] + images[..., :4, 1:5]) / 2
+    assert torch.allclose(half, between, atol=1e-5) == (interpolation == "linear")
 
 
 def test_the_image_itself_needs_no_matrix():

@@ -77,19 +77,24 @@ def test_draws_are_those_of_the_publication():
 
 def test_intensities_change_about_black_and_the_mean():
     images = torch.rand(100, 1, *SIZE[2]) + 3
-    size, seen = patches_of(images, **(STILL | dict(brightness=0.15, contrast=0.25)))
+    _, seen = patches_of(images, **(STILL | dict(brightness=0.15, contrast=0.25)))
     _, plain = patches_of(images, **STILL)
-    low, high = (seen.images.flatten(1).amin(1), plain.images.flatten(1).amin(1))
+    dark = [patches.images.flatten(1).amin(1) for patches in (seen, plain)]
     spread = seen.images.flatten(1).std(1) / plain.images.flatten(1).std(1)
     assert 0.85 * 0.75 - 1e-3 < float(spread.min()) < 0.75
     assert 1.15 * 1.25 + 1e-3 > float(spread.max()) > 1.3
-    assert not torch.equal(low, high)
+    mean = [
+        patches.images.flatten(1).mean(1) - least for patches, least in zip((seen, plain), dark, strict=True)
+    ]
+    # Brightness scales the distance from the darkest pixel, contrast that from the mean.
+    assert 0.85 * 0.75 < float((mean[0] / mean[1]).min()) < 0.75
+    assert 1.3 < float((mean[0] / mean[1]).max()) < 1.15 * 1.25
 
 
 def test_patches_lie_about_landmarks():
     points = np.array([[[50.0, 30.0], [np.nan, np.nan]], [[2.0, 1.0], [500.0, 3.0]], [[np.nan] * 2] * 2])
     images = torch.zeros(3, 1, *SIZE[2])
-    size, seen = patches_of(images, samples=samples(points, SIZE[2]), around="landmarks", **STILL)
+    _, seen = patches_of(images, samples=samples(points, SIZE[2]), around="landmarks", **STILL)
     assert seen.mask.tolist() == [True, True, False]
     assert seen.points[:2].tolist() == [[50, 30], [2, 1]]
     # In the middle, or as near to it as the patch stays inside.
@@ -100,7 +105,9 @@ def test_patches_lie_about_landmarks():
 
 
 def test_a_grid_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"an image of \(80, 64\) has features of .* multiple of the coarsest"):
+    with pytest.raises(
+        ValueError, match=r"an image of \(80, 64\) has features of .* multiple of the coarsest"
+    ):
         RandomPatches().size_of((80, 64), [(40, 32), (20, 16), (10, 8), (5, 4), (2, 2)])
     assert RandomPatches().size_of((384, 384), [(192, 192), (12, 12)]) == (192, 192)
     assert RandomPatches(share=0.1).size_of((64, 64), [(2, 2)]) == (32, 32)

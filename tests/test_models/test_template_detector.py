@@ -77,7 +77,7 @@ def test_missing_landmarks_and_those_outside_are_not_predicted():
 
 def test_several_templates_may_differ_in_size():
     model = build(head=features(num_templates=2)).eval()
-    with pytest.raises(ValueError, match="1 templates for model.head.num_templates=2"):
+    with pytest.raises(ValueError, match=r"1 templates for model.head.num_templates=2"):
         model.learn_templates([batch(item())])
     second = item(np.array([[np.nan] * 2, [5.0, 6.0], [np.nan] * 2]), seed=1, size=(40, 40))
     model.learn_templates([batch(item()), batch(second)])

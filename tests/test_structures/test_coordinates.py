@@ -106,6 +106,19 @@ def test_positive_angle_turns_x_towards_y():
     np.testing.assert_allclose(turned, [[0.0, 1.0, 5.0]], atol=1e-12)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_several_rotations_and_inverses_at_once(dims):
+    angles = np.random.default_rng(0).uniform(-180, 180, (4, 1 if dims == 2 else 3))
+    center = (3.0, 5.0, 2.0)[:dims]
+    many = rotation_matrix(angles, center)
+    for own, matrix in zip(angles, many, strict=True):
+        assert np.array_equal(matrix, rotation_matrix(own.tolist(), center))
+    np.testing.assert_allclose(invert_matrix(many) @ many, np.tile(np.eye(dims + 1), (4, 1, 1)), atol=1e-12)
+    many[2, :dims, :dims] = 0
+    with pytest.raises(ValueError, match="singular"):
+        invert_matrix(many)
+
+
 def test_nan_stays_alone_and_type_is_kept():
     points = torch.tensor([[1.0, 2.0], [float("nan"), 3.0]])
     moved = apply_matrix(scale_matrix(2.0, (0.0, 0.0)), points)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -42,8 +43,8 @@ class RandomPatches:
 
     Args:
         share: Side of a patch as a fraction of that of the image, rounded to pixels of the coarsest features.
-        around: ``anywhere``: patch and point are random. ``landmarks``: the point is a random one of the
-            landmarks of the sample, such as its pseudo label, and the patch lies about it, inside of the image.
+        around: ``anywhere``: patch and point are random. ``landmarks``: the point is a random landmark of the
+            sample, such as its pseudo label, and the patch lies about it, inside of the image.
         border: How far from the border of a patch its random point lies at least, as a fraction of its side.
         rotation: Largest angle in degrees, in both directions; in 3D about each axis of the array.
         scale: Largest relative change of size.
@@ -94,7 +95,7 @@ class RandomPatches:
                 patch would lie on different grids.
         """
         chain = [tuple(size), *(tuple(level) for level in levels)]
-        for fine, coarse in zip(chain[:-1], chain[1:], strict=True):
+        for fine, coarse in pairwise(chain):
             if any(a % b for a, b in zip(fine, coarse, strict=True)):
                 raise ValueError(
                     f"an image of {chain[0]} has features of {', '.join(map(str, chain[1:]))}, which are no "

@@ -71,15 +71,15 @@ class TemplateDetector(LandmarkDetector):
         return self.contrast is None or self.patches.around == "landmarks"
 
     def check_run(self, run: Any) -> None:
-        """Raise ValueError unless something gives it its templates, see :mod:`mmlandmark.engine.run_checks`."""
+        """Raise ValueError unless a hook gives it its templates, see :mod:`mmlandmark.engine.run_checks`."""
         if not run.provides("template"):
             raise ValueError(
-                "TemplateDetector needs an annotated image: add dict(type='TemplateHook', template=dict(ids=...)) "
-                "to custom_hooks"
+                "TemplateDetector needs an annotated image: add dict(type='TemplateHook', "
+                "template=dict(ids=...)) to custom_hooks"
             )
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
-        """Return the contrast between images and patches of them, or without ``contrast`` the head's losses."""
+        """Return the contrast between images and patches of them; without ``contrast`` the head's losses."""
         if self.contrast is None:
             return super().loss(inputs, data_samples)
         return dict(loss_contrast=self.contrast(self.paired(inputs, data_samples)))
@@ -126,8 +126,8 @@ class TemplateDetector(LandmarkDetector):
         """
         if len(batches) != self.head.num_templates:
             raise ValueError(
-                f"{len(batches)} templates for model.head.num_templates={self.head.num_templates}: the two must "
-                "agree"
+                f"{len(batches)} templates for model.head.num_templates={self.head.num_templates}: the two "
+                "must agree"
             )
         with torch.no_grad():
             for index, batch in enumerate(batches):

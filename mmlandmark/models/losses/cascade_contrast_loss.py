@@ -16,10 +16,11 @@ class CascadeContrastLoss(nn.Module):
     r"""Cross-entropy of the pixel that shows the patch's point, among all, or among those about it.
 
     The self-supervised loss of CC2D (Yao et al. 2021, *One-Shot Medical Landmark Detection*). At every level
-    the logit of a pixel is :math:`\tau (\cos + \min(m d, m_{max}))`, with the cosine of its embedding and that
-    of the point in the patch, and the distance d to the true pixel: what is far away has to be less alike.
-    The coarsest level compares all pixels, each finer one a window from ``window`` pixels before the true one
-    to ``window`` - 1 behind. Levels are summed, the mean is over images whose patch shows the point.
+    the logit of a pixel is :math:`\tau (\cos + \min(m d, m_{max}))`, with the cosine of its embedding and
+    that of the point in the patch, and the distance d to the true pixel: what is far away has to be less
+    alike.
+    The coarsest level compares all pixels, a finer one those from ``window`` before the true one to
+    ``window`` - 1 behind. Levels are summed; the mean is over images whose patch shows the point.
 
     Args:
         temperature: The factor before the softmax.
@@ -45,8 +46,8 @@ class CascadeContrastLoss(nn.Module):
     def forward(self, pair: PatchPair) -> Tensor:
         """Return the loss, a scalar; 0 if no patch shows its point."""
         last = len(pair.features) - 1
-        losses = [self._level(pair, i, whole=i == last) for i in range(last + 1)]
-        losses = torch.stack(losses).sum(0) * pair.mask
+        levels = [self._level(pair, i, whole=i == last) for i in range(last + 1)]
+        losses = torch.stack(levels).sum(0) * pair.mask
         return losses.sum() / pair.mask.sum().clamp(min=1)
 
     def _level(self, pair: PatchPair, level: int, whole: bool) -> Tensor:

@@ -36,8 +36,8 @@ class UNetDecoder(UNetLevels):
         ways = list(in_channels)[:-1] if widths is None else list(widths)
         if len(ways) != len(in_channels) - 1:
             raise ValueError(
-                f"{type(self).__name__} needs {len(in_channels) - 1} widths, one for each of {len(in_channels)} "
-                f"levels but the deepest, got {ways}"
+                f"{type(self).__name__} needs {len(in_channels) - 1} widths, one for each of "
+                f"{len(in_channels)} levels but the deepest, got {ways}"
             )
         super().__init__([*ways, in_channels[-1]], dims, **kwargs)
         self.skip_channels = tuple(in_channels)
