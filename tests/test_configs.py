@@ -173,8 +173,7 @@ def put_phantoms(config: Config) -> Config:
     for hook in (*(config.get("default_hooks") or {}).values(), *(config.get("custom_hooks") or ())):
         if hook is not None and "selector" in hook:
             hook.selector = ConfigDict(type="KeepAll")  # two shapes are too few to tell what is usual
-    for hook in config.get("custom_hooks") or ():
-        if "template" in hook:
+        if hook is not None and "template" in hook:
             hook.template = ConfigDict(offset=8, num_samples=1)
     if config.train_cfg.get("by_epoch", True):
         config.train_cfg.update(max_epochs=1, val_interval=1)

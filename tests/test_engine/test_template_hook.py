@@ -67,8 +67,11 @@ def test_a_checkpoint_holds_the_features_of_its_own_weights(tmp_path, ema):
     runner.train()
     checkpoint = load_checkpoint(latest_checkpoint(tmp_path))
     assert_own_features(runner.cfg, checkpoint["state_dict"])
-    # The network that is being trained has those of its own weights.
-    assert_own_features(runner.cfg, runner.model.state_dict())
+    # The network that is being trained, and the mean, which may label images, have those of their own weights.
+    averages = [hook.ema_model.module for hook in runner.hooks if hasattr(hook, "ema_model")]
+    assert len(averages) == len(hooks) - 1
+    for model in (runner.model, *averages):
+        assert_own_features(runner.cfg, model.state_dict())
     same = torch.equal(checkpoint["state_dict"]["head.template0"], runner.model.head.template0)
     assert same == (ema is None)
 

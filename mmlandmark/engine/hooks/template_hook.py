@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import broadcast
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from torch import nn
 from torch.func import functional_call
@@ -84,14 +84,20 @@ class TemplateHook(Hook):
         Raises:
             ValueError: There are more or fewer than the detector takes, or they show no landmark.
         """
-        model = bare(runner)
-        with evaluating(model):
-            model.learn_templates(self._batches)
-        for name in model.template_buffers:
-            broadcast(model.get_buffer(name))
+        for model in self._models(runner):
+            with evaluating(model):
+                model.learn_templates(self._batches)
+            for name in model.template_buffers:
+                broadcast(model.get_buffer(name))
         if self._dataset is not None:
-            self._report(runner, model.shown_landmarks.tolist(), self._dataset)
+            self._report(runner, bare(runner).shown_landmarks.tolist(), self._dataset)
             self._dataset = None  # reported, and no longer needed
+
+    @staticmethod
+    def _models(runner: Runner) -> list[Any]:
+        """Return the detector and, where the run keeps one, that with the mean of its weights."""
+        means = [hook.ema_model.module for hook in runner.hooks if isinstance(hook, EMAHook)]
+        return [bare(runner), *means]
 
     def _report(self, runner: Runner, shown: Sequence[bool], dataset: LandmarkDataset) -> None:
         ids = ", ".join(repr(batch["data_samples"][0].sample_id) for batch in self._batches)
