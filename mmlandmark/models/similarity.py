@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -98,8 +98,13 @@ def cosine_maps(features: Tensor, vectors: Tensor, eps: float = EPS) -> Tensor:
     """
     kind = torch.promote_types(features.dtype, torch.float32)
     flat, vectors = features.flatten(2).to(kind), vectors.to(kind)
-    # PyTorch knows no mixed precision of shapes alone.
-    whole = nullcontext() if features.is_meta else torch.autocast(features.device.type, enabled=False)
-    with whole:
+    with _without_autocast(features):
         lengths = vectors.norm(dim=2)[..., None] * flat.norm(dim=1)[:, None]
         return ((vectors @ flat) / (lengths + eps)).unflatten(2, features.shape[2:])
+
+
+def _without_autocast(features: Tensor) -> AbstractContextManager:
+    """Return a context without mixed precision; shapes alone, on the meta device, know none."""
+    kind = features.device.type
+    mixed = kind != "meta" and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if mixed else nullcontext()

@@ -9,7 +9,7 @@ import torch
 from mmlandmark import apis
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint
 from mmlandmark.engine.config import ConfigError
-from mmlandmark.engine.hooks import TemplateHook
+from mmlandmark.engine.hooks import TemplateHook, template_hook
 from mmlandmark.engine.run_checks import check_run
 from mmlandmark.inference.packing import pack_checkpoint
 from mmlandmark.registry import DATASETS, MODELS
@@ -94,6 +94,16 @@ def test_validations_see_the_features_of_the_mean_of_the_weights(tmp_path):
     batches = [[batch for batch in Watch.seen[i : i + 2]] for i in (0, 2)]
     assert all(torch.equal(*pair) for pair in batches)
     assert not torch.equal(batches[0][0], batches[1][0])
+
+
+def test_all_processes_have_the_features_of_the_main_one(tmp_path, monkeypatch):
+    runner = LandmarkRunner.from_cfg(config_of(tmp_path))
+    (hook,) = [h for h in runner.hooks if isinstance(h, TemplateHook)]
+    hook.before_run(runner)
+    monkeypatch.setattr(template_hook, "broadcast", lambda values: values.fill_(5.0))
+    hook.refresh(runner)
+    head = runner.model.head
+    assert all(bool((values == 5).all()) for values in (*head.templates, head.shown))
 
 
 def test_pseudo_labels_come_from_the_weights_as_they_are(tmp_path):

@@ -33,8 +33,12 @@ def test_nothing_is_like_nothing_and_gives_no_gradient():
 
 
 def test_half_precision_is_compared_in_single():
-    features = torch.randn(1, 4, 3, 3, dtype=torch.bfloat16)
-    assert cosine_maps(features, torch.randn(1, 2, 4)).dtype == torch.float32
+    torch.manual_seed(0)
+    features, vectors = torch.randn(1, 4, 3, 3, dtype=torch.bfloat16), torch.randn(1, 2, 4)
+    maps = cosine_maps(features, vectors)
+    assert maps.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(cosine_maps(features, vectors), maps, rtol=0, atol=0)
 
 
 def test_whole_pixels_lie_in_the_cells_of_the_publication():

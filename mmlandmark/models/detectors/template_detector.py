@@ -156,9 +156,9 @@ class TemplateDetector(LandmarkDetector):
         """Fill the predictions into every sample, see :meth:`BaseDetector.predict`.
 
         Raises:
-            ValueError: It has learnt no template.
+            ValueError: Cases are to be predicted, and it has learnt no template.
         """
-        if not self.shown_landmarks.any():
+        if data_samples is not None and not self.shown_landmarks.any():
             raise ValueError(
                 "the detector has learnt no template, or one that shows no landmark: train or test it with "
                 "TemplateHook in custom_hooks"
