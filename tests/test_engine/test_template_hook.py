@@ -69,7 +69,7 @@ def test_a_checkpoint_holds_the_features_of_its_own_weights(tmp_path, ema):
     runner.train()
     checkpoint = load_checkpoint(latest_checkpoint(tmp_path))
     assert_own_features(runner.cfg, checkpoint["state_dict"])
-    # The network that is being trained, and the mean, which may label images, have those of their own weights.
+    # The network that is being trained, and the mean, which may label images, have those of their own.
     averages = [hook.ema_model.module for hook in runner.hooks if hasattr(hook, "ema_model")]
     assert len(averages) == len(hooks) - 1
     for model in (runner.model, *averages):
