@@ -3,9 +3,12 @@
     features         FSF-LD, figures 5 and 6: where features are strong, and heatmaps; a row per checkpoint
     loss-weights     FARNet, figure 4: the weight of an error near a landmark; a curve per config
     configuration    spatial configuration loss, figures 4 and 5: maps of position, correlations of landmarks
+    label-rounds     shape-regulated self-training, figure 4 B in numbers: how far pseudo labels are from an
+                     annotation that is hidden, round by round; a curve per arm of a sweep
 
 Sources are checkpoints, model files, or work folders, of which the newest checkpoint is taken; for
-loss-weights, configs or model files.
+loss-weights, configs or model files; for label-rounds, work folders of sweeps,
+or the JSON of an earlier figure.
 NAME=PATH names a source:
 
     mmlandmark draw-figures features large=work_dirs/unet5 small=work_dirs/unet4 --out features.png
@@ -23,7 +26,7 @@ MODEL = ".mml.pth"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark draw-figures``."""
-    parser.add_argument("figure", choices=("features", "loss-weights", "configuration"))
+    parser.add_argument("figure", choices=("features", "loss-weights", "configuration", "label-rounds"))
     parser.add_argument(
         "sources", nargs="+", metavar="[NAME=]PATH", help="checkpoints, work folders or configs"
     )
@@ -44,9 +47,17 @@ def run(args: argparse.Namespace) -> None:
     if unknown:
         raise ValueError(f"--modules names {unknown}; the sources are {sorted(sources)}")
 
-    from mmlandmark.apis import draw_configuration, draw_features, draw_loss_weights, prepare_config
+    from mmlandmark.apis import (
+        draw_configuration,
+        draw_features,
+        draw_label_rounds,
+        draw_loss_weights,
+        prepare_config,
+    )
 
-    if args.figure == "loss-weights":
+    if args.figure == "label-rounds":
+        path = draw_label_rounds(sources, args.out)
+    elif args.figure == "loss-weights":
         configs = {name: prepare_config(path, options=args.cfg_options) for name, path in sources.items()}
         path = draw_loss_weights(configs, args.out)
     elif args.figure == "features":

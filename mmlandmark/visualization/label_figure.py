@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,53 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
         axes[-1, 0].set_xlabel("epochs trained")
         axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
         return style.save_figure(canvas, path)
+
+
+def plot_label_errors(studies: Mapping[str, Mapping[str, Any]], path: str | Path) -> Path:
+    """Draw true errors of pseudo labels, a panel per study, a curve per arm: the mean of its seeds.
+
+    Where labels that are learnt from are other points than those predicted, their curve is dashed.
+
+    Args:
+        studies: Title -> ``unit`` and ``arms``: name -> seed -> ``epoch``, ``predicted`` and ``kept``, lists.
+        path: PNG to write.
+    """
+    from matplotlib.lines import Line2D
+
+    names = list(dict.fromkeys(name for study in studies.values() for name in study["arms"]))
+    colors = dict(zip(names, itertools.cycle(map(style.hex_color, style.CYCLE)), strict=False))
+    size = (max(5.2, 0.6 + 4.2 * len(studies)), 4.2)
+    with style.figure(1, len(studies), size=size, squeeze=False) as (canvas, grid):
+        for axes, (title, study) in zip(grid[0], studies.items(), strict=True):
+            for name, seeds in study["arms"].items():
+                for key, line in (("predicted", "-"), ("kept", "--")):
+                    epochs, means, lowest, highest = _over_seeds(seeds.values(), key)
+                    if key == "kept" and means == _over_seeds(seeds.values(), "predicted")[1]:
+                        continue
+                    axes.plot(epochs, means, line, marker="o", markersize=3, color=colors[name])
+                    axes.fill_between(epochs, lowest, highest, color=colors[name], alpha=0.12, linewidth=0)
+            axes.set(xlabel="epochs of self-training", ylabel=f"true error ({study['unit']})", title=title)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        lines = [Line2D([], [], color=colors[name], label=name) for name in names]
+        lines += [
+            Line2D([], [], color="#555555", linestyle="-", label="all as predicted"),
+            Line2D([], [], color="#555555", linestyle="--", label="labels learnt from, if others"),
+        ]
+        canvas.legend(
+            handles=lines, loc="outside lower center", ncols=min(len(lines), 3 * len(studies)), fontsize=8
+        )
+        return style.save_figure(canvas, path)
+
+
+def _over_seeds(seeds: Iterable[Mapping[str, Any]], key: str) -> tuple[list[int], list, list, list]:
+    """Return the epochs in which every seed has a value; and their means, minima and maxima."""
+    runs = [
+        {epoch: error for epoch, error in zip(run["epoch"], run[key], strict=True) if error is not None}
+        for run in seeds
+    ]
+    epochs = sorted(set.intersection(*(set(run) for run in runs)))
+    table = [[run[epoch] for run in runs] for epoch in epochs]
+    return epochs, [float(np.mean(row)) for row in table], list(map(min, table)), list(map(max, table))
 
 
 def plot_labels(rows: Sequence[Mapping[str, Any]], titles: Sequence[str], path: str | Path) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mmlandmark.visualization.label_figure import plot_labels, plot_rounds
+from mmlandmark.visualization import style
+from mmlandmark.visualization.label_figure import plot_label_errors, plot_labels, plot_rounds
 
 
 def test_errors_are_drawn_where_they_are_known(tmp_path):
@@ -31,3 +32,24 @@ def test_labels_and_hidden_annotations_are_drawn_where_they_are_known(tmp_path):
     green = (np.abs(picture.astype(int) - (115, 158, 0)).sum(axis=2) < 30).sum()
     assert green > 10
     assert (np.abs(other.astype(int) - (115, 158, 0)).sum(axis=2) < 30).sum() == 0
+
+
+def test_errors_of_arms_are_means_of_the_epochs_that_all_seeds_have(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.plot",
+        lambda self, xs, ys, line, **options: drawn.update({(options["color"], line): (xs, ys)}),
+    )
+    seeds = {
+        "0": dict(epoch=[0, 2, 4], predicted=[3.0, 2.0, 1.0], kept=[3.0, 2.0, 1.0]),
+        "1": dict(epoch=[0, 2], predicted=[5.0, 3.0], kept=[5.0, 3.0]),
+    }
+    masked = {"0": dict(epoch=[0, 2], predicted=[3.0, 2.0], kept=[None, 1.5])}
+    studies = {"films": dict(unit="mm", arms={"naive": seeds, "ours": masked})}
+    assert cv2.imread(str(plot_label_errors(studies, tmp_path / "a.png"))) is not None
+    naive, ours = (style.hex_color(color) for color in style.CYCLE[:2])
+    assert drawn == {
+        (naive, "-"): ([0, 2], [4.0, 2.5]),
+        (ours, "-"): ([0, 2], [3.0, 2.0]),
+        (ours, "--"): ([2], [1.5]),
+    }
