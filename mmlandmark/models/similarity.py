@@ -16,14 +16,14 @@ EPS = 1e-3  # added to the product of two lengths, as CC2D does
 
 @dataclass(frozen=True)
 class PatchPair:
-    """Embeddings of images and of a patch of each, and where one point lies in both.
+    """Embeddings of images and of a patch of each, and where N points lie in both.
 
     Attributes:
         features: Levels (B, C, *S) of the images, finest first.
         patch_features: Levels (B, C, *S') of the patches, of the same strides.
-        points: (B, D) pixels of the images, (x, y[, z]).
-        patch_points: (B, D) the same points, in pixels of the patches.
-        mask: (B,) bool: the point is seen in both.
+        points: (B, N, D) pixels of the images, (x, y[, z]).
+        patch_points: (B, N, D) the same points, in pixels of the patches.
+        mask: (B, N) bool: the point is seen in both.
         size: (*S) of the images.
         patch_size: (*S) of the patches.
     """

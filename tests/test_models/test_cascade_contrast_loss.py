@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from mmlandmark.models.similarity import PatchPair
 STRIDES = (2, 4, 8, 16, 32)
 
 
-def pair(batch=3, size=(96, 128), patch=(64, 96), channels=6, seed=0):
+def pair(batch=3, size=(96, 128), patch=(64, 96), channels=6, seed=0, count=1):
     """Random embeddings of five levels, and points that are whole pixels."""
     torch.manual_seed(seed)
 
@@ -23,9 +24,9 @@ def pair(batch=3, size=(96, 128), patch=(64, 96), channels=6, seed=0):
         ]
 
     def points(sides):
-        return torch.stack([torch.randint(0, side, (batch,)) for side in reversed(sides)], 1).double()
+        return torch.stack([torch.randint(0, side, (batch, count)) for side in reversed(sides)], 2).double()
 
-    mask = torch.ones(batch, dtype=torch.bool)
+    mask = torch.ones(batch, count, dtype=torch.bool)
     return PatchPair(levels(size), levels(patch), points(size), points(patch), mask, size, patch)
 
 
@@ -39,9 +40,9 @@ def slow(pair, window=11):
     total = 0.0
     for stride, image, patch in zip(STRIDES, pair.features, pair.patch_features, strict=True):
         height, width = image.shape[2:]
-        for b in range(len(image)):
-            x, y = (int(v) // stride for v in pair.points[b])
-            px, py = (int(v) // stride for v in pair.patch_points[b])
+        for b, n in np.ndindex(*pair.mask.shape):
+            x, y = (int(v) // stride for v in pair.points[b, n])
+            px, py = (int(v) // stride for v in pair.patch_points[b, n])
             anchor = patch[b, :, py, px]
             rows, columns = range(height), range(width)
             if stride != 32:
@@ -54,11 +55,12 @@ def slow(pair, window=11):
                 for c in columns
             }
             total += math.log(sum(math.exp(v) for v in logits.values())) - logits[y, x]
-    return total / len(pair.points)
+    return total / pair.mask.numel()
 
 
-def test_it_equals_the_loops():
-    own = pair()
+@pytest.mark.parametrize("count", [1, 4])
+def test_it_equals_the_loops(count):
+    own = pair(count=count)
     loss = CascadeContrastLoss()(own)
     assert loss.item() == pytest.approx(slow(own), abs=1e-9)
     loss.backward()
@@ -68,13 +70,13 @@ def test_it_equals_the_loops():
 def test_it_equals_the_loops_at_the_corners():
     own = pair(batch=4)
     ends = torch.tensor([[0.0, 0.0], [127.0, 0.0], [0.0, 95.0], [127.0, 95.0]]).double()
-    own = dataclasses.replace(own, points=ends)
+    own = dataclasses.replace(own, points=ends[:, None])
     assert CascadeContrastLoss()(own).item() == pytest.approx(slow(own), abs=1e-9)
 
 
 def test_an_image_without_a_point_does_not_count():
     own = pair()
-    some = dataclasses.replace(own, mask=torch.tensor([True, False, True]))
+    some = dataclasses.replace(own, mask=torch.tensor([[True], [False], [True]]))
     rest = [0, 2]
     less = dataclasses.replace(
         own,
@@ -86,7 +88,7 @@ def test_an_image_without_a_point_does_not_count():
     )
     loss = CascadeContrastLoss()
     torch.testing.assert_close(loss(some), loss(less))
-    nothing = dataclasses.replace(own, mask=torch.zeros(3, dtype=torch.bool))
+    nothing = dataclasses.replace(own, mask=torch.zeros(3, 1, dtype=torch.bool))
     assert loss(nothing).item() == 0
 
 
@@ -104,7 +106,7 @@ def test_a_gradient_is_right():
 def test_it_works_in_volumes():
     torch.manual_seed(0)
     features = [torch.randn(2, 4, side, side, side, requires_grad=True) for side in (8, 4)]
-    points, mask = torch.full((2, 3), 5.0), torch.ones(2, dtype=torch.bool)
+    points, mask = torch.full((2, 1, 3), 5.0), torch.ones(2, 1, dtype=torch.bool)
     own = PatchPair(features, features, points, points, mask, (16,) * 3, (16,) * 3)
     loss = CascadeContrastLoss()
     loss(own).backward()

@@ -32,15 +32,15 @@ def test_the_point_is_where_the_patch_shows_it(dims):
     moves = dict(scale=0.2, brightness=0.0, contrast=0.0)
     size, empty = patches_of(torch.zeros(40, 1, *SIZE[dims]), dims, **moves)
     assert size == tuple(side // 2 for side in SIZE[dims])
-    blobs = gaussian_heatmap(empty.points[:, None].float(), SIZE[dims], 1.5)
+    blobs = gaussian_heatmap(empty.points.float(), SIZE[dims], 1.5)
     _, seen = patches_of(blobs, dims, **moves)
     assert torch.equal(seen.points, empty.points)
     assert seen.images.shape == (40, 1, *size)
-    found = local_centroid(seen.images, 3)[:, 0]
-    inner = ((seen.patch_points > 4) & (seen.patch_points < torch.tensor(size[::-1]) - 5)).all(1)
+    found = local_centroid(seen.images, 3)
+    inner = ((seen.patch_points > 4) & (seen.patch_points < torch.tensor(size[::-1]) - 5)).all(2)
     assert inner.sum() > 4
     torch.testing.assert_close(found[inner].double(), seen.patch_points[inner], atol=0.15, rtol=0)
-    moved = apply_matrix(torch.from_numpy(seen.matrices), seen.points[:, None])[:, 0]
+    moved = apply_matrix(torch.from_numpy(seen.matrices), seen.points)
     torch.testing.assert_close(moved, seen.patch_points)
 
 
@@ -58,7 +58,7 @@ def test_draws_are_those_of_the_publication():
     """Any corner at which the patch fits, and a whole pixel in its inner four fifths."""
     size, seen = patches_of(torch.zeros(800, 1, *SIZE[2]), **STILL)
     corners = torch.from_numpy(-seen.matrices[:, :2, 2])
-    inside = seen.points - corners
+    inside = seen.points[:, 0] - corners
     assert corners.amin(0).tolist() == [0, 0]
     assert corners.amax(0).tolist() == [SIZE[2][1] - size[1], SIZE[2][0] - size[0]]
     assert inside.amin(0).tolist() == [int(0.1 * size[1]), int(0.1 * size[0])]
@@ -72,7 +72,19 @@ def test_draws_are_those_of_the_publication():
     lost = ~turned.mask
     assert 0 < lost.sum() < 24
     ends = torch.tensor(size[::-1]) - 0.5
-    assert ((turned.patch_points[lost] < -0.5) | (turned.patch_points[lost] >= ends)).any(1).all()
+    assert ((turned.patch_points[lost] < -0.5) | (turned.patch_points[lost] >= ends)).any(-1).all()
+
+
+def test_many_points_lie_in_one_patch_and_begin_with_that_of_one():
+    size, one = patches_of(torch.zeros(50, 1, *SIZE[2]))
+    _, many = patches_of(torch.zeros(50, 1, *SIZE[2]), points=20)
+    assert many.points.shape == (50, 20, 2)
+    assert np.array_equal(many.matrices, one.matrices)
+    assert torch.equal(many.points[:, :1], one.points)
+    assert len(many.points[0].unique(dim=0)) > 15
+    inside = (many.patch_points >= -0.5) & (many.patch_points < torch.tensor(size[::-1]) - 0.5)
+    assert torch.equal(many.mask, inside.all(2))
+    assert 0.9 < many.mask.double().mean() < 1
 
 
 def test_intensities_change_about_black_and_the_mean():
@@ -95,13 +107,13 @@ def test_patches_lie_about_landmarks():
     points = np.array([[[50.0, 30.0], [np.nan, np.nan]], [[2.0, 1.0], [500.0, 3.0]], [[np.nan] * 2] * 2])
     images = torch.zeros(3, 1, *SIZE[2])
     _, seen = patches_of(images, samples=samples(points, SIZE[2]), around="landmarks", **STILL)
-    assert seen.mask.tolist() == [True, True, False]
-    assert seen.points[:2].tolist() == [[50, 30], [2, 1]]
+    assert seen.mask.tolist() == [[True], [True], [False]]
+    assert seen.points[:2, 0].tolist() == [[50, 30], [2, 1]]
     # In the middle, or as near to it as the patch stays inside.
     assert (-seen.matrices[:2, :2, 2]).tolist() == [[50 - 23, 30 - 15], [0, 0]]
     both = samples([[[20.0, 30.0], [70.0, 30.0]]] * 40, SIZE[2])
     _, many = patches_of(torch.zeros(40, 1, *SIZE[2]), samples=both, around="landmarks")
-    assert set(many.points[:, 0].tolist()) == {20.0, 70.0}
+    assert set(many.points[:, 0, 0].tolist()) == {20.0, 70.0}
 
 
 def test_a_grid_that_does_not_fit_is_refused():
@@ -118,5 +130,9 @@ def test_wrong_arguments_are_refused():
         RandomPatches(share=0)
     with pytest.raises(ValueError, match="got 'corners', 'cubic'"):
         RandomPatches(around="corners")
+    with pytest.raises(ValueError, match="points=1 around landmarks"):
+        RandomPatches(around="landmarks", points=2)
+    with pytest.raises(ValueError, match="at least one anywhere, got 0"):
+        RandomPatches(points=0)
     with pytest.raises(ValueError, match="negative amount"):
         RandomPatches(contrast=-1)

@@ -292,7 +292,7 @@ def run_contrast_loss(module: nn.Module, dims: int) -> None:
     def levels() -> list[Tensor]:
         return [torch.randn(2, 3, *[side // s for side in SIZE[dims]], requires_grad=True) for s in (2, 4)]
 
-    points, mask = torch.full((2, dims), 3.0), torch.ones(2, dtype=torch.bool)
+    points, mask = torch.full((2, 1, dims), 3.0), torch.ones(2, 1, dtype=torch.bool)
     pair = PatchPair(levels(), levels(), points, points, mask, SIZE[dims], SIZE[dims])
     value = module(pair)
     value.backward()

@@ -125,8 +125,8 @@ def test_patches_around_landmarks_take_them_as_anchors():
     assert model.needs_annotation
     data = model.data_preprocessor(batch(item(), item(np.full((K, 2), np.nan))), training=True)
     pair = model.paired(**data)
-    assert pair.mask.tolist() == [True, False]
-    assert pair.points[0].tolist() in POINTS.tolist()
+    assert pair.mask.tolist() == [[True], [False]]
+    assert pair.points[0, 0].tolist() in POINTS.tolist()
 
 
 def test_without_contrast_the_head_learns_from_annotation():

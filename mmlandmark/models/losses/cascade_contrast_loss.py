@@ -13,14 +13,14 @@ from mmlandmark.registry import MODELS
 
 @MODELS.register_module()
 class CascadeContrastLoss(nn.Module):
-    r"""Cross-entropy of the pixel that shows the patch's point, among all, or among those about it.
+    r"""Cross-entropy of the pixel that shows a point of the patch, among all, or among those about it.
 
     The self-supervised loss of CC2D (Yao et al. 2021, *One-Shot Medical Landmark Detection*). At every level
     the logit of a pixel is :math:`\tau (\cos + \min(m d, m_{max}))`, with the cosine of its embedding and
     that of the point in the patch, and the distance d to the true pixel: what is far away has to be less
     alike.
     The coarsest level compares all pixels, a finer one those from ``window`` before the true one to
-    ``window`` - 1 behind. Levels are summed; the mean is over images whose patch shows the point.
+    ``window`` - 1 behind. Levels are summed; the mean is over all points that their patch shows.
 
     Args:
         temperature: The factor before the softmax.
@@ -44,34 +44,33 @@ class CascadeContrastLoss(nn.Module):
         self.temperature, self.margin, self.most, self.window = temperature, margin, most, window
 
     def forward(self, pair: PatchPair) -> Tensor:
-        """Return the loss, a scalar; 0 if no patch shows its point."""
+        """Return the loss, a scalar; 0 if no patch shows a point."""
         last = len(pair.features) - 1
         levels = [self._level(pair, i, whole=i == last) for i in range(last + 1)]
         losses = torch.stack(levels).sum(0) * pair.mask
         return losses.sum() / pair.mask.sum().clamp(min=1)
 
     def _level(self, pair: PatchPair, level: int, whole: bool) -> Tensor:
-        """Return the cross-entropy (B,) of a level."""
+        """Return the cross-entropy (B, N) of a level."""
         features, patches = pair.features[level], pair.patch_features[level]
-        own = cells_of(pair.points, pair.size, features.shape[2:])
+        size = features.shape[2:]
+        own = cells_of(pair.points, pair.size, size)
         place = cells_of(pair.patch_points, pair.patch_size, patches.shape[2:])
-        anchor = features_at(patches, place[:, None])
+        cosine = cosine_maps(features, features_at(patches, place))
         if whole:
-            cosine = cosine_maps(features, anchor)[:, 0].flatten(1)
-            steps = _pixels(features.shape[2:], features.device) - own[:, None]
-            target = flat_index(own, features.shape[2:])
+            steps = _pixels(size, features.device) - own[:, :, None]
+            target = flat_index(own, size)
         else:
-            around = own[:, None].expand(-1, features.shape[1], -1)
-            values, inside = local_window(features, around, self.window)
-            side = (2 * self.window,) * own.shape[1]
-            for axis in range(2, values.ndim):  # the publication's window lacks its last pixel
-                values, inside = (one.narrow(axis, 0, side[0]) for one in (values, inside))
-            cosine = cosine_maps(values, anchor)[:, 0].flatten(1)
-            cosine = cosine.masked_fill(~inside[:, 0].flatten(1), -torch.inf)
-            steps = (_pixels(side, features.device) - self.window)[None]
+            cosine, inside = local_window(cosine, own, self.window)
+            side = (2 * self.window,) * own.shape[-1]
+            for axis in range(2, cosine.ndim):  # the publication's window lacks its last pixel
+                cosine, inside = (one.narrow(axis, 0, side[0]) for one in (cosine, inside))
+            cosine = cosine.masked_fill(~inside, -torch.inf)
+            steps = _pixels(side, features.device) - self.window
             target = flat_index(torch.full_like(own, self.window), side)
-        margin = (self.margin * steps.to(cosine.dtype).norm(dim=2)).clamp(max=self.most)
-        return F.cross_entropy(self.temperature * (cosine + margin), target, reduction="none")
+        margin = (self.margin * steps.to(cosine.dtype).norm(dim=-1)).clamp(max=self.most)
+        logits = self.temperature * (cosine.flatten(2) + margin)
+        return F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape)
 
 
 def _pixels(size: tuple[int, ...], device: torch.device) -> Tensor:
