@@ -147,7 +147,7 @@ class RandomPatches:
     def _anywhere(
         self, draws: np.ndarray, whole: Sequence[int], size: Sequence[int]
     ) -> tuple[Tensor, np.ndarray]:
-        """Return random points (B, N, D) of patches in pixels of the images, and corners (B, D) of patches."""
+        """Return random points (B, N, D), in pixels of the images, and the first pixels (B, D) of patches."""
         dims = len(size)
         sides, room = np.asarray(size)[::-1], np.asarray(whole)[::-1] - np.asarray(size)[::-1]
         corners = np.floor(draws[:, :dims] * (room + 1))
