@@ -37,6 +37,8 @@ def slots_of(config: Config) -> dict[str, Slot]:
     sections: list[tuple[tuple[str | int, ...], Any, Any]] = [(("model",), MODELS, config.get("model"))]
     hooks = enumerate(config.get("custom_hooks") or ())
     sections += [(("custom_hooks", index), HOOKS, hook) for index, hook in hooks]
+    named = (config.get("default_hooks") or {}).items()
+    sections += [(("default_hooks", name), HOOKS, hook) for name, hook in named]
     return {
         name: Slot(owner, keys)
         for owner, registry, section in sections
@@ -98,7 +100,7 @@ def _give_stages(config: Config, name: str, source: str) -> list[str]:
         described = _value(run, slot, slot.keys.config)
         if described is None and maker is not None and maker.config is not None:
             described = _without_starts(maker.config.model.to_dict())
-        if slot.owner[0] != "model" and slot.owner[0] not in part:
+        if slot.owner[0] == "custom_hooks" and slot.owner[0] not in part:
             part[slot.owner[0]] = run[slot.owner[0]]  # a list is replaced as a whole
         _set(part, slot, source, described)
         if maker is not None:

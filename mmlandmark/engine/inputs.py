@@ -9,6 +9,8 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.engine.config import value_at
+from mmlandmark.engine.given_inputs import slots_of
 from mmlandmark.evaluation import sample_hash, split_hash
 from mmlandmark.utils.checkpoint import fetch_checkpoint
 from mmlandmark.utils.dataset_tree import leaf_datasets
@@ -20,7 +22,8 @@ _DIGITS = 16
 def inputs_of(config: Config) -> dict[str, dict[str, str]]:
     """Return the weights that a run starts or learns from, by the key of its config that names them.
 
-    These are ``load_from`` and every ``checkpoint`` inside of the model: of its inputs and of ``init_cfg``.
+    These are ``load_from``, every ``checkpoint`` inside of the model, of its inputs and of ``init_cfg``, and
+    the inputs of hooks that hold weights.
 
     Returns:
         Key -> ``source``, the name of the file or the address, and ``sha256``, the beginning of the hash of
@@ -33,6 +36,10 @@ def inputs_of(config: Config) -> dict[str, dict[str, str]]:
     named = dict(_checkpoints(config.get("model") or {}, "model"))
     if config.get("load_from"):
         named["load_from"] = config.load_from
+    for slot in slots_of(config).values():
+        path = (*slot.owner, *slot.keys.file.split("."))
+        if slot.keys.weights and (source := value_at(config, path)) is not None:
+            named[".".join(map(str, path))] = str(source)
     return {key: _described(str(source)) for key, source in named.items()}
 
 

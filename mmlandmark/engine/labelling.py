@@ -16,18 +16,31 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
-from mmlandmark.datasets import LandmarkDataset, leaf_datasets
+from mmlandmark.datasets import ImageFolderDataset, LandmarkDataset, leaf_datasets
 from mmlandmark.datasets.image_checks import Pictures, copied_groups
 from mmlandmark.datasets.leak_checks import same_files
 from mmlandmark.datasets.pseudo_labels import sample_or_reason
 from mmlandmark.datasets.split_records import read_splits
-from mmlandmark.registry import TRANSFORMS
+from mmlandmark.registry import DATASETS, TRANSFORMS
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.utils.dataset_tree import leaf_configs
 
 _SECONDS = 5.0  # after which no further image file is opened to compare it with others
 
 NOTHING = "the training data has no unlabelled images to label: name them in train_dataloader.unlabelled"
+
+
+def check_unlabelled(loader: Mapping[str, Any]) -> None:
+    """Raise ValueError if a config of a loader names no unlabelled images."""
+    leaves = leaf_configs(loader.get("dataset") or {})
+    if "unlabelled" not in loader and not any(map(_is_unlabelled, leaves)):
+        raise ValueError(NOTHING)
+
+
+def _is_unlabelled(config: Mapping[str, Any]) -> bool:
+    kind = DATASETS.get(config["type"]) if isinstance(config.get("type"), str) else config.get("type")
+    folder = isinstance(kind, type) and issubclass(kind, ImageFolderDataset)
+    return folder or bool(config.get("unlabelled"))
 
 
 def unlabelled_parts(dataset: Any) -> list[LandmarkDataset]:

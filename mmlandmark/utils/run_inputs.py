@@ -17,7 +17,10 @@ class RunInput:
         file: Dotted key of the file.
         config: Dotted key of the config of a checkpoint, if one may be given. Without one, the config beside
             the checkpoint is used.
+        weights: Whether a hook's file holds weights that the run learns from; results name it. Those of a
+            model are known by the key ``checkpoint``.
     """
 
     file: str
     config: str | None = None
+    weights: bool = False

@@ -47,6 +47,14 @@ def test_a_hook_may_take_a_file(tmp_path):
     give_inputs(config, dict(template="film.png"))
     assert config.custom_hooks[0].template == dict(image="film.png")
     assert input_value(config, "template") == "film.png"
+    named = tiny_config(tmp_path, stages=[dict(name="a"), dict(name="b", custom_hooks=[])])
+    named.default_hooks.film = dict(type="TemplateHookOfTest")
+    give_inputs(named, dict(template="film.png"))
+    for stage in plan_of_stages(named, tmp_path).children:
+        assert stage.config.default_hooks.film == dict(
+            type="TemplateHookOfTest", template=dict(image="film.png")
+        )
+        assert stage.config.default_hooks.checkpoint == named.default_hooks.checkpoint
     # Of a config with stages every stage that has the hook, whose list replaces that of the config.
     own = [dict(type="PeakMonitorHook"), dict(type="TemplateHookOfTest")]
     config = with_template(

@@ -42,6 +42,14 @@ def test_inputs_go_by_their_content(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
         inputs_of(config)
     assert inputs_of(Config(dict(model=dict(type="UNet")))) == {}
+    hooks = [
+        dict(type="PseudoLabelHook", labeller=start),
+        dict(type="TemplateHook", template=dict(ids=["a"])),
+    ]
+    named = dict(labels=dict(type="PseudoLabelHook", labeller=start), shapes=dict(type="ShapePriorHook"))
+    content = dict(source="start.pth", sha256=hashes["start"])
+    assert inputs_of(Config(dict(custom_hooks=hooks))) == {"custom_hooks.0.labeller": content}
+    assert inputs_of(Config(dict(default_hooks=named))) == {"default_hooks.labels.labeller": content}
 
 
 def test_training_data_goes_by_cases_and_annotation():

@@ -14,6 +14,7 @@ from mmlandmark.datasets import EndlessDataset, PhantomDataset, leaf_datasets
 from mmlandmark.engine import ConfigError, LandmarkRunner, check_run
 from mmlandmark.engine.hooks import PseudoLabelHook
 from mmlandmark.engine.label_rounds import LabelRound
+from mmlandmark.engine.trained_detector import load_detector
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.files import file_hash
@@ -27,7 +28,7 @@ def config(folder, hooks=(), workers=0, **hook):
     return tiny_config(
         folder,
         max_epochs=2,
-        custom_hooks=[dict(type="PseudoLabelHook", selector=KEEP, **hook), *hooks],
+        custom_hooks=[dict(dict(type="PseudoLabelHook", selector=KEEP), **hook), *hooks],
         train_dataloader=dict(
             phantom_dataloader(num_workers=workers),
             sampler=dict(_delete_=True, type="LabelledShareSampler"),
@@ -166,7 +167,7 @@ def test_the_average_of_the_weights_labels(tmp_path):
 
     class Compare(PseudoLabelHook):
         def _apply(self, made):
-            average, model = self._labeller(runner), runner.model
+            average, model = self._network(runner), runner.model
             both = [predicted(one, 2, CLEAN).numpy() for one in (average, model)]
             model.train()
             seen.append((made, *both))
@@ -184,8 +185,98 @@ def test_the_average_of_the_weights_labels(tmp_path):
     batches.before_train(runner)
     batch = pseudo_collate([runner.train_dataloader.dataset[6]])
     batches.before_train_iter(runner, 0, batch)
-    average = predicted(batches._labeller(runner), 2, CLEAN)
+    average = predicted(batches._network(runner), 2, CLEAN)
     torch.testing.assert_close(batch["data_samples"][0].gt_landmarks, average)
+
+
+def test_the_first_round_may_be_random(tmp_path):
+    """Uniform over every image, the same in every run of a seed, and kept whatever a selector thinks."""
+    never = dict(type="ShapeRegulator", way="masking", limit=1e-6)
+    runs = {}
+    for name, seed in (("a", 0), ("again", 0), ("other", 1)):
+        given = config(tmp_path / name, first="random", interval=2, selector=never)
+        given.train_cfg.max_epochs, given.randomness.seed = 3, seed
+        runner = LandmarkRunner.from_cfg(given)
+        runner.train()
+        folder = tmp_path / name / "pseudo_labels"
+        ids = list(json.loads((folder / "epoch_0.json").read_text())["images"])
+        runs[name] = [LabelRound.read(folder / f"epoch_{n}.json", ids, (19, 2)) for n in (0, 2)]
+    first, second = runs["a"]
+    assert first.kept.all()
+    assert not second.kept.any()
+    assert ((first.points >= -0.5) & (first.points <= 63.5)).all()
+    assert first.points.std(axis=1).min() > 10  # 18.5 of a uniform distribution over 64 pixels
+    np.testing.assert_array_equal(first.points, first.predicted)
+    np.testing.assert_array_equal(first.points, runs["again"][0].points)
+    assert np.abs(first.points - runs["other"][0].points).min() > 0
+    assert not sorted((tmp_path / "a" / "pseudo_labels").glob("epoch_1*"))
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A network that has been trained for an epoch, and sees images at another size."""
+    folder = tmp_path_factory.mktemp("teacher")
+    loader = phantom_dataloader(train=False)
+    loader["dataset"]["pipeline"] = SMALL
+    LandmarkRunner.from_cfg(
+        tiny_config(folder, max_epochs=1, val_dataloader=loader, test_dataloader=loader)
+    ).train()
+    return folder / "epoch_1.pth"
+
+
+SMALL = [*CLEAN[:1], dict(type="Resize", size=(48, 56)), *CLEAN[2:]]
+
+
+@pytest.mark.parametrize("pipeline", [None, CLEAN])
+def test_another_detector_labels_once(tmp_path, teacher, pipeline):
+    """As it sees images itself, and without leaving a trace in checkpoints."""
+    runner = LandmarkRunner.from_cfg(config(tmp_path, labeller=str(teacher), pipeline=pipeline))
+    (hook,) = (one for one in runner.hooks if isinstance(one, PseudoLabelHook))
+    keys = set(runner.model.state_dict())
+    runner.train()
+    model, _ = load_detector(teacher)
+    files = sorted(path.name for path in (tmp_path / "pseudo_labels").glob("*.json"))
+    assert files == ["epoch_0.json", "rounds.json"]
+    ids = [f"ceph_0_{50 + n:06d}" for n in range(3)]
+    made = LabelRound.read(tmp_path / "pseudo_labels" / "epoch_0.json", ids, (19, 2))
+    for n in range(3):
+        np.testing.assert_allclose(made.predicted[n], predicted(model, n, pipeline or SMALL), rtol=1e-5)
+    _, part = leaf_datasets(runner.train_dataloader.dataset)
+    np.testing.assert_array_equal(part.pseudo_labels.points, made.labels)
+    checkpoint = load_checkpoint(tmp_path / "epoch_2.pth")
+    assert set(checkpoint["state_dict"]) == keys
+    described = checkpoint["meta"]["inputs"]["custom_hooks.0.labeller"]
+    assert described == dict(source="epoch_1.pth", sha256=file_hash(teacher)[:16])
+    # A resumed run reads the labels, and needs nobody who makes them.
+    resumed = PseudoLabelHook(selector=KEEP, labeller=str(tmp_path / "gone.pth"))
+    resumed.load_state_dict(hook.state_dict())
+    part.pseudo_labels.set(np.full_like(made.labels, np.nan))
+    resumed.before_train(runner)
+    resumed.before_train_epoch(runner)
+    np.testing.assert_array_equal(part.pseudo_labels.points, made.labels)
+
+
+def test_a_labeller_that_does_not_fit_is_named_before_the_run(tmp_path, teacher):
+    for wrong in (dict(interval=2), dict(averaged=True), dict(first="random")):
+        with pytest.raises(ValueError, match=r"a labeller does not change, and labels once"):
+            PseudoLabelHook(labeller="x.pth", **wrong)
+    for wrong in (dict(labeller="x.pth"), dict(first="random")):
+        with pytest.raises(ValueError, match="need rounds: by_epoch=True"):
+            PseudoLabelHook(by_epoch=False, **wrong)
+    with pytest.raises(ValueError, match="first must be 'network' or 'random', got 'zero'"):
+        PseudoLabelHook(first="zero")
+    with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
+        check_run(config(tmp_path, labeller=str(tmp_path / "gone.pth")), "run 'x'")
+    with pytest.raises(ConfigError, match=r"run 'x': 'run:ssl:last' stands for a run that is not part"):
+        check_run(config(tmp_path, labeller="run:ssl:last"), "run 'x'")
+    check_run(config(tmp_path, labeller=str(teacher)), "run 'x'")
+    renamed = LandmarkRunner.from_cfg(config(tmp_path, labeller=str(teacher)))
+    renamed._train_loop = renamed.build_train_loop(renamed._train_loop)
+    for part in leaf_datasets(renamed.train_dataloader.dataset):
+        part._metainfo["landmark_names"] = [*part.metainfo["landmark_names"][:-1], "tip"]
+    (hook,) = (one for one in renamed.hooks if isinstance(one, PseudoLabelHook))
+    with pytest.raises(ValueError, match=r"labeller .*epoch_1\.pth: .*'tip' here; name a detector"):
+        hook.before_train(renamed)
 
 
 def test_the_weight_of_labels_grows(tmp_path):

@@ -52,6 +52,12 @@ def labelling(**hook):
     )
 
 
+def labelled_by_another(folder):
+    """Return the same, with labels of a detector that was trained before."""
+    LandmarkRunner.from_cfg(tiny_config(folder / "labeller", max_epochs=1)).train()
+    return labelling(labeller=str(folder / "labeller" / "epoch_1.pth"))(folder)
+
+
 # What every tiny config has, or MMEngine adds to every run: one run covers all of them.
 ALWAYS = {
     "DistSamplerSeedHook",
@@ -104,6 +110,8 @@ COVERED = {
 JUDGE = dict(type="TeacherScore", size=24, widths=(4, 8), steps=2)
 VARIANTS = {
     "labels of every batch": labelling(by_epoch=False),
+    "labels by another detector": labelled_by_another,
+    "labels at random first": labelling(first="random", interval=3),
     "labels by a mean teacher": labelling(by_epoch=False, clean_view=True, averaged=True, ramp_up=3),
     "labels that a teacher scores": labelling(selector=JUDGE),
 }

@@ -1,28 +1,29 @@
-"""Labels unlabelled images by the network that is being trained, again and again."""
+"""Labels unlabelled images: by the network that is being trained, again and again, or by another one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from mmengine.dataset import Compose
-from mmengine.dist import all_gather_object, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
-from mmlandmark.datasets import ImageFolderDataset, LandmarkDataset
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.engine.batch_labels import BatchLabels
 from mmlandmark.engine.checkpoint_files import clean_temporaries
 from mmlandmark.engine.hooks.landmark_visualization_hook import by_iteration
 from mmlandmark.engine.hooks.stateful_hook import StatefulHook
 from mmlandmark.engine.label_pictures import draw_labels
 from mmlandmark.engine.label_rounds import LabelRound, described, summary
+from mmlandmark.engine.labellers import RandomPlaces, check_labeller, check_names, load_labeller
 from mmlandmark.engine.labelling import (
-    NOTHING,
     TwoViews,
+    check_unlabelled,
     clean_pipeline,
     predict_parts,
     predict_views,
@@ -31,11 +32,12 @@ from mmlandmark.engine.labelling import (
 )
 from mmlandmark.engine.processes import bare, main_process_decides
 from mmlandmark.engine.run_checks import RunContext
+from mmlandmark.engine.shape_regulator import KeepAll
 from mmlandmark.engine.training_state import as_count, of_type
-from mmlandmark.registry import DATASETS, HOOKS, LABEL_SELECTORS
+from mmlandmark.registry import HOOKS, LABEL_SELECTORS
 from mmlandmark.structures import LandmarkDataSample, mm_steps
-from mmlandmark.utils.dataset_tree import leaf_configs
 from mmlandmark.utils.files import atomic_write_json, file_hash
+from mmlandmark.utils.run_inputs import RunInput
 
 FOLDER = "pseudo_labels"
 
@@ -69,6 +71,9 @@ class PseudoLabelHook(StatefulHook):
     With ``averaged``, too, this is the mean teacher (Tarvainen and Valpola, "Mean teachers are better role
     models"), also with the loss of the head in place of the squared difference.
 
+    With ``labeller`` another, trained detector makes the labels, once: it does not change, and neither do
+    they. It is no part of the checkpoints.
+
     An image that cannot be read is named and left out, and a label outside of its image is not learnt from.
 
     Every round, or all that an epoch labelled by batches, is written to ``pseudo_labels/epoch_<N>.json`` in
@@ -90,6 +95,11 @@ class PseudoLabelHook(StatefulHook):
         clean_view: Label the images of a batch as they are without augmentation.
         averaged: Label by the average of the weights that the run's ``EMAHook`` keeps, instead of by the
             network itself.
+        labeller: File of a trained detector that labels in place of the network: a checkpoint beside its
+            config, a model file, or ``run:<name>:last`` of a stage before. ``pipeline`` then is its own by
+            default. There is one round, after ``start`` epochs.
+        first: What the first round says: what the ``network`` does, or that every landmark is at a
+            ``random`` place of its image (CC2D-SLA), which no selector looks at.
         ramp_up: Epochs, from ``start`` on, over which the weight grows: it is multiplied by
             :math:`\exp(-5 (1 - t)^2)`, with t from 0 to 1 (Tarvainen and Valpola).
 
@@ -100,6 +110,7 @@ class PseudoLabelHook(StatefulHook):
     # Behind EpochSeedHook: drawing numbers for labels would not matter to the epoch.
     priority = "HIGH"
     provides = ("pseudo labels",)
+    run_inputs = {"labeller": RunInput("labeller", weights=True)}
 
     def __init__(
         self,
@@ -111,6 +122,8 @@ class PseudoLabelHook(StatefulHook):
         pipeline: Sequence[dict] | None = None,
         clean_view: bool = False,
         averaged: bool = False,
+        labeller: str | None = None,
+        first: Literal["network", "random"] = "network",
         ramp_up: int = 0,
     ) -> None:
         if start < 0 or interval < 1 or not weight > 0 or ramp_up < 0:
@@ -124,7 +137,17 @@ class PseudoLabelHook(StatefulHook):
             raise ValueError(
                 "PseudoLabelHook: rounds see clean images anyway: clean_view=True needs by_epoch=False"
             )
+        if first not in ("network", "random"):
+            raise ValueError(f"PseudoLabelHook: first must be 'network' or 'random', got {first!r}")
+        if (labeller is not None or first == "random") and not by_epoch:
+            raise ValueError("PseudoLabelHook: labeller and first='random' need rounds: by_epoch=True")
+        if labeller is not None and (interval != 1 or averaged or first == "random"):
+            raise ValueError(
+                "PseudoLabelHook: a labeller does not change, and labels once: leave interval, averaged and "
+                "first out"
+            )
         self.start, self.interval, self.by_epoch, self.ramp_up = start, interval, by_epoch, ramp_up
+        self.labeller, self.first = labeller, first
         self.weight, self.pipeline = float(weight), pipeline
         self.clean_view, self.averaged = clean_view, averaged
         self.selector = LABEL_SELECTORS.build(dict(selector or dict(type="ShapeRegulator")))
@@ -137,20 +160,20 @@ class PseudoLabelHook(StatefulHook):
         self._latest: dict[str, Any] | None = None  # epoch and hash of the labels that hold
         self._parts: list[LandmarkDataset] = []
         self._ids: dict[str, int] = {}
-        self._by_batch: dict[str, tuple] = {}
+        self._by_batch = BatchLabels()
+        self._loaded: tuple[Any, Sequence[dict]] | None = None  # a labeller, and how it sees an image
 
     def check_run(self, run: RunContext, model: Any) -> None:
         """Raise ValueError if nothing is to be labelled, or the run lacks what labels are to be made by."""
         loader = run.config.get("train_dataloader") or {}
-        if "unlabelled" not in loader and not any(
-            map(_is_unlabelled, leaf_configs(loader.get("dataset") or {}))
-        ):
-            raise ValueError(NOTHING)
+        check_unlabelled(loader)
         counts = not (run.config.get("train_cfg") or {}).get("by_epoch", True)
         self._check_loop(counts, int(loader.get("num_workers", 0)))
         if self.averaged and not run.has_hook(EMAHook):
             raise ValueError(_NO_AVERAGE)
-        if self.by_epoch or self.clean_view:
+        if self.labeller is not None:
+            check_labeller(run, self.labeller, self.pipeline, model.head.num_landmarks)
+        elif self.by_epoch or self.clean_view:
             clean_pipeline(run.config, self.pipeline)
         if self.start and (loader.get("sampler") or {}).get("labelled") == 0:
             raise ValueError(
@@ -205,7 +228,7 @@ class PseudoLabelHook(StatefulHook):
             FileNotFoundError: Their file is gone.
         """
         self._check_loop(by_iteration(runner), runner.train_dataloader.num_workers)
-        self._labeller(runner)
+        self._network(runner)
         dataset = runner.train_dataloader.dataset
         self._parts = unlabelled_parts(dataset)
         self._ids = {record["sample_id"]: n for n, record in enumerate(self._records())}
@@ -220,6 +243,10 @@ class PseudoLabelHook(StatefulHook):
             clean_temporaries(Path(runner.work_dir, FOLDER), notes=True)
         if self._latest is not None:
             self._apply(main_process_decides(lambda: self._read(runner, shape)))
+        elif self.labeller is not None:
+            labeller, pipeline, landmarks = load_labeller(self.labeller)
+            check_names(self.labeller, landmarks, self._parts[0].metainfo)
+            self._loaded = labeller, self.pipeline or pipeline
 
     def _read(self, runner: Runner, shape: tuple[int, int]) -> LabelRound:
         """Read the labels that the checkpoint names."""
@@ -235,16 +262,29 @@ class PseudoLabelHook(StatefulHook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Make new labels of all images, if it is time."""
-        self._by_batch = {}
+        self._by_batch = BatchLabels()
         if not self.by_epoch or runner.epoch < self.start:
             return
-        if self._latest is not None and runner.epoch - self._latest["epoch"] < self.interval:
+        once = self.labeller is not None
+        if self._latest is not None and (once or runner.epoch - self._latest["epoch"] < self.interval):
             return
-        samples = predict_parts(runner, self._labeller(runner), self._parts, self.pipeline)
-        made = main_process_decides(lambda: self._selected(runner.epoch, samples))
+        model, pipeline, selector = self._of_round(runner)
+        samples = predict_parts(runner, model, self._parts, pipeline)
+        made = main_process_decides(lambda: _selected(selector, runner.epoch, samples))
         self._apply(made)
         digest = self._report(runner, made, samples)
         self._latest = dict(epoch=runner.epoch, sha256=digest)
+
+    def _of_round(self, runner: Runner) -> tuple[Any, Sequence[dict] | None, Any]:
+        """Return who labels the images, how it sees them, and which of its labels count."""
+        if self._loaded is not None:
+            (labeller, pipeline), self._loaded = self._loaded, None  # its memory is free after the round
+            labeller = labeller.to(next(bare(runner).parameters()).device)
+            return labeller, pipeline, self.selector
+        if self.first == "random" and self._latest is None:
+            names = self._parts[0].metainfo["landmark_names"]
+            return RandomPlaces(runner.seed or 0, names), self.pipeline, KeepAll()
+        return self._network(runner), self.pipeline, self.selector
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Label the unlabelled samples of a batch by the network as it is."""
@@ -264,54 +304,24 @@ class PseudoLabelHook(StatefulHook):
                 dict(inputs=image, data_samples=sample.clone())
                 for image, sample in zip(inputs, samples, strict=True)
             ]
-        predicted = predict_views(self._labeller(runner), views)
+        predicted = predict_views(self._network(runner), views)
         # In a mirror image landmarks have changed sides. What is selected and told is the patient's.
         for view in predicted:
             view.pred_landmarks = view.pred_landmarks[self._order(view)]
-        made = self._selected(runner.epoch, predicted)
-        weight = self._weight_after(passes)
+        made = _selected(self.selector, runner.epoch, predicted)
         for n, sample in enumerate(samples):
-            order = self._order(sample)
-            sample.gt_landmarks = torch.from_numpy(made.labels[n][order])
-            sample.gt_visibility = torch.from_numpy(made.kept[n][order].astype(np.int8))
-            sample.gt_weights = torch.full((len(order),), weight)
-            row = (made.predicted[n], made.points[n], made.kept[n], made.deviation[n], made.adjusted[n])
-            self._by_batch[sample.sample_id] = (
-                *row,
-                sample.get("spacing"),
-                sample.get("world_from_original"),
-            )
+            self._by_batch.give(sample, made, n, self._order(sample), self._weight_after(passes))
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Report on the labels of all batches of the epoch."""
-        if self.by_epoch:
-            return
-        gathered: dict[str, tuple] = {}
-        for part in all_gather_object(self._by_batch):
-            gathered.update(part)
-        names = [name for name in self._ids if name in gathered]
-        if not names:
-            return
-        columns = [np.stack([gathered[name][i] for name in names]) for i in range(5)]
-        samples = [
-            LandmarkDataSample(
-                metainfo=dict(
-                    sample_id=name, spacing=gathered[name][5], world_from_original=gathered[name][6]
-                )
-            )
-            for name in names
-        ]
-        self._report(runner, LabelRound(runner.epoch, tuple(names), *columns), samples)
+        found = None if self.by_epoch else self._by_batch.gathered(runner.epoch, list(self._ids))
+        if found is not None:
+            self._report(runner, *found)
 
     def _order(self, sample: LandmarkDataSample) -> list[int]:
         """Return the places of the landmarks in a sample, those of a mirror image; the way there and back."""
         permutation = self._parts[0].schema.flip_permutation
         return permutation if sample.get("mirrored", False) else list(range(len(permutation)))
-
-    def _selected(self, epoch: int, samples: Sequence[LandmarkDataSample]) -> LabelRound:
-        points = predicted_points(samples)
-        names, sizes = [s.sample_id for s in samples], np.array([s.ori_shape[::-1] for s in samples])
-        return LabelRound.of(epoch, names, points, self.selector.select(points, samples), sizes)
 
     def _apply(self, made: LabelRound) -> None:
         """Hand the labels to the data, also to that in worker processes."""
@@ -320,8 +330,8 @@ class PseudoLabelHook(StatefulHook):
             part.pseudo_labels.set(labels[start : start + len(part)], self._weight_after(made.epoch))
             start += len(part)
 
-    def _labeller(self, runner: Runner) -> Any:
-        """Return the network that labels.
+    def _network(self, runner: Runner) -> Any:
+        """Return the network that is being trained, or its average.
 
         Raises:
             ValueError: It is to be an average, and the run keeps none.
@@ -372,11 +382,11 @@ class PseudoLabelHook(StatefulHook):
         return [LandmarkDataset.get_data_info(part, i) for part in self._parts for i in range(len(part))]
 
 
-def _is_unlabelled(config: Mapping[str, Any]) -> bool:
-    kind = DATASETS.get(config["type"]) if isinstance(config.get("type"), str) else config.get("type")
-    folder = isinstance(kind, type) and issubclass(kind, ImageFolderDataset)
-    return folder or bool(config.get("unlabelled"))
-
-
 def _file(runner: Runner, epoch: int) -> Path:
     return Path(runner.work_dir, FOLDER, f"epoch_{epoch}.json")
+
+
+def _selected(selector: Any, epoch: int, samples: Sequence[LandmarkDataSample]) -> LabelRound:
+    points = predicted_points(samples)
+    names, sizes = [s.sample_id for s in samples], np.array([s.ori_shape[::-1] for s in samples])
+    return LabelRound.of(epoch, names, points, selector.select(points, samples), sizes)
