@@ -31,7 +31,7 @@ class BuildWithConfigs(build_py):
         if not self.editable_mode:
             target = Path(self.build_lib) / "mmlandmark" / "configs"
             # Recorded results and their pages are of the repository.
-            ignored = shutil.ignore_patterns("__pycache__", "results", "*.md", "*.png")
+            ignored = shutil.ignore_patterns("__pycache__", "results", "costs", "*.md", "*.png")
             shutil.copytree(ROOT / "configs", target, dirs_exist_ok=True, ignore=ignored)
 
 

@@ -13,6 +13,10 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(split="test", pipeline=pipeline))
 test_dataloader = val_dataloader
+# Also on cells of 384 x 384 pixels, with truncated annotation, as the publication measures.
+legacy = dict(type="LandmarkMetric", strict=True, legacy_grid=(384, 384), prefix="cc2d")
+val_evaluator = [_base_.val_evaluator, legacy]
+test_evaluator = val_evaluator
 custom_hooks = [dict(type="TemplateHook", template=dict(split="train", ids=["125"]))]
 # An epoch of the publication is eleven of these; 300 of them.
 train_cfg = dict(max_epochs=3300, val_interval=330)

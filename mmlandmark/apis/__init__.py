@@ -1,7 +1,7 @@
 """What a program calls: train, test and combine configs."""
 
 from mmlandmark.apis.case_figures import draw_test_figures
-from mmlandmark.apis.complexity import ModuleCost, count_costs
+from mmlandmark.apis.complexity import ModuleCost, count_costs, count_models
 from mmlandmark.apis.cross_validation import (
     check_folds,
     cross_validate,
@@ -30,6 +30,7 @@ __all__ = [
     "check_folds",
     "check_trained_as",
     "count_costs",
+    "count_models",
     "cross_validate",
     "draw_configuration",
     "draw_features",

@@ -83,6 +83,15 @@ def count_costs(
     ]
 
 
+def count_models(model: BaseDetector) -> int:
+    """Return how many detectors that were trained by themselves are in a model: 1 for a plain one."""
+    detectors = [module for module in model.modules() if isinstance(module, BaseDetector)]
+    return sum(
+        not any(isinstance(part, BaseDetector) for part in one.modules() if part is not one)
+        for one in detectors
+    )
+
+
 def _counted(module: nn.Module, name: str, left_out: set[str]) -> bool:
     """Whether a module has parameters to count."""
     return any(key not in left_out for key, _ in module.named_parameters(name))

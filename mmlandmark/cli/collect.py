@@ -11,6 +11,9 @@ A table stands between `<!-- results:begin -->` and `<!-- results:end -->`, so t
   printed lie there under "tables" and are written to configs/<method>/PAPER.md.
 - A result that was replaced is moved to superseded/ beside it, with the replacement and the reason, and is
   listed below the table.
+- What a detector costs, written by `mmlandmark flops --record`, lies in configs/<method>/costs/<config>.json
+  and gets columns: number of models, parameters, memory and time. For a row of a sweep it is
+  costs/<sweep>/<row>.json.
 - configs/overlaps.json names test sets that contain training images; a column has the mean error over their
   other images.
 """
@@ -96,15 +99,17 @@ def readme_of(folder: Path) -> str:
 
 def table_of_runs(results: Path, published: dict[str, Any], overlaps: Any) -> str:
     """Return the table of the runs of a method that belong to no sweep."""
-    from mmlandmark.evaluation import read_records, read_superseded, results_table
+    from mmlandmark.evaluation import read_costs, read_records, read_superseded, results_table
 
     records = read_records(results.glob("*.json"))
-    return results_table(records, published, superseded=read_superseded(results), overlaps=overlaps)
+    costs = read_costs(results.with_name("costs").glob("*.json"))
+    superseded = read_superseded(results)
+    return results_table(records, published, superseded=superseded, overlaps=overlaps, costs=costs)
 
 
 def table_of_sweep(results: Path, sweep: Path, published: dict[str, Any], overlaps: Any) -> str:
     """Return the table of a sweep, its rows in the order of the sweep's file if there is one."""
-    from mmlandmark.evaluation import read_records, read_superseded, results_table
+    from mmlandmark.evaluation import read_costs, read_records, read_superseded, results_table
 
     groups = read_records(results.glob("*.json"), by_file=True)
     order, baseline = _order_of(sweep)
@@ -116,6 +121,7 @@ def table_of_sweep(results: Path, sweep: Path, published: dict[str, Any], overla
         baseline if baseline in groups else None,
         read_superseded(results),
         overlaps,
+        read_costs((results.parents[1] / "costs" / results.name).glob("*.json")),
     )
 
 

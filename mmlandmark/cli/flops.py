@@ -4,6 +4,9 @@ Multiply-adds are those of convolutions and linear layers for one image, in unit
 publications use either and call both G.
 
     mmlandmark flops configs/unet/unet_isbi2015_320x256_cpu.py
+
+With --record, number of models, parameters, memory and time get columns in the table that mmlandmark collect
+writes.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from typing import Any
 
 from mmlandmark.utils.command_line import add_config_arguments, natural_number, positive_number
 from mmlandmark.utils.files import atomic_write_json
+
+_BESIDE = Path()  # what --record stands for without a file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,14 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=natural_number, default=5, help="predictions to time; default 5")
     parser.add_argument("--threads", type=positive_number, help="threads on the CPU")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    files = parser.add_mutually_exclusive_group()
+    files.add_argument("--out", type=Path, help="JSON file for the results")
+    files.add_argument(
+        "--record", nargs="?", const=_BESIDE, type=Path, metavar="JSON",
+        help="the same file for mmlandmark collect; by default costs/<config>.json beside the config",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
     """Count, measure and print."""
     import torch
 
-    from mmlandmark.apis import count_costs
+    from mmlandmark.apis import count_costs, count_models
     from mmlandmark.engine import load_config, stage_to_test
     from mmlandmark.models.assembly import filled
     from mmlandmark.registry import MODELS
@@ -51,14 +61,19 @@ def run(args: argparse.Namespace) -> None:
     model = MODELS.build(filled(MODELS, config.model, dims=image.ndim - 2)).eval()
     inputs = model.data_preprocessor.pad(model.data_preprocessor.normalize(image))
     measured = measure(model.to(args.device), inputs.to(args.device), args) if args.rounds else {}
+    measured = dict(models=count_models(model), **measured)
     costs = count_costs(model, inputs.shape[1:], args.training, args.depth)
     print(f"{Path(args.config).stem}: one image of {' x '.join(map(str, inputs.shape[1:]))}")
     print_table(costs)
     for name, value in measured.items():
         print(f"{name.replace('_', ' ')}: {value}")
-    if args.out:
-        write_record(args, inputs.shape[1:], costs, measured)
-        print(f"wrote {args.out}")
+    source = Path(args.config)
+    out = (
+        source.parent / "costs" / f"{source.stem}.json" if args.record == _BESIDE else args.record or args.out
+    )
+    if out:
+        write_record(out, args, inputs.shape[1:], costs, measured)
+        print(f"wrote {out}")
 
 
 def random_image(config: Any, size: Sequence[int] | None, source: str) -> Any:
@@ -109,7 +124,11 @@ def print_table(costs: Sequence[Any]) -> None:
 
 
 def write_record(
-    args: argparse.Namespace, shape: Sequence[int], costs: Sequence[Any], measured: dict[str, Any]
+    path: Path,
+    args: argparse.Namespace,
+    shape: Sequence[int],
+    costs: Sequence[Any],
+    measured: dict[str, Any],
 ) -> None:
     """Write the results as JSON, with machine, versions and commit."""
     from mmlandmark.evaluation.record import git_commit, machine, versions
@@ -119,7 +138,8 @@ def write_record(
         for cost in costs
     ]
     record = dict(
-        config=Path(args.config).stem, input=list(shape), training=args.training, **measured,
+        config=Path(args.config).stem, input=list(shape), training=args.training,
+        parameters=costs[0].parameters, **measured,
         machine=machine(), versions=versions(), commit=git_commit(), modules=modules,
     )  # fmt: skip
-    atomic_write_json(args.out, record)
+    atomic_write_json(path, record)

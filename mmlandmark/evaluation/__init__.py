@@ -4,6 +4,7 @@ from mmlandmark.evaluation.calibration import Calibration
 from mmlandmark.evaluation.cobb import CobbAngles, cobb_angles
 from mmlandmark.evaluation.comparison import PairedTest, paired_test
 from mmlandmark.evaluation.conformal import conformal_quantile
+from mmlandmark.evaluation.costs import read_costs
 from mmlandmark.evaluation.coverage import CoverageReport
 from mmlandmark.evaluation.doubt import Doubt, flag_curve
 from mmlandmark.evaluation.fold_report import FoldReport
@@ -86,6 +87,7 @@ __all__ = [
     "per_image_mean",
     "published_page",
     "radial_errors",
+    "read_costs",
     "read_overlaps",
     "read_published",
     "read_records",

@@ -13,6 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from mmlandmark.evaluation.functional import coordinate_mse, pearson_rho, radial_errors, reference_scale
+from mmlandmark.evaluation.legacy_grid import on_legacy_grid
 from mmlandmark.evaluation.origin import ORIGIN_KEY, Origin
 from mmlandmark.evaluation.report import UNIT_SUFFIX, LandmarkReport, check_format, without_nan
 from mmlandmark.registry import METRICS
@@ -144,6 +145,9 @@ class LandmarkMetric(CaseMetric):
         reference: A known distance of two annotated landmarks: ``dict(pair=(i, j), mm=50.0)`` with indices
             from 0, or ``"schema"`` for the schema's ``reference_length``. It takes precedence over spacing,
             which then only gives the aspect ratio of the pixels. ``normalized`` needs no ``mm``.
+        legacy_grid: (*S) of a grid on whose cells errors are measured, with a truncated annotation, see
+            :func:`~mmlandmark.evaluation.legacy_grid.on_legacy_grid`: only to compare with numbers that were
+            measured like this, such as those of CC2D.
         per_landmark: Also report ``mre_<name>`` of every landmark.
         show: Print the whole table to the log.
         out_file: One or several paths for the table, which end in .json, .csv or .md.
@@ -170,6 +174,7 @@ class LandmarkMetric(CaseMetric):
         radii: Sequence[float] = (2, 2.5, 3, 4),
         strict: bool = False,
         reference: dict[str, Any] | str | None = None,
+        legacy_grid: Sequence[int] | None = None,
         per_landmark: bool = False,
         show: bool = False,
         out_file: str | Path | Sequence[str | Path] | None = None,
@@ -191,6 +196,9 @@ class LandmarkMetric(CaseMetric):
         if reference is not None and reference != "schema":
             _check_reference(reference, unit)
         self.unit, self.radii, self.strict, self.reference = unit, tuple(radii), strict, reference
+        if legacy_grid is not None and not all(side > 0 for side in legacy_grid):
+            raise ValueError(f"LandmarkMetric: sides of legacy_grid must be positive, got {legacy_grid}")
+        self.legacy_grid = None if legacy_grid is None else tuple(legacy_grid)
         self.per_landmark, self.show = per_landmark, show
         self.out_files = [out_file] if isinstance(out_file, str | Path) else list(out_file or ())
         for path in self.out_files:
@@ -204,7 +212,13 @@ class LandmarkMetric(CaseMetric):
         gt, pred = _stack(cases, "gt"), _stack(cases, "pred")
         names = self._names(gt.shape[1])
         scale, source = self._scale(cases, gt)
-        errors = radial_errors(pred, gt, scale)
+        compared = pred, gt
+        if self.legacy_grid is not None:
+            shapes = [_original_shape(case) for case in cases]
+            compared = on_legacy_grid(pred, gt, shapes, self.legacy_grid)
+            grid = " x ".join(map(str, self.legacy_grid))
+            source += f"; LEGACY: cells of a grid of {grid}, annotation truncated"
+        errors = radial_errors(*compared, scale)
         self.report = LandmarkReport.from_errors(
             errors,
             names,
@@ -327,11 +341,16 @@ class CoordinateMetric(CaseMetric):
 
     def _case(self, sample: dict) -> dict[str, Any]:
         case = super()._case(sample)
-        if case["ori_shape"] is None or len(case["ori_shape"]) != case["gt"].shape[1]:
-            raise ValueError(
-                f"{case['sample_id']}: ori_shape must have one side per axis, got {case['ori_shape']}"
-            )
+        _original_shape(case)
         return case
+
+
+def _original_shape(case: dict[str, Any]) -> tuple[int, ...]:
+    """Return the (*S) of a case's original image."""
+    shape = case["ori_shape"]
+    if shape is None or len(shape) != case["gt"].shape[1]:
+        raise ValueError(f"{case['sample_id']}: ori_shape must have one side per axis, got {shape}")
+    return tuple(shape)
 
 
 def _check_reference(reference: Any, unit: str) -> None:

@@ -20,6 +20,7 @@ from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_table,
 
 UNIT_SUFFIX = {"mm": "mm", "px": "px", "normalized": "norm"}
 FORMATS = (".md", ".csv", ".json")
+_HARDEST = 5  # landmarks that a report names
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,16 @@ class LandmarkReport:
         counts = ("images", "annotated", "missing_gt", "missing_pred")
         return {**values, **{f"num_{key}": overall[key] for key in counts}}
 
+    @property
+    def hardest(self) -> list[dict[str, Any]]:
+        """Of :attr:`landmarks` those with the largest mean errors, at most five and a third of all.
+
+        A landmark that is annotated and never predicted is harder than any other.
+        """
+        rows = [row for row in self.landmarks if row["annotated"]]
+        rows.sort(key=lambda row: row["mre"] if row["predicted"] else math.inf, reverse=True)
+        return rows[: min(_HARDEST, len(rows) // 3)]
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON types, with None for NaN."""
         return without_nan(
@@ -139,6 +150,7 @@ class LandmarkReport:
                 strict=self.strict,
                 overall=self.overall,
                 landmarks=list(self.landmarks),
+                hardest=[row["name"] for row in self.hardest],
             )
         )
 
@@ -191,12 +203,18 @@ class LandmarkReport:
         places = 4 if self.unit == "normalized" else 2
         source = f" ({markdown_text(self.scale_source)})" if self.scale_source else ""
         tested = f" Tested: {markdown_code(self.tested)}." if self.tested else ""
+        hardest = ", ".join(
+            f"{markdown_text(row['name'])} "
+            + (f"{row['mre']:.{places}f}" if row["predicted"] else "(never predicted)")
+            for row in self.hardest
+        )
+        hardest = f" Hardest by MRE: {hardest}." if hardest else ""
         return (
             f"Errors in {suffix}{source}: {overall['images']} images, {overall['predicted']} of "
             f"{overall['annotated']} annotated points predicted, {overall['missing_gt']} not annotated. "
             f"MRE {overall['mre']:.{places}f}, 95 % of image resamplings {low:.{places}f} to "
             f"{high:.{places}f}; mean over images {overall['image_mre']:.{places}f}. "
-            f"SDR in percent, error {'<' if self.strict else '<='} radius.{tested}"
+            f"SDR in percent, error {'<' if self.strict else '<='} radius.{hardest}{tested}"
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmlandmark.evaluation.costs import COLUMNS, cost_cell, costs_note
 from mmlandmark.evaluation.metric_names import format_metric, headline_metrics, metric_title
 from mmlandmark.evaluation.overlap import Overlap
 from mmlandmark.evaluation.record import compare_records
@@ -21,6 +22,7 @@ def results_table(
     baseline: str | None = None,
     superseded: Runs = (),
     overlaps: Mapping[str, Overlap] | None = None,
+    costs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
     """Return the Markdown table of all configs of a method, or of all arms of a sweep.
 
@@ -33,6 +35,8 @@ def results_table(
         superseded: Records that others replaced, see :func:`read_superseded`.
         overlaps: Hash of a test set -> its images that were trained on. A column has the mean error over the
             other images.
+        costs: Name of a row -> what its detector costs, see :func:`read_costs`; columns have number of
+            models, parameters, memory and time.
 
     Raises:
         ValueError: ``paper`` names a row without results.
@@ -45,10 +49,12 @@ def results_table(
     records = [record for group in groups.values() for record in group]
     tested = {(record.get("split") or {}).get("hash") for record in records}
     overlap = (overlaps or {}).get(str(tested.pop())) if len(tested) == 1 else None
-    columns = _columns(groups, paper, baseline, overlap)
+    known = {name: cost for name, cost in (costs or {}).items() if name in groups}
+    columns = [*_columns(groups, paper, baseline, overlap), *_closing_columns(known)]
     rows = [[cell(name, group) for _, cell in columns] for name, group in groups.items()]
     table = markdown_table([title for title, _ in columns], rows)
-    return f"{table}\n\n{_notes(records, overlap)}{_superseded_note(superseded)}"
+    notes = _notes(records, overlap) + costs_note(known.values())
+    return f"{table}\n\n{notes}{_superseded_note(superseded)}"
 
 
 def _columns(
@@ -85,9 +91,20 @@ def _columns(
         )
     if paper:
         columns.append(("paper", lambda name, _: _paper_cell(paper.get(name, {}), keys)))
-    columns.append(("images", lambda _, runs: str((runs[0].get("split") or {}).get("images", "-"))))
-    columns.append(("commit", lambda _, runs: ", ".join(dict.fromkeys(_commit(run) for run in runs))))
     return columns
+
+
+def _closing_columns(costs: Mapping[str, Mapping[str, Any]]) -> list[Column]:
+    """Return the last columns: what a detector costs, if that is known of any, and what was tested."""
+
+    def cost(title: str) -> Column:
+        return title, lambda name, _: cost_cell(title, costs.get(name))
+
+    return [
+        *(cost(title) for title in COLUMNS if costs),
+        ("images", lambda _, runs: str((runs[0].get("split") or {}).get("images", "-"))),
+        ("commit", lambda _, runs: ", ".join(dict.fromkeys(_commit(run) for run in runs))),
+    ]
 
 
 def _image_errors(record: dict[str, Any]) -> list[float | None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmlandmark.apis import count_costs
+from mmlandmark.apis import count_costs, count_models
 from mmlandmark.engine import load_config, plan_of_stages
 from mmlandmark.registry import MODELS
 from mmlandmark.utils.shipped import config_root
@@ -131,3 +131,12 @@ def test_counting_leaves_no_hooks():
     count_costs(model, IMAGE)
     assert not any(module._forward_hooks for module in model.modules())
     assert torch.device("meta") == next(model.parameters()).device
+
+
+def test_models_inside_of_a_model_are_counted():
+    with torch.device("meta"):
+        one = dict(load_config(CONFIGS.parent / "unet" / "unet_phantom-ceph_160x128_cpu.py").model)
+        pair = dict(type="MixedEnsemble", detectors=[one, one])
+        assert count_models(MODELS.build(one)) == 1
+        assert count_models(MODELS.build(pair)) == 2
+        assert count_models(MODELS.build(dict(type="MixedEnsemble", detectors=[pair, one]))) == 3

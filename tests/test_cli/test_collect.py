@@ -50,6 +50,17 @@ def test_mean_and_deviation_over_seeds(method):
     assert "Tested on A CPU." in text
 
 
+def test_costs_get_columns(method):
+    record(method, "big", 0, mre=1.0)
+    (method / "costs").mkdir()
+    cost = dict(input=[1, 64, 64], models=3, parameters=2_500_000, machine=dict(cpu="A CPU", gpu=None))
+    (method / "costs" / "big.json").write_text(json.dumps(cost))
+    assert call(method) == 0
+    head, _, big = rows(method)
+    assert head[3:7] == ["models", "parameters", "memory (MB)", "time (ms)"]
+    assert big[3:7] == ["3", "2.50 M", "-", "-"]
+
+
 def test_arms_of_a_sweep_stand_against_its_baseline(method):
     readme = method / "README.md"
     begin, end = collect.marks("arms")

@@ -55,6 +55,19 @@ def test_any_stage_can_be_counted(tmp_path, capsys):
         invoke("flops", [str(tmp_path / "two.py"), "--stage", "x"])
 
 
+def test_a_record_lies_beside_the_config(config, tmp_path, capsys):
+    invoke("flops", [str(config), "--rounds", "0", "--record"])
+    record = json.loads((tmp_path / "costs" / "tiny.json").read_text())
+    total = next(row for row in record["modules"] if row["module"] == "total")
+    assert record["models"] == 1
+    assert record["parameters"] == total["parameters"] > 0
+    assert "models: 1" in capsys.readouterr().out
+    invoke("flops", [str(config), "--rounds", "0", "--record", str(tmp_path / "arms" / "wide.json")])
+    assert (tmp_path / "arms" / "wide.json").is_file()
+    with pytest.raises(SystemExit):
+        invoke("flops", [str(config), "--record", "--out", str(tmp_path / "other.json")])
+
+
 def test_without_any_size_it_asks(tmp_path):
     config = tiny_config(tmp_path / "run")
     config.test_dataloader.dataset.pipeline = [dict(type="LoadImage")]

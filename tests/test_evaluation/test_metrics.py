@@ -48,6 +48,21 @@ def test_strict():
     assert run(LandmarkMetric(unit="px", radii=(20,), strict=True), samples)["sdr_20px"] == 50
 
 
+def test_a_legacy_grid_says_so():
+    samples = [sample("a", [[7, 9], [20, 40]], [[1, 1], [20, 40]], spacing=None)]  # of 100 x 50 pixels
+    metric = LandmarkMetric(unit="px", radii=(1,), legacy_grid=(10, 5), strict=True)
+    assert run(metric, samples)["mre"] == 0  # both lie in cells of 10 x 10 pixels
+    assert "LEGACY: cells of a grid of 10 x 5, annotation truncated" in metric.report.scale_source
+    assert metric.cases[0]["pred"].tolist() == [[1, 1], [20, 40]]
+    assert run(LandmarkMetric(unit="px", radii=(1,)), samples)["mre"] == 5
+    with pytest.raises(ValueError, match="sides of legacy_grid must be positive"):
+        LandmarkMetric(legacy_grid=(384, 0))
+    metric = LandmarkMetric(unit="px", legacy_grid=(10, 5))
+    bare = dict(samples[0], ori_shape=None)
+    with pytest.raises(ValueError, match="a: ori_shape must have one side per axis"):
+        run(metric, [bare])
+
+
 def test_three_dimensions():
     values = run(LandmarkMetric(), [sample("a", [[0, 0, 0]], [[1, 2, 2]], spacing=(1, 1, 0.5))])
     assert values["mre"] == pytest.approx(np.sqrt(1 + 4 + 1))

@@ -77,6 +77,18 @@ def test_markdown(report):
     assert len({len(line) for line in lines[2:]}) == 1
 
 
+def test_the_hardest_landmarks_are_named(report):
+    errors = np.array([[1.0, 9.0, 2.0, NAN, NAN, 4.0, 3.0]] * 2)
+    annotated = np.isfinite(errors)
+    annotated[0, 3] = True  # annotated, but never predicted
+    made = LandmarkReport.from_errors(errors, "abc|efg", unit="px", radii=(2,), annotated=annotated)
+    assert made.to_dict()["hardest"] == ["|", "b"]
+    assert r"Hardest by MRE: \| (never predicted), b 9.00." in made.to_markdown()
+    assert [row["name"] for row in report.hardest] == []  # two of three are annotated
+    many = LandmarkReport.from_errors(np.arange(38.0).reshape(2, 19), range(19), unit="px", radii=(2,))
+    assert [row["name"] for row in many.hardest] == ["18", "17", "16", "15", "14"]
+
+
 def test_errors_of_volumes_are_in_voxels():
     report = LandmarkReport.from_errors(np.ones((2, 1)), ["sella"], unit="px", radii=(2,), dims=3)
     text = report.to_markdown()
