@@ -8,22 +8,26 @@ import torch
 from mmlandmark.models.backbones import UNet
 from test_models.backbone_cases import SMALL, build, name
 
+OTHERS = [
+    dict(type="UNet", in_channels=3, widths=(4, 8), norm_cfg=dict(type="BN")),
+    dict(type="VisionTransformer", stride=16, width=4, depth=2, num_heads=2, grid=4),
+]
 
-@pytest.mark.parametrize(
-    "config", [*SMALL, dict(type="UNet", in_channels=3, widths=(4, 8), norm_cfg=dict(type="BN"))], ids=name
-)
+
+@pytest.mark.parametrize("config", [*SMALL, *OTHERS], ids=name)
 def test_recomputing_changes_nothing(config):
     torch.manual_seed(2)
     plain, spared = build(config).train(), build(config, with_checkpoint=True).train()
     spared.load_state_dict(plain.state_dict())
     image = torch.rand(2, 3, 64, 64)
     for model in (plain, spared):
-        calls, convolutions = [], [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
-        for convolution in convolutions:
-            convolution.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        kinds = (torch.nn.Conv2d, torch.nn.Linear)
+        calls, layers = [], [m for m in model.modules() if isinstance(m, kinds)]
+        for layer in layers:
+            layer.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         loss = sum(level.square().mean() for level in model(image))
         loss.backward(retain_graph=True)
-        assert (len(calls) > len(convolutions)) == (model is spared)
+        assert (len(calls) > len(layers)) == (model is spared)
         before = next(model.parameters()).grad.clone()
         loss.backward()  # over the same graph once more
         torch.testing.assert_close(next(model.parameters()).grad, 2 * before)

@@ -33,8 +33,14 @@ CASES: dict[str, tuple[str, dict]] = {
     "ResNet": ("backbone", dict(in_channels=1, depth=18, base_channels=2)),
     "UNet": ("backbone", dict(widths=(4, 6))),
     "VGG": ("backbone", dict(in_channels=1, widths=(2, 2, 4, 4, 4))),
+    "VisionTransformer": (
+        "backbone",
+        dict(in_channels=1, width=4, depth=2, num_heads=2, grid=4, descriptor="key", log_bins=1),
+    ),
     "EmbeddingDecoder": ("neck", dict(in_channels=[3, 4, 5], embedding=4, receptive_fields=1)),
     "FPN": ("neck", dict(in_channels=[3, 4, 5], channels=4)),
+    "GlobalTokenEmbedding": ("token_neck", dict(in_channels=[5], channels=4)),
+    "LocalTokenEmbedding": ("token_neck", dict(in_channels=[5], channels=4)),
     "MSFA": ("neck", dict(in_channels=[3, 4, 5, 6], channels=4)),
     "PyramidFusion": ("neck", dict(in_channels=[3, 4, 5], channels=4)),
     "UNetDecoder": ("neck", dict(in_channels=[3, 4, 5])),
@@ -142,7 +148,16 @@ CASES: dict[str, tuple[str, dict]] = {
 
 
 # What is published for images and has no third dimension.
-FLAT = {"DenseNet", "EfficientNetLite", "HRNet", "ResNet", "VGG", "MSFA", "FeatureRefinementHead"}
+FLAT = {
+    "DenseNet",
+    "EfficientNetLite",
+    "HRNet",
+    "ResNet",
+    "VGG",
+    "VisionTransformer",
+    "MSFA",
+    "FeatureRefinementHead",
+}
 # A deep network needs an image as large as its deepest stride, twice.
 SIDE = 64
 
@@ -212,6 +227,14 @@ def run_neck(module: nn.Module, dims: int) -> None:
     assert outputs[0].shape[2:] == features[0].shape[2:]
     assert_learns(module, sum(o.square().mean() for o in outputs))
     assert all(f.grad.any() for f in features)
+
+
+def run_token_neck(module: nn.Module, dims: int) -> None:
+    tokens = torch.rand(2, 5, *[3] * dims, requires_grad=True)
+    (output,) = module([tokens, torch.rand(2, 1, *SIZE[dims])])
+    assert output.shape == (2, *module.out_channels, *SIZE[dims])
+    assert_learns(module, output.square().mean())
+    assert tokens.grad.any()
 
 
 def run_head(module: nn.Module, dims: int) -> None:
@@ -356,6 +379,7 @@ def run_preprocessor(module: nn.Module, dims: int) -> None:
 RUN = dict(
     backbone=run_backbone,
     neck=run_neck,
+    token_neck=run_token_neck,
     head=run_head,
     loss=run_loss,
     offset_loss=run_offset_loss,

@@ -10,6 +10,7 @@ from mmlandmark.models.backbones.pretrained_backbone import PretrainedBackbone
 from mmlandmark.models.backbones.resnet import ResNet
 from mmlandmark.models.backbones.unet import UNet
 from mmlandmark.models.backbones.vgg import VGG
+from mmlandmark.models.backbones.vision_transformer import VisionTransformer
 
 __all__ = [
     "AdditiveUNet",
@@ -22,4 +23,5 @@ __all__ = [
     "ResNet",
     "UNet",
     "VGG",
+    "VisionTransformer",
 ]

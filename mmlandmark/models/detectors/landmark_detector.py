@@ -61,7 +61,9 @@ class LandmarkDetector(BaseDetector):
                 f"model.dims={inputs.ndim - 2}"
             )
         features = self.backbone(inputs)
-        features = features if self.neck is None else self.neck(features)
+        if self.neck is not None:
+            takes_image = getattr(self.neck, "takes_image", False)
+            features = self.neck((*features, inputs) if takes_image else features)
         return (*features, inputs) if self.head.takes_image else features
 
     def raw_maps(self, inputs: Tensor) -> Tensor:

@@ -4,6 +4,15 @@ from mmlandmark.models.necks.embedding_decoder import EmbeddingDecoder
 from mmlandmark.models.necks.fpn import FPN
 from mmlandmark.models.necks.msfa import MSFA
 from mmlandmark.models.necks.pyramid_fusion import PyramidFusion
+from mmlandmark.models.necks.token_embedding import GlobalTokenEmbedding, LocalTokenEmbedding
 from mmlandmark.models.necks.unet_decoder import UNetDecoder
 
-__all__ = ["EmbeddingDecoder", "FPN", "MSFA", "PyramidFusion", "UNetDecoder"]
+__all__ = [
+    "EmbeddingDecoder",
+    "FPN",
+    "GlobalTokenEmbedding",
+    "LocalTokenEmbedding",
+    "MSFA",
+    "PyramidFusion",
+    "UNetDecoder",
+]
