@@ -54,8 +54,9 @@ class ReceptiveFieldBlock(nn.Module):
         self.join = conv(len(self.branches) * width, 3)
         self.shortcut = conv(in_channels, 1)
         self.activate = nn.ReLU(inplace=True)
+        self.axis = -dims - 1  # of channels, also in maps that have more axes before it
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, channels_out, *S) from (B, C, *S)."""
-        joined = self.join(torch.cat([branch(features) for branch in self.branches], 1))
+        joined = self.join(torch.cat([branch(features) for branch in self.branches], self.axis))
         return self.activate(joined + self.shortcut(features))

@@ -130,9 +130,14 @@ class UNetLevels(BaseModule):
             mode = {("bilinear", 3): "trilinear"}.get((upsample, dims), upsample)
             self.upsample = _Upsample(mode, None if mode == "nearest" else align_corners)
 
-    def level(self, index: int, channels: int, stride: int | tuple[int, ...] = 1) -> nn.Sequential:
-        """Return the convolutions of a level, the first with ``channels`` inputs and the stride."""
-        width, kernel = self.widths[index], self.kernel_sizes[index]
+    def level(
+        self, index: int, channels: int, stride: int | tuple[int, ...] = 1, width: int | None = None
+    ) -> nn.Sequential:
+        """Return the convolutions of a level, the first with ``channels`` inputs and the stride.
+
+        They are as wide as the level, unless ``width`` is given.
+        """
+        width, kernel = width or self.widths[index], self.kernel_sizes[index]
         if self.dilated:
             return nn.Sequential(DilatedBlock(channels, width, kernel, stride=stride, **self._options))
         convs = [conv_block(channels, width, kernel, stride=stride, **self._options)]

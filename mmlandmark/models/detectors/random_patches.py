@@ -26,6 +26,7 @@ class Patches:
         points: (B, N, D) pixels of the images, (x, y[, z]).
         patch_points: (B, N, D) the same points in pixels of the patches.
         mask: (B, N) bool: there is a point, and both show it.
+        landmarks: (B,) int64, on the CPU: which landmark the point of a patch is; -1 for random points.
     """
 
     images: Tensor
@@ -33,6 +34,7 @@ class Patches:
     points: Tensor
     patch_points: Tensor
     mask: Tensor
+    landmarks: Tensor
 
 
 class RandomPatches:
@@ -53,6 +55,8 @@ class RandomPatches:
         brightness: Largest relative change of the distance from the darkest pixel.
         contrast: Largest relative change of the distance from the mean.
         interpolation: ``cubic``, in 2D, or ``linear``, which is also that of 3D.
+        one_landmark: Around landmarks, take the same random one of all images of a batch: one that at least
+            one of them shows.
 
     Raises:
         ValueError: A fraction is out of range, a name is unknown, or an amount is negative.
@@ -69,6 +73,7 @@ class RandomPatches:
         brightness: float = 0.15,
         contrast: float = 0.25,
         interpolation: Literal["linear", "cubic"] = "cubic",
+        one_landmark: bool = False,
     ) -> None:
         if not 0 < share <= 1 or not 0 <= border < 0.5 or not 0 <= scale < 1:
             raise ValueError(
@@ -86,9 +91,11 @@ class RandomPatches:
             )
         if min(rotation, brightness, contrast) < 0:
             raise ValueError(f"patches: negative amount in {rotation}, {brightness}, {contrast}")
+        if one_landmark and around != "landmarks":
+            raise ValueError("patches: one_landmark=True needs around='landmarks'")
         self.share, self.around, self.points, self.border = share, around, points, border
         self.rotation, self.scale, self.interpolation = rotation, scale, interpolation
-        self.brightness, self.contrast = brightness, contrast
+        self.brightness, self.contrast, self.one_landmark = brightness, contrast, one_landmark
 
     def size_of(self, size: Sequence[int], levels: Sequence[Sequence[int]]) -> tuple[int, ...]:
         """Return the (*S) of a patch.
@@ -131,9 +138,9 @@ class RandomPatches:
         draws = torch.rand(batch, 12, dtype=torch.float64).numpy()
         if self.around == "anywhere":
             points, corners = self._anywhere(draws[:, :6], whole, size)
-            known = torch.ones(points.shape[:2], dtype=torch.bool)
+            known, landmarks = torch.ones(points.shape[:2], dtype=torch.bool), torch.full((batch,), -1)
         else:
-            points, known = _landmarks(samples, whole)
+            points, known, landmarks = _landmarks(samples, whole, self.one_landmark)
             corners = patch_corners(points[:, 0], size, whole).double().numpy()
         matrices = self._matrices(draws[:, 6:10], corners, size)
         moved = apply_matrix(torch.from_numpy(matrices), points)
@@ -142,7 +149,7 @@ class RandomPatches:
         how = self.interpolation if len(whole) == 2 else "linear"
         images = self._jittered(view_of(inputs, matrices, size, how), draws[:, 10:12])
         device = inputs.device
-        return Patches(images, matrices, points.to(device), moved.to(device), mask.to(device))
+        return Patches(images, matrices, points.to(device), moved.to(device), mask.to(device), landmarks)
 
     def _anywhere(
         self, draws: np.ndarray, whole: Sequence[int], size: Sequence[int]
@@ -180,13 +187,20 @@ class RandomPatches:
         return dark + bright * (mean + contrast * (images - mean) - dark)
 
 
-def _landmarks(samples: Sequence[LandmarkDataSample], size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return a random landmark (B, 1, D) of every sample in input pixels, and (B, 1) if there is one."""
+def _landmarks(
+    samples: Sequence[LandmarkDataSample], size: Sequence[int], same: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a random landmark of every sample: (B, 1, D) input pixels, (B, 1) if it is inside, (B,) which.
+
+    A sample without one is given a number that another one has, so that it adds none to a batch.
+    """
     points = torch.stack([sample.to_input(sample.gt_landmarks) for sample in samples]).double().cpu()
     last = torch.tensor(list(size)[::-1]) - 0.5
     mask = torch.stack([sample.mask for sample in samples]).cpu()
     mask = mask & ((points >= -0.5) & (points < last)).all(2)  # not of NaN
-    choice = torch.where(mask, torch.rand(mask.shape), -1).argmax(1)
+    shown = mask.any(0, keepdim=True) if same else mask
+    choice = torch.where(shown, torch.rand(shown.shape), -1).argmax(1).expand(len(points))
+    known = mask[torch.arange(len(points)), choice]
+    choice = torch.where(known, choice, choice[known.int().argmax()])
     picked = points[torch.arange(len(points)), choice]
-    known = mask.any(1, keepdim=True)
-    return torch.where(known, picked, 0.0)[:, None], known
+    return torch.where(known[:, None], picked, 0.0)[:, None], known[:, None], choice

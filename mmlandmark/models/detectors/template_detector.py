@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from mmlandmark.models.assembly import filled
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
 from mmlandmark.models.detectors.patches import cut_patches, patch_corners
 from mmlandmark.models.detectors.random_patches import RandomPatches
@@ -29,6 +30,9 @@ class TemplateDetector(LandmarkDetector):
     With ``patches=dict(around="landmarks")`` the points are landmarks, such as pseudo labels (CC2D-SLA).
     Without ``contrast`` the maps are compared with annotated landmarks by the losses of the head.
 
+    A neck with parts of single landmarks, such as :class:`~mmlandmark.models.necks.AdapterDecoder`, is told
+    which landmark the point is, and what it makes for each landmark is compared with that of the template.
+
     Args:
         contrast: Config of a loss of a :class:`~mmlandmark.models.similarity.PatchPair`.
         patches: Arguments of :class:`~mmlandmark.models.detectors.random_patches.RandomPatches`.
@@ -38,7 +42,8 @@ class TemplateDetector(LandmarkDetector):
             :class:`~mmlandmark.models.heads.TemplateHead`.
 
     Raises:
-        ValueError: The head has no templates, or ``template_view`` is unknown.
+        ValueError: The head has no templates, ``template_view`` is unknown, or a neck with parts of single
+            landmarks has others than the head or is to learn from random points.
     """
 
     head: TemplateHead
@@ -50,6 +55,9 @@ class TemplateDetector(LandmarkDetector):
         template_view: Literal["image", "patch"] = "image",
         **kwargs: Any,
     ) -> None:
+        if kwargs.get("neck") is not None:
+            count = kwargs["head"].get("num_landmarks")
+            kwargs["neck"] = filled(MODELS, kwargs["neck"], num_landmarks=count)
         super().__init__(**kwargs)
         if not isinstance(self.head, TemplateHead):
             raise ValueError(f"TemplateDetector needs a TemplateHead, got {type(self.head).__name__}")
@@ -57,6 +65,24 @@ class TemplateDetector(LandmarkDetector):
             raise ValueError(f"template_view must be 'image' or 'patch', got {template_view!r}")
         self.contrast = None if contrast is None else MODELS.build(contrast)
         self.patches, self.template_view = RandomPatches(**(patches or {})), template_view
+        self._check_neck()
+
+    @property
+    def takes_landmarks(self) -> bool:
+        """Whether the neck has parts of single landmarks."""
+        return getattr(self.neck, "takes_landmarks", False)
+
+    def _check_neck(self) -> None:
+        if not self.takes_landmarks:
+            return
+        own, count = getattr(self.neck, "num_landmarks", None), self.head.num_landmarks
+        if own != count:
+            raise ValueError(f"neck.num_landmarks is {own}, head.num_landmarks {count}: leave the former out")
+        if self.contrast is not None and self.patches.around != "landmarks":
+            raise ValueError(
+                f"{type(self.neck).__name__} learns from landmarks, not from random points: set "
+                "model.patches=dict(around='landmarks')"
+            )
 
     @classmethod
     def plain_config(cls, config: dict[str, Any]) -> dict[str, Any]:
@@ -86,12 +112,15 @@ class TemplateDetector(LandmarkDetector):
 
     def paired(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] = ()) -> PatchPair:
         """Return the embeddings of images (B, C, *S), and of a random patch of each."""
-        levels = self._levels(inputs)
+        own = self.takes_landmarks
+        # Which landmarks is known with the patches, whose size is that of whole pixels of the levels.
+        levels = self.backbone(inputs) if own else self._levels(inputs)
         size = self.patches.size_of(inputs.shape[2:], [level.shape[2:] for level in levels])
         patches = self.patches(inputs, size, data_samples)
+        landmarks = patches.landmarks if own else None
         return PatchPair(
-            features=levels,
-            patch_features=self._levels(patches.images),
+            features=self.neck(levels, landmarks) if self.neck is not None and own else levels,
+            patch_features=self._levels(patches.images, landmarks),
             points=patches.points,
             patch_points=patches.patch_points,
             mask=patches.mask,
@@ -99,9 +128,11 @@ class TemplateDetector(LandmarkDetector):
             patch_size=size,
         )
 
-    def _levels(self, inputs: Tensor) -> Sequence[Tensor]:
-        """Return the features without the image behind them."""
-        return self.extract_features(inputs)[:-1]
+    def _levels(self, inputs: Tensor, landmarks: Tensor | None = None) -> Sequence[Tensor]:
+        """Return the features without the image behind them, for a neck that takes them of (B,) landmarks."""
+        if self.neck is None or landmarks is None:
+            return self.extract_features(inputs)[:-1]
+        return self.neck(self.backbone(inputs), landmarks)
 
     @property
     def template_buffers(self) -> list[str]:
@@ -144,11 +175,13 @@ class TemplateDetector(LandmarkDetector):
         if self.template_view == "image":
             self.head.learn(index, levels, points[None], whole, shown)
             return
-        size = self.patches.size_of(whole, [level.shape[2:] for level in levels])
+        sides = [level.shape[-self.head.dims :] for level in levels]
+        size = self.patches.size_of(whole, sides)
         corners = patch_corners(points, size, whole)
         cases = torch.zeros(len(points), dtype=torch.int64)
         seen = cut_patches(inputs, cases, corners, size, [float(inputs.min())])
-        self.head.learn(index, self._levels(seen), (points - corners)[:, None], size, shown)
+        landmarks = torch.arange(len(points)) if self.takes_landmarks else None
+        self.head.learn(index, self._levels(seen, landmarks), (points - corners)[:, None], size, shown)
 
     def predict(
         self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] | None = None

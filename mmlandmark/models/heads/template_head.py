@@ -81,13 +81,18 @@ class TemplateHead(BaseHeatmapHead):
 
         Args:
             index: Of the template, below T.
-            features: Levels (V, C, *S) of V views of the template, finest first.
+            features: Levels (V, C, *S) of V views of the template, finest first; (V, N, C, *S) where every
+                landmark has features of its own.
             points: (V, N, D) pixels of the views: N landmarks in each, K together.
             size: (*S) of a view.
             shown: (K,) bool: landmarks that the template shows.
         """
         for own, level in zip(self.templates, features, strict=True):
-            vectors = features_at(level, cells_of(points, size, level.shape[2:])).flatten(0, 1)
+            cells = cells_of(points, size, level.shape[-self.dims :])
+            if level.ndim == self.dims + 3:
+                vectors = features_at(level.flatten(0, 1), cells.reshape(-1, 1, self.dims)).flatten(0, 1)
+            else:
+                vectors = features_at(level, cells).flatten(0, 1)
             own[index] = torch.where(shown[:, None], vectors, 0).to(own.dtype)
         self.shown[index] = shown.to(self.shown.dtype)
 
@@ -95,7 +100,8 @@ class TemplateHead(BaseHeatmapHead):
         """Return maps (B, K, *S) of the size of the image, NaN for landmarks that no template shows.
 
         Args:
-            features: Levels (B, C, *S), finest first, then the image.
+            features: Levels (B, C, *S), finest first, or (B, K, C, *S) where every landmark has features of
+                its own; then the image.
             all_levels: There is one level of maps anyway.
         """
         *levels, image = features
@@ -111,13 +117,21 @@ class TemplateHead(BaseHeatmapHead):
         """Return how alike pixels are to the landmarks of one template, (B, K, *S), 0 to 1.
 
         Args:
-            levels: (B, C, *S), finest first.
+            levels: (B, C, *S) or (B, K, C, *S), finest first.
             index: Of the template.
             size: (*S) of the maps.
         """
         product: Tensor | None = None
         for level, own in zip(levels, self.templates, strict=True):
-            maps = resized(cosine_maps(level, own[index, None]).clamp(0, 1), size)
+            maps = resized(self._cosines(level, own[index]).clamp(0, 1), size)
             product = maps if product is None else product * maps
         assert product is not None
         return product
+
+    def _cosines(self, level: Tensor, vectors: Tensor) -> Tensor:
+        """Return (B, K, *S) cosines of (B, C, *S) or (B, K, C, *S) features with vectors (K, C)."""
+        if level.ndim == self.dims + 2:
+            return cosine_maps(level, vectors[None])
+        count = len(level)
+        maps = cosine_maps(level.flatten(0, 1), vectors[:, None].repeat(count, 1, 1))
+        return maps[:, 0].unflatten(0, (-1, len(vectors)))

@@ -59,15 +59,19 @@ class EmbeddingDecoder(UNetDecoder):
         if not 0 <= receptive_fields <= len(levels):
             raise ValueError(f"receptive_fields must lie in 0..{len(levels)}, got {receptive_fields}")
         conv: Any = nn.Conv2d if dims == 2 else nn.Conv3d
-        self.fields = nn.ModuleDict(
-            {
-                str(i): ReceptiveFieldBlock(self.widths[i], dims=dims)
-                for i in levels[len(levels) - receptive_fields :]
-            }
-        )
-        self.embeddings = nn.ModuleList([conv(width, embedding, 1) for width in self.widths])
+        with_fields = levels[len(levels) - receptive_fields :]
+        self.fields = nn.ModuleDict({str(i): self.field(i, self.widths[i]) for i in with_fields})
+        self.embeddings = nn.ModuleList([conv(self.seen_channels(i), embedding, 1) for i in levels])
         self.out_channels = [embedding] * len(levels)
         start_as_pytorch(self)
+
+    def field(self, index: int, width: int) -> ReceptiveFieldBlock:
+        """Return a receptive field block of a level, as wide as is asked."""
+        return ReceptiveFieldBlock(self.widths[index], width, dims=self.dims)
+
+    def seen_channels(self, index: int) -> int:
+        """Return the channels of which the embedding of a level is made."""
+        return self.widths[index]
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return embeddings (B, ``embedding``, *S) of all levels, finest first.
@@ -75,10 +79,14 @@ class EmbeddingDecoder(UNetDecoder):
         Args:
             features: The encoder's levels, finest first.
         """
-        if self.full_size:
-            finest = features[0]
-            size = [2 * side for side in finest.shape[2:]]
-            features = [finest.new_zeros(len(finest), 0, *size), *features]
-        levels = super().forward(features)
+        levels = super().forward(self.all_sizes(features))
         seen = [self.fields[str(i)](m) if str(i) in self.fields else m for i, m in enumerate(levels)]
         return tuple(conv(m) for conv, m in zip(self.embeddings, seen, strict=True))
+
+    def all_sizes(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the levels with an empty one of the full size, if that is asked for."""
+        if not self.full_size:
+            return features
+        finest = features[0]
+        size = [2 * side for side in finest.shape[2:]]
+        return [finest.new_zeros(len(finest), 0, *size), *features]

@@ -50,6 +50,10 @@ class UNetDecoder(UNetLevels):
         Raises:
             ValueError: There are more or fewer levels than ``in_channels``.
         """
+        self.check_levels(features)
+        return self.go_up(features)
+
+    def check_levels(self, features: Sequence[Tensor]) -> None:
+        """Raise ValueError if there are more or fewer levels than ``in_channels``."""
         if len(features) != self.depth:
             raise ValueError(f"UNetDecoder has {self.depth} levels, the encoder returns {len(features)}")
-        return self.go_up(features)

@@ -1,0 +1,212 @@
+"""Adapters of landmarks: routing, both wirings, sizes by hand, and what learns."""
+
+import copy
+
+import pytest
+import torch
+
+from mmlandmark.models.assembly import build_part
+from mmlandmark.models.necks import AdapterDecoder, EmbeddingDecoder
+
+K = 3
+NARROW = dict(widths=(6, 7, 5), embedding=2, receptive_fields=2)
+PUBLISHED = dict(type="AdapterDecoder", widths=(128, 64, 128, 256))
+VGG = dict(type="VGG", depth=19, pooled=True)
+
+
+def neck(dims=2, **kwargs):
+    torch.manual_seed(0)
+    own = AdapterDecoder((3, 4, 5, 4), K, dims, **(NARROW | dict(adapter_channels=2) | kwargs))
+    for norm in own.modules():  # statistics that tell landmarks apart
+        if getattr(norm, "running_mean", None) is not None:
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+            torch.nn.init.normal_(norm.weight, 1, 0.2)
+            torch.nn.init.normal_(norm.bias)
+    return own.double()
+
+
+def levels_of(batch, dims=2):
+    torch.manual_seed(1)
+    sides = ((3, 16), (4, 8), (5, 4), (4, 2))
+    return [torch.randn(batch, c, *[side] * dims).double() for c, side in sides]
+
+
+def chosen(levels, cases):
+    return [level[cases] for level in levels]
+
+
+@pytest.mark.parametrize("independent", [False, True], ids=["published", "independent"])
+@pytest.mark.parametrize(
+    ("dims", "changes"),
+    [
+        (2, {}),
+        (3, {}),
+        (2, dict(full_size=True)),
+        (2, dict(receptive_fields=0)),
+        (2, dict(norm_cfg=dict(type="IN"))),
+        (2, dict(norm_cfg=None, upsample="nearest", num_convs=1)),
+    ],
+)
+@torch.no_grad()
+def test_all_landmarks_at_once_are_one_at_a_time(dims, changes, independent):
+    own, levels = neck(dims, independent=independent, **changes).eval(), levels_of(2, dims)
+    together = own(levels)
+    mixed = own(chosen(levels, [0, 1, 0, 1]), torch.tensor([2, 0, 1, 2]))
+    alone = {
+        (b, k): own(chosen(levels, [b]), torch.tensor([k])) for b in range(2) for k in range(K)
+    }
+    for i, level in enumerate(together):
+        slow = torch.stack([torch.cat([alone[b, k][i] for k in range(K)]) for b in range(2)])
+        torch.testing.assert_close(level, slow, atol=1e-11, rtol=0)
+        torch.testing.assert_close(mixed[i], slow[[0, 1, 0, 1], [2, 0, 1, 2]], atol=1e-11, rtol=0)
+        # Nothing is a landmark's own at a deepest level without a field.
+        nothing = i == len(together) - 1 and changes.get("receptive_fields") == 0
+        assert torch.equal(slow[:, 0], slow[:, 1]) == nothing
+
+
+@torch.no_grad()
+def test_without_adapters_it_is_the_plain_decoder():
+    plain = EmbeddingDecoder((3, 4, 5, 4), **NARROW).double().eval()
+    own = neck(adapter_channels=0).eval()
+    assert not own.takes_landmarks
+    own.load_state_dict(plain.state_dict())
+    for a, b, c in zip(own(levels_of(2)), own(levels_of(2), torch.tensor([0, 2])), plain(levels_of(2))):
+        assert torch.equal(a, c)
+        assert torch.equal(b, c)
+
+
+@torch.no_grad()
+def test_published_shared_maps_see_the_adapters_and_independent_ones_do_not():
+    """A change of one landmark's adapter: what of another landmark's embeddings, or of its own, it reaches."""
+    for independent in (False, True):
+        own, levels = neck(independent=independent).eval(), levels_of(1)
+        before: tuple = own(levels)
+        shared: list = []
+        handle = own.up3.register_forward_hook(lambda module, seen, made: shared.append(made))
+        own(levels, torch.tensor([1]))
+        for parameter in own.adapters[1]["up1"].parameters():
+            parameter.mul_(1.5)
+        own(levels, torch.tensor([1]))
+        handle.remove()
+        after = own(levels)
+        assert torch.equal(*shared) == independent
+        for i, (a, b) in enumerate(zip(before, after, strict=True)):
+            torch.testing.assert_close(a[:, [0, 2]], b[:, [0, 2]], atol=1e-11, rtol=0)
+            assert torch.equal(a[:, 1], b[:, 1]) == (i == 3)  # the deepest level comes before it
+
+
+def adapted(seen, made):
+    """Return the parameters of two 3x3 convolutions with bias and batch norm."""
+    return 9 * seen * made + 3 * made + 9 * made * made + 3 * made
+
+
+def field(seen, made):
+    """Return the parameters of a receptive field block, branch by branch; batch norms have two per channel."""
+    point = seen * made + 2 * made
+    branches = [
+        point + 2 * (side * made * made + 2 * made) + 9 * made * made + 2 * made for side in (3, 5, 7)
+    ]
+    return point + sum(branches) + (9 * 4 * made * made + 2 * made) + point
+
+
+@pytest.mark.parametrize(
+    ("channels", "landmarks", "independent", "count"),
+    [
+        (0, 19, False, 58_008_576),  # that of EmbeddingDecoder
+        (4, 2, False, None),
+        (8, 1, True, None),
+        (16, 1, True, None),
+        (16, 19, False, 66_452_320),
+        (32, 1, False, None),
+    ],
+)
+def test_the_published_network_has_the_size_of_a_count_by_hand(channels, landmarks, independent, count):
+    sizes = dict(num_landmarks=landmarks, adapter_channels=channels, independent=independent)
+    with torch.device("meta"):
+        encoder = build_part(VGG)
+        own = build_part(dict(PUBLISHED, **sizes), None, encoder)
+    c, more = channels, 0 if independent else channels
+    # Above, skip: from 1/16 on to 1/2, and what is made of them.
+    ups = [(512, 512, 256, 0), (256, 256, 128, 1), (128, 128, 64, 1), (64, 64, 128, 1)]
+    fields = [(512, 0), (256, 1), (128, 1)]
+    shared = sum(adapted(above + skip + new * more, width) for above, skip, width, new in ups)
+    shared += sum(field(width + new * more, width) for width, new in fields)
+    shared += sum(64 * (width + c) + 64 for width in (512, 256, 128, 64, 128))
+    each = 0
+    if c:
+        each = sum(adapted(above + skip + new * c, c) for above, skip, _, new in ups)
+        each += sum(field(width + new * c, c) for width, new in fields)
+    counts = [sum(p.numel() for p in adapter.parameters()) for adapter in own.adapters]
+    assert counts == [each] * (landmarks if c else 0)
+    assert sum(p.numel() for p in own.parameters()) == shared + landmarks * each
+    assert sum(p.numel() for p in encoder.parameters()) == 20_024_384
+    assert count in (None, 20_024_384 + shared + landmarks * each)
+    assert c != 16 or each == 440_096
+
+
+def test_only_the_adapter_of_the_landmark_learns():
+    own, levels = neck().train(), levels_of(2)
+    sum(level.sum() for level in own(levels, torch.tensor([1, 1]))).backward()
+    for k, adapter in enumerate(own.adapters):
+        assert all((p.grad is None) == (k != 1) for p in adapter.parameters())
+    others = [p for name, p in own.named_parameters() if not name.startswith("adapters.")]
+    assert all(p.grad is not None for p in others)
+
+
+def test_an_optimizer_leaves_the_others_as_they_are():
+    """Also if they have moved before, and with weight decay; and their batch norms count nothing."""
+    own, levels = neck().train(), levels_of(2)
+    optimizer = torch.optim.Adam(own.parameters(), 1e-2, weight_decay=1e-2)
+    for landmark in (0, 1, 1):
+        before = copy.deepcopy(own.adapters.state_dict())
+        optimizer.zero_grad()
+        sum(level.square().mean() for level in own(levels, torch.tensor([landmark] * 2))).backward()
+        optimizer.step()
+        moved = {key for key, value in own.adapters.state_dict().items() if not torch.equal(value, before[key])}
+        assert {key.split(".")[0] for key in moved} == {str(landmark)}
+
+
+def test_a_mixed_batch_in_training_counts_once():
+    """Batch norms of shared convolutions see the batch as a whole, those of an adapter its own images."""
+    own, levels = neck().train(), levels_of(4)
+    own(levels, torch.tensor([2, 0, 2, 0]))
+    counts = {key: int(value) for key, value in own.state_dict().items() if key.endswith("num_batches_tracked")}
+    assert {n for key, n in counts.items() if not key.startswith("adapters.")} == {1}
+    assert {key.split(".")[1]: n for key, n in counts.items() if key.startswith("adapters.")} == {
+        "0": 1, "1": 0, "2": 1,
+    }  # fmt: skip
+
+
+def test_recomputing_changes_nothing():
+    plain, again = neck().train(), neck(with_checkpoint=True).train()
+    for own in (plain, again):
+        sum(level.square().sum() for level in own(levels_of(3), torch.tensor([0, 2, 0]))).backward()
+    for (name, a), b in zip(plain.named_parameters(), again.parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None), name
+        if a.grad is not None:
+            torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_in_training_all_landmarks_have_a_gradient():
+    own, levels = neck().train(), levels_of(2)
+    made = own(levels)
+    assert [tuple(level.shape[:3]) for level in made] == [(2, K, 2)] * 4
+    sum(level.square().sum() for level in made).backward()
+    assert all(p.grad is not None for p in own.parameters())
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="got num_landmarks=0, adapter_channels=16"):
+        AdapterDecoder((3, 4), 0)
+    with pytest.raises(ValueError, match="got num_landmarks=3, adapter_channels=-1"):
+        AdapterDecoder((3, 4), 3, adapter_channels=-1)
+    with pytest.raises(ValueError, match="neither dilated=True nor upsample='transposed'"):
+        AdapterDecoder((3, 4), 3, upsample="transposed")
+    own = neck()
+    with pytest.raises(ValueError, match="1 landmarks for 2 images"):
+        own(levels_of(2), torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"of the landmarks 0..2, got \[0, 3\]"):
+        own(levels_of(2), torch.tensor([0, 3]))
+    with pytest.raises(ValueError, match="has 4 levels, the encoder returns 3"):
+        own(levels_of(2)[:3])
