@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-Block = ConvModule | _ConvNd
+_BLOCKS = (ConvModule, _ConvNd)
 
 
 def folded(function: Callable[[Tensor], Tensor], maps: Tensor, dims: int) -> Tensor:
@@ -35,7 +35,7 @@ class OneForAll(nn.Module):
         block: The convolution.
     """
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: nn.Module) -> None:
         super().__init__()
         self.block, self.dims = block, _conv_of(block).weight.ndim - 2
 
@@ -70,7 +70,7 @@ class SideBySide(nn.Module):
         blocks: K convolutions.
     """
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
+    def __init__(self, blocks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.blocks, self.dims = list(blocks), _conv_of(blocks[0]).weight.ndim - 2
 
@@ -80,12 +80,14 @@ class SideBySide(nn.Module):
         weight = torch.cat([_columns(conv.weight, columns) for conv in convs])
         add = torch.cat([conv.bias for conv in convs]) if bias and convs[0].bias is not None else None
         own = maps.ndim == self.dims + 3
-        result = _convolve(convs[0], maps.flatten(1, 2) if own else maps, weight, add, len(convs) if own else 1)
+        result = _convolve(
+            convs[0], maps.flatten(1, 2) if own else maps, weight, add, len(convs) if own else 1
+        )
         return result.unflatten(1, (len(convs), -1))
 
     def finished(self, maps: Tensor) -> Tensor:
         """Return convolved maps (B, K, C', *S) behind norms and activations."""
-        first = self.blocks[0]
+        first: Any = self.blocks[0]
         if not isinstance(first, ConvModule):
             return maps
         norms: list[Any] = [block.norm for block in self.blocks] if first.with_norm else []
@@ -132,7 +134,8 @@ def run_joined(module: nn.Module, parts: Sequence[Tensor], dims: int) -> Tensor:
     if not isinstance(module, nn.Sequential | OneForAll | SideBySide):
         own = [p if p.ndim == dims + 3 else p[:, None].expand(-1, count, *p.shape[1:]) for p in parts]
         return module(torch.cat(own, axis))
-    first, *rest = module if isinstance(module, nn.Sequential) else [module]
+    layers: list[Any] = list(module) if isinstance(module, nn.Sequential) else [module]
+    first, *rest = layers
     ends = torch.tensor([part.shape[axis] for part in parts]).cumsum(0).tolist()
     columns = [slice(end - part.shape[axis], end) for part, end in zip(parts, ends, strict=True)]
     total: Tensor | None = None
@@ -151,7 +154,7 @@ def run_joined(module: nn.Module, parts: Sequence[Tensor], dims: int) -> Tensor:
 def _rebuilt(modules: Sequence[nn.Module], make: Callable[[Sequence[Any]], nn.Module]) -> nn.Module:
     """Return a tree of modules with something else in place of its convolutions."""
     first = modules[0]
-    if isinstance(first, Block):
+    if isinstance(first, _BLOCKS):
         return make(modules)
     twin = copy.copy(first)
     children = {name: [module.get_submodule(name) for module in modules] for name in first._modules}
@@ -185,4 +188,6 @@ def _batch_normed(norms: Sequence[Any], maps: Tensor) -> Tensor:
         None if getattr(norms[0], name) is None else torch.cat([getattr(norm, name) for norm in norms])
         for name in names
     ]
-    return F.batch_norm(maps.flatten(1, 2), *values, eps=norms[0].eps).unflatten(1, maps.shape[1:3])
+    mean, variance, weight, bias = values
+    joined = F.batch_norm(maps.flatten(1, 2), mean, variance, weight, bias, eps=norms[0].eps)
+    return joined.unflatten(1, maps.shape[1:3])

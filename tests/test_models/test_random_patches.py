@@ -114,6 +114,33 @@ def test_patches_lie_about_landmarks():
     both = samples([[[20.0, 30.0], [70.0, 30.0]]] * 40, SIZE[2])
     _, many = patches_of(torch.zeros(40, 1, *SIZE[2]), samples=both, around="landmarks")
     assert set(many.points[:, 0, 0].tolist()) == {20.0, 70.0}
+    assert many.landmarks.tolist() == [int(x == 70) for x in many.points[:, 0, 0]]
+    # One without any is given the number of another, and does not count.
+    assert seen.landmarks.tolist() == [0, 0, 0]
+    _, random = patches_of(images)
+    assert random.landmarks.tolist() == [-1] * 3
+
+
+def test_a_batch_may_be_of_one_landmark():
+    """Any that an image shows, each as often; images that do not show it do not count."""
+    points = np.full((5, 4, 2), np.nan)
+    points[:, :3] = np.arange(30).reshape(5, 3, 2)
+    points[1, 2] = np.nan
+    torch.manual_seed(0)
+    taker = RandomPatches(around="landmarks", one_landmark=True, **STILL)
+    cases, count = samples(points, SIZE[2]), np.zeros(4, int)
+    for _ in range(300):
+        seen = taker(torch.zeros(5, 1, *SIZE[2]), (32, 48), cases)
+        (landmark,) = set(seen.landmarks.tolist())
+        count[landmark] += 1
+        assert seen.mask[:, 0].tolist() == [True, landmark != 2, True, True, True]
+        known = seen.mask[:, 0].numpy()
+        np.testing.assert_array_equal(seen.points[known, 0], points[known, landmark])
+    assert count[3] == 0
+    assert count.min(initial=300, where=[True, True, True, False]) > 75
+    nothing = taker(torch.zeros(5, 1, *SIZE[2]), (32, 48), samples(points * np.nan, SIZE[2]))
+    assert not nothing.mask.any()
+    assert nothing.landmarks.tolist() == [0] * 5
 
 
 def test_a_grid_that_does_not_fit_is_refused():
@@ -134,5 +161,7 @@ def test_wrong_arguments_are_refused():
         RandomPatches(around="landmarks", points=2)
     with pytest.raises(ValueError, match="at least one anywhere, got 0"):
         RandomPatches(points=0)
+    with pytest.raises(ValueError, match="one_landmark=True needs around='landmarks'"):
+        RandomPatches(one_landmark=True)
     with pytest.raises(ValueError, match="negative amount"):
         RandomPatches(contrast=-1)

@@ -37,6 +37,10 @@ CASES: dict[str, tuple[str, dict]] = {
         "backbone",
         dict(in_channels=1, width=4, depth=2, num_heads=2, grid=4, descriptor="key", log_bins=1),
     ),
+    "AdapterDecoder": (
+        "landmark_neck",
+        dict(in_channels=[3, 4, 5], num_landmarks=K, adapter_channels=2, embedding=4, receptive_fields=1),
+    ),
     "EmbeddingDecoder": ("neck", dict(in_channels=[3, 4, 5], embedding=4, receptive_fields=1)),
     "FPN": ("neck", dict(in_channels=[3, 4, 5], channels=4)),
     "GlobalTokenEmbedding": ("token_neck", dict(in_channels=[5], channels=4)),
@@ -237,6 +241,15 @@ def run_token_neck(module: nn.Module, dims: int) -> None:
     assert tokens.grad.any()
 
 
+def run_landmark_neck(module: nn.Module, dims: int) -> None:
+    features = [torch.rand(2, c, *[8 // 2**i] * dims) for i, c in enumerate((3, 4, 5))]
+    outputs = module(features)
+    assert [o.shape[2] for o in outputs] == list(module.out_channels)
+    assert [tuple(o.shape) for o in outputs] == [(2, K, 4, *[8 // 2**i] * dims) for i in range(3)]
+    assert_learns(module, sum(o.square().mean() for o in outputs))
+    assert [o.shape[1] for o in module(features, torch.tensor([0, 2]))] == list(module.out_channels)
+
+
 def run_head(module: nn.Module, dims: int) -> None:
     levels = len(CASES[type(module).__name__][1]["in_channels"])
     features = [torch.rand(2, 5, *SIZE[dims], requires_grad=True) for _ in range(levels)]
@@ -380,6 +393,7 @@ RUN = dict(
     backbone=run_backbone,
     neck=run_neck,
     token_neck=run_token_neck,
+    landmark_neck=run_landmark_neck,
     head=run_head,
     loss=run_loss,
     offset_loss=run_offset_loss,

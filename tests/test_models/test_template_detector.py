@@ -129,6 +129,63 @@ def test_patches_around_landmarks_take_them_as_anchors():
     assert pair.points[0, 0].tolist() in POINTS.tolist()
 
 
+def adapters(**changes):
+    """Return a detector whose neck has a part of each landmark, whatever the patch shows."""
+    backbone = dict(UNET, norm_cfg=dict(type="IN"))
+    neck = dict(
+        type="AdapterDecoder", adapter_channels=3, embedding=6, receptive_fields=0, norm_cfg=dict(type="IN")
+    )
+    return build(**(dict(backbone=backbone, neck=neck, patches=dict(around="landmarks")) | changes))
+
+
+@pytest.mark.parametrize("view", ["image", "patch"])
+def test_a_neck_with_parts_of_landmarks_sees_the_landmark(view):
+    model = adapters(template_view=view)
+    assert model.neck.num_landmarks == K
+    # Training: the embeddings of a batch are those of the landmarks that the patches show.
+    calls = []
+    model.neck.register_forward_hook(lambda module, args, made: calls.append((args, made)))
+    data = model.data_preprocessor(batch(*(item(seed=n) for n in range(6))), training=True)
+    model.loss(**data)
+    (image, first), (patch, second) = calls
+    assert torch.equal(image[1], patch[1])
+    assert len(set(image[1].tolist())) > 1
+    alone = [model.neck([m[n : n + 1] for m in image[0]], image[1][n : n + 1])[0] for n in range(6)]
+    torch.testing.assert_close(first[0], torch.cat(alone))
+    assert second[0].shape[2:] == (16, 24)
+    # Test: every landmark is compared by its own embeddings.
+    model.eval().learn_templates([batch(item())])
+    (found,) = model.test_step(batch(item(seed=1)))
+    for k in range(K):
+        neck = dict(type="EmbeddingDecoder", embedding=6, receptive_fields=0)
+        one = adapters(template_view=view, head=features(num_landmarks=1), neck=neck).eval()
+        one.neck.forward = lambda maps, k=k: model.neck(maps, torch.full((len(maps[0]),), k))
+        one.backbone = model.backbone
+        one.learn_templates([batch(item(POINTS[k : k + 1]))])
+        for i, level in enumerate(one.head.templates):
+            torch.testing.assert_close(level[:, 0], model.head.templates[i][:, k])
+        (alike,) = one.test_step(batch(item(POINTS[:1], seed=1)))
+        torch.testing.assert_close(alike.pred_landmarks[0], found.pred_landmarks[k])
+        torch.testing.assert_close(alike.pred_scores[0], found.pred_scores[k])
+
+
+def test_one_landmark_per_batch_is_seen_by_one_adapter():
+    model = adapters(patches=dict(around="landmarks", one_landmark=True))
+    data = model.data_preprocessor(batch(item(), item(seed=1)), training=True)
+    model.loss(**data)["loss_contrast"].backward()
+    learnt = [all(p.grad is not None for p in a.parameters()) for a in model.neck.adapters]
+    assert sorted(learnt) == [False, False, True]
+
+
+def test_a_neck_with_parts_of_landmarks_needs_landmarks():
+    with pytest.raises(ValueError, match="AdapterDecoder learns from landmarks, not from random points"):
+        adapters(patches=None)
+    with pytest.raises(ValueError, match=r"neck.num_landmarks is 2, head.num_landmarks 3"):
+        adapters(neck=dict(type="AdapterDecoder", num_landmarks=2, receptive_fields=0))
+    plain = dict(type="AdapterDecoder", adapter_channels=0, receptive_fields=0)
+    assert not adapters(patches=None, neck=plain).takes_landmarks
+
+
 def test_without_contrast_the_head_learns_from_annotation():
     loss = dict(type="HeatmapMSELoss")
     model = build(backbone=UNET, contrast=None, head=features(loss=loss))

@@ -88,6 +88,26 @@ def test_the_template_finds_itself():
     assert (own.predict(maps, size).points[0, 0] - points[0]).abs().max() <= 1
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_landmarks_may_have_features_of_their_own(dims):
+    """Features (B, K, C, *S) of one landmark at a time are those of a head of one landmark."""
+    size = (16, 24, 8)[:dims]
+    points = torch.tensor([[[3.0, 5.0, 1.0], [20.0, 15.0, 7.0], [14.0, 0.0, 3.0]]])[..., :dims].double()
+    torch.manual_seed(0)
+    template, levels = (
+        [torch.randn(b, 3, 5, *[s // stride for s in size]).double() for stride in (2, 4)] for b in (1, 2)
+    )
+    own = TemplateHead([5, 5], 3, CODEC, dims=dims).double()
+    known = torch.tensor([True, True, False])
+    own.learn(0, template, points, size, known)
+    (maps,) = own([*levels, torch.zeros(2, 1, *size)])
+    for k in range(3):
+        alone = TemplateHead([5, 5], 1, CODEC, dims=dims).double()
+        alone.learn(0, [level[:, k] for level in template], points[:, k : k + 1], size, known[k : k + 1])
+        (one,) = alone([*(level[:, k] for level in levels), torch.zeros(2, 1, *size)])
+        torch.testing.assert_close(maps[:, k : k + 1], one, equal_nan=True)
+
+
 def test_templates_are_averaged_where_they_show_the_landmark():
     size = (24, 32)
     points = torch.tensor([[[3.0, 5.0], [31.0, 23.0], [14.0, 0.0]], [[8.0, 5.0], [20.0, 9.0], [2.0, 1.0]]])

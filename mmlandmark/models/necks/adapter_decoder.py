@@ -157,7 +157,7 @@ class AdapterDecoder(EmbeddingDecoder):
     def _embeddings(self, maps: Sequence[Tensor], way: _Way) -> tuple[Tensor, ...]:
         """Return the embeddings of all levels, finest first."""
         deepest = self.depth - 1
-        shared, own = {deepest: maps[-1]}, {}
+        shared, own = {deepest: maps[-1]}, dict[int, Tensor]()
         for i in range(deepest - 1, -1, -1):
             name = self._name(i)
             common = [self._up(shared[i + 1], maps[i])]
