@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmlandmark.models.heads import TemplateHead
+from mmlandmark.structures import LandmarkDataSample
 
 CODEC = dict(type="GaussianHeatmapCodec", sigma=2, decoder="argmax")
 STRIDES = (2, 4, 8)
@@ -162,3 +163,38 @@ def test_wrong_arguments_are_named():
         TemplateHead([5], 3, dict(type="VotingCodec", radius=3.0))
     with pytest.raises(ValueError, match="num_templates of TemplateHead must be at least 1, got 0"):
         head(templates=0)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_distance_aware_similarity(dims):
+    """FM-OSD: squared errors of cosines with the image's own landmarks, against a Gaussian of height 1."""
+    size = (6, 7, 5)[:dims]
+    own = TemplateHead([4], 2, CODEC, loss=dict(type="HeatmapMSELoss"), anchors="image", dims=dims).double()
+    torch.manual_seed(0)
+    level = torch.randn(2, 4, *size).double().requires_grad_()
+    points = np.array([[[3.4, 2.2, 1.0], [1.0, 4.7, 2.6]], [[2.0, 1.0, 3.0], [40.0, 1.0, 1.0]]])[..., :dims]
+    points[0, 1] = np.nan
+    samples = [
+        LandmarkDataSample.from_landmarks(p, sample_id=str(i), ori_shape=size) for i, p in enumerate(points)
+    ]
+    loss = own.loss([level, torch.zeros(2, 1, *size)], samples, size)["loss_heatmapmse"]
+    total, count = 0.0, 0
+    features = level.detach().numpy()
+    for b, k in ((0, 0), (1, 0)):  # the others are missing, or outside of the image
+        anchor = features[(b, slice(None), *[int(v + 0.5) for v in points[b, k][::-1]])]
+        for pixel in np.ndindex(*size):
+            f = features[(b, slice(None), *pixel)]
+            cosine = float(f @ anchor) / (math.sqrt(f @ f) * math.sqrt(anchor @ anchor) + 1e-3)
+            distance = math.dist(pixel[::-1], points[b, k])
+            total, count = total + (cosine - math.exp(-(distance**2) / 8)) ** 2, count + 1
+    assert loss.item() == pytest.approx(total / count, rel=1e-6)
+    loss.backward()
+    assert torch.isfinite(level.grad).all()
+    assert all(grad.any() for grad in level.grad)
+
+
+def test_anchors_of_the_image_are_those_of_one_level():
+    with pytest.raises(ValueError, match="of one level of features, of the 'image', got 'image' with 3"):
+        head(anchors="image")
+    with pytest.raises(ValueError, match="got 'both' with 3 levels"):
+        head(anchors="both")

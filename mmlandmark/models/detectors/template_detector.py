@@ -58,6 +58,7 @@ class TemplateDetector(LandmarkDetector):
         if kwargs.get("neck") is not None:
             count = kwargs["head"].get("num_landmarks")
             kwargs["neck"] = filled(MODELS, kwargs["neck"], num_landmarks=count)
+        kwargs["head"] = filled(MODELS, kwargs["head"], template_view=template_view)
         super().__init__(**kwargs)
         if not isinstance(self.head, TemplateHead):
             raise ValueError(f"TemplateDetector needs a TemplateHead, got {type(self.head).__name__}")
@@ -137,7 +138,7 @@ class TemplateDetector(LandmarkDetector):
     @property
     def template_buffers(self) -> list[str]:
         """Names of the buffers that hold what it knows of its templates."""
-        return [f"head.{name}" for name, _ in self.head.named_buffers(recurse=False)]
+        return [f"head.{name}" for name in self.head.template_buffers]
 
     @property
     def shown_landmarks(self) -> Tensor:

@@ -123,6 +123,12 @@ class BaseHeatmapHead(BaseModule):
             )
         return sample.gt_by_annotator
 
+    def supervised_maps(
+        self, features: Sequence[Tensor], samples: Sequence[LandmarkDataSample], input_size: Sequence[int]
+    ) -> list[Tensor]:
+        """Return the raw maps that a training step compares with its targets; all levels by default."""
+        return self(features)
+
     def loss(
         self, features: Sequence[Tensor], samples: Sequence[LandmarkDataSample], input_size: Sequence[int]
     ) -> dict[str, Tensor]:
@@ -132,7 +138,7 @@ class BaseHeatmapHead(BaseModule):
         """
         results: dict[str, Tensor] = {}
         own: dict[str, Tensor] = {}
-        levels = self(features)
+        levels = self.supervised_maps(features, samples, input_size)
         for level, (maps, weight) in enumerate(zip(levels, self.level_weights, strict=True)):
             target = self.encode(samples, input_size, maps.shape[2:], maps.device)
             for name, module in self.losses.items():

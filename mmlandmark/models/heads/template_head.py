@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from mmlandmark.codecs.resizing import resized
+from mmlandmark.models.heads.back_matching import BackMatching
 from mmlandmark.models.heads.base_heatmap_head import BaseHeatmapHead
 from mmlandmark.models.similarity import cells_of, cosine_maps, features_at
 from mmlandmark.registry import MODELS
+from mmlandmark.structures import LandmarkDataSample
 
 
 @MODELS.register_module()
@@ -34,11 +37,19 @@ class TemplateHead(BaseHeatmapHead):
             the pixel of the maximum as the publication does, another decoder finds a place between pixels.
         num_templates: T, annotated images.
         loss: Configs of losses of the maps, for training by annotated images; none by default.
+        anchors: What the maps of a training step by annotated images are the likeness to: the landmarks of
+            the ``template``, whose features get no gradient, or those of the ``image`` itself. With the
+            latter, and ``HeatmapMSELoss``, it is the distance-aware similarity learning of FM-OSD (Miao et
+            al. 2024); cosines are not cut.
+        matching: Arguments of :class:`BackMatching`, ``dict(size=...)``: prediction takes, of the pixels most
+            like a landmark, that which matches nearest to the landmark in the template. None takes the first.
+        template_view: Of the detector, which hands it on: with ``patch`` a template is seen in K patches.
         dims: 2 or 3.
         init_cfg: See MMEngine.
 
     Raises:
-        ValueError: The codec takes several maps per landmark, or ``num_templates`` is below 1.
+        ValueError: The codec takes several maps per landmark, ``num_templates`` is below 1, or ``anchors`` is
+            unknown, or ``image`` with several levels.
     """
 
     takes_image = True
@@ -51,6 +62,9 @@ class TemplateHead(BaseHeatmapHead):
         codec: dict,
         num_templates: int = 1,
         loss: dict | Sequence[dict] = (),
+        anchors: Literal["template", "image"] = "template",
+        matching: dict | None = None,
+        template_view: Literal["image", "patch"] = "image",
         dims: int = 2,
         init_cfg: dict | list | None = None,
     ) -> None:
@@ -63,10 +77,19 @@ class TemplateHead(BaseHeatmapHead):
         if num_templates < 1:
             raise ValueError(f"num_templates of TemplateHead must be at least 1, got {num_templates}")
         channels = [in_channels] if isinstance(in_channels, int) else list(in_channels)
+        if anchors not in ("template", "image") or (anchors == "image" and len(channels) > 1):
+            raise ValueError(
+                "anchors of TemplateHead are those of the 'template' or, of one level of features, of the "
+                f"'image', got {anchors!r} with {len(channels)} levels"
+            )
         self.num_templates, self.num_levels = num_templates, len(channels)
         for level, count in enumerate(channels):
             self.register_buffer(f"template{level}", torch.zeros(num_templates, num_landmarks, count))
         self.register_buffer("shown", torch.zeros(num_templates, num_landmarks))
+        self.anchors, self.matching = anchors, None
+        if matching is not None:
+            views = num_landmarks if template_view == "patch" else 1
+            self.matching = BackMatching(channels, num_landmarks, num_templates, views, **matching)
 
     @property
     def templates(self) -> list[Tensor]:
@@ -95,6 +118,15 @@ class TemplateHead(BaseHeatmapHead):
                 vectors = features_at(level, cells).flatten(0, 1)
             own[index] = torch.where(shown[:, None], vectors, 0).to(own.dtype)
         self.shown[index] = shown.to(self.shown.dtype)
+        if self.matching is not None:
+            self.matching.learn(index, features, points, size)
+
+    @property
+    def template_buffers(self) -> list[str]:
+        """Names of the buffers that hold what it knows of its templates."""
+        own = [name for name, _ in self.named_buffers(recurse=False)]
+        kept = [] if self.matching is None else [name for name, _ in self.matching.named_buffers()]
+        return [*own, *(f"matching.{name}" for name in kept)]
 
     def forward(self, features: Sequence[Tensor], all_levels: bool = True) -> list[Tensor]:
         """Return maps (B, K, *S) of the size of the image, NaN for landmarks that no template shows.
@@ -102,7 +134,7 @@ class TemplateHead(BaseHeatmapHead):
         Args:
             features: Levels (B, C, *S), finest first, or (B, K, C, *S) where every landmark has features of
                 its own; then the image.
-            all_levels: There is one level of maps anyway.
+            all_levels: For a training step. There is one level of maps, and ``matching`` is for prediction.
         """
         *levels, image = features
         total: Tensor | None = None
@@ -111,7 +143,41 @@ class TemplateHead(BaseHeatmapHead):
             maps = maps * self.shown[index].view(-1, *[1] * self.dims)
             total = maps if total is None else total + maps
         assert total is not None
-        return [total / self.shown.sum(0).view(-1, *[1] * self.dims)]
+        total = total / self.shown.sum(0).view(-1, *[1] * self.dims)
+        if self.matching is not None and not all_levels:
+            total = self.matching(total, levels, self.shown)
+        return [total]
+
+    def supervised_maps(
+        self, features: Sequence[Tensor], samples: Sequence[LandmarkDataSample], input_size: Sequence[int]
+    ) -> list[Tensor]:
+        """Return the maps of a training step, see ``anchors``."""
+        if self.anchors == "template":
+            return super().supervised_maps(features, samples, input_size)
+        points = torch.stack([sample.to_input(sample.gt_landmarks) for sample in samples])
+        return [self.own_maps(features[0], points.nan_to_num().to(features[0].device), input_size)]
+
+    def own_maps(self, level: Tensor, points: Tensor, size: Sequence[int]) -> Tensor:
+        """Return how alike pixels are to points of the same image, (B, N, *S), -1 to 1.
+
+        Args:
+            level: Features (B, C, *S).
+            points: (B, N, D) finite pixels of the images.
+            size: (*S) of the images, and of the maps.
+        """
+        vectors = features_at(level, cells_of(points, size, level.shape[2:]))
+        return resized(cosine_maps(level, vectors), size)
+
+    def encode(
+        self,
+        samples: Sequence[LandmarkDataSample],
+        input_size: Sequence[int],
+        map_size: Sequence[int],
+        device: torch.device | str,
+    ) -> Any:
+        """Return the codec's target; what lies outside of an image cannot be compared with itself."""
+        target = super().encode(samples, input_size, map_size, device)
+        return target.of_inside() if self.anchors == "image" else target
 
     def similarity(self, levels: Sequence[Tensor], index: int, size: Sequence[int]) -> Tensor:
         """Return how alike pixels are to the landmarks of one template, (B, K, *S), 0 to 1.
