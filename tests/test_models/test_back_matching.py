@@ -159,6 +159,6 @@ def test_wrong_arguments_are_named():
         BackMatching([C], K, 1, 1, (5, 0))
     own = torch.zeros(1, K, C, *SIZE[2])  # of a neck with adapters
     with pytest.raises(
-        ValueError, match="every landmark has a map of its own: leave model.head.matching out"
+        ValueError, match=r"every landmark has a map of its own: leave model.head.matching out"
     ):
         taught(2).learn(0, [own], torch.tensor([POINTS[2]]), SIZE[2], torch.ones(K, dtype=torch.bool))
