@@ -27,7 +27,7 @@ GROUPS = {
         "learn-shapes",
         "demo",
     ),
-    "data": ("check", "browse", "split", "convert", "pack-data", "phantoms"),
+    "data": ("check", "browse", "split", "select-template", "convert", "pack-data", "phantoms"),
     "results": ("collect", "compare", "draw-figures"),
     "configs and models": ("pack", "print-config", "flops", "export"),
     "development": (
