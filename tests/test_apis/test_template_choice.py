@@ -99,7 +99,8 @@ def test_many_images_are_thinned_out(films):
 
 def test_a_config_brings_its_training_images(films, tmp_path):
     (tmp_path / "config.py").write_text(
-        "train_dataloader = dict(dataset=dict(type='PhantomDataset', kind='ceph', num_samples=4, size=(96, 80)))\n"
+        "data = dict(type='PhantomDataset', kind='ceph', num_samples=4, size=(96, 80))\n"
+        "train_dataloader = dict(dataset=data)\n"
         "model = dict(type='LandmarkDetector')\n"
     )
     cases = image_cases([tmp_path / "config.py"])
