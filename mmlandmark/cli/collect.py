@@ -41,17 +41,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the pages; return 1 if a file is wrong or, with --check, if a page is out of date."""
+    """Write the pages; return 1 if a file is wrong or, with --check, if a page is out of date.
+
+    Raises:
+        FileNotFoundError: There is nothing to write.
+        NotADirectoryError: The folder does not exist.
+    """
     if not args.configs.is_dir():
         raise NotADirectoryError(f"{args.configs} is not a folder")
-    failed = False
+    failed = found = False
     for folder in sorted(path for path in args.configs.iterdir() if path.is_dir()):
         try:
             pages = pages_of(folder)
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
-            failed = True
+            failed = found = True
             continue
+        found = found or bool(pages)
         for page, text in pages.items():
             if page.is_file() and text == page.read_text(encoding="utf-8"):
                 print(f"{page}: up to date")
@@ -61,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
             else:
                 atomic_write_text(page, text)
                 print(f"{page}: written")
+    if not found:
+        raise FileNotFoundError(
+            f"{args.configs}: no folder in it has results; give the folder above those of the methods"
+        )
     return int(failed)
 
 

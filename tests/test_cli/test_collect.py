@@ -165,6 +165,11 @@ def test_spine_numbers_and_empty_folder(method):
     assert rows(method)[2][2:4] == ["0.00171", "0.9800"]
 
 
+def test_a_folder_without_results_is_no_success(method):
+    with pytest.raises(FileNotFoundError, match="give the folder above those of the methods"):
+        call(method / "results")
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
