@@ -28,7 +28,9 @@ class DescribedImage:
     vectors: tuple[np.ndarray, ...]
 
 
-def similarities(images: Sequence[DescribedImage], reach: float | None = None) -> tuple[np.ndarray, ...]:
+def similarities(
+    images: Sequence[DescribedImage], reach: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return how well every point of all images is found in each of them.
 
     The similarity of two points is the product over the levels of the cosine of their features, cut to 0..1,

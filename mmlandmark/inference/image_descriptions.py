@@ -65,14 +65,14 @@ def _sift(name: str, image: LoadedImage, number: int) -> DescribedImage:
     scale = SIFT_SIDE / max(grey.shape)
     size = [max(1, round(side * scale)) for side in grey.shape]
     small = cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    sift = cv2.SIFT_create(contrastThreshold=_CONTRAST)
+    sift = cv2.SIFT.create(contrastThreshold=_CONTRAST)
     points = _spread_out(sift.detect(small, None), size, number)
     if not points:
         raise ValueError("SIFT finds no point in it")
     for point in points:
         point.angle = 0.0
-    points, described = sift.compute(small, points)
-    places = (np.array([point.pt for point in points]) + 0.5) / size[::-1]
+    kept, described = sift.compute(small, points)
+    places = (np.array([point.pt for point in kept]) + 0.5) / size[::-1]
     vectors = np.sqrt(described / np.maximum(described.sum(1, keepdims=True), 1e-6))
     in_image = places * np.array(grey.shape[::-1]) - 0.5
     original = apply_matrix(invert_matrix(image.img_from_original), in_image)
@@ -135,7 +135,8 @@ def _embedded(detector: BaseDetector, batch: Sequence[dict], number: int) -> Ite
             )
     for index, sample in enumerate(data["data_samples"]):
         size = tuple(sample.input_shape)
-        shown = images[index][(slice(None), *map(slice, size))].float().mean(0)
+        inside = (slice(None), *map(slice, size))
+        shown = images[index][inside].float().mean(0)
         points = steep_points(shown, number)
         vectors = []
         for level in levels:
