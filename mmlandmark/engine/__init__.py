@@ -22,6 +22,7 @@ from mmlandmark.engine.run_folder import RunFolder, TrainedRun, folder_of_test
 from mmlandmark.engine.run_lock import RunBusyError, RunLock
 from mmlandmark.engine.runner import LandmarkRunner, UnfinishedRun
 from mmlandmark.engine.schedules import OneCycleLR
+from mmlandmark.engine.shape_consensus import ShapeConsensus
 from mmlandmark.engine.shape_regulator import KeepAll, ShapeRegulator
 from mmlandmark.engine.stages import plan_of_run, plan_of_stages, stage_named, stage_to_test
 from mmlandmark.engine.teacher_score import TeacherScore
@@ -38,6 +39,7 @@ __all__ = [
     "RunContext",
     "RunFolder",
     "RunLock",
+    "ShapeConsensus",
     "ShapeRegulator",
     "Step",
     "TeacherScore",
