@@ -35,7 +35,7 @@ NAMES = [str(p.relative_to(ROOT).with_suffix("")) for p in CONFIGS]
 SHRINK, SMALLEST = 4, {2: 64, 3: 32}
 # What the names of a method's configs begin with, if not its name.
 SHORT = {
-    "one_shot": ("cc2d",),
+    "one_shot": ("cc2d", "sam_", "uod_"),
     "spatial_configuration": ("sc_",),
     "self_training": ("self_training_", "unet", "afpf-rv_", "hourglass_", "scn_", "efficientnet-lite0_"),
     "volumes": ("unet_", "scn_", "coarse-to-fine_"),

@@ -65,6 +65,12 @@ def flat_index(cells: Tensor, size: Sequence[int]) -> Tensor:
     return index
 
 
+def pixels_of(size: Sequence[int], device: torch.device) -> Tensor:
+    """Return the pixels (N, D) int64, (x, y[, z]), of a flattened map of ``size``."""
+    axes = [torch.arange(side, device=device) for side in size]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1).flatten(0, -2)
+
+
 def features_at(features: Tensor, cells: Tensor) -> Tensor:
     """Return the features of pixels.
 

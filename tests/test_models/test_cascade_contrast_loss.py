@@ -35,7 +35,15 @@ def cosine(a, b):
     return float(a @ b) / (math.sqrt(a @ a) * math.sqrt(b @ b) + 1e-3)
 
 
-def slow(pair, window=11):
+def cc2d(cosine, distance):
+    return 10 * cosine + min(0.07 * 10 * distance, 0.8 * 10)
+
+
+def uod(cosine, _):
+    return min(max(cosine, 0.0), 1.0)
+
+
+def slow(pair, window=11, logit=cc2d):
     """Return the loss by loops over levels, images and pixels (image // stride, patch // stride)."""
     total = 0.0
     for stride, image, patch in zip(STRIDES, pair.features, pair.patch_features, strict=True):
@@ -49,8 +57,7 @@ def slow(pair, window=11):
                 rows = range(max(0, y - window), min(height, y + window))
                 columns = range(max(0, x - window), min(width, x + window))
             logits = {
-                (r, c): 10 * cosine(anchor, image[b, :, r, c])
-                + min(0.07 * 10 * math.hypot(r - y, c - x), 0.8 * 10)
+                (r, c): logit(cosine(anchor, image[b, :, r, c]), math.hypot(r - y, c - x))
                 for r in rows
                 for c in columns
             }
@@ -63,6 +70,15 @@ def test_it_equals_the_loops(count):
     own = pair(count=count)
     loss = CascadeContrastLoss()(own)
     assert loss.item() == pytest.approx(slow(own), abs=1e-9)
+    loss.backward()
+    assert all(bool(f.grad.any()) for f in (*own.features, *own.patch_features))
+
+
+def test_the_loss_of_uod_equals_its_loops():
+    own = pair(count=2, channels=3)
+    loss = CascadeContrastLoss(temperature=1, margin=0, window=6, clamp=True)(own)
+    assert loss.item() == pytest.approx(slow(own, 6, uod), abs=1e-9)
+    assert loss.item() != pytest.approx(slow(own, 6, lambda c, _: c), abs=1e-3)
     loss.backward()
     assert all(bool(f.grad.any()) for f in (*own.features, *own.patch_features))
 

@@ -152,7 +152,51 @@ def test_a_grid_that_does_not_fit_is_refused():
     assert RandomPatches(share=0.1).size_of((64, 64), [(2, 2)]) == (32, 32)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_two_patches_show_the_same_points(dims):
+    """A blob about every point, drawn after the draw: the same seed gives the same patches."""
+    options = dict(share=0.75, views=2, multiple=4, scale=0.1, brightness=0.0, contrast=0.0)
+    torch.manual_seed(0)
+    empty, _ = RandomPatches(**options).pair(torch.zeros(20, 1, *SIZE[dims]))
+    blobs = gaussian_heatmap(empty.points.float(), SIZE[dims], 1.5)
+    torch.manual_seed(0)
+    two = RandomPatches(**options).pair(blobs)
+    size = tuple(3 * side // 4 for side in SIZE[dims])
+    assert torch.equal(two[0].points, two[1].points)
+    assert not np.allclose(two[0].matrices, two[1].matrices)
+    for seen in two:
+        assert seen.images.shape == (20, 1, *size)
+        assert seen.mask.float().mean() > 0.9
+        found = local_centroid(seen.images, 3)
+        inner = ((seen.patch_points > 4) & (seen.patch_points < torch.tensor(size[::-1]) - 5)).all(2)
+        assert inner.sum() > 4
+        torch.testing.assert_close(found[inner].double(), seen.patch_points[inner], atol=0.15, rtol=0)
+
+
+def test_two_patches_lie_anywhere():
+    options = dict(share=0.75, views=2, multiple=16, points=3, border=0.1, **STILL)
+    two = RandomPatches(**options).pair(torch.zeros(400, 1, *SIZE[2]))
+    size, room = torch.tensor([80, 48]), [16, 16]  # 0.75 * 96 is no multiple of 16
+    for seen in two:
+        corners = torch.from_numpy(-seen.matrices[:, :2, 2])
+        assert seen.images.shape[2:] == (48, 80)
+        assert corners.amin(0).tolist() == [0, 0]
+        assert corners.amax(0).tolist() == room
+        assert seen.points.shape == (400, 3, 2)
+        assert ((seen.patch_points >= torch.floor(0.1 * size)) & (seen.patch_points <= 0.9 * size)).all()
+        assert seen.mask.all()
+    assert (two[0].matrices != two[1].matrices).any()
+
+
 def test_wrong_arguments_are_refused():
+    with pytest.raises(
+        ValueError, match=r"overlap with share above .* = 0.556, got around='anywhere', share=0.5"
+    ):
+        RandomPatches(views=2)
+    with pytest.raises(ValueError, match="two patches lie anywhere"):
+        RandomPatches(views=2, share=0.8, around="landmarks")
+    with pytest.raises(ValueError, match="views 1 or 2"):
+        RandomPatches(views=3)
     with pytest.raises(ValueError, match="share in"):
         RandomPatches(share=0)
     with pytest.raises(ValueError, match="got 'corners', 'cubic'"):

@@ -146,6 +146,7 @@ CASES: dict[str, tuple[str, dict]] = {
     "IntegralL1Loss": ("loss", dict(activation="sigmoid")),
     "OffsetL1Loss": ("offset_loss", dict()),
     "RegionAttentionLoss": ("loss", dict(std=0.0, activation="sigmoid")),
+    "SampledContrastLoss": ("contrast_loss", dict(random=(0, 0), hard=5)),
     "SpatialConfigurationLoss": ("loss", dict(gamma=1.0)),
     "SpatialCrossEntropyLoss": ("loss", dict()),
 }

@@ -26,6 +26,7 @@ def test_parameters(config, expected):
     ("config", "channels", "strides"),
     [
         (dict(depth=18), [64, 64, 128, 256, 512], [2, 4, 8, 16, 32]),
+        (dict(depth=34, pool=False), [64, 64, 128, 256, 512], [2, 2, 4, 8, 16]),
         (dict(depth=101), [64, 256, 512, 1024, 2048], [2, 4, 8, 16, 32]),
     ],
     ids=str,

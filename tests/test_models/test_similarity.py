@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmlandmark.models.similarity import cells_of, cosine_maps, features_at, flat_index
+from mmlandmark.models.similarity import cells_of, cosine_maps, features_at, flat_index, pixels_of
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -68,3 +68,10 @@ def test_features_are_read_at_pixels(dims):
             assert found[b, n].tolist() == features[(b, slice(None), *index)].tolist()
     places = torch.arange(math.prod(size)).view(size)
     assert int(flat_index(cells[0, 0], size)) == int(places[tuple(cells[0, 0].flip(0).tolist())])
+
+
+@pytest.mark.parametrize("size", [(3, 4), (2, 3, 4)])
+def test_pixels_stand_where_their_index_says(size):
+    pixels = pixels_of(size, torch.device("cpu"))
+    assert pixels.amax(0).tolist() == [side - 1 for side in size[::-1]]
+    assert torch.equal(flat_index(pixels, size), torch.arange(len(pixels)))

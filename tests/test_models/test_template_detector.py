@@ -120,6 +120,23 @@ def test_it_learns_from_images_without_annotation():
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_two_patches_take_the_place_of_image_and_patch():
+    loss = dict(type="SampledContrastLoss", random=(100, 20), radius=(8, None))
+    model = build(backbone=UNET, contrast=loss, patches=dict(views=2, share=0.75, multiple=8, points=2))
+    data = model.data_preprocessor(batch(item(), item(seed=1)), training=True)
+    own = model.paired(**data)
+    assert own.size == own.patch_size == (24, 40)
+    assert own.points.shape == own.patch_points.shape == (2, 2, 2)
+    assert [tuple(level.shape) for level in own.features] == [(2, 8, 24, 40), (2, 12, 12, 20)]
+    assert not torch.equal(own.features[0], own.patch_features[0])
+    model(**data, mode="loss")["loss_contrast"].backward()
+    assert all(p.grad is not None for p in model.backbone.parameters())
+    odd = build(backbone=UNET, contrast=loss, patches=dict(views=2, share=0.75, multiple=1))
+    odd.patches.multiple = 5
+    with pytest.raises(ValueError, match=r"an image of \(25, 35\) has features of .* no grids"):
+        odd.paired(**data)
+
+
 def test_patches_around_landmarks_take_them_as_anchors():
     model = build(backbone=UNET, patches=dict(around="landmarks"))
     assert model.needs_annotation

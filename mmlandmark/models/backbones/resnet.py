@@ -29,6 +29,8 @@ class ResNet(PretrainedBackbone):
     Args:
         depth: 18, 34, 50, 101 or 152.
         base_channels: Of the stem, 64 in the published networks.
+        pool: Whether the stem ends with its pooling. Without it all stages are twice as large, at strides 2,
+            4, 8 and 16, as in the 2D version of SAM.
         **kwargs: ``in_channels``, ``out_indices``, ``frozen_stages`` (0 to 4), ``norm_eval``,
             ``with_checkpoint``, ``init_cfg``: see :class:`PretrainedBackbone`.
     """
@@ -36,17 +38,20 @@ class ResNet(PretrainedBackbone):
     unused_prefixes: tuple[str, ...] = ("fc.",)
     first_conv = "conv1.weight"
 
-    def __init__(self, depth: int = 50, base_channels: int = 64, **kwargs: Any) -> None:
+    def __init__(self, depth: int = 50, base_channels: int = 64, pool: bool = True, **kwargs: Any) -> None:
         if depth not in ARCHITECTURES:
             raise ValueError(f"ResNet depth must be one of {sorted(ARCHITECTURES)}, got {depth}")
         block, counts = ARCHITECTURES[depth]
         widths = [base_channels * 2**i for i in range(4)]
-        levels = [(base_channels, 2), *((w * block.expansion, 4 * 2**i) for i, w in enumerate(widths))]
+        levels = [
+            (base_channels, 2),
+            *((w * block.expansion, (2 + 2 * pool) * 2**i) for i, w in enumerate(widths)),
+        ]
         super().__init__(levels, **kwargs)
         self.conv1 = nn.Conv2d(self.in_channels, base_channels, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(base_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if pool else nn.Identity()
         channels, self.depth = base_channels, max(self.out_indices)
         for i, (width, count) in enumerate(zip(widths[: self.depth], counts, strict=False)):
             stage = [block(channels, width, stride=1 if i == 0 else 2)]

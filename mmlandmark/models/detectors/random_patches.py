@@ -57,9 +57,14 @@ class RandomPatches:
         interpolation: ``cubic``, in 2D, or ``linear``, which is also that of 3D.
         one_landmark: Around landmarks, take the same random one of all images of a batch: one that at least
             one of them shows.
+        views: 1 compares a patch with the whole image, 2 compares two patches that overlap, as SAM does, see
+            :meth:`pair`.
+        multiple: Of two patches the sides are multiples of this number of pixels, which the coarsest stride
+            has to divide.
 
     Raises:
-        ValueError: A fraction is out of range, a name is unknown, or an amount is negative.
+        ValueError: A fraction is out of range, a name is unknown, or an amount is negative; or two patches
+            might not overlap, or shall lie around landmarks.
     """
 
     def __init__(
@@ -74,6 +79,8 @@ class RandomPatches:
         contrast: float = 0.25,
         interpolation: Literal["linear", "cubic"] = "cubic",
         one_landmark: bool = False,
+        views: Literal[1, 2] = 1,
+        multiple: int = 32,
     ) -> None:
         if not 0 < share <= 1 or not 0 <= border < 0.5 or not 0 <= scale < 1:
             raise ValueError(
@@ -93,6 +100,14 @@ class RandomPatches:
             raise ValueError(f"patches: negative amount in {rotation}, {brightness}, {contrast}")
         if one_landmark and around != "landmarks":
             raise ValueError("patches: one_landmark=True needs around='landmarks'")
+        if views not in (1, 2) or multiple < 1:
+            raise ValueError(f"patches need views 1 or 2 and multiple of at least 1, got {views}, {multiple}")
+        if views == 2 and (around != "anywhere" or share * (2 - 2 * border) <= 1):
+            raise ValueError(
+                "two patches lie anywhere, and overlap with share above 1 / (2 - 2 * border) = "
+                f"{1 / (2 - 2 * border):.3g}, got around={around!r}, share={share}"
+            )
+        self.views, self.multiple = views, multiple
         self.share, self.around, self.points, self.border = share, around, points, border
         self.rotation, self.scale, self.interpolation = rotation, scale, interpolation
         self.brightness, self.contrast, self.one_landmark = brightness, contrast, one_landmark
@@ -142,12 +157,51 @@ class RandomPatches:
         else:
             points, known, landmarks = _landmarks(samples, whole, self.one_landmark)
             corners = patch_corners(points[:, 0], size, whole).double().numpy()
-        matrices = self._matrices(draws[:, 6:10], corners, size)
+        return self._taken(inputs, size, corners, draws[:, 6:], points, known, landmarks)
+
+    def pair(self, inputs: Tensor) -> tuple[Patches, Patches]:
+        """Return two patches of every image, which show the same random points.
+
+        Both lie anywhere, and are turned and changed one by one. Their points lie in the part that they
+        share, not close to its border.
+
+        Args:
+            inputs: (B, C, *S).
+        """
+        batch, whole = len(inputs), inputs.shape[2:]
+        size = [max(1, int(self.share * side / self.multiple + 0.5)) * self.multiple for side in whole]
+        size = [min(side, most) for side, most in zip(size, whole, strict=True)]
+        draws = torch.rand(batch, 2, 9, dtype=torch.float64).numpy()
+        sides, room = np.asarray(size)[::-1], np.asarray(whole)[::-1] - np.asarray(size)[::-1]
+        corners = np.floor(draws[:, :, : len(size)] * (room + 1))
+        low = corners.max(1) + self.border * sides
+        high = corners.min(1) + (1 - self.border) * sides
+        places = torch.rand(batch, self.points, len(size), dtype=torch.float64).numpy()
+        points = torch.from_numpy(np.floor(low[:, None] + places * (high - low)[:, None]))
+        known, landmarks = torch.ones(points.shape[:2], dtype=torch.bool), torch.full((batch,), -1)
+        first, second = (
+            self._taken(inputs, size, corners[:, view], draws[:, view, 3:], points, known, landmarks)
+            for view in (0, 1)
+        )
+        return first, second
+
+    def _taken(
+        self,
+        inputs: Tensor,
+        size: Sequence[int],
+        corners: np.ndarray,
+        draws: np.ndarray,
+        points: Tensor,
+        known: Tensor,
+        landmarks: Tensor,
+    ) -> Patches:
+        """Return patches whose first pixels (B, D) are known, changed by (B, 6) random numbers."""
+        matrices = self._matrices(draws[:, :4], corners, size)
         moved = apply_matrix(torch.from_numpy(matrices), points)
         last = torch.tensor(list(size)[::-1]) - 0.5
         mask = known & ((moved >= -0.5) & (moved < last)).all(2)
-        how = self.interpolation if len(whole) == 2 else "linear"
-        images = self._jittered(view_of(inputs, matrices, size, how), draws[:, 10:12])
+        how = self.interpolation if len(size) == 2 else "linear"
+        images = self._jittered(view_of(inputs, matrices, size, how), draws[:, 4:6])
         device = inputs.device
         return Patches(images, matrices, points.to(device), moved.to(device), mask.to(device), landmarks)
 

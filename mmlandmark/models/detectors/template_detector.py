@@ -112,7 +112,9 @@ class TemplateDetector(LandmarkDetector):
         return dict(loss_contrast=self.contrast(self.paired(inputs, data_samples)))
 
     def paired(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] = ()) -> PatchPair:
-        """Return the embeddings of images (B, C, *S), and of a random patch of each."""
+        """Return the embeddings of images (B, C, *S), and of a random patch of each, or of two patches."""
+        if self.patches.views == 2:
+            return self._two_patches(inputs)
         own = self.takes_landmarks
         # Which landmarks is known with the patches, whose size is that of whole pixels of the levels.
         levels = self.backbone(inputs) if own else self._levels(inputs)
@@ -126,6 +128,24 @@ class TemplateDetector(LandmarkDetector):
             patch_points=patches.patch_points,
             mask=patches.mask,
             size=tuple(inputs.shape[2:]),
+            patch_size=size,
+        )
+
+    def _two_patches(self, inputs: Tensor) -> PatchPair:
+        """Return the embeddings of two patches of every image, the first in place of the image."""
+        first, second = self.patches.pair(inputs)
+        size = tuple(first.images.shape[2:])
+        levels = self._levels(first.images)
+        self.patches.size_of(
+            size, [level.shape[2:] for level in levels]
+        )  # a side that does not fit is refused
+        return PatchPair(
+            features=levels,
+            patch_features=self._levels(second.images),
+            points=first.patch_points,
+            patch_points=second.patch_points,
+            mask=first.mask & second.mask,
+            size=size,
             patch_size=size,
         )
 

@@ -20,6 +20,7 @@ from mmlandmark.models.losses.integral_loss import IntegralL1Loss, IntegralLoss
 from mmlandmark.models.losses.map_loss import DiceLoss, SpatialCrossEntropyLoss
 from mmlandmark.models.losses.offset_loss import OffsetL1Loss
 from mmlandmark.models.losses.region_attention_loss import RegionAttentionLoss
+from mmlandmark.models.losses.sampled_contrast_loss import SampledContrastLoss
 from mmlandmark.models.losses.spatial_configuration_loss import SpatialConfigurationLoss
 from mmlandmark.models.losses.spatial_features import spatial_features
 
@@ -41,6 +42,7 @@ __all__ = [
     "IntegralLoss",
     "OffsetL1Loss",
     "RegionAttentionLoss",
+    "SampledContrastLoss",
     "SpatialConfigurationLoss",
     "SpatialCrossEntropyLoss",
     "spatial_features",

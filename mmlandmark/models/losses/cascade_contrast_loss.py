@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmlandmark.models.similarity import PatchPair, cells_of, cosine_maps, features_at, flat_index
+from mmlandmark.models.similarity import PatchPair, cells_of, cosine_maps, features_at, flat_index, pixels_of
 from mmlandmark.ops import local_window
 from mmlandmark.registry import MODELS
 
@@ -27,13 +27,21 @@ class CascadeContrastLoss(nn.Module):
         margin: m, per pixel of the level.
         most: The largest margin.
         window: Pixels of the level.
+        clamp: Cut cosines to 0..1 first, as in the maps. With ``temperature=1``, no margin and ``window=6``
+            that is the first stage of UOD (Zhu et al. 2023, *UOD: Universal One-Shot Detection of Anatomical
+            Landmarks*).
 
     Raises:
         ValueError: ``temperature`` or ``window`` is not positive, or a margin is negative.
     """
 
     def __init__(
-        self, temperature: float = 10.0, margin: float = 0.07, most: float = 0.8, window: int = 11
+        self,
+        temperature: float = 10.0,
+        margin: float = 0.07,
+        most: float = 0.8,
+        window: int = 11,
+        clamp: bool = False,
     ) -> None:
         super().__init__()
         if not temperature > 0 or window < 1 or margin < 0 or most < 0:
@@ -42,6 +50,7 @@ class CascadeContrastLoss(nn.Module):
                 f"temperature={temperature}, window={window}, margin={margin}, most={most}"
             )
         self.temperature, self.margin, self.most, self.window = temperature, margin, most, window
+        self.clamp = clamp
 
     def forward(self, pair: PatchPair) -> Tensor:
         """Return the loss, a scalar; 0 if no patch shows a point."""
@@ -57,8 +66,10 @@ class CascadeContrastLoss(nn.Module):
         own = cells_of(pair.points, pair.size, size)
         place = cells_of(pair.patch_points, pair.patch_size, patches.shape[2:])
         cosine = cosine_maps(features, features_at(patches, place))
+        if self.clamp:
+            cosine = cosine.clamp(0, 1)
         if whole:
-            steps = _pixels(size, features.device) - own[:, :, None]
+            steps = pixels_of(size, features.device) - own[:, :, None]
             target = flat_index(own, size)
         else:
             cosine, inside = local_window(cosine, own, self.window)
@@ -66,14 +77,8 @@ class CascadeContrastLoss(nn.Module):
             for axis in range(2, cosine.ndim):  # the publication's window lacks its last pixel
                 cosine, inside = (one.narrow(axis, 0, side[0]) for one in (cosine, inside))
             cosine = cosine.masked_fill(~inside, -torch.inf)
-            steps = _pixels(side, features.device) - self.window
+            steps = pixels_of(side, features.device) - self.window
             target = flat_index(torch.full_like(own, self.window), side)
         margin = (self.margin * steps.to(cosine.dtype).norm(dim=-1)).clamp(max=self.most)
         logits = self.temperature * (cosine.flatten(2) + margin)
         return F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape)
-
-
-def _pixels(size: tuple[int, ...], device: torch.device) -> Tensor:
-    """Return the pixels (N, D), (x, y[, z]), of a flattened map of ``size``."""
-    axes = [torch.arange(side, device=device) for side in size]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1).flatten(0, -2)
