@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from mmlandmark.apis.recording import record_predictions
 from mmlandmark.apis.running import is_landmark_metric, report_files, run_plan
 from mmlandmark.apis.steps import TestStep
+from mmlandmark.apis.tested_run import tested_run
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.engine import (
     KNOWN_KEYS,
@@ -57,7 +58,7 @@ def fold_configs(
     if changes and not (isinstance(changes.get("num_folds"), int) and changes["num_folds"] > 1):
         raise ConfigError(f"num_folds must be at least 2, got {changes.get('num_folds')}")
     _check(config)
-    tested = _leaves(_runs(config)[-1].test_dataloader.dataset)
+    tested = _leaves(tested_run(config)[0].test_dataloader.dataset)
     if not tested:
         raise ConfigError(f"{config.filename}: the tested data has no folds, it is no LandmarkDataset")
     known = _build(dict(tested[0], **changes, **({"fold": "0"} if deal else {}))).available_folds()
@@ -76,7 +77,7 @@ def fold_configs(
         runs = _runs(whole)
         contents[name] = [
             list(chain(*(_records(run.train_dataloader.dataset) for run in runs))),
-            _records(runs[-1].test_dataloader.dataset),
+            _records(tested_run(whole)[0].test_dataloader.dataset),
         ]
     check_folds(contents)
     return planned
@@ -203,7 +204,7 @@ def record_folds(
 
 
 def _runs(config: Config) -> list[Config]:
-    """Return the configs that are trained one after the other; the last one is tested."""
+    """Return the configs that are trained one after the other."""
     return [run.config for run in plan_of_run(config, config.work_dir).runs() if run.config is not None]
 
 
@@ -269,7 +270,7 @@ def _pooled(
     config: Config, cases: list[dict[str, Any]], out_dir: Path
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return all numbers over the cases of all folds, and by prefix where lengths come from."""
-    run = _runs(config)[-1]
+    run, _ = tested_run(config)
     meta = _build(_leaves(run.test_dataloader.dataset)[0]).metainfo
     cases = sorted(cases, key=lambda case: case["sample_id"])
     values: dict[str, float] = {}

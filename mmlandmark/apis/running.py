@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from mmlandmark.apis.tested_run import tested_run
 from mmlandmark.engine import (
     ConfigError,
     LandmarkRunner,
@@ -19,6 +20,7 @@ from mmlandmark.engine import (
     TrainedRun,
     check_plan,
     check_run,
+    choose_landmarks,
     default_launcher,
     execute_plan,
     give_inputs,
@@ -27,9 +29,7 @@ from mmlandmark.engine import (
     load_config,
     main_process_decides,
     plan_of_run,
-    plan_of_stages,
     stage_named,
-    stage_to_test,
     start_processes,
 )
 from mmlandmark.engine.processes import bare
@@ -52,6 +52,7 @@ def prepare_config(
     deterministic: bool = False,
     amp: bool = False,
     inputs: Mapping[str, str] | None = None,
+    landmarks: str | None = None,
     verbose: bool = False,
 ) -> Config:
     """Load a config and apply the options of the command line.
@@ -66,11 +67,14 @@ def prepare_config(
         amp: Train in bfloat16 autocast.
         inputs: ``--input``: name of an input that the model or a hook takes -> its file; a stage that would
             make it is left out.
+        landmarks: ``--landmarks``: those of a config with ``per_landmark`` that it is restricted to, see
+            :func:`~mmlandmark.engine.choose_landmarks`.
         verbose: Show all of the log on the terminal.
 
     Raises:
         FileNotFoundError: See :func:`~mmlandmark.engine.load_config`.
-        ConfigError: Likewise; or the config has no ``optim_wrapper`` for ``amp``, or takes no such input.
+        ConfigError: Likewise; or the config has no ``optim_wrapper`` for ``amp``, or takes no such input, or
+            has no such landmark.
     """
     config = load_config(path, options)
     name = Path(path).stem.removesuffix(".mml")
@@ -90,13 +94,15 @@ def prepare_config(
             raise ConfigError(f"{path}: mixed precision needs an optim_wrapper in the config")
         config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="auto")
     give_inputs(config, inputs or {})
+    if landmarks is not None:
+        choose_landmarks(config, landmarks)
     return config
 
 
 def train_config(
     config: Config, *, resume: str | None = None, stage: str | None = None
 ) -> dict[str, float] | dict[str, TrainedRun]:
-    """Train a config, or all its stages.
+    """Train a config, or all its stages, or all its landmarks.
 
     Args:
         config: See :func:`prepare_config`.
@@ -105,11 +111,12 @@ def train_config(
         stage: Train this stage only.
 
     Returns:
-        The last validation's metrics; of a config with stages what every stage left behind, by name.
+        The last validation's metrics; of a config with stages or ``per_landmark`` what every run left behind,
+        by the path of its node.
 
     Raises:
-        ConfigError: ``stage`` is given for a config without stages, or ``resume`` for one with stages; or as
-            :func:`~mmlandmark.engine.check_run`.
+        ConfigError: ``stage`` is given for a config without stages, or ``resume`` for one of several runs; or
+            as :func:`~mmlandmark.engine.check_run`.
     """
     _need_model(config)
     if is_of_model(config):
@@ -117,15 +124,17 @@ def train_config(
             f"{config.filename} is a trained detector: to train on, name a config and start it from this "
             "file with --cfg-options load_from=FILE"
         )
-    if config.get("stages"):
-        if resume not in (None, "auto"):
-            raise ConfigError(
-                "a config with stages resumes by itself: run the same command again, without --resume PATH"
-            )
-        plan = plan_of_stages(config, config.work_dir)
-        return run_plan(plan, only=None if stage is None else [stage_named(plan, stage)])
-    if stage is not None:
+    if stage is not None and not config.get("stages"):
         raise ConfigError(f"{config.filename} has no stages, so no stage {stage!r}")
+    if config.get("stages") or config.get("per_landmark"):
+        if resume not in (None, "auto"):
+            key = "stages" if config.get("stages") else "per_landmark"
+            raise ConfigError(
+                f"a config with {key} resumes by itself: run the same command again, without --resume PATH"
+            )
+        plan = plan_of_run(config, config.work_dir)
+        groups = plan.children if config.get("per_landmark") else [plan]
+        return run_plan(plan, only=None if stage is None else [stage_named(group, stage) for group in groups])
     check_run(config, config.filename or "the config", always_build=False)
     folder = plan_of_run(config, config.work_dir).run_folder
     config = copy.deepcopy(config)
@@ -179,7 +188,7 @@ def _train_once(config: Config, locked: bool = False) -> dict[str, float]:
 def test_config(
     config: Config, checkpoint: str | Path, *, out_dir: str | Path | None = None
 ) -> dict[str, float]:
-    """Test a checkpoint with a config; of a config with stages the last one is tested.
+    """Test a checkpoint with a config; see :func:`~mmlandmark.apis.tested_run.tested_run` for which run.
 
     Args:
         config: See :func:`prepare_config`.
@@ -192,9 +201,7 @@ def test_config(
     """
     running_commit()
     _need_model(config)
-    if config.get("stages"):
-        config = stage_to_test(config, config.work_dir)
-    config = copy.deepcopy(config)
+    config = copy.deepcopy(tested_run(config)[0])
     if config.get("test_dataloader") is None or config.get("test_evaluator") is None:
         raise ConfigError(f"{config.filename}: testing needs test_dataloader and test_evaluator")
     origin = origin_of_test(config, checkpoint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmlandmark.utils.command_line import add_config_arguments, add_verbose_argument
+from mmlandmark.utils.command_line import add_config_arguments, add_landmarks_argument, add_verbose_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--stage", help="test this stage; default the last")
+    add_landmarks_argument(parser)
     parser.add_argument("--no-figures", action="store_true", help="write numbers only")
     parser.add_argument(
         "--record", nargs="?", const="auto", metavar="JSON",
@@ -37,13 +38,15 @@ def run(args: argparse.Namespace) -> None:
         tables_of_test,
         test_config,
     )
+    from mmlandmark.apis.tested_run import tested_run
     from mmlandmark.engine import ConfigError, folder_of_test, stage_to_test
 
     options = dict(args.cfg_options)
-    if args.record == "auto" and (options or args.flip or args.stage or args.checkpoint == "best"):
+    special = options or args.flip or args.stage or args.landmarks or args.checkpoint == "best"
+    if args.record == "auto" and special:
         raise ConfigError(
             "--record without a file is for the config as it is: name a file for a result with --flip, "
-            "--stage, --cfg-options or the best checkpoint"
+            "--stage, --landmarks, --cfg-options or the best checkpoint"
         )
     if args.flip:
         options["model.test_cfg"] = dict(flip=True)
@@ -52,15 +55,20 @@ def run(args: argparse.Namespace) -> None:
         options=options,
         work_dir=args.work_dir,
         launcher=args.launcher,
+        landmarks=args.landmarks,
         verbose=args.verbose,
     )
+    if args.stage and config.get("per_landmark"):
+        raise ConfigError("mmlandmark test joins the last stages of all landmarks: leave --stage out")
     if args.stage:
         config = stage_to_test(config, config.work_dir, args.stage)
     checkpoint = find_checkpoint(config, args.checkpoint)
     if args.record == "auto":
         check_trained_as(config, checkpoint)
-    tested = stage_to_test(config, config.work_dir) if config.get("stages") else config
-    out = Path(config.work_dir) / folder_of_test(tested, checkpoint).name
+    tested, folder = tested_run(config)
+    # Results of a detector of some landmarks lie beside it.
+    above = folder if config.get("per_landmark") else Path(config.work_dir)
+    out = above / folder_of_test(tested, checkpoint).name
     metrics = test_config(config, checkpoint, out_dir=out)
     if not is_main_process():
         return

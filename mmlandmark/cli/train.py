@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from mmlandmark.utils.command_line import NamedFiles, add_config_arguments, add_verbose_argument
+from mmlandmark.utils.command_line import (
+    NamedFiles,
+    add_config_arguments,
+    add_landmarks_argument,
+    add_verbose_argument,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of all that is random; default 0")
     parser.add_argument("--deterministic", action="store_true", help="use deterministic algorithms only")
     parser.add_argument("--stage", help="train only this stage")
+    add_landmarks_argument(parser)
     parser.add_argument(
         "--input",
         nargs="+",
@@ -29,11 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=FILE",
         help="an input of the model, such as a checkpoint to learn from; the stage that makes it is skipped",
     )
-    parser.add_argument("--list", action="store_true", help="show the state of every stage, train nothing")
+    parser.add_argument("--list", action="store_true", help="show the state of every run, train nothing")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, or list the stages."""
+    """Train, or list the runs."""
     from mmlandmark.apis import prepare_config, train_config
     from mmlandmark.engine import describe_plan, plan_of_run
 
@@ -46,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
         deterministic=args.deterministic,
         amp=args.amp,
         inputs=args.input,
+        landmarks=args.landmarks,
         verbose=args.verbose,
     )
     if args.list:

@@ -12,6 +12,7 @@ from mmlandmark.datasets.samplers import (
     EndlessDataset,
     InfiniteSampler,
     LabelledShareSampler,
+    PartsInTurnSampler,
     with_unlabelled,
     without_end,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "ImageFolderDataset",
     "InfiniteSampler",
     "LabelledShareSampler",
+    "PartsInTurnSampler",
     "LandmarkDataset",
     "PhantomDataset",
     "PseudoLabels",

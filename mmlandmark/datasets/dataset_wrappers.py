@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from mmlandmark.datasets.random_draws import repetition
+from mmlandmark.datasets.random_draws import fixed, repetition
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.dataset_tree import leaf_datasets
 
@@ -21,14 +21,18 @@ class RepeatDataset(Dataset):
     Args:
         dataset: Dataset, wrapper, or the config of one.
         times: Number of repetitions, at least 1.
+        fixed: Draw the same in every epoch and pass: each sample has ``times`` augmented copies, as if these
+            had been written to disk before the training.
         lazy_init: Read nothing before it is needed.
     """
 
-    def __init__(self, dataset: Dataset | dict, times: int, lazy_init: bool = False) -> None:
+    def __init__(
+        self, dataset: Dataset | dict, times: int, fixed: bool = False, lazy_init: bool = False
+    ) -> None:
         if times < 1:
             raise ValueError(f"RepeatDataset: times must be at least 1, got {times}")
         self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        self.times = times
+        self.times, self.fixed = times, fixed
         if not lazy_init:
             self.full_init()
 
@@ -52,11 +56,13 @@ class RepeatDataset(Dataset):
 
     def in_pass(self, number: int, idx: int) -> Any:
         """Return sample ``idx`` of the dataset with the random draws of a pass, counted from 0."""
-        token = repetition.set((*repetition.get(), number))
+        before = () if self.fixed else repetition.get()
+        draws, same = repetition.set((*before, number)), fixed.set(self.fixed or fixed.get())
         try:
             return self.dataset[idx]
         finally:
-            repetition.reset(token)
+            repetition.reset(draws)
+            fixed.reset(same)
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """Return the record of sample ``idx``."""

@@ -9,6 +9,8 @@ import torch
 
 # Which repetition of a repeated dataset is being read, so that it draws other random numbers.
 repetition: ContextVar[tuple[int, ...]] = ContextVar("repetition", default=())
+# Whether draws are those of the first epoch in all epochs.
+fixed: ContextVar[bool] = ContextVar("fixed", default=False)
 
 
 class SharedEpoch:
@@ -32,4 +34,4 @@ class SharedEpoch:
 
 def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
     """Return the generator of one sample; it does not depend on the worker that reads the sample."""
-    return np.random.default_rng((seed, epoch, index, *repetition.get()))
+    return np.random.default_rng((seed, 0 if fixed.get() else epoch, index, *repetition.get()))

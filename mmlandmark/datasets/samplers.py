@@ -113,6 +113,48 @@ class LabelledShareSampler(Sampler):
         set_epoch(self.dataset, epoch)
 
 
+@DATA_SAMPLERS.register_module()
+class PartsInTurnSampler(Sampler):
+    """The parts of a ``ConcatDataset`` one after the other, each shuffled: an epoch has a phase for each.
+
+    Every process takes its share of every part. With ``unlabelled`` in the loader, labelled data is first.
+
+    Args:
+        dataset: A ``ConcatDataset``.
+        seed: Of the order; None takes one that all processes share.
+
+    Raises:
+        ValueError: The data set has no parts.
+    """
+
+    def __init__(self, dataset: Any, seed: int | None = None) -> None:
+        if not hasattr(dataset, "datasets"):
+            raise ValueError(
+                "PartsInTurnSampler takes the parts of a ConcatDataset in turn, and the data is one "
+                f"{type(dataset).__name__}: add another part, such as train_dataloader.unlabelled"
+            )
+        self.rank, self.world_size = get_dist_info()
+        self.dataset = dataset
+        self.seed, self.epoch = sync_random_seed() if seed is None else seed, 0
+
+    def __len__(self) -> int:
+        """Samples of an epoch of this process."""
+        return -(-len(self.dataset) // self.world_size)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order: list[int] = []
+        for part in self.dataset.datasets:
+            order += [len(order) + i for i in torch.randperm(len(part), generator=generator).tolist()]
+        order += order[: len(self) * self.world_size - len(order)]
+        yield from order[self.rank :: self.world_size]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch, for the order of the samples and for the random draws of each."""
+        self.epoch = epoch
+        set_epoch(self.dataset, epoch)
+
+
 @DATASETS.register_module()
 class EndlessDataset(RepeatDataset):
     """An endless dataset with other random draws in every pass.

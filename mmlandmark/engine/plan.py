@@ -42,6 +42,9 @@ class Step(ABC):
     name: str
     always = False
 
+    def check(self, node: Node) -> None:  # noqa: B027  most have nothing to check
+        """Raise ConfigError for what would stop the step; asked before the first run of a plan begins."""
+
     def done(self, node: Node) -> bool:
         """Return whether the step need not be run again; by default the note of the folder knows."""
         return node.run_folder.step_metrics(self.name) is not None
@@ -65,6 +68,7 @@ class Node:
         wanted: False for a run that is trained only if another one needs it.
         remark: Shown in the list of states for a node that is not wanted.
         left_out: Names of runs that the group skips, for messages.
+        one_model: False for a group whose runs make a model each, so that it stands for none of them.
         parent: The enclosing group.
     """
 
@@ -77,6 +81,7 @@ class Node:
     wanted: bool = True
     remark: str = "only if another run needs it"
     left_out: frozenset[str] = frozenset()
+    one_model: bool = True
     parent: Node | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -120,7 +125,16 @@ class Node:
 
     @property
     def last_run(self) -> Node:
-        """The run that provides this node's checkpoint: itself, or the last one of a group."""
+        """The run that provides this node's checkpoint: itself, or the last one of a group.
+
+        Raises:
+            ConfigError: A group makes several models.
+        """
+        if not self.one_model:
+            raise ConfigError(
+                f"run {self.path!r} makes a model per landmark, so it stands for none: name one, as in "
+                f"run:{self.name}/{self.children[0].name}:last"
+            )
         return self.children[-1].last_run if self.children else self
 
     def walk(self) -> Iterator[Node]:

@@ -84,6 +84,9 @@ def check_plan(plan: Node) -> None:
         FileNotFoundError: See there.
     """
     check_references(plan)
+    for node in plan.walk():
+        for step in node.steps if node.wanted else ():
+            step.check(node)
     seen = set()
     for run in _open_runs(plan):
         config, where = run.config, f"run {run.path!r}"

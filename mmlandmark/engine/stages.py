@@ -4,40 +4,13 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from mmlandmark.engine.config import KNOWN_KEYS, ConfigError
-from mmlandmark.engine.plan import Node, Step
-
-
-def plan_of_run(
-    config: Config,
-    folder: str | Path,
-    name: str | None = None,
-    steps: Sequence[Step] = (),
-    wanted: bool = True,
-) -> Node:
-    """Return the plan of a config: one run, or a group of stages.
-
-    Args:
-        config: With or without ``stages``.
-        folder: Its work folder.
-        name: Of the node; the folder's by default.
-        steps: What follows the training, or the last stage.
-        wanted: See :class:`Node`.
-
-    Raises:
-        ConfigError: See :func:`plan_of_stages`.
-    """
-    if not config.get("stages"):
-        return Node(name or Path(folder).name, Path(folder), config, steps=steps, wanted=wanted)
-    group = plan_of_stages(config, folder)
-    group.name, group.steps, group.wanted = name or group.name, steps, wanted
-    return group
+from mmlandmark.engine.plan import Node
 
 
 def plan_of_stages(config: Config, work_dir: str | Path) -> Node:
@@ -69,6 +42,7 @@ def plan_of_stages(config: Config, work_dir: str | Path) -> Node:
         _check_keys(overrides, config, f"{config.filename}: stage {name!r}")
         merged = Config(copy.deepcopy(config._cfg_dict), filename=config.filename)
         merged.pop("stages")
+        merged.pop("per_landmark", None)
         merged.merge_from_dict(overrides)
         stages.append(Node(name, Path(work_dir) / f"{number:02d}_{name}", merged))
     return Node(Path(work_dir).name, Path(work_dir), children=stages, left_out=skipped)
@@ -101,7 +75,8 @@ def _check_keys(overrides: dict[str, Any], config: Config, where: str) -> None:
     """Raise ConfigError for keys of a stage that no run reads; variables of the config may be changed."""
     for key in overrides:
         top = key.split(".")[0]  # dotted keys are merged, too
-        if top == "stages" or top not in KNOWN_KEYS | set(config):
+        of_all = top in ("stages", "per_landmark")
+        if of_all or top not in KNOWN_KEYS | set(config):
             near = difflib.get_close_matches(top, KNOWN_KEYS, n=1, cutoff=0.6)
-            hint = f"; did you mean {near[0]!r}?" if near and top != "stages" else ""
+            hint = f"; did you mean {near[0]!r}?" if near and not of_all else ""
             raise ConfigError(f"{where}: no run reads its key {key!r}{hint}")

@@ -121,6 +121,15 @@ def check_integrity(path: Path) -> None:
         )
 
 
+def written_hash(path: str | Path) -> str | None:
+    """Return the hash at the end of a file, of which the rest is not read; None if it is not one of ours."""
+    with Path(path).open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - _COMMENT, 0))
+        tail = file.read()
+    return tail[-64:].decode(errors="replace") if tail.startswith(_MARK) else None
+
+
 def _check_size(path: Path, size: int) -> None:
     """Refuse an archive that unpacks to more than its own size: torch never compresses."""
     try:

@@ -113,6 +113,15 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_landmarks_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--landmarks``."""
+    parser.add_argument(
+        "--landmarks",
+        metavar="0-4,nasion",
+        help="of a config with per_landmark, only these: places from 0 on, ranges and names",
+    )
+
+
 def add_verbose_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--verbose``."""
     parser.add_argument("--verbose", action="store_true", help="show the whole log on the terminal")

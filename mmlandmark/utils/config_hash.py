@@ -13,10 +13,10 @@ KNOWN_KEYS = frozenset(
     """
     allow_leaks auto_scale_lr cfg compile custom_hooks custom_imports data_preprocessor default_hooks
     default_scope env_cfg experiment_name find_unused_parameters launcher load_from load_strict log_level
-    log_processor model model_wrapper_cfg optim_wrapper param_scheduler randomness resume runner_type stages
-    sync_bn test_cfg test_dataloader test_evaluator train_cfg train_dataloader val_cfg val_dataloader
-    val_evaluator vis_backends visualizer work_dir
-    """.split()  # noqa: SIM905  a list of 38 quoted words reads worse
+    log_processor model model_wrapper_cfg optim_wrapper param_scheduler per_landmark randomness resume
+    runner_type stages sync_bn test_cfg test_dataloader test_evaluator train_cfg train_dataloader val_cfg
+    val_dataloader val_evaluator vis_backends visualizer work_dir
+    """.split()  # noqa: SIM905  a list of 39 quoted words reads worse
 )
 # Where and how a run is started and logged; they do not change the experiment.
 _RUN_KEYS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,32 @@ def test_arms_may_have_stages_and_build_on_each_other(tmp_path):
     used = (tmp_path / "work/small_seed0/02_fine/tiny.py").read_text()
     assert str(tmp_path / "work/large_seed0/02_fine/epoch_1.pth") in used
     assert run_plan(plan_of(path, tmp_path)) == results
+
+
+def test_an_arm_may_be_a_model_per_landmark(tmp_path):
+    """Its detector is recorded as one, and is not made again once it is on record."""
+    config = tiny_config("unused", max_epochs=1)
+    config.model.head.num_landmarks = 2
+    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        config[loader].dataset.landmarks = ["sella", "menton"]
+    config.dump(tmp_path / "tiny.py")
+    (tmp_path / "sweeps").mkdir()
+    path = tmp_path / "sweeps" / "single.py"
+    path.write_text(
+        "config = '../tiny.py'\nseeds = [3]\narms = dict(joint={}, single=dict(per_landmark=True))\n"
+    )
+    plan = plan_of(path, tmp_path)
+    assert [len(node.children) for node in plan.children] == [0, 2]
+    assert [[step.name for step in node.steps] for node in plan.children] == [
+        ["joint_seed3"],
+        ["single_seed3"],
+    ]
+    run_plan(plan, only=plan.children[1:])
+    made = json.loads((tmp_path / "results" / "single_seed3.json").read_text())
+    assert (made["seed"], made["members"]) == (3, ["00_sella", "01_menton"])
+    shutil.rmtree(tmp_path / "work")
+    run_plan(plan_of(path, tmp_path), only=plan_of(path, tmp_path).children[1:])
+    assert not (tmp_path / "work").exists()
 
 
 def test_arms_may_start_from_the_weights_of_another(tmp_path):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from mmengine.dataset import ConcatDataset
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader, Subset
 
-from mmlandmark.datasets import RepeatDataset, leaf_datasets, set_epoch, set_seed
+from mmlandmark.datasets import EndlessDataset, RepeatDataset, leaf_datasets, set_epoch, set_seed
 from mmlandmark.registry import DATASETS
 from test_datasets.six_cases import build, draw
 
@@ -48,3 +48,20 @@ def test_set_epoch_walks_through_wrappers(root):
 def test_repeating_less_than_once_is_refused(root):
     with pytest.raises(ValueError, match="times must be at least 1"):
         RepeatDataset(build(root), 0)
+
+
+def test_fixed_copies_are_the_same_in_every_epoch_and_process(root):
+    fixed = RepeatDataset(build(root, pipeline=[draw]), 3, fixed=True)
+    again = RepeatDataset(build(root, pipeline=[draw]), 3)
+    first, drawn = list(fixed), list(again)
+    assert first == drawn  # those of the first epoch
+    assert len({sample["draw"] for sample in first}) == 18
+    for dataset in (fixed, again):
+        set_epoch(dataset, 1)
+    assert list(fixed) == first
+    assert not {sample["draw"] for sample in again} & {sample["draw"] for sample in drawn}
+    # Beside them the draws go on, and a pass of a loop without epochs makes no difference.
+    assert fixed.dataset[0]["draw"] != first[0]["draw"]
+    assert EndlessDataset(fixed)[18 + 4] == first[4]
+    loader = DataLoader(fixed, batch_size=None, num_workers=2)
+    assert list(loader) == first

@@ -13,6 +13,7 @@ from mmlandmark.datasets import (
     ImageFolderDataset,
     InfiniteSampler,
     LabelledShareSampler,
+    PartsInTurnSampler,
     with_unlabelled,
     without_end,
 )
@@ -109,3 +110,25 @@ def test_a_loader_with_unlabelled_images_holds_both():
     )
     with pytest.raises(ValueError, match="the labelled data are 2 data sets; name a type"):
         with_unlabelled(several)
+
+
+def test_parts_come_one_after_the_other(root, monkeypatch):
+    dataset = ConcatDataset([build(root, split="train"), build(root, split="test")])
+    sampler = PartsInTurnSampler(dataset, seed=1)
+    orders = []
+    for epoch in range(4):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+        assert (sorted(orders[-1][:4]), sorted(orders[-1][4:])) == ([0, 1, 2, 3], [4, 5])
+    assert dataset.datasets[1].epoch == 3
+    assert len({tuple(order[:4]) for order in orders}) > 1
+    assert list(sampler) == orders[-1]
+    drawn = []
+    for rank in range(4):
+        monkeypatch.setattr("mmlandmark.datasets.samplers.get_dist_info", lambda rank=rank: (rank, 4))
+        drawn.append(PartsInTurnSampler(dataset, seed=1))
+    assert [len(list(one)) for one in drawn] == [len(one) for one in drawn] == [2] * 4
+    assert sorted(next(iter(one)) for one in drawn) == [0, 1, 2, 3]
+    assert {index for one in drawn for index in one} == set(range(6))
+    with pytest.raises(ValueError, match="the data is one LandmarkDataset: add another part"):
+        PartsInTurnSampler(build(root))

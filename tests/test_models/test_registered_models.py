@@ -113,6 +113,15 @@ CASES: dict[str, tuple[str, dict]] = {
         "ensemble",
         dict(detectors=[dict(type="LandmarkDetector", backbone=BACKBONE, head=HEAD)] * 2),
     ),
+    "LandmarkwiseDetector": (
+        "ensemble",
+        dict(
+            detectors=[
+                dict(type="LandmarkDetector", backbone=BACKBONE, head=dict(HEAD, num_landmarks=count))
+                for count in (1, K - 1)
+            ]
+        ),
+    ),
     "CoarseToFineDetector": (
         "detector",
         dict(

@@ -13,8 +13,7 @@ import torch
 
 from mmlandmark.apis import run_plan
 from mmlandmark.datasets.samplers import with_unlabelled
-from mmlandmark.engine import load_config
-from mmlandmark.engine.stages import plan_of_run, plan_of_stages
+from mmlandmark.engine import load_config, plan_of_run, plan_of_stages
 from mmlandmark.inference import LandmarkInferencer
 from mmlandmark.planning import (
     Answers,

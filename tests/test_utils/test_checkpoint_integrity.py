@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
-from mmlandmark.utils.checkpoint_integrity import HashingFile
+from mmlandmark.utils.checkpoint_integrity import HashingFile, written_hash
 
 
 def content(size=200):
@@ -118,3 +118,15 @@ class _Stream(io.RawIOBase):
 
     def write(self, data) -> int:
         return self.file.write(data)
+
+
+def test_the_hash_of_a_file_is_read_without_the_rest(tmp_path):
+    for epoch in (3, 3, 4):
+        save_checkpoint(dict(content(), meta=dict(epoch=epoch)), tmp_path / f"{epoch}.pth")
+    three, four = written_hash(tmp_path / "3.pth"), written_hash(tmp_path / "4.pth")
+    assert len(three) == 64
+    assert three != four
+    assert (tmp_path / "3.pth").read_bytes().endswith(three.encode())
+    torch.save(content(), tmp_path / "other.pth")
+    (tmp_path / "short.pth").write_bytes(b"PK")
+    assert written_hash(tmp_path / "other.pth") is written_hash(tmp_path / "short.pth") is None

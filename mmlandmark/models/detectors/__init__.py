@@ -5,6 +5,7 @@ from mmlandmark.models.detectors.coarse_to_fine_detector import CoarseToFineDete
 from mmlandmark.models.detectors.distilled_detector import DistilledDetector
 from mmlandmark.models.detectors.ensemble_detector import BaseEnsemble, EnsembleDetector, MixedEnsemble
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
+from mmlandmark.models.detectors.landmarkwise_detector import LandmarkwiseDetector
 from mmlandmark.models.detectors.multi_task_detector import MultiTaskDetector
 from mmlandmark.models.detectors.pose_alignment import PoseAlignment
 from mmlandmark.models.detectors.shape_choice import ShapeChoice, steps_to_shape
@@ -17,6 +18,7 @@ __all__ = [
     "DistilledDetector",
     "EnsembleDetector",
     "LandmarkDetector",
+    "LandmarkwiseDetector",
     "MixedEnsemble",
     "MultiTaskDetector",
     "PoseAlignment",

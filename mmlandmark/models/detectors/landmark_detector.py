@@ -60,10 +60,14 @@ class LandmarkDetector(BaseDetector):
                 f"the detector is for {self.head.dims}D images, got (B, C, *S) of {tuple(inputs.shape)}: set "
                 f"model.dims={inputs.ndim - 2}"
             )
-        features = self.backbone(inputs)
+        return self.features_of(self.backbone(inputs), inputs)
+
+    def features_of(self, levels: Sequence[Tensor], inputs: Tensor) -> Sequence[Tensor]:
+        """Return the features the head works on, from what the backbone has made of (B, C, *S) images."""
+        features = levels
         if self.neck is not None:
             takes_image = getattr(self.neck, "takes_image", False)
-            features = self.neck((*features, inputs) if takes_image else features)
+            features = self.neck((*levels, inputs) if takes_image else levels)
         return (*features, inputs) if self.head.takes_image else features
 
     def raw_maps(self, inputs: Tensor) -> Tensor:
