@@ -12,6 +12,7 @@ from mmlandmark.apis.cross_validation import (
 from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.figures import draw_configuration, draw_features, draw_loss_weights
 from mmlandmark.apis.label_figures import draw_label_rounds
+from mmlandmark.apis.one_shot import OneShotStep
 from mmlandmark.apis.recording import record_predictions, record_test
 from mmlandmark.apis.running import prepare_config, run_plan, tables_of_test, test_config, train_config
 from mmlandmark.apis.self_training import BestStageStep
@@ -23,6 +24,7 @@ __all__ = [
     "BestStageStep",
     "EnsembleStep",
     "ModuleCost",
+    "OneShotStep",
     "RecordStep",
     "Sweep",
     "TestStep",

@@ -17,6 +17,7 @@ GROUPS = {
     "train and test": (
         "plan",
         "self-train",
+        "one-shot",
         "train",
         "test",
         "predict",

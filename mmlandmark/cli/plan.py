@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments on data, time and machine of a command that plans."""
     parser.add_argument("data", metavar="DATA", help="annotation file, or the folder of one with its images")
-    parser.add_argument("--minutes", type=_positive, default=30.0, help="time for the training; default 30")
+    parser.add_argument("--minutes", type=positive, default=30.0, help="time for the training; default 30")
     parser.add_argument(
-        "--memory", type=_positive, metavar="GB", help="for the training; default: what is free"
+        "--memory", type=positive, metavar="GB", help="for the training; default: what is free"
     )
     parser.add_argument(
         "--images", metavar="DIR", help="folder of the images; default: beside the annotation"
@@ -41,7 +41,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spacing",
         nargs="+",
-        type=_positive,
+        type=positive,
         metavar="MM",
         help="mm per pixel of images without: one, or x y [z]",
     )
@@ -49,7 +49,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference-length", nargs=3, metavar=("A", "B", "MM"), help="two landmarks and their distance in mm"
     )
     parser.add_argument(
-        "--scale-to-mm", type=_positive, metavar="MM", help="mm per unit of SCALE= in a TPS file"
+        "--scale-to-mm", type=positive, metavar="MM", help="mm per unit of SCALE= in a TPS file"
     )
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument("--y-up", action="store_true", default=None, help="y counts from the bottom row")
@@ -65,7 +65,8 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace a plan that was not trained yet")
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """Return a positive number that an argument gives."""
     try:
         value = float(text)
     except ValueError:
@@ -145,7 +146,7 @@ def answers_of(args: argparse.Namespace) -> Any:
     if args.reference_length is not None:
         first, second, mm = args.reference_length
         try:
-            reference = (first, second, _positive(mm))
+            reference = (first, second, positive(mm))
         except argparse.ArgumentTypeError as error:
             raise OpenQuestion(f"--reference-length {first} {second}: {error} of mm") from None
     return Answers(

@@ -2,70 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mmlandmark.planning.choice import Choice
+from mmlandmark.planning.source_text import BESIDE, WIDTH, call, comment, literal, step_list, wrapped
 from mmlandmark.planning.spacing_rules import MULTIPLE
 
-_WIDTH = 108
 # By how much the pose that follows from coarse landmarks may err, in degrees and relative size.
 _COARSE_POSE = dict(type="RandomAffine", rotation=10, scale=0.1)
-# MMEngine replaces what stands in {{ }} anywhere in a config; this is the only one that a plan wants.
-_BESIDE = "{{ fileDirname }}/"
 UNLABELLED = "unlabelled.txt"  # ids of the images to label
-
-
-def _comment(text: str) -> str:
-    text = (text[0].upper() + text[1:] + ".").replace("{{", "{ {")
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "\n".join(textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# "))
-
-
-def _call(values: Mapping[str, Any]) -> str:
-    """Return ``dict(...)`` as source text."""
-    return f"dict({', '.join(f'{key}={_literal(value)}' for key, value in values.items())})"
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return _call(value)
-    if isinstance(value, str):
-        kept = _BESIDE if value.startswith(_BESIDE) else ""
-        return f'"{kept}{_escaped(value.removeprefix(kept))}"'
-    if isinstance(value, list | tuple):
-        inner = ", ".join(_literal(entry) for entry in value)
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
-    return repr(value)
-
-
-def _escaped(text: str) -> str:
-    """Return a text as it stands between double quotes, whatever letters it has."""
-    quoted = json.dumps(text, ensure_ascii=False)[1:-1].replace("{{", r"{\x7b")
-    # Bytes of a file name that are no UTF-8.
-    return re.sub("[\ud800-\udfff]", lambda lone: rf"\u{ord(lone[0]):04x}", quoted)
-
-
-def _wrapped(head: str, values: Mapping[str, Any], indent: str = "") -> str:
-    """Return ``head = dict(...)``, one line if it fits, else one argument a line."""
-    between = "=" if indent else " = "
-    line = f"{indent}{head}{between}{_call(values)}"
-    if len(line) <= _WIDTH:
-        return line
-    inner = indent + "    "
-    rows = [
-        _wrapped(key, value, inner) if isinstance(value, Mapping) else f"{inner}{key}={_literal(value)}"
-        for key, value in values.items()
-    ]
-    return "\n".join([f"{indent}{head}{between}dict(", *(f"{row}," for row in rows), f"{indent})"])
-
-
-def _steps(head: str, steps: Sequence[Mapping[str, Any]], before: str = "") -> str:
-    rows = "\n".join(f"    {_call(step)}," for step in steps)
-    return f"{head} = [\n{before}{rows}\n]"
 
 
 def config_text(
@@ -90,11 +36,11 @@ def config_text(
     base += ["self_training.py"] if labels else []
     axes = "axes" if "spacing" in choices else "y"
     parts = [
-        _comment(f"{title}; all reasons are in plan.json"),
+        comment(f"{title}; all reasons are in plan.json"),
         "\n".join(["_base_ = [", *(f'    "mmlandmark::_base_/{name}",' for name in base), "]"]),
-        f'work_dir = "{_BESIDE}run"',
-        *_pipelines(choices),
-        _comment(f"{axes}: {why['y']}") + "\n" + _wrapped("data", dict(dataset, **_cache(choices))),
+        f'work_dir = "{BESIDE}run"',
+        *pipelines(choices),
+        comment(f"{axes}: {why['y']}") + "\n" + wrapped("data", dict(dataset, **cache_of(choices))),
         *_loaders(choices, why),
         *_training(choices, why, bool(fine)),
     ]
@@ -149,31 +95,32 @@ def _aligned(choices: Mapping[str, Choice]) -> bool:
     return "align" in choices and choices["align"].value is not None
 
 
-def _pipelines(choices: Mapping[str, Choice], prefix: str = "") -> list[str]:
+def pipelines(choices: Mapping[str, Choice], prefix: str = "") -> list[str]:
     """Return the pipelines; the names of those of a second stage have a prefix."""
     why = {name: choice.why for name, choice in choices.items()}
     load = f"{prefix}load"
     grey = choices["values"].value or choices["contrast"].value
     augmented, resample = _augmented_steps(choices)
     reasons = [f"size: {why['size']}", why["aspect"], *([why["values"]] if grey else [])]
-    steps = _steps(load, _load_steps(choices))
-    plain = f"{prefix}plain = [*{load}, {_call(resample)}, {_call(dict(type='PackInputs'))}]"
+    steps = step_list(load, _load_steps(choices))
+    plain = f"{prefix}plain = [*{load}, {call(resample)}, {call(dict(type='PackInputs'))}]"
     if prefix:
-        head = _comment(f"second stage: {why['size']}; {why['align']}")
-        return [head + "\n" + steps, _steps(f"{prefix}augmented", augmented, f"    *{load},\n"), plain]
+        head = comment(f"second stage: {why['size']}; {why['align']}")
+        return [head + "\n" + steps, step_list(f"{prefix}augmented", augmented, f"    *{load},\n"), plain]
     return [
-        _comment("; ".join(reasons)) + "\n" + steps,
-        _comment(f"{why['augmentation']}; {why['border']}")
+        comment("; ".join(reasons)) + "\n" + steps,
+        comment(f"{why['augmentation']}; {why['border']}")
         + "\n"
-        + _steps("augmented", augmented, f"    *{load},\n"),
+        + step_list("augmented", augmented, f"    *{load},\n"),
         plain,
     ]
 
 
-def _cache(choices: Mapping[str, Choice]) -> dict[str, Any]:
+def cache_of(choices: Mapping[str, Choice]) -> dict[str, Any]:
+    """Return the arguments of a data set about its cache."""
     gigabytes = choices["cache"].value
     if gigabytes == "disk":
-        return dict(image_cache=dict(mode="disk", folder=f"{_BESIDE}cache"))
+        return dict(image_cache=dict(mode="disk", folder=f"{BESIDE}cache"))
     return {} if gigabytes is None else dict(image_cache=dict(mode="ram", max_gb=gigabytes))
 
 
@@ -186,19 +133,19 @@ def _loaders(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]
     val, test = ("val" if "val" in parts else "test"), ("test" if "test" in parts else "val")
 
     def ids(part: str) -> str:
-        return f'ids="{_BESIDE}{part}.txt"'
+        return f'ids="{BESIDE}{part}.txt"'
 
     return [
-        _comment(f"split: {why['parts']}; batch: {why['batch']}"),
-        _wrapped("loader", common),
+        comment(f"split: {why['parts']}; batch: {why['batch']}"),
+        wrapped("loader", common),
         'train_dataloader = dict(\n    loader,\n    sampler=dict(type="DefaultSampler", shuffle=True),\n'
         f"    dataset=dict(data, {ids('train')}, pipeline=augmented),\n)",
         'loader = dict(loader, sampler=dict(type="DefaultSampler", shuffle=False))',
         "tested = dict(data, pipeline=plain, test_mode=True)",
         f"val_dataloader = dict(loader, dataset=dict(tested, {ids(val)}))",
         f"test_dataloader = dict(loader, dataset=dict(tested, {ids(test)}))",
-        _comment(f"unit: {why['unit']}"),
-        _wrapped("val_evaluator", dict(type="LandmarkMetric", **choices["unit"].value)),
+        comment(f"unit: {why['unit']}"),
+        wrapped("val_evaluator", dict(type="LandmarkMetric", **choices["unit"].value)),
         'test_evaluator = [val_evaluator, dict(type="MeasureMetric")]'
         if choices["measures"].value
         else "test_evaluator = val_evaluator",
@@ -229,12 +176,12 @@ def _training(choices: Mapping[str, Choice], why: Mapping[str, str], staged: boo
     if published:  # depth-wise convolutions gain no time from bfloat16
         optimizer["dtype"] = "float32"
     words = f"network: {why['network']}; {why['start']}; sigma: {why['sigma']}"
-    network = f"{_detector('coarse', choices)}\nmodel = coarse" if staged else _wrapped("model", model)
+    network = f"{_detector('coarse', choices)}\nmodel = coarse" if staged else wrapped("model", model)
     return [
-        _comment(words) + "\n" + network,
-        _comment(f"epochs: {why['epochs']}"),
-        _wrapped("train_cfg", _epochs(choices)),
-        _wrapped("optim_wrapper", optimizer),
+        comment(words) + "\n" + network,
+        comment(f"epochs: {why['epochs']}"),
+        wrapped("train_cfg", _epochs(choices)),
+        wrapped("optim_wrapper", optimizer),
         f"param_scheduler = [dict(_base_.one_cycle, eta_max={schedule['lr']})]",
         f"default_hooks = dict(checkpoint=dict(interval={schedule['save']}))",
         "custom_hooks = [_base_.ema]",
@@ -251,14 +198,14 @@ def _detector(name: str, choices: Mapping[str, Choice]) -> str:
     codec = parts["head"].pop("codec")
 
     def over(base: str, values: Mapping[str, Any]) -> list[str]:
-        return [f"_base_.model.{base}", *(f"{key}={_literal(value)}" for key, value in values.items())]
+        return [f"_base_.model.{base}", *(f"{key}={literal(value)}" for key, value in values.items())]
 
     codec_text = f"codec=dict({', '.join(over('head.codec', codec))})"
     rows = []
     for part, values in parts.items():
         words = [*over(part, values), *([codec_text] if part == "head" else [])]
         line = f"    {part}=dict({', '.join(words)}),"
-        if len(line) > _WIDTH:
+        if len(line) > WIDTH:
             line = "\n".join([f"    {part}=dict(", *(f"        {word}," for word in words), "    ),"])
         rows.append(line)
     return "\n".join([f"{name} = dict(", "    _base_.model,", *rows, ")"])
@@ -271,16 +218,16 @@ def _fine_stage(coarse: Mapping[str, Choice], fine: Mapping[str, Choice]) -> lis
     if _aligned(fine):
         detector["align"] = dict(pixel=fine["align"].value["pixel"])
         hooks = ['        custom_hooks=[dict(type="ShapePriorHook"), _base_.ema],']
-    cache = _cache(fine) if fine["cache"].value != coarse["cache"].value else {}
-    trained = _call(dict(dataset=dict(cache))).removeprefix("dict(dataset=dict(").removesuffix("))")
+    cache = cache_of(fine) if fine["cache"].value != coarse["cache"].value else {}
+    trained = call(dict(dataset=dict(cache))).removeprefix("dict(dataset=dict(").removesuffix("))")
     more = f", {trained}" if trained else ""
     schedule = fine["schedule"].value
     return [
-        *_pipelines(fine, "fine_"),
-        _comment(f"stages: {coarse['stages'].why}; {fine['network'].why}; sigma: {fine['sigma'].why}")
+        *pipelines(fine, "fine_"),
+        comment(f"stages: {coarse['stages'].why}; {fine['network'].why}; sigma: {fine['sigma'].why}")
         + "\n"
         + _detector("fine", fine),
-        _comment(f"epochs of the second stage: {fine['epochs'].why}"),
+        comment(f"epochs of the second stage: {fine['epochs'].why}"),
         "stages = [",
         '    dict(name="coarse"),',
         "    dict(",
@@ -290,12 +237,12 @@ def _fine_stage(coarse: Mapping[str, Choice], fine: Mapping[str, Choice]) -> lis
         '            type="CoarseToFineDetector",',
         '            coarse=dict(coarse, init_cfg=dict(type="Pretrained", checkpoint="run:coarse:last")),',
         "            fine=fine,",
-        *(f"            {key}={_literal(value)}," for key, value in detector.items()),
+        *(f"            {key}={literal(value)}," for key, value in detector.items()),
         "        ),",
         f"        train_dataloader=dict(dataset=dict(pipeline=fine_augmented{more})),",
         f"        val_dataloader=dict(dataset=dict(pipeline=fine_plain{more})),",
         f"        test_dataloader=dict(dataset=dict(pipeline=fine_plain{more})),",
-        f"        train_cfg={_call(_epochs(fine))},",
+        f"        train_cfg={call(_epochs(fine))},",
         *hooks,
         f"        default_hooks=dict(checkpoint=dict(interval={schedule['save']})),",
         "    ),",
@@ -305,17 +252,17 @@ def _fine_stage(coarse: Mapping[str, Choice], fine: Mapping[str, Choice]) -> lis
 
 def _self_training(labels: Mapping[str, Choice]) -> list[str]:
     """Return the three stages of self-training."""
-    cache = _cache(labels) or dict(image_cache=None)  # else it would be that of the annotated images
-    images = dict(labels["images"].value, ids=f"{_BESIDE}{UNLABELLED}", **cache)
+    cache = cache_of(labels) or dict(image_cache=None)  # else it would be that of the annotated images
+    images = dict(labels["images"].value, ids=f"{BESIDE}{UNLABELLED}", **cache)
     hook = dict(type="PseudoLabelHook", selector=labels["selector"].value)
     saved = {stage: labels[f"{stage}_schedule"].value["save"] for stage in ("self_train", "fine_tune")}
     epochs = {
         stage: _epochs(dict(epochs=labels[stage], schedule=labels[f"{stage}_schedule"])) for stage in saved
     }
     return [
-        _comment(labels["images"].why) + "\n" + _wrapped("unlabelled", images),
-        _comment(f"labels: {labels['selector'].why}") + "\n" + _wrapped("labels", hook),
-        _comment(
+        comment(labels["images"].why) + "\n" + wrapped("unlabelled", images),
+        comment(f"labels: {labels['selector'].why}") + "\n" + wrapped("labels", hook),
+        comment(
             f"epochs of self-training: {labels['self_train'].why}; of fine-tuning: {labels['fine_tune'].why}"
         ),
         "stages = [",
@@ -324,12 +271,12 @@ def _self_training(labels: Mapping[str, Choice]) -> list[str]:
         "        _base_.self_train,",
         "        train_dataloader=dict(_base_.self_train.train_dataloader, unlabelled=unlabelled),",
         f"        default_hooks=dict(checkpoint=dict(interval={saved['self_train']}), pseudo_labels=labels),",
-        f"        train_cfg={_call(epochs['self_train'])},",
+        f"        train_cfg={call(epochs['self_train'])},",
         "    ),",
         "    dict(",
         "        _base_.fine_tune,",
         f"        default_hooks=dict(checkpoint=dict(interval={saved['fine_tune']})),",
-        f"        train_cfg={_call(epochs['fine_tune'])},",
+        f"        train_cfg={call(epochs['fine_tune'])},",
         "    ),",
         "]",
     ]

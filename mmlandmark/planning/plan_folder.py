@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from mmlandmark.engine import load_config
 from mmlandmark.planning.budget_rules import Speed
@@ -74,14 +75,27 @@ def is_planned(folder: Path, source: DataSource, answers: Answers) -> bool:
     known = read_json(folder / PLAN)
     there = dict(known.get("answers") or {}, annotation=known.get("annotation"))
     here = dict(json.loads(json.dumps(asdict(answers))), annotation=str(source.ann_file))
-    differing = [name for name in here if name not in _MEASURED and there.get(name) != here[name]]
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            f"{folder} holds the plan of another command: {name} is {there.get(name)!r} there and "
-            f"{here[name]!r} here; choose another --out"
-        )
+    compare_answers(folder, there, here)
     return True
+
+
+def compare_answers(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Refuse a folder with the plan of other answers; those that the machine gives may differ.
+
+    Args:
+        folder: Of the plan.
+        there: Answers of the plan.
+        here: Those of the command, in the types of JSON.
+
+    Raises:
+        ValueError: One differs; it is named.
+    """
+    for name in here:
+        if name not in _MEASURED and there.get(name) != here[name]:
+            raise ValueError(
+                f"{folder} holds the plan of another command: {name} is {there.get(name)!r} there and "
+                f"{here[name]!r} here; choose another --out"
+            )
 
 
 def write_plan(plan: Plan, folder: Path) -> None:

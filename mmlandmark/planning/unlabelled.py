@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class UnlabelledImages:
         left_out: What is not among them and why, each as a phrase.
         not_checked: What was not looked at, each as a phrase.
         spacing_known: Whether mm per pixel are known of every image.
+        view: What was read of the folder, also of images that are left out.
     """
 
     folder: Path
@@ -37,10 +38,16 @@ class UnlabelledImages:
     left_out: list[str]
     not_checked: list[str]
     spacing_known: bool
+    view: DataView = field(repr=False, compare=False)
 
 
 def read_unlabelled(
-    folder: str, view: DataView, dataset: Mapping[str, Any], schema: LandmarkSchema, held_out: Collection[str]
+    folder: str,
+    view: DataView,
+    dataset: Mapping[str, Any],
+    schema: LandmarkSchema,
+    held_out: Collection[str],
+    option: str = "--unlabelled",
 ) -> UnlabelledImages:
     """Look through a folder; images are compared with the annotated ones, and decoded for up to a minute.
 
@@ -50,6 +57,7 @@ def read_unlabelled(
         dataset: Config of the annotated data, without pipeline and ids.
         schema: Its landmarks.
         held_out: Sample ids of the validation and the test part, whose patients are left out.
+        option: Of the command line that names the folder, for errors.
 
     Raises:
         FileNotFoundError: The folder does not exist.
@@ -57,7 +65,7 @@ def read_unlabelled(
     """
     path = Path(folder).expanduser().absolute()
     if not path.is_dir():
-        raise FileNotFoundError(f"--unlabelled {folder}: there is no such folder")
+        raise FileNotFoundError(f"{option} {folder}: there is no such folder")
     labelled = {key: value for key, value in dataset.items() if key != "schema"}
     images = ImageFolderDataset(
         str(path), labelled=labelled, schema=schema, spacing=dataset.get("spacing"), missing_images="keep"
@@ -76,13 +84,14 @@ def read_unlabelled(
     unusable = [*images.unusable[:_SHOWN], *([f"{further} more like these"] if further > 0 else [])]
     left_out = [*annotated, *unusable, *reasons.phrases]
     if not chosen:
-        raise ValueError(f"--unlabelled {folder}: no image is left to label: {'; '.join(left_out)}")
+        raise ValueError(f"{option} {folder}: no image is left to label: {'; '.join(left_out)}")
     return UnlabelledImages(
         folder=path,
         ids=[reasons.names[n] for n in chosen],
         left_out=left_out,
         not_checked=list(own.left_out),
         spacing_known=bool(known[chosen].all()),
+        view=own,
     )
 
 

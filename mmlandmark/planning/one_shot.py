@@ -1,0 +1,311 @@
+"""From one annotated image, a folder of others and a time to a plan of one-shot detection."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.image_files import image_exists
+from mmlandmark.engine import load_config
+from mmlandmark.planning import one_shot_rules, rules
+from mmlandmark.planning.budget_rules import Speed
+from mmlandmark.planning.choice import Choice, duration
+from mmlandmark.planning.data_source import find_data
+from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
+from mmlandmark.planning.one_shot_text import IMAGES, KNOWN, TEMPLATE, one_shot_text
+from mmlandmark.planning.plan_folder import CONFIG, PLAN, compare_answers
+from mmlandmark.planning.source_text import BESIDE
+from mmlandmark.planning.speed import describe_machine, measure_speed
+from mmlandmark.planning.template import Template, read_template
+from mmlandmark.planning.unlabelled import UnlabelledImages, read_unlabelled
+from mmlandmark.registry import DATASETS
+from mmlandmark.utils.files import atomic_write_text, read_json
+
+_SAME_VIEW = 0.2  # by which the widths of what images show may differ from the template's
+_AUGMENTATION = dict(rotation=15, scale=0.15, shift=0.08, mirror=False)
+
+
+@dataclass(frozen=True)
+class OneShotAnswers:
+    """What the user says.
+
+    Attributes:
+        template: The annotated image.
+        points: File with its landmarks.
+        images: Folder of the others.
+        minutes: For the training.
+        known: Annotation of some of the images, to test on; None for none.
+        spacing: mm per pixel of images without.
+        published_weights: Whether published weights are installed and may be the start.
+        memory: Bytes that the training may take.
+        on_gpu: Whether it runs on a GPU.
+        cores: Of this machine.
+    """
+
+    template: str
+    points: str
+    images: str
+    minutes: float
+    known: str | None = None
+    spacing: tuple[float, ...] | None = None
+    published_weights: bool = False
+    memory: float = 8 * 2.0**30
+    on_gpu: bool = False
+    cores: int = 1
+
+
+@dataclass
+class OneShotPlan:
+    """What was read and decided.
+
+    Attributes:
+        answers: Of the user.
+        template: The annotated image.
+        images: To be labelled.
+        data: Fingerprint of these.
+        known: Config of a data set to test on, and its sample ids; None for none.
+        choices: The decisions by name.
+        warnings: What the user should know.
+        minutes: That the training is expected to take.
+    """
+
+    answers: OneShotAnswers
+    template: Template
+    images: UnlabelledImages
+    data: Fingerprint
+    known: tuple[dict[str, Any], list[str]] | None
+    choices: dict[str, Choice] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    minutes: float = 0.0
+
+    def title(self) -> str:
+        """Return what is planned, in one line."""
+        return (
+            f"written by mmlandmark one-shot: {len(self.template.schema.landmarks)} landmarks of "
+            f"{self.template.image.name}, {len(self.images.ids)} images without annotation, "
+            f"{duration(self.answers.minutes)} on {describe_machine()}"
+        )
+
+    def files(self) -> dict[str, str]:
+        """Return the files of the plan: name -> content; the config comes last."""
+        given = dict(type="ImageFolderDataset", image_dir=str(self.images.folder), **_given(self.answers))
+        known = None
+        texts = {TEMPLATE: _json(self.template.annotation()), IMAGES: "\n".join(self.images.ids) + "\n"}
+        if self.known is not None:
+            known = dict(self.known[0], ids=f"{BESIDE}{KNOWN}")
+            texts[KNOWN] = "\n".join(self.known[1]) + "\n"
+        texts[PLAN] = _json(self.to_dict())
+        texts[CONFIG] = one_shot_text(self.title(), self.choices, given, known)
+        return texts
+
+    def write(self, folder: Path) -> None:
+        """Write all files of the plan, each atomically."""
+        for name, text in self.files().items():
+            atomic_write_text(folder / name, text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan in the types of JSON."""
+        return dict(
+            answers=asdict(self.answers),
+            landmarks=list(self.template.schema.landmarks),
+            landmarks_left_out=self.template.left_out,
+            images=len(self.images.ids),
+            images_left_out=self.images.left_out,
+            known=None if self.known is None else len(self.known[1]),
+            fingerprint=self.data.to_dict(),
+            choices={name: asdict(choice) for name, choice in self.choices.items()},
+            warnings=self.warnings,
+            expected_minutes=round(self.minutes, 2),
+        )
+
+
+def read_one_shot(answers: OneShotAnswers) -> OneShotPlan:
+    """Read the template and look through the images; nothing is measured or written.
+
+    Raises:
+        FileNotFoundError: A file or folder does not exist.
+        ValueError: No landmark or no image is left, or a file is broken.
+    """
+    template = read_template(answers.template, answers.points)
+    if template.spacing is None and answers.spacing is not None:
+        mm = answers.spacing
+        template = replace(template, spacing=[*mm] if len(mm) == 2 else [mm[0], mm[0]])
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, TEMPLATE).write_text(_json(template.annotation()), encoding="utf-8")
+        config = dict(
+            type="LandmarkDataset", data_root=folder, ann_file=TEMPLATE, outside_root=True, **_given(answers)
+        )
+        shown = DataView(DATASETS.build(config))
+        broken = [problem for problem in shown.pictures.problems if problem.severity == "error"]
+        if broken:
+            raise ValueError(f"--template {answers.template}: {broken[0].message}")
+        images = read_unlabelled(answers.images, shown, config, template.schema, (), "--images")
+    if images.view.dataset.annotated:  # type: ignore[attr-defined]  # the template is among them
+        images = replace(images, left_out=["the template itself", *images.left_out[1:]])
+    data = read_fingerprint(images.view, template.schema, images.ids)
+    known = None if answers.known is None else _known(answers, template)
+    plan = OneShotPlan(answers, template, images, data, known)
+    plan.choices.update(_choices(plan))
+    plan.warnings += _other_view(shown, data)
+    return plan
+
+
+def is_one_shot_planned(folder: Path, answers: OneShotAnswers) -> bool:
+    """Return whether a folder has the plan of these answers, so that its training can go on.
+
+    Raises:
+        ValueError: It has another plan, or that is broken.
+    """
+    if not (folder / PLAN).is_file() or not (folder / CONFIG).is_file():
+        return False
+    there = read_json(folder / PLAN).get("answers") or {}
+    compare_answers(folder, there, json.loads(json.dumps(asdict(answers))))
+    return True
+
+
+def decide_one_shot(plan: OneShotPlan, measure: Callable[[OneShotPlan], Speed]) -> None:
+    """Add the decisions that depend on time; the smallest size and the chosen one are measured.
+
+    Args:
+        plan: As read.
+        measure: Returns the speed of the first stage of a plan.
+
+    Raises:
+        ValueError: The time is too short.
+    """
+    candidates = one_shot_rules.sizes(plan.data.median_size)
+    plan.choices.update(_of_size(plan, Choice(list(candidates[0]), "a trial")))
+    speed = measure(plan)
+    size = one_shot_rules.choose_size(candidates, speed, plan.answers.minutes)
+    plan.choices.update(_of_size(plan, size))
+    if size.value != list(candidates[0]):
+        speed = measure(plan)
+    first, second, plan.minutes = one_shot_rules.choose_epochs(
+        speed, plan.answers.minutes, len(plan.images.ids)
+    )
+    plan.choices.update(ssl=first, student=second)
+
+
+def measure_one_shot(plan: OneShotPlan) -> Speed:
+    """Return the speed of the first stage on this machine; its files are written to a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        plan.write(Path(folder))
+        config = load_config(Path(folder) / CONFIG)
+        config.pop("stages")
+        return measure_speed(config, plan.images.ids, plan.data.read_seconds)
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _given(answers: OneShotAnswers) -> dict[str, Any]:
+    """Return the arguments of data sets that the user gives."""
+    mm = answers.spacing
+    return {} if mm is None else dict(spacing=mm[0] if len(mm) == 1 else list(mm))
+
+
+def _choices(plan: OneShotPlan) -> dict[str, Choice]:
+    """Return the decisions that depend on the images alone."""
+    data, answers, count = plan.data, plan.answers, len(plan.template.schema.landmarks)
+    values = rules.choose_value_range(data.bits, data.used, data.values)
+    grey = rules.grey_range(values.value, data.bits, data.file_range)
+    start = Choice(False, "EfficientNet-Lite0, random weights: those of ImageNet are not installed")
+    normalisation = rules.choose_normalisation(data.mean, data.std, data.file_range, grey)
+    if answers.published_weights:
+        start = Choice(True, "EfficientNet-Lite0, weights of ImageNet")
+        normalisation = Choice(dict(mean=0.498, std=0.502), "as the weights expect it")
+    unit, why = _unit(plan)
+    side = max(data.median_size)
+    radii = (2, 2.5, 3, 4) if unit == "mm" else sorted({max(1, round(side * s)) for s in (0.005, 0.01, 0.02)})
+    left_out = f"; left out: {'; '.join(plan.images.left_out)}" if plan.images.left_out else ""
+    return dict(
+        images=Choice(len(plan.images.ids), f"{len(plan.images.ids)} images{left_out}"),
+        landmarks=Choice(count, "as many as the template shows"),
+        unit=Choice(dict(unit=unit, radii=list(radii)), why),
+        channels=rules.choose_channels(data.colour),
+        values=values,
+        contrast=rules.choose_contrast(2, data.bits, data.values, data.own_contrast),
+        aspect=rules.choose_aspect(_aspect_spread(plan)),
+        border=rules.choose_border(rules.rescaled(data.border, data.file_range, grey)),
+        augmentation=Choice(dict(_AUGMENTATION), "how shapes vary is not known"),
+        workers=rules.choose_workers(answers.on_gpu, answers.cores),
+        start=start,
+        normalisation=normalisation,
+        selector=one_shot_rules.choose_selector(count, len(plan.images.ids)),
+        ssl=Choice(1, "a trial"),
+        student=Choice(1, "a trial"),
+    )
+
+
+def _unit(plan: OneShotPlan) -> tuple[str, str]:
+    """Return the unit of errors, and why."""
+    if plan.known is None:
+        known, what = plan.images.spacing_known, "images"
+    else:
+        dataset = DATASETS.build(dict(plan.known[0], ids=plan.known[1]))
+        records = [LandmarkDataset.get_data_info(dataset, n) for n in range(len(dataset))]
+        known, what = all(record["spacing"] is not None for record in records), "annotated images"
+    return ("mm" if known else "px"), f"the spacing of all {what} is {'' if known else 'not '}known"
+
+
+def _aspect_spread(plan: OneShotPlan) -> float:
+    """Return the largest relative deviation of proportions from the median image's, the template's too."""
+    ratios = [side[0] / side[1] for side in (plan.template.size, plan.data.median_size)]
+    return max(plan.data.aspect_spread, math.expm1(abs(math.log(ratios[0] / ratios[1]))))
+
+
+def _of_size(plan: OneShotPlan, size: Choice) -> dict[str, Choice]:
+    """Return the decisions that follow from the size of the input."""
+    data = plan.data
+    loaded = rules.choose_loaded_size(size.value, data.largest_size)
+    cache = rules.choose_cache(
+        len(plan.images.ids), loaded.value, plan.choices["channels"].value, data.bits, plan.answers.memory
+    )
+    return dict(size=size, loaded=loaded, cache=cache)
+
+
+def _other_view(template: DataView, data: Fingerprint) -> list[str]:
+    """Return a warning if a template shows a field of another size in mm than the images."""
+    own = template.axes.spacing[0] * template.axes.sizes[0]
+    if data.spacing is None or not np.isfinite(own).all():
+        return []
+    theirs = np.array(data.spacing) * np.array(data.median_size[::-1])
+    if np.abs(np.log(own / theirs)).max() <= math.log1p(_SAME_VIEW):
+        return []
+    mm = [" x ".join(f"{side:.0f}" for side in sides) for sides in (own, theirs)]
+    return [
+        f"the template shows {mm[0]} mm, the median image {mm[1]}: landmarks are looked for at another "
+        "size than they have; crop the template, or take another one"
+    ]
+
+
+def _known(answers: OneShotAnswers, template: Template) -> tuple[dict[str, Any], list[str]]:
+    """Return the config of the annotated images to test on, but the template, and their ids."""
+    source = find_data(str(answers.known))
+    names = list(template.schema.landmarks)
+    options: dict[str, Any] = _given(answers)
+    if list(source.build(y_up=False).schema.landmarks) != names:
+        options["landmarks"] = names
+    if source.y_convention == "bottom":
+        options["y_up"] = True
+    dataset = source.build(**options)
+    ids = []
+    for n in range(len(dataset)):
+        record = LandmarkDataset.get_data_info(dataset, n)
+        path = record["img_path"]
+        if path is None or not image_exists(path) or Path(path).resolve() == template.image.resolve():
+            continue
+        if np.isfinite(record["landmarks"]).any():
+            ids.append(str(record["sample_id"]))
+    if not ids:
+        raise ValueError(f"--known {answers.known}: it annotates no image but the template")
+    return source.config(**options), ids

@@ -1,0 +1,111 @@
+"""Rules on one-shot detection: how the time is divided, how large images are, which labels count.
+
+``docs/one_shot.md`` lists them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mmlandmark.planning.budget_rules import FORWARD, MOST_IMAGES, RESERVE, Speed, input_sizes
+from mmlandmark.planning.choice import Choice, duration
+
+SHARE = 0.5  # of the time, for learning embeddings
+BATCH = 8
+LABELLED = 1 / BATCH  # the template is one image of every batch of the student
+LARGEST = 384  # longest side of the input, the publication's
+_SMALLEST = 128
+_ENOUGH = 2000  # images seen, from which on a larger input is worth more than further steps
+FEWEST_SEEN = 1000  # images that either stage sees at least: with fewer it knows nothing
+_FEWEST_IMAGES = 10  # that can agree with each other
+
+
+def sizes(median_size: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return the candidates for the size of the input, small to large.
+
+    Args:
+        median_size: (*S) of the images.
+    """
+    fitting = [size for size in input_sizes(median_size) if max(size) <= LARGEST]
+    large = [size for size in fitting if max(size) >= _SMALLEST and min(size) >= _SMALLEST // 2]
+    return large or fitting[-1:]
+
+
+def choose_size(candidates: Sequence[tuple[int, ...]], measured: Speed, minutes: float) -> Choice:
+    """Decide on the input size: the largest at which enough images are seen while embeddings are learnt.
+
+    Args:
+        candidates: See :func:`sizes`.
+        measured: Speed at the smallest.
+        minutes: For the whole training.
+    """
+    per_pixel = measured.iteration / measured.batch / math.prod(candidates[0])
+    seen = {size: int(60 * SHARE * minutes / (per_pixel * math.prod(size))) for size in candidates}
+    size = max((size for size in candidates if seen[size] >= _ENOUGH), key=math.prod, default=candidates[0])
+    text = "x".join(map(str, size))
+    if seen[size] < _ENOUGH:
+        return Choice(
+            list(size), f"{text}: {duration(minutes)} is a short time, {seen[size]} images are seen"
+        )
+    reason = "the largest" if size != candidates[-1] else "as large as images are good for, and"
+    return Choice(list(size), f"{text}, {reason} at which {_ENOUGH} images are seen (about {seen[size]})")
+
+
+def choose_epochs(speed: Speed, minutes: float, images: int) -> tuple[Choice, Choice, float]:
+    """Decide on the epochs of both stages.
+
+    A step of the student, which sees no patches, takes no longer than one that was measured.
+
+    Args:
+        speed: Of a step that learns embeddings.
+        minutes: For both, with the labels between them.
+        images: Without annotation.
+
+    Returns:
+        Epochs of the embeddings, those of the student, and the minutes that all is expected to take.
+
+    Raises:
+        ValueError: The time is too short for an epoch of each; the message says how long it must be.
+    """
+    each = speed.iteration / speed.batch
+    seen = images / (1 - LABELLED)
+    fixed = 2 * (speed.start + images * speed.first_read) + images * FORWARD * each
+    left = 60 * RESERVE * minutes - fixed
+    epoch = max(images, BATCH) * each, max(seen, BATCH) * each
+    fewest = [math.ceil(FEWEST_SEEN / max(count, BATCH)) for count in (images, seen)]
+    least = max(fewest[0] * epoch[0] / SHARE, fewest[1] * epoch[1] / (1 - SHARE))
+    if left < least:
+        needed = (fixed + least) / 60 / RESERVE
+        raise ValueError(
+            f"--minutes {minutes:g} is too short a time for two stages that see {FEWEST_SEEN} images each "
+            f"on this machine; give at least {math.ceil(10 * needed) / 10:g}, or fewer and smaller images"
+        )
+    most = [math.ceil(MOST_IMAGES / count) for count in (images, seen)]
+    first = max(fewest[0], min(int(SHARE * left / epoch[0]), most[0]))
+    second = max(fewest[1], min(int((left - first * epoch[0]) / epoch[1]), most[1]))
+    taken = [first * epoch[0], second * epoch[1]]
+    choices = [
+        Choice(count, f"{int(count * shown)} images seen, about {duration(seconds / 60)}")
+        for count, shown, seconds in zip((first, second), (images, seen), taken, strict=True)
+    ]
+    return choices[0], choices[1], (fixed + sum(taken)) / 60
+
+
+def choose_selector(landmarks: int, images: int) -> Choice:
+    """Decide which labels are learnt from.
+
+    Args:
+        landmarks: K, of the template.
+        images: Without annotation.
+    """
+    if landmarks <= 3:
+        return Choice(
+            dict(type="KeepAll"), f"all: {landmarks} landmarks make no shape that could tell right from wrong"
+        )
+    if images < _FEWEST_IMAGES:
+        return Choice(dict(type="KeepAll"), f"all: {images} images are too few to agree with each other")
+    return Choice(
+        dict(type="ShapeConsensus"),
+        "landmarks that are where the shape of the template and most images expect them",
+    )

@@ -1,0 +1,25 @@
+"""The report of a one-shot detection says what is known, and which stage is better."""
+
+from mmlandmark.apis.one_shot import labels_sentence, verdict
+
+
+def test_it_is_said_which_is_better():
+    ssl, student = dict(mre=4.0, sdr_2mm=50.0), {"mre": 3.0, "sdr_2mm": 62.5}
+    text = verdict(dict(ssl=ssl, student=student), "mm", 30)
+    assert "| labels: like the template" in text
+    assert "62.50 |" in text
+    assert "within 2mm (%)" in text
+    assert "its mean error is 25.0 % smaller" in text
+    assert "chance" not in text
+    worse = verdict(dict(ssl=student, student=ssl), "mm", 5)
+    assert "The detector is not better than its labels" in worse
+    assert "These are 5 images only" in worse
+    assert "Nobody knows how good it is" in verdict({}, "px", 0)
+
+
+def test_how_many_labels_count():
+    text = labels_sentence(dict(landmarks=200, masked=50, images=10), "they agree")
+    assert (
+        text == "The detector has learnt from 75 % of 200 landmarks that were found in 10 images: they agree."
+    )
+    assert labels_sentence(dict(landmarks=0, masked=0, images=3), "why").startswith("The detector")

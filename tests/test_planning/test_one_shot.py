@@ -1,0 +1,94 @@
+"""A plan of one-shot detection: what is read, decided and written."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import cv2
+import pytest
+
+from mmlandmark.engine import load_config, plan_of_stages
+from mmlandmark.planning import (
+    OneShotAnswers,
+    decide_one_shot,
+    is_one_shot_planned,
+    measure_one_shot,
+    one_shot,
+    read_one_shot,
+)
+from mmlandmark.planning.budget_rules import Speed
+from mmlandmark.planning.choice import Choice
+from test_planning.kites import draw_kites, write_kites
+
+
+@pytest.fixture
+def answers(tmp_path):
+    """Twelve kites, one of which is the template; the others lie in its folder."""
+    path = write_kites(tmp_path / "kites", "json", count=12)
+    photos = tmp_path / "kites" / "photos"
+    return OneShotAnswers(str(photos / "kite00.jpg"), str(path), str(photos), 1.0)
+
+
+def planned(answers):
+    plan = read_one_shot(answers)
+    decide_one_shot(plan, lambda plan: Speed(0.01, 0.0, 0.1, 8))
+    return plan
+
+
+def test_a_plan_is_a_config_of_two_stages(tmp_path, answers):
+    photos = tmp_path / "kites" / "photos"
+    shutil.copy(photos / "kite00.jpg", photos / "copy.jpg")
+    plan = planned(replace(answers, known=answers.points))
+    assert plan.images.ids == [f"kite{n:02d}" for n in range(1, 12)]
+    assert any("same picture" in line for line in plan.images.left_out)
+    assert plan.known[1] == plan.images.ids
+    plan.write(tmp_path / "plan")
+    config = load_config(tmp_path / "plan" / "config.py")
+    ssl, student = plan_of_stages(config, tmp_path / "run").children
+    assert (ssl.name, student.name) == ("ssl", "student")
+    assert [node.name for node in student.inputs] == ["ssl"]
+    assert student.config.model.type == "LandmarkDetector"
+    assert student.config.model.head.num_landmarks == ssl.config.model.head.num_landmarks == 4
+    assert config.get("val_dataloader") is None
+    assert json.loads((tmp_path / "plan" / "plan.json").read_text())["images"] == 11
+    assert is_one_shot_planned(tmp_path / "plan", replace(plan.answers, cores=99))
+    assert not is_one_shot_planned(tmp_path / "other", plan.answers)
+    with pytest.raises(
+        ValueError, match=r"holds the plan of another command: minutes is 1\.0 there and 2\.0 here"
+    ):
+        is_one_shot_planned(tmp_path / "plan", replace(plan.answers, minutes=2.0))
+
+
+def test_the_unit_follows_from_what_is_tested(answers):
+    assert planned(answers).choices["unit"].value["unit"] == "px"
+    plan = planned(replace(answers, spacing=(0.2,), known=answers.points))
+    assert plan.choices["unit"].value["unit"] == "mm"
+    assert plan.template.spacing == [0.2, 0.2]
+
+
+def test_a_template_of_another_field_of_view_is_told(tmp_path, answers):
+    image = draw_kites(1, seed=7)[0][0]
+    cv2.imwrite(str(tmp_path / "twice.png"), cv2.resize(image, None, fx=2, fy=2))
+    (tmp_path / "twice.json").write_text(json.dumps(dict(nose=[60, 20], tail=[60, 70])))
+    twice = replace(answers, template=str(tmp_path / "twice.png"), points=str(tmp_path / "twice.json"))
+    # As many mm per pixel as the others, and twice as many pixels.
+    (warning,) = planned(replace(twice, spacing=(0.5, 0.5))).warnings
+    assert "the template shows 64 x 48 mm, the median image" in warning
+    assert planned(twice).warnings == []
+    assert planned(replace(answers, spacing=(0.5,))).warnings == []
+
+
+def test_a_plan_is_measured(answers):
+    plan = read_one_shot(answers)
+    plan.choices.update(one_shot._of_size(plan, Choice([64, 64], "small")))
+    speed = measure_one_shot(plan)
+    assert 0 < speed.iteration < speed.start
+    assert speed.batch == 8
+
+
+def test_nothing_known_is_refused(tmp_path, answers):
+    content = json.loads((tmp_path / "kites" / "points.json").read_text())
+    content["samples"] = content["samples"][:1]
+    (tmp_path / "kites" / "one.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="it annotates no image but the template"):
+        read_one_shot(replace(answers, known=str(tmp_path / "kites" / "one.json")))

@@ -1,0 +1,54 @@
+"""The config of a one-shot detection is Python that says what was chosen."""
+
+import pytest
+
+from mmlandmark.planning.choice import Choice
+from mmlandmark.planning.one_shot_text import one_shot_text
+
+CHOICES = dict(
+    images=Choice(12, "12 images"),
+    landmarks=Choice(5, "as many"),
+    unit=Choice(dict(unit="px", radii=[1, 2]), "pixels"),
+    channels=Choice(3, "colours"),
+    values=Choice(dict(bits=12), "12 bits"),
+    contrast=Choice(None, "as it is"),
+    aspect=Choice(True, "padded"),
+    border=Choice("replicate", "bright"),
+    augmentation=Choice(dict(rotation=5, scale=0.1, shift=0.1, mirror=False), "some"),
+    workers=Choice(0, "none"),
+    start=Choice(False, "random"),
+    normalisation=Choice(dict(mean=0.3, std=0.2), "by the images"),
+    selector=Choice(dict(type="KeepAll"), "all"),
+    ssl=Choice(17, "time"),
+    student=Choice(3, "time"),
+    size=Choice([96, 64], "small"),
+    loaded=Choice([192, 128], "twice"),
+    cache=Choice(None, "none"),
+)
+FOLDER = dict(type="ImageFolderDataset", image_dir="films")
+
+
+@pytest.mark.parametrize("known", [None, dict(type="LandmarkDataset", ann_file="some.json")])
+def test_the_text_has_all_choices(known):
+    text = one_shot_text("a title", CHOICES, FOLDER, known)
+    compile(text, "config.py", "exec")
+    found: dict = {"_base_": None}
+    rest = text[text.index("\nload = [") :]
+
+    class Base:
+        one_cycle, ema = dict(type="OneCycleLR"), dict(type="EMAHook")
+
+    found["_base_"] = Base
+    exec(rest, found)
+    assert text.startswith("# A title; all reasons are in plan.json.")
+    assert found["load"][0] == dict(type="LoadImage", size=(192, 128), keep_aspect=True, channels=3, bits=12)
+    assert found["test_dataloader"]["dataset"]["ann_file"] == ("some.json" if known else "template.json")
+    assert found["images"]["image_dir"] == "films"
+    assert found["images"]["labelled"]["ann_file"] == "template.json"
+    ssl, student = found["stages"]
+    assert ssl == dict(name="ssl")
+    assert (found["train_cfg"]["max_epochs"], student["train_cfg"]["max_epochs"]) == (17, 3)
+    assert "init_cfg" not in found["encoder"]
+    assert found["labels"]["labeller"] == "run:ssl:last"
+    assert student["custom_hooks"] == [found["labels"], Base.ema]
+    assert student["model"]["head"]["num_landmarks"] == found["model"]["head"]["num_landmarks"] == 5
