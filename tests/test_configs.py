@@ -36,7 +36,7 @@ NAMES = [str(p.relative_to(ROOT).with_suffix("")) for p in CONFIGS]
 SHRINK, SMALLEST = 4, {2: 64, 3: 32}
 # What the names of a method's configs begin with, if not its name.
 SHORT = {
-    "one_shot": ("cc2d", "sam_", "sla", "uod_"),
+    "one_shot": ("cc2d", "c-adapter_", "sam_", "sla", "uod_"),
     "spatial_configuration": ("sc_",),
     "self_training": ("self_training_", "unet", "afpf-rv_", "hourglass_", "scn_", "efficientnet-lite0_"),
     "volumes": ("unet_", "scn_", "coarse-to-fine_"),
@@ -155,6 +155,8 @@ def put_phantoms(config: Config) -> Config:
             loader.dataset.times = 1
         if "unlabelled" in loader:
             loader.unlabelled = ConfigDict(offset=8, num_samples=1)
+            if loader.sampler.get("labelled"):
+                loader.sampler.labelled = 0.5  # one batch
         for leaf in leaves(loader.dataset):
             pipeline, unlabelled = smaller(leaf.get("pipeline", ()), coarsest), leaf.get("unlabelled", False)
             leaf.clear()

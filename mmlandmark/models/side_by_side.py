@@ -40,7 +40,7 @@ class OneForAll(nn.Module):
         self.block, self.dims = block, _conv_of(block).weight.ndim - 2
 
     def convolved(self, maps: Tensor, columns: Sequence[slice], bias: bool) -> Tensor:
-        """Return (B, K or 1, C', *S): the part of the convolution that some of its inputs have.
+        """Return (B, C', *S) or (B, K, C', *S): what some of the channels add to a convolution.
 
         Args:
             maps: (B, C, *S) or (B, K, C, *S).
@@ -49,8 +49,7 @@ class OneForAll(nn.Module):
         """
         conv = _conv_of(self.block)
         weight, add = _columns(conv.weight, columns), conv.bias if bias else None
-        result = folded(lambda one: _convolve(conv, one, weight, add), maps, self.dims)
-        return result[:, None] if maps.ndim == self.dims + 2 else result
+        return folded(lambda one: _convolve(conv, one, weight, add), maps, self.dims)
 
     def finished(self, maps: Tensor) -> Tensor:
         """Return convolved maps behind norm and activation."""
@@ -60,7 +59,7 @@ class OneForAll(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return (B, C', *S) or (B, K, C', *S)."""
-        return folded(self.block, maps, self.dims)
+        return self.finished(self.convolved(maps, [slice(None)], bias=True))
 
 
 class SideBySide(nn.Module):
@@ -143,6 +142,7 @@ def run_joined(module: nn.Module, parts: Sequence[Tensor], dims: int) -> Tensor:
         some = [n for n, part in enumerate(parts) if part.ndim == kind]
         maps = torch.cat([parts[n] for n in some], axis)
         result = first.convolved(maps, [columns[n] for n in some], bias=total is None)
+        result = result if result.ndim == dims + 3 else result[:, None]
         total = result if total is None else total + result
     assert total is not None
     total = first.finished(total)

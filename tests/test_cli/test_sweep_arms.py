@@ -97,7 +97,11 @@ def test_it_takes_a_step(place, tmp_path, makers):
     assert steps.steps == 1
     assert steps.loss > 0
     assert steps.finite
-    assert steps.taught == set(steps.before), "weights that nothing teaches"
+    untaught = set(steps.before) - steps.taught
+    # A step may be of one landmark; all other adapters wait for theirs.
+    waiting = {name for name in steps.before if name.startswith("neck.adapters.")}
+    assert untaught <= waiting, "weights that nothing teaches"
+    assert not waiting or len({name.split(".")[2] for name in steps.taught & waiting}) == 1
     assert steps.moved
 
 

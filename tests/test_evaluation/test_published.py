@@ -117,6 +117,28 @@ PRINTED = {
     ),
     ("self_training", "Table 2, Hand X-ray dataset"): (4, 4, {("Modified U-Net†", "50%"): "0.68(0.50)"}),
     ("self_training", "Table 2, Head CBCT dataset"): (4, 3, {("SCN", "50%"): "2.82(1.70)"}),
+    ("one_shot", "Table 1"): (
+        9,
+        7,
+        {
+            ("SAM [22]", "SDR(%), 2mm"): "54.11",
+            ("C-ATD(ours)", "MRE(↓) (mm)"): "1.79",
+            ("C-F2(ours)", "Model Count"): "3",
+        },
+    ),
+    ("one_shot", "Table 2"): (
+        20,
+        9,
+        {("10", "CC2D MRE"): "4.19", ("15", "C-ATD SDR(2mm)"): "50.0", ("Mean", "C-F2 SDR(2mm)"): "70.5"},
+    ),
+    ("one_shot", "Table 3"): (
+        7,
+        7,
+        {
+            ("CA / 32", "SDR(%), 2mm"): "68.21",
+            ("CC2D's channels / +16×19", "MRE(↓) (mm)"): "2.02",
+        },
+    ),
     ("self_training", "Figure 6"): (5, 2, {("w/o SR", "MRE (mm)"): "0.9117"}),
     ("self_training", "Figure 7"): (3, 2, {("U-300", "Relative improvement"): "5.8%"}),
 }
@@ -135,7 +157,7 @@ def test_cells_are_as_printed(key):
     assert all(
         isinstance(cell, str) and cell == cell.strip() != "" for row in table.rows.values() for cell in row
     )
-    with pytest.raises(KeyError, match="has no cell 'nobody'"):
+    with pytest.raises(KeyError, match=r"has no cell .*nobody"):
         table.cell("nobody", table.columns[0])
 
 
@@ -187,6 +209,21 @@ def test_slips_are_marked():
     assert fsf_ld["Table 2"].rows["SEG-UNet5"][6:10] == fsf_ld["Table 1"].rows["SEG-UNet5"][6:10]
     assert ("fsf_ld", "Table 2", "SEG-UNet5", "Test2, SDR (%), r = 2 mm") in marked
     assert ("spatial_configuration", "Table 5", "1 × 10⁻³", "PE (mm), Mean") in marked
+
+
+def test_means_over_landmarks_are_those_of_the_methods():
+    """The last row of table 2 is the mean of the others, and that of the methods in table 1."""
+    tables = PAPERS["one_shot"][1]
+    landmarks = [cells for name, cells in tables["Table 2"].rows.items() if name != "Mean"]
+    methods = dict(
+        zip(("CC2D [24]", "FM-OSD(fine) [13]", "C-ATD(ours)", "C-F2(ours)"), (1, 3, 5, 7), strict=True)
+    )
+    for name, column in methods.items():
+        for offset, of, digits in ((0, "MRE(↓) (mm)", 2), (1, "SDR(%), 2mm", 1)):
+            mean = sum(float(cells[column + offset]) for cells in landmarks) / len(landmarks)
+            printed = tables["Table 2"].rows["Mean"][column + offset]
+            assert abs(mean - float(printed)) < 0.51 * 10**-digits + 1e-2
+            assert abs(float(printed) - float(tables["Table 1"].cell(name, of))) < 0.51 * 10**-digits
 
 
 def published_numbers():

@@ -5,12 +5,17 @@ import copy
 import pytest
 import torch
 
+from mmlandmark.apis import count_costs
 from mmlandmark.models.assembly import build_part
 from mmlandmark.models.necks import AdapterDecoder, EmbeddingDecoder
+from mmlandmark.registry import MODELS
 
 K = 3
 NARROW = dict(widths=(6, 7, 5), embedding=2, receptive_fields=2)
 PUBLISHED = dict(type="AdapterDecoder", widths=(128, 64, 128, 256))
+SMALL = dict(
+    type="AdapterDecoder", widths=(4, 5), adapter_channels=3, embedding=2, receptive_fields=1, norm_cfg=None
+)
 VGG = dict(type="VGG", depth=19, pooled=True)
 
 
@@ -141,6 +146,40 @@ def test_the_published_network_has_the_size_of_a_count_by_hand(channels, landmar
     assert sum(p.numel() for p in encoder.parameters()) == 20_024_384
     assert count in (None, 20_024_384 + shared + landmarks * each)
     assert c != 16 or each == 440_096
+
+
+def macs(count, independent):
+    head = dict(type="TemplateHead", num_landmarks=count, codec=dict(type="GaussianHeatmapCodec", sigma=2))
+    backbone = dict(type="UNet", in_channels=1, widths=(4, 5, 6), out_indices=(0, 1, 2), norm_cfg=None)
+    model = MODELS.build(
+        dict(type="TemplateDetector", backbone=backbone, neck=dict(SMALL, independent=independent), head=head)
+    )
+    (whole, *parts) = count_costs(model, (1, 16, 24), depth=1)
+    return whole.macs, {part.name: part.macs for part in parts}
+
+
+def test_multiply_adds_are_those_of_all_landmarks():
+    whole, parts = zip(*(macs(count, True) for count in (1, 2, 3)), strict=True)
+    assert whole[2] - whole[1] == whole[1] - whole[0]
+    # Levels of 4 x 6, 8 x 12 and 16 x 24 pixels: of an adapter 3 channels, of an embedding 2.
+    own = 96 * 9 * (6 + 5 + 3) * 3 + 384 * 9 * (5 + 3 + 4 + 3) * 3  # convolutions
+    own += 24 * (field(6, 3) - 30 * 3)  # of the deepest level; norms do not count
+    assert whole[1] - whole[0] == own + (24 + 96 + 384) * 3 * 2
+    assert parts[0]["backbone"] == parts[2]["backbone"]
+    # As published, further shared convolutions see what is a landmark's own.
+    published = [macs(count, False)[0] for count in (1, 2)]
+    assert published[1] - published[0] > own + 384 * 9 * 4 * 4
+    # Of one landmark it is what its modules count one by one.
+    torch.manual_seed(0)
+    own_neck, seen = MODELS.build(dict(SMALL, in_channels=(4, 5, 6), num_landmarks=1)), []
+    for module in own_neck.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(
+                lambda m, _, made: seen.append(m.weight.numel() * made[0, 0].numel())
+            )
+    levels = [torch.rand(1, c, 16 // s, 24 // s) for c, s in ((4, 1), (5, 2), (6, 4))]
+    own_neck.eval()(levels, torch.tensor([0]))
+    assert sum(seen) == own_neck.uncounted_macs(levels)
 
 
 def test_only_the_adapter_of_the_landmark_learns():

@@ -199,6 +199,8 @@ def test_a_neck_with_parts_of_landmarks_needs_landmarks():
         adapters(patches=None)
     with pytest.raises(ValueError, match=r"neck.num_landmarks is 2, head.num_landmarks 3"):
         adapters(neck=dict(type="AdapterDecoder", num_landmarks=2, receptive_fields=0))
+    with pytest.raises(ValueError, match="makes features of every landmark"):
+        adapters(head=features(matching=dict(size=(32, 48))))
     plain = dict(type="AdapterDecoder", adapter_channels=0, receptive_fields=0)
     assert not adapters(patches=None, neck=plain).takes_landmarks
 

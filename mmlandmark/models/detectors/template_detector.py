@@ -43,7 +43,8 @@ class TemplateDetector(LandmarkDetector):
 
     Raises:
         ValueError: The head has no templates, ``template_view`` is unknown, or a neck with parts of single
-            landmarks has others than the head or is to learn from random points.
+            landmarks has others than the head, is to learn from random points, or stands before a head that
+            compares features of an image.
     """
 
     head: TemplateHead
@@ -79,6 +80,11 @@ class TemplateDetector(LandmarkDetector):
         own, count = getattr(self.neck, "num_landmarks", None), self.head.num_landmarks
         if own != count:
             raise ValueError(f"neck.num_landmarks is {own}, head.num_landmarks {count}: leave the former out")
+        if self.head.matching is not None or self.head.anchors == "image":
+            raise ValueError(
+                f"{type(self.neck).__name__} makes features of every landmark: head.matching and "
+                "head.anchors='image' compare features of an image"
+            )
         if self.contrast is not None and self.patches.around != "landmarks":
             raise ValueError(
                 f"{type(self.neck).__name__} learns from landmarks, not from random points: set "

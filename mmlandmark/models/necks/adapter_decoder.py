@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmlandmark.models.blocks import start_as_pytorch
 from mmlandmark.models.necks.embedding_decoder import EmbeddingDecoder
@@ -143,6 +144,14 @@ class AdapterDecoder(EmbeddingDecoder):
         each = [m.repeat_interleave(count, 0) for m in maps]
         way = self._for_one(torch.arange(count).repeat(batch), batch * count)
         return tuple(m.unflatten(0, (batch, count)) for m in self._embeddings(each, way))
+
+    def uncounted_macs(self, features: Sequence[Tensor], landmarks: Tensor | None = None) -> int:
+        """Return the multiply-adds of one image for all landmarks, which no module runs by itself."""
+        if self.training or landmarks is not None or not self.takes_landmarks:
+            return 0
+        with FlopCounterMode(display=False) as counter:
+            self.forward(features)
+        return counter.get_total_flops() // 2 // len(features[0])
 
     def _for_one(self, landmarks: Tensor, batch: int) -> _Way:
         chosen = landmarks.tolist()
