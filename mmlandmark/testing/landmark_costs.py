@@ -1,10 +1,10 @@
 """What a part of each landmark costs: all landmarks against one, and one model against one per landmark.
 
 ``python -m mmlandmark.testing.landmark_costs CONFIG RECORD.json --size H W`` measures the detector of a
-config whose neck has a part of each landmark, with random weights: from an image in memory to landmarks, of all of
-them and of a detector of one, with shared convolutions that see these parts and with those that do not. All
-ways take turns in one process; what is compared are ratios within a turn, so that other load affects all
-alike. Memory is that of each way in a process of its own.
+config whose neck has a part of each landmark, with random weights: from an image in memory to landmarks, of
+all of them and of a detector of one, with shared convolutions that see these parts and with those that do
+not. All ways take turns in one process; what is compared are ratios within a turn, so that other load affects
+all alike. Memory is that of each way in a process of its own.
 """
 
 from __future__ import annotations
