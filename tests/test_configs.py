@@ -155,8 +155,6 @@ def put_phantoms(config: Config) -> Config:
             loader.dataset.times = 1
         if "unlabelled" in loader:
             loader.unlabelled = ConfigDict(offset=8, num_samples=1)
-            if loader.sampler.get("labelled"):
-                loader.sampler.labelled = 0.5  # one batch
         for leaf in leaves(loader.dataset):
             pipeline, unlabelled = smaller(leaf.get("pipeline", ()), coarsest), leaf.get("unlabelled", False)
             leaf.clear()

@@ -1,18 +1,6 @@
+# CC2D-SLA-ATD-Adapter, as published: one model for all landmarks, of which each has a part of its own.
 _base_ = ["./cc2d_vgg19_isbi2015_384x384.py"]
 
-# Film 125 is annotated, the template: shifted, turned and scaled a little. Of the others only their pseudo
-# labels are known, which are random at first.
-shifted = [*_base_.square, dict(type="RandomAffine", rotation=5, scale=0.01, shift=0.02), *_base_.plain]
-train_dataloader = dict(
-    # 500 templates to 150 films.
-    sampler=dict(_delete_=True, type="LabelledShareSampler", labelled=0.75),
-    dataset=dict(unlabelled=False, ids=["125"], pipeline=shifted),
-    unlabelled=dict(ids=None, indices=[n for n in range(150) if n != 124], pipeline=_base_.pipeline),
-)
-# A pass takes every film once. An epoch of the publication takes it for every landmark.
-passes = 19
-labels = dict(type="PseudoLabelHook", first="random", interval=passes, selector=dict(type="KeepAll"))
-custom_hooks = [*_base_.custom_hooks, labels]
 model = dict(
     backbone=dict(frozen_stages=4),
     neck=dict(type="AdapterDecoder", adapter_channels=16),
@@ -20,8 +8,27 @@ model = dict(
     patches=dict(around="landmarks", one_landmark=True),
     template_view="patch",
 )
+# As for CC2D-SLA-ATD: all copies of the template, then all other images, with pseudo labels.
+copies = [
+    dict(type="LoadImage", size=(960, 774), channels=1),
+    dict(type="RandomAffine", rotation=5, scale=0.01, shift=(0.02, 0.0248)),
+    dict(type="Resize", size=(384, 384)),
+]
+template = dict(_base_.dataset, split="train", ids=["125"], pipeline=[*copies, *_base_.plain])
+train_dataloader = dict(
+    drop_last=False,
+    sampler=dict(_delete_=True, type="PartsInTurnSampler"),
+    dataset=dict(_delete_=True, type="RepeatDataset", times=500, fixed=True, dataset=template),
+    unlabelled=dict(ids=[str(number) for number in range(1, 151) if number != 125], pipeline=_base_.pipeline),
+)
+# An epoch of the publication takes every image for every landmark; pseudo labels hold as long.
+passes = 19
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type="PseudoLabelHook", first="random", interval=passes, selector=dict(type="KeepAll")),
+]
 find_unused_parameters = True
-train_cfg = dict(max_epochs=300 * passes, val_interval=10 * passes)
+train_cfg = dict(max_epochs=300 * passes, val_interval=300 * passes)
 default_hooks = dict(checkpoint=dict(interval=passes))
 optim_wrapper = dict(optimizer=dict(lr=1e-4, weight_decay=0))
-param_scheduler = []
+param_scheduler = None
