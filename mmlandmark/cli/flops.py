@@ -48,13 +48,16 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from mmlandmark.apis import count_costs, count_models
-    from mmlandmark.engine import load_config, stage_to_test
+    from mmlandmark.engine import joined_config, load_config, stage_to_test
     from mmlandmark.models.assembly import filled
     from mmlandmark.registry import MODELS
 
     config = load_config(args.config, args.cfg_options)
-    if args.stage or config.get("stages"):
-        config = stage_to_test(config, config.get("work_dir") or "work_dirs", args.stage)
+    work_dir = config.get("work_dir") or Path("work_dirs") / Path(args.config).stem
+    if config.get("per_landmark") and not args.stage:
+        config = joined_config(config, work_dir)
+    elif args.stage or config.get("stages"):
+        config = stage_to_test(config, work_dir, args.stage)
     if args.threads:
         torch.set_num_threads(args.threads)
     image = random_image(config, args.size, args.config)

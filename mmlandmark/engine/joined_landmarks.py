@@ -55,13 +55,15 @@ class JoinStep(Step):
 
     def check(self, node: Node) -> None:
         """Raise ConfigError for models that will not come together; see :class:`Step`."""
-        config = joined_config(self.config, node.folder)
-        model = filled(MODELS, config.model, dims=landmark_schema(self.config).dims)
+        dims = landmark_schema(self.config).dims
         try:
+            model = filled(MODELS, joined_config(self.config, node.folder).model, dims=dims)
             with torch.device("meta"):
                 MODELS.build(model)
+        except ConfigError:
+            raise
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"{config.filename}: per_landmark: {one_line(error)}") from error
+            raise ConfigError(f"{self.config.filename}: per_landmark: {one_line(error)}") from error
 
     def done(self, node: Node) -> bool:
         """Return whether the detector is made of the models that are there."""
@@ -82,22 +84,23 @@ def joined_config(config: Config, work_dir: str | Path) -> Config:
         config: With ``per_landmark``.
         work_dir: Its work folder.
     """
-    schema, chosen = landmark_schema(config), chosen_landmarks(config)
+    schema, chosen, folder = landmark_schema(config), chosen_landmarks(config), Path(work_dir) / FOLDER
+    if config.per_landmark is not True:  # other machines may have trained the rest
+        folder = folder.with_name(f"{FOLDER}_{_spans(list(chosen.values()))}")
+    note = _note(folder)
+    names = [name for name in chosen if name not in note.get("left_out", ())]
     whole = Config(copy.deepcopy(config._cfg_dict), filename=config.filename)
     whole.pop("per_landmark")
     if whole.get("stages"):
         whole = stage_to_test(whole, work_dir)
-    own = of_landmarks(whole, list(chosen)[:1], len(schema))
-    member = without_starts(plain_config(own.model.to_dict()))
+    member = without_starts(plain_config(of_landmarks(whole, names[:1], schema).model.to_dict()))
     shared = {key: member.pop(key) for key in _OF_ALL if key in member}
-    folder = Path(work_dir) / FOLDER
-    if len(chosen) < len(schema):  # other machines may have trained the rest
-        whole = of_landmarks(whole, list(chosen), len(schema))
-        folder = folder.with_name(f"{FOLDER}_{_spans(list(chosen.values()))}")
+    if len(names) < len(schema):
+        whole = of_landmarks(whole, names, schema)
     whole.model = dict(
         type="LandmarkwiseDetector",
-        detectors=[member] * len(chosen),
-        shared_backbone=_note(folder).get("shared_backbone", False),
+        detectors=[member] * len(names),
+        shared_backbone=note["shared_backbone"] if note else _is_frozen(member, schema.dims),
         **shared,
     )
     # The weights are final, and so are the templates in them; a hook would serve their training.
@@ -131,26 +134,29 @@ def join_landmarks(config: Config, node: Node, which: str = "last") -> Path:
         return folder / name
     note = _note(folder)
     state, shared, metas = _weights(members)
-    atomic_write_json(folder / NOTE, dict(note, shared_backbone=shared))
+    left_out = [
+        n for n, child in zip(chosen_landmarks(config), node.children, strict=True) if not child.wanted
+    ]
+    note |= dict(shared_backbone=shared, left_out=left_out)
+    atomic_write_json(folder / NOTE, note)
     whole = joined_config(config, node.folder)
     check_detector(
         filled(MODELS, whole.model.to_dict(), dims=landmark_schema(config).dims), state, str(folder)
     )
     write_config(folder, config_to_data(whole))
     meta = _meta(config, dict(zip(members, metas, strict=True)))
-    meta["members"] = [child.folder.name for child in node.children]
+    meta["members"] = [child.folder.name for child in node.children if child.wanted]
     save_checkpoint(dict(state_dict=state, meta=meta), folder / name)
     if which == "last":
         atomic_write_text(folder / "last_checkpoint", name)
-    files = dict(note.get("files") or {}) | {name: known}
-    atomic_write_json(folder / NOTE, dict(shared_backbone=shared, files=files))
+    atomic_write_json(folder / NOTE, note | dict(files=(note.get("files") or {}) | {name: known}))
     return folder / name
 
 
 def _found(config: Config, node: Node, which: str) -> dict[str, Path | None]:
     """Return the checkpoint of every landmark, None where there is none."""
     find, children = _FILES[which][1], zip(chosen_landmarks(config), node.children, strict=True)
-    return {name: find(child.last_run.folder) for name, child in children}
+    return {name: find(child.last_run.folder) for name, child in children if child.wanted}
 
 
 def _known(config: Config, node: Node, which: str = "last") -> dict[str, Any]:
@@ -179,7 +185,7 @@ def _checkpoints(config: Config, node: Node, which: str) -> dict[str, Path]:
     missing = [name for name, path in found.items() if path is None]
     if missing:
         places = [chosen[name] for name in missing]
-        rest = [place for place in chosen.values() if place not in places]
+        rest = [chosen[name] for name in found if name not in missing]
         best = " (best ones: set save_best in the checkpoint hook)" if which == "best" else ""
         others = f"; --landmarks {_spans(rest, ',')} takes the others alone" if rest else ""
         raise FileNotFoundError(
@@ -228,6 +234,13 @@ def _meta(config: Config, metas: Mapping[str, dict[str, Any]]) -> dict[str, Any]
             f"landmarks are trained for different numbers of epochs: {done}", "current", logging.WARNING
         )
     return same | dict(dataset_meta=metainfo_of(own))
+
+
+def _is_frozen(member: dict[str, Any], dims: int) -> bool:
+    """Whether a member does not train its backbone, so that it will be the same in all of them."""
+    with torch.device("meta"):
+        backbone = getattr(MODELS.build(filled(MODELS, member, dims=dims)), "backbone", None)
+    return backbone is not None and not any(weight.requires_grad for weight in backbone.parameters())
 
 
 def _note(folder: Path) -> dict[str, Any]:

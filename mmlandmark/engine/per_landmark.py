@@ -15,7 +15,8 @@ from mmengine.config import Config
 
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.engine.config import KNOWN_KEYS, ConfigError
-from mmlandmark.registry import DATASETS, NotRegisteredError
+from mmlandmark.engine.given_inputs import class_of
+from mmlandmark.registry import DATASETS, HOOKS, TRANSFORMS, NotRegisteredError, Registry
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.utils.dataset_tree import bare_dataset, leaf_configs
 from mmlandmark.utils.near_names import did_you_mean
@@ -88,7 +89,18 @@ def choose_landmarks(config: Config, text: str) -> None:
     config.per_landmark = [name for k, name in enumerate(names) if k in chosen and name in known]
 
 
-def of_landmarks(config: Config, names: Sequence[str], total: int) -> Config:
+def unlearnable_landmarks(config: Config) -> dict[str, str]:
+    """Return the landmarks that a hook of the config says cannot be learnt, and why."""
+    parts = [config, *(config.get("stages") or ())]
+    hooks = [hook for part in parts for hook in part.get("custom_hooks") or ()]
+    found: dict[str, str] = {}
+    for hook in hooks:
+        if hasattr(class_of(HOOKS, hook.get("type")), "left_out"):
+            found |= HOOKS.build(hook).left_out(config)
+    return found
+
+
+def of_landmarks(config: Config, names: Sequence[str], schema: LandmarkSchema) -> Config:
     """Return the config of one run for some of its landmarks.
 
     Every data set of the config is restricted to them, wherever it stands, and so is what the model is told
@@ -97,10 +109,11 @@ def of_landmarks(config: Config, names: Sequence[str], total: int) -> Config:
     Args:
         config: Without stages.
         names: Of the landmarks.
-        total: Number of all landmarks.
+        schema: Of all landmarks.
 
     Raises:
-        ConfigError: The model is for another number of landmarks than the data.
+        ConfigError: The model is for another number of landmarks than the data; or images are mirrored that
+            show a landmark without its partner.
     """
     content = config._cfg_dict.to_dict()
     content.pop("per_landmark", None)
@@ -108,24 +121,46 @@ def of_landmarks(config: Config, names: Sequence[str], total: int) -> Config:
         content[key] = _restricted(content[key], list(names))
     counts = set[int]()
     content["model"] = _counted(content["model"], len(names), counts)
-    others = counts - {total}
+    others = counts - {len(schema)}
     if others:
         raise ConfigError(
-            f"{config.filename}: num_landmarks of the model is {max(others)}, the data has {total}: "
+            f"{config.filename}: num_landmarks of the model is {max(others)}, the data has {len(schema)}: "
             "give the number of all, of which every model gets its share"
+        )
+    pairs = [(schema.landmarks[a], schema.landmarks[b]) for a, b in schema.flip_pairs]
+    alone = next((pair for pair in pairs if len({*pair} & {*names}) == 1), None)
+    if alone is not None and _swaps_partners(content.get("train_dataloader")):
+        raise ConfigError(
+            f"{config.filename}: images are mirrored, where {alone[0]!r} looks like {alone[1]!r}, and one "
+            "model cannot learn both: take RandomFlip out of the pipeline"
         )
     return Config(content, filename=config.filename)
 
 
 def _has_landmarks(section: Any) -> bool:
     """Whether this is the config of a data set of landmarks."""
-    kind = section.get("type") if isinstance(section, Mapping) else None
-    if isinstance(kind, str):
-        try:
-            kind = DATASETS.get(kind)
-        except NotRegisteredError:
-            return False
+    kind = _class_of(DATASETS, section)
     return isinstance(kind, type) and issubclass(kind, LandmarkDataset)
+
+
+def _swaps_partners(value: Any) -> bool:
+    """Whether a step of a pipeline anywhere in a part of a config mirrors images."""
+    if isinstance(value, Mapping):
+        own = getattr(_class_of(TRANSFORMS, value), "swaps_partners", False)
+        return own or any(_swaps_partners(one) for one in value.values())
+    return isinstance(value, list | tuple) and any(_swaps_partners(one) for one in value)
+
+
+def _class_of(registry: Registry, section: Any) -> Any:
+    """Return the class of a section of a config, None if it is no such part."""
+    try:
+        return (
+            class_of(registry, section["type"])
+            if isinstance(section, Mapping) and "type" in section
+            else None
+        )
+    except NotRegisteredError:
+        return None
 
 
 def _restricted(value: Any, names: list[str]) -> Any:

@@ -232,6 +232,8 @@ def state_of(node: Node) -> tuple[str, str]:
         if node.children:
             ended = sum(child.finished() for child in node.children)
             begun = any(state_of(child)[0] != "to do" for child in node.children)
+            if not node.wanted and not begun:
+                return "to do", node.remark
             return "begun" if begun else "to do", f"{ended} of {len(node.children)} finished"
         if node.config is not None and node.trained() is not None:
             missing = ", ".join(step.name for step in node.steps if not step.done(node))

@@ -8,8 +8,11 @@ method it belongs to:
 ``Hook.check_run(run: RunContext, model) -> None``
     is called after the model's own check, on a hook built for this purpose.
 
-Both raise ``ValueError`` (or ``FileNotFoundError``) with what is wrong and what to do; the run is named for
-them. A hook lists in ``provides`` the names of the inputs that it hands to the model, see
+``Hook.left_out(config) -> Mapping[str, str]``
+    is asked before a model per landmark is trained: landmarks that could not be learnt, and why.
+
+The checks raise ``ValueError`` (or ``FileNotFoundError``) with what is wrong and what to do; the run is named
+for them. A hook lists in ``provides`` the names of the inputs that it hands to the model, see
 :class:`~mmlandmark.utils.run_inputs.RunInput`.
 """
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
+from mmlandmark.engine.config import ConfigError
 from mmlandmark.engine.joined_landmarks import JoinStep
-from mmlandmark.engine.per_landmark import chosen_landmarks, landmark_schema, of_landmarks
+from mmlandmark.engine.per_landmark import (
+    chosen_landmarks,
+    landmark_schema,
+    of_landmarks,
+    unlearnable_landmarks,
+)
 from mmlandmark.engine.plan import Node, Step
 from mmlandmark.engine.stages import plan_of_stages
 from mmlandmark.utils.files import safe_name
@@ -48,7 +56,8 @@ def plan_of_run(
 def plan_of_landmarks(config: Config, folder: str | Path) -> Node:
     """Return the group of the runs of all landmarks that a config is for, each in a folder of its own.
 
-    If these are all, one detector is made of their models in the end, see
+    One that cannot be learnt, such as one that no template shows, is named and not trained. Unless the config
+    names some landmarks only, one detector is made of all models in the end, see
     :class:`~mmlandmark.engine.joined_landmarks.JoinStep`.
 
     Args:
@@ -56,17 +65,21 @@ def plan_of_landmarks(config: Config, folder: str | Path) -> Node:
         folder: Of the group.
 
     Raises:
-        ConfigError: There is no such landmark, or the model is for another number of them.
+        ConfigError: There is no such landmark, none can be learnt, or the model is for another number.
     """
-    total, children = len(landmark_schema(config)), []
-    chosen = chosen_landmarks(config)
-    for name, place in chosen.items():
+    schema, children, left_out = landmark_schema(config), [], unlearnable_landmarks(config)
+    for name, place in chosen_landmarks(config).items():
         own = Config(copy.deepcopy(config._cfg_dict), filename=config.filename)
         own.pop("per_landmark")
         node = plan_of_run(own, Path(folder) / f"{place:02d}_{safe_name(name)}")
         for run in node.runs():
             assert run.config is not None
-            run.config = of_landmarks(run.config, [name], total)
+            run.config = of_landmarks(run.config, [name], schema)
+        if name in left_out:
+            node.wanted, node.remark = False, left_out[name]
+            print_log(f"{name!r} is left out: {left_out[name]}", "current", logging.WARNING)
         children.append(node)
-    steps = [JoinStep(config)] if len(chosen) == total else []
+    if not any(node.wanted for node in children):
+        raise ConfigError(f"{config.filename}: no landmark can be learnt: {next(iter(left_out.values()))}")
+    steps = [JoinStep(config)] if config.per_landmark is True else []
     return Node(Path(folder).name, Path(folder), children=children, steps=steps, one_model=False)

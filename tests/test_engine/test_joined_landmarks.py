@@ -80,6 +80,8 @@ def test_a_training_ends_with_one_detector(trained):
     assert not all(torch.equal(value, own[1][key]) for key, value in own[0].items())
     assert (meta["seed"], meta["epoch"], meta["members"]) == (0, 1, ["00_sella", "01_nasion", "02_menton"])
     assert list(meta["dataset_meta"]["landmark_names"]) == NAMES
+    for place in (trained, trained / "elsewhere"):  # also before there is one
+        assert runs.tested_run(frozen(place))[0].model.shared_backbone
     config = runs.tested_run(config)[0]
     assert (config.model.type, config.model.shared_backbone, "per_landmark" in config) == (
         "LandmarkwiseDetector",
@@ -146,6 +148,19 @@ def test_missing_models_are_named(folder):
     assert (where, run.test_dataloader.dataset.landmarks) == (path.parent, ["sella", "menton"])
     metrics = apis.test_config(config, path, out_dir=folder / "two")
     assert metrics["mre"] > 0
+
+
+def test_what_is_left_out_is_not_in_the_detector(folder):
+    config = frozen(folder)
+    plan = plan_of_run(config, folder)
+    plan.children[1].wanted = False
+    assert not JoinStep(config).done(plan)
+    assert load_checkpoint(join_landmarks(config, plan))["meta"]["members"] == ["00_sella", "02_menton"]
+    run, where = runs.tested_run(config)
+    assert where == folder / "detector"
+    assert run.test_dataloader.dataset.landmarks == ["sella", "menton"]
+    assert len(run.model.detectors) == 2
+    assert JoinStep(config).done(plan)
 
 
 def test_it_is_joined_anew_only_if_a_model_has_changed(folder):

@@ -77,7 +77,7 @@ def test_all_data_and_the_model_are_restricted(tmp_path):
     )
     config.mine = dict(type="PhantomDataset")
     config.model.coarse = [dict(head=dict(num_landmarks=3))]
-    one = of_landmarks(config, ["menton"], 3)
+    one = of_landmarks(config, ["menton"], landmark_schema(config))
     assert "per_landmark" not in one
     assert one.mine == dict(type="PhantomDataset")  # nobody reads it
     for section in (
@@ -93,4 +93,4 @@ def test_all_data_and_the_model_are_restricted(tmp_path):
     assert config.model.head.num_landmarks == 3  # the given one stays as it is
     config.model.head.num_landmarks = 19
     with pytest.raises(ConfigError, match="num_landmarks of the model is 19, the data has 3: give"):
-        of_landmarks(config, ["menton"], 3)
+        of_landmarks(config, ["menton"], landmark_schema(config))

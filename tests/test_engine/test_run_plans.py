@@ -41,6 +41,25 @@ def test_some_landmarks_are_trained_in_the_same_folders(tmp_path):
     assert plan.steps == []  # the others may be trained elsewhere
 
 
+def with_template(folder, size):
+    """Return a config with a template of which the network sees only the middle."""
+    resize, crop = dict(type="Resize", size=(64, 64)), dict(type="CenterCrop", size=size)
+    pipeline = [dict(type="LoadImage"), resize, crop, dict(type="Resample"), dict(type="PackInputs")]
+    hook = dict(type="TemplateHook", template=dict(offset=7, num_samples=1), pipeline=pipeline)
+    return each(folder, custom_hooks=[hook])
+
+
+def test_a_landmark_that_no_template_shows_is_left_out(tmp_path):
+    plan = plan_of_run(with_template(tmp_path, (60, 20)), tmp_path)
+    assert [node.wanted for node in plan.children] == [True, False, True]
+    lines = [line.split(maxsplit=3) for line in describe_plan(plan).splitlines()]
+    assert lines[2] == ["01_nasion", "to", "do", "template 'ceph_0_000007' does not show it"]
+    with pytest.raises(
+        ConfigError, match="no landmark can be learnt: template 'ceph_0_000007' does not show"
+    ):
+        plan_of_run(with_template(tmp_path, (2, 2)), tmp_path)
+
+
 def test_nobody_starts_from_all_landmarks_at_once(tmp_path):
     group = plan_of_run(each(tmp_path / "each"), tmp_path / "each")
     student = Node("student", tmp_path / "student", tiny_config(tmp_path, load_from="run:each:last"))

@@ -1,12 +1,15 @@
 """Detectors of different landmarks as one."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 
+from mmlandmark.engine import load_config
 from mmlandmark.models.detectors import LandmarkwiseDetector, plain_config
 from mmlandmark.registry import MODELS
+from mmlandmark.utils.shipped import config_root
 from test_models.detector_cases import CODEC, samples
 
 BACKBONE = dict(type="UNet", in_channels=1, widths=(4, 6), norm_cfg=dict(type="BN"))
@@ -130,3 +133,15 @@ def test_only_detectors_of_backbone_and_head_come_together():
 def test_it_is_not_trained():
     with pytest.raises(NotImplementedError, match="per_landmark=True"):
         joined().loss(images(), samples())
+
+
+def test_the_published_network_has_one_encoder():
+    """CC2D's, of which the parameters are known: an encoder and, for each landmark, all that follows it."""
+    config = load_config(Path(config_root(), "one_shot", "sla_vgg19_isbi2015_384x384.py"))
+    model = dict(config.model, head=dict(config.model.head, num_landmarks=1))
+    one = {key: part for key, part in plain_config(model).items() if key != "data_preprocessor"}
+    with torch.device("meta"):
+        pair = LandmarkwiseDetector([one, one], shared_backbone=True)
+    assert sum(weight.numel() for weight in pair.parameters()) == 20_024_384 + 2 * 37_984_192
+    assert 20_024_384 + 19 * 37_984_192 == 741_724_032
+    assert not any(weight.requires_grad for weight in pair.members[0].backbone.parameters())

@@ -139,6 +139,8 @@ class RandomFlip(BaseTransform):
         ValueError: There are several landmarks and the schema has no flip_pairs.
     """
 
+    swaps_partners = True
+
     def __init__(self, prob: float = 0.5, axis: int = 0) -> None:
         if axis not in (0, 1, 2):
             raise ValueError(f"RandomFlip: axis must be 0 (x), 1 (y) or 2 (z), got {axis!r}")

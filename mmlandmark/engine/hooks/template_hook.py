@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import broadcast
 from mmengine.hooks import EMAHook, Hook
@@ -16,6 +17,7 @@ from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.engine.labelling import evaluating
 from mmlandmark.engine.processes import bare
 from mmlandmark.engine.run_checks import RunContext
+from mmlandmark.models.detectors.template_detector import shown_landmarks
 from mmlandmark.registry import DATASETS, HOOKS
 from mmlandmark.utils.dataset_tree import leaf_configs
 from mmlandmark.utils.run_inputs import RunInput
@@ -72,6 +74,15 @@ class TemplateHook(Hook):
         own.pop("image_cache", None)  # they are read once
         own["pipeline"] = self.pipeline or own.get("pipeline") or (leaves[0]["pipeline"] if leaves else ())
         return own
+
+    def left_out(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """Return the landmarks that no template shows, see :mod:`mmlandmark.engine.run_checks`."""
+        dataset = DATASETS.build(self._config(config))
+        samples = [dataset[index]["data_samples"] for index in range(len(dataset))]
+        shown = torch.stack([shown_landmarks(sample) for sample in samples]).any(0).tolist()
+        why = f"template {', '.join(repr(sample.sample_id) for sample in samples)} does not show it"
+        names = dataset.metainfo["landmark_names"]
+        return {name: why for name, known in zip(names, shown, strict=True) if not known}
 
     def before_run(self, runner: Runner) -> None:
         """Read the templates; a broken or missing one ends the run before it begins."""

@@ -194,9 +194,7 @@ class TemplateDetector(LandmarkDetector):
                 self._learn(index, data["inputs"], sample)
 
     def _learn(self, index: int, inputs: Tensor, sample: LandmarkDataSample) -> None:
-        points = sample.to_input(sample.gt_landmarks).double()
-        last = torch.tensor(sample.input_shape[::-1], device=points.device) - 0.5
-        shown = sample.mask & ((points >= -0.5) & (points < last)).all(1)
+        points, shown = sample.to_input(sample.gt_landmarks).double(), shown_landmarks(sample)
         points, shown = torch.where(shown[:, None], points, 0).to(inputs.device), shown.to(inputs.device)
         levels, whole = self._levels(inputs), tuple(inputs.shape[2:])
         if self.template_view == "image":
@@ -224,3 +222,10 @@ class TemplateDetector(LandmarkDetector):
                 "TemplateHook in custom_hooks"
             )
         return super().predict(inputs, data_samples)
+
+
+def shown_landmarks(sample: LandmarkDataSample) -> Tensor:
+    """Return (K,) bool: the landmark is annotated, and lies inside of the network's input."""
+    points = sample.to_input(sample.gt_landmarks).double()
+    last = torch.tensor(sample.input_shape[::-1], device=points.device) - 0.5
+    return sample.mask & ((points >= -0.5) & (points < last)).all(1)
