@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import count
@@ -33,7 +33,6 @@ from mmlandmark.testing.tiny import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.files import atomic_write_json, read_json
 
-STAGES = ("01_pre_train", "02_self_train", "03_fine_tune")
 # What a process counts until it kills itself.
 CALLS: dict[str, tuple[Any, str]] = dict(
     write=(os, "replace"), train_step=(BaseModel, "train_step"), predict=(BaseDetector, "predict")
@@ -118,8 +117,8 @@ def three_stages(work_dir: str | Path, by_epoch: bool = True, epochs: Sequence[i
         dict(load_from="run:self_train:last"),
     ]
     stages = [
-        dict(part, name=folder[3:], train_cfg=dict(max_epochs=number))
-        for part, folder, number in zip(more, STAGES, epochs, strict=True)
+        dict(part, name=name, train_cfg=dict(max_epochs=number))
+        for part, name, number in zip(more, ("pre_train", "self_train", "fine_tune"), epochs, strict=True)
     ]
     return tiny_config(work_dir, train_dataloader=loader, stages=stages)
 
@@ -168,17 +167,17 @@ def disturbed(config: Path, folder: Path, moment: Moment) -> Path:
 
 
 def left_behind(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the ``labels`` (bytes), ``weights`` (tensors) and ``metrics`` that a training left, by name."""
+    """Return the ``labels`` (bytes), ``weights`` (tensors) and ``metrics`` that all runs left, by name."""
     found: dict[str, dict[str, Any]] = dict(labels={}, weights={}, metrics={})
-    for stage in STAGES:
-        for path in sorted((folder / stage / "pseudo_labels").glob("*.json")):
-            found["labels"][path.name] = path.read_bytes()
-        newest = latest_checkpoint(folder / stage)
-        assert newest is not None, f"{folder / stage} holds no checkpoint"
+    for path in sorted(folder.rglob("pseudo_labels/*.json")):
+        found["labels"][path.relative_to(folder).as_posix()] = path.read_bytes()
+    for run in sorted(note.parent for note in folder.rglob("last_checkpoint")):
+        name, newest = run.relative_to(folder).as_posix(), latest_checkpoint(run)
+        assert newest is not None, f"{run} holds no checkpoint"
         weights = load_checkpoint(newest)["state_dict"]
-        found["weights"].update({f"{stage}/{newest.name}/{key}": value for key, value in weights.items()})
-        metrics = read_json(folder / stage / "run.json")["metrics"]
-        found["metrics"].update({f"{stage}/{key}": value for key, value in metrics.items()})
+        found["weights"].update({f"{name}/{newest.name}/{key}": value for key, value in weights.items()})
+        metrics = read_json(run / "run.json")["metrics"] if (run / "run.json").is_file() else {}
+        found["metrics"].update({f"{name}/{key}": value for key, value in metrics.items()})
     return found
 
 
@@ -195,30 +194,45 @@ def _equal(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a == b
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Kill a training at every moment, print what differs, and write the record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("record", type=Path, help="JSON file for the result")
-    options = parser.parse_args(arguments)
+def record_kills(path: Path, moments: Sequence[Moment], config_of: Callable[[str, bool], Config]) -> None:
+    """Kill a training at every moment, print what differs, and write the record.
+
+    Args:
+        path: JSON file.
+        moments: When it is killed.
+        config_of: Returns the config of a work folder, with labels by epoch or by batch.
+    """
     made_by = dict(machine=machine(), versions=versions(), commit=git_commit())
     torch.set_num_threads(1)  # a fork must not wait for threads that did not come along
     rows = []
     with tempfile.TemporaryDirectory(prefix="mmlandmark_") as name:
         whole = {}
-        for by_epoch in (True, False):
+        for by_epoch in sorted({moment.by_epoch for moment in moments}, reverse=True):
             config = Path(name, f"by_epoch_{by_epoch}.py")
-            three_stages(Path(name, "unused"), by_epoch).dump(config)
+            config_of(str(Path(name, "unused")), by_epoch).dump(config)
             whole[by_epoch] = left_behind(undisturbed(config, Path(name, f"whole_{by_epoch}")))
-        for number, moment in enumerate(MOMENTS):
+        for number, moment in enumerate(moments):
             config = Path(name, f"by_epoch_{moment.by_epoch}.py")
             found = left_behind(disturbed(config, Path(name, str(number)), moment))
             wrong = different(whole[moment.by_epoch], found)
             row = dict(moment=moment.name, compared={kind: len(values) for kind, values in found.items()})
             rows.append(dict(row, different={kind: len(names) for kind, names in wrong.items()}))
             print(json.dumps(rows[-1]), flush=True)
-    atomic_write_json(options.record, dict(made_by, moments=rows))
+    atomic_write_json(path, dict(made_by, moments=rows))
+
+
+def parsed(description: str | None, arguments: Sequence[str] | None) -> Path:
+    """Return the file that a command line names for the record."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("record", type=Path, help="JSON file for the result")
+    return parser.parse_args(arguments).record
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Kill the three stages at every moment."""
+    record_kills(parsed(__doc__, arguments), MOMENTS, three_stages)
 
 
 if __name__ == "__main__":

@@ -45,11 +45,12 @@ def test_what_differs_is_named(whole):
     changed = {kind: dict(values) for kind, values in expected.items()}
     key = next(iter(changed["weights"]))
     changed["weights"][key] = torch.nextafter(changed["weights"][key], torch.tensor(9.0))
-    changed["labels"]["epoch_1.json"] += b" "
+    name = "02_self_train/pseudo_labels/epoch_1.json"
+    changed["labels"][name] += b" "
     del changed["metrics"]["02_self_train/mre"]
-    wrong = dict(labels=["epoch_1.json"], weights=[key], metrics=["02_self_train/mre"])
+    wrong = dict(labels=[name], weights=[key], metrics=["02_self_train/mre"])
     assert kills.different(expected, changed) == wrong
-    learnt = json.loads(expected["labels"]["epoch_1.json"])["images"].values()
+    learnt = json.loads(expected["labels"][name])["images"].values()
     assert sum(sum(image["kept"]) for image in learnt) > 20, "labels that nobody learns from decide nothing"
 
 
