@@ -131,6 +131,21 @@ CASES: dict[str, tuple[str, dict]] = {
             shrink=2,
         ),
     ),
+    "CoarseToFineTemplateDetector": (
+        "template_detector",
+        dict(
+            coarse=dict(type="LandmarkDetector", backbone=BACKBONE, head=HEAD),
+            fine=dict(
+                type="TemplateDetector",
+                backbone=BACKBONE,
+                head=dict(
+                    type="TemplateHead", num_landmarks=K, codec=CODEC, loss=dict(type="HeatmapMSELoss")
+                ),
+            ),
+            patch_size=8,
+            shrink=2,
+        ),
+    ),
     "TemplateDetector": (
         "template_detector",
         dict(

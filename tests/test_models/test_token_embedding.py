@@ -82,3 +82,11 @@ def test_wrong_arguments_are_named(kind):
         kind(6, kernel_size=4)
     with pytest.raises(ValueError, match=f"{kind.__name__} works on one level, got in_channels"):
         kind([6, 6])
+
+
+def test_taps_are_counted():
+    """As those of the convolution on the tokens: the published network convolves 277 x 224 pixels."""
+    with torch.device("meta"):
+        neck = GlobalTokenEmbedding(6528)
+    tokens = torch.empty(1, 6528, 68, 55, device="meta")
+    assert neck.uncounted_macs([tokens]) == 9 * 6528 * 256 * 68 * 55

@@ -119,6 +119,13 @@ def test_keys_of_several_blocks_with_their_context():
     torch.testing.assert_close(found[0], log_bins(wanted, 2))
 
 
+def test_keys_are_counted():
+    """Tokens of the second block cost what keys of the third do, and those keys."""
+    images = torch.empty(1, 3, 24, 24)
+    assert build(descriptor="key").uncounted_macs(images) == 37 * 12**2
+    assert build().uncounted_macs(images) == 0
+
+
 def keys_of(block, tokens):
     return (
         nn.functional.layer_norm(tokens, (12,), block.norm1.weight, block.norm1.bias, 1e-6)

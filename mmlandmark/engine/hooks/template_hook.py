@@ -17,7 +17,7 @@ from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.engine.labelling import evaluating
 from mmlandmark.engine.processes import bare
 from mmlandmark.engine.run_checks import RunContext
-from mmlandmark.models.detectors.template_detector import shown_landmarks
+from mmlandmark.models.detectors.template_learner import shown_landmarks
 from mmlandmark.registry import DATASETS, HOOKS
 from mmlandmark.utils.dataset_tree import leaf_configs
 from mmlandmark.utils.run_inputs import RunInput

@@ -139,6 +139,18 @@ class VisionTransformer(PretrainedBackbone):
         levels = (found[index][:, 1:].mT.unflatten(2, size) for index in self.out_indices)
         return tuple(log_bins(level, self.log_bins) for level in levels)
 
+    def uncounted_macs(self, images: Tensor) -> int:
+        """Return the multiply-adds of one image for keys, which do not run through a whole layer."""
+        if self.descriptor != "key":
+            return 0
+        strides = self.patch_embed.proj.stride
+        sides = [
+            1 + (side - self.patch_size) // stride
+            for side, stride in zip(images.shape[2:], strides, strict=True)
+        ]
+        width = self.pos_embed.shape[2]
+        return len(set(self.out_indices)) * (1 + sides[0] * sides[1]) * width**2
+
 
 class PatchEmbedding(nn.Module):
     """Patches as tokens.

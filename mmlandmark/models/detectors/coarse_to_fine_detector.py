@@ -13,7 +13,14 @@ from torch import Tensor
 
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.detectors.base_detector import BaseDetector, plain_config
-from mmlandmark.models.detectors.patches import cut_patches, patch_corners, sample_patches, shrunk
+from mmlandmark.models.detectors.patch_context import PatchContext
+from mmlandmark.models.detectors.patches import (
+    cut_patches,
+    frames_of,
+    patch_corners,
+    sample_patches,
+    shrunk,
+)
 from mmlandmark.models.detectors.pose_alignment import PoseAlignment
 from mmlandmark.models.detectors.shape_choice import steps_to_shape
 from mmlandmark.models.heads import BaseHeatmapHead
@@ -170,16 +177,16 @@ class CoarseToFineDetector(BaseDetector):
 
     def raw_maps(self, inputs: Tensor) -> Tensor:
         """Return the fine detector's raw maps (B, R * K * M, *S) of images that count as patches."""
-        return self.fine.raw_maps(_as_trained(self.fine, inputs))
+        return self.fine.raw_maps(as_trained(self.fine, inputs))
 
     def training_maps(self, inputs: Tensor) -> list[Tensor]:
         """Return the fine detector's raw maps (B, R * K * M, *S) of a training step."""
-        return self.fine.training_maps(_as_trained(self.fine, inputs))
+        return self.fine.training_maps(as_trained(self.fine, inputs))
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Return the losses of the fine detector on a batch of patches."""
         with self._cases(data_samples):
-            return self.fine.loss(_as_trained(self.fine, self._unit_pixels(inputs)), data_samples)
+            return self.fine.loss(as_trained(self.fine, self._unit_pixels(inputs)), data_samples)
 
     @contextmanager
     def _cases(self, samples: Sequence[LandmarkDataSample] | None) -> Iterator[None]:
@@ -202,6 +209,12 @@ class CoarseToFineDetector(BaseDetector):
         own = self._stored if cases is None else [self._stored[case] for case in cases]
         return torch.stack([s.unit_pixels(image) for s, image in zip(own, images, strict=True)])
 
+    def _black(self, images: Tensor) -> list[float]:
+        """Return the value of black (B,) in images."""
+        if self._stored is None:
+            return [0.0] * len(images)
+        return [(sample.get("value_range") or (0.0,))[0] for sample in self._stored]
+
     def windowed_parts(self) -> list[BaseDetector]:
         """Raise ValueError: it sees patches already."""
         raise ValueError(
@@ -218,7 +231,7 @@ class CoarseToFineDetector(BaseDetector):
     def detect_coarse(self, inputs: Tensor, flip_permutation: Sequence[int] | None = None) -> Detection:
         """Return the answer of the coarse detector (B, R, K) in pixels of the image, with its maps."""
         scale, size = self.coarse_scale(inputs.shape[2:])
-        seen = _as_trained(self.coarse, self._unit_pixels(shrunk(inputs, scale, size)))
+        seen = as_trained(self.coarse, self._unit_pixels(shrunk(inputs, scale, size)))
         found = self.coarse.detect(seen, self._permutation_of(self.coarse, flip_permutation))
         return found.mapped(scale_matrix(scale[::-1], [-0.5] * len(scale)))
 
@@ -235,11 +248,11 @@ class CoarseToFineDetector(BaseDetector):
         if rough.presence is not None:
             wanted &= rough.presence >= _PRESENT
         permutation = self._permutation_of(self.fine, flip_permutation)
-        whole = None
+        whole, context = None, self.context_of(inputs)
         for places, frames, patches in self._patches(inputs, rough.points, wanted):
             case, landmark = places.unbind(-1)
-            seen = _as_trained(self.fine, self._unit_pixels(patches, case.tolist()))
-            found = self.fine.detect(seen, permutation, spread).mapped(frames)
+            seen = self._unit_pixels(patches, case.tolist())
+            found = self.detect_in_patches(seen, case, frames, context, permutation, spread).mapped(frames)
             whole = _nothing(found, rough) if whole is None else whole
             for mine, other in zip(_values(whole), _values(found), strict=True):
                 if mine is not None and other is not None:
@@ -248,8 +261,32 @@ class CoarseToFineDetector(BaseDetector):
                     mine[case, :, landmark] = own.to(mine.dtype)
         if whole is None:  # not one landmark: an empty patch says what there would be
             empty = rough.scores.new_zeros(1, inputs.shape[1], *self.patch_size)
-            whole = _nothing(self.fine.detect(_as_trained(self.fine, empty), permutation, spread), rough)
+            whole = _nothing(self.fine.detect(as_trained(self.fine, empty), permutation, spread), rough)
         return replace(whole, maps=coarse.maps)
+
+    def context_of(self, inputs: Tensor) -> PatchContext | None:
+        """Return what the fine detector is told of whole images (B, C, *S); nothing by default."""
+        return None
+
+    def detect_in_patches(
+        self,
+        patches: Tensor,
+        cases: Tensor,
+        frames: Tensor,
+        context: PatchContext | None,
+        flip_permutation: Sequence[int] | None,
+        spread: bool,
+    ) -> Detection:
+        """Return the answer of the fine detector (n, R, K) in pixels of patches.
+
+        Args:
+            patches: (n, C, *S) floats.
+            cases: (n,) image that each is a part of.
+            frames: (n, D+1, D+1) from pixels of a patch to those of its image.
+            context: See :meth:`context_of`.
+            flip_permutation: See :meth:`BaseDetector.detect`, likewise ``spread``.
+        """
+        return self.fine.detect(as_trained(self.fine, patches), flip_permutation, spread)
 
     def _patches(
         self, inputs: Tensor, centers: Tensor, wanted: Tensor
@@ -263,10 +300,7 @@ class CoarseToFineDetector(BaseDetector):
             centers: (B, K, D) coarse landmarks.
             wanted: (B, K) bool: landmarks that the coarse detector finds.
         """
-        black = [0.0] * len(inputs)
-        if self._stored is not None:
-            black = [(sample.get("value_range") or black)[0] for sample in self._stored]
-        aligned = None
+        black, aligned = self._black(inputs), None
         if self.alignment is not None:
             samples = self._samples or [LandmarkDataSample()] * len(inputs)
             steps = steps_to_shape(samples, bool(self.alignment.millimetres), self.dims)
@@ -283,9 +317,7 @@ class CoarseToFineDetector(BaseDetector):
                 yield places, own, sample_patches(inputs, case.tolist(), own.numpy(), self.patch_size, black)
                 continue
             first = corners[case, landmark]
-            own = torch.eye(self.dims + 1, dtype=torch.float64).repeat(len(places), 1, 1)
-            own[:, :-1, -1] = first.double().cpu()
-            yield places, own, cut_patches(inputs, case, first, self.patch_size, black)
+            yield places, frames_of(first), cut_patches(inputs, case, first, self.patch_size, black)
 
     @property
     def uses_shapes(self) -> bool:
@@ -335,7 +367,7 @@ def _name(kind: Any) -> str:
     return kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__
 
 
-def _as_trained(part: BaseDetector, inputs: Tensor) -> Tensor:
+def as_trained(part: BaseDetector, inputs: Tensor) -> Tensor:
     """Return images normalised, then padded, as a detector was trained."""
     own: Any = part.data_preprocessor
     return own.pad(own.normalize(inputs))

@@ -94,6 +94,17 @@ def patch_corners(centers: Tensor, size: Sequence[int], image_size: Sequence[int
     return torch.stack(corners, -1)
 
 
+def frames_of(corners: Tensor) -> Tensor:
+    """Return the matrices (n, D+1, D+1) from pixels of patches to those of their images.
+
+    Args:
+        corners: (n, D) first pixels, (x, y[, z]).
+    """
+    frames = torch.eye(corners.shape[1] + 1, dtype=torch.float64).repeat(len(corners), 1, 1)
+    frames[:, :-1, -1] = corners.double().cpu()
+    return frames
+
+
 def cut_patches(
     images: Tensor, cases: Tensor, corners: Tensor, size: Sequence[int], fill: Sequence[float]
 ) -> Tensor:

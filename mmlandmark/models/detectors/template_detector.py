@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,6 +12,7 @@ from mmlandmark.models.assembly import filled
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
 from mmlandmark.models.detectors.patches import cut_patches, patch_corners
 from mmlandmark.models.detectors.random_patches import RandomPatches
+from mmlandmark.models.detectors.template_learner import TemplateLearner
 from mmlandmark.models.heads import TemplateHead
 from mmlandmark.models.similarity import PatchPair
 from mmlandmark.registry import MODELS
@@ -19,7 +20,7 @@ from mmlandmark.structures import LandmarkDataSample
 
 
 @MODELS.register_module()
-class TemplateDetector(LandmarkDetector):
+class TemplateDetector(TemplateLearner, LandmarkDetector):
     """Finds landmarks where an image is like an annotated one, the template.
 
     It is trained without annotation: the embedding of a point in a patch, which is turned and of another
@@ -103,14 +104,6 @@ class TemplateDetector(LandmarkDetector):
         """Whether it learns from landmarks, annotated or pseudo labels."""
         return self.contrast is None or self.patches.around == "landmarks"
 
-    def check_run(self, run: Any) -> None:
-        """Raise ValueError unless a hook gives it its templates, see :mod:`mmlandmark.engine.run_checks`."""
-        if not run.provides("template"):
-            raise ValueError(
-                "TemplateDetector needs an annotated image: add dict(type='TemplateHook', "
-                "template=dict(ids=...)) to custom_hooks"
-            )
-
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Return the contrast between images and patches of them; without ``contrast`` the head's losses."""
         if self.contrast is None:
@@ -161,41 +154,10 @@ class TemplateDetector(LandmarkDetector):
             return self.extract_features(inputs)[:-1]
         return self.neck(self.backbone(inputs), landmarks)
 
-    @property
-    def template_buffers(self) -> list[str]:
-        """Names of the buffers that hold what it knows of its templates."""
-        return [f"head.{name}" for name in self.head.template_buffers]
-
-    @property
-    def shown_landmarks(self) -> Tensor:
-        """(K,) bool: at least one template shows the landmark."""
-        return (self.head.shown > 0).any(0)
-
-    def learn_templates(self, batches: Sequence[Mapping[str, Any]]) -> None:
-        """Encode annotated images by the weights as they are, and keep the features of their landmarks.
-
-        A landmark that is not annotated, or lies outside of the input, is not shown. Call it in test mode.
-
-        Args:
-            batches: T batches of one sample, as they come from a loader.
-
-        Raises:
-            ValueError: There are more or fewer than ``head.num_templates``.
-        """
-        if len(batches) != self.head.num_templates:
-            raise ValueError(
-                f"{len(batches)} templates for model.head.num_templates={self.head.num_templates}: the two "
-                "must agree"
-            )
-        with torch.no_grad():
-            for index, batch in enumerate(batches):
-                data = self.data_preprocessor(dict(batch), False)
-                (sample,) = data["data_samples"]
-                self._learn(index, data["inputs"], sample)
-
-    def _learn(self, index: int, inputs: Tensor, sample: LandmarkDataSample) -> None:
-        points, shown = sample.to_input(sample.gt_landmarks).double(), shown_landmarks(sample)
-        points, shown = torch.where(shown[:, None], points, 0).to(inputs.device), shown.to(inputs.device)
+    def learn_template(
+        self, index: int, inputs: Tensor, points: Tensor, shown: Tensor, sample: LandmarkDataSample
+    ) -> None:
+        """Keep the features of one template; see :meth:`TemplateLearner.learn_template`."""
         levels, whole = self._levels(inputs), tuple(inputs.shape[2:])
         if self.template_view == "image":
             self.head.learn(index, levels, points[None], whole, shown)
@@ -207,25 +169,3 @@ class TemplateDetector(LandmarkDetector):
         seen = cut_patches(inputs, cases, corners, size, [float(inputs.min())])
         landmarks = torch.arange(len(points)) if self.takes_landmarks else None
         self.head.learn(index, self._levels(seen, landmarks), (points - corners)[:, None], size, shown)
-
-    def predict(
-        self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] | None = None
-    ) -> list[LandmarkDataSample]:
-        """Fill the predictions into every sample, see :meth:`BaseDetector.predict`.
-
-        Raises:
-            ValueError: Cases are to be predicted, and it has learnt no template.
-        """
-        if data_samples is not None and not self.shown_landmarks.any():
-            raise ValueError(
-                "the detector has learnt no template, or one that shows no landmark: train or test it with "
-                "TemplateHook in custom_hooks"
-            )
-        return super().predict(inputs, data_samples)
-
-
-def shown_landmarks(sample: LandmarkDataSample) -> Tensor:
-    """Return (K,) bool: the landmark is annotated, and lies inside of the network's input."""
-    points = sample.to_input(sample.gt_landmarks).double()
-    last = torch.tensor(sample.input_shape[::-1], device=points.device) - 0.5
-    return sample.mask & ((points >= -0.5) & (points < last)).all(1)

@@ -81,6 +81,10 @@ class GlobalTokenEmbedding(BaseModule):
         assert total is not None
         return (total + self.conv_out.bias.view(-1, *[1] * self.dims),)
 
+    def uncounted_macs(self, features: Sequence[Tensor]) -> int:
+        """Return the multiply-adds of one image that its convolution does not show, as it runs in taps."""
+        return self.conv_out.weight.numel() * features[0][0, 0].numel()
+
 
 @MODELS.register_module()
 class LocalTokenEmbedding(BaseModule):
