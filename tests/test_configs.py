@@ -36,7 +36,7 @@ NAMES = [str(p.relative_to(ROOT).with_suffix("")) for p in CONFIGS]
 SHRINK, SMALLEST = 4, {2: 64, 3: 32}
 # What the names of a method's configs begin with, if not its name.
 SHORT = {
-    "one_shot": ("cc2d", "c-adapter_", "sam_", "sla", "uod_"),
+    "one_shot": ("cc2d", "c-adapter_", "f2_", "fm-osd_", "sam_", "sla", "uod_"),
     "spatial_configuration": ("sc_",),
     "self_training": ("self_training_", "unet", "afpf-rv_", "hourglass_", "scn_", "efficientnet-lite0_"),
     "volumes": ("unet_", "scn_", "coarse-to-fine_"),
@@ -97,19 +97,31 @@ NARROW = {
     "MSFA": dict(channels=16),
     "AdditiveUNet": dict(width=16),
     "Hourglass": dict(width=32),
+    "VisionTransformer": dict(width=12, depth=2, num_heads=2, out_indices=(1,), frozen_stages=2),
+    "GlobalTokenEmbedding": dict(channels=8),
+    "LocalTokenEmbedding": dict(channels=8),
 }
 
 
 def make_narrow(model: Any) -> None:
-    """Make a network that would fetch weights small, and start it at random."""
-    for part in [model.get("backbone"), model.get("neck")] if isinstance(model, dict) else ():
-        if part is not None and part.get("type") in NARROW:
-            part.update(NARROW[part.type], **({"init_cfg": None} if "init_cfg" in part else {}))
-    parts = [model, *(model[key] for key in ("coarse", "fine") if key in model)]
+    """Make a network that would fetch weights small, and start it at random; its patches likewise."""
+    parts = [model, *(model.get(key) for key in ("coarse", "fine", "context"))]
+    parts = [part for part in parts if isinstance(part, dict)]
+    for part in parts:
+        for key in ("coarse_size", "context_size", "patch_size"):
+            if key in part:
+                part[key] = [max(SMALLEST[len(part[key])], side // SHRINK) for side in part[key]]
+        for network in (part.get("backbone"), part.get("neck")):
+            if network is not None and network.get("type") in NARROW:
+                network.update(NARROW[network.type], **({"init_cfg": None} if "init_cfg" in network else {}))
+    for matching in find_all(model, "matching"):
+        matching["size"] = [side // SHRINK for side in matching["size"]]
     # A codec's decoder is only a name.
-    networks = [*(part.get("backbone") for part in parts), model.get("neck"), *find_all(model, "decoder")]
+    networks = [part.get(key) for part in parts for key in ("backbone", "neck")]
     for part in (
-        p for p in networks if isinstance(p, dict) and re.search("UNet|Embedding", str(p.get("type")))
+        p
+        for p in [*networks, *find_all(model, "decoder")]
+        if isinstance(p, dict) and re.search("UNet|Embedding", str(p.get("type")))
     ):
         for key in ("widths", "in_channels"):
             if isinstance(part.get(key), list | tuple):
@@ -287,7 +299,8 @@ def test_its_schedule_reaches_the_end(path, tmp_path):
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
 def test_model_and_data_agree_on_the_landmarks(path):
     for config in runs(path):
-        MODELS.build(config.model)
+        with torch.device("meta"):
+            MODELS.build(config.model)
         counts = set(find_all(config.model.to_dict(), "num_landmarks"))
         assert len(counts) == 1
         for key in ("train_dataloader", "val_dataloader", "test_dataloader"):

@@ -89,7 +89,7 @@ class VisionTransformer(PretrainedBackbone):
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
             elif parameter.ndim > 1:
-                nn.init.trunc_normal_(parameter, std=0.02)
+                nn.init.normal_(parameter, std=0.02)
         self.freeze()
 
     def stages(self) -> list[list[nn.Module]]:

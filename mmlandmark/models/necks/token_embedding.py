@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlandmark.codecs.resizing import resized
 from mmlandmark.models.base_module import BaseModule
-from mmlandmark.models.blocks import start_as_pytorch
 from mmlandmark.models.heads.base_heatmap_head import the_one_level
 from mmlandmark.registry import MODELS
 
@@ -23,9 +22,9 @@ class GlobalTokenEmbedding(BaseModule):
     Miao et al. 2024, *FM-OSD: Foundation Model-Enabled One-Shot Detection of Anatomical Landmarks*. From 6528
     channels it has 15,040,768 parameters, under their published names.
 
-    Both steps are linear, so each tap of the kernel works on the tokens, and its result is enlarged: the same
-    function with a sixteenth of the multiplications at a stride of 4, and without the enlarged tokens, which
-    take 1.6 GB of an image of 277 x 224 pixels.
+    Both steps are linear, so each tap of the kernel works on the tokens, and its result is enlarged, axis by
+    axis: the same function with a sixteenth of the multiplications at a stride of 4, and without the enlarged
+    tokens, which take 1.6 GB of an image of 277 x 224 pixels.
 
     Args:
         in_channels: Of the one level of tokens.
@@ -58,7 +57,6 @@ class GlobalTokenEmbedding(BaseModule):
         width = the_one_level(in_channels, type(self).__name__)
         self.conv_out = conv(width, channels, kernel_size, padding=kernel_size // 2)
         self.dims, self.out_channels = dims, [channels]
-        start_as_pytorch(self)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor]:
         """Return embeddings (B, channels, *S) of the pixels of an image.
@@ -67,19 +65,17 @@ class GlobalTokenEmbedding(BaseModule):
             features: Tokens (B, in_channels, *T), and the image (B, C, *S).
         """
         tokens, image = features
-        side, reach = self.conv_out.kernel_size[0], self.conv_out.padding[0]
-        conv = F.conv2d if self.dims == 2 else F.conv3d
-        total: Tensor | None = None
-        kernels = self.conv_out.weight.flatten(2).unbind(2)
-        for tap, kernel in zip(product(range(side), repeat=self.dims), kernels, strict=True):
-            kernel = kernel.reshape(*kernel.shape, *[1] * self.dims)
-            part = resized(conv(tokens, kernel), image.shape[2:])
-            # Where the tap lies beyond the border there is nothing.
-            moves = [size for offset in reversed(tap) for size in (reach - offset, offset - reach)]
-            part = F.pad(part, moves)
-            total = part if total is None else total + part
-        assert total is not None
-        return (total + self.conv_out.bias.view(-1, *[1] * self.dims),)
+        side, dims = self.conv_out.kernel_size[0], self.dims
+        kernels = self.conv_out.weight.flatten(2).transpose(1, 2).flatten(0, 1)  # (channels * taps, C)
+        taps = (kernels @ tokens.flatten(2)).unflatten(2, tokens.shape[2:])
+        # (B, channels, k, ..., k, *T): one axis after the other is enlarged, its taps are shifted and summed.
+        taps = taps.unflatten(1, (-1, *[side] * dims))
+        for axis in range(dims - 1, -1, -1):
+            place = 2 + 2 * axis  # where the axis is, next to its taps, when those of later axes are summed
+            matrix = _enlarging(tokens.shape[2 + axis], image.shape[2 + axis], side).to(taps)
+            taps = taps.movedim(2 + axis, place).flatten(place, place + 1)
+            taps = (taps.movedim(place, -1) @ matrix).movedim(-1, place)
+        return (taps + self.conv_out.bias.view(-1, *[1] * dims),)
 
     def uncounted_macs(self, features: Sequence[Tensor]) -> int:
         """Return the multiply-adds of one image that its convolution does not show, as it runs in taps."""
@@ -134,7 +130,6 @@ class LocalTokenEmbedding(BaseModule):
         )
         self.conv_out2 = conv(channels, channels, kernel_size, padding=kernel_size // 2)
         self.dims, self.out_channels = dims, [channels]
-        start_as_pytorch(self)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor]:
         """Return embeddings (B, channels, *S) of the pixels of an image.
@@ -144,3 +139,19 @@ class LocalTokenEmbedding(BaseModule):
         """
         tokens, image = features
         return (self.conv_out2(resized(self.up(tokens), image.shape[2:])),)
+
+
+def _enlarging(old: int, new: int, taps: int) -> Tensor:
+    """Return the matrix (taps * old, new) that enlarges a line, shifts it for every tap, and sums.
+
+    Args:
+        old: Pixels before.
+        new: Pixels after, by linear interpolation.
+        taps: Odd number of them; where one lies beyond the border there is nothing.
+    """
+    lines = F.interpolate(
+        torch.eye(old, dtype=torch.float64)[None], size=new, mode="linear", align_corners=False
+    )[0]
+    reach = taps // 2
+    padded = F.pad(lines, (reach, reach))
+    return torch.cat([padded.narrow(1, tap, new) for tap in range(taps)])
