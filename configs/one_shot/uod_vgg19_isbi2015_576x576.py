@@ -40,7 +40,7 @@ stages = [
         val_dataloader=dict(dataset=dict(pipeline=pipeline)),
         test_dataloader=dict(dataset=dict(pipeline=pipeline)),
         train_cfg=dict(max_epochs=60, val_interval=20),
-        optim_wrapper=dict(optimizer=dict(lr=5e-4)),
+        optim_wrapper=dict(optimizer=dict(lr=5.5e-4)),
         param_scheduler=[],
     ),
 ]

@@ -13,7 +13,7 @@ import numpy as np
 
 from mmlandmark.apis.annotated_data import dataset_of
 from mmlandmark.inference.case_loader import Failure
-from mmlandmark.inference.image_coverage import Choice, DescribedImage, choose_images, similarities
+from mmlandmark.inference.image_coverage import Choice, DescribedImage, choose_images, found_again
 from mmlandmark.inference.image_descriptions import describe_by_model, describe_by_sift, load_case
 from mmlandmark.inference.image_inputs import Case, find_cases
 from mmlandmark.inference.loading import load_model
@@ -120,7 +120,7 @@ def choose_templates(
             f"{len(left)} of {len(cases)} images can be compared{first}; to choose {number} takes more"
         )
     images = [described[case.sample_id] for case in left]
-    return TemplateChoice(left, images, choose_images(*similarities(images, reach), number), failures, method)
+    return TemplateChoice(left, images, choose_images(*found_again(images, reach), number), failures, method)
 
 
 def write_choice(found: TemplateChoice, folder: str | Path, side: int = 320) -> list[Path]:
@@ -134,7 +134,7 @@ def write_choice(found: TemplateChoice, folder: str | Path, side: int = 320) -> 
     folder, names = Path(folder), [case.sample_id for case in found.cases]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["rank", "image", "coverage", "chosen", "similarity_to_chosen"])
+    writer.writerow(["rank", "image", "coverage", "chosen", "found_in_chosen"])
     for rank, index in enumerate(found.ranking, 1):
         place = str(found.choice.chosen.index(index) + 1) if index in found.choice.chosen else ""
         like = found.choice.of_images[index]

@@ -1,7 +1,8 @@
 """Choose the image to annotate: the one that shows most of what all of them show.
 
 IMAGES are image files, patterns and folders, or one config, of which the training images are taken. Images
-are compared point by point: by SIFT or, with --model, by the embeddings of a trained detector.
+are compared point by point: by SIFT or, with --model, by the embeddings of a trained detector. A point is
+found if the most similar point of the other image leads back to it.
 
     mmlandmark select-template films/ -o choice
     mmlandmark select-template films/ --model work_dirs/my_run --number 5 -o choice
@@ -71,8 +72,8 @@ def description(found: TemplateChoice) -> str:
     rows = [[str(rank), names[i], f"{choice.alone[i]:.3f}"] for rank, i in enumerate(ranking, 1)]
     shown = rows if len(rows) <= _SHOWN else [*rows[: _SHOWN - 1], ["...", "", ""], rows[-1]]
     lines = [
-        f"{len(names)} images compared by {found.method}. Coverage of an image: how well the "
-        "points of all others are found in it, 0 to 1.",
+        f"{len(names)} images compared by {found.method}. Coverage of an image: the part of "
+        "the others' points that are found in it.",
         "",
         markdown_table(["rank", "image", "coverage"], shown, left=2, padded=True),
         "",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
-import torch
 
-_AT_ONCE = 2**25  # similarities that are held at a time
+_RETURN = 0.03  # of the sides: how near to a point the way back has to end
 
 
 @dataclass(frozen=True)
@@ -28,44 +28,48 @@ class DescribedImage:
     vectors: tuple[np.ndarray, ...]
 
 
-def similarities(
+def found_again(
     images: Sequence[DescribedImage], reach: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return how well every point of all images is found in each of them.
+    """Return which points of all images are found in each of them.
 
     The similarity of two points is the product over the levels of the cosine of their features, cut to 0..1,
-    as in the maps of :class:`~mmlandmark.models.heads.TemplateHead`. A point is found as well as the most
-    similar point of the other image is like it.
+    as in the maps of :class:`~mmlandmark.models.heads.TemplateHead`. A point is found if the most similar
+    point of the other image, looked for in its own image, leads back to it.
 
     Args:
         images: T images; one without points shows nothing of the others.
-        reach: Only points count whose places differ by at most this, as a fraction of the sides.
+        reach: Only points are compared whose places differ by at most this, as a fraction of the sides.
 
     Returns:
-        (T, U) similarities of the U points of all images, in their order, 1 for an image's own; and (U,)
+        (T, U) bool, True for an image's own points, of the U points of all images, in their order; and (U,)
         which image a point belongs to.
     """
     owner = np.repeat(np.arange(len(images)), [len(image.points) for image in images])
-    places = torch.from_numpy(np.concatenate([image.places for image in images])).float()
-    stacked = [
-        torch.from_numpy(np.concatenate(level)).float()
-        for level in zip(*(image.vectors for image in images), strict=True)
-    ]
-    found = np.zeros((len(images), len(owner)), dtype=np.float32)
-    for row, image in zip(found, images, strict=True):
-        own = [torch.from_numpy(level).float() for level in image.vectors]
-        count = len(image.points)
-        for first in range(0, len(owner) if count else 0, step := max(1, _AT_ONCE // max(count, 1))):
-            part = slice(first, first + step)
-            product = torch.ones(len(owner[part]), count)
-            for level, vectors in zip(stacked, own, strict=True):
-                product *= (level[part] @ vectors.T).clamp(0, 1)
-            if reach is not None:
-                near = torch.cdist(places[part], torch.from_numpy(image.places).float()) <= reach
-                product *= near
-            row[part] = product.amax(1).numpy()
-    found[owner, np.arange(len(owner))] = 1
+    parts = [np.flatnonzero(owner == index) for index in range(len(images))]
+    found = owner == np.arange(len(images))[:, None]
+    for (i, one), (j, other) in combinations(enumerate(images), 2):
+        if len(one.points) and len(other.points):
+            similar = _similarities(one, other, reach)
+            there, back = similar.argmax(1), similar.argmax(0)
+            found[j, parts[i]] = _returns(one.places, there, back) & (similar.max(1) > 0)
+            found[i, parts[j]] = _returns(other.places, back, there) & (similar.max(0) > 0)
     return found, owner
+
+
+def _similarities(one: DescribedImage, other: DescribedImage, reach: float | None) -> np.ndarray:
+    """Return (P, Q) similarities of the points of two images."""
+    product = np.ones((len(one.points), len(other.points)), dtype=np.float32)
+    for a, b in zip(one.vectors, other.vectors, strict=True):
+        product *= np.clip(a @ b.T, 0, 1)
+    if reach is not None:
+        product[np.linalg.norm(one.places[:, None] - other.places, axis=2) > reach] = 0
+    return product
+
+
+def _returns(places: np.ndarray, there: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Return (P,) bool: the way to another image and back ends where it began."""
+    return np.linalg.norm(places - places[back[there]], axis=1) <= _RETURN
 
 
 def image_means(values: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
@@ -86,10 +90,10 @@ class Choice:
 
     Attributes:
         chosen: Indices of the images, in the order in which they were chosen.
-        coverage: Of each, the mean similarity of the other images' points when it and those before it are
-            annotated.
-        alone: (T,) the same of every image, if it alone is annotated.
-        of_images: (T,) similarity of every image's points to what is chosen, NaN for the chosen ones.
+        coverage: Of each, the part of the other images' points that are found in it or in those before it.
+        alone: (T,) the same of every image by itself.
+        of_images: (T,) the part of every image's points that are found in what is chosen, NaN for the chosen
+            ones.
     """
 
     chosen: tuple[int, ...]
@@ -99,14 +103,14 @@ class Choice:
 
 
 def choose_images(found: np.ndarray, owner: np.ndarray, number: int) -> Choice:
-    """Choose images one by one, each time the one with which the points of all are found best.
+    """Choose images one by one, each time the one with which most points of all are found.
 
-    A point counts by the most similar of all chosen images, every image as much as any other. What is gained
-    falls with every further image, so that choosing one by one reaches at least 63 % of the best choice
-    (Nemhauser et al. 1978).
+    A point counts if it is found in any chosen image, every image as much as any other. What is gained falls
+    with every further image, so that choosing one by one reaches at least 63 % of the best choice (Nemhauser
+    et al. 1978).
 
     Args:
-        found: (T, U) of :func:`similarities`.
+        found: (T, U) of :func:`found_again`.
         owner: (U,) likewise.
         number: Of images to choose, less than T.
 

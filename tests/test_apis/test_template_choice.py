@@ -73,7 +73,7 @@ def test_what_is_written(films, tmp_path):
         (float(r["coverage"]) for r in rows), reverse=True
     )
     assert sorted(row["chosen"] for row in rows if row["chosen"]) == ["1", "2"]
-    assert [row["similarity_to_chosen"] for row in rows if row["chosen"]] == ["", ""]
+    assert [row["found_in_chosen"] for row in rows if row["chosen"]] == ["", ""]
     sheet = cv2.imread(str(tmp_path / "out" / SHEET))
     assert sheet.shape == draw_choice(found).shape
     assert sheet.std() > 20

@@ -1,16 +1,11 @@
-"""Coverage of images by one of them: similarities against plain loops, the choice against all choices."""
+"""Coverage of images by one of them: points against plain loops, the choice against all choices."""
 
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from mmlandmark.inference.image_coverage import (
-    DescribedImage,
-    choose_images,
-    image_means,
-    similarities,
-)
+from mmlandmark.inference.image_coverage import DescribedImage, choose_images, found_again, image_means
 
 
 def described(counts=(4, 3, 5), channels=(6, 2), dims=2, seed=0):
@@ -30,43 +25,61 @@ def described(counts=(4, 3, 5), channels=(6, 2), dims=2, seed=0):
 
 
 def slow(images, reach):
-    """Return the similarities by loops over all pairs of points."""
+    """Return which points are found by loops over all pairs of points."""
+
+    def best(point, image, other):
+        """Return the index of the most similar point of another image, None without any."""
+        similar = []
+        for q in range(len(other.points)):
+            alike = [
+                max(0.0, float(a[point] @ b[q])) for a, b in zip(image.vectors, other.vectors, strict=True)
+            ]
+            near = np.linalg.norm(image.places[point] - other.places[q]) <= reach
+            similar.append(np.prod(alike) if near else 0.0)
+        return int(np.argmax(similar)) if max(similar) > 0 else None
+
     rows = []
-    for t, template in enumerate(images):
+    for template in images:
         row = []
-        for i, image in enumerate(images):
+        for image in images:
             for p in range(len(image.points)):
-                best = 0.0
-                for q in range(len(template.points)):
-                    near = np.linalg.norm(image.places[p] - template.places[q]) <= reach
-                    alike = [
-                        max(0.0, float(a[p] @ b[q]))
-                        for a, b in zip(image.vectors, template.vectors, strict=True)
-                    ]
-                    best = max(best, np.prod(alike) if near else 0.0)
-                row.append(1.0 if i == t else best)
+                there = best(p, image, template)
+                back = None if there is None else best(there, template, image)
+                again = back is not None and np.linalg.norm(image.places[back] - image.places[p]) <= 0.03
+                row.append(image is template or again)
         rows.append(row)
     return rows
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("reach", [0.4, None])
-def test_similarities_equal_the_loops(dims, reach):
-    images = described(dims=dims)
-    found, owner = similarities(images, reach)
-    assert owner.tolist() == [0] * 4 + [1] * 3 + [2] * 5
-    np.testing.assert_allclose(found, slow(images, np.inf if reach is None else reach), atol=1e-6)
+@pytest.mark.parametrize("reach", [0.5, None])
+def test_it_equals_the_loops(dims, reach):
+    images = described(counts=(14, 12, 15), dims=dims)
+    found, owner = found_again(images, reach)
+    assert owner.tolist() == [0] * 14 + [1] * 12 + [2] * 15
+    expected = slow(images, np.inf if reach is None else reach)
+    assert found.tolist() == expected
+    assert 0 < found[0, 14:].mean() < 1
+
+
+def test_another_point_at_the_same_place_is_as_good():
+    vectors = np.eye(3)
+    one = DescribedImage("one", np.zeros((2, 2)), np.array([[0.5, 0.5], [0.52, 0.5]]), (vectors[[0, 0]],))
+    far = DescribedImage("far", np.zeros((2, 2)), np.array([[0.5, 0.5], [0.6, 0.5]]), (vectors[[0, 0]],))
+    other = DescribedImage("other", np.zeros((1, 2)), np.array([[0.5, 0.5]]), (vectors[[0]],))
+    assert found_again([one, other])[0].tolist() == [[True, True, True], [True, True, True]]
+    assert found_again([far, other])[0].tolist() == [[True, True, True], [True, False, True]]
 
 
 def test_an_image_without_points_shows_nothing():
-    found, owner = similarities(described(counts=(3, 0, 2)))
+    found, owner = found_again(described(counts=(3, 0, 2)))
     assert found.shape == (3, 5)
     assert found[1].tolist() == [0] * 5
     assert image_means(found[0], owner, 3)[:2].tolist() == [1, 0]
 
 
 def test_the_first_choices_are_near_the_best_ones():
-    found, owner = similarities(described(counts=(9,) * 8, channels=(3,), seed=1))
+    found, owner = found_again(described(counts=(9,) * 8, channels=(3,), seed=1))
     choice = choose_images(found, owner, 3)
     means = np.stack([image_means(row, owner, 8) for row in found])
     assert choice.alone == pytest.approx([(row.sum() - 1) / 7 for row in means])
@@ -91,7 +104,7 @@ def test_a_second_image_shows_what_the_first_does_not():
         DescribedImage(str(n), np.zeros((2, 2)), np.zeros((2, 2)), (np.stack([vector] * 2),))
         for n, vector in enumerate([one, one, one, other, other])
     ]
-    choice = choose_images(*similarities(images), 2)
+    choice = choose_images(*found_again(images), 2)
     assert choice.chosen == (0, 3)
     assert choice.coverage == pytest.approx((2 / 4, 1))
 
@@ -99,4 +112,4 @@ def test_a_second_image_shows_what_the_first_does_not():
 @pytest.mark.parametrize("number", [0, 3])
 def test_too_few_images_are_refused(number):
     with pytest.raises(ValueError, match=f"{number} of 3 images cannot be chosen: give more images"):
-        choose_images(*similarities(described()), number)
+        choose_images(*found_again(described()), number)
