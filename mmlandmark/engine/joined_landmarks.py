@@ -134,9 +134,7 @@ def join_landmarks(config: Config, node: Node, which: str = "last") -> Path:
         return folder / name
     note = _note(folder)
     state, shared, metas = _weights(members)
-    left_out = [
-        n for n, child in zip(chosen_landmarks(config), node.children, strict=True) if not child.wanted
-    ]
+    left_out = [landmark for landmark in chosen_landmarks(config) if landmark not in members]
     note |= dict(shared_backbone=shared, left_out=left_out)
     atomic_write_json(folder / NOTE, note)
     whole = joined_config(config, node.folder)

@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.engine.config import KNOWN_KEYS, ConfigError
 from mmlandmark.engine.given_inputs import class_of
+from mmlandmark.engine.stages import plan_of_stages
 from mmlandmark.registry import DATASETS, HOOKS, TRANSFORMS, NotRegisteredError, Registry
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.utils.dataset_tree import bare_dataset, leaf_configs
@@ -85,18 +86,18 @@ def choose_landmarks(config: Config, text: str) -> None:
             )
     if not chosen:
         raise ConfigError(f"--landmarks {text!r} names no landmark")
-    known = chosen_landmarks(config)
-    config.per_landmark = [name for k, name in enumerate(names) if k in chosen and name in known]
+    if len(chosen) < len(names):
+        config.per_landmark = [name for k, name in enumerate(names) if k in chosen]
 
 
 def unlearnable_landmarks(config: Config) -> dict[str, str]:
     """Return the landmarks that a hook of the config says cannot be learnt, and why."""
-    parts = [config, *(config.get("stages") or ())]
-    hooks = [hook for part in parts for hook in part.get("custom_hooks") or ()]
+    stages = plan_of_stages(config, "work_dirs").children if config.get("stages") else ()
     found: dict[str, str] = {}
-    for hook in hooks:
-        if hasattr(class_of(HOOKS, hook.get("type")), "left_out"):
-            found |= HOOKS.build(hook).left_out(config)
+    for run in [stage.config for stage in stages if stage.config is not None] or [config]:
+        for hook in run.get("custom_hooks") or ():
+            if hasattr(class_of(HOOKS, hook.get("type")), "left_out"):
+                found |= HOOKS.build(hook).left_out(run)
     return found
 
 
@@ -153,12 +154,10 @@ def _swaps_partners(value: Any) -> bool:
 
 def _class_of(registry: Registry, section: Any) -> Any:
     """Return the class of a section of a config, None if it is no such part."""
+    if not isinstance(section, Mapping) or "type" not in section:
+        return None
     try:
-        return (
-            class_of(registry, section["type"])
-            if isinstance(section, Mapping) and "type" in section
-            else None
-        )
+        return class_of(registry, section["type"])
     except NotRegisteredError:
         return None
 

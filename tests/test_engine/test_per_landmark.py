@@ -40,11 +40,12 @@ def test_places_ranges_and_names_are_chosen(tmp_path):
         ("0-1", NAMES[:2]),
         ("2", ["menton"]),
         ("menton,0", ["sella", "menton"]),
-        ("0, 1-2", NAMES),
     ):
         config = each(tmp_path)
         choose_landmarks(config, text)
         assert list(chosen_landmarks(config)) == config.per_landmark == names
+    choose_landmarks(whole := each(tmp_path), "0, 1-2")
+    assert whole.per_landmark is True
     for text, message in (
         ("3", "'3' is no landmark; they are 0 to 2: sella, nasion, menton"),
         ("2-1", "'2-1' is no landmark"),

@@ -58,6 +58,10 @@ def test_a_landmark_that_no_template_shows_is_left_out(tmp_path):
         ConfigError, match="no landmark can be learnt: template 'ceph_0_000007' does not show"
     ):
         plan_of_run(with_template(tmp_path, (2, 2)), tmp_path)
+    staged = with_template(tmp_path, (60, 20))  # a stage may have what the whole config lacks
+    keys = ("custom_hooks", "val_dataloader", "test_dataloader")
+    staged.stages = [dict(name="one", **{key: staged.pop(key) for key in keys})]
+    assert [node.wanted for node in plan_of_run(staged, tmp_path).children] == [True, False, True]
 
 
 def test_nobody_starts_from_all_landmarks_at_once(tmp_path):
