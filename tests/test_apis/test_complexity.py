@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mmlandmark.apis import count_costs, count_models
-from mmlandmark.engine import load_config, plan_of_stages
+from mmlandmark.engine import joined_config, load_config, plan_of_stages, stage_to_test
+from mmlandmark.models.assembly import filled
 from mmlandmark.registry import MODELS
 from mmlandmark.utils.shipped import config_root
 
@@ -140,3 +141,22 @@ def test_models_inside_of_a_model_are_counted():
         assert count_models(MODELS.build(one)) == 1
         assert count_models(MODELS.build(pair)) == 2
         assert count_models(MODELS.build(dict(type="MixedEnsemble", detectors=[pair, one]))) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "models"),
+    [
+        ("cc2d_vgg19_isbi2015_384x384", 1),
+        ("sla_vgg19_isbi2015_384x384", 19),
+        ("f2_vit-s8_isbi2015_224x224", 3),
+    ],
+)
+def test_model_counts_are_those_of_cc2d_sla(name, models):
+    """Table 1 of CC2D-SLA of *Landmarks Are Alike Yet Distinct*."""
+    config = load_config(CONFIGS.parent / "one_shot" / f"{name}.py")
+    if config.get("per_landmark"):
+        config = joined_config(config, "work_dirs")
+    elif config.get("stages"):
+        config = stage_to_test(config, "work_dirs")
+    with torch.device("meta"):
+        assert count_models(MODELS.build(filled(MODELS, config.model, dims=2))) == models
