@@ -58,6 +58,7 @@ class CheckpointedRunner(Runner):
         model = bare(self)
         loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location, logger="current")
         put_training_back(loaded, model)
+        _leave_out_remade(loaded, model)
         if strict:
             check_state_dict(model, loaded.get("state_dict", loaded), f"checkpoint {filename}")
         try:
@@ -188,6 +189,17 @@ class CheckpointedRunner(Runner):
         )
         with _replaced("save_checkpoint", atomically):
             super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
+
+
+def _leave_out_remade(checkpoint: dict, model: Any) -> None:
+    """Leave buffers as they are that a hook makes anew before their use, where they have another shape.
+
+    So a detector may be tested with more annotated images than it was trained with.
+    """
+    state, own = checkpoint.get("state_dict", checkpoint), model.state_dict()
+    for name in getattr(model, "remade_buffers", ()):
+        if name in state and state[name].shape != own[name].shape:
+            state[name] = own[name].clone()
 
 
 @contextmanager

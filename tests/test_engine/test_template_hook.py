@@ -212,6 +212,36 @@ def test_another_number_of_templates_is_refused(tmp_path):
         LandmarkRunner.from_cfg(config_of(tmp_path, [two])).train()
 
 
+def test_more_templates_than_in_training_are_encoded_for_a_test(tmp_path):
+    apis.train_config(config_of(tmp_path / "run", max_epochs=1))
+    checkpoint = latest_checkpoint(tmp_path / "run")
+    more = dict(TEMPLATE, template=dict(offset=7, num_samples=3))
+    config = config_of(tmp_path / "few", hooks=[more], **{"model.head.num_templates": 3})
+    runner = LandmarkRunner.from_cfg(config)
+    runner.load_checkpoint(str(checkpoint))
+    runner.test()
+    first = load_checkpoint(checkpoint)["state_dict"]
+    for level, own in enumerate(runner.model.head.templates):
+        assert len(own) == 3
+        torch.testing.assert_close(own[:1], first[f"head.template{level}"])
+        assert own[1:].flatten(1).any(1).all()
+    assert runner.model.head.shown.all()
+
+
+def test_augmented_copies_of_one_image_are_templates(tmp_path):
+    loader = phantom_dataloader()
+    one = dict(loader["dataset"], offset=7, num_samples=1)
+    move = dict(type="RandomAffine", rotation=5)
+    one["pipeline"] = [*one["pipeline"][:-2], move, *one["pipeline"][-2:]]
+    copies = dict(type="RepeatDataset", times=4, fixed=True, dataset=one)
+    hook = dict(type="TemplateHook", template=copies)
+    config = config_of(tmp_path / "run", hooks=[hook], max_epochs=1, **{"model.head.num_templates": 4})
+    apis.train_config(config)
+    state = load_checkpoint(latest_checkpoint(tmp_path / "run"))["state_dict"]
+    coarsest = state["head.template1"]
+    assert all(not torch.equal(coarsest[0], other) for other in coarsest[1:])
+
+
 def test_a_file_may_be_given_on_the_command_line(tmp_path):
     config = config_of(tmp_path, [dict(type="TemplateHook", template=dict(type="LandmarkDataset"))])
     apis.running.give_inputs(config, dict(template="points.json"))

@@ -217,7 +217,7 @@ def test_a_coarse_detector_by_template_needs_no_template_of_its_own_here():
     coarse.learn_templates([batch(dict(inputs=small, data_samples=sample))])
     model = build()
     model.coarse.load_state_dict(coarse.state_dict())
-    assert set(model.template_buffers) == {f"fine.head.{name}" for name in model.fine.head.template_buffers}
+    assert set(model.remade_buffers) == {f"fine.head.{name}" for name in model.fine.head.template_buffers}
     model.learn_templates([batch(item())])
     (found,) = model.test_step(batch(item()))
     np.testing.assert_array_equal(found.pred_landmarks, POINTS[2])

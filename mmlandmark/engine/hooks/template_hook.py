@@ -71,6 +71,8 @@ class TemplateHook(Hook):
                 "test_dataloader to take one from"
             )
         own = dict(self.template) if "type" in self.template else {**leaves[0], **self.template}
+        if "dataset" in own or "datasets" in own:  # one around others, which have a pipeline each
+            return own
         own.pop("image_cache", None)  # they are read once
         own["pipeline"] = self.pipeline or own.get("pipeline") or (leaves[0]["pipeline"] if leaves else ())
         return own
@@ -98,7 +100,7 @@ class TemplateHook(Hook):
         for model in self._models(runner):
             with evaluating(model):
                 model.learn_templates(self._batches)
-            for name in model.template_buffers:
+            for name in model.remade_buffers:
                 broadcast(model.get_buffer(name))
         if self._dataset is not None:
             self._report(runner, bare(runner).shown_landmarks.tolist(), self._dataset)
@@ -111,7 +113,8 @@ class TemplateHook(Hook):
         return [bare(runner), *means]
 
     def _report(self, runner: Runner, shown: Sequence[bool], dataset: LandmarkDataset) -> None:
-        ids = ", ".join(repr(batch["data_samples"][0].sample_id) for batch in self._batches)
+        names_of = [repr(batch["data_samples"][0].sample_id) for batch in self._batches]
+        ids = ", ".join(dict.fromkeys(names_of))  # a template may have augmented copies
         names = dataset.metainfo["landmark_names"]
         missing = [name for name, known in zip(names, shown, strict=True) if not known]
         if len(missing) == len(names):
@@ -148,7 +151,7 @@ class TemplateHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Encode by the weights that are saved; only the main process saves."""
         model, state = bare(runner), checkpoint["state_dict"]
-        device, keys = next(model.parameters()).device, model.template_buffers
+        device, keys = next(model.parameters()).device, model.remade_buffers
         # Copies of what is written: a state dict shares its values with the model.
         lent = {key: value.to(device, copy=key in keys) for key, value in state.items()}
         with evaluating(model):

@@ -31,8 +31,11 @@ class TemplateLearner(BaseDetector):
         return self.get_submodule(self.head_path)  # type: ignore[return-value]
 
     @property
-    def template_buffers(self) -> list[str]:
-        """Names of the buffers that hold what it knows of its templates."""
+    def remade_buffers(self) -> list[str]:
+        """Names of the buffers that hold what it knows of its templates.
+
+        A run whose config has another number of templates makes them anew.
+        """
         return [f"{self.head_path}.{name}" for name in self.template_head.template_buffers]
 
     @property

