@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 
+from mmlandmark.inference.export.exportable import ExportableDetector, traced
 from mmlandmark.models.detectors import plain_config
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample
@@ -192,6 +193,35 @@ def test_one_landmark_per_batch_is_seen_by_one_adapter():
     model.loss(**data)["loss_contrast"].backward()
     learnt = [all(p.grad is not None for p in a.parameters()) for a in model.neck.adapters]
     assert sorted(learnt) == [False, False, True]
+
+
+def test_every_adapter_learns_its_landmark():
+    model = adapters(patches=dict(around="landmarks", one_landmark=True))
+    optimizer, losses = torch.optim.Adam(model.parameters(), 1e-2), {}
+    for step in range(24):
+        seed = step % 4  # the same patches again and again, so that the loss must fall
+        data = model.data_preprocessor(batch(item(), item(seed=1)), training=True)
+        torch.manual_seed(seed)
+        optimizer.zero_grad()
+        loss = model(**data, mode="loss")["loss_contrast"]
+        loss.backward()
+        optimizer.step()
+        losses.setdefault(seed, []).append(loss.item())
+    assert all(values[-1] < 0.9 * values[0] for values in losses.values())
+
+
+def test_a_neck_with_parts_of_landmarks_can_be_exported():
+    """As one program for all landmarks and any number of images."""
+    neck = dict(type="AdapterDecoder", adapter_channels=2, embedding=3, receptive_fields=1)
+    backbone = dict(UNET, widths=(4, 5))
+    model = adapters(backbone=backbone, neck=neck).eval()
+    model.learn_templates([batch(item())])
+    program = traced(ExportableDetector(model), (1, 32, 48)).program.module()
+    images = torch.rand(3, 1, 32, 48)
+    with torch.no_grad():
+        wanted, found = ExportableDetector(model)(images), program(images)
+    for name in ("points", "scores"):
+        torch.testing.assert_close(found[name], wanted[name])
 
 
 def test_a_neck_with_parts_of_landmarks_needs_landmarks():

@@ -198,6 +198,6 @@ class TemplateHead(BaseHeatmapHead):
         """Return (B, K, *S) cosines of (B, C, *S) or (B, K, C, *S) features with vectors (K, C)."""
         if level.ndim == self.dims + 2:
             return cosine_maps(level, vectors[None])
-        count = len(level)
-        maps = cosine_maps(level.flatten(0, 1), vectors[:, None].repeat(count, 1, 1))
-        return maps[:, 0].unflatten(0, (-1, len(vectors)))
+        cases = level.shape[0]  # not len(), which would be one number in an exported program
+        maps = cosine_maps(level.flatten(0, 1), vectors[:, None].repeat(cases, 1, 1))
+        return maps[:, 0].unflatten(0, (cases, -1))

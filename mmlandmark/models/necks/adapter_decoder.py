@@ -132,7 +132,7 @@ class AdapterDecoder(EmbeddingDecoder):
             return super().forward(features)
         maps = self.all_sizes(features)
         self.check_levels(maps)
-        batch, count = len(maps[0]), self.num_landmarks
+        batch, count = maps[0].shape[0], self.num_landmarks
         if landmarks is not None:
             return self._embeddings(maps, self._for_one(landmarks, batch))
         if not self.training:

@@ -89,4 +89,4 @@ class EmbeddingDecoder(UNetDecoder):
             return features
         finest = features[0]
         size = [2 * side for side in finest.shape[2:]]
-        return [finest.new_zeros(len(finest), 0, *size), *features]
+        return [finest.new_zeros(finest.shape[0], 0, *size), *features]
