@@ -108,6 +108,9 @@ def verdict(tested: Mapping[str, Mapping[str, float]], unit: str, images: int) -
     if after < before:
         gain = 100 * (1 - after / before)
         text = f"The detector is better than its labels: its mean error is {gain:.1f} % smaller."
+        worse = [key for key in hits if tested["student"][key] < tested["ssl"].get(key, 0.0)]
+        if worse:
+            text += f" But of its landmarks fewer are within {worse[0].removeprefix('sdr_')}."
     else:
         text = "The detector is not better than its labels. More time may help, or another template."
     doubt = f" These are {images} images only, so a small difference may be chance." if images < _FEW else ""

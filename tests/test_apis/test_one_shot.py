@@ -11,6 +11,9 @@ def test_it_is_said_which_is_better():
     assert "within 2mm (%)" in text
     assert "its mean error is 25.0 % smaller" in text
     assert "chance" not in text
+    assert "fewer" not in text
+    mixed = verdict(dict(ssl=dict(ssl, sdr_2mm=70.0), student=student), "mm", 30)
+    assert "25.0 % smaller. But of its landmarks fewer are within 2mm." in mixed
     worse = verdict(dict(ssl=student, student=ssl), "mm", 5)
     assert "The detector is not better than its labels" in worse
     assert "These are 5 images only" in worse
