@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mmlandmark.inference.image_inputs import Case, find_cases
 from mmlandmark.inference.loading import load_model
 from mmlandmark.structures import apply_matrix, resize_matrix, world_from_image
 from mmlandmark.utils.files import atomic_write_text
+from mmlandmark.utils.progress import Progress
 from mmlandmark.utils.table_text import csv_text
 from mmlandmark.visualization import VolumePicture, draw_landmarks, save_image
 from mmlandmark.visualization.sheets import contact_sheet
@@ -79,7 +81,7 @@ def choose_templates(
     points: int = 200,
     limit: int = 300,
     device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    show_progress: bool = False,
 ) -> TemplateChoice:
     """Choose the images that show most of what all of them show.
 
@@ -91,7 +93,7 @@ def choose_templates(
         points: Of every image at most.
         limit: Images that are compared at most, spread over all.
         device: Of the model.
-        progress: Called with the number of images that have been read, and of all.
+        show_progress: On standard error, while images are read.
 
     Raises:
         ValueError: Too few images can be read.
@@ -106,13 +108,14 @@ def choose_templates(
         results, method, reach = describe_by_model(load_model(model), cases, points, device), str(model), None
     described: dict[str, DescribedImage] = {}
     failures: list[Failure] = []
-    for read, result in enumerate(results, 1):
-        if isinstance(result, Failure):
-            failures.append(result)
-        else:
-            described[result.sample_id] = result
-        if progress is not None:
-            progress(read, len(cases))
+    with Progress(len(cases)) if show_progress else nullcontext() as bar:
+        for result in results:
+            if isinstance(result, Failure):
+                failures.append(result)
+            else:
+                described[result.sample_id] = result
+            if bar is not None:
+                bar.advance(1)
     left = [case for case in cases if case.sample_id in described]
     if len(left) <= number:
         first = f", first {failures[0].sample_id!r}: {failures[0].reason}" if failures else ""

@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     """Choose, print the ranking and write the folder; return 1 if an image cannot be read."""
     from mmlandmark.apis.template_choice import choose_templates, write_choice
 
-    found = choose_templates(args.images, args.number, args.model, args.points, args.limit, args.device)
+    options = dict(points=args.points, limit=args.limit, device=args.device)
+    found = choose_templates(args.images, args.number, args.model, **options, show_progress=True)
     for failure in found.failures[:_SHOWN]:
         print(f"left out: {failure.image or failure.sample_id}: {failure.reason}", file=sys.stderr)
     if len(found.failures) > _SHOWN:

@@ -19,6 +19,7 @@ from mmlandmark.apis.template_choice import (
 )
 from mmlandmark.datasets import PhantomDataset
 from mmlandmark.datasets.id_lists import read_ids
+from mmlandmark.utils import progress
 
 
 def write_phantoms(folder, kind, count, size=(160, 128)):
@@ -90,11 +91,12 @@ def test_a_file_that_cannot_be_read_is_left_out(films, tmp_path):
         choose_templates([films / "ceph0.png"])
 
 
-def test_many_images_are_thinned_out(films):
-    seen = []
-    found = choose_templates([films], limit=3, progress=lambda *numbers: seen.append(numbers))
+def test_many_images_are_thinned_out(films, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    found = choose_templates([films], limit=3, show_progress=True)
     assert [case.sample_id for case in found.cases] == ["ceph0", "ceph3", "hand0"]
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" images")[0] for line in lines] == ["1 of 3", "2 of 3", "3 of 3"]
 
 
 def test_a_config_brings_its_training_images(films, tmp_path):
