@@ -285,7 +285,7 @@ def test_its_schedule_reaches_the_end(path, tmp_path):
             runner.build_param_scheduler(config.param_scheduler) if config.get("param_scheduler") else []
         )
         rates = []
-        for iteration in range(1, total + 1):
+        for iteration in range(1, (total if schedulers else 1) + 1):
             rates.append(runner.optim_wrapper.get_lr()["lr"][0])
             runner.optim_wrapper.step()
             for scheduler in schedulers:

@@ -14,13 +14,13 @@ model = dict(
     coarse_size=(277, 224),
     patch_size=(224, 224),
 )
-# 500 copies of the template per epoch; patches about all landmarks of one copy are a batch of the fine stage.
+# 500 copies of the template; patches about all landmarks of one copy are a batch of the fine stage.
 ids = dict(split="train", ids=["125"])
 custom_hooks = [dict(type="TemplateHook", template=ids)]
-copied = [dict(type="RandomAffine", rotation=5, scale=0.01, shift=0.02), *_base_.plain]
+copied = [dict(type="RandomAffine", rotation=5, scale=0.01, shift=(0.02, 0.0248)), *_base_.plain]
 whole = [dict(type="LoadImage", channels=1)]
 small = [dict(type="LoadImage", size=(554, 448), channels=1), dict(type="Resize", size=(277, 224))]
-copies = dict(_delete_=True, type="RepeatDataset", times=500)
+copies = dict(_delete_=True, type="RepeatDataset", times=500, fixed=True)
 train_dataloader = dict(
     batch_size=1, dataset=dict(copies, dataset=dict(_base_.dataset, **ids, pipeline=[*whole, *copied]))
 )
