@@ -293,3 +293,12 @@ def test_the_context_is_that_of_a_template_detector():
     with pytest.raises(ValueError, match="the context needs a TemplateDetector, got LandmarkDetector"):
         build(coarse=plain)
     assert build(coarse=plain, context=None).context_of(torch.rand(1, 1, *SIZE[2])) is None
+
+
+def test_the_context_is_one_map():
+    adapters = dict(type="AdapterDecoder", widths=(8,), embedding=16, receptive_fields=0, adapter_channels=2)
+    unet = dict(type="UNet", in_channels=1, widths=(4, 6), out_indices=(0, 1), norm_cfg=dict(type="BN"))
+    coarse = dict(template_detector(), backbone=unet, neck=adapters)
+    with pytest.raises(ValueError, match="its neck makes one per landmark: give context"):
+        build(coarse=coarse)
+    assert build(coarse=coarse, context=None).context is None

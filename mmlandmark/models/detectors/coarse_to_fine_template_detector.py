@@ -111,6 +111,11 @@ class CoarseToFineTemplateDetector(TemplateLearner, CoarseToFineDetector):
         part = self._context_part
         if not isinstance(part, TemplateDetector):
             raise ValueError(f"the context needs a TemplateDetector, got {type(part).__name__}")
+        if part.takes_landmarks:
+            raise ValueError(
+                "the context needs one map of features, but its neck makes one per landmark: give context "
+                "the config of another TemplateDetector"
+            )
         widths = [len(one.head.templates[0][0, 0]) for one in (self.fine, part)]
         if widths[0] != widths[1]:
             raise ValueError(
