@@ -27,7 +27,8 @@ def packed(trained, tmp_path_factory):
     """Test a copy of the trained run, then pack it: in single and in half precision."""
     root = tmp_path_factory.mktemp("packed")
     run = root / "spine"
-    shutil.copytree(trained.folder, run)
+    # Without results of other tests, beside which a test would write its own.
+    shutil.copytree(trained.folder, run, ignore=shutil.ignore_patterns("test*"))
     call("test", trained.config, "--work-dir", run, "--no-figures")
     full, half = root / "full.mml.pth", root / "half.mml.pth"
     call("pack", run, "-o", full)
