@@ -22,6 +22,9 @@ _ERRORS = (
 )
 
 
+_MOST = 1.3  # of the largest error that labels begin with: what fails leaves the figure
+
+
 def plot_rounds(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     """Draw which part of the landmarks was adjusted and masked and, if the truth is known, their errors.
 
@@ -87,6 +90,7 @@ def plot_label_errors(studies: Mapping[str, Mapping[str, Any]], path: str | Path
                     axes.fill_between(epochs, lowest, highest, color=colors[name], alpha=0.12, linewidth=0)
             axes.set(xlabel="epochs of self-training", ylabel=f"true error ({study['unit']})", title=title)
             axes.xaxis.get_major_locator().set_params(integer=True)
+            _cut(axes, study)
         lines = [Line2D([], [], color=colors[name], label=name) for name in names]
         lines += [
             Line2D([], [], color="#555555", linestyle="-", label="all as predicted"),
@@ -96,6 +100,24 @@ def plot_label_errors(studies: Mapping[str, Mapping[str, Any]], path: str | Path
             handles=lines, loc="outside lower center", ncols=min(len(lines), 3 * len(studies)), fontsize=8
         )
         return style.save_figure(canvas, path)
+
+
+def _cut(axes: Any, study: Mapping[str, Any]) -> None:
+    """End the axis of errors where an arm that fails would hide the others, and say where that one goes."""
+    errors = {name: [run["predicted"] for run in seeds.values()] for name, seeds in study["arms"].items()}
+    top = _MOST * max(run[0] for runs in errors.values() for run in runs)
+    failing = {name: max(map(max, runs)) for name, runs in errors.items() if max(map(max, runs)) > top}
+    if failing:
+        lowest = min(
+            error for seeds in study["arms"].values() for run in seeds.values() for error in _known(run)
+        )
+        axes.set_ylim(0.97 * lowest, top)
+        text = ", ".join(f"{name} up to {error:.3g} {study['unit']}" for name, error in failing.items())
+        axes.text(0.02, 0.98, text, transform=axes.transAxes, va="top", fontsize=8)
+
+
+def _known(run: Mapping[str, Any]) -> list[float]:
+    return [error for key in ("predicted", "kept") for error in run[key] if error is not None]
 
 
 def _over_seeds(seeds: Iterable[Mapping[str, Any]], key: str) -> tuple[list[int], list, list, list]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 
 from mmlandmark.visualization import style
 from mmlandmark.visualization.label_figure import plot_label_errors, plot_labels, plot_rounds
@@ -53,3 +54,17 @@ def test_errors_of_arms_are_means_of_the_epochs_that_all_seeds_have(tmp_path, mo
         (ours, "-"): ([0, 2], [3.0, 2.0]),
         (ours, "--"): ([2], [1.5]),
     }
+
+
+def test_an_arm_that_fails_does_not_hide_the_others(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(style, "save_figure", lambda canvas, path: drawn.append(canvas))
+    runs = [dict(epoch=[0, 1], predicted=[2.0, end], kept=[2.0, end]) for end in (1.9, 50.0)]
+    one, two = ({"0": run} for run in runs)
+    studies = {"one": dict(unit="mm", arms={"a": one}), "two": dict(unit="mm", arms={"a": one, "b": two})}
+    plot_label_errors(studies, tmp_path / "a.png")
+    whole, cut = drawn[0].axes
+    assert whole.get_ylim()[1] < 2.1
+    assert not whole.texts
+    assert cut.get_ylim() == pytest.approx((0.97 * 1.9, 1.3 * 2.0))
+    assert [text.get_text() for text in cut.texts] == ["b up to 50 mm"]
