@@ -83,5 +83,27 @@ def record_predictions(
         landmarks=np.array([case["gt"] for case in cases], dtype=float),
         # In the order of the sorted ids, like the hash of the split.
         image_errors=dict(unit=predictions["unit"], mean=[float(f"{error:.5g}") for error in errors]),
+        **_of_landmarks(Path(out_dir) / "report.json"),
         **extra,
     )
+
+
+def _of_landmarks(report: Path) -> dict[str, Any]:
+    """Return ``landmark_errors``, the results of every landmark, if there is a report of them."""
+    if not report.is_file():
+        return {}
+    content = read_json(report)
+    columns: dict[str, Any] = {
+        key: [row[key] for row in content["landmarks"]] for key in ("name", "mre", "median")
+    }
+    for n, radius in enumerate(content["radii"]):
+        columns[f"sdr_{radius:g}"] = [row["sdr"][n] for row in content["landmarks"]]
+    return dict(landmark_errors=dict(unit=content["unit"], **_short(columns)))
+
+
+def _short(columns: dict[str, Any]) -> dict[str, Any]:
+    """Return columns with as many digits as mean something."""
+    return {
+        key: [float(f"{value:.5g}") if isinstance(value, float) else value for value in column]
+        for key, column in columns.items()
+    }

@@ -1,8 +1,9 @@
 """Sweeps: variants of one config under several seeds, as a plan.
 
 A sweep is a Python file with ``config`` (a config file, relative to the sweep), ``seeds`` and ``arms``: name
-of the variant -> values that differ, as ``--cfg-options`` takes them. Two keys of an arm are no such values:
-``trained_as`` names the arm that is trained for this one too, if they differ in the test only; ``inputs``
+of the variant -> values that differ, as ``--cfg-options`` takes them. Three keys of an arm are no such
+values: ``config`` is a config file of its own, in place of that of the sweep; ``trained_as`` names the arm
+that is trained for this one too, if they differ in the test only; ``inputs``
 gives the arm's model the checkpoint of another arm, seed by seed, as ``{"<name>": "<arm>"}``; of the name
 ``load_from`` it starts from those weights.
 ``ensembles``, name -> arm, tests the mean of an arm's seeds. ``baseline`` names the arm that tables test all
@@ -31,7 +32,7 @@ class Sweep:
 
     Attributes:
         name: Of the file.
-        config: Path of the config.
+        configs: Arm -> path of its config.
         seeds: Of all arms.
         arms: Arm -> all its values, those of the arm it is trained as included.
         trained_as: Arm -> the arm whose training it shares, itself by default.
@@ -40,7 +41,7 @@ class Sweep:
     """
 
     name: str
-    config: Path
+    configs: dict[str, Path]
     seeds: list[int]
     arms: dict[str, dict[str, Any]]
     trained_as: dict[str, str]
@@ -61,14 +62,14 @@ class Sweep:
         start = {key: inputs.pop(key) for key in ("load_from",) if key in inputs}
         folder = None if work_dir is None else str(work_dir)
         options = self.arms[arm] | start
-        return prepare_config(self.config, options=options, inputs=inputs, seed=seed, work_dir=folder)
+        return prepare_config(self.configs[arm], options=options, inputs=inputs, seed=seed, work_dir=folder)
 
 
 def load_sweep(path: str | Path) -> Sweep:
     """Read a sweep.
 
     Raises:
-        FileNotFoundError: The sweep or its config does not exist.
+        FileNotFoundError: The sweep or a config does not exist.
         ValueError: The sweep lacks a key, an arm is no dict, is trained as one that has no training or gets
             an input from one that does not come before it, or an ensemble is of no arm.
     """
@@ -92,15 +93,28 @@ def load_sweep(path: str | Path) -> Sweep:
             raise ValueError(f"{path}: arm {arm!r} must be a dict of config values, got {options!r}")
     trained_as = {arm: options.pop("trained_as", arm) for arm, options in arms.items()}
     inputs = {arm: options.pop("inputs") for arm, options in arms.items() if "inputs" in options}
+    own = {arm: options.pop("config") for arm, options in arms.items() if "config" in options}
     _check_arms(path, trained_as, inputs)
+    configs = _configs(path, content["config"], own, trained_as)
     unknown = sorted(set(ensembles.values()) - set(arms))
     if unknown:
         raise ValueError(f"{path}: ensembles of {unknown}, which are no arms")
-    config = (path.parent / content["config"]).resolve()
-    if not config.is_file():
-        raise FileNotFoundError(f"{path}: its config {config} does not exist")
     merged = {arm: arms[trained_as[arm]] | options for arm, options in arms.items()}
-    return Sweep(path.stem, config, list(content["seeds"]), merged, trained_as, inputs, ensembles)
+    return Sweep(path.stem, configs, list(content["seeds"]), merged, trained_as, inputs, ensembles)
+
+
+def _configs(path: Path, shared: str, own: dict[str, str], trained_as: dict[str, str]) -> dict[str, Path]:
+    """Return the config of every arm; an arm that is trained as another one has that one's."""
+    for arm in own:
+        if trained_as[arm] != arm:
+            raise ValueError(
+                f"{path}: arm {arm!r} is trained as {trained_as[arm]!r}, so it has no config of its own"
+            )
+    configs = {arm: (path.parent / own.get(name, shared)).resolve() for arm, name in trained_as.items()}
+    for config in [(path.parent / shared).resolve(), *configs.values()]:
+        if not config.is_file():
+            raise FileNotFoundError(f"{path}: its config {config} does not exist")
+    return configs
 
 
 def _check_arms(path: Path, trained_as: dict[str, str], inputs: dict[str, dict[str, str]]) -> None:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmlandmark.engine.config import ConfigError, value_at
 from mmlandmark.engine.config_data import CONFIG_FILE, read_config_of_run
-from mmlandmark.engine.plan import Node, is_reference
+from mmlandmark.engine.plan import PREFIX, Node, is_reference, references_in, run_values
 from mmlandmark.engine.stages import plan_of_stages
 from mmlandmark.models.model_file import is_model_file
 from mmlandmark.registry import HOOKS, MODELS
@@ -94,7 +94,7 @@ def _give_stages(config: Config, name: str, source: str) -> list[str]:
         slot = slots[part["name"]][name]
         run: Any = stages[part["name"]].config
         own = _value(run, slot, slot.keys.file)
-        maker = stages[part["name"]].references[own][0] if is_reference(own) else None
+        maker = stages.get(_run_of(own)) if is_reference(own) else None
         if maker is not None and name in slots.get(maker.name, {}):
             continue  # trained on the way, with the same input
         described = _value(run, slot, slot.keys.config)
@@ -155,12 +155,22 @@ def _holds_config(folder: Path) -> bool:
         return False
 
 
+def _used_by(stage: Node) -> list[str]:
+    """Return the names of the runs that a stage refers to, be they stages or runs of a plan around them."""
+    assert stage.config is not None
+    return [_run_of(text) for text in references_in(run_values(stage.config))]
+
+
+def _run_of(reference: str) -> str:
+    return reference.removeprefix(PREFIX).rpartition(":")[0]
+
+
 def _leave_out(config: Config, name: str) -> None:
     """Leave out a stage that no other one uses, and those before it that served nothing else."""
-    stages: dict[str, Node] = {stage.name: stage for stage in plan_of_stages(config, "work_dirs").children}
-    if name not in stages or any(stages[name] in stage.inputs for stage in stages.values()):
+    stages = {stage.name: _used_by(stage) for stage in plan_of_stages(config, "work_dirs").children}
+    if name not in stages or any(name in used for used in stages.values()):
         return  # left out already, with another stage that needed it; or still of use
-    needed = [stage.name for stage in stages[name].inputs]
+    needed = stages[name]
     for part in config.stages:
         if part["name"] == name:
             part["skip"] = True

@@ -114,7 +114,7 @@ class Node:
         Raises:
             ConfigError: There is no such run before this one.
         """
-        texts = [] if self.config is None else _references(run_values(self.config))
+        texts = [] if self.config is None else references_in(run_values(self.config))
         return {text: self._resolve(text) for text in texts}
 
     @property
@@ -274,11 +274,12 @@ def run_values(config: Config) -> dict[str, Any]:
     return {key: value for key, value in config._cfg_dict.items() if key in KNOWN_KEYS}
 
 
-def _references(value: Any) -> list[str]:
+def references_in(value: Any) -> list[str]:
+    """Return all references in a value of a config."""
     if isinstance(value, dict):
-        return [r for v in value.values() for r in _references(v)]
+        return [r for v in value.values() for r in references_in(v)]
     if isinstance(value, list | tuple):
-        return [r for v in value for r in _references(v)]
+        return [r for v in value for r in references_in(v)]
     return [value] if is_reference(value) else []
 
 

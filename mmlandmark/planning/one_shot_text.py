@@ -9,8 +9,8 @@ from typing import Any
 from mmlandmark.planning.budget_rules import PUBLISHED
 from mmlandmark.planning.choice import Choice
 from mmlandmark.planning.config_text import cache_of, pipelines
-from mmlandmark.planning.one_shot_rules import BATCH, LABELLED
-from mmlandmark.planning.source_text import BESIDE, comment, wrapped
+from mmlandmark.planning.one_shot_rules import BATCH, COPIES, LABELLED, POINTS, TURNS
+from mmlandmark.planning.source_text import BESIDE, call, comment, wrapped
 
 TEMPLATE, IMAGES, KNOWN = "template.json", "images.txt", "known.txt"
 _BASES = ("default_runtime.py", "models/cc2d.py", "schedules/adamw_onecycle.py")
@@ -73,8 +73,13 @@ def _embeddings(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[s
         "model = dict(\n    data_preprocessor=pixels,\n"
         "    backbone=dict(encoder, _delete_=True, out_indices=(0, 1, 2, 3)),\n"
         "    neck=dict(widths=(24, 24, 40)),\n"
-        f"    head=dict(num_landmarks={count}),\n)",
-        'custom_hooks = [dict(type="TemplateHook", template=dict(shown, pipeline=plain))]',
+        f"    head=dict(num_landmarks={count}, num_templates={COPIES}),\n"
+        f"    patches=dict(points={POINTS}),\n)",
+        "# The template is looked for as it is turned and scaled a little, in several ways.",
+        f"turned = [*load, {call(dict(type='RandomAffine', **TURNS))}, *plain[len(load) :]]",
+        "copies = dict(\n"
+        f'    type="RepeatDataset", times={COPIES}, fixed=True, dataset=dict(shown, pipeline=turned)\n)',
+        'custom_hooks = [dict(type="TemplateHook", template=copies)]',
         comment(f"epochs: {why['ssl']}; of the student: {why['student']}"),
         f"train_cfg = dict(max_epochs={choices['ssl'].value}, val_interval={choices['ssl'].value})",
         "val_cfg = None",

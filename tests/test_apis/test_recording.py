@@ -23,6 +23,9 @@ def test_a_result_goes_on_record(trained, tested, tmp_path):
     assert (record["seed"], record["epoch"]) == (3, 2)  # read from the checkpoint
     assert record["metrics"]["mre"] == pytest.approx(metrics["mre"])
     assert {"sdr_2px", "sdr_4px", "num_images"} <= set(record["metrics"])
+    each = record["landmark_errors"]
+    assert sum(each["mre"]) / len(each["name"]) == pytest.approx(metrics["mre"], rel=1e-4)
+    assert sum(each["sdr_2"]) / len(each["name"]) == pytest.approx(metrics["sdr_2px"], rel=1e-4)
     assert record["config_hash"] == config_hash(config)
     assert record["split"]["images"] == 4
     assert {"commit", "versions", "machine", "date"} <= set(record)
@@ -43,7 +46,7 @@ def test_a_record_stands_beside_its_config(trained, tested):
 
 def test_a_report_names_what_was_tested(trained, tested):
     checkpoint = str(trained.folder / "epoch_2.pth")
-    assert f"radius. Tested: `{checkpoint}`.\n" in (tested[0] / "report.md").read_text()
+    assert f" Tested: `{checkpoint}`.\n" in (tested[0] / "report.md").read_text()
     for name in ("report", "predictions"):
         assert json.loads((tested[0] / f"{name}.json").read_text())["tested"] == checkpoint
 

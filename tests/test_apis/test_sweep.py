@@ -126,6 +126,27 @@ def test_an_arm_may_be_a_model_per_landmark(tmp_path):
     assert not (tmp_path / "work").exists()
 
 
+def test_an_arm_may_have_a_config_of_its_own(tmp_path):
+    for name, epochs in (("tiny", 1), ("other", 2)):
+        tiny_config("unused", max_epochs=epochs).dump(tmp_path / f"{name}.py")
+    (tmp_path / "sweeps").mkdir()
+    path = tmp_path / "sweeps" / "two.py"
+    text = (
+        "config = '../tiny.py'\nseeds = [0]\narms = {'a': {}, 'b': {'config': '../other.py'},\n"
+        "'c': {'trained_as': 'b', 'model.test_cfg.flip': True}}\n"
+    )
+    path.write_text(text)
+    sweep = load_sweep(path)
+    assert {arm: sweep.config_of(arm).train_cfg.max_epochs for arm in "abc"} == dict(a=1, b=2, c=2)
+    assert "config" not in sweep.arms["b"]
+    path.write_text(text.replace("'trained_as': 'b',", "'trained_as': 'b', 'config': '../tiny.py',"))
+    with pytest.raises(ValueError, match="arm 'c' is trained as 'b', so it has no config of its own"):
+        load_sweep(path)
+    path.write_text(text.replace("other.py", "missing.py"))
+    with pytest.raises(FileNotFoundError, match=r"missing\.py does not exist"):
+        load_sweep(path)
+
+
 def test_arms_may_start_from_the_weights_of_another(tmp_path):
     tiny_config("unused", max_epochs=1).dump(tmp_path / "tiny.py")
     (tmp_path / "sweeps").mkdir()

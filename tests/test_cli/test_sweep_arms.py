@@ -60,7 +60,7 @@ def take_a_step(name: str, arm: str, folder: Path, inputs: dict[str, Path] | Non
     given = {name: str(latest_checkpoint(maker)) for name, maker in (inputs or {}).items()}
     start = {key: given.pop(key) for key in ("load_from",) if key in given}
     config = prepare_config(
-        sweep.config, options=sweep.arms[arm] | start, inputs=given, work_dir=str(folder), seed=0
+        sweep.configs[arm], options=sweep.arms[arm] | start, inputs=given, work_dir=str(folder), seed=0
     )
     if config.get("stages"):
         config = plan_of_stages(config, str(folder)).children[0].config
@@ -117,10 +117,10 @@ def test_arms_of_fsf_ld_are_its_configs(data):
         config = load_config(ROOT / "configs" / "fsf_ld" / f"{leaf}_{data}.py")
         if config.get("stages"):
             config = plan_of_stages(config, "work_dirs/x").children[-1].config
-        own = load_config(sweep.config, sweep.arms[arm])
+        own = load_config(sweep.configs[arm], sweep.arms[arm])
         for model in (config.model, own.model):
             model.pop("teacher", None)
         assert own.model.to_dict() == config.model.to_dict(), arm
         assert own.train_dataloader == config.train_dataloader
-        second = load_config(sweep.config, sweep.arms[f"{arm}_test2"])
+        second = load_config(sweep.configs[arm], sweep.arms[f"{arm}_test2"])
         assert find_all(second.test_dataloader, "ids")[0].endswith("/test2.txt")

@@ -74,6 +74,14 @@ def test_a_reference_is_an_input_as_well(tmp_path):
     assert isinstance(run, Config)
 
 
+def test_stages_may_be_given_a_run_of_the_plan_around_them(tmp_path):
+    """An arm of a sweep learns from another arm, whose run no stage knows."""
+    config = two_stages(tmp_path)
+    give_inputs(config, dict(teacher="run:large_seed0:last"))
+    (student,) = plan_of_stages(config, tmp_path).children
+    assert (student.name, student.config.model.teacher.checkpoint) == ("student", "run:large_seed0:last")
+
+
 def test_a_given_teacher_takes_the_place_of_the_first_one_only(tmp_path):
     config = two_stages(tmp_path)
     last = dict(config.stages[1].to_dict(), name="smaller")

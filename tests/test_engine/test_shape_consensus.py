@@ -60,7 +60,7 @@ def test_an_image_of_which_most_is_wrong_is_left_out(heads):
     found[5, 4:] = np.random.default_rng(3).uniform(0, [128, 160], (15, 2))
     chosen = select(template, found)
     assert not chosen.kept[5].any()
-    assert chosen.kept[[4, 6]].mean() > 0.9
+    assert np.delete(chosen.kept, 5, axis=0).mean() > 0.9
 
 
 def test_what_is_missing_is_not_kept(heads):

@@ -109,11 +109,11 @@ class FlatBackbone(nn.Identity):
         ),
         (
             dict(backbone=dict(UNET, widths=(2, 4, 6, 8), out_indices=(0, 1, 2, 3)), neck=dict(type="MSFA")),
-            r"MSFA is for 2D images, the model's dims is 3: use FPN or PyramidFusion or UNetDecoder$",
+            r"MSFA is for 2D images, the model's dims is 3: use .*FPN or .*PyramidFusion or UNetDecoder$",
         ),
         (
             dict(head=dict(HEAD, type="FeatureRefinementHead")),
-            "FeatureRefinementHead .*: use ChannelAttentionHead or HeatmapHead or SpatialConfigurationHead$",
+            "FeatureRefinementHead .*: use ChannelAttentionHead or HeatmapHead or .*or TemplateHead$",
         ),
         (
             dict(backbone=dict(type=FlatBackbone)),

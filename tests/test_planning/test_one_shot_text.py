@@ -50,5 +50,9 @@ def test_the_text_has_all_choices(known):
     assert (found["train_cfg"]["max_epochs"], student["train_cfg"]["max_epochs"]) == (17, 3)
     assert "init_cfg" not in found["encoder"]
     assert found["labels"]["labeller"] == "run:ssl:last"
+    (hook,) = found["custom_hooks"]
+    assert hook["template"]["times"] == found["model"]["head"]["num_templates"] == 16
+    steps = [step["type"] for step in hook["template"]["dataset"]["pipeline"]]
+    assert steps == ["LoadImage", "Resize", "RandomAffine", "Resample", "PackInputs"]
     assert student["custom_hooks"] == [found["labels"], Base.ema]
     assert student["model"]["head"]["num_landmarks"] == found["model"]["head"]["num_landmarks"] == 5

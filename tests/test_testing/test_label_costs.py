@@ -7,19 +7,19 @@ import time
 
 import pytest
 
-from mmlandmark.engine.hooks import PseudoLabelHook
+from mmlandmark.engine.hooks import pseudo_label_hook
 from mmlandmark.testing import label_costs, tiny_config
 from mmlandmark.testing.kills import three_stages
 
 
 def test_the_seconds_of_an_epoch_are_those_of_its_labels_and_the_rest(tmp_path, monkeypatch, capsys):
-    select = PseudoLabelHook._selected
+    select = pseudo_label_hook._selected
 
-    def slow(self, *given):
+    def slow(*given):
         time.sleep(0.05)
-        return select(self, *given)
+        return select(*given)
 
-    monkeypatch.setattr(PseudoLabelHook, "_selected", slow)
+    monkeypatch.setattr(pseudo_label_hook, "_selected", slow)
     three_stages(tmp_path / "unused").dump(tmp_path / "stages.py")
     label_costs.main(
         [str(tmp_path / "stages.py"), str(tmp_path / "costs.json"), "--epochs", "1", "--images", "2"]
