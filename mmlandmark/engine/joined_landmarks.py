@@ -25,6 +25,7 @@ from mmlandmark.engine.stages import stage_to_test
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.detector_weights import check_detector, one_line
 from mmlandmark.models.detectors import plain_config
+from mmlandmark.models.detectors.landmarkwise_detector import OF_ALL
 from mmlandmark.models.frozen_config import without_starts
 from mmlandmark.models.model_file import meta_of
 from mmlandmark.registry import MODELS
@@ -38,7 +39,6 @@ _FILES: dict[str, tuple[str, Callable[[Path], Path | None]]] = dict(
     last=(FILE, latest_checkpoint), best=(f"best_{FILE}", best_checkpoint)
 )
 _BACKBONE = "backbone."
-_OF_ALL = ("data_preprocessor", "test_cfg")
 
 
 class JoinStep(Step):
@@ -94,7 +94,7 @@ def joined_config(config: Config, work_dir: str | Path) -> Config:
     if whole.get("stages"):
         whole = stage_to_test(whole, work_dir)
     member = without_starts(plain_config(of_landmarks(whole, names[:1], schema).model.to_dict()))
-    shared = {key: member.pop(key) for key in _OF_ALL if key in member}
+    shared = {key: member.pop(key) for key in OF_ALL if key in member}
     if len(names) < len(schema):
         whole = of_landmarks(whole, names, schema)
     whole.model = dict(

@@ -14,7 +14,7 @@ from mmlandmark.planning.choice import Choice, duration
 SHARE = 0.5  # of the time, for learning embeddings
 BATCH = 8
 LABELLED = 1 / BATCH  # the template is one image of every batch of the student
-POINTS = 64  # of a patch that are compared, which costs a tenth more time than one
+POINTS = 64  # of a patch that are compared
 # Copies of the template, and how far they are moved.
 COPIES, TURNS = 16, dict(rotation=10, scale=0.05, shift=0.02)
 LARGEST = 384  # longest side of the input, the publication's

@@ -13,7 +13,7 @@ import numpy as np
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.image_files import image_shape, image_stem
 from mmlandmark.planning.data_source import find_data
-from mmlandmark.structures import LandmarkSchema
+from mmlandmark.structures import LandmarkSchema, is_inside
 from mmlandmark.utils.files import load_json
 
 FORMAT = (
@@ -75,8 +75,7 @@ def read_template(image: str | Path, points: str | Path) -> Template:
     record = _named(points) or _row(points, path)
     names, found = record["schema"].landmarks, np.asarray(record["landmarks"], dtype=np.float64)
     missing = np.isnan(found).any(axis=1)
-    with np.errstate(invalid="ignore"):
-        inside = ((found >= -0.5) & (found < np.array(size[::-1]) - 0.5)).all(axis=1)
+    inside = is_inside(found, size)
     left_out = [f"{names[k]!r}, which the template does not show" for k in np.flatnonzero(missing)]
     left_out += [
         f"{names[k]!r} at ({found[k, 0]:g}, {found[k, 1]:g}), outside of the template's "

@@ -10,7 +10,7 @@ chained with ``after @ before``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -148,6 +148,23 @@ def grid_unit(dims: int) -> str:
         ('px', 'voxels')
     """
     return "px" if dims == 2 else "voxels"
+
+
+def is_inside(points: Points, size: Sequence[int]) -> Points:
+    """Return (...) bool: a point lies on a pixel of an array; NaN does not.
+
+    Args:
+        points: (..., D), (x, y[, z]).
+        size: (*S) of the array.
+
+    Example:
+        >>> is_inside(np.array([[-0.5, 1.0], [3.5, 1.0], [np.nan, 1.0]]), (2, 4)).tolist()
+        [True, False, False]
+    """
+    ends: Any = np.array(size[::-1]) - 0.5
+    if isinstance(points, Tensor):
+        ends = torch.as_tensor(ends, device=points.device)
+    return ((points >= -0.5) & (points < ends)).all(-1)
 
 
 def apply_matrix(matrix: np.ndarray | Tensor, points: Points) -> Points:

@@ -242,6 +242,21 @@ def test_augmented_copies_of_one_image_are_templates(tmp_path):
     assert all(not torch.equal(coarsest[0], other) for other in coarsest[1:])
 
 
+def test_what_holds_a_template_has_its_pipeline(tmp_path):
+    """A data set around the template needs no pipeline of its own, and may be given another."""
+    config = config_of(tmp_path)
+    usual = config.val_dataloader.dataset.pipeline
+    one = {**config.val_dataloader.dataset.to_dict(), "num_samples": 1, "image_cache": dict(mode="ram")}
+    del one["pipeline"]
+    around = dict(type="RepeatDataset", times=2, dataset=one)
+    made = TemplateHook(around)._config(config)
+    assert (made["times"], made["dataset"]["pipeline"]) == (2, usual)
+    assert "image_cache" not in made["dataset"]
+    assert "pipeline" not in around["dataset"]
+    other = [dict(type="PackInputs")]
+    assert TemplateHook(around, other)._config(config)["dataset"]["pipeline"] == other
+
+
 def test_a_file_may_be_given_on_the_command_line(tmp_path):
     config = config_of(tmp_path, [dict(type="TemplateHook", template=dict(type="LandmarkDataset"))])
     apis.running.give_inputs(config, dict(template="points.json"))

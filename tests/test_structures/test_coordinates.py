@@ -13,6 +13,7 @@ from mmlandmark.structures import (
     crop_matrix,
     flip_matrix,
     invert_matrix,
+    is_inside,
     resize_matrix,
     rotation_matrix,
     scale_matrix,
@@ -150,3 +151,10 @@ def test_one_matrix_per_batch_item(as_torch):
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor])
+def test_points_of_pixels_are_inside(kind):
+    points = [[-0.5, 0.0], [-0.51, 0.0], [3.49, 1.49], [3.5, 0.0], [0.0, 1.5], [float("nan"), 0.0]]
+    assert is_inside(kind(points), (2, 4)).tolist() == [True, False, True, False, False, False]
+    assert is_inside(kind([[[4.0, 3.0, 1.0]], [[4.0, 3.0, 2.0]]]), (2, 4, 5)).tolist() == [[True], [False]]

@@ -19,7 +19,7 @@ from mmlandmark.engine.processes import bare
 from mmlandmark.engine.run_checks import RunContext
 from mmlandmark.models.detectors.template_learner import shown_landmarks
 from mmlandmark.registry import DATASETS, HOOKS
-from mmlandmark.utils.dataset_tree import leaf_configs
+from mmlandmark.utils.dataset_tree import change_leaves, leaf_configs
 from mmlandmark.utils.run_inputs import RunInput
 
 _LOADERS = ("val_dataloader", "test_dataloader")
@@ -71,18 +71,20 @@ class TemplateHook(Hook):
                 "test_dataloader to take one from"
             )
         own = dict(self.template) if "type" in self.template else {**leaves[0], **self.template}
-        if "dataset" in own or "datasets" in own:  # one around others, which have a pipeline each
-            return own
-        own.pop("image_cache", None)  # they are read once
-        own["pipeline"] = self.pipeline or own.get("pipeline") or (leaves[0]["pipeline"] if leaves else ())
-        return own
+        usual = leaves[0]["pipeline"] if leaves else ()
+
+        def read_once(leaf: Mapping[str, Any]) -> dict[str, Any]:
+            uncached = {key: value for key, value in leaf.items() if key != "image_cache"}
+            return uncached | dict(pipeline=self.pipeline or leaf.get("pipeline") or usual)
+
+        return change_leaves(own, read_once)
 
     def left_out(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Return the landmarks that no template shows, see :mod:`mmlandmark.engine.run_checks`."""
         dataset = DATASETS.build(self._config(config))
         samples = [dataset[index]["data_samples"] for index in range(len(dataset))]
         shown = torch.stack([shown_landmarks(sample) for sample in samples]).any(0).tolist()
-        why = f"template {', '.join(repr(sample.sample_id) for sample in samples)} does not show it"
+        why = f"template {_ids(samples)} does not show it"
         names = dataset.metainfo["landmark_names"]
         return {name: why for name, known in zip(names, shown, strict=True) if not known}
 
@@ -113,8 +115,7 @@ class TemplateHook(Hook):
         return [bare(runner), *means]
 
     def _report(self, runner: Runner, shown: Sequence[bool], dataset: LandmarkDataset) -> None:
-        names_of = [repr(batch["data_samples"][0].sample_id) for batch in self._batches]
-        ids = ", ".join(dict.fromkeys(names_of))  # a template may have augmented copies
+        ids = _ids([batch["data_samples"][0] for batch in self._batches])
         names = dataset.metainfo["landmark_names"]
         missing = [name for name, known in zip(names, shown, strict=True) if not known]
         if len(missing) == len(names):
@@ -158,6 +159,11 @@ class TemplateHook(Hook):
             functional_call(_Learner(model), {f"model.{key}": v for key, v in lent.items()}, (self._batches,))
         for key in keys:
             state[key] = lent[key].to(state[key].device)
+
+
+def _ids(samples: Sequence[Any]) -> str:
+    """Return the names of templates; augmented copies of one have one name."""
+    return ", ".join(dict.fromkeys(repr(sample.sample_id) for sample in samples))
 
 
 class _Learner(nn.Module):

@@ -17,7 +17,7 @@ from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample
 
-_OF_ALL = ("data_preprocessor", "test_cfg")
+OF_ALL = ("data_preprocessor", "test_cfg")  # parts of all members together
 
 
 @MODELS.register_module()
@@ -136,7 +136,7 @@ def _built(config: dict, dims: int | None) -> LandmarkDetector:
     Raises:
         ValueError: It cannot be one.
     """
-    own = [key for key in _OF_ALL if config.get(key)]
+    own = [key for key in OF_ALL if config.get(key)]
     if own:
         raise ValueError(
             f"a member of LandmarkwiseDetector has {own[0]} of its own: it belongs to all, beside 'detectors'"

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from mmlandmark.models.detectors.augmented_views import view_of
 from mmlandmark.models.detectors.patches import patch_corners
-from mmlandmark.structures import LandmarkDataSample, apply_matrix, frame_center, rotation_matrix
+from mmlandmark.structures import (
+    LandmarkDataSample,
+    apply_matrix,
+    frame_center,
+    is_inside,
+    rotation_matrix,
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class RandomPatches:
         share: Side of a patch as a fraction of that of the image, rounded to pixels of the coarsest features.
         around: ``anywhere``: patch and point are random. ``landmarks``: the point is a random landmark of the
             sample, such as its pseudo label, and the patch lies about it, inside of the image.
-        points: N, random points of a patch. Their embeddings cost nothing more, so a step teaches more by
+        points: N, random points of a patch. The network sees no more for them, so a step teaches more by
             many. Around landmarks it is one.
         border: How far from the border of a patch its random points lie at least, as a fraction of its side.
         rotation: Largest angle in degrees, in both directions; in 3D about each axis of the array.
@@ -198,8 +204,7 @@ class RandomPatches:
         """Return patches whose first pixels (B, D) are known, changed by (B, 6) random numbers."""
         matrices = self._matrices(draws[:, :4], corners, size)
         moved = apply_matrix(torch.from_numpy(matrices), points)
-        last = torch.tensor(list(size)[::-1]) - 0.5
-        mask = known & ((moved >= -0.5) & (moved < last)).all(2)
+        mask = known & is_inside(moved, size)
         how = self.interpolation if len(size) == 2 else "linear"
         images = self._jittered(view_of(inputs, matrices, size, how), draws[:, 4:6])
         device = inputs.device
@@ -249,9 +254,7 @@ def _landmarks(
     A sample without one is given a number that another one has, so that it adds none to a batch.
     """
     points = torch.stack([sample.to_input(sample.gt_landmarks) for sample in samples]).double().cpu()
-    last = torch.tensor(list(size)[::-1]) - 0.5
-    mask = torch.stack([sample.mask for sample in samples]).cpu()
-    mask = mask & ((points >= -0.5) & (points < last)).all(2)  # not of NaN
+    mask = torch.stack([sample.mask for sample in samples]).cpu() & is_inside(points, size)
     shown = mask.any(0, keepdim=True) if same else mask
     choice = torch.where(shown, torch.rand(shown.shape), -1).argmax(1).expand(len(points))
     known = mask[torch.arange(len(points)), choice]

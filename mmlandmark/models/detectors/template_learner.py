@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmlandmark.models.detectors.base_detector import BaseDetector
 from mmlandmark.models.heads import TemplateHead
-from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.structures import LandmarkDataSample, is_inside
 
 
 class TemplateLearner(BaseDetector):
@@ -107,9 +107,7 @@ class TemplateLearner(BaseDetector):
 
 def shown_landmarks(sample: LandmarkDataSample) -> Tensor:
     """Return (K,) bool: the landmark is annotated, and lies inside of the network's input."""
-    points = sample.to_input(sample.gt_landmarks).double()
-    last = torch.tensor(sample.input_shape[::-1], device=points.device) - 0.5
-    return sample.mask & ((points >= -0.5) & (points < last)).all(1)
+    return sample.mask & is_inside(sample.to_input(sample.gt_landmarks), sample.input_shape)
 
 
 def shown_points(sample: LandmarkDataSample, device: torch.device) -> tuple[Tensor, Tensor]:
