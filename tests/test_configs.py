@@ -36,7 +36,7 @@ NAMES = [str(p.relative_to(ROOT).with_suffix("")) for p in CONFIGS]
 SHRINK, SMALLEST = 4, {2: 64, 3: 32}
 # What the names of a method's configs begin with, if not its name.
 SHORT = {
-    "one_shot": ("cc2d", "c-adapter_", "f2_", "fm-osd_", "sam_", "sla", "uod_"),
+    "one_shot": ("cc2d", "c-adapter_", "f2_", "fm-osd_", "sam_", "sla", "student_", "supervised_", "uod_"),
     "spatial_configuration": ("sc_",),
     "self_training": ("self_training_", "unet", "afpf-rv_", "hourglass_", "scn_", "efficientnet-lite0_"),
     "volumes": ("unet_", "scn_", "coarse-to-fine_"),
@@ -121,7 +121,7 @@ def make_narrow(model: Any) -> None:
     for part in (
         p
         for p in [*networks, *find_all(model, "decoder")]
-        if isinstance(p, dict) and re.search("UNet|Embedding", str(p.get("type")))
+        if isinstance(p, dict) and re.search("UNet|Embedding|AdapterDecoder", str(p.get("type")))
     ):
         for key in ("widths", "in_channels"):
             if isinstance(part.get(key), list | tuple):
@@ -153,6 +153,16 @@ def put_phantoms(config: Config) -> Config:
     kind = known[min(k for k in known if k >= count)]
     coarsest = max(find_all(config.to_dict(), "spacing"), default=None)
     annotators = max((int(r) for r in find_all(config.model.to_dict(), "num_annotators")), default=1)
+    phantom = ConfigDict(
+        type="PhantomDataset",
+        kind=kind,
+        size=shape,
+        seed=POPULATIONS[len(shape)],
+        num_annotators=annotators,
+        serialize_data=False,
+    )
+    if count not in known:
+        phantom.landmarks = list(range(count))
     for number, key in enumerate(("train_dataloader", "val_dataloader", "test_dataloader")):
         loader = config.get(key)
         if loader is None:
@@ -170,32 +180,29 @@ def put_phantoms(config: Config) -> Config:
         for leaf in leaves(loader.dataset):
             pipeline, unlabelled = smaller(leaf.get("pipeline", ()), coarsest), leaf.get("unlabelled", False)
             leaf.clear()
-            leaf.update(
-                ConfigDict(
-                    type="PhantomDataset",
-                    kind=kind,
-                    num_samples=2,
-                    offset=2 * number,
-                    size=shape,
-                    seed=POPULATIONS[len(shape)],
-                    num_annotators=annotators,
-                    pipeline=pipeline,
-                    unlabelled=unlabelled,
-                    serialize_data=False,
-                )
-            )
-            if count not in known:
-                leaf.landmarks = list(range(count))
+            leaf.update(phantom, num_samples=2, offset=2 * number, pipeline=pipeline, unlabelled=unlabelled)
     for hook in (*(config.get("default_hooks") or {}).values(), *(config.get("custom_hooks") or ())):
         if hook is not None and "selector" in hook:
             hook.selector = ConfigDict(type="KeepAll")  # two shapes are too few to tell what is usual
         if hook is not None and "template" in hook:
-            hook.template = ConfigDict(offset=8, num_samples=1)
+            hook.template = phantom_template(hook.template, config.model, phantom)
     if config.train_cfg.get("by_epoch", True):
         config.train_cfg.update(max_epochs=1, val_interval=1)
     else:
         config.train_cfg.update(max_iters=1, val_interval=1)
     return config
+
+
+def phantom_template(template: ConfigDict, model: ConfigDict, phantom: ConfigDict) -> ConfigDict:
+    """Return a phantom in place of an annotated image, and two copies of it in place of many."""
+    if template.get("type") != "RepeatDataset":
+        return ConfigDict(offset=8, num_samples=1)
+    for head in find_all(model, "head"):
+        if "num_templates" in head:
+            head.num_templates = 2
+    pipeline = smaller(template.dataset.pipeline)
+    leaf = ConfigDict(phantom, offset=8, num_samples=1, pipeline=pipeline)
+    return ConfigDict(template, times=2, dataset=leaf)
 
 
 def need_packages(config: Config) -> None:
@@ -311,6 +318,14 @@ def test_model_and_data_agree_on_the_landmarks(path):
                     assert {len(chosen)} == counts, key
                 elif schema is not None:
                     assert {len(LandmarkSchema.load(schema))} == counts, key
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def test_cephalograms_are_named_as_their_files(path):
+    text = path.read_text()
+    for config in runs(path) if "isbi2015" in text else []:
+        ids = [one for ids in find_all(config.to_dict(), "ids") if isinstance(ids, list) for one in ids]
+        assert all(re.fullmatch(r"\d{3}", one) and 1 <= int(one) <= 400 for one in ids), ids
 
 
 def test_hips_are_found_below_a_relative_folder(tmp_path, monkeypatch):

@@ -15,11 +15,12 @@ copies = [
     dict(type="Resize", size=(384, 384)),
 ]
 template = dict(_base_.dataset, split="train", ids=["125"], pipeline=[*copies, *_base_.plain])
+others = [f"{number:03}" for number in range(1, 151) if number != 125]
 train_dataloader = dict(
     drop_last=False,
     sampler=dict(_delete_=True, type="PartsInTurnSampler"),
     dataset=dict(_delete_=True, type="RepeatDataset", times=500, fixed=True, dataset=template),
-    unlabelled=dict(ids=[str(number) for number in range(1, 151) if number != 125], pipeline=_base_.pipeline),
+    unlabelled=dict(ids=others, pipeline=_base_.pipeline),
 )
 # An epoch of the publication takes every image for every landmark; pseudo labels hold as long.
 passes = 19

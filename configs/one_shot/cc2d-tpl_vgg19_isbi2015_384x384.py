@@ -9,7 +9,7 @@ stages = [
             batch_size=4,
             sampler=_base_.with_template,
             dataset=dict(unlabelled=False, ids=["125"]),
-            unlabelled=dict(ids=[str(number) for number in range(1, 151) if number != 125]),
+            unlabelled=dict(ids=[f"{number:03}" for number in range(1, 151) if number != 125]),
         ),
         train_cfg=dict(max_epochs=900, val_interval=90),
         default_hooks=dict(checkpoint=dict(interval=10)),

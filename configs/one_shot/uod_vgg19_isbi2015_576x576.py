@@ -35,7 +35,7 @@ stages = [
             batch_size=2,
             sampler=dict(_base_.with_template, labelled=0.5),
             dataset=dict(unlabelled=False, ids=["126"], pipeline=pipeline),
-            unlabelled=dict(ids=[str(number) for number in range(1, 151) if number != 126]),
+            unlabelled=dict(ids=[f"{number:03}" for number in range(1, 151) if number != 126]),
         ),
         val_dataloader=dict(dataset=dict(pipeline=pipeline)),
         test_dataloader=dict(dataset=dict(pipeline=pipeline)),

@@ -9,6 +9,7 @@ from mmlandmark.apis.cross_validation import (
     plan_of_folds,
     record_folds,
 )
+from mmlandmark.apis.curve_figures import draw_landmark_curves
 from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.figures import draw_configuration, draw_features, draw_loss_weights
 from mmlandmark.apis.label_figures import draw_label_rounds
@@ -37,6 +38,7 @@ __all__ = [
     "draw_configuration",
     "draw_features",
     "draw_label_rounds",
+    "draw_landmark_curves",
     "draw_loss_weights",
     "draw_test_figures",
     "find_checkpoint",

@@ -20,6 +20,7 @@ from mmlandmark.inference.image_inputs import Case, find_cases
 from mmlandmark.inference.loading import load_model
 from mmlandmark.structures import apply_matrix, resize_matrix, world_from_image
 from mmlandmark.utils.files import atomic_write_text
+from mmlandmark.utils.near_names import did_you_mean
 from mmlandmark.utils.progress import Progress
 from mmlandmark.utils.table_text import csv_text
 from mmlandmark.visualization import VolumePicture, draw_landmarks, save_image
@@ -77,6 +78,7 @@ def image_cases(inputs: Sequence[str | Path]) -> list[Case]:
 def choose_templates(
     inputs: Sequence[str | Path],
     number: int = 1,
+    annotated: Sequence[str] = (),
     model: str | Path | None = None,
     points: int = 200,
     limit: int = 300,
@@ -87,7 +89,8 @@ def choose_templates(
 
     Args:
         inputs: As :func:`image_cases` takes them.
-        number: Of templates.
+        number: Of templates, with those that are annotated.
+        annotated: Ids of images that are templates already; others are chosen for what they do not show.
         model: A detector with templates, see :func:`~mmlandmark.inference.loading.load_model`, by whose
             embeddings images are compared; None compares by SIFT.
         points: Of every image at most.
@@ -96,11 +99,9 @@ def choose_templates(
         show_progress: On standard error, while images are read.
 
     Raises:
-        ValueError: Too few images can be read.
+        ValueError: Too few images can be read, or one of ``annotated`` is not among them.
     """
-    cases = image_cases(inputs)
-    if len(cases) > limit:
-        cases = [cases[index * len(cases) // limit] for index in range(limit)]
+    cases = _limited(image_cases(inputs), limit, annotated)
     results: Iterable[DescribedImage | Failure]
     if model is None:
         results, method, reach = describe_by_sift(cases, points), "SIFT", REACH
@@ -122,8 +123,23 @@ def choose_templates(
         raise ValueError(
             f"{len(left)} of {len(cases)} images can be compared{first}; to choose {number} takes more"
         )
-    images = [described[case.sample_id] for case in left]
-    return TemplateChoice(left, images, choose_images(*found_again(images, reach), number), failures, method)
+    images, names = [described[case.sample_id] for case in left], [case.sample_id for case in left]
+    missing = [name for name in annotated if name not in names]
+    if missing:
+        raise ValueError(
+            f"annotated: there is no readable image {missing[0]!r}{did_you_mean(missing[:1], names)}"
+        )
+    given = [names.index(name) for name in annotated]
+    choice = choose_images(*found_again(images, reach), number, given)
+    return TemplateChoice(left, images, choice, failures, method)
+
+
+def _limited(cases: list[Case], limit: int, annotated: Sequence[str]) -> list[Case]:
+    """Return at most so many cases, spread over all, but those that are annotated in any case."""
+    if len(cases) <= limit:
+        return cases
+    spread = {index * len(cases) // limit for index in range(limit)}
+    return [case for index, case in enumerate(cases) if index in spread or case.sample_id in annotated]
 
 
 def write_choice(found: TemplateChoice, folder: str | Path, side: int = 320) -> list[Path]:

@@ -135,7 +135,7 @@ def _picture(
     if image.ndim == dims + 1 and image.shape[-1] != 3:
         image = image[..., 0]
     options = dict(
-        names=[str(number) for number in range(len(points))] if args.names else None,
+        names=[f"{number:03}" for number in range(len(points))] if args.names else None,
         links=info.get("links", ()),
     )
     if dims == 2:

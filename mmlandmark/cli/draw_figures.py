@@ -5,10 +5,12 @@
     configuration    spatial configuration loss, figures 4 and 5: maps of position, correlations of landmarks
     label-rounds     shape-regulated self-training, figure 4 B in numbers: how far pseudo labels are from an
                      annotation that is hidden, round by round; a curve per arm of a sweep
+    landmark-curves  one-shot detection, the seesaw: errors of each landmark over the validations of a
+                     training; a panel per landmark, a curve per run
 
 Sources are checkpoints, model files, or work folders, of which the newest checkpoint is taken; for
-loss-weights, configs or model files; for label-rounds, work folders of sweeps,
-or the JSON of an earlier figure.
+loss-weights, configs or model files; for label-rounds, work folders of sweeps, or the JSON of an earlier
+figure; for landmark-curves, work folders of runs.
 NAME=PATH names a source:
 
     mmlandmark draw-figures features large=work_dirs/unet5 small=work_dirs/unet4 --out features.png
@@ -22,11 +24,12 @@ from pathlib import Path
 from mmlandmark.utils.command_line import KeyValues, add_options_argument, add_trust_argument
 
 MODEL = ".mml.pth"
+FIGURES = ("features", "loss-weights", "configuration", "label-rounds", "landmark-curves")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark draw-figures``."""
-    parser.add_argument("figure", choices=("features", "loss-weights", "configuration", "label-rounds"))
+    parser.add_argument("figure", choices=FIGURES)
     parser.add_argument(
         "sources", nargs="+", metavar="[NAME=]PATH", help="checkpoints, work folders or configs"
     )
@@ -36,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--modules", nargs="+", action=KeyValues, default={}, metavar="NAME=MODULE,MODULE",
         help="features of a source to show; default the two finest blocks of a U-Net's decoder",
     )  # fmt: skip
+    parser.add_argument(
+        "--landmarks", nargs="+", metavar="NAME", help="to show in landmark-curves; default all"
+    )
     add_options_argument(parser, "override values in all configs, such as the folder of the data")
     add_trust_argument(parser)
 
@@ -51,12 +57,15 @@ def run(args: argparse.Namespace) -> None:
         draw_configuration,
         draw_features,
         draw_label_rounds,
+        draw_landmark_curves,
         draw_loss_weights,
         prepare_config,
     )
 
     if args.figure == "label-rounds":
         path = draw_label_rounds(sources, args.out)
+    elif args.figure == "landmark-curves":
+        path = draw_landmark_curves(sources, args.out, args.landmarks)
     elif args.figure == "loss-weights":
         configs = {name: prepare_config(path, options=args.cfg_options) for name, path in sources.items()}
         path = draw_loss_weights(configs, args.out)

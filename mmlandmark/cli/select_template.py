@@ -6,6 +6,7 @@ found if the most similar point of the other image leads back to it.
 
     mmlandmark select-template films/ -o choice
     mmlandmark select-template films/ --model work_dirs/my_run --number 5 -o choice
+    mmlandmark select-template films/ --annotated 125 --number 3 -o choice
 
 Annotate what the contact sheet shows first, and see that nothing of it is unusual. The folder also holds the
 ranking of all images, and the ids of the chosen ones for TemplateHook.
@@ -35,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--number", type=positive_number, default=1, help="images to choose, one by one; default 1"
     )
     parser.add_argument(
+        "--annotated", nargs="+", default=[], metavar="ID",
+        help="images that are annotated already, among --number; others are chosen for what they lack",
+    )  # fmt: skip
+    parser.add_argument(
         "--model", help="model file, checkpoint or run of a TemplateDetector; default: compare by SIFT"
     )
     parser.add_argument(
@@ -53,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from mmlandmark.apis.template_choice import choose_templates, write_choice
 
     options = dict(points=args.points, limit=args.limit, device=args.device)
-    found = choose_templates(args.images, args.number, args.model, **options, show_progress=True)
+    number = max(args.number, len(args.annotated))
+    found = choose_templates(args.images, number, args.annotated, args.model, **options, show_progress=True)
     for failure in found.failures[:_SHOWN]:
         print(f"left out: {failure.image or failure.sample_id}: {failure.reason}", file=sys.stderr)
     if len(found.failures) > _SHOWN:

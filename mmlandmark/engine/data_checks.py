@@ -115,7 +115,8 @@ def check_data(runner: Runner, doing: str) -> dict[str, SplitData]:
 def check_checkpoint(runner: Runner, checkpoint: Mapping[str, Any], source: str) -> None:
     """Refuse weights that were trained for other landmarks than those of the run's data.
 
-    With ``load_strict=False`` nothing is refused: weights may then start other landmarks.
+    With ``load_strict=False`` nothing is refused: weights may then start other landmarks. Nor are the weights
+    of a model that has none for single landmarks, as one that is shown them by a template.
 
     Args:
         runner: Its loaders are built.
@@ -125,7 +126,7 @@ def check_checkpoint(runner: Runner, checkpoint: Mapping[str, Any], source: str)
     Raises:
         ValueError: Names or order differ.
     """
-    if not runner.cfg.get("load_strict", True):
+    if not runner.cfg.get("load_strict", True) or getattr(bare(runner), "any_landmarks", False):
         return
     theirs = names_of(checkpoint_landmarks(checkpoint))
     for name in SPLITS:

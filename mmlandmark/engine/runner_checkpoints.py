@@ -23,6 +23,7 @@ from mmlandmark.engine.run_folder import write_config
 from mmlandmark.engine.training_state import TrainingState, read_training_state
 from mmlandmark.utils.checkpoint import (
     check_state_dict,
+    complete_state,
     is_loadable,
     put_training_apart,
     put_training_back,
@@ -59,6 +60,8 @@ class CheckpointedRunner(Runner):
         loaded = _mmengine_runner._load_checkpoint(filename, map_location=map_location, logger="current")
         put_training_back(loaded, model)
         _leave_out_remade(loaded, model)
+        for part in complete_state(loaded, model):
+            self.logger.info(f"{filename} has no weights of all that {part} consists of: the rest is new")
         if strict:
             check_state_dict(model, loaded.get("state_dict", loaded), f"checkpoint {filename}")
         try:

@@ -102,7 +102,7 @@ class Choice:
     of_images: np.ndarray
 
 
-def choose_images(found: np.ndarray, owner: np.ndarray, number: int) -> Choice:
+def choose_images(found: np.ndarray, owner: np.ndarray, number: int, given: Sequence[int] = ()) -> Choice:
     """Choose images one by one, each time the one with which most points of all are found.
 
     A point counts if it is found in any chosen image, every image as much as any other. What is gained falls
@@ -112,7 +112,8 @@ def choose_images(found: np.ndarray, owner: np.ndarray, number: int) -> Choice:
     Args:
         found: (T, U) of :func:`found_again`.
         owner: (U,) likewise.
-        number: Of images to choose, less than T.
+        number: Of images to choose, with those that are given; less than T.
+        given: Indices of images that are chosen before, the first ones of the choice.
 
     Raises:
         ValueError: There are too few images.
@@ -122,15 +123,17 @@ def choose_images(found: np.ndarray, owner: np.ndarray, number: int) -> Choice:
         raise ValueError(
             f"{number} of {count} images cannot be chosen: give more images than templates, and at least one"
         )
+    if len(given) > number:
+        raise ValueError(f"{len(given)} images are given, and {number} are to be chosen with them")
     means = np.stack([image_means(row, owner, count) for row in found])
     alone = (means.sum(1) - means.diagonal()) / (count - 1)
     best = np.zeros(found.shape[1], dtype=found.dtype)
     chosen: list[int] = []
     coverage = []
-    for _ in range(number):
+    for place in range(number):
         gains = np.array([image_means(np.maximum(best, row), owner, count).sum() for row in found])
         gains[chosen] = -np.inf
-        chosen.append(int(gains.argmax()))
+        chosen.append(given[place] if place < len(given) else int(gains.argmax()))
         best = np.maximum(best, found[chosen[-1]])
         of_images = image_means(best, owner, count)
         of_images[chosen] = np.nan

@@ -296,6 +296,23 @@ def put_training_back(checkpoint: dict, model: torch.nn.Module) -> None:
         state.setdefault(key, apart.get(key, own[key]))
 
 
+def complete_state(checkpoint: dict, model: torch.nn.Module) -> list[str]:
+    """Let parts of a model complete the weights of a simpler kind of them, in place.
+
+    A part says how by a method ``complete_state(state, prefix)``; it returns whether something was missing.
+
+    Args:
+        checkpoint: Its ``state_dict``, or itself, is completed.
+        model: Into which it is to be loaded.
+
+    Returns:
+        Names of the parts that were completed.
+    """
+    state = checkpoint.get("state_dict", checkpoint)
+    able = [(name, part) for name, part in model.named_modules() if hasattr(part, "complete_state")]
+    return [name for name, part in able if part.complete_state(state, f"{name}." if name else "")]
+
+
 def check_state_dict(model: torch.nn.Module, state_dict: dict, source: str) -> None:
     """Raise an error if weights do not fit ``model``; those that only training uses may be missing.
 

@@ -111,3 +111,13 @@ def test_a_config_brings_its_training_images(films, tmp_path):
     found = choose_templates([tmp_path / "config.py"], points=50)
     assert len(found.cases) == 4
     assert draw_choice(found, side=64).ndim == 3
+
+
+def test_a_template_that_exists_is_one_of_the_choice(films):
+    found = choose_templates([films], 2, ["hand1"])
+    assert found.cases[found.choice.chosen[0]].sample_id == "hand1"
+    assert kinds(found, found.choice.chosen) == ["hand", "ceph"]
+    few = choose_templates([films], 1, ["hand2"], limit=3)
+    assert [few.cases[index].sample_id for index in few.choice.chosen] == ["hand2"]
+    with pytest.raises(ValueError, match="annotated: there is no readable image 'hand7'"):
+        choose_templates([films], 2, ["hand7"])

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +17,7 @@ from mmlandmark import apis
 from mmlandmark.engine import LandmarkRunner
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
-
-ROOT = Path(__file__).parents[2]
-
+from two_processes import need_two_processes, torchrun
 
 PAIRS = [("backbone.up1", "backbone.up1")]
 TERMS = [
@@ -49,28 +44,6 @@ SELF_TRAINED = dict(
 )
 
 
-def torchrun(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess:
-    """Run a tool in two processes without a GPU."""
-    environment = dict(
-        os.environ,
-        PYTHONPATH=str(ROOT),
-        OMP_NUM_THREADS="1",
-        CUDA_VISIBLE_DEVICES="",
-        # The loopback device, so that no name of this machine has to be resolved.
-        GLOO_SOCKET_IFNAME="lo",
-    )
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    launch += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
-    command = [*launch, str(ROOT / "tools" / name), *map(str, arguments)]
-    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=300)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Both(NamedTuple):
     """What two processes left behind."""
 
@@ -83,12 +56,7 @@ class Both(NamedTuple):
 @pytest.fixture(scope="module")
 def both(tmp_path_factory) -> Both:
     """Train a teacher and its student in two processes, then test in two processes."""
-    try:
-        free_port()
-    except OSError as error:
-        pytest.skip(f"no local socket can be opened: {error}")
-    if sys.platform != "linux":
-        pytest.skip("the loopback device has another name on other systems")
+    need_two_processes()
     folder = tmp_path_factory.mktemp("both")
     config = tiny_config(
         folder / "run",

@@ -113,3 +113,16 @@ def test_a_second_image_shows_what_the_first_does_not():
 def test_too_few_images_are_refused(number):
     with pytest.raises(ValueError, match=f"{number} of 3 images cannot be chosen: give more images"):
         choose_images(*found_again(described()), number)
+
+
+def test_what_is_annotated_comes_first_and_others_show_what_it_does_not():
+    one, other = np.eye(2)
+    images = [
+        DescribedImage(str(n), np.zeros((2, 2)), np.zeros((2, 2)), (np.stack([vector] * 2),))
+        for n, vector in enumerate([one, one, one, other, other])
+    ]
+    choice = choose_images(*found_again(images), 2, given=[4])
+    assert choice.chosen == (4, 0)
+    assert choice.coverage == pytest.approx((1 / 4, 1))
+    with pytest.raises(ValueError, match="2 images are given, and 1 are to be chosen with them"):
+        choose_images(*found_again(images), 1, given=[4, 3])

@@ -9,6 +9,7 @@ from mmlandmark.apis import count_costs
 from mmlandmark.models.assembly import build_part
 from mmlandmark.models.necks import AdapterDecoder, EmbeddingDecoder
 from mmlandmark.registry import MODELS
+from mmlandmark.utils.checkpoint import check_state_dict, complete_state
 
 K = 3
 NARROW = dict(widths=(6, 7, 5), embedding=2, receptive_fields=2)
@@ -251,3 +252,41 @@ def test_wrong_arguments_are_named():
         own(levels_of(2), torch.tensor([0, 3]))
     with pytest.raises(ValueError, match="has 4 levels, the encoder returns 3"):
         own(levels_of(2)[:3])
+
+
+@pytest.mark.parametrize("independent", [False, True], ids=["published", "independent"])
+@pytest.mark.parametrize("dims", [2, 3])
+@torch.no_grad()
+def test_it_starts_as_the_decoder_without_adapters(dims, independent):
+    """For every landmark it makes what the weights make that it starts from, though adapters are there."""
+    own, levels = neck(dims, independent=independent), levels_of(2, dims)
+    shared = EmbeddingDecoder((3, 4, 5, 4), dims, **NARROW).double()
+    for weight in shared.parameters():
+        torch.nn.init.normal_(weight)
+    model = torch.nn.ModuleDict(dict(neck=own))
+    state = {f"neck.{name}": value for name, value in shared.state_dict().items()}
+    before = {name: value.clone() for name, value in own.state_dict().items() if name.startswith("adapters.")}
+
+    assert complete_state(dict(state_dict=state), model) == ["neck"]
+    check_state_dict(model, state, "x.pth")
+    model.load_state_dict(state)
+
+    assert all(torch.equal(own.state_dict()[name], value) for name, value in before.items())
+    expected = shared.eval()(levels)
+    for k in range(K):
+        for made, right in zip(own.eval()(levels, torch.tensor([k, k])), expected, strict=True):
+            torch.testing.assert_close(made, right)
+    assert complete_state(dict(own.state_dict(prefix="neck.")), model) == []
+
+
+def test_what_starts_without_adapters_learns_to_use_them():
+    own, levels = neck(independent=True), levels_of(2)
+    state = EmbeddingDecoder((3, 4, 5, 4), **NARROW).double().state_dict()
+    complete_state(state, own)
+    own.load_state_dict(state)
+    rate = torch.optim.SGD(own.parameters(), lr=0.1)
+    for _ in range(2):
+        rate.zero_grad()
+        sum(level.square().mean() for level in own.train()(levels, torch.tensor([1, 1]))).backward()
+        rate.step()
+    assert all(p.grad.abs().sum() > 0 for p in own.adapters[1]["up1"].parameters() if p.ndim > 1)

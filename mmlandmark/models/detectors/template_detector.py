@@ -75,6 +75,11 @@ class TemplateDetector(TemplateLearner, LandmarkDetector):
         """Whether the neck has parts of single landmarks."""
         return getattr(self.neck, "takes_landmarks", False)
 
+    @property
+    def any_landmarks(self) -> bool:
+        """Whether its weights serve any landmarks that a template shows, whatever it was trained with."""
+        return not self.takes_landmarks
+
     def _check_neck(self) -> None:
         if not self.takes_landmarks:
             return

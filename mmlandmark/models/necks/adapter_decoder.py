@@ -34,6 +34,9 @@ class AdapterDecoder(EmbeddingDecoder):
     its receptive field block, each landmark has narrow ones, an adapter; what both make is concatenated. An
     adapter is run, and learns, only for its landmark.
 
+    It may start from the weights of an :class:`EmbeddingDecoder`, and then makes for every landmark what that
+    one makes, until adapters have learnt.
+
     Given a landmark for each image, it returns levels (B, C, *S). Without, it returns those of all landmarks,
     (B, K, C, *S): shared convolutions of shared maps are computed once, and all adapters as one convolution.
 
@@ -113,6 +116,32 @@ class AdapterDecoder(EmbeddingDecoder):
 
     def _name(self, index: int) -> str:
         return f"up{self.depth - 1 - index}"
+
+    def complete_state(self, state: dict[str, Any], prefix: str) -> bool:
+        """Complete the weights of an :class:`EmbeddingDecoder`, in place.
+
+        Adapters stay as they are, and nothing that sees their channels makes use of them at first: they are
+        the last ones it sees, and their weights are 0.
+
+        Args:
+            state: Weights by name.
+            prefix: Of the names of this part.
+
+        Returns:
+            Whether adapters were missing.
+        """
+        adapters = f"{prefix}adapters."
+        if not self.takes_landmarks or any(name.startswith(adapters) for name in state):
+            return False
+        for name, own in self.state_dict(prefix=prefix).items():
+            if name.startswith(adapters):
+                state[name] = own.clone()
+            elif (given := state.get(name)) is not None and given.ndim == own.ndim > 1:
+                more = own.shape[1] - given.shape[1]
+                if more > 0:
+                    nothing = given.new_zeros(len(given), more, *given.shape[2:])
+                    state[name] = torch.cat([given, nothing], 1)
+        return True
 
     def forward(self, features: Sequence[Tensor], landmarks: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return embeddings of all levels, finest first.
