@@ -11,6 +11,7 @@ import numpy as np
 
 from mmlandmark.engine.training_state import BrokenStateError, as_count
 from mmlandmark.shape import Regulated
+from mmlandmark.structures import is_inside
 from mmlandmark.utils.files import atomic_write_json, file_hash, read_json
 
 FORMAT = "mmlandmark pseudo labels 1"
@@ -55,9 +56,8 @@ class LabelRound:
             sizes: (N, D) width, height[, depth] of the images.
         """
         points = chosen.points.astype(np.float32)
-        with np.errstate(invalid="ignore"):  # NaN is not inside either
-            inside = ((points >= -0.5) & (points <= sizes[:, None] - 0.5)).all(axis=2)
-        kept = chosen.kept & inside
+        inside = [is_inside(own, size[::-1]) for own, size in zip(points, sizes, strict=True)]
+        kept = chosen.kept & np.array(inside, dtype=bool).reshape(chosen.kept.shape)
         return cls(
             epoch, tuple(ids), predicted.astype(np.float32), points, kept, chosen.deviation, chosen.adjusted
         )

@@ -58,7 +58,8 @@ def choose_size(candidates: Sequence[tuple[int, ...]], measured: Speed, minutes:
 def choose_epochs(speed: Speed, minutes: float, images: int) -> tuple[Choice, Choice, float]:
     """Decide on the epochs of both stages.
 
-    A step of the student, which sees no patches, takes no longer than one that was measured.
+    Before every epoch of the embeddings the copies of the template are encoded. A step of the student, which
+    sees no patches, takes no longer than one that was measured.
 
     Args:
         speed: Of a step that learns embeddings.
@@ -75,7 +76,7 @@ def choose_epochs(speed: Speed, minutes: float, images: int) -> tuple[Choice, Ch
     seen = images / (1 - LABELLED)
     fixed = 2 * (speed.start + images * speed.first_read) + images * FORWARD * each
     left = 60 * RESERVE * minutes - fixed
-    epoch = max(images, BATCH) * each, max(seen, BATCH) * each
+    epoch = (max(images, BATCH) + COPIES * FORWARD) * each, max(seen, BATCH) * each
     fewest = [math.ceil(FEWEST_SEEN / max(count, BATCH)) for count in (images, seen)]
     least = max(fewest[0] * epoch[0] / SHARE, fewest[1] * epoch[1] / (1 - SHARE))
     if left < least:

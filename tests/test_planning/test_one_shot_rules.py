@@ -4,8 +4,15 @@ import math
 
 import pytest
 
-from mmlandmark.planning.budget_rules import Speed
-from mmlandmark.planning.one_shot_rules import LABELLED, choose_epochs, choose_selector, choose_size, sizes
+from mmlandmark.planning.budget_rules import FORWARD, Speed
+from mmlandmark.planning.one_shot_rules import (
+    COPIES,
+    LABELLED,
+    choose_epochs,
+    choose_selector,
+    choose_size,
+    sizes,
+)
 
 FAST, SLOW = Speed(0.08, 0.0, 0.0, 8), Speed(8.0, 0.0, 0.0, 8)
 
@@ -32,6 +39,10 @@ def test_epochs_fill_the_time():
     assert minutes <= 2.0
     assert minutes > 0.9 * 2 * 0.93
     assert first.value == pytest.approx(second.value / (1 - LABELLED), rel=0.35)
+    # The template is encoded before every epoch, which matters where there are few images.
+    few, half, least = choose_epochs(FAST, 2.0, 20)
+    assert least <= 2.0
+    assert few.value * (20 + COPIES * FORWARD) <= half.value * 20 / (1 - LABELLED)
     many, _, less = choose_epochs(FAST, 600.0, 100)
     assert many.value == 120
     assert less < 10

@@ -11,7 +11,13 @@ from mmlandmark.datasets.phantom.bodies import Body, fill
 from mmlandmark.datasets.phantom.head import AIR, EXTREMES, Head
 from mmlandmark.datasets.phantom.head_shape import HeadShape
 from mmlandmark.datasets.phantom.scene import View
-from mmlandmark.structures.coordinates import apply_matrix, invert_matrix, rotation_matrix, translation_matrix
+from mmlandmark.structures.coordinates import (
+    apply_matrix,
+    invert_matrix,
+    is_inside,
+    rotation_matrix,
+    translation_matrix,
+)
 from mmlandmark.structures.frame import spacing_of, world_matrix
 
 _POSE = (9.0, 6.0, 7.0)  # largest turn of the patient about x, y and z, degrees
@@ -67,8 +73,7 @@ def scan(head: Head, shape: HeadShape, rng: np.random.Generator, size: Sequence[
     world = world_matrix(spacing, direction @ (start + spacing / 2), direction)
     places = apply_matrix(world_from_patient, shape.from_mean(head.landmarks))
     landmarks = apply_matrix(invert_matrix(world), places)
-    inside = ((landmarks >= -0.5) & (landmarks <= np.array(size[::-1]) - 0.5)).all(axis=1)
-    seen = inside & head.present
+    seen = is_inside(landmarks, size) & head.present
     return Scan(
         bodies=head.bodies,
         shape=shape,

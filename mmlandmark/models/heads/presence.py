@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmlandmark.structures import Detection, LandmarkDataSample
+from mmlandmark.structures import Detection, LandmarkDataSample, is_inside
 
 
 class PresenceBranch(nn.Module):
@@ -78,11 +78,9 @@ def presence_target(
     samples: Sequence[LandmarkDataSample], input_size: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """Return whether every landmark is in the network's input, and whether that is known, (B, K) bool."""
-    size = torch.tensor([float(side) for side in reversed(input_size)])
     target, known = [], []
     for sample in samples:
         points = sample.to_input(sample.gt_landmarks)
-        inside = ((points >= -0.5) & (points <= size - 0.5)).all(-1)
-        target.append(inside & sample.mask)
+        target.append(is_inside(points, input_size) & sample.mask)
         known.append(sample.gt_visibility != 0)
     return torch.stack(target), torch.stack(known)
