@@ -19,7 +19,7 @@ import yaml
 
 import mmlandmark
 from mmlandmark.cli import COMMANDS
-from mmlandmark.cli.entry import invoke, make_parser
+from mmlandmark.cli.entry import invoke, make_parser, parse_arguments
 from mmlandmark.datasets import transforms
 from mmlandmark.datasets.annotation_files import read_annotations
 from mmlandmark.engine import load_config, plan_of_stages
@@ -70,7 +70,9 @@ def environment() -> dict[str, str]:
 def check_command(name: str, arguments: list[str]) -> None:
     """Fail unless ``mmlandmark`` has the command and it takes these arguments."""
     assert name in COMMANDS, f"there is no mmlandmark {name}"
-    make_parser(name).parse_intermixed_args(arguments)  # SystemExit where one does not fit
+    given = parse_arguments(name, arguments)  # SystemExit where one does not fit
+    if name == "launch":
+        check_command(given.command, given.arguments)
     for word in arguments:
         if word.startswith("configs/") and not word.startswith(ANNOTATORS_OWN):
             assert (ROOT / word).exists(), f"there is no {word}"

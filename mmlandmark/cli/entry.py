@@ -20,6 +20,7 @@ GROUPS = {
         "one-shot",
         "train",
         "test",
+        "launch",
         "predict",
         "cross-validate",
         "sweep",
@@ -100,10 +101,27 @@ def invoke(name: str, argv: Sequence[str], prog: str | None = None) -> int | Non
     Raises:
         SystemExit: The arguments are wrong.
     """
-    # Intermixed: positional arguments may follow the options that take several values.
-    args = make_parser(name, prog).parse_intermixed_args(argv)
+    args = parse_arguments(name, argv, prog)
     args.words = list(argv)  # for a command that calls itself
     return load_command(name).run(args)
+
+
+def parse_arguments(name: str, argv: Sequence[str], prog: str | None = None) -> argparse.Namespace:
+    """Return the arguments of one command.
+
+    Args:
+        name: Name of the command, as in ``COMMANDS``.
+        argv: Its arguments.
+        prog: Name in the usage message, that of the script by default.
+
+    Raises:
+        SystemExit: They are wrong.
+    """
+    parser = make_parser(name, prog)
+    # Positional arguments may follow the options that take several values; but not where the rest is the
+    # command line of another command.
+    rest = any(action.nargs == argparse.REMAINDER for action in parser._actions)
+    return parser.parse_args(argv) if rest else parser.parse_intermixed_args(argv)
 
 
 def make_parser(name: str, prog: str | None = None) -> argparse.ArgumentParser:

@@ -68,7 +68,9 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
 def plot_label_errors(studies: Mapping[str, Mapping[str, Any]], path: str | Path) -> Path:
     """Draw true errors of pseudo labels, a panel per study, a curve per arm: the mean of its seeds.
 
-    Where labels that are learnt from are other points than those predicted, their curve is dashed.
+    Seeds that not all arms have are left out, if there are others: arms that began with other networks cannot
+    be compared. Where labels that are learnt from are other points than those predicted, their curve is
+    dashed.
 
     Args:
         studies: Title -> ``unit`` and ``arms``: name -> seed -> ``epoch``, ``predicted`` and ``kept``, lists.
@@ -80,7 +82,8 @@ def plot_label_errors(studies: Mapping[str, Mapping[str, Any]], path: str | Path
     colors = dict(zip(names, itertools.cycle(map(style.hex_color, style.CYCLE)), strict=False))
     size = (max(5.2, 0.6 + 4.2 * len(studies)), 4.2)
     with style.figure(1, len(studies), size=size, squeeze=False) as (canvas, grid):
-        for axes, (title, study) in zip(grid[0], studies.items(), strict=True):
+        for axes, (title, whole) in zip(grid[0], studies.items(), strict=True):
+            shown, study = _of_common_seeds(whole)
             for name, seeds in study["arms"].items():
                 for key, line in (("predicted", "-"), ("kept", "--")):
                     epochs, means, lowest, highest = _over_seeds(seeds.values(), key)
@@ -88,7 +91,8 @@ def plot_label_errors(studies: Mapping[str, Mapping[str, Any]], path: str | Path
                         continue
                     axes.plot(epochs, means, line, marker="o", markersize=3, color=colors[name])
                     axes.fill_between(epochs, lowest, highest, color=colors[name], alpha=0.12, linewidth=0)
-            axes.set(xlabel="epochs of self-training", ylabel=f"true error ({study['unit']})", title=title)
+            axes.set(xlabel="epochs of self-training", ylabel=f"true error ({study['unit']})")
+            axes.set_title(f"{title}, seed{'s' * (len(shown) > 1)} {', '.join(shown)}")
             axes.xaxis.get_major_locator().set_params(integer=True)
             _cut(axes, study)
         lines = [Line2D([], [], color=colors[name], label=name) for name in names]
@@ -100,6 +104,15 @@ def plot_label_errors(studies: Mapping[str, Mapping[str, Any]], path: str | Path
             handles=lines, loc="outside lower center", ncols=min(len(lines), 3 * len(studies)), fontsize=8
         )
         return style.save_figure(canvas, path)
+
+
+def _of_common_seeds(study: Mapping[str, Any]) -> tuple[list[str], Mapping[str, Any]]:
+    """Return the seeds that all arms have, or all if there is none, and the study with these alone."""
+    arms = study["arms"]
+    common = set.intersection(*(set(seeds) for seeds in arms.values()))
+    shown = sorted(common or {seed for seeds in arms.values() for seed in seeds}, key=int)
+    kept = {name: {s: run for s, run in seeds.items() if s in shown} for name, seeds in arms.items()}
+    return shown, dict(study, arms=kept)
 
 
 def _cut(axes: Any, study: Mapping[str, Any]) -> None:

@@ -45,7 +45,7 @@ def test_errors_of_arms_are_means_of_the_epochs_that_all_seeds_have(tmp_path, mo
         "0": dict(epoch=[0, 2, 4], predicted=[3.0, 2.0, 1.0], kept=[3.0, 2.0, 1.0]),
         "1": dict(epoch=[0, 2], predicted=[5.0, 3.0], kept=[5.0, 3.0]),
     }
-    masked = {"0": dict(epoch=[0, 2], predicted=[3.0, 2.0], kept=[None, 1.5])}
+    masked = dict.fromkeys("01", dict(epoch=[0, 2], predicted=[3.0, 2.0], kept=[None, 1.5]))
     studies = {"films": dict(unit="mm", arms={"naive": seeds, "ours": masked})}
     assert cv2.imread(str(plot_label_errors(studies, tmp_path / "a.png"))) is not None
     naive, ours = (style.hex_color(color) for color in style.CYCLE[:2])
@@ -68,3 +68,19 @@ def test_an_arm_that_fails_does_not_hide_the_others(tmp_path, monkeypatch):
     assert not whole.texts
     assert cut.get_ylim() == pytest.approx((0.97 * 1.9, 1.3 * 2.0))
     assert [text.get_text() for text in cut.texts] == ["b up to 50 mm"]
+
+
+def test_arms_are_compared_by_the_seeds_that_all_have(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(style, "save_figure", lambda canvas, path: drawn.append(canvas))
+    good, bad = (dict(epoch=[0, 1], predicted=[error] * 2, kept=[error] * 2) for error in (1.0, 2.0))
+    common = dict(a={"0": bad, "10": good, "9": good}, b={"10": good, "9": good})
+    apart = dict(a={"0": bad}, b={"1": good})
+    plot_label_errors(
+        {"x": dict(unit="mm", arms=common), "y": dict(unit="mm", arms=apart)}, tmp_path / "a.png"
+    )
+    one, two = drawn[0].axes
+    assert one.get_title(loc="left") == "x, seeds 9, 10"
+    assert [line.get_ydata().tolist() for line in one.lines] == [[1.0, 1.0]] * 2
+    assert two.get_title(loc="left") == "y, seeds 0, 1"
+    assert [line.get_ydata()[0] for line in two.lines] == [2.0, 1.0]

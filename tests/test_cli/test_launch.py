@@ -1,0 +1,148 @@
+"""``mmlandmark launch``: one run in two processes, by the command and by the scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmlandmark.cli import launch
+from mmlandmark.engine import launching
+from mmlandmark.engine.launching import children_of
+from mmlandmark.testing import phantom_dataloader, tiny_config
+from mmlandmark.utils.checkpoint import load_checkpoint
+from two_processes import ROOT, free_port, need_two_processes
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Return what would be launched, and the threads of each process."""
+    seen = []
+    monkeypatch.setattr(
+        launching, "launch", lambda *given: seen.append((*given, os.environ["OMP_NUM_THREADS"])) or 0
+    )
+    monkeypatch.setattr(launching, "threads_of_each", lambda processes: 60 // processes)
+    monkeypatch.setenv("OMP_NUM_THREADS", "")  # restored afterwards
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    return seen
+
+
+def run(*words):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    launch.add_arguments(parser)
+    return launch.run(parser.parse_args(list(words)))
+
+
+def test_the_arguments_of_the_command_are_its_own(launched):
+    assert run("--processes", "3", "train", "config.py", "--seed", "1", "--resume") == 0
+    words, agent, threads = launched[0]
+    assert words == ["train", "config.py", "--seed", "1", "--resume"]
+    assert agent == launching.agent_arguments(3)
+    assert threads == "20"
+
+
+def test_threads_are_those_that_are_given(launched, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    run("--processes", "3", "test", "config.py")
+    run("--processes", "3", "--threads", "7", "test", "config.py")
+    assert [threads for _, _, threads in launched] == ["5", "7"]
+
+
+def test_processes_that_start_again_go_on(launched):
+    with pytest.raises(ValueError, match="give train --resume as well"):
+        run("--processes", "2", "--restarts", "1", "train", "config.py")
+    with pytest.raises(ValueError, match="give train --resume as well"):
+        run("--nodes", "1:2", "--rendezvous", "node0", "train", "config.py")
+    run("--processes", "2", "--restarts", "1", "train", "config.py", "--resume")
+    run("--processes", "2", "--restarts", "1", "cross-validate", "config.py")
+    assert len(launched) == 2
+
+
+@pytest.mark.slow
+def test_the_scripts_train_and_test_in_two_processes(tmp_path):
+    need_two_processes()
+    config = tiny_config(
+        tmp_path / "run", max_epochs=1, test_dataloader=phantom_dataloader(num_samples=5, train=False)
+    )
+    config.launcher = None
+    config.dump(tmp_path / "tiny.py")
+    environment = dict(os.environ, PYTHON=sys.executable, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+    environment["GLOO_SOCKET_IFNAME"] = "lo"
+    for script, more in (
+        ("dist_train.sh", []),
+        ("dist_test.sh", ["--record", str(tmp_path / "record.json")]),
+    ):
+        command = [str(ROOT / "tools" / script), str(tmp_path / "tiny.py"), "2", *more]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+    (checkpoint,) = Path(tmp_path, "run").glob("epoch_*.pth")
+    assert load_checkpoint(checkpoint)["meta"]["iter"] == 1  # 4 images, 2 processes, batches of 2
+    assert json.loads((tmp_path / "record.json").read_text())["metrics"]["num_images"] == 5
+
+
+def wait_for(ready, process, seconds=120):
+    """Wait until something is true, while a process lives."""
+    end = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, "it has ended"
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.05)
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def node(folder, port, name):
+    """Start the agent of one of two machines, which may leave, on the loopback device."""
+    words = ["--processes", "1", "--nodes", "1:2", "--rendezvous", f"127.0.0.1:{port}", "--restarts", "2"]
+    words += ["--wait", "15", "train", str(folder / "tiny.py"), "--resume"]
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+    environment |= dict(GLOO_SOCKET_IFNAME="lo")
+    with (folder / f"{name}.log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "mmlandmark", "launch", *words],
+            env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_lost_is_done_without(tmp_path):
+    """Both agents are here, and find each other by a port; one is killed with its process in mid-training."""
+    need_two_processes()
+    loader = phantom_dataloader(num_samples=8)
+    config = tiny_config(tmp_path / "run", max_epochs=12, train_dataloader=loader, val_cfg=None)
+    config.val_dataloader = config.val_evaluator = config.launcher = None
+    config.default_hooks.checkpoint.interval = 1
+    config.log_level = "INFO"
+    config.dump(tmp_path / "tiny.py")
+    port = free_port()
+    first = node(tmp_path, port, "first")
+    wait_for(lambda: listens(port), first)  # whoever comes first is where they find each other
+    second = node(tmp_path, port, "second")
+    try:
+        wait_for(lambda: list(tmp_path.glob("run/epoch_2.pth")), first)
+        for child in children_of(second.pid):
+            os.kill(child, signal.SIGKILL)
+        second.kill()
+        assert first.wait(timeout=120) == 0, (tmp_path / "first.log").read_text()[-3000:]
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.wait()
+    assert load_checkpoint(tmp_path / "run" / "epoch_12.pth")["meta"]["epoch"] == 12
+    # Every epoch is trained once, whoever was there.
+    log = (tmp_path / "first.log").read_text()
+    (resumed,) = re.findall(r"resumed after epoch (\d+)/12", log)
+    assert 2 <= int(resumed) < 12
