@@ -45,7 +45,7 @@ def test_errors_of_arms_are_means_of_the_epochs_that_all_seeds_have(tmp_path, mo
         "0": dict(epoch=[0, 2, 4], predicted=[3.0, 2.0, 1.0], kept=[3.0, 2.0, 1.0]),
         "1": dict(epoch=[0, 2], predicted=[5.0, 3.0], kept=[5.0, 3.0]),
     }
-    masked = dict.fromkeys("01", dict(epoch=[0, 2], predicted=[3.0, 2.0], kept=[None, 1.5]))
+    masked = {key: dict(epoch=[0, 2], predicted=[3.0, 2.0], kept=[None, 1.5]) for key in "01"}
     studies = {"films": dict(unit="mm", arms={"naive": seeds, "ours": masked})}
     assert cv2.imread(str(plot_label_errors(studies, tmp_path / "a.png"))) is not None
     naive, ours = (style.hex_color(color) for color in style.CYCLE[:2])
