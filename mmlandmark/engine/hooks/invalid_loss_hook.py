@@ -1,43 +1,129 @@
-"""Stop a run with a loss that is not finite."""
+"""Stop a run, or leave a step out, with a loss or a gradient that is not finite."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor, nn
 
+from mmlandmark.engine.processes import bare
 from mmlandmark.registry import HOOKS
+
+_CURE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or look at these images."
 
 
 @HOOKS.register_module()
 class InvalidLossHook(Hook):
-    """Stop training when the loss is NaN or infinite, naming the losses and the samples.
+    """Never let the optimiser take a step by a loss or a gradient that is NaN or infinite.
 
-    The weights that led to it are not saved, so the last checkpoint is still good.
+    Before each step the norm of the gradient is looked at. With several processes all have the same gradient,
+    so that all decide alike. The weights that led to it are not saved, so the last checkpoint is still good.
+    Where MMEngine scales the loss for float16 (``AmpOptimWrapper``), its own rule comes first: it leaves such
+    steps out, and lowers the scale.
 
     Args:
         interval: Look every this many iterations.
+        on_invalid: ``stop`` the run, naming losses and samples; or ``skip`` the step, with a warning that
+            names them, and count.
+        most: Steps in a row that may be left out; one more stops the run.
+
+    Attributes:
+        skipped: Steps that were left out.
+
+    Raises:
+        ValueError: ``interval`` is below 1, ``most`` negative, or ``on_invalid`` unknown.
     """
 
     priority = "VERY_HIGH"
 
-    def __init__(self, interval: int = 1) -> None:
-        if interval < 1:
-            raise ValueError(f"interval must be at least 1, got {interval}")
-        self.interval = interval
+    def __init__(
+        self, interval: int = 1, on_invalid: Literal["stop", "skip"] = "stop", most: int = 10
+    ) -> None:
+        if interval < 1 or most < 0:
+            raise ValueError(f"interval must be at least 1 and most at least 0, got {interval} and {most}")
+        if on_invalid not in ("stop", "skip"):
+            raise ValueError(f"on_invalid must be 'stop' or 'skip', got {on_invalid!r}")
+        self.interval, self.on_invalid, self.most = interval, on_invalid, most
+        self.skipped = 0
+        self._in_a_row = 0
+        self._broken = False  # the gradient of this step was not finite
+        self._looking = True
+        self._samples: list[str] = []  # since the last step, of which there may be one for several batches
+        self._handles: list[Any] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at the gradients before the optimiser does."""
+        wrappers = runner.optim_wrapper
+        for wrapper in wrappers.values() if isinstance(wrappers, dict) else [wrappers]:
+            self._handles.append(wrapper.optimizer.register_step_pre_hook(self._before_step))
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        """Take gradients away that are not finite: without them a step changes nothing."""
+        if not self._looking:
+            return
+        own = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in own])
+        if not bool(torch.isfinite(norm)):
+            self._broken = True
+            for parameter in own:
+                parameter.grad = None
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Note the samples whose gradient comes next."""
+        self._looking = (runner.iter + 1) % self.interval == 0
+        samples = (data_batch or {}).get("data_samples", [])
+        self._samples += [str(sample.get("sample_id", "?")) for sample in samples]
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Raise FloatingPointError if a loss of this iteration is not finite."""
-        if not outputs or (runner.iter + 1) % self.interval:
+        """Stop, or say what was left out.
+
+        Raises:
+            FloatingPointError: A loss or the gradient of this iteration is not finite, and is not to be left
+                out; or too many were, or running statistics of the network have become useless.
+        """
+        if not self._looking:
             return
-        values = {k: torch.as_tensor(v).float() for k, v in outputs.items() if "loss" in k}
-        bad = {k: v.tolist() for k, v in values.items() if not bool(torch.isfinite(v).all())}
-        if bad:
-            samples = [s.get("sample_id", "?") for s in (data_batch or {}).get("data_samples", [])]
+        broken, self._broken = self._broken, False
+        bad = _not_finite(outputs or {})
+        if not bad and not broken:
+            self._in_a_row, self._samples = 0, []
+            return
+        what = f"{bad} is not finite" if bad else "the gradient is not finite, though all losses here are"
+        text = f"epoch {runner.epoch + 1}, iteration {runner.iter + 1}: {what}; samples {self._samples}"
+        self._samples = []
+        if self.on_invalid == "stop" or not broken:
+            raise FloatingPointError(f"{text}. {_CURE}")
+        self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
+        if self._in_a_row > self.most:
+            raise FloatingPointError(f"{text}; {self._in_a_row} steps in a row were left out. {_CURE}")
+        lost = [name for name, value in bare(runner).named_buffers() if not _finite(value)]
+        if lost:
             raise FloatingPointError(
-                f"epoch {runner.epoch + 1}, iteration {runner.iter + 1}: {bad} is not finite; "
-                f"samples {samples}. "
-                "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or look at these images."
+                f"{text}. The step was left out, but {lost[0]} holds numbers of these images that are not "
+                "finite: repair or remove the images"
             )
+        runner.logger.warning(f"{text}. This step is left out")
+
+    def after_train(self, runner: Runner) -> None:
+        """Say how many steps were left out."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        if self.skipped:
+            runner.logger.warning(f"{self.skipped} steps were left out: loss or gradient was not finite")
+
+
+def _finite(value: Tensor) -> bool:
+    return not value.is_floating_point() or bool(torch.isfinite(value).all())
+
+
+def _not_finite(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the losses that are not finite."""
+    values = {key: torch.as_tensor(value).float() for key, value in outputs.items() if "loss" in key}
+    return {key: value.tolist() for key, value in values.items() if not _finite(value)}
