@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmlandmark.ops import window_index
 from mmlandmark.structures import apply_matrix, resize_matrix
 
 EPS = 1e-3  # added to the product of two lengths, as CC2D does
@@ -107,6 +108,39 @@ def cosine_maps(features: Tensor, vectors: Tensor, eps: float = EPS) -> Tensor:
     with _without_autocast(features):
         lengths = vectors.norm(dim=2)[..., None] * flat.norm(dim=1)[:, None]
         return ((vectors @ flat) / (lengths + eps)).unflatten(2, features.shape[2:])
+
+
+def window_cosines(
+    features: Tensor, vectors: Tensor, cells: Tensor, radius: int, eps: float = EPS
+) -> tuple[Tensor, Tensor]:
+    """Return the cosine of the pixels about N pixels with a vector of each.
+
+    It is what :func:`cosine_maps` has in these windows. As long as they are smaller than the map, no other
+    pixel is looked at.
+
+    Args:
+        features: (B, C, *S).
+        vectors: (B, N, C).
+        cells: (B, N, D) int64 pixels, (x, y[, z]), the centres.
+        radius: Pixels on each side of a centre.
+        eps: Added to the product of the two lengths.
+
+    Returns:
+        (B, N, *W), and (B, N, *W) bool: inside the map.
+    """
+    index, inside = window_index(features.shape[2:], cells, radius)
+    if index[0].numel() >= features[0, 0].numel():
+        maps = cosine_maps(features, vectors, eps).flatten(2)
+        return maps.gather(2, index.flatten(2)).view(index.shape), inside
+    kind = torch.promote_types(features.dtype, torch.float32)
+    flat = features.flatten(2)
+    places = index.flatten(1)[:, None].expand(-1, flat.shape[1], -1)
+    seen = flat.gather(2, places).to(kind).unflatten(2, (cells.shape[1], -1))
+    vectors = vectors.to(kind)
+    with _without_autocast(features):
+        lengths = vectors.norm(dim=2)[..., None] * seen.norm(dim=1)
+        cosine = (vectors.mT[..., None] * seen).sum(1) / (lengths + eps)
+    return cosine.view(index.shape), inside
 
 
 def _without_autocast(features: Tensor) -> AbstractContextManager:

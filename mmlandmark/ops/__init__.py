@@ -5,7 +5,7 @@ from mmlandmark.ops.blob_centroid import blob_centroid
 from mmlandmark.ops.centroid import centroid, marginals
 from mmlandmark.ops.ewc_loss import ewc_error, ewc_loss, ewc_loss_map
 from mmlandmark.ops.gaussian_heatmap import SEPARABLE_SHAPES, gaussian_heatmap, separable_profiles
-from mmlandmark.ops.local_window import local_window
+from mmlandmark.ops.local_window import local_window, window_index
 from mmlandmark.ops.refined_peak import local_centroid, peak, quadratic_fit, quadratic_peak, refined_peak
 from mmlandmark.ops.region_distance import region_distance
 from mmlandmark.ops.resample import resample
@@ -34,4 +34,5 @@ __all__ = [
     "soft_argmax",
     "spatial_expectation",
     "using_reference",
+    "window_index",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,11 +26,26 @@ def local_window(heatmaps: Tensor, center: Tensor, radius: int) -> tuple[Tensor,
         >>> inside[0, 0, 0].tolist()
         [False, True, True]
     """
-    batch, count, *size = heatmaps.shape
-    dims = len(size)
-    steps = torch.arange(-radius, radius + 1, device=heatmaps.device)
-    index = torch.zeros((batch, count, *[1] * dims), dtype=torch.int64, device=heatmaps.device)
-    inside = torch.ones((batch, count, *[1] * dims), dtype=torch.bool, device=heatmaps.device)
+    index, inside = window_index(heatmaps.shape[2:], center, radius)
+    values = heatmaps.flatten(2).gather(2, index.flatten(2)).view(index.shape)
+    return values, inside
+
+
+def window_index(size: Sequence[int], center: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+    """Return where the pixels of windows stand in a flattened map.
+
+    Args:
+        size: (*S) of the map.
+        center: (B, K, D) int64 pixels, (x, y[, z]), inside the map.
+        radius: Pixels on each side of the centre.
+
+    Returns:
+        (B, K, *W) int64, outside the map that of the nearest pixel, and (B, K, *W) bool: inside the map.
+    """
+    batch, count, dims = center.shape
+    steps = torch.arange(-radius, radius + 1, device=center.device)
+    index = torch.zeros((batch, count, *[1] * dims), dtype=torch.int64, device=center.device)
+    inside = torch.ones((batch, count, *[1] * dims), dtype=torch.bool, device=center.device)
     for axis, side in enumerate(size):
         shape = [1] * dims
         shape[axis] = len(steps)
@@ -37,5 +54,4 @@ def local_window(heatmaps: Tensor, center: Tensor, radius: int) -> tuple[Tensor,
         )
         inside = inside & (position >= 0) & (position < side)
         index = index * side + position.clamp(0, side - 1)
-    values = heatmaps.flatten(2).gather(2, index.flatten(2)).view(index.shape)
-    return values, inside
+    return index, inside

@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from mmlandmark.models.similarity import cells_of, cosine_maps, features_at, flat_index, pixels_of
+from mmlandmark.models.similarity import (
+    cells_of,
+    cosine_maps,
+    features_at,
+    flat_index,
+    pixels_of,
+    window_cosines,
+)
+from mmlandmark.ops import local_window
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -75,3 +83,29 @@ def test_pixels_stand_where_their_index_says(size):
     pixels = pixels_of(size, torch.device("cpu"))
     assert pixels.amax(0).tolist() == [side - 1 for side in size[::-1]]
     assert torch.equal(flat_index(pixels, size), torch.arange(len(pixels)))
+
+
+@pytest.mark.parametrize(("size", "count", "radius"), [((9, 12), 1, 2), ((9, 12), 3, 3), ((5, 6, 7), 2, 1)])
+def test_windows_have_the_cosines_of_the_whole_map(size, count, radius):
+    """Whether they are gathered before or after, with their gradients."""
+    torch.manual_seed(0)
+    features = torch.randn(2, 4, *size, dtype=torch.float64, requires_grad=True)
+    vectors = torch.randn(2, count, 4, dtype=torch.float64, requires_grad=True)
+    cells = torch.stack([torch.randint(0, side, (2, count)) for side in reversed(size)], -1)
+    own, inside = window_cosines(features, vectors, cells, radius)
+    expected, there = local_window(cosine_maps(features, vectors), cells, radius)
+    assert torch.equal(inside, there)
+    torch.testing.assert_close(own, expected)
+    for one, other in zip(
+        torch.autograd.grad((own * inside).square().sum(), [features, vectors]),
+        torch.autograd.grad((expected * there).square().sum(), [features, vectors]),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_small_windows_do_not_look_at_other_pixels():
+    features = torch.full((1, 2, 8, 8), float("nan"))
+    features[0, :, 2:5, 3:6] = 1.0
+    cosine, _ = window_cosines(features, torch.ones(1, 1, 2), torch.tensor([[[4, 3]]]), 1)
+    assert torch.isfinite(cosine).all()

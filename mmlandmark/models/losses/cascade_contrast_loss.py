@@ -6,8 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmlandmark.models.similarity import PatchPair, cells_of, cosine_maps, features_at, flat_index, pixels_of
-from mmlandmark.ops import local_window
+from mmlandmark.models.similarity import (
+    PatchPair,
+    cells_of,
+    cosine_maps,
+    features_at,
+    flat_index,
+    pixels_of,
+    window_cosines,
+)
 from mmlandmark.registry import MODELS
 
 
@@ -65,14 +72,14 @@ class CascadeContrastLoss(nn.Module):
         size = features.shape[2:]
         own = cells_of(pair.points, pair.size, size)
         place = cells_of(pair.patch_points, pair.patch_size, patches.shape[2:])
-        cosine = cosine_maps(features, features_at(patches, place))
-        if self.clamp:
-            cosine = cosine.clamp(0, 1)
+        anchors = features_at(patches, place)
         if whole:
+            cosine = self._cut(cosine_maps(features, anchors))
             steps = pixels_of(size, features.device) - own[:, :, None]
             target = flat_index(own, size)
         else:
-            cosine, inside = local_window(cosine, own, self.window)
+            cosine, inside = window_cosines(features, anchors, own, self.window)
+            cosine = self._cut(cosine)
             side = (2 * self.window,) * own.shape[-1]
             for axis in range(2, cosine.ndim):  # the publication's window lacks its last pixel
                 cosine, inside = (one.narrow(axis, 0, side[0]) for one in (cosine, inside))
@@ -82,3 +89,6 @@ class CascadeContrastLoss(nn.Module):
         margin = (self.margin * steps.to(cosine.dtype).norm(dim=-1)).clamp(max=self.most)
         logits = self.temperature * (cosine.flatten(2) + margin)
         return F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape)
+
+    def _cut(self, cosine: Tensor) -> Tensor:
+        return cosine.clamp(0, 1) if self.clamp else cosine
