@@ -43,12 +43,9 @@ labels = {
 attended = {"ours": [ral, {}], "ours-published": [ral, ral]}
 
 start = {"inputs": {"load_from": "pre-trained"}}
-arms = {
-    "pre-trained": {},
-    "supervised": {**start, "stages": [first, second]},
-    # What of "ours" is due to its loss alone.
-    "supervised-attention": {**start, "stages": [dict(first, **ral), second]},
-}
+arms = {"pre-trained": {}, "supervised": {**start, "stages": [first, second]}}
+# What of "ours" is due to its loss alone.
+arms["supervised-attention"] = {**start, "stages": [dict(first, **ral), second]}
 for name, options in labels.items():
     losses = attended.get(name, [{}, {}])
     hooks = [ema, dict(type="PseudoLabelHook", **options)]
