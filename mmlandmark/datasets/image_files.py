@@ -28,6 +28,7 @@ from mmlandmark.datasets.readers.volume import (
     sitk_frame,
 )
 from mmlandmark.structures import first_slice, spacing_of
+from mmlandmark.utils.sentences import reason_of
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -195,7 +196,7 @@ def image_header(path: str | Path) -> ImageHeader:
     except ImportError:
         raise
     except Exception as error:  # Every library has errors of its own; all of them mean a broken header.
-        raise ValueError(f"{path}: the header of this {kind} file is broken ({error})") from error
+        raise ValueError(f"{path}: the header of this {kind} file is broken ({reason_of(error)})") from error
     dims = len(stored.shape)
     if world is not None and world.shape[1] > dims + 1:
         world = first_slice(world)
@@ -245,7 +246,9 @@ def _stored(path: Path) -> tuple[Stored, FileFormat]:
     except UnsupportedShape as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # Every library has errors of its own; all of them mean a broken header.
-        raise ValueError(f"{path}: the header of this {suffix or kind} file is broken ({error})") from error
+        raise ValueError(
+            f"{path}: the header of this {suffix or kind} file is broken ({reason_of(error)})"
+        ) from error
     if not stored.shape or min(stored.shape) <= 0:
         raise ValueError(f"{path}: the header of this {suffix or kind} file states {stored.shape}")
     return stored, kind

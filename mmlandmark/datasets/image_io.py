@@ -26,6 +26,7 @@ from mmlandmark.datasets.readers.loaded_image import (
 from mmlandmark.datasets.readers.nifti import read_nifti
 from mmlandmark.datasets.readers.raster import read_raster
 from mmlandmark.datasets.readers.volume import read_npy, read_sitk
+from mmlandmark.utils.sentences import reason_of
 
 __all__ = [
     "LoadedImage",
@@ -79,7 +80,7 @@ def read_image(
     except ImportError:
         raise
     except Exception as error:  # Every library raises its own errors; all mean that the file cannot be read.
-        raise ValueError(f"image {str(path)!r} cannot be read: {error}") from error
+        raise ValueError(f"image {str(path)!r} cannot be read: {reason_of(error)}") from error
     if 0 in image.array.shape:
         raise ValueError(f"image {str(path)!r} has no pixels, its shape is {image.array.shape}")
     image = _with_range(image)

@@ -35,6 +35,7 @@ from mmlandmark.registry import DATASETS, TRANSFORMS
 from mmlandmark.shape import TypicalShape
 from mmlandmark.structures import LandmarkSchema, metainfo_of
 from mmlandmark.utils.files import expanded
+from mmlandmark.utils.sentences import in_one_sentence
 
 
 @DATASETS.register_module()
@@ -240,6 +241,7 @@ class LandmarkDataset(BaseDataset):
 
     # ---- building -----------------------------------------------------------------------------------
 
+    @in_one_sentence
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return the selected records, complete and checked."""
         if self.data_root and not os.path.isdir(self.data_root):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ class _Table:
         while self.header and not self.header[-1]:
             self.header.pop()
         self.rows = rows[1:]
-        doubles = sorted({h for h in self.header if h and self.header.count(h) > 1})
+        doubles = sorted(name for name, count in Counter(self.header).items() if name and count > 1)
         if doubles:
             raise ValueError(f"{self.where}: columns named twice: {doubles}")
         self.points = {i: key for i, h in enumerate(self.header) if (key := point_column(h)) is not None}

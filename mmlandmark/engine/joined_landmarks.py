@@ -23,7 +23,7 @@ from mmlandmark.engine.processes import main_process_decides
 from mmlandmark.engine.run_folder import write_config
 from mmlandmark.engine.stages import stage_to_test
 from mmlandmark.models.assembly import filled
-from mmlandmark.models.detector_weights import check_detector, one_line
+from mmlandmark.models.detector_weights import check_detector
 from mmlandmark.models.detectors import plain_config
 from mmlandmark.models.detectors.landmarkwise_detector import OF_ALL
 from mmlandmark.models.frozen_config import without_starts
@@ -33,6 +33,7 @@ from mmlandmark.structures import metainfo_of, names_of
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
 from mmlandmark.utils.checkpoint_integrity import written_hash
 from mmlandmark.utils.files import atomic_write_json, atomic_write_text, file_hash, read_json
+from mmlandmark.utils.sentences import one_line
 
 FOLDER, FILE, NOTE = "detector", "detector.pth", "members.json"
 _FILES: dict[str, tuple[str, Callable[[Path], Path | None]]] = dict(

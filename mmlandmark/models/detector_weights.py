@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.registry import MODELS
 from mmlandmark.utils.checkpoint import check_state_dict, put_training_back, training_keys
+from mmlandmark.utils.sentences import one_line
 
 _CALLS_PER_WEIGHT = 100  # of torch, to create a weight and to initialise it: about 10
 _SPARE_CALLS = 10_000
@@ -102,13 +103,6 @@ def check_maps(detector: BaseDetector, pipeline: Sequence[Mapping[str, Any]], di
             f"{where}: its network makes maps of shape {tuple(maps.shape)}, its head needs {expected[1]} "
             f"maps in {dims}D"
         )
-
-
-def one_line(error: BaseException, longest: int = 400) -> str:
-    """Return an error's message as one line of at most ``longest`` letters."""
-    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
-    text = text or type(error).__name__
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 class _Bounded(TorchFunctionMode):

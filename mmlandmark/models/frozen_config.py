@@ -15,10 +15,10 @@ from mmengine.registry import FUNCTIONS, Registry
 
 from mmlandmark import registry
 from mmlandmark.datasets.transforms import LoadImage, PackInputs
-from mmlandmark.models.detector_weights import one_line
 from mmlandmark.registry import TRANSFORMS, NotRegisteredError
 from mmlandmark.trust import check_names, is_trusted
 from mmlandmark.utils.near_names import did_you_mean
+from mmlandmark.utils.sentences import one_line
 
 REQUIRED = ("model", "pipeline")
 OPTIONAL = ("test_dataloader", "test_evaluator", "test_cfg")

@@ -20,13 +20,14 @@ import torch
 from mmengine.dataset import Compose
 from torch import Tensor
 
-from mmlandmark.models.detector_weights import check_detector, check_maps, detector_with_weights, one_line
+from mmlandmark.models.detector_weights import check_detector, check_maps, detector_with_weights
 from mmlandmark.models.detectors import BaseDetector
 from mmlandmark.models.frozen_config import build_steps, check_frozen, check_plain
 from mmlandmark.structures import LandmarkSchema, metainfo_of
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
 from mmlandmark.utils.files import parse_json
 from mmlandmark.utils.near_names import did_you_mean
+from mmlandmark.utils.sentences import one_line
 from mmlandmark.version import __version__
 
 FORMAT = "mmlandmark-model"

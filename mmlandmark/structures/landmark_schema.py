@@ -12,6 +12,7 @@ from typing import Any
 from mmlandmark.structures.measure_definitions import DefinitionReader, kept_definitions
 from mmlandmark.utils.files import load_json
 from mmlandmark.utils.near_names import did_you_mean
+from mmlandmark.utils.sentences import in_one_sentence
 
 _SHIPPED = Path(__file__).parent / "schemas"
 
@@ -156,6 +157,7 @@ class LandmarkSchema:
         return chosen
 
     @classmethod
+    @in_one_sentence
     def from_dict(cls, data: dict[str, Any], where: str = "schema") -> LandmarkSchema:
         """Build a schema from a JSON object; errors for unknown or missing keys begin with ``where``."""
         known = set(cls.__dataclass_fields__)
@@ -183,6 +185,7 @@ class LandmarkSchema:
         return {key: _plain(value) for key, value in given.items() if value not in ((), None, "")}
 
     @classmethod
+    @in_one_sentence
     def load(cls, name_or_path: str | Path | dict | LandmarkSchema) -> LandmarkSchema:
         """Load a shipped schema by name or a JSON file by path; a dict is parsed, a schema returned as it is.
 

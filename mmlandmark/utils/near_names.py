@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+_LONGEST = 100  # letters of a name that may be a slip; comparing takes the square of the length
+
 
 def plain(name: str) -> str:
     """Return a name in lower case, with one underscore for every run of blanks, dots, ``-`` and ``_``."""
@@ -16,18 +18,20 @@ def near_name(name: str, known: Iterable[str]) -> str | None:
 
     Names are near if they differ only in case, blanks, ``-`` and ``_``, or in one wrong, missing, extra or
     swapped letter; in two letters if both names have at least six. Names of fewer than four letters are near
-    to none, and names with different digits are different names.
+    to none, as are those of more than a hundred, and names with different digits are different names.
     """
     wanted = plain(name)
     others = {other: plain(other) for other in known}
     for other, text in others.items():
         if text == wanted:
             return other
+    if len(wanted) > _LONGEST:
+        return None
     digits = re.sub(r"\D", "", wanted)
     distances = {
         other: edit_distance(wanted, text)
         for other, text in others.items()
-        if re.sub(r"\D", "", text) == digits
+        if abs(len(text) - len(wanted)) <= 2 and re.sub(r"\D", "", text) == digits
     }
     near = [
         (distance, others[other][:1] != wanted[:1], other)  # the first letter is seldom wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 
@@ -70,6 +71,23 @@ def csv_text(text: object) -> str:
     """
     plain = str(text)
     return f"'{plain}" if _FORMULA.match(plain) else plain
+
+
+def cells_of(line: str, separator: str, where: str) -> list[str]:
+    """Return the cells of one line of a table, without blanks around them.
+
+    Args:
+        line: The line.
+        separator: What separates cells.
+        where: File and line, for messages.
+
+    Raises:
+        ValueError: The line is no row of a table.
+    """
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+    except (csv.Error, StopIteration) as error:
+        raise ValueError(f"{where}: not a line of a table: {error}") from error
 
 
 def plain_cell(cell: str) -> str:

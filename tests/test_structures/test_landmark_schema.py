@@ -153,3 +153,10 @@ def test_missing_keys_and_broken_files(tmp_path):
         LandmarkSchema.load(path)
     with pytest.raises(FileNotFoundError, match=r"shipped: \['aariz'"):
         LandmarkSchema.load("unknown")
+
+
+def test_an_error_quotes_no_more_than_a_sentence_holds():
+    given = dict(name="a", landmarks=["x", "y"], reference_length=dict(pair=[0, 1], mm="z" * 10_000))
+    with pytest.raises(ValueError, match="reference_length needs 'pair' and a positive 'mm'") as caught:
+        LandmarkSchema.load(given)
+    assert len(str(caught.value)) == 1000

@@ -73,3 +73,8 @@ def test_a_misspelt_key_is_refused_and_a_strange_one_is_not():
         match=r"a\.json, samples\[2\]: unknown key 'gruop', did you mean 'group'\?",  # codespell:ignore
     ):
         refuse_misspelt(["machine", "gruop"], KNOWN, "a.json, samples[2]")  # codespell:ignore
+
+
+def test_long_names_are_near_to_none_at_once():
+    assert near_name("x" * 100_000, ["x" * 99_999, "spacing"]) is None
+    assert near_name("landmark_" * 9, ["landmark_" * 8 + "landmrak_"]) is not None  # codespell:ignore

@@ -7,7 +7,14 @@ import io
 
 import pytest
 
-from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_table, markdown_text, plain_cell
+from mmlandmark.utils.table_text import (
+    cells_of,
+    csv_text,
+    markdown_code,
+    markdown_table,
+    markdown_text,
+    plain_cell,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +72,9 @@ def test_other_text_stays(text):
     stream = io.StringIO()
     csv.writer(stream).writerow([csv_text(text), 0])
     assert next(csv.reader([stream.getvalue()])) == [text, "0"]
+
+
+def test_the_cells_of_a_line():
+    assert cells_of(' a ;"b;c"; ', ";", "a.csv, line 3") == ["a", "b;c", ""]
+    with pytest.raises(ValueError, match=r"a\.csv, line 3: not a line of a table: field larger than"):
+        cells_of("x" * 200_000, ",", "a.csv, line 3")

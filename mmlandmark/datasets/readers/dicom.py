@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +52,8 @@ def dicom_pixels(path: Path) -> DicomPixels:
         ValueError: It has no pixels, or an entry that they depend on is malformed.
     """
     pydicom = need("pydicom", path)
-    data = pydicom.dcmread(path, force=True)
+    with _Bounded(path) as file:
+        data = pydicom.dcmread(file, force=True)
     if (
         "TransferSyntaxUID" not in data.file_meta
     ):  # There was no preamble: take the encoding that pydicom detected.
@@ -68,6 +70,8 @@ def dicom_pixels(path: Path) -> DicomPixels:
     if kind == "PALETTE COLOR":
         array = need("pydicom.pixels", path).apply_color_lut(array, data)
     channels = kind == "PALETTE COLOR" or samples > 1
+    if (there := array.shape[: array.ndim - int(channels)]) != (stated := _shape(data)):
+        raise ValueError(f"its header states {stated}, its pixels are {there}")
     bits = None
     if array.dtype.kind in "iu":
         bits = _bits_stored(data, array.dtype, kind)
@@ -104,20 +108,38 @@ def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
 
 def read_header(path: Path) -> Any:
     """Return the data set of a DICOM file without its pixels."""
-    return need("pydicom", path).dcmread(path, force=True, stop_before_pixels=True)
+    pydicom = need("pydicom", path)
+    with _Bounded(path) as file:
+        return pydicom.dcmread(file, force=True, stop_before_pixels=True)
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which no more is read than it holds: an element may claim 4 GiB, which would be reserved."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = path.stat().st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(self._size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def dicom_header(path: Path) -> Stored:
     """Return size and type of a DICOM file."""
     data = read_header(path)
     try:
-        shape = [int(data.Rows), int(data.Columns)]
+        shape = _shape(data)
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the DICOM header has no rows and columns ({error})") from error
+    return Stored(spatial_shape(shape, len(shape)), _dtype(data))
+
+
+def _shape(data: Any) -> tuple[int, ...]:
+    """Return the (*S) that a header states."""
     frames = int(data.get("NumberOfFrames") or 1)
-    return Stored(
-        spatial_shape([frames, *shape] if frames > 1 else shape, 3 if frames > 1 else 2), _dtype(data)
-    )
+    shape = (int(data.Rows), int(data.Columns))
+    return (frames, *shape) if frames > 1 else shape
 
 
 def _dtype(data: Any) -> np.dtype | None:

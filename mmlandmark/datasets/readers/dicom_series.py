@@ -14,6 +14,7 @@ from mmlandmark.datasets.readers.dicom import dicom_pixels, display_window, numb
 from mmlandmark.datasets.readers.file_format import file_format
 from mmlandmark.datasets.readers.loaded_image import LoadedImage, Stored, from_array, rescaled, to_canonical
 from mmlandmark.structures import world_matrix
+from mmlandmark.utils.sentences import reason_of
 
 Result = TypeVar("Result")
 
@@ -145,7 +146,7 @@ def _of_slice(path: Path, read: Callable[[Path], Result]) -> Result:
     except ImportError:
         raise
     except Exception as error:  # pydicom has errors of its own, for every element another
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {reason_of(error)}") from error
 
 
 def _slice(path: Path) -> _Slice:

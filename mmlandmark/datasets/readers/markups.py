@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from mmlandmark.datasets.frame_fit import Coordinates
 from mmlandmark.datasets.values import is_number, number_of, text_number
 from mmlandmark.utils.files import read_json, read_text
 from mmlandmark.utils.near_names import did_you_mean
+from mmlandmark.utils.table_text import cells_of
 
 SUFFIXES = (".mrk.json", ".fcsv")
 NameSource = Literal["label", "description"]
@@ -155,7 +155,7 @@ def _fcsv_rows(path: Path) -> list[_Row]:
 
 
 def _fcsv_row(line: str, where: str, to_lps: np.ndarray) -> _Row:
-    fields = [field.strip() for field in next(csv.reader([line]))]
+    fields = cells_of(line, ",", where)
     if len(fields) <= _LABEL:
         raise ValueError(
             f"{where}: {len(fields)} fields, expected id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,..."

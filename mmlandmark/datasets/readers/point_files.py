@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Sequence
@@ -16,9 +14,10 @@ from mmlandmark.datasets.frame_fit import Coordinates
 from mmlandmark.datasets.readers.markups import SUFFIXES as SLICER_SUFFIXES
 from mmlandmark.datasets.readers.markups import NameSource, PointList, checked_names, read_markups
 from mmlandmark.datasets.table_rows import legacy_text
-from mmlandmark.datasets.values import is_number, is_text_number, text_number
+from mmlandmark.datasets.values import is_number, is_text_number, number_of, text_number
 from mmlandmark.utils.files import read_json
 from mmlandmark.utils.near_names import plain
+from mmlandmark.utils.table_text import cells_of
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 POINT_SUFFIXES = (*SLICER_SUFFIXES, ".json", *TABLE_SUFFIXES)
@@ -75,7 +74,7 @@ def point_of_json(value: Any, where: str) -> np.ndarray:
         return np.full(3, math.nan)
     if not isinstance(given, list) or len(given) not in (2, 3) or not all(map(is_number, given)):
         raise ValueError(f"{where}: expected a list of 2 or 3 numbers, got {value!r:.80}")
-    return np.array(given, dtype=np.float64)
+    return np.array([number_of(number, where, "a coordinate") for number in given])
 
 
 def _by_name(path: Path, data: dict[str, Any]) -> PointList:
@@ -106,7 +105,7 @@ class _Table:
             if stated:
                 self.coordinates = self._system(stated[1], f"{path}, line {number}")
             elif line.strip() and not line.strip().startswith("#"):
-                self.rows.append((number, _cells(line)))
+                self.rows.append((number, _cells(line, f"{self.path}, line {number}")))
         if not self.rows:
             raise ValueError(f"{path}: there is no point in it")
 
@@ -183,9 +182,9 @@ class _Table:
         return _SYSTEMS[text.lower()]
 
 
-def _cells(line: str) -> list[str]:
+def _cells(line: str, where: str) -> list[str]:
     """Return the cells of a line; blanks separate them where no comma, semicolon or tab does."""
     separator = next((mark for mark in "\t;," if mark in line), None)
     if separator is None:
         return line.split()
-    return [cell.strip() for cell in next(csv.reader(io.StringIO(line), delimiter=separator))]
+    return cells_of(line, separator, where)

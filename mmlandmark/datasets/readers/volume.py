@@ -20,6 +20,7 @@ from mmlandmark.datasets.readers.loaded_image import (
     spatial_shape,
     to_canonical,
 )
+from mmlandmark.datasets.readers.nrrd_axes import check_axes
 from mmlandmark.structures import is_frame, world_matrix
 
 # Types of values in headers: those of MetaImage, and of NRRD by the words that it allows for them.
@@ -103,6 +104,8 @@ def _checked_header(path: Path, io: str) -> tuple[bool, str]:
         keys = read_metaimage_header(file)[0] if io == "MetaImageIO" else _nrrd_fields(file)
         if io == "MetaImageIO":
             _check_dims(keys)
+        else:
+            check_axes(keys)
         _check_data_files(keys.get("ElementDataFile", keys.get("data file", "LOCAL")), file)
     return _metaimage_frame(keys) if io == "MetaImageIO" else _nrrd_frame(keys)
 

@@ -198,3 +198,32 @@ def test_the_window_that_a_file_asks_for(tmp_path, tags, window):
     path = tmp_path / "a.dcm"
     write_dicom(path, ramp(), None, 8, **tags)
     assert read_image(path).window == window
+
+
+def test_pixels_of_another_size_than_the_header_says_are_refused(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    assert read_image(written(tmp_path / "a.dcm", ramp().astype(np.uint16))).ori_shape == (24, 17)
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    data.PixelData *= 3
+    data.save_as(tmp_path / "b.dcm")
+    with pytest.raises(
+        ValueError, match=r"b\.dcm.*its header states \(24, 17\), its pixels are \(3, 24, 17\)"
+    ):
+        read_image(tmp_path / "b.dcm")
+
+
+def test_an_element_that_claims_4_gib_reserves_no_memory(tmp_path):
+    resource = pytest.importorskip("resource")
+    data = bytearray(written(tmp_path / "a.dcm", ramp().astype(np.uint16)).read_bytes())
+    at = data.rindex(b"\xe0\x7f\x10\x00O") + 8  # the length of the pixels
+    data[at : at + 4] = b"\xf0\xff\xff\xff"
+    (tmp_path / "b.dcm").write_bytes(bytes(data))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm", encoding="ascii") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 28), before[1]))
+        image = read_image(tmp_path / "b.dcm")  # it holds all pixels that the image needs
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    np.testing.assert_array_equal(image.array, ramp())

@@ -94,6 +94,8 @@ def test_names_from_the_description(tmp_path):
         ("a.txt", "a 1 two 3\nb 1 2 3\n", r"a.txt, line 1: no columns of coordinates"),
         ("a.json", "{}", r"a.json: expected an object of points by name"),
         ("a.json", '{"a": [1, 2, 3], "b": [1, 2]}', r"a.json: expected an object of points by name"),
+        ("a.json", '{"a": [1, 2, 1%s]}' % ("0" * 400), r"a.json, 'a': a coordinate 1000.* is too large"),
+        ("a.csv", "a,1,2,%s\n" % ("x" * 200_000), r"a.csv, line 1: not a line of a table: field larger"),
         ("a.json", '{"a": [1, 2, "3"]}', r"a.json, 'a': expected a list of 2 or 3 numbers, got"),
     ],
 )  # fmt: skip
