@@ -123,7 +123,7 @@ def test_commands_exist_and_take_their_options(page):
         elif command == "pip":
             check_pip(arguments)
         else:
-            assert command in ("source", "export", "pre-commit"), (
+            assert command in ("source", "export", "pre-commit", "until", "[", "do"), (
                 f"nobody checks {command!r}: teach this test"
             )
 

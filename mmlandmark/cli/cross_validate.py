@@ -14,6 +14,8 @@ from pathlib import Path
 
 from mmlandmark.utils.command_line import add_config_arguments, add_verbose_argument
 
+RESUMABLE = True  # a request to stop is taken, and the same command goes on
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark cross-validate``."""

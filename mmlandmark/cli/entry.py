@@ -87,6 +87,7 @@ def run_command(name: str, argv: Sequence[str] | None = None, prog: str | None =
         lambda: invoke(name, words, prog),
         error_code=getattr(load_command(name), "ERROR_CODE", 1),
         traceback="--traceback" in words,
+        resumable=getattr(load_command(name), "RESUMABLE", False),
     )
 
 

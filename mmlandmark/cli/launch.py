@@ -8,7 +8,7 @@ A training uses all of them:
 
 With --master every machine is given its number by --node-rank. With --rendezvous all machines are given the
 same command, find each other at that address, and may leave and come back. The exit code is that of the
-process that failed first.
+process that failed first, or 75 if all were stopped and the same command goes on.
 """
 
 from __future__ import annotations

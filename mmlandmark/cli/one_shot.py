@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mmlandmark.planning import OneShotAnswers
 
 _MODEL = ".mml.pth"
+RESUMABLE = True  # a request to stop is taken, and the same command goes on
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from mmlandmark.cli.plan import add_data_arguments, answers_of, decided_plan
 
+RESUMABLE = True  # a request to stop is taken, and the same command goes on
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark self-train``."""

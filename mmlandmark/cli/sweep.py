@@ -17,6 +17,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+RESUMABLE = True  # a request to stop is taken, and the same command goes on
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark sweep``."""

@@ -11,6 +11,8 @@ from mmlandmark.utils.command_line import (
     add_verbose_argument,
 )
 
+RESUMABLE = True  # a request to stop is taken, and the same command goes on
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark train``."""

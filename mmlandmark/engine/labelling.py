@@ -21,6 +21,7 @@ from mmlandmark.datasets.image_checks import Pictures, copied_groups
 from mmlandmark.datasets.leak_checks import same_files
 from mmlandmark.datasets.pseudo_labels import sample_or_reason
 from mmlandmark.datasets.split_records import read_splits
+from mmlandmark.engine.processes import leave_requests_to_parent
 from mmlandmark.registry import DATASETS, TRANSFORMS
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.utils.dataset_tree import leaf_configs
@@ -122,6 +123,7 @@ def predict_parts(
         collate_fn=list,
         generator=torch.Generator(),  # the loader draws a number, which shall not come from the training's
     )
+    leave_requests_to_parent(loader)
     own: list[tuple[int, LandmarkDataSample | str]] = []
     with evaluating(model):
         for indices, attempts in zip(batches[rank::world], loader, strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 
-from mmlandmark.utils.command_line import command_line
+from mmlandmark.utils.command_line import EXIT_NOTE, command_line
 
 _PORT = 29500
 # What other signals end is ended by the agent itself.
@@ -107,8 +108,8 @@ def launch(words: Sequence[str], agent: Sequence[str]) -> int:
         agent: See :func:`agent_arguments`.
 
     Returns:
-        The exit code: 0, or that of the process that ended first otherwise; 128 and the number of a signal
-        that ended it.
+        The exit code: 0, 75 if they were stopped and the same command goes on, or that of the process that
+        failed first; 128 and the number of a signal that ended it.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous import RendezvousError
@@ -116,8 +117,10 @@ def launch(words: Sequence[str], agent: Sequence[str]) -> int:
 
     arguments = parse_args([*agent, "--no-python", *command_line(words[0], *words[1:])])
     try:
-        with _forwarded_signals():
+        with _forwarded_signals(), _exit_note() as note:
             run(arguments)
+            if note.is_file():
+                return int(note.read_text(encoding="utf-8"))
     except ChildFailedError as failed:
         rank, failure = failed.get_first_failure()
         code: int = failure.exitcode
@@ -133,6 +136,21 @@ def launch(words: Sequence[str], agent: Sequence[str]) -> int:
         )
         return 1
     return 0
+
+
+@contextmanager
+def _exit_note() -> Iterator[Path]:
+    """Yield the file in which the processes note the code of a run that was stopped and can be resumed."""
+    before = os.environ.get(EXIT_NOTE)
+    with tempfile.TemporaryDirectory(prefix="mmlandmark_") as folder:
+        os.environ[EXIT_NOTE] = str(Path(folder, "exit_code"))
+        try:
+            yield Path(folder, "exit_code")
+        finally:
+            if before is None:
+                del os.environ[EXIT_NOTE]
+            else:
+                os.environ[EXIT_NOTE] = before
 
 
 @contextmanager

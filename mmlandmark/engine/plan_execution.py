@@ -21,7 +21,7 @@ from mmengine.logging import print_log
 from mmlandmark.engine.checkpoint_files import latest_checkpoint
 from mmlandmark.engine.config import ConfigError
 from mmlandmark.engine.plan import Node, state_of
-from mmlandmark.engine.processes import main_process_decides, wait_for_all
+from mmlandmark.engine.processes import main_process_decides, stop_if_asked, wait_for_all
 from mmlandmark.engine.run_folder import TrainedRun
 from mmlandmark.engine.run_lock import RunLock
 
@@ -46,6 +46,7 @@ def execute_plan(
     Raises:
         ConfigError: A folder holds another run; an input kept no best checkpoint; or ``only`` needs a run
             that is not finished.
+        StopRequested: The process was asked to stop, see :mod:`mmlandmark.utils.stop_requests`.
     """
     targets = [plan] if only is None else list(only)
     allowed = plan.walk() if only is None else (node for target in targets for node in target.walk())
@@ -63,6 +64,7 @@ def execute_plan(
                     print_log(f"waiting: {reason}", "current")
                 reported.add(reason)
             time.sleep(poll)
+            stop_if_asked()
 
 
 def _check_folders(nodes: Sequence[Node]) -> None:
@@ -134,6 +136,7 @@ class _Work:
 
     def _run(self, node: Node, with_steps: bool) -> str | None:
         """Train a node and run its steps, unless another process does."""
+        stop_if_asked()
         lock = RunLock(node.folder)
         busy, trained = main_process_decides(lambda: _take(node, lock))
         if busy is not None:
@@ -142,6 +145,7 @@ class _Work:
             if node.config is not None and not trained:
                 self._train(node)
             for step in node.steps if with_steps else ():
+                stop_if_asked()
                 if step.always or not main_process_decides(functools.partial(step.done, node)):
                     metrics = step.run(node)
                     if not step.always:

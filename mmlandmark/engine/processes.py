@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed
 from mmengine.config import Config
-from mmengine.dist import barrier, broadcast_object_list, init_dist, is_main_process
+from mmengine.dist import all_reduce, barrier, broadcast_object_list, init_dist, is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmlandmark.utils import stop_requests
+from mmlandmark.utils.stop_requests import StopRequested
 
 T = TypeVar("T")
 
@@ -56,6 +61,32 @@ def main_process_decides(decide: Callable[[], T]) -> T:
 def wait_for_all() -> None:
     """Wait until all processes of the run are here."""
     barrier()
+
+
+def stop_if_asked() -> None:
+    """Stop if a process of the run was asked to; all processes must come here at the same place.
+
+    Raises:
+        StopRequested: One was.
+    """
+    if not stop_requests.taken():
+        return
+    asked = torch.tensor([stop_requests.requested()], dtype=torch.int64)
+    all_reduce(asked, op="max")
+    if asked.item():
+        raise StopRequested
+
+
+def leave_requests_to_parent(loader: DataLoader) -> None:
+    """Let the workers of a loader go on when a request to stop reaches them, too."""
+    if stop_requests.taken() and loader.num_workers > 0:
+        loader.worker_init_fn = partial(_begin_worker, loader.worker_init_fn)
+
+
+def _begin_worker(initialize: Callable[[int], None] | None, number: int) -> None:
+    stop_requests.leave_to_parent()
+    if initialize is not None:
+        initialize(number)
 
 
 def bare(runner: Runner) -> Any:

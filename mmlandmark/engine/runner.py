@@ -24,13 +24,16 @@ from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.data_dims import with_data_dims
 from mmlandmark.engine.inputs import inputs_of, trained_on
 from mmlandmark.engine.mmengine_cures import applied
-from mmlandmark.engine.processes import start_processes
+from mmlandmark.engine.processes import leave_requests_to_parent, start_processes, wait_for_all
 from mmlandmark.engine.run_folder import forget_run
 from mmlandmark.engine.run_lock import RunLock
 from mmlandmark.engine.runner_checkpoints import CheckpointedRunner
 from mmlandmark.engine.schedules import spanning
+from mmlandmark.engine.stopping import StopHook
 from mmlandmark.registry import DATASETS
+from mmlandmark.utils import stop_requests
 from mmlandmark.utils.host_memory import keep_freed_memory
+from mmlandmark.utils.stop_requests import StopRequested
 
 
 class UnfinishedRun(RuntimeError):
@@ -148,6 +151,7 @@ class LandmarkRunner(CheckpointedRunner):
                 raise
             raise explained from error
         set_seed(loader.dataset, seed or 0)
+        leave_requests_to_parent(loader)
         return loader
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
@@ -165,19 +169,28 @@ class LandmarkRunner(CheckpointedRunner):
             RunBusyError: Another run writes to the folder.
             ConfigError: The mixed precision needs a GPU.
             UnfinishedRun: A hook saved the run and stopped it because its time was up.
+            StopRequested: The process was asked to stop, see :mod:`mmlandmark.utils.stop_requests`. What the
+                run is resumed from is saved.
         """
         console.begin(self, "train")
         self._note_inputs()
         _check_precision(self.optim_wrapper)
         self.register_hook(_Begin(), priority="LOWEST")
+        if stop_requests.taken():
+            self.register_hook(StopHook(), priority="LOWEST")
         with RunLock(self.work_dir) if is_main_process() and not self.locked else nullcontext():
             if is_main_process() and (removed := clean_temporaries(self.work_dir)):
                 self.logger.info(f"removed what a kill left half-written: {', '.join(removed)}")
             try:
                 model = super().train()
             except KeyboardInterrupt as stop:
+                if isinstance(stop, StopRequested):
+                    self.write_kept()
+                    wait_for_all()
                 stop.args = stop.args or (self._how_to_resume(),)
                 raise
+            finally:
+                stop_requests.let_go()
         if self.unfinished:
             raise UnfinishedRun(
                 f"no time is left for another epoch: {self.work_dir} is saved after epoch {self.epoch} of "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mmengine.device import get_device
@@ -29,6 +31,7 @@ from mmlandmark.utils.checkpoint import (
     put_training_back,
     save_checkpoint,
 )
+from mmlandmark.utils.files import atomic_write_text
 
 
 class CheckpointedRunner(Runner):
@@ -41,6 +44,8 @@ class CheckpointedRunner(Runner):
 
     inputs: Mapping[str, Any] = {}
     resumed: TrainingState | None = None
+    _kept: tuple[Path, dict[str, Any]] | None = None
+    _keeping = False
     _resolved: dict[str, Any]
     _resume: bool
     _load_from: str | None
@@ -181,9 +186,11 @@ class CheckpointedRunner(Runner):
             model = bare(self)
             put_training_apart(checkpoint, model)
             checkpoint["hook_states"] = to_plain(hook_states(self.hooks), "hook_states")
-            write_config(self.work_dir, self._resolved)  # the checkpoints here are of this config from now on
             checkpoint["meta"].update(self.inputs, precision=precision_of(self.optim_wrapper))
-            save_checkpoint(checkpoint, path)
+            if self._keeping:
+                self._kept = (Path(path), copy.deepcopy(checkpoint))
+            else:
+                self._write(checkpoint, path)
 
         meta = dict(
             meta or {},
@@ -192,6 +199,30 @@ class CheckpointedRunner(Runner):
         )
         with _replaced("save_checkpoint", atomically):
             super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
+
+    def _write(self, checkpoint: dict, path: str | Path) -> None:
+        write_config(self.work_dir, self._resolved)  # the checkpoints here are of this config from now on
+        save_checkpoint(checkpoint, path)
+
+    def keep_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Keep a checkpoint in memory that :meth:`save_checkpoint` would write with these arguments."""
+        self._kept, self._keeping = None, True
+        try:
+            self.save_checkpoint(*args, **kwargs)
+        finally:
+            self._keeping = False
+
+    def write_kept(self) -> None:
+        """Write what :meth:`keep_checkpoint` has kept, if anything, as the newest checkpoint of the run."""
+        if self._kept is not None:
+            path, checkpoint = self._kept
+            self._write(checkpoint, path)
+            atomic_write_text(Path(self.work_dir) / "last_checkpoint", str(path))
+            self.forget_kept()
+
+    def forget_kept(self) -> None:
+        """Forget what :meth:`keep_checkpoint` has kept: a newer one is written."""
+        self._kept = None
 
 
 def _leave_out_remade(checkpoint: dict, model: Any) -> None:

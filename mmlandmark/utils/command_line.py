@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
+
+from mmlandmark.utils.stop_requests import EX_TEMPFAIL, EndedBySignal, taking_requests
+
+EXIT_NOTE = "MMLANDMARK_EXIT_NOTE"  # names the file in which processes of a run that stopped note their code
+_LAST = 2.0  # seconds by which the main process of a run that stopped ends after the others
 
 _PARENT = str(Path(__file__).resolve().parents[2])
 # The path of a child begins with the current folder, and usually has this package further behind.
@@ -135,13 +142,9 @@ def command_line(name: str, *words: object) -> list[str]:
     return [sys.executable, "-c", _CHILD, name, *map(str, words)]
 
 
-class Terminated(KeyboardInterrupt):
-    """The process received SIGTERM."""
-
-    exit_code = 143
-
-
-def run_and_exit(main: Callable[[], Any], error_code: int = 1, traceback: bool = False) -> NoReturn:
+def run_and_exit(
+    main: Callable[[], Any], error_code: int = 1, traceback: bool = False, resumable: bool = False
+) -> NoReturn:
     """Run a program and exit; an error that the user can fix is printed as one line, without a traceback.
 
     A RuntimeError with an ``exit_code``, such as that of a run that stopped in time and can be resumed, is no
@@ -152,32 +155,52 @@ def run_and_exit(main: Callable[[], Any], error_code: int = 1, traceback: bool =
         main: Returns the exit code; None is 0.
         error_code: Exit code of an error, if 1 has another meaning.
         traceback: Let errors pass, so that Python prints the traceback.
+        resumable: Take Ctrl-C, SIGTERM and SIGUSR1 as requests to stop where the program can be continued;
+            it then exits with 75, see :mod:`mmlandmark.utils.stop_requests`.
     """
-    before = signal.signal(signal.SIGTERM, _terminate(os.getpid()))
+    if EXIT_NOTE in os.environ:  # it is of the processes in whose place these are
+        Path(os.environ[EXIT_NOTE]).unlink(missing_ok=True)
+    with taking_requests() if resumable else _ended_by_sigterm():
+        try:
+            code, said = main() or 0, ""
+        except KeyboardInterrupt as stop:
+            code = getattr(stop, "exit_code", 130)
+            said = str(stop) or ("stopped: the same command goes on" if code == EX_TEMPFAIL else "stopped")
+        except BrokenPipeError:  # whoever read the output has left
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code, said = 141, ""
+        except (OSError, ValueError, KeyError, TypeError, FloatingPointError) as error:
+            if traceback:
+                raise
+            where = "(--traceback shows where it was raised)"
+            code, said = error_code, f"error: {_sentence(error)}\n{where}"
+        except RuntimeError as end:
+            if not hasattr(end, "exit_code"):
+                raise
+            code, said = end.exit_code, str(end)
+        if said and (code != EX_TEMPFAIL or os.environ.get("RANK", "0") == "0"):
+            print(said, file=sys.stderr)
+        if code in (0, EX_TEMPFAIL):
+            code = _leave_process_group(code)
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """End the program on SIGTERM as on Ctrl-C; a process that it forked ends at once."""
+    owner = os.getpid()
+
+    def handle(number: int, _: Any) -> None:
+        if os.getpid() == owner:
+            raise EndedBySignal(number)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    before = signal.signal(signal.SIGTERM, handle)
     try:
-        code = main() or 0
-        _leave_process_group()
-    except KeyboardInterrupt as stop:
-        _exit(str(stop) or "stopped", getattr(stop, "exit_code", 130))
-    except BrokenPipeError:  # whoever read the output has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except (OSError, ValueError, KeyError, TypeError, FloatingPointError) as error:
-        if traceback:
-            raise
-        _exit(f"error: {_sentence(error)}\n(--traceback shows where it was raised)", error_code)
-    except RuntimeError as end:
-        if not hasattr(end, "exit_code"):
-            raise
-        _exit(str(end), end.exit_code)
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
-    sys.exit(code)
-
-
-def _exit(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)
-    sys.exit(code)
 
 
 def _sentence(error: Exception) -> str:
@@ -190,27 +213,29 @@ def _sentence(error: Exception) -> str:
     return message
 
 
-def _terminate(owner: int) -> Callable[[int, Any], None]:
-    """Return a handler of SIGTERM: the program ends as on Ctrl-C, a process that it forked ends at once."""
-
-    def handle(number: int, _: Any) -> None:
-        if os.getpid() == owner:
-            raise Terminated
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    return handle
-
-
-def _leave_process_group() -> None:
-    """End the threads through which processes without GPUs communicate.
+def _leave_process_group(code: int) -> int:
+    """End the threads through which processes without GPUs communicate, and return the exit code.
 
     If a model still holds them when the interpreter ends, it aborts although all is done (pytorch issue
     190489); a runner and its loops refer to each other until they are garbage-collected.
+
+    torchrun and srun end all processes of a run, or start them again, as soon as one fails. So of a run that
+    stopped in time all processes end well, and note the code for :func:`mmlandmark.engine.launching.launch`.
+    Without it the main process alone has the code, and ends after the others.
     """
     distributed = sys.modules.get("torch.distributed")  # a command that did not need torch does not load it
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
-        return
+        return code
+    main = distributed.get_rank() == 0
     if distributed.get_backend() == "gloo":
         gc.collect()
         distributed.destroy_process_group()
+    if code == 0:
+        return 0
+    if EXIT_NOTE in os.environ:
+        Path(os.environ[EXIT_NOTE]).write_text(str(code), encoding="utf-8")
+        return 0
+    if not main:
+        return 0
+    time.sleep(_LAST)
+    return code

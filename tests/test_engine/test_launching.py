@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mmlandmark.engine import launching
 from mmlandmark.engine.launching import agent_arguments, launch, threads_of_each, with_port
+from mmlandmark.utils.command_line import EXIT_NOTE
 from two_processes import need_two_processes
 
 
@@ -80,6 +82,19 @@ def test_the_process_that_failed_is_named(capfd, monkeypatch):
     assert "nowhere.py" in errors
     assert "of this machine, pid" in errors
     assert "ended with exit code 1" in errors
+
+
+@pytest.mark.parametrize("code", [None, 75])
+def test_a_run_that_was_stopped_is_no_failure_and_has_its_code(monkeypatch, code):
+    monkeypatch.delenv(EXIT_NOTE, raising=False)
+
+    def run(_):
+        if code is not None:
+            Path(os.environ[EXIT_NOTE]).write_text(str(code))
+
+    monkeypatch.setattr("torch.distributed.run.run", run)
+    assert launch(["train", "config.py"], agent_arguments(2)) == (code or 0)
+    assert EXIT_NOTE not in os.environ
 
 
 def test_only_processes_with_a_session_of_their_own_get_a_signal():

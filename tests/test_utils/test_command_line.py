@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import mmlandmark
+from mmlandmark.utils import command_line as command_line_module
 from mmlandmark.utils.command_line import add_config_arguments, command_line, parse_value, run_and_exit
 
 ROOT = Path(__file__).parents[2]
@@ -228,6 +229,55 @@ def test_sigterm_ends_a_tool_and_what_it_started(tmp_path):
     child = int((tmp_path / "child").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_command_that_can_be_continued_takes_a_signal_as_a_request(number, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_and_exit(lambda: os.kill(os.getpid(), number), resumable=True)
+    assert caught.value.code == 75
+    assert capsys.readouterr().err == "stopped: the same command goes on\n"
+
+
+class TwoProcesses:
+    """What torch.distributed says in a run of two processes."""
+
+    is_available = is_initialized = staticmethod(lambda: True)
+    get_backend = staticmethod(lambda: "nccl")
+    get_world_size = staticmethod(lambda: 2)
+
+    def __init__(self, rank):
+        self.get_rank = lambda: rank
+
+
+@pytest.mark.parametrize("launched", [False, True])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_of_several_processes_that_stopped_none_fails_before_others_have_ended(
+    rank, launched, tmp_path, monkeypatch, capsys
+):
+    slept, note = [], tmp_path / "code"
+    monkeypatch.setattr(command_line_module.time, "sleep", slept.append)
+    monkeypatch.setitem(sys.modules, "torch.distributed", TwoProcesses(rank))
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.delenv(command_line_module.EXIT_NOTE, raising=False)
+    if launched:
+        note.write_text("of those before")
+        monkeypatch.setenv(command_line_module.EXIT_NOTE, str(note))
+
+    class Later(RuntimeError):
+        exit_code = 75
+
+    def main():
+        assert not note.exists()
+        raise Later("go on")
+
+    with pytest.raises(SystemExit) as caught:
+        run_and_exit(main)
+    assert caught.value.code == (0 if rank or launched else 75)
+    assert capsys.readouterr().err == ("" if rank else "go on\n")
+    assert bool(slept) == (rank == 0 and not launched)
+    if launched:
+        assert note.read_text() == "75"
 
 
 def test_sigterm_is_handled_by_a_tool_only():

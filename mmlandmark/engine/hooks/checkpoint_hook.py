@@ -92,6 +92,38 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
             self._save_behind_validation(runner)
         super().after_train(runner)
 
+    def keep(self, runner: Runner, step: int) -> None:
+        """Keep where the run is in memory, unless it is saved: what it is resumed from if it stops now.
+
+        Args:
+            runner: Of the run.
+            step: Epochs or iterations that are done.
+        """
+        name = self.filename_tmpl.format(step)
+        if Path(self.last_ckpt or "").name == name:
+            return
+        before = self._kept
+        if self.max_keep_ckpts > 0:  # it counts as soon as it is written
+            self._kept = [*before, step]
+        try:
+            runner.keep_checkpoint(
+                self.out_dir,
+                name,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=dict(epoch=step, iter=runner.iter)
+                if self.by_epoch
+                else dict(epoch=runner.epoch, iter=step),
+                by_epoch=self.by_epoch,
+            )
+        finally:
+            self._kept = before
+
+    def save_step(self, runner: Runner) -> None:
+        """Save the step that has just been done, unless it is saved."""
+        if Path(self.last_ckpt or "").name != self.filename_tmpl.format(runner.iter + 1):
+            self._save_checkpoint(runner)
+
     def _name(self, runner: Runner) -> str:
         """Return the name of the checkpoint of where the run is."""
         return self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter)
@@ -107,6 +139,7 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
             super()._save_checkpoint_with_step(runner, step, dict(meta, validated=self._behind_validation))
         finally:
             self.max_keep_ckpts = limit
+        runner.forget_kept()
         if is_main_process():
             for number in old:
                 Path(self.out_dir, self.filename_tmpl.format(number)).unlink(missing_ok=True)
