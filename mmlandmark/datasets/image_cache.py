@@ -189,7 +189,7 @@ class _DiskStore:
     @staticmethod
     def _load(file: Path) -> LoadedImage | None:
         try:
-            return _as_image(np.load(file, mmap_mode="r"))
+            return _as_image(np.load(file, mmap_mode="r", allow_pickle=False))
         except FileNotFoundError:
             return None
         except (ValueError, OSError, KeyError, IndexError, EOFError) as error:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -16,18 +15,13 @@ from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.readers.dicom import dicom_frame, dicom_header
 from mmlandmark.datasets.readers.dicom_series import find_series, has_slices, is_series
 from mmlandmark.datasets.readers.file_format import SUFFIXES, FileFormat, file_format, suffix_of
+from mmlandmark.datasets.readers.headers import HEADERS
 from mmlandmark.datasets.readers.loaded_image import Stored, UnsupportedShape
-from mmlandmark.datasets.readers.nifti import nifti_frame, nifti_header
-from mmlandmark.datasets.readers.raster_headers import bmp_header, jpeg_header, png_header
-from mmlandmark.datasets.readers.tiff_stack import tiff_frame, tiff_header
-from mmlandmark.datasets.readers.volume import (
-    metaimage_header,
-    npy_header,
-    nrrd_header,
-    read_metaimage_header,
-    sitk_frame,
-)
+from mmlandmark.datasets.readers.nifti import nifti_frame
+from mmlandmark.datasets.readers.tiff_stack import tiff_frame
+from mmlandmark.datasets.readers.volume import read_metaimage_header, sitk_frame
 from mmlandmark.structures import first_slice, spacing_of
+from mmlandmark.utils.bounded_reading import BoundedFile
 from mmlandmark.utils.sentences import reason_of
 
 __all__ = [
@@ -234,9 +228,9 @@ def _stored(path: Path) -> tuple[Stored, FileFormat]:
     try:
         if kind == "dicom":
             stored = dicom_header(path)
-        elif kind in _HEADERS:
-            with path.open("rb") as file:
-                stored = _HEADERS[kind](file)
+        elif kind in HEADERS:
+            with BoundedFile(path) as file:
+                stored = HEADERS[kind](file)
         elif kind == "unknown":
             raise ValueError("the content has no known format")
         else:
@@ -264,14 +258,4 @@ _FRAMES: dict[str, Callable[[Path], np.ndarray | None]] = {
     "tiff": tiff_frame,
     "metaimage": partial(sitk_frame, io="MetaImageIO"),
     "nrrd": partial(sitk_frame, io="NrrdImageIO"),
-}
-_HEADERS: dict[str, Callable[[BinaryIO], Stored]] = {
-    "png": png_header,
-    "bmp": bmp_header,
-    "jpeg": jpeg_header,
-    "tiff": tiff_header,
-    "metaimage": metaimage_header,
-    "nrrd": nrrd_header,
-    "nifti": nifti_header,
-    "npy": npy_header,
 }

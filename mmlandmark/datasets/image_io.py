@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from mmlandmark.datasets.readers.dicom import read_dicom
 from mmlandmark.datasets.readers.dicom_series import read_series
 from mmlandmark.datasets.readers.file_format import SUFFIXES, FileFormat, file_format, suffix_of
+from mmlandmark.datasets.readers.headers import check_size
 from mmlandmark.datasets.readers.loaded_image import (
     LoadedImage,
     NonFinitePixels,
@@ -52,7 +53,8 @@ def read_image(
     with equal channels becomes grey. An image is turned as its orientation tag says, which is logged once,
     and the axes of a volume with known directions are reordered to LPS; annotations refer to the stored
     pixels all the same, and ``img_from_original`` leads from there. A volume of depth one becomes an image.
-    See ``docs/image_formats.md`` for details.
+    A header that claims more pixels than ``MMLANDMARK_MAX_PIXELS`` allows, or than the file can hold, is
+    refused before memory is reserved. See ``docs/image_formats.md`` for details.
 
     Args:
         path: The file, or a folder of DICOM slices.
@@ -76,6 +78,7 @@ def read_image(
         raise ValueError(f"image {str(path)!r} is empty (0 bytes)")
     try:
         kind = file_format(path)
+        check_size(path, kind)
         image = _read(path, kind, min_size, fill_value)
     except ImportError:
         raise

@@ -96,7 +96,7 @@ def train(way: str, path: str | Path, landmarks: int) -> int:
         path: What :func:`write_volume` wrote.
         landmarks: K.
     """
-    size = np.load(path, mmap_mode="r").shape
+    size = np.load(path, mmap_mode="r", allow_pickle=False).shape
     rng = np.random.default_rng(0)
     points = rng.uniform(0.2, 0.8, (landmarks, 3)) * np.array(size[::-1])
     cut = [dict(type="RandomPatch", size=(PATCH,) * 3), dict(type="Resample")] if way == PATCHES else []

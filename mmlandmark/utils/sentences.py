@@ -41,6 +41,8 @@ def reason_of(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return "there is not enough memory for it" if isinstance(error, MemoryError) else type(error).__name__
+    if isinstance(error, KeyError):
+        return f"{lines[-1]} is missing"
     if lines[-1].startswith("[nrrd]"):
         return one_line(re.sub(r"^\[nrrd\] (\w+: ?)?", "", lines[-1]) or "it is broken")
     if lines[-1].startswith("Reason:"):  # that of the last call of the system, which had another

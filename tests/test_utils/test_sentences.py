@@ -37,6 +37,7 @@ def test_one_line(error, line):
         ),
         (MemoryError(), "there is not enough memory for it"),
         (EOFError(), "EOFError"),
+        (KeyError("DimSize"), "'DimSize' is missing"),
         (ValueError("the end\nis missing"), "the end is missing"),
     ],
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmlandmark.datasets.readers.claimed_size import check_claim
 from mmlandmark.datasets.readers.loaded_image import (
     LoadedImage,
     Remark,
@@ -21,6 +21,7 @@ from mmlandmark.datasets.readers.loaded_image import (
 )
 from mmlandmark.datasets.readers.volume import need
 from mmlandmark.structures import is_frame, world_matrix
+from mmlandmark.utils.bounded_reading import BoundedFile
 
 
 class DicomPixels(NamedTuple):
@@ -52,7 +53,7 @@ def dicom_pixels(path: Path) -> DicomPixels:
         ValueError: It has no pixels, or an entry that they depend on is malformed.
     """
     pydicom = need("pydicom", path)
-    with _Bounded(path) as file:
+    with BoundedFile(path) as file:
         data = pydicom.dcmread(file, force=True)
     if (
         "TransferSyntaxUID" not in data.file_meta
@@ -66,11 +67,13 @@ def dicom_pixels(path: Path) -> DicomPixels:
     samples = int(_text(data, "SamplesPerPixel") or 1)
     kind = str(_text(data, "PhotometricInterpretation") or ("MONOCHROME2" if samples == 1 else "RGB"))
     data.SamplesPerPixel, data.PhotometricInterpretation = samples, kind
+    stated = _shape(data)
+    check_claim(stated, int(_text(data, "BitsAllocated") or 8) // 8, path.stat().st_size)
     array = data.pixel_array  # RGB, also where YBR is stored
     if kind == "PALETTE COLOR":
         array = need("pydicom.pixels", path).apply_color_lut(array, data)
     channels = kind == "PALETTE COLOR" or samples > 1
-    if (there := array.shape[: array.ndim - int(channels)]) != (stated := _shape(data)):
+    if (there := array.shape[: array.ndim - int(channels)]) != stated:
         raise ValueError(f"its header states {stated}, its pixels are {there}")
     bits = None
     if array.dtype.kind in "iu":
@@ -109,20 +112,8 @@ def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
 def read_header(path: Path) -> Any:
     """Return the data set of a DICOM file without its pixels."""
     pydicom = need("pydicom", path)
-    with _Bounded(path) as file:
+    with BoundedFile(path) as file:
         return pydicom.dcmread(file, force=True, stop_before_pixels=True)
-
-
-class _Bounded(io.BufferedReader):
-    """A file of which no more is read than it holds: an element may claim 4 GiB, which would be reserved."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._size = path.stat().st_size
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = max(self._size - self.tell(), 0)
-        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def dicom_header(path: Path) -> Stored:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mmlandmark.datasets.readers.claimed_size import check_claim
 from mmlandmark.datasets.readers.dicom import dicom_pixels, display_window, numbers_of, read_header
 from mmlandmark.datasets.readers.file_format import file_format
 from mmlandmark.datasets.readers.loaded_image import LoadedImage, Stored, from_array, rescaled, to_canonical
@@ -104,6 +105,7 @@ def read_series(folder: str | Path, fill_value: float | None = None) -> LoadedIm
     Whole numbers stay whole where every slice has the same rescale slope and intercept.
     """
     series = find_series(folder)
+    _of_slice(Path(folder), lambda _: _check_size(series))
     pixels = [_of_slice(path, dicom_pixels) for path in series.files]
     if len({one.array.shape for one in pixels}) > 1:
         raise ValueError(f"{folder}: its slices have pixels of different shapes")
@@ -123,6 +125,11 @@ def read_series(folder: str | Path, fill_value: float | None = None) -> LoadedIm
         fill_value=fill_value,
     )
     return to_canonical(replace(image, window=display_window(pixels[0].header)))
+
+
+def _check_size(series: Series) -> None:
+    itemsize = 2 if series.stored.dtype is None else series.stored.dtype.itemsize
+    check_claim(series.stored.shape, itemsize, sum(path.stat().st_size for path in series.files))
 
 
 def _dicom_files(folder: Path, most: int | None = None) -> list[Path]:

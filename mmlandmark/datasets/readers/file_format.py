@@ -46,6 +46,12 @@ def file_format(path: str | Path) -> FileFormat:
         return format_of_bytes(file.read(_HEAD))
 
 
+def is_gzip(path: str | Path) -> bool:
+    """Return whether the content of a file is packed by gzip."""
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 def format_of_bytes(head: bytes) -> FileFormat:
     """Return the format of a file from its first 4096 bytes, or "unknown"."""
     for magic, name in _MAGIC:

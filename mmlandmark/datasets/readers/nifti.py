@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from mmlandmark.datasets.readers.claimed_size import SMALL
 from mmlandmark.datasets.readers.loaded_image import (
     LoadedImage,
     Remark,
@@ -23,6 +24,7 @@ from mmlandmark.datasets.readers.loaded_image import (
 )
 from mmlandmark.datasets.readers.volume import need
 from mmlandmark.structures import first_slice, is_frame, swap_lps_ras, world_matrix
+from mmlandmark.utils.bounded_reading import gunzip
 
 _UNITS = {"meter": 1000.0, "micron": 0.001}  # in mm; unknown units count as mm
 # What a volume of spacing alone counts as; ITK, and so 3D Slicer, take it for the same.
@@ -41,7 +43,7 @@ def read_nifti(path: Path, fill_value: float | None) -> LoadedImage:
     nibabel = need("nibabel", path)
     data = path.read_bytes()
     if data[:2] == b"\x1f\x8b":
-        data = gzip.decompress(data)  # in full, so that its checksum is verified
+        data = gunzip(data, _claimed_bytes(path))  # in full, so that its checksum is verified
     if data[344:348] == b"ni1\0" or data[4:8] == b"ni2\0":
         raise ValueError("it is the header of a pair .hdr and .img: store both as one .nii")
     two = 540 in (struct.unpack("<i", data[:4])[0], struct.unpack(">i", data[:4])[0])
@@ -98,6 +100,32 @@ def nifti_frame(path: Path) -> tuple[np.ndarray | None, str]:
     return world, UNSTATED if any(remark.check == "no directions" for remark in remarks) else ""
 
 
+class _Fields(NamedTuple):
+    """Entries of a header: sizes, code of the type, bits of a value, and where the voxels begin."""
+
+    dim: tuple[int, ...]
+    code: int
+    bits: int
+    start: int
+
+
+def _fields(head: bytes) -> _Fields:
+    order = "<" if struct.unpack("<i", head[:4])[0] in (348, 540) else ">"
+    two = struct.unpack(order + "i", head[:4])[0] == 540
+    count, *dim = struct.unpack(order + ("8q" if two else "8h"), head[16:80] if two else head[40:56])
+    code, bits = struct.unpack_from(order + "2h", head, 12 if two else 70)
+    start = struct.unpack_from(order + ("q" if two else "f"), head, 168 if two else 108)[0]
+    return _Fields(tuple(dim[:count]), code, max(bits, 0), int(start) if 0 < start < SMALL else 0)
+
+
+def _claimed_bytes(path: Path) -> int:
+    """Return how many bytes a NIfTI file has at most by its header; what else lies in it is small."""
+    with path.open("rb") as file:
+        head = _nifti_head(file)
+    fields = _fields(head)
+    return math.prod(max(side, 1) for side in fields.dim) * (fields.bits // 8 + 1) + fields.start + SMALL
+
+
 def _nifti_head(file: BinaryIO) -> bytes:
     """Return the first bytes of a NIfTI file, plain or gzipped."""
     head = file.read(4098)
@@ -106,12 +134,8 @@ def _nifti_head(file: BinaryIO) -> bytes:
 
 def nifti_header(file: BinaryIO) -> Stored:
     """Return size, in the order in which it is stored, and type of a NIfTI file."""
-    head = _nifti_head(file)
-    order = "<" if struct.unpack("<i", head[:4])[0] in (348, 540) else ">"
-    two = struct.unpack(order + "i", head[:4])[0] == 540
-    dim = struct.unpack(order + ("8q" if two else "8h"), head[16:80] if two else head[40:56])
-    code = _TYPES.get(struct.unpack_from(order + "h", head, 12 if two else 70)[0])
-    shape = list(dim[1 : dim[0] + 1])
+    fields = _fields(_nifti_head(file))
+    shape, code = list(fields.dim), _TYPES.get(fields.code)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     return Stored(spatial_shape(shape[::-1], len(shape)), None if code is None else np.dtype(code))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import re
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmlandmark.datasets.readers.claimed_size import TooLarge
 from mmlandmark.datasets.readers.file_format import FileFormat, file_format
 from mmlandmark.datasets.readers.loaded_image import LoadedImage, Remark, from_array, reorder
 from mmlandmark.datasets.readers.raster_headers import (
@@ -22,6 +22,7 @@ from mmlandmark.datasets.readers.raster_headers import (
     jpeg_orientation,
     jpeg_shape,
     png_chunks,
+    pnm_white,
     tiff_orientation,
     tiff_pages,
 )
@@ -60,8 +61,8 @@ def read_raster(
         orientation = tiff_orientation(data)
         data, inverted, remarks = _plain_tiff(data, pages)
     elif kind == "unknown":
-        white = _pnm_white(data)
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        white = pnm_white(data)
+    array = _decoded(data, cv2.IMREAD_UNCHANGED)
     if array is None:
         raise ValueError(
             f"it is broken, or {path.suffix.lower() or 'a file without extension'} is not a known format"
@@ -79,11 +80,21 @@ def read_raster(
     return _upright(image, orientation, "TIFF orientation" if kind == "tiff" else "Exif orientation")
 
 
-def _pnm_white(data: bytes) -> int | None:
-    """Return the largest value that a PGM or PPM states, None for other formats."""
-    gap = rb"(?:\s|#[^\n]*\n)+"
-    match = re.match(rb"P[2356]" + gap + rb"\d+" + gap + rb"\d+" + gap + rb"(\d+)\s", data[:4096])
-    return int(match[1]) if match and 0 < int(match[1]) < 65536 else None
+def _decoded(data: bytes, flags: int) -> np.ndarray | None:
+    """Return the pixels that OpenCV decodes, None if it cannot.
+
+    Raises:
+        TooLarge: They are more than OpenCV decodes.
+    """
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        if "CV_IO_MAX_IMAGE" not in str(error):
+            raise
+        raise TooLarge(
+            "its header claims more pixels than OpenCV decodes, which are 2^30: if that is right, set "
+            "OPENCV_IO_MAX_IMAGE_PIXELS in the environment"
+        ) from error
 
 
 def _to_rgb(array: np.ndarray) -> np.ndarray:
@@ -199,7 +210,7 @@ def _read_jpeg(data: bytes, min_size: Sequence[int] | None) -> LoadedImage:
         channels = 1 if header[2] == 1 else 3
         factor = reduction(header[:2], min_size)
         flag = _REDUCED.get((factor, channels), cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR)
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    array = _decoded(data, flag | cv2.IMREAD_IGNORE_ORIENTATION)
     if array is None:
         raise ValueError("it is not a valid JPEG")
     image = from_array(_to_rgb(array), dims=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -207,6 +208,42 @@ def jpeg_header(file: BinaryIO) -> Stored:
     if header is None:
         raise ValueError("no frame")
     return Stored(header[:2], _BYTE)
+
+
+def webp_header(file: BinaryIO) -> Stored | None:
+    """Return size and type of a WebP, None if it is of an unknown kind."""
+    head = file.read(30)
+    kind, body = head[12:16], head[20:]
+    if kind == b"VP8X" and len(body) == 10:
+        width, height = (1 + int.from_bytes(body[at : at + 3], "little") for at in (4, 7))
+    elif kind == b"VP8 " and len(body) == 10:
+        width, height = (side & 0x3FFF for side in struct.unpack("<HH", body[6:10]))
+    elif kind == b"VP8L" and len(body) == 10:
+        bits = int.from_bytes(body[1:5], "little")
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        return None
+    return Stored((height, width), _BYTE)
+
+
+_GAP = rb"(?:\s|#[^\n]*\n)+"
+_PNM = re.compile(rb"P([1-6])" + _GAP + rb"(\d{1,10})" + _GAP + rb"(\d{1,10})(?:" + _GAP + rb"(\d{1,5})\s)?")
+
+
+def pnm_header(file: BinaryIO) -> Stored | None:
+    """Return size and type of a PBM, PGM or PPM, None for other formats."""
+    match = _PNM.match(file.read(4096))
+    if match is None:
+        return None
+    deep = match[1] not in b"14" and int(match[4] or 0) > 255
+    return Stored((int(match[3]), int(match[2])), np.dtype(np.uint16) if deep else _BYTE)
+
+
+def pnm_white(data: bytes) -> int | None:
+    """Return the largest value that a PGM or PPM states, None for other formats."""
+    match = _PNM.match(data[:4096])
+    found = match is not None and match[1] not in b"14" and match[4] is not None
+    return int(match[4]) if match and found and 0 < int(match[4]) < 65536 else None
 
 
 def tiff_dtype(fields: dict[int, TiffField]) -> np.dtype | None:

@@ -45,6 +45,8 @@ def tiff_header(file: BinaryIO) -> Stored:
     """
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:  # directories may be anywhere
         pages = list(tiff_pages(data))
+        if not pages or not {_WIDTH, _HEIGHT} <= set(pages[0]):
+            raise ValueError("its first page states no width and height")
         shape = stack_shape(data, pages) or (pages[0][_HEIGHT].value, pages[0][_WIDTH].value)
         return Stored(shape, tiff_dtype(pages[0]))
 

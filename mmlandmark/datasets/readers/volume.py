@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from mmlandmark.datasets.readers.claimed_size import check_claim
 from mmlandmark.datasets.readers.loaded_image import (
     LoadedImage,
     Remark,
@@ -22,6 +23,7 @@ from mmlandmark.datasets.readers.loaded_image import (
 )
 from mmlandmark.datasets.readers.nrrd_axes import check_axes
 from mmlandmark.structures import is_frame, world_matrix
+from mmlandmark.utils.bounded_reading import BoundedFile
 
 # Types of values in headers: those of MetaImage, and of NRRD by the words that it allows for them.
 _ELEMENT_TYPES = {
@@ -230,7 +232,7 @@ def _check_metaimage_data(path: Path) -> None:
     """Raise ValueError if compressed pixels do not unpack; ITK only prints a line and returns what it has."""
     with path.open("rb") as file:
         keys, start = read_metaimage_header(file)
-    if keys.get("CompressedData", "").lower() not in ("true", "1"):
+    if not _is_compressed(keys):
         return
     name = keys["ElementDataFile"]
     local = name.upper() == "LOCAL"
@@ -241,12 +243,31 @@ def _check_metaimage_data(path: Path) -> None:
     try:
         with data.open("rb") as file:
             file.seek(start if local else 0)
-            while not stream.eof and (block := file.read(1 << 20)):
-                stream.decompress(block)
+            while not stream.eof and (block := stream.unconsumed_tail or file.read(1 << 20)):
+                stream.decompress(block, 1 << 20)  # a block may unpack to a thousand times its size
     except zlib.error as error:
         raise ValueError(f"its compressed pixels are damaged ({error})") from error
     if not stream.eof:
         raise ValueError("its compressed pixels are cut off")
+
+
+def pixels_of(path: Path, metaimage: bool) -> tuple[int | None, bool]:
+    """Return the bytes of the file of the pixels, None if it is not one, and whether they are packed.
+
+    Args:
+        path: The header, or header and pixels.
+        metaimage: Of a MetaImage; else of a NRRD.
+    """
+    with path.open("rb") as file:
+        keys = read_metaimage_header(file)[0] if metaimage else _nrrd_fields(file)
+    entry = keys.get("ElementDataFile", keys.get("data file", "LOCAL"))
+    data = path if entry.upper() == "LOCAL" else path.parent / entry
+    packed = _is_compressed(keys) if metaimage else keys.get("encoding", "").lower() != "raw"
+    return data.stat().st_size if data.is_file() else None, packed
+
+
+def _is_compressed(keys: dict[str, str]) -> bool:
+    return keys.get("CompressedData", "").lower() in ("true", "1")
 
 
 def metaimage_header(file: BinaryIO) -> Stored:
@@ -314,12 +335,31 @@ def _header_line(file: BinaryIO) -> str:
 
 def read_npy(path: Path, fill_value: float | None) -> LoadedImage:
     """Read a NumPy array."""
-    return from_array(np.load(path, allow_pickle=False), fill_value=fill_value)
+    return from_array(npy_array(path), fill_value=fill_value)
+
+
+def npy_array(path: Path) -> np.ndarray:
+    """Return the array in a file of NumPy.
+
+    Raises:
+        TooLarge: The file cannot hold what its header claims.
+        ValueError: It is no such file, or holds objects.
+    """
+    with BoundedFile(path) as file:
+        shape, dtype = _npy_shape(file)
+        check_claim(shape, dtype.itemsize, path.stat().st_size, packed=False)
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
 
 
 def npy_header(file: BinaryIO) -> Stored:
     """Return size and type of a NumPy array."""
+    shape, dtype = _npy_shape(file)
+    return Stored(spatial_shape(shape), dtype)
+
+
+def _npy_shape(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
-    return Stored(spatial_shape(shape), dtype)
+    return shape, dtype

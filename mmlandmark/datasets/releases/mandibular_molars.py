@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.readers.volume import npy_array
 from mmlandmark.datasets.records import checked_spacing
 from mmlandmark.registry import DATASETS
+from mmlandmark.utils.sentences import reason_of
 
 _VOLUME, _POINTS, _SPACING = "_volume.nrrd", "_label.npy", "_spacing.npy"
 
@@ -72,9 +74,9 @@ def _array(path: Path) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the file that belongs to this volume does not exist")
     try:
-        array = np.load(path, allow_pickle=False).astype(np.float64)
+        array = npy_array(path).astype(np.float64)
     except Exception as error:  # NumPy evaluates the header, which fails in many ways
-        raise ValueError(f"{path}: this is no array of numbers ({error})") from error
+        raise ValueError(f"{path}: this is no array of numbers ({reason_of(error)})") from error
     if not np.isfinite(array).all():
         raise ValueError(f"{path}: some numbers are not finite")
     return array

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from image_writers import frames_of, load, write_dicom
+from memory_limit import limited_memory
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_io import read_image
 
@@ -213,17 +214,10 @@ def test_pixels_of_another_size_than_the_header_says_are_refused(tmp_path):
 
 
 def test_an_element_that_claims_4_gib_reserves_no_memory(tmp_path):
-    resource = pytest.importorskip("resource")
     data = bytearray(written(tmp_path / "a.dcm", ramp().astype(np.uint16)).read_bytes())
     at = data.rindex(b"\xe0\x7f\x10\x00O") + 8  # the length of the pixels
     data[at : at + 4] = b"\xf0\xff\xff\xff"
     (tmp_path / "b.dcm").write_bytes(bytes(data))
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    with open("/proc/self/statm", encoding="ascii") as file:
-        used = int(file.read().split()[0]) * resource.getpagesize()
-    try:
-        resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 28), before[1]))
+    with limited_memory():
         image = read_image(tmp_path / "b.dcm")  # it holds all pixels that the image needs
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
     np.testing.assert_array_equal(image.array, ramp())

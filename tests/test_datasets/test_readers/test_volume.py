@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from memory_limit import limited_memory
 from mmlandmark.datasets.image_files import image_frame, image_shape
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.datasets.readers import volume
@@ -190,3 +191,14 @@ def test_missing_package_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(volume.importlib, "import_module", gone)
     with pytest.raises(ImportError, match=r"a\.mha.*needs SimpleITK: pip install 'mmlandmark\[medical\]'"):
         read_image(path)
+
+
+def test_an_npy_header_of_2_gib_is_not_read(tmp_path):
+    np.save(tmp_path / "a.npy", ramp())
+    data = bytearray((tmp_path / "a.npy").read_bytes())
+    data[6:12] = b"\x02\0\xff\xff\xff\x7f"
+    (tmp_path / "a.npy").write_bytes(bytes(data))
+    for read in (read_image, image_shape):
+        with limited_memory(), pytest.raises(ValueError, match=r"a\.npy") as caught:
+            read(tmp_path / "a.npy")
+        assert "not enough memory" not in str(caught.value)
