@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         save_augmentation(args.out / "augmentation.png", args.height * 2 // 3),
         save_coordinates(args.out / "coordinates.png"),
         save_coverage(args.out / "coverage.png"),
+        save_label_rounds(args.out / "label_rounds.png"),
         save_flags(args.out / "flags.png"),
         save_memory(args.out / "memory.png"),
         save_shape_modes(args.out / "shape_modes.png"),
@@ -159,6 +160,13 @@ def save_coverage(path: Path) -> Path:
     report = _coverage_report()
     curves = {key: report.curve[key] for key in ("radii", "regions")}
     return plot_coverage(report.curve["nominal"], curves, path)
+
+
+def save_label_rounds(path: Path) -> Path:
+    """Save the true errors of pseudo labels of the study with few annotated images."""
+    from mmlandmark.visualization.label_figure import plot_label_errors
+
+    return plot_label_errors(read_json(Path(__file__).parent / "self_training" / "label_rounds.json"), path)
 
 
 def save_flags(path: Path) -> Path:
