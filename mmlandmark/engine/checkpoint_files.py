@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.engine.training_state import Best, is_best_name
-from mmlandmark.utils.files import atomic_write_json, read_json
+from mmlandmark.engine.training_state import Best, check_is_training, is_best_name
+from mmlandmark.utils.checkpoint import load_checkpoint
+from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
 
 BEST_NOTE = "best.json"
 
@@ -30,6 +32,39 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
         written = note.stat().st_mtime_ns
         numbered = {number: p for number, p in numbered.items() if p.stat().st_mtime_ns > written}
     return numbered[max(numbered)] if numbered else noted
+
+
+def newest_whole(work_dir: str | Path) -> tuple[Path | None, dict[Path, str]]:
+    """Return the newest checkpoint from which a run can be resumed, and what is wrong with those after it.
+
+    Returns:
+        The checkpoint, None if none can be loaded; damaged or foreign file -> why it cannot be used.
+    """
+    newest, numbered = latest_checkpoint(work_dir), numbered_checkpoints(work_dir)
+    number = next((n for n, path in numbered.items() if path == newest), None)
+    # A higher number is left from another run in this folder.
+    before = [numbered[n] for n in sorted(numbered, reverse=True) if number is None or n < number]
+    damaged = {}
+    for path in [] if newest is None else [newest, *before]:
+        try:
+            check_is_training(load_checkpoint(path), str(path))
+        except (FileNotFoundError, ValueError) as error:
+            damaged[path] = str(error)
+        else:
+            return path, damaged
+    return None, damaged
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint, so that a run can write a new one of its name; return the new path."""
+    names = (f"{path.name}.damaged{number if number > 1 else ''}" for number in count(1))
+    aside = next(path.with_name(name) for name in names if not path.with_name(name).exists())
+    return path.rename(aside)
+
+
+def note_latest(path: Path) -> None:
+    """Note that a checkpoint is the newest of its folder, whatever others are there."""
+    atomic_write_text(path.with_name("last_checkpoint"), str(path))
 
 
 def numbered_checkpoints(folder: str | Path) -> dict[int, Path]:

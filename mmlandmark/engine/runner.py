@@ -76,11 +76,9 @@ class LandmarkRunner(CheckpointedRunner):
 
     Attributes:
         unfinished: Set by a hook that stops the run before its end.
-        locked: Whether the caller already holds the lock of the work folder.
     """
 
     unfinished = False
-    locked = False
 
     @applied
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -13,35 +13,41 @@ from mmengine.device import get_device
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner import runner as _mmengine_runner
 
-from mmlandmark.engine.checkpoint_files import latest_checkpoint, numbered_checkpoints
+from mmlandmark.engine.checkpoint_files import (
+    latest_checkpoint,
+    newest_whole,
+    note_latest,
+    numbered_checkpoints,
+    put_aside,
+)
 from mmlandmark.engine.data_checks import check_checkpoint
 from mmlandmark.engine.hooks.safe_checkpoint_hook import to_plain
 from mmlandmark.engine.hooks.stateful_hook import hook_states, restore_hooks
 from mmlandmark.engine.mmengine_cures import applied
 from mmlandmark.engine.optim_wrapper import precision_of
-from mmlandmark.engine.processes import bare
+from mmlandmark.engine.processes import bare, main_process_decides
 from mmlandmark.engine.resuming import changes_since, check_resumable, restore_optimizer, restore_schedules
 from mmlandmark.engine.run_folder import write_config
 from mmlandmark.engine.training_state import TrainingState, read_training_state
 from mmlandmark.utils.checkpoint import (
     check_state_dict,
     complete_state,
-    is_loadable,
     put_training_apart,
     put_training_back,
     save_checkpoint,
 )
-from mmlandmark.utils.files import atomic_write_text
 
 
 class CheckpointedRunner(Runner):
     """MMEngine's runner with checkpoints that are written whole, loaded safely and resumed exactly.
 
     Attributes:
+        locked: Whether the caller already holds the lock of the work folder, as a plan does.
         inputs: What decides the run besides its config, for the checkpoint's meta.
         resumed: The state in the checkpoint that this run was resumed from, None if it was not.
     """
 
+    locked = False
     inputs: Mapping[str, Any] = {}
     resumed: TrainingState | None = None
     _kept: tuple[Path, dict[str, Any]] | None = None
@@ -96,32 +102,37 @@ class CheckpointedRunner(Runner):
             super()._init_model_weights()
 
     def load_or_resume(self) -> None:
-        """Resume from the newest checkpoint, or load the starting weights.
+        """Resume from the newest checkpoint that is whole, or load the starting weights.
 
         Raises:
-            ValueError: The newest checkpoint is broken; an intact one in the folder is named.
+            ValueError: No checkpoint in the folder is whole.
         """
-        newest = None
         if self._resume and self._load_from is None:
-            newest = latest_checkpoint(self.work_dir)
+            newest = main_process_decides(self._newest)
             if newest is None:
                 self._resume = False
                 self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
             else:
                 self._load_from = str(newest)
-        try:
-            super().load_or_resume()
-        except ValueError as error:
-            if newest is None or is_loadable(newest):
-                raise
-            others = sorted(numbered_checkpoints(self.work_dir).items(), reverse=True)
-            whole = next((path.name for _, path in others if path != newest and is_loadable(path)), None)
-            way = (
-                f"remove {newest.name} to resume from {whole}, which is intact"
-                if whole
-                else "there is no other in the folder: start again without --resume"
-            )
-            raise ValueError(f"{error}; {way}") from error
+        super().load_or_resume()
+
+    def _newest(self) -> Path | None:
+        """Return the newest whole checkpoint, and put newer ones aside that the run is going to write."""
+        newest, damaged = newest_whole(self.work_dir)
+        if not damaged:
+            return newest
+        if newest is None:
+            again = f"remove {self.work_dir} and" if self.locked else "start"
+            again += " train it again" if self.locked else " again without --resume"
+            raise ValueError(f"{next(iter(damaged.values()))}; no other in the folder is whole: {again}")
+        loop = self.train_loop
+        length = loop.max_iters if isinstance(loop, IterBasedTrainLoop) else loop.max_epochs
+        beyond = {path for n, path in numbered_checkpoints(self.work_dir).items() if n > length}
+        for path, reason in damaged.items():
+            kept = "" if path in beyond else f"; it is kept as {put_aside(path).name}"
+            self.logger.warning(f"{reason}{kept}: the run is resumed from {newest.name}")
+        note_latest(newest)
+        return newest
 
     def resume(
         self,
@@ -217,7 +228,7 @@ class CheckpointedRunner(Runner):
         if self._kept is not None:
             path, checkpoint = self._kept
             self._write(checkpoint, path)
-            atomic_write_text(Path(self.work_dir) / "last_checkpoint", str(path))
+            note_latest(path)
             self.forget_kept()
 
     def forget_kept(self) -> None:

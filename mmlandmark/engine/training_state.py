@@ -91,6 +91,20 @@ def read_training_state(checkpoint: Mapping[str, Any], source: str) -> TrainingS
         ValueError: It is not the checkpoint of a training, or a part of it cannot be what it should; in one
             sentence that names the part.
     """
+    check_is_training(checkpoint, source)
+    try:
+        return replace(_read(checkpoint), source=source)
+    except BrokenStateError as error:
+        raise ValueError(f"checkpoint {source} cannot be resumed, it is broken: {error}") from error
+
+
+def check_is_training(checkpoint: Mapping[str, Any], source: str) -> None:
+    """Raise ValueError for a checkpoint that holds weights alone.
+
+    Args:
+        checkpoint: As loaded.
+        source: Its file, for errors.
+    """
     missing = [key for key in ("meta", "message_hub") if not isinstance(checkpoint.get(key), Mapping)]
     if missing:
         raise ValueError(
@@ -104,10 +118,6 @@ def read_training_state(checkpoint: Mapping[str, Any], source: str) -> TrainingS
             "it cannot be resumed; resume from an epoch_N.pth or iter_N.pth, or start from its weights with "
             "load_from and without --resume"
         )
-    try:
-        return replace(_read(checkpoint), source=source)
-    except BrokenStateError as error:
-        raise ValueError(f"checkpoint {source} cannot be resumed, it is broken: {error}") from error
 
 
 class BrokenStateError(ValueError):

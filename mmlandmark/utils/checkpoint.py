@@ -43,15 +43,6 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu", checked: bool =
     return checked_content(checkpoint, f"checkpoint {path}")
 
 
-def is_loadable(path: str | Path) -> bool:
-    """Whether :func:`load_checkpoint` can load a file."""
-    try:
-        load_checkpoint(path)
-    except (FileNotFoundError, ValueError):
-        return False
-    return True
-
-
 def checked_content(checkpoint: Any, where: str) -> dict:
     """Return the content of a checkpoint, with the weights under the names of the plain model.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 
 import pytest
+import torch
 
 from mmlandmark.apis import train_config
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint
@@ -23,23 +25,115 @@ def short(folder, **overrides):
     return config
 
 
-def test_the_newest_checkpoint_is_broken_the_one_beside_it_is_named(tmp_path):
-    config = short(tmp_path)
-    config.train_cfg.max_epochs = 2
+def flip(path):
+    """Change a bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def replace_by_text(path):
+    path.write_text("no checkpoint")
+
+
+def replace_by_weights(path):
+    save_checkpoint(dict(state_dict=load_checkpoint(path)["state_dict"]), path)
+
+
+DAMAGE = {
+    flip: "SHA-256 is not the one",
+    cut_off: "the file is damaged at its end",
+    replace_by_text: "it is no file that PyTorch has written",
+    replace_by_weights: "holds weights, but not the state of a training",
+}
+
+
+@pytest.fixture(scope="module")
+def three_epochs(tmp_path_factory):
+    """Return the work folder of a run of three epochs."""
+    folder = tmp_path_factory.mktemp("three")
+    config = short(folder)
+    config.train_cfg.max_epochs = 3
     train_config(config)
-    newest = tmp_path / "epoch_2.pth"
-    newest.write_bytes(newest.read_bytes()[:5000])
+    return folder
+
+
+def logs(folder):
+    return "".join(path.read_text() for path in folder.glob("*/*.log"))
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_kept_aside_and_the_one_before_is_resumed(tmp_path, three_epochs, damage):
+    shutil.copytree(three_epochs, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("2*"))
+    damage(tmp_path / "epoch_3.pth")
+    damaged = (tmp_path / "epoch_3.pth").read_bytes()
+    config = short(tmp_path)
+    config.train_cfg.max_epochs = 3
+    train_config(config, resume="auto")
+    (line,) = [line for line in logs(tmp_path).splitlines() if DAMAGE[damage] in line]
+    assert line.endswith("it is kept as epoch_3.pth.damaged: the run is resumed from epoch_2.pth")
+    assert (tmp_path / "epoch_3.pth.damaged").read_bytes() == damaged
+    assert latest_checkpoint(tmp_path).name == "epoch_3.pth"
+    again, before = (load_checkpoint(folder / "epoch_3.pth") for folder in (tmp_path, three_epochs))
+    assert all(torch.equal(value, again["state_dict"][key]) for key, value in before["state_dict"].items())
+
+
+def test_several_damaged_ones_and_a_foreign_one_that_is_in_nobodys_way(tmp_path, three_epochs):
+    shutil.copytree(three_epochs, tmp_path, dirs_exist_ok=True)
+    for name in ("epoch_3.pth", "epoch_2.pth", "epoch_77.pth"):
+        (tmp_path / name).write_bytes(b"PK")
+    (tmp_path / "epoch_2.pth.damaged").write_bytes(b"of an earlier time")
+    config = short(tmp_path)
+    config.train_cfg.max_epochs = 3
+    train_config(config, resume="auto")
+    names = sorted(path.name for path in tmp_path.glob("*.pth*"))
+    assert names == [
+        "epoch_1.pth",
+        "epoch_2.pth",
+        "epoch_2.pth.damaged",
+        "epoch_2.pth.damaged2",
+        "epoch_3.pth",
+        "epoch_3.pth.damaged",
+        "epoch_77.pth",
+    ]
+    assert (tmp_path / "epoch_77.pth").read_bytes() == b"PK"
+    assert latest_checkpoint(tmp_path).name == "epoch_3.pth"
+
+
+def test_where_none_is_whole_one_error_says_so(tmp_path, three_epochs):
+    shutil.copytree(three_epochs, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.glob("epoch_*.pth"):
+        path.write_bytes(b"PK")
+    config = short(tmp_path)
+    config.train_cfg.max_epochs = 3
     with pytest.raises(
-        ValueError, match=r"epoch_2\.pth cannot be loaded.* remove epoch_2\.pth.* from epoch_1\.pth"
+        ValueError, match=r"epoch_3\.pth cannot.*; no other .* is whole: start again without --resume$"
     ):
         train_config(config, resume="auto")
-    newest.unlink()
-    train_config(config, resume="auto")
-    assert newest.is_file()
-    for path in (newest, tmp_path / "epoch_1.pth"):
+    assert [path.read_bytes() for path in tmp_path.glob("epoch_*")] == [b"PK"] * 3, "nothing is touched"
+
+
+def test_a_plan_goes_back_to_a_whole_checkpoint_too(tmp_path):
+    config = short(tmp_path, stages=[dict(name="one"), dict(name="two", load_from="run:one:last")])
+    config.train_cfg.max_epochs = 2
+    train_config(config)
+    shutil.rmtree(tmp_path / "02_two")
+    note = json.loads((tmp_path / "01_one" / "run.json").read_text())
+    (tmp_path / "01_one" / "run.json").write_text(
+        json.dumps({key: note[key] for key in ("name", "config_hash")})
+    )
+    cut_off(tmp_path / "01_one" / "epoch_2.pth")
+    assert list(train_config(config)) == ["one", "two"]
+    assert (tmp_path / "01_one" / "epoch_2.pth.damaged").is_file()
+    (tmp_path / "02_two" / "run.json").unlink()
+    for path in (tmp_path / "02_two").glob("epoch_*.pth"):
         path.write_bytes(b"PK")
-    with pytest.raises(ValueError, match=r"there is no other in the folder"):
-        train_config(config, resume="auto")
+    with pytest.raises(ValueError, match=r"no other .* is whole: remove .*02_two and train it again$"):
+        train_config(config)
 
 
 def test_a_refused_run_leaves_the_config_of_the_one_before(tmp_path):

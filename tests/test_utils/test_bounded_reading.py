@@ -1,4 +1,4 @@
-"""A file is asked for what it holds, and packed content is unpacked up to a limit, and only if it is whole."""
+"""A file is asked for what it holds; packed content is unpacked up to a limit, and only if it is whole."""
 
 from __future__ import annotations
 
