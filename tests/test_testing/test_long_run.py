@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from mmlandmark.testing import long_run
+
+RECORD = Path(__file__).parents[2] / "docs" / "benchmarks" / "long_run_cpu.json"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the state of a process is that of Linux")
 
@@ -37,3 +40,10 @@ def test_a_training_is_watched_and_recorded(tmp_path, capsys):
     assert record["growth"]["file_descriptors"] <= long_run.ALLOWED["file_descriptors"]
     assert code == int(bool(record["failed"]))
     assert "growing:" in capsys.readouterr().out
+
+
+def test_nothing_grew_in_the_record():
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    assert record["epochs"] == 500
+    assert record["failed"] == []
+    assert record["allowed"] == long_run.ALLOWED
