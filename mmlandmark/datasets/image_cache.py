@@ -104,6 +104,11 @@ class ImageCache:
         return self
 
 
+def image_cache_of(config: dict | ImageCache | None) -> ImageCache | None:
+    """Return the cache that a config describes."""
+    return ImageCache(**config) if isinstance(config, dict) else config
+
+
 @lru_cache(maxsize=256)
 def _record_dtype(dtype: str, shape: tuple[int, ...], dims: int) -> np.dtype:
     """Return the layout of one stored image, in memory and in a file."""

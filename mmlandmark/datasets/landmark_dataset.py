@@ -7,18 +7,21 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmlandmark.datasets.annotation_files import read_annotations
+from mmlandmark.datasets.dataset_choices import MissingImages, OnError, check_choices
 from mmlandmark.datasets.folds import name_groups
-from mmlandmark.datasets.frame_fit import COORDINATES, Coordinates
+from mmlandmark.datasets.frame_fit import Coordinates
+from mmlandmark.datasets.image_cache import image_cache_of
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.image_paths import ImageFinder, with_images
 from mmlandmark.datasets.landmark_order import in_order
-from mmlandmark.datasets.pseudo_labels import PseudoLabels, usable_sample, without_annotation
+from mmlandmark.datasets.left_out import LeftOut, usable_sample
+from mmlandmark.datasets.pseudo_labels import PseudoLabels, without_annotation
 from mmlandmark.datasets.random_draws import SharedEpoch, sample_generator
 from mmlandmark.datasets.records import (
     check_ids,
@@ -77,6 +80,8 @@ class LandmarkDataset(BaseDataset):
         outside_root: Allow images outside of ``data_root``.
         missing_images: What to do when an image file does not exist: "raise", "drop" the record with a
             warning, or "keep" it (for work on annotations alone).
+        on_error: What to do when an image of a training cannot be read: "raise", or "skip" it: it is named,
+            counted, and the next sample takes its place.
         pipeline: Transforms, as dicts or callables.
         unlabelled: Hide all annotations; samples have the :attr:`pseudo_labels` that a training gives them.
         seed: Seed of all random draws; a sample's draws depend on it, the epoch and the index only.
@@ -92,6 +97,9 @@ class LandmarkDataset(BaseDataset):
         ValueError: A record is not valid; the message names file, line or key, and the cure.
     """
 
+    _images: ImageFinder | None = None
+    _schema: LandmarkSchema | None = None
+    left_out: LeftOut  # the samples that could not be read, if these are skipped
     SCHEMA: str | None = None  # of a release; load_records returns points in its order
     SPLIT_GROUPS: dict[str, tuple[str, ...]] = {}  # names that stand for several splits
 
@@ -115,7 +123,8 @@ class LandmarkDataset(BaseDataset):
         coordinates: Coordinates | None = None,
         y_up: bool = False,
         outside_root: bool = False,
-        missing_images: Literal["raise", "drop", "keep"] = "raise",
+        missing_images: MissingImages = "raise",
+        on_error: OnError = "raise",
         pipeline: Sequence[dict | Callable] = (),
         unlabelled: bool = False,
         seed: int = 0,
@@ -126,7 +135,7 @@ class LandmarkDataset(BaseDataset):
         serialize_data: bool = True,
         metainfo: dict | None = None,
     ) -> None:
-        _check_choices(missing_images, coordinates)
+        check_choices(missing_images, coordinates, on_error, test_mode)
         self.selection = Selection(
             split, fold, num_folds, fold_seed, fold_split, fold_dir, ids, self.SPLIT_GROUPS
         )
@@ -135,10 +144,9 @@ class LandmarkDataset(BaseDataset):
         self.landmarks, self.group_pattern = landmarks, group_pattern
         self.spacing, self.missing_images, self.outside_root = spacing, missing_images, outside_root
         self.coordinates, self.y_up, self.unlabelled = coordinates, y_up, unlabelled
+        self.skips_unreadable = unlabelled or on_error == "skip"
         self.set_seed(seed)
-        self.image_cache, self._epoch = _build_image_cache(image_cache), SharedEpoch()
-        self._images: ImageFinder | None = None
-        self._schema: LandmarkSchema | None = None
+        self.image_cache, self._epoch = image_cache_of(image_cache), SharedEpoch()
         schema = self.SCHEMA if schema is None else schema
         self._full_schema = None if schema is None else LandmarkSchema.load(schema)
         if self._full_schema is not None:
@@ -262,6 +270,8 @@ class LandmarkDataset(BaseDataset):
         records = [complete_record(record, self._full_schema, self.spacing) for record in records]
         if self.landmarks is not None:
             records = [dict(record, **chosen_landmarks(record, chosen)) for record in records]
+        if self.skips_unreadable:  # before workers start, which share it
+            self.left_out = LeftOut(len(records), "unlabelled image" if self.unlabelled else "image")
         return [without_annotation(record) for record in records] if self.unlabelled else records
 
     def _in_order(self, records: list[dict]) -> list[dict]:
@@ -366,8 +376,8 @@ class LandmarkDataset(BaseDataset):
         size = len(self)
         if not -size <= idx < size:
             raise IndexError(f"index {idx} is out of range for {size} samples")
-        # No second try with another sample, as in MMEngine: a broken file must not go unnoticed.
-        data = usable_sample(self, idx % size) if self.unlabelled else self.prepare_data(idx % size)
+        # No silent second try with another sample, as in MMEngine: a broken file must not go unnoticed.
+        data = (usable_sample if self.skips_unreadable else type(self).prepare_data)(self, idx % size)
         if data is None:
             raise RuntimeError(f"the pipeline returned None for {describe(self.get_data_info(idx % size))}")
         return data
@@ -382,18 +392,3 @@ class LandmarkDataset(BaseDataset):
         if self.needs_typical_shape:
             results["typical_shape"] = self.typical_shape
         return self.pipeline(results)
-
-
-def _check_choices(missing_images: str, coordinates: str | None) -> None:
-    if missing_images not in ("raise", "drop", "keep"):
-        raise ValueError(f"missing_images must be 'raise', 'drop' or 'keep', got {missing_images!r}")
-    if coordinates not in (None, *COORDINATES):
-        raise ValueError(f"coordinates must be one of {COORDINATES} or None, got {coordinates!r}")
-
-
-def _build_image_cache(config: dict | None) -> Any:
-    if config is None:
-        return None
-    from mmlandmark.datasets.image_cache import ImageCache
-
-    return ImageCache(**config) if isinstance(config, dict) else config

@@ -97,8 +97,8 @@ def pixel_findings(dataset: Any, max_images: int = 8, split: str = "") -> list[F
         record = leaf.get_data_info(index)
         image = _read(leaf, record, split)
         if isinstance(image, Finding):
-            # A training leaves it out if nobody has annotated it.
-            free = getattr(leaf, "unlabelled", False)
+            # A training leaves it out if nobody has annotated it, or if it may.
+            free = getattr(leaf, "skips_unreadable", False)
             findings.append(replace(image, severity="warning") if free else image)
             continue
         looks.append(look_at(leaf, record, image, split))

@@ -9,6 +9,7 @@ names                  All data sets, and the checkpoint that is loaded, have th
 nothing to learn       No training sample has a landmark that counts, or there is no batch: the run stops. A
                        landmark that never counts: a warning names it.
 nothing to compare     The same of validation and test.
+images left out        Validation and test leave out no image that cannot be read.
 place                  A landmark far outside of its image stops the run, one just outside is a warning; as
                        far as sizes can be had from the headers within :data:`SECONDS`.
 placeholders           Points on corners, at (-1, -1), within 0..1, or one value for many: a warning.
@@ -37,6 +38,7 @@ from mmlandmark.datasets.image_checks import Pictures, copies
 from mmlandmark.datasets.pixel_checks import pixel_findings
 from mmlandmark.datasets.records import check_frame, describe
 from mmlandmark.datasets.split_records import SplitRecords, read_splits
+from mmlandmark.engine.left_out_report import skipped_ids, skipping_parts
 from mmlandmark.engine.processes import bare
 from mmlandmark.evaluation.measure_metric import MeasureMetric
 from mmlandmark.evaluation.metrics import CaseMetric, LandmarkMetric
@@ -99,6 +101,8 @@ def check_data(runner: Runner, doing: str) -> dict[str, SplitData]:
     used = [name for name in splits if name == doing or (doing, name) == ("train", "val")]
     for name in used:
         _check_batches(splits[name])
+        if name != "train":
+            _check_whole(splits[name])
     known = read_splits({name: part.loader.dataset for name, part in splits.items()}, SECONDS)
     splits = {name: replace(part, split=known.get(name)) for name, part in splits.items()}
     for name in used:
@@ -235,6 +239,15 @@ def _check_batches(part: SplitData) -> None:
         )
 
 
+def _check_whole(part: SplitData) -> None:
+    """Raise ValueError if a split that is measured leaves out images that cannot be read."""
+    if skipping_parts(part.loader.dataset):
+        raise ValueError(
+            f"{part.name}_dataloader.dataset: on_error='skip', or no annotation, is for training: a metric "
+            "of fewer images than were asked for is one of another data set"
+        )
+
+
 def _check_places(runner: Runner, part: SplitData) -> np.ndarray:
     """Return (N, K) bool: the landmark is known to lie outside of its image.
 
@@ -244,7 +257,7 @@ def _check_places(runner: Runner, part: SplitData) -> np.ndarray:
     split = part.split
     assert split is not None
     broken = [finding for finding in split.cases.problems if role(finding.split) == part.name]
-    if broken:
+    if broken and not {finding.sample_id for finding in broken} <= skipped_ids(part.loader.dataset):
         raise ValueError(f"{part.name}: {broken[0].message} ({len(broken)} such samples)")
     points, sizes = split.points, split.sizes
     with np.errstate(invalid="ignore"):  # unknown values compare as False

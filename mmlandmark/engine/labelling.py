@@ -19,7 +19,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from mmlandmark.datasets import ImageFolderDataset, LandmarkDataset, leaf_datasets
 from mmlandmark.datasets.image_checks import Pictures, copied_groups
 from mmlandmark.datasets.leak_checks import same_files
-from mmlandmark.datasets.pseudo_labels import sample_or_reason
+from mmlandmark.datasets.left_out import sample_or_reason
 from mmlandmark.datasets.split_records import read_splits
 from mmlandmark.engine.processes import leave_requests_to_parent
 from mmlandmark.registry import DATASETS, TRANSFORMS
@@ -145,7 +145,7 @@ def _usable(
     for n, (part, index) in enumerate(places):
         found = gathered[n]
         if isinstance(found, str):
-            part.pseudo_labels.tell_left_out(index, found)
+            part.left_out.tell(index, found)
         else:
             samples.append(found)
     if not samples:

@@ -23,6 +23,7 @@ from mmlandmark.engine.config import ConfigError, is_of_model
 from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.data_dims import with_data_dims
 from mmlandmark.engine.inputs import inputs_of, trained_on
+from mmlandmark.engine.left_out_report import LeftOutReport
 from mmlandmark.engine.mmengine_cures import applied
 from mmlandmark.engine.processes import leave_requests_to_parent, start_processes, wait_for_all
 from mmlandmark.engine.run_folder import forget_run
@@ -173,7 +174,8 @@ class LandmarkRunner(CheckpointedRunner):
         console.begin(self, "train")
         self._note_inputs()
         _check_precision(self.optim_wrapper)
-        self.register_hook(_Begin(), priority="LOWEST")
+        for hook in (_Begin(), LeftOutReport()):
+            self.register_hook(hook, priority="LOWEST")
         if stop_requests.taken():
             self.register_hook(StopHook(), priority="LOWEST")
         with RunLock(self.work_dir) if is_main_process() and not self.locked else nullcontext():

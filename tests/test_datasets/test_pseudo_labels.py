@@ -45,36 +45,6 @@ def test_living_workers_see_new_labels_and_their_weight(root):
     assert {float(w) for sample in samples for w in sample[1]} == {0.5}
 
 
-def test_an_image_that_cannot_be_read_makes_way_for_the_next(root, monkeypatch):
-    told = []
-    monkeypatch.setattr("mmlandmark.datasets.pseudo_labels.print_log", lambda text, *_: told.append(text))
-    steps = [dict(type="LoadImage"), lambda results: results["sample_id"]]
-    dataset = build(root, unlabelled=True, pipeline=steps)
-    for n in (1, 2, 5):
-        path = root / "images" / f"case{n}.png"
-        path.write_bytes(path.read_bytes()[:-20])
-    assert [dataset[n] for n in range(6)] == ["case0", "case3", "case3", "case3", "case4", "case0"]
-    assert [dataset[n] for n in (5, 1)] == ["case0", "case3"]
-    assert [name in text for name, text in zip(("case1", "case2", "case5"), told, strict=True)] == [True] * 3
-    # One that somebody has annotated stops the run.
-    with pytest.raises(ValueError, match=r"case1\.png' cannot be read"):
-        _ = build(root, pipeline=steps)[1]
-    for path in (root / "images").iterdir():
-        path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(ValueError, match=r"none of 6 unlabelled images can be used; the last: .*case3\.png"):
-        _ = dataset[4]
-
-
-def test_an_image_is_not_left_out_for_lack_of_memory(root, monkeypatch):
-    def full(*_, **__):
-        raise MemoryError("full")
-
-    dataset = build(root, unlabelled=True, pipeline=[dict(type="LoadImage")])
-    monkeypatch.setattr("mmlandmark.datasets.image_io._read", full)
-    with pytest.raises(MemoryError, match="full"):
-        _ = dataset[0]
-
-
 def test_a_copy_has_labels_of_its_own():
     labels = PseudoLabels(2, 3, 2)
     labels.set(np.ones((2, 3, 2)))
