@@ -213,6 +213,8 @@ def parameters(model: str) -> int:
 def test_every_arm_of_a_shipped_sweep_is_a_model(path):
     sweep = load_sweep(path)
     for arm in sweep.arms:
-        for run in plan_of_run(sweep.config_of(arm, 0), "work", arm).runs():
+        config = sweep.config_of(arm, 0)
+        config.pop("per_landmark", None)  # which landmarks there are is a matter of the data
+        for run in plan_of_run(config, "work", arm).runs():
             check_arguments(run.config, run.path)
             assert parameters(json.dumps(run.config.model.to_dict())) > 10_000, run.path
