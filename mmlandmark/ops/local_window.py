@@ -41,6 +41,11 @@ def window_index(size: Sequence[int], center: Tensor, radius: int) -> tuple[Tens
 
     Returns:
         (B, K, *W) int64, outside the map that of the nearest pixel, and (B, K, *W) bool: inside the map.
+
+    Example:
+        >>> index, inside = window_index((3, 3), torch.tensor([[[0, 1]]]), 1)
+        >>> index[0, 0].tolist()
+        [[0, 0, 1], [3, 3, 4], [6, 6, 7]]
     """
     batch, count, dims = center.shape
     steps = torch.arange(-radius, radius + 1, device=center.device)
