@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from mmlandmark.engine.optim_wrapper import AutocastOptimWrapper, precision_of
 from mmlandmark.engine.processes import bare
 from mmlandmark.evaluation.metrics import LandmarkMetric
 from mmlandmark.structures import grid_unit
+from mmlandmark.utils.disk_space import reason_of
 
 QUIET_SECONDS = 10.0  # shortest time between two lines on epochs without a validation
 _OF_MMENGINE = ("will be deprecated in future",)  # about MMEngine's own code, of no use to a user
@@ -51,6 +54,27 @@ def quieten(logger: logging.Logger) -> None:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             handler.addFilter(ConsoleFilter())
             handler.setFormatter(ConsoleFormatter())
+
+
+def go_on_without_log(logger: logging.Logger) -> None:
+    """Let a run whose log cannot be written for lack of space say so once, in one line.
+
+    Python would print the call stack for every line of the log.
+    """
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = partial(_tell_full_disk, handler, handler.handleError)  # type: ignore[method-assign]
+
+
+def _tell_full_disk(
+    handler: logging.FileHandler, otherwise: Callable[[logging.LogRecord], None], record: logging.LogRecord
+) -> None:
+    reason = reason_of(sys.exc_info()[1])
+    if reason is None:
+        otherwise(record)
+    elif handler.level <= logging.CRITICAL:
+        handler.setLevel(logging.CRITICAL + 1)
+        print(f"warning: {handler.baseFilename} cannot be written: {reason}", file=sys.stderr)
 
 
 @contextmanager

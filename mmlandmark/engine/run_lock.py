@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.engine.config import ConfigError
+from mmlandmark.utils.disk_space import naming_full_disk
 
 LOCK_FILE = "run.lock"
 _UNKNOWN = "unknown"  # when a process began: systems may hide that of other users
@@ -82,6 +83,11 @@ class RunLock:
     def _create(path: Path) -> bool:
         """Create a file that names this process, whole from the start; return False if there is one."""
         text = json.dumps(_this_process())
+        with naming_full_disk(path, len(text)):
+            return RunLock._create_with(path, text)
+
+    @staticmethod
+    def _create_with(path: Path, text: str) -> bool:
         handle, temporary = tempfile.mkstemp(prefix=".run-", suffix=".lock", dir=path.parent)
         try:
             os.fchmod(handle, 0o644)  # other users of a shared folder read it, too
@@ -151,6 +157,9 @@ def _create_exclusively(path: Path, text: str) -> bool:
             file.write(text)
     except FileExistsError:
         return False
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

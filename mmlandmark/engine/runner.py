@@ -33,6 +33,7 @@ from mmlandmark.engine.schedules import spanning
 from mmlandmark.engine.stopping import StopHook
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils import stop_requests
+from mmlandmark.utils.disk_space import naming_full_disk
 from mmlandmark.utils.host_memory import keep_freed_memory
 from mmlandmark.utils.stop_requests import StopRequested
 
@@ -83,7 +84,8 @@ class LandmarkRunner(CheckpointedRunner):
 
     @applied
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        with naming_full_disk(kwargs.get("work_dir", "")):
+            super().__init__(*args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Start gloo where MMEngine would ask for CUDA, then do as MMEngine does.
@@ -104,6 +106,7 @@ class LandmarkRunner(CheckpointedRunner):
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
         """Build the log; the terminal shows a few lines of it unless ``env_cfg.verbose`` is set."""
         logger = super().build_logger(*args, **kwargs)
+        console.go_on_without_log(logger)
         if not (self.cfg.get("env_cfg") or {}).get("verbose", False):
             console.quieten(logger)
         return logger
@@ -167,6 +170,7 @@ class LandmarkRunner(CheckpointedRunner):
         Raises:
             RunBusyError: Another run writes to the folder.
             ConfigError: The mixed precision needs a GPU.
+            NoSpaceError: The disk is full.
             UnfinishedRun: A hook saved the run and stopped it because its time was up.
             StopRequested: The process was asked to stop, see :mod:`mmlandmark.utils.stop_requests`. What the
                 run is resumed from is saved.
@@ -178,7 +182,8 @@ class LandmarkRunner(CheckpointedRunner):
             self.register_hook(hook, priority="LOWEST")
         if stop_requests.taken():
             self.register_hook(StopHook(), priority="LOWEST")
-        with RunLock(self.work_dir) if is_main_process() and not self.locked else nullcontext():
+        lock = RunLock(self.work_dir) if is_main_process() and not self.locked else nullcontext()
+        with naming_full_disk(self.work_dir), lock:
             if is_main_process() and (removed := clean_temporaries(self.work_dir)):
                 self.logger.info(f"removed what a kill left half-written: {', '.join(removed)}")
             try:
@@ -219,7 +224,8 @@ class LandmarkRunner(CheckpointedRunner):
     def test(self) -> dict:
         """Check data against the model, then test."""
         console.begin(self, "test")
-        return super().test()
+        with naming_full_disk(self.work_dir):
+            return super().test()
 
     @applied
     def val(self) -> dict:

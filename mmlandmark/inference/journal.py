@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.structures import LandmarkSchema, Prediction
+from mmlandmark.utils.disk_space import naming_full_disk
 from mmlandmark.utils.files import atomic_path, parse_json
 
 JOURNAL = "journal.jsonl"
@@ -229,8 +230,9 @@ class Journal:
             call.append((file, None))
         if not lines:
             return
-        with self.path.open("ab") as journal:
-            journal.write(b"".join(lines))
+        data = b"".join(lines)
+        with naming_full_disk(self.path, len(data)), self.path.open("ab") as journal:
+            journal.write(data)
             journal.flush()
             os.fsync(journal.fileno())
         self._note(call)

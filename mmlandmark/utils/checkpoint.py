@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
@@ -220,35 +219,20 @@ def save_checkpoint(checkpoint: dict, path: str | Path) -> None:
     """Write a checkpoint with a hash of its content; a crash leaves the previous file as it was.
 
     Raises:
-        OSError: It cannot be written; the message names path, size and free space.
+        OSError: It cannot be written; if the disk is full, the message names path, size and free space.
     """
+    size = sum(tensor.numel() * tensor.element_size() for tensor in _tensors(checkpoint))
+    way = "; the previous checkpoint is intact: make room, then continue with --resume"
     try:
-        with atomic_path(path) as temporary, HashingFile(temporary) as file:
+        with atomic_path(path, size, way) as temporary, HashingFile(temporary) as file:
             torch.save(checkpoint, cast(IO[bytes], file))  # torch only writes to it
-    except (OSError, RuntimeError) as error:
-        reason = _os_error(error)
-        if reason is None:
+    except RuntimeError as error:
+        cause: BaseException | None = error  # torch reports a wrong position after a failed write
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
             raise
-        raise _unsaved(reason, checkpoint, Path(path)) from error
-
-
-def _os_error(error: BaseException | None) -> OSError | None:
-    """Return the OSError that caused an error: torch reports a wrong position after a failed write."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _unsaved(error: OSError, checkpoint: dict, path: Path) -> OSError:
-    """Return an error that names the file, its size and the free space."""
-    size = sum(t.numel() * t.element_size() for t in _tensors(checkpoint)) / 2**20
-    free = shutil.disk_usage(path.parent).free / 2**20 if path.parent.is_dir() else 0.0
-    reason = error.strerror or str(error)
-    return OSError(
-        error.errno,
-        f"checkpoint {path} cannot be written: {reason} (it takes {size:.0f} MiB, {free:.0f} MiB are free); "
-        "the previous checkpoint is intact: make room, then continue with --resume",
-    )
+        raise cause from None
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

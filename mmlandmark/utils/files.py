@@ -14,29 +14,43 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmlandmark.utils.disk_space import naming_full_disk
+
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that replaces it if the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def atomic_path(path: str | Path, size: int = 0, way: str = "") -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that replaces it if the block ends without an error.
+
+    Args:
+        path: The file.
+        size: Bytes that it takes at least, for the message if the disk is full; 0 if unknown.
+        way: End of that message.
+
+    Raises:
+        NoSpaceError: The disk is full.
+    """
+    path, written = Path(path), 0
+    with naming_full_disk(path, lambda: max(size, written), way):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            os.replace(temporary, path)
+        finally:
+            written = temporary.stat().st_size if temporary.exists() else 0
+            temporary.unlink(missing_ok=True)
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:
     """Write ``text`` to ``path`` in UTF-8, creating its folder."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    data = text.encode()
+    with atomic_path(path, len(data)) as temporary:
+        temporary.write_bytes(data)
 
 
 def atomic_write_json(path: str | Path, data: Any, indent: int | None = 2) -> None:

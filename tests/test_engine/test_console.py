@@ -1,11 +1,13 @@
 """The terminal shows the gist of a run, the log file everything."""
 
+import contextlib
 import logging
 import re
 
 import pytest
 from mmengine.logging import MMLogger
 
+from full_disks import small_disk
 from mmlandmark.apis import test_config, train_config
 from mmlandmark.engine import LandmarkRunner, console, load_config
 from mmlandmark.testing import phantom_dataloader, tiny_config
@@ -169,3 +171,27 @@ def test_an_argument_of_a_base_class_is_named(tmp_path):
         runner.build_dataloader(config.train_dataloader, seed=0)
     with pytest.raises(TypeError, match=message):  # already when the data is asked for its dimensions
         LandmarkRunner.from_cfg(config)
+
+
+def test_a_log_on_a_full_disk_is_told_once(tmp_path, capfd):
+    with small_disk(tmp_path, 8) as disk:
+        handler = logging.FileHandler(disk / "a.log", delay=False)
+        logger = logging.Logger("a run")
+        logger.addHandler(handler)
+        console.go_on_without_log(logger)
+        for _ in range(3):
+            logger.info("x" * 2**14)
+        with contextlib.suppress(OSError):
+            handler.close()
+    said = capfd.readouterr().err
+    assert said == f"warning: {disk / 'a.log'} cannot be written: [Errno 28] No space left on device\n"
+
+
+def test_other_errors_of_a_log_are_told_as_ever(tmp_path, capfd):
+    handler = logging.FileHandler(tmp_path / "a.log")
+    logger = logging.Logger("a run")
+    logger.addHandler(handler)
+    console.go_on_without_log(logger)
+    logger.info("%d", "no number")
+    handler.close()
+    assert "--- Logging error ---" in capfd.readouterr().err

@@ -9,10 +9,12 @@ import shutil
 import pytest
 import torch
 
+from full_disks import small_disk
 from mmlandmark.apis import train_config
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
+from mmlandmark.utils.disk_space import NoSpaceError, free_space
 
 
 def short(folder, **overrides):
@@ -186,3 +188,36 @@ def test_a_checkpoint_without_states_of_hooks_goes_on_and_says_so(tmp_path):
     train_config(config, resume="auto")
     logs = "".join(path.read_text() for path in tmp_path.glob("*/*.log"))
     assert "the checkpoint holds no state of CheckpointHook: they start from the beginning" in logs
+
+
+def test_a_full_disk_leaves_what_was_saved_and_the_run_goes_on_when_there_is_room(tmp_path, capfd):
+    with small_disk(tmp_path, 1024) as disk:
+        config = short(disk / "run", log_level="INFO")
+        config.train_cfg.max_epochs = 3
+        config.default_hooks.checkpoint.max_keep_ckpts = 1
+        train_config(config)
+        one = (disk / "run" / "epoch_3.pth").stat().st_size
+        config.train_cfg.max_epochs = 4
+        (disk / "other").write_bytes(bytes(free_space(disk) - one - 2**14))  # no room for two and the log
+        with pytest.raises(
+            NoSpaceError,
+            match=r"epoch_4\.pth cannot be written: No space left on device \(it takes [\d.]+ KiB",
+        ):
+            train_config(config, resume="auto")
+        assert sorted(path.name for path in (disk / "run").glob("*.pth")) == ["epoch_3.pth"]
+        assert not list((disk / "run").glob(".*"))
+        assert not (disk / "run" / "run.lock").exists()
+        assert load_checkpoint(disk / "run" / "epoch_3.pth")["meta"]["epoch"] == 3
+        (disk / "other").unlink()
+        train_config(config, resume="auto")
+        assert [path.name for path in (disk / "run").glob("*.pth")] == ["epoch_4.pth"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_full_disk_before_a_run_begins_is_one_error(tmp_path, capfd):
+    with (
+        small_disk(tmp_path, 8) as disk,
+        pytest.raises(NoSpaceError, match=r"run.* cannot be written: No space"),
+    ):
+        train_config(short(disk / "run", log_level="INFO"))
+    assert "Traceback" not in capfd.readouterr().err

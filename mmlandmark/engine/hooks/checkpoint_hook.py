@@ -13,7 +13,7 @@ from mmengine import hooks
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from mmlandmark.engine.checkpoint_files import BEST_NOTE, note_best, remove_superseded
+from mmlandmark.engine.checkpoint_files import BEST_NOTE, note_best, note_latest, remove_superseded
 from mmlandmark.engine.hooks.stateful_hook import StatefulHook
 from mmlandmark.engine.training_state import Best, as_count, best_key, of_type, read_bests
 from mmlandmark.registry import HOOKS
@@ -109,12 +109,10 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
             runner.keep_checkpoint(
                 self.out_dir,
                 name,
-                save_optimizer=self.save_optimizer,
-                save_param_scheduler=self.save_param_scheduler,
                 meta=dict(epoch=step, iter=runner.iter)
                 if self.by_epoch
                 else dict(epoch=runner.epoch, iter=step),
-                by_epoch=self.by_epoch,
+                **self._what_to_save(),
             )
         finally:
             self._kept = before
@@ -129,20 +127,31 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
         return self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        """Save, note what is the newest, then remove what is too old."""
         old: list[int] = []
-        limit, self.max_keep_ckpts = self.max_keep_ckpts, -1
-        try:
-            if limit > 0 and step not in self.keep_ckpt_ids:
-                kept = [*self.keep_ckpt_ids, step]
-                old, kept = kept[:-limit], kept[-limit:]
-                self.keep_ckpt_ids, self._kept = deque(kept), kept
-            super()._save_checkpoint_with_step(runner, step, dict(meta, validated=self._behind_validation))
-        finally:
-            self.max_keep_ckpts = limit
+        limit = self.max_keep_ckpts
+        if limit > 0 and step not in self.keep_ckpt_ids:
+            kept = [*self.keep_ckpt_ids, step]
+            old, kept = kept[:-limit], kept[-limit:]
+            self.keep_ckpt_ids, self._kept = deque(kept), kept
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = str(Path(self.out_dir, name))
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        meta = dict(meta, validated=self._behind_validation)
+        runner.save_checkpoint(self.out_dir, name, meta=meta, **self._what_to_save())
         runner.forget_kept()
         if is_main_process():
+            note_latest(Path(self.last_ckpt))
             for number in old:
                 Path(self.out_dir, self.filename_tmpl.format(number)).unlink(missing_ok=True)
+
+    def _what_to_save(self) -> dict[str, Any]:
+        return dict(
+            self.args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            by_epoch=self.by_epoch,
+        )
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """Save the best by each metric, then note it, then the run's newest, then remove the one before."""
