@@ -195,7 +195,7 @@ def test_it_is_trained_and_decoded(dims):
     backbone = dict(type="UNet", widths=(8, 12))
     model = MODELS.build(dict(type="LandmarkDetector", dims=dims, backbone=backbone, head=head))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(50):
+    for _ in range(70):
         losses = model(images, samples, "loss")
         optimizer.zero_grad()
         sum(losses.values()).backward()
@@ -204,7 +204,7 @@ def test_it_is_trained_and_decoded(dims):
     with torch.no_grad():
         predicted = model.eval()(images, samples, "predict")
     errors = torch.stack([(s.pred_landmarks - s.gt_landmarks).norm(dim=-1) for s in predicted])
-    assert float(errors.mean()) < 1.5  # of 10 pixels before; how a processor rounds matters
+    assert float(errors.mean()) < 1.0  # of 10 pixels before
     assert all((s.pred_scores > 0.1).all() for s in predicted)
 
 
