@@ -12,6 +12,8 @@ from urllib.parse import urlparse
 import torch
 
 from mmlandmark.utils.checkpoint_integrity import HashingFile, check_integrity
+from mmlandmark.utils.disk_space import NoSpaceError
+from mmlandmark.utils.downloads import download
 from mmlandmark.utils.files import atomic_path, file_hash
 from mmlandmark.utils.hdf5_weights import HDF5_SUFFIXES, load_hdf5
 from mmlandmark.utils.package_files import SCHEME, package_file
@@ -147,13 +149,15 @@ def fetch_checkpoint(source: str | Path) -> Path:
         return path
     try:
         with atomic_path(path) as temporary:
-            torch.hub.download_url_to_file(str(source), str(temporary))
+            download(str(source), temporary)
             try:
                 _check_hash(temporary, name)
                 load_checkpoint(temporary)  # raises if the download was cut off
             except ValueError as error:
                 reason = str(error).replace(str(temporary), str(source))
                 raise ValueError(f"{reason}; the download was deleted") from error
+    except NoSpaceError:
+        raise
     except OSError as error:
         raise ValueError(
             f"checkpoint {source} cannot be fetched: {error}; put the file at {path}, or name a local file"
