@@ -46,7 +46,7 @@ def begin(name: str, *arguments: object, cwd: Path) -> subprocess.Popen:
 def _environment() -> dict[str, str]:
     return dict(
         os.environ,
-        PYTHONPATH=str(ROOT),
+        PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
         OMP_NUM_THREADS="1",
         CUDA_VISIBLE_DEVICES="",
         # The loopback device, so that no name of this machine has to be resolved.

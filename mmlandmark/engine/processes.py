@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmlandmark.engine.rank_watch import SILENCE, watch_ranks
 from mmlandmark.utils import stop_requests
 from mmlandmark.utils.stop_requests import StopRequested
 
@@ -27,21 +29,33 @@ def default_launcher() -> str:
 
 
 def start_processes(config: Config) -> None:
-    """Let the processes of a run find each other, unless they have; without GPUs they talk through gloo.
+    """Let the processes of a run find each other, unless they have, and watch over each other.
+
+    Without GPUs they talk through gloo. ``env_cfg.rank_silence`` says after how many seconds without a sign
+    of life a process counts as lost, see :mod:`mmlandmark.engine.rank_watch`.
 
     Raises:
         ValueError: The launcher needs GPUs, and there are none.
     """
     launcher = config.get("launcher", "none")
-    started = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if launcher == "none" or started:
+    if launcher == "none":
         return
+    environment = config.get("env_cfg") or {}
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        _meet(launcher, environment.get("dist_cfg") or {})
+    watch_ranks(environment.get("rank_silence", SILENCE))
+
+
+def _meet(launcher: str, options: Mapping[str, Any]) -> None:
     if torch.cuda.is_available():
-        init_dist(launcher, **((config.get("env_cfg") or {}).get("dist_cfg") or {}))
+        init_dist(launcher, **options)
         return
     if launcher != "pytorch":
         raise ValueError(f"launcher {launcher!r} needs GPUs; without them use torchrun, --launcher pytorch")
-    torch.distributed.init_process_group(backend="gloo")
+    limit = options.get("timeout")
+    torch.distributed.init_process_group(
+        backend="gloo", timeout=None if limit is None else timedelta(seconds=limit)
+    )
 
 
 def main_process_decides(decide: Callable[[], T]) -> T:

@@ -13,9 +13,9 @@ from typing import Any
 
 from mmlandmark.engine.config import ConfigError
 from mmlandmark.utils.disk_space import naming_full_disk
+from mmlandmark.utils.process_table import UNKNOWN, began
 
 LOCK_FILE = "run.lock"
-_UNKNOWN = "unknown"  # when a process began: systems may hide that of other users
 
 
 class RunBusyError(ConfigError):
@@ -136,8 +136,8 @@ class RunLock:
         if not owner:
             return False
         if owner.get("host") == socket.gethostname():
-            times = (owner.get("began"), _began(owner.get("pid")))
-            return None not in times and (times[0] == times[1] or _UNKNOWN in times)
+            times = (owner.get("began"), began(owner.get("pid")))
+            return None not in times and (times[0] == times[1] or UNKNOWN in times)
         try:
             return time.time() - self.path.stat().st_mtime <= self.silent
         except FileNotFoundError:
@@ -164,24 +164,4 @@ def _create_exclusively(path: Path, text: str) -> bool:
 
 
 def _this_process() -> dict[str, Any]:
-    return dict(host=socket.gethostname(), pid=os.getpid(), began=_began(os.getpid()))
-
-
-def _began(pid: Any) -> str | None:
-    """Return when a process of this machine began, None if there is none of that number.
-
-    Numbers are reused; where the system does not say when a process began, the number alone counts.
-    """
-    if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0:
-        return None
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        pass  # the process exists and belongs to somebody else
-    except (ProcessLookupError, OverflowError):
-        return None
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return _UNKNOWN
-    return None if fields[0] == "Z" else fields[19]  # a zombie is dead
+    return dict(host=socket.gethostname(), pid=os.getpid(), began=began(os.getpid()))

@@ -88,7 +88,7 @@ class LandmarkRunner(CheckpointedRunner):
             super().__init__(*args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Start gloo where MMEngine would ask for CUDA, then do as MMEngine does.
+        """Start gloo where MMEngine would ask for CUDA, watch over all processes, then do as MMEngine does.
 
         Without a GPU ``env_cfg.keep_freed_memory`` (default True) speeds up training, see
         :func:`~mmlandmark.utils.host_memory.keep_freed_memory`.
@@ -98,6 +98,7 @@ class LandmarkRunner(CheckpointedRunner):
         if not torch.cuda.is_available():
             start_processes(self.cfg)
         super().setup_env(env_cfg)
+        start_processes(self.cfg)  # that MMEngine has let meet
         # MMEngine names logs by the second a run begins in; a second run within it would join the first's.
         _begun[self._timestamp] += 1
         if _begun[self._timestamp] > 1:

@@ -12,9 +12,12 @@ from urllib.parse import urlparse
 import torch
 
 from mmlandmark.utils.checkpoint_integrity import HashingFile, check_integrity
+from mmlandmark.utils.disk_space import NoSpaceError
+from mmlandmark.utils.downloads import download
 from mmlandmark.utils.files import atomic_path, file_hash
 from mmlandmark.utils.hdf5_weights import HDF5_SUFFIXES, load_hdf5
 from mmlandmark.utils.package_files import SCHEME, package_file
+from mmlandmark.utils.unpacked_size import check_loaded
 
 
 def load_checkpoint(path: str | Path, map_location: Any = "cpu", checked: bool = False) -> dict:
@@ -29,16 +32,17 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu", checked: bool =
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is broken, loading it would run code, or weights are not finite.
+        ValueError: The file is broken, loading it would run code, it unpacks to more than its size, or
+            weights are not finite.
     """
     path = _existing(path)
-    if not checked:
-        check_integrity(path)
+    check_integrity(path, checked)
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
         # The message of torch begins with the advice to load the file unsafely.
         raise ValueError(f"checkpoint {path} cannot be loaded safely{_reason(path, error)}") from None
+    check_loaded(checkpoint, path, path.stat().st_size)
     return checked_content(checkpoint, f"checkpoint {path}")
 
 
@@ -147,13 +151,15 @@ def fetch_checkpoint(source: str | Path) -> Path:
         return path
     try:
         with atomic_path(path) as temporary:
-            torch.hub.download_url_to_file(str(source), str(temporary))
+            download(str(source), temporary)
             try:
                 _check_hash(temporary, name)
                 load_checkpoint(temporary)  # raises if the download was cut off
             except ValueError as error:
                 reason = str(error).replace(str(temporary), str(source))
                 raise ValueError(f"{reason}; the download was deleted") from error
+    except NoSpaceError:
+        raise
     except OSError as error:
         raise ValueError(
             f"checkpoint {source} cannot be fetched: {error}; put the file at {path}, or name a local file"

@@ -16,6 +16,8 @@ from typing import Any
 
 from mmengine.logging import print_log
 
+from mmlandmark.utils.unpacked_size import check_archive, check_old_format
+
 _MARK = b"mmlandmark-sha256:"
 _COMMENT = len(_MARK) + 64
 _LONGEST = 2**16 + 22  # the last record of an archive with its comment
@@ -62,7 +64,7 @@ class HashingFile:
             self._file.close()
 
 
-def check_integrity(path: Path) -> None:
+def check_integrity(path: Path, checked: bool = False) -> None:
     """Raise an error if a checkpoint file is damaged, as far as this can be detected.
 
     A file of ours is compared with its hash. For other archives the checksums of the entries are compared,
@@ -71,21 +73,27 @@ def check_integrity(path: Path) -> None:
 
     Args:
         path: The file.
+        checked: Damage has been ruled out by another hash.
 
     Raises:
-        ValueError: The file is damaged.
+        ValueError: The file is damaged, or unpacks to more than its size.
     """
-    damaged_end = f"checkpoint {path} cannot be loaded safely: the file is damaged at its end"
     with path.open("rb") as file:
         start = file.read(4)
         size = file.seek(0, 2)
         file.seek(max(size - _LONGEST, 0))
         tail = file.read()
+        if start != b"PK\x03\x04":
+            check_old_format(path)
+        elif checked:
+            check_archive(path, size)
+        if checked:
+            return
         if (mark := tail.rfind(_MARK)) >= 0:
             if mark != len(tail) - _COMMENT:
-                raise ValueError(damaged_end)
+                raise _damaged_end(path)
             if _hash_until(file, size - _COMMENT) == tail[-64:]:
-                _check_size(path, size)
+                check_archive(path, size)
                 return
             raise ValueError(
                 f"checkpoint {path} cannot be loaded safely: the file is damaged, its SHA-256 is not the one "
@@ -100,14 +108,23 @@ def check_integrity(path: Path) -> None:
                 logging.WARNING,
             )
         return
+    _check_checksums(path, size, tail)
+
+
+def _damaged_end(path: Path) -> ValueError:
+    return ValueError(f"checkpoint {path} cannot be loaded safely: the file is damaged at its end")
+
+
+def _check_checksums(path: Path, size: int, tail: bytes) -> None:
+    """Compare the checksums in an archive that has no hash of ours."""
     end = tail.rfind(_END)
     if (
         end < 0
         or end + 22 > len(tail)
         or struct.unpack("<H", tail[end + 20 : end + 22])[0] != len(tail) - end - 22
     ):
-        raise ValueError(damaged_end)
-    _check_size(path, size)
+        raise _damaged_end(path)
+    check_archive(path, size)
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -128,22 +145,6 @@ def written_hash(path: str | Path) -> str | None:
         file.seek(max(size - _COMMENT, 0))
         tail = file.read()
     return tail[-64:].decode(errors="replace") if tail.startswith(_MARK) else None
-
-
-def _check_size(path: Path, size: int) -> None:
-    """Refuse an archive that unpacks to more than its own size: torch never compresses."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-    except Exception as error:  # a damaged directory leads zipfile anywhere
-        raise ValueError(
-            f"checkpoint {path} cannot be loaded safely: the file is damaged: {error}"
-        ) from error
-    if unpacked > size:
-        raise ValueError(
-            f"checkpoint {path} cannot be loaded safely: its {size} bytes unpack to {unpacked}, which no "
-            "checkpoint does"
-        )
 
 
 def _hash_until(file: Any, end: int) -> bytes:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
+_MOST = 4  # times the size of the file that weights may have; numbers hardly compress
 
 
 def load_hdf5(path: str | Path) -> dict[str, Tensor]:
@@ -24,16 +25,20 @@ def load_hdf5(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         ImportError: h5py is not installed.
-        ValueError: It is no HDF5 file, or a weight is not a finite number.
+        ValueError: It is no HDF5 file, a weight is not a finite number, or all are far more than the file.
     """
     try:
         import h5py
     except ImportError as error:
         raise ImportError(f'{path} needs h5py to be read: pip install "mmlandmark[weights]"') from error
     weights: dict[str, Tensor] = {}
+    room = [_MOST * Path(path).stat().st_size + 2**20 if Path(path).is_file() else 0]
 
     def take(name: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset) and np.issubdtype(node.dtype, np.number):
+            room[0] -= node.nbytes
+            if room[0] < 0:
+                raise ValueError(f"weights {path}: they unpack to far more than the size of the file")
             value = torch.from_numpy(np.array(node))
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise ValueError(f"weights {path}: {name[:60]!r} holds NaN or infinity")

@@ -83,9 +83,9 @@ def test_a_number_that_was_given_anew_is_another_process(tmp_path):
 
 def test_a_process_that_does_not_show_when_it_began_is_believed(tmp_path, monkeypatch):
     with RunLock(tmp_path):
-        monkeypatch.setattr(run_lock, "_began", lambda pid: "unknown")  # as another user's, with hidepid
+        monkeypatch.setattr(run_lock, "began", lambda pid: "unknown")  # as another user's, with hidepid
         assert not RunLock(tmp_path).acquire()
-        monkeypatch.setattr(run_lock, "_began", lambda pid: None)
+        monkeypatch.setattr(run_lock, "began", lambda pid: None)
         assert RunLock(tmp_path).holder() is None
         monkeypatch.undo()
 

@@ -23,6 +23,7 @@ import torch
 from mmlandmark.inference.description import describe_model
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.testing import tiny_model
+from mmlandmark.utils import checkpoint
 from mmlandmark.utils.checkpoint import checked_content, load_checkpoint, save_checkpoint
 
 JSON = ("config", "schema", "calibration", "measured", "training")
@@ -39,7 +40,7 @@ class Guard:
         for owner, name in (
             (os, "system"),
             (socket, "create_connection"),
-            (torch.hub, "download_url_to_file"),
+            (checkpoint, "download"),
         ):
             monkeypatch.setattr(owner, name, self.refuse)
 

@@ -62,7 +62,7 @@ def test_a_download_is_checked_and_kept(tmp_path, monkeypatch):
         asked.append(url)
         importlib.import_module("shutil").copyfile(content, path)
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    monkeypatch.setattr("mmlandmark.utils.checkpoint.download", download)
     for hashed, error in ((digest, None), ("0000000a", "its name says 0000000a")):
         source = f"https://example.org/net-{hashed}.pth"
         model = ResNet(18, base_channels=4, init_cfg=dict(type="Pretrained", checkpoint=source))
@@ -82,7 +82,7 @@ def test_a_missing_network_is_reported(tmp_path, monkeypatch):
     def download(url: str, path: str) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    monkeypatch.setattr("mmlandmark.utils.checkpoint.download", download)
     model = DenseNet(init_cfg=dict(type="Pretrained", checkpoint="torchvision://densenet121"))
     with pytest.raises(ValueError, match=r"cannot be fetched: no route to host; .*densenet121-a639ec97"):
         model.init_weights()

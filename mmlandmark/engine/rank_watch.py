@@ -1,0 +1,245 @@
+"""Processes of one run watch over each other, so that none waits for ever for one that is gone or stopped.
+
+Every process counts up in a store that all reach, in a thread of its own: also while its main thread loads
+data, validates or makes labels, however long that takes. A process whose count stands still for
+:data:`SILENCE` seconds is stopped (SIGSTOP), hangs, or is gone, and all others end with its name. Code that
+keeps the thread from running, as some readers of images do, is no stall: another process of the same machine
+sees that the silent one computes, and counts in its place.
+
+A process also ends when the agent that has started it (torchrun, ``mmlandmark launch``) is gone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import torch.distributed
+from mmengine.dist import broadcast_object_list
+
+from mmlandmark.utils.process_table import began, state_and_time
+
+SILENCE = 30.0  # seconds without a sign of life after which a process counts as lost
+_BEAT, _LOOKS = 2.0, 15  # seconds between two signs of life, and how many come in a silence at least
+_watch: RankWatch | None = None
+
+
+def watch_ranks(silence: float | None = SILENCE) -> None:
+    """Let this process and the others of its run watch over each other from now on.
+
+    Args:
+        silence: Seconds without a sign of life after which a process counts as lost; None does not watch.
+    """
+    global _watch
+    started = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if _watch is not None or silence is None or not started:
+        return
+    agent = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
+    rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    if size > 1 or agent is not None:
+        owned = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+        # Processes that were started again may have other ranks in the same store.
+        run = [uuid.uuid4().hex]
+        broadcast_object_list(run)
+        _watch = RankWatch(_connect() if size > 1 else None, rank, size, silence, agent, owned, run[0])
+        _watch.begin()
+
+
+def _connect() -> Any:
+    """Return a connection of its own to the store where the processes have met; None if it is not known."""
+    address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
+    if address is None or port is None:
+        return None
+    try:
+        return torch.distributed.TCPStore(
+            address, int(port), is_master=False, wait_for_workers=False, timeout=timedelta(seconds=10)
+        )
+    except RuntimeError:  # they have met in another way, such as by a file
+        return None
+
+
+@dataclass
+class _Other:
+    """What is known of another process.
+
+    Attributes:
+        count: Its last count.
+        seen: When that came.
+        left: Whether it has ended as it should.
+        host: Its machine.
+        pid: Its id there.
+        began: When it began.
+        ticks: Processor time that it had used when it was looked at.
+    """
+
+    count: int = 0
+    seen: float = 0.0
+    left: bool = False
+    host: str = ""
+    pid: int = 0
+    began: str | None = None
+    ticks: int = -1
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine."""
+        return self.host == socket.gethostname() and self.began is not None and began(self.pid) == self.began
+
+    @property
+    def name(self) -> str:
+        """Where it runs."""
+        return f", process {self.pid} on {self.host}," if self.host else ""
+
+
+class RankWatch:
+    """Gives signs of life of a process, and looks for those of the others.
+
+    Args:
+        store: As :class:`torch.distributed.TCPStore`, of no other thread; None looks at the agent alone.
+        rank: Of this process.
+        size: Number of processes.
+        silence: Seconds without a sign of life after which a process counts as lost.
+        agent: Id of the process that has started this one, None if that may end before.
+        owned: Whether the first process keeps the store, rather than the agent.
+        run: Name of these processes together.
+        end: Ends this process with a message.
+        beat: Seconds between two signs of life; by default 2, or less where ``silence`` is short.
+    """
+
+    def __init__(
+        self,
+        store: Any,
+        rank: int,
+        size: int,
+        silence: float = SILENCE,
+        agent: int | None = None,
+        owned: bool = True,
+        run: str = "",
+        end: Callable[[str], Any] | None = None,
+        beat: float | None = None,
+    ) -> None:
+        self.store, self.rank, self.silence, self.agent, self.owned = store, rank, silence, agent, owned
+        self.run = run
+        self.beat = min(_BEAT, silence / _LOOKS) if beat is None else beat
+        self.others = {other: _Other() for other in range(size) if other != rank}
+        self._end, self._left = end or end_process, threading.Event()
+        self._answered = time.monotonic()  # when the store did
+
+    def begin(self) -> None:
+        """Begin in threads of their own."""
+        self._forgive()
+        atexit.register(self.leave)
+        if self.store is not None:
+            here = dict(host=socket.gethostname(), pid=os.getpid(), began=began(os.getpid()))
+            self.store.set(self._key("who", self.rank), json.dumps(here))
+            threading.Thread(target=self._give_signs, daemon=True).start()
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def leave(self) -> None:
+        """Tell the others that this process ends as it should."""
+        if self._left.is_set():
+            return
+        self._left.set()
+        if self.store is not None:
+            with contextlib.suppress(RuntimeError):  # the store may have left before
+                self.store.set(self._key("left", self.rank), "1")
+
+    def _forgive(self) -> None:
+        """Begin to wait anew: this process was stopped itself, and cannot know of the others."""
+        self._answered = time.monotonic()
+        for other in self.others.values():
+            other.seen = self._answered
+
+    def _give_signs(self) -> None:
+        """Count up, and read the counts of the others; no other thread asks the store: it may not answer."""
+        while not self._left.wait(self.beat):
+            try:
+                self.store.add(self._key("count", self.rank), 1)
+                for rank, other in self.others.items():
+                    if not other.host:
+                        self._learn(rank, other)
+                    count = self.store.add(self._key("count", rank), 0)
+                    if count != other.count:
+                        other.count, other.seen = count, time.monotonic()
+                    elif time.monotonic() - other.seen > 2 * self.beat:
+                        self._look_closer(rank, other)
+            except RuntimeError:  # who keeps it is gone, and so are all connections through it
+                self.store = None
+                return
+            self._answered = time.monotonic()
+
+    def _learn(self, rank: int, other: _Other) -> None:
+        if self.store.check([self._key("who", rank)]):
+            known = json.loads(self.store.get(self._key("who", rank)))
+            other.host, other.pid, other.began = known["host"], known["pid"], known["began"]
+
+    def _look_closer(self, rank: int, other: _Other) -> None:
+        """Ask whether a silent process has left; count for it if it computes, or is looked into."""
+        other.left = other.left or self.store.check([self._key("left", rank)])
+        if not other.is_here:
+            return
+        state, ticks = state_and_time(other.pid)
+        if state == "t" or (state != "T" and 0 <= other.ticks < ticks):
+            self.store.add(self._key("count", rank), 1)
+        other.ticks = ticks
+
+    def _look(self) -> None:
+        """End this process if another one, or the agent, is lost."""
+        before = time.monotonic()
+        while not self._left.wait(self.beat):
+            if self.agent is not None and os.getppid() != self.agent:
+                self._end(f"process {self.agent}, which has started this one, is gone: this one ends, too")
+                return
+            now = time.monotonic()
+            if now - before > max(self.silence / 3, 2 * self.beat):
+                self._forgive()
+            before = now
+            lost = self._lost(now)
+            if lost is not None:
+                self._end(lost)
+                return
+
+    def _lost(self, now: float) -> str | None:
+        """Return what is to be said of a process that is lost, None if there is none."""
+        if self.store is None:
+            return None
+        if now - self._answered > self.silence:  # an agent that is stopped does no harm
+            lost = [0] if self.owned and self.rank != 0 else []
+        else:
+            lost = [
+                n for n, other in self.others.items() if now - other.seen > self.silence and not other.left
+            ]
+        for rank in lost:
+            other = self.others[rank]
+            if other.is_here and state_and_time(other.pid)[0] == "T":  # it would not hear another signal
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(other.pid, signal.SIGKILL)
+            return self._said(rank, other)
+        return None
+
+    def _key(self, kind: str, rank: int) -> str:
+        return f"mmlandmark/{self.run}/{kind}/{rank}"
+
+    def _said(self, rank: int, other: _Other) -> str:
+        return (
+            f"rank {rank} of the run{other.name} has given no sign of life for {self.silence:g} s: it is "
+            f"stopped, hangs or is gone, so rank {self.rank} ends, too; the run can be resumed"
+        )
+
+
+def end_process(message: str) -> NoReturn:
+    """End this process at once, whatever its other threads wait for."""
+    with contextlib.suppress(OSError):  # whoever read what it says may be gone
+        os.write(2, f"error: {message}\n".encode())
+    os._exit(1)

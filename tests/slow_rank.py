@@ -1,0 +1,37 @@
+"""A hook for runs in two processes, of which one takes its time."""
+
+from __future__ import annotations
+
+import time
+from itertools import repeat
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmlandmark.registry import HOOKS
+
+
+@HOOKS.register_module()
+class SlowRank(Hook):
+    """Let the second process do something else for a while after the second step of a run.
+
+    Args:
+        seconds: That it sleeps, and then again computes without giving other threads a turn.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None):
+        if runner.rank == 1 and runner.iter == 1:
+            time.sleep(self.seconds)
+            busy_for(self.seconds)
+
+
+def busy_for(seconds: float) -> None:
+    """Compute for some time in one call of C, which no other thread interrupts."""
+    begun = time.perf_counter()
+    sum(repeat(1, 10**6))
+    rate = 10**6 / (time.perf_counter() - begun)
+    sum(repeat(1, int(rate * seconds)))

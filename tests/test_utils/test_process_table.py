@@ -1,0 +1,48 @@
+"""Other processes of this machine; tests/test_engine/test_run_lock.py has more of when they began."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmlandmark.utils import process_table
+from mmlandmark.utils.process_table import UNKNOWN, began, state_and_time
+
+
+def test_a_process_is_known_by_when_it_began():
+    assert began(os.getpid()) == began(os.getpid())
+    assert began(os.getpid()) is not None
+
+
+@pytest.mark.parametrize("pid", [None, True, 0, -1, "1", 1.0, 10**30])
+def test_what_is_no_process(pid):
+    assert began(pid) is None
+
+
+def test_where_the_system_says_nothing(monkeypatch):
+    monkeypatch.setattr(process_table, "Path", lambda path: Path("/nowhere") / path.strip("/"))
+    assert began(os.getpid()) == UNKNOWN
+    assert state_and_time(os.getpid()) == ("", -1)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs the processes of Linux")
+def test_state_and_time():
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        first = state_and_time(process.pid)[1]
+        end = time.monotonic() + 60
+        while state_and_time(process.pid)[1] <= first:
+            assert time.monotonic() < end
+        process.send_signal(signal.SIGSTOP)
+        while state_and_time(process.pid)[0] != "T":
+            assert time.monotonic() < end
+    finally:
+        process.kill()
+        process.wait()
+    assert began(process.pid) is None
