@@ -23,6 +23,7 @@ from mmengine.config import Config
 from mmlandmark.apis.running import prepare_config
 from mmlandmark.apis.steps import EnsembleStep, RecordStep
 from mmlandmark.engine import Node, plan_of_run
+from mmlandmark.engine.config import read_config
 from mmlandmark.utils.files import safe_name
 
 
@@ -76,10 +77,8 @@ def load_sweep(path: str | Path) -> Sweep:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"sweep {path} does not exist")
-    content = Config.fromfile(path).to_dict()
-    missing = [key for key in ("config", "seeds", "arms") if key not in content]
-    if missing:
-        raise ValueError(f"{path}: a sweep has config, seeds and arms; this one lacks {', '.join(missing)}")
+    content = read_config(path).to_dict()
+    _check_keys(path, content)
     arms, baseline, ensembles = content["arms"], content.get("baseline"), content.get("ensembles", {})
     if baseline is not None and baseline not in arms:
         raise ValueError(f"{path}: the baseline {baseline!r} is no arm; arms are {sorted(arms)}")
@@ -101,6 +100,17 @@ def load_sweep(path: str | Path) -> Sweep:
         raise ValueError(f"{path}: ensembles of {unknown}, which are no arms")
     merged = {arm: arms[trained_as[arm]] | options for arm, options in arms.items()}
     return Sweep(path.stem, configs, list(content["seeds"]), merged, trained_as, inputs, ensembles)
+
+
+def _check_keys(path: Path, content: dict[str, Any]) -> None:
+    """Raise ValueError unless the keys of a sweep are there and of their types."""
+    kinds = dict(config=str, seeds=list | tuple, arms=dict)
+    missing = [key for key in kinds if key not in content]
+    if missing:
+        raise ValueError(f"{path}: a sweep has config, seeds and arms; this one lacks {', '.join(missing)}")
+    for key, kind in (kinds | dict(ensembles=dict)).items():
+        if key in content and not isinstance(content[key], kind):
+            raise ValueError(f"{path}: {key} of a sweep cannot be {content[key]!r:.80}")
 
 
 def _configs(path: Path, shared: str, own: dict[str, str], trained_as: dict[str, str]) -> dict[str, Path]:

@@ -158,7 +158,7 @@ def _order_of(sweep: Path) -> tuple[list[str], str | None]:
     """Return the names of a sweep's arms and ensembles in order, and of its baseline."""
     if not sweep.is_file():
         return [], None
-    from mmengine.config import Config
+    from mmlandmark.engine.config import read_config
 
-    content = Config.fromfile(sweep)
+    content = read_config(sweep)
     return [*content.get("arms", {}), *content.get("ensembles", {})], content.get("baseline")

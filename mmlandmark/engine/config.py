@@ -59,14 +59,29 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         raise FileNotFoundError(f"config {path} does not exist")
     if path.suffix == MODEL_SUFFIX:
         return config_of_model(path, options)
+    return _with_options(read_config(path), str(path), options)
+
+
+def read_config(path: str | Path) -> Config:
+    """Return the content of a config file, or of another file of settings such as a sweep, as it is written.
+
+    A Python file is run; JSON and YAML are read as data, see :mod:`mmlandmark.engine.plain_config`.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: The file or one of its bases does not exist.
+        ConfigError: It does not parse, or names what is not trusted.
+    """
+    path = Path(path)
     try:
         if path.suffix in SUFFIXES:
-            config = Config(read_data_config(path), filename=str(path))
-        else:
-            if str(path.parent.resolve()) not in sys.path:  # a config may import modules from its folder
-                sys.path.append(str(path.parent.resolve()))
-            with hushed(), config_scope:
-                config = Config.fromfile(str(path))
+            return Config(read_data_config(path), filename=str(path))
+        if str(path.parent.resolve()) not in sys.path:  # a config may import modules from its folder
+            sys.path.append(str(path.parent.resolve()))
+        with hushed(), config_scope:
+            return Config.fromfile(str(path))
     except FileNotFoundError:
         raise
     except AttributeError as error:
@@ -78,7 +93,6 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         raise ConfigError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except Exception as error:
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
-    return _with_options(config, str(path), options)
 
 
 def config_of_model(path: str | Path, options: dict[str, Any] | None = None) -> Config:

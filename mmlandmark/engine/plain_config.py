@@ -16,6 +16,7 @@ from mmlandmark.utils.files import parse_json
 from mmlandmark.utils.shipped import config_root
 
 SUFFIXES = (".json", ".yaml", ".yml")
+_MOST = 1_000_000  # values of a config: thousands of times those of a large one
 
 
 class _DataLoader(yaml.SafeLoader):
@@ -67,9 +68,23 @@ def read_data_config(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str
 
 def _parse_yaml(text: str, path: Path) -> Any:
     try:
-        return yaml.load(text, _DataLoader)
+        content = yaml.load(text, _DataLoader)
+        if _count(content, {}) > _MOST:
+            raise ValueError(f"its aliases make more than {_MOST:,} values of it")
+        return content
     except (ValueError, yaml.YAMLError, RecursionError) as error:  # a date that does not exist: ValueError
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _count(value: Any, known: dict[int, int]) -> int:
+    """Return how many values there are if every alias is a copy; too many if there is no end."""
+    if not isinstance(value, dict | list | tuple):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = _MOST + 1  # until it is counted: an alias of itself has no end
+        parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count(part, known) for part in parts)
+    return known[id(value)]
 
 
 def _base(path: Path, base: str, above: tuple[Path, ...]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ import shutil
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,10 +26,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
-import torch
-
 from mmlandmark.evaluation.record import git_commit, machine, versions
+from mmlandmark.testing.forks import forked, limit_memory, without_threads
 from mmlandmark.testing.fuzz_annotations import annotation_cases
 from mmlandmark.testing.fuzz_case import Case, Input, Outcome, attempt, make_input
 from mmlandmark.testing.fuzz_images import image_cases
@@ -112,24 +109,23 @@ def run(plan: Plan, count: int, workers: int = 1, limits: Limits | None = None) 
     Raises:
         OSError: This system cannot fork.
     """
-    if "fork" not in multiprocessing.get_all_start_methods():
-        raise OSError("this system cannot fork, which the worker processes of the fuzzer need")
     limits = Limits() if limits is None else limits
     jobs, outcomes = plan.jobs(count), dict[Job, Outcome]()
     shares = [iter(jobs[number::workers]) for number in range(workers)]
-    active = {worker.connection: worker for worker in (_Worker(plan, share, limits) for share in shares)}
-    while active:
-        ready = wait(list(active), timeout=0.5)
-        for connection in list(active):
-            worker = active[connection]
-            outcomes.update(worker.collect(connection in ready))
-            if not worker.is_over:
-                continue
-            del active[connection]
-            worker.end()
-            if not worker.is_done:
-                other = _Worker(plan, worker.share, limits)
-                active[other.connection] = other
+    with without_threads():
+        active = {worker.connection: worker for worker in (_Worker(plan, share, limits) for share in shares)}
+        while active:
+            ready = wait(list(active), timeout=0.5)
+            for connection in list(active):
+                worker = active[connection]
+                outcomes.update(worker.collect(connection in ready))
+                if not worker.is_over:
+                    continue
+                del active[connection]
+                worker.end()
+                if not worker.is_done:
+                    other = _Worker(plan, worker.share, limits)
+                    active[other.connection] = other
     return outcomes
 
 
@@ -142,12 +138,7 @@ class _Worker:
         self._folder = Path(tempfile.mkdtemp(prefix="mmlandmark_"))
         shutil.copytree(plan.root, self._folder / "cases")
         self.connection, child = multiprocessing.Pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # forking beside PyTorch's threads
-            self._process = multiprocessing.get_context("fork").Process(
-                target=_work, args=(child, plan, self._folder / "cases", limits.memory), daemon=True
-            )
-            self._process.start()
+        self._process = forked(_work, child, plan, self._folder / "cases", limits.memory)
         child.close()
         self._send()
 
@@ -186,22 +177,12 @@ class _Worker:
 
 def _work(connection: Connection, plan: Plan, root: Path, memory: int) -> None:
     """Read inputs until there are no more."""
-    _limit_memory(memory)
-    cv2.setNumThreads(0)  # the threads of the parent did not come along
-    torch.set_num_threads(1)
+    limit_memory(memory)
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # libraries print what they think of a file
         os.dup2(silence, stream)
     while (job := connection.recv()) is not None:
         connection.send(plan.attempt(job, root))
-
-
-def _limit_memory(more: int) -> None:
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + more
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def counts(plan: Plan, outcomes: dict[Job, Outcome]) -> dict[str, dict[str, int]]:

@@ -12,6 +12,7 @@ import pytest
 from mmlandmark.apis import load_sweep, plan_of_sweep, run_plan
 from mmlandmark.engine import plan_of_run, state_of
 from mmlandmark.engine.config import check_arguments
+from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.registry import MODELS
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.config_hash import config_hash
@@ -218,3 +219,40 @@ def test_every_arm_of_a_shipped_sweep_is_a_model(path):
         for run in plan_of_run(config, "work", arm).runs():
             check_arguments(run.config, run.path)
             assert parameters(json.dumps(run.config.model.to_dict())) > 10_000, run.path
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        (
+            "a.yaml",
+            "config: !!python/object/apply:os.system ['touch {trace}']\nseeds: [0]\narms: {{}}",
+            "not valid YAML",
+        ),
+        ("a.json", '{{"config": "a.py", "seeds": [0], "arms": {{}}}}', "which is a program, not data"),
+        (
+            "a.json",
+            '{{"config": "a.json", "seeds": [0], "arms": {{"a": {{"x": "os.system"}}}}}}',
+            "--trust os",
+        ),
+        ("a.json", '{{"config": 5, "seeds": [0], "arms": {{}}}}', "config of a sweep cannot be 5"),
+        ("a.json", '{{"config": "a.json", "seeds": 0, "arms": {{}}}}', "seeds of a sweep cannot be 0"),
+    ],
+)
+def test_a_sweep_in_json_or_yaml_is_data(tmp_path, name, text, told):
+    trace = tmp_path / "trace"
+    (tmp_path / name).write_text(text.format(trace=trace))
+    with pytest.raises(ValueError, match=told) as caught:
+        load_sweep(tmp_path / name)
+    assert name in str(caught.value)
+    assert not trace.exists()
+
+
+def test_a_sweep_of_frozen_configs(tmp_path):
+    config = config_to_data(tiny_config("work"))
+    (tmp_path / "base.json").write_text(json.dumps(config))
+    arms = dict(wide={"model.backbone.widths": [8, 20]}, narrow={})
+    (tmp_path / "sweep.json").write_text(json.dumps(dict(config="base.json", seeds=[0], arms=arms)))
+    sweep = load_sweep(tmp_path / "sweep.json")
+    assert sweep.config_of("wide", 0).model.backbone.widths == [8, 20]
+    assert sweep.config_of("narrow", 0).model.backbone.widths == [8, 16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import cv2
 import numpy as np
@@ -11,10 +12,20 @@ import pytest
 
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.image_paths import ImageFinder
-from mmlandmark.datasets.releases import CocoKeypoints, SpineAasce2019, TpsFile
+from mmlandmark.datasets.releases import (
+    CocoKeypoints,
+    CvatImages,
+    DigitalHandAtlas,
+    NnLandmark,
+    SlicerMarkups,
+    SpineAasce2019,
+    TpsFile,
+)
+from test_datasets.test_releases.test_digital_hand_atlas import hands
+from test_datasets.test_releases.test_nn_landmark import nnlandmark
 from test_datasets.test_releases.test_spine_aasce2019 import spine
 
-READERS = ["json", "csv", "coco", "tps"]
+READERS = ["json", "csv", "coco", "tps", "cvat"]
 
 
 def image(path):
@@ -39,9 +50,13 @@ def dataset(kind, folder, names, **kwargs):
             categories=[dict(id=1, name="k", keypoints=["a"])],
         )
         text, cls = json.dumps(data), CocoKeypoints
+    elif kind == "cvat":
+        points = '<points label="a" points="1.5,2.5"/>'
+        images = "".join(f'<image id="{i}" name="{n}">{points}</image>' for i, n in enumerate(names))
+        text, cls = f"<annotations>{images}</annotations>", CvatImages
     else:
         text, cls = "".join(f"LM=1\n1 2\nIMAGE={n}\n" for n in names), TpsFile
-    suffix = dict(csv="csv", tps="tps").get(kind, "json")
+    suffix = dict(csv="csv", tps="tps", cvat="xml").get(kind, "json")
     (folder / f"all.{suffix}").write_text(text)
     return cls(f"all.{suffix}", str(folder), **kwargs)
 
@@ -137,6 +152,41 @@ def test_a_list_of_file_names_does_not_lead_out_either(tmp_path):
     names.write_text("\n".join(["../../../x.jpg", *names.read_text().splitlines()[1:]]))
     with pytest.raises(ValueError, match=r"filenames\.csv, row 1: image '\.\./.*x\.jpg' is outside"):
         SpineAasce2019(data_root=root)
+
+
+def test_names_of_cases_do_not_lead_out_either(tmp_path):
+    hands(tmp_path / "data", "images", "png")
+    image(tmp_path / "out" / "x.jpg")
+    table = tmp_path / "data" / "setup" / "all.csv"
+    table.write_text(table.read_text().replace("3142,", "../../out/x,"))
+    with pytest.raises(ValueError, match=r"all\.csv, line 1: image '\.\./\.\./out/x\.jpg' is outside"):
+        DigitalHandAtlas(data_root=str(tmp_path / "data"))
+    free = DigitalHandAtlas(data_root=str(tmp_path / "data"), outside_root=True)
+    assert os.path.samefile(free.get_data_info(0)["img_path"], tmp_path / "out" / "x.jpg")
+
+
+def test_keys_of_a_file_do_not_lead_out_either(tmp_path):
+    pytest.importorskip("nibabel")
+    nnlandmark(tmp_path / "data")
+    (tmp_path / "out").mkdir()
+    shutil.copy(tmp_path / "data" / "imagesTr" / "one_0000.nii.gz", tmp_path / "out" / "x_0000.nii.gz")
+    points = tmp_path / "data" / "all_landmarks_voxel.json"
+    points.write_text(points.read_text().replace('"one"', '"../../out/x"'))
+    with pytest.raises(ValueError, match=r"all_landmarks_voxel\.json, .*x_0000\.nii\.gz' is outside"):
+        NnLandmark(data_root=str(tmp_path / "data"))
+    assert len(NnLandmark(data_root=str(tmp_path / "data"), outside_root=True)) == 3
+
+
+def test_markups_name_no_image(tmp_path):
+    image(tmp_path / "out" / "x.png")
+    image(tmp_path / "data" / "a.png")
+    point = dict(label="p", position=[1, 2, 0], positionStatus="defined", associatedNodeID="../out/x.png")
+    markups = dict(type="Fiducial", coordinateSystem="LPS", controlPoints=[point], url="../out/x.png")
+    (tmp_path / "data" / "a.mrk.json").write_text(json.dumps(dict(markups=[markups])))
+    data = SlicerMarkups(data_root=str(tmp_path / "data"))
+    assert [record["img_path"] for record in map(data.get_data_info, range(len(data)))] == [
+        str(tmp_path / "data" / "a.png")
+    ]
 
 
 def test_names_that_are_none(tmp_path):

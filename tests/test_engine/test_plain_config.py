@@ -9,6 +9,7 @@ import pytest
 
 from mmlandmark.engine import ConfigError, config_of_run, load_config
 from mmlandmark.engine.config_data import config_to_data, differences, read_dumped_config
+from mmlandmark.engine.plain_config import read_data_config
 from mmlandmark.testing import tiny_config
 
 
@@ -177,3 +178,25 @@ def test_a_long_difference_is_cut():
     (line,) = differences(dict(a="x" * 500, b=1, work_dir=1), dict(a="y" * 500, b=1, work_dir=2))
     assert len(line) < 150
     assert read_dumped_config("a = inf\nb = -inf", "x") == dict(a=float("inf"), b=float("-inf"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(
+            ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20))]
+        ),
+        "a: &a [1, *a]",
+        "a: &a {b: *a}",
+    ],
+    ids=["many", "endless list", "endless dict"],
+)
+def test_aliases_do_not_fill_the_memory(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"a\.yaml: .*its aliases make more than 1,000,000 values of it"):
+        read_data_config(tmp_path / "a.yaml")
+
+
+def test_aliases_are_copies(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: &a [1, {b: 2}]\nc: [*a, *a]\n")
+    assert read_data_config(tmp_path / "a.yaml")["c"] == [[1, dict(b=2)]] * 2

@@ -58,7 +58,7 @@ def dies(folder):
 
 def takes_memory(folder):
     if not is_valid(folder):
-        bytearray(1 << 28)
+        bytearray(1 << 33)  # more than a heap can have to give again
 
 
 def refuses(folder):

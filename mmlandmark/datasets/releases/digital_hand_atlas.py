@@ -56,7 +56,10 @@ class DigitalHandAtlas(LandmarkDataset):
         for record in records:
             del record["image"]
             name = record["sample_id"]
-            record["img_path"] = images.get(name, str(root / folders[0] / f"{name}.jpg"))
+            expected = str(root / folders[0] / f"{name}.jpg")
+            record["img_path"] = images.get(name) or self.find_image(
+                expected, f"{name}.jpg", record["source"]
+            )
         return records
 
     def _setup(self) -> Path:

@@ -60,11 +60,15 @@ class NnLandmark(LandmarkDataset):
         }
         records = []
         for name, (points, source) in cases.items():
-            image, split = images.get(name, (str(root / "imagesTr" / f"{name}{_CHANNEL}.nii.gz"), "train"))
+            file = f"{name}{_CHANNEL}.nii.gz"
+            image, split = images.get(name) or (
+                self.find_image(str(root / "imagesTr" / file), file, f"{source}, {name!r}"),
+                "train",
+            )
             if self.wants_split(split):
                 record = _record(name, points, f"{source}, {name!r}", names)
-                stated, file = spacings.get(name, (None, root))
-                record.update(img_path=image, split=split, spacing=_spacing(stated, file, name))
+                stated, place = spacings.get(name, (None, root))
+                record.update(img_path=image, split=split, spacing=_spacing(stated, place, name))
                 records += in_order([record], names, self._full_schema.landmarks, str(source))
         return records
 

@@ -1,0 +1,51 @@
+"""Forks of a process whose libraries have threads: a fork has none of them, and would wait for them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+
+@contextmanager
+def without_threads() -> Iterator[None]:
+    """End the threads of OpenCV and PyTorch for as long as processes are forked."""
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(1)  # which ends them; 0 only leaves them idle
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before[0])
+        torch.set_num_threads(before[1])
+
+
+def forked(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Start a fork of this process that calls a function, and return it.
+
+    Raises:
+        OSError: This system cannot fork.
+    """
+    if "fork" not in multiprocessing.get_all_start_methods():
+        raise OSError("this system cannot fork")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside PyTorch's threads
+        process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+        process.start()
+    return process
+
+
+def limit_memory(more: int) -> None:
+    """Let this process have no more than so many bytes of address space beyond those that it has."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
