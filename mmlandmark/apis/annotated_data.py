@@ -26,9 +26,9 @@ def no_data(path: Path) -> str:
     runs = runs_below(path)
     below = f", whose last run is {runs[-1]}" if runs else ""
     return (
-        f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py, "
-        f".json, .yaml), nor the folder of a run, of a test or of a cross-validation{below}; mmlandmark "
-        f"convert {shlex.quote(str(path))} annotation.json --to json makes JSON of other annotations, such as a "
+        f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py, .json, "
+        f".yaml), nor the folder of a run, of a test or of a cross-validation{below}; mmlandmark convert "
+        f"{shlex.quote(str(path))} annotation.json --to json makes JSON of other annotations, such as a "
         "folder of 3D Slicer's files"
     )
 
