@@ -14,9 +14,11 @@ from mmlandmark.engine.config_data import read_config_of_run, runs_below
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.dataset_tree import change_leaves
+from mmlandmark.utils.files import load_json
 
 _TABLES = (".csv", ".tsv", ".txt")
 _CONFIGS = (".py", ".yml", ".yaml")
+_CONFIG_KEYS = {"_base_", "model", "stages", "train_dataloader", "test_dataloader"}
 
 
 def no_data(path: Path) -> str:
@@ -24,8 +26,8 @@ def no_data(path: Path) -> str:
     runs = runs_below(path)
     below = f", whose last run is {runs[-1]}" if runs else ""
     return (
-        f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py), nor "
-        f"the folder of a run, of a test or of a cross-validation{below}; mmlandmark convert "
+        f"{path}: this is neither an annotation in the project's own JSON or CSV, nor a config (.py, .json, "
+        f".yaml), nor the folder of a run, of a test or of a cross-validation{below}; mmlandmark convert "
         f"{shlex.quote(str(path))} annotation.json --to json makes JSON of other annotations, such as a "
         "folder of 3D Slicer's files"
     )
@@ -47,7 +49,8 @@ def dataset_of(
     """
     path = Path(source)
     taken = {} if model is None else dict(pipeline=model.config["pipeline"])
-    if path.suffix.lower() in (".json", *_TABLES):
+    is_config = path.is_file() and _is_config(path)
+    if path.suffix.lower() in (".json", *_TABLES) and not is_config:
         return LandmarkDataset(
             ann_file=str(path.resolve()),
             data_root=str(path.resolve().parent),
@@ -56,7 +59,7 @@ def dataset_of(
             **taken,
             **changes,
         )
-    if path.is_file() and path.suffix.lower() not in _CONFIGS:
+    if path.is_file() and not is_config:
         raise ConfigError(no_data(path))
     if path.is_dir() and read_config_of_run(path) is None:
         raise ConfigError(no_data(path))
@@ -65,3 +68,11 @@ def dataset_of(
     if loader is None:
         raise ConfigError(f"{path}: the config has no {part}, so no data of this kind")
     return DATASETS.build(change_leaves(loader.dataset, lambda leaf: {**leaf, **taken, **changes}))
+
+
+def _is_config(path: Path) -> bool:
+    """Return whether a file is a config: by its suffix, JSON by its keys."""
+    if path.suffix.lower() != ".json":
+        return path.suffix.lower() in _CONFIGS
+    content = load_json(path)
+    return isinstance(content, dict) and "samples" not in content and not _CONFIG_KEYS.isdisjoint(content)

@@ -64,7 +64,9 @@ BASE: dict[str, dict[str, list[str]]] = {
     "flops": dict(config=["{config}"], rounds=["0"]),
     "export": dict(model=["{model}"], out=["{out}.pt2"]),
     "benchmark-loader": dict(folder=["{images}"], images=["1"], rounds=["1"], study_images=["1"]),
-    "benchmark-training": dict(config=["{config}"], rounds=["1"], size=["64", "64"]),
+    "benchmark-training": dict(
+        config=["{config}"], rounds=["1"], size=["64", "64"], memory_of=["mmlandmark"]
+    ),
     "benchmark-inference": dict(models=["{model}"], rounds=["1"]),
 }
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from mmlandmark.apis.annotated_data import dataset_of
 from mmlandmark.engine import ConfigError
+from mmlandmark.engine.config_data import config_to_data
 
 
 def test_a_file_or_a_config_is_read_with_the_pipeline_of_the_model(model, trained, annotated):
@@ -24,6 +27,15 @@ def test_without_a_model_landmarks_are_as_the_file_or_the_config_has_them(traine
     from_config = dataset_of(None, trained.folder, "train_dataloader")
     assert from_config[0]["inputs"].shape[0] == 1
     assert from_config.metainfo["landmark_names"]
+
+
+def test_a_config_in_json_is_no_annotation(model, trained, tmp_path):
+    frozen = tmp_path / "frozen.json"
+    frozen.write_text(json.dumps(config_to_data(trained.config())))
+    assert len(dataset_of(model, frozen)) == len(dataset_of(model, trained.path))
+    (tmp_path / "other.json").write_text(json.dumps(dict(shapes=[])))
+    with pytest.raises(ValueError, match=r"other\.json: needs a list under 'samples'"):
+        dataset_of(model, tmp_path / "other.json")
 
 
 def test_other_data_are_refused(model, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from mmlandmark.datasets.releases import (
     SpineAasce2019,
     TpsFile,
 )
+from mmlandmark.structures import LandmarkSchema
 from test_datasets.test_releases.test_digital_hand_atlas import hands
 from test_datasets.test_releases.test_nn_landmark import nnlandmark
 from test_datasets.test_releases.test_spine_aasce2019 import spine
@@ -81,7 +83,9 @@ def test_names_of_another_machine_are_found(kind, there, name, tmp_path):
     image(tmp_path / there)
     found = dataset(kind, tmp_path, [name])
     assert found[0]["img_path"] == str(tmp_path / there)
-    assert found[0]["sample_id"] in ("0", "001")
+    with_folders = str(PurePosixPath(name.replace("\\", "/")).with_suffix(""))
+    known = dict(json="0", csv="0", coco="0", tps="001", cvat=with_folders)  # ids of CVAT are names
+    assert found[0]["sample_id"] == known[kind]
 
 
 def test_it_is_said_once_what_is_found_instead(tmp_path):
@@ -154,15 +158,25 @@ def test_a_list_of_file_names_does_not_lead_out_either(tmp_path):
         SpineAasce2019(data_root=root)
 
 
-def test_names_of_cases_do_not_lead_out_either(tmp_path):
+def test_ids_of_cases_do_not_lead_out_either(tmp_path):
     hands(tmp_path / "data", "images", "png")
     image(tmp_path / "out" / "x.jpg")
     table = tmp_path / "data" / "setup" / "all.csv"
-    table.write_text(table.read_text().replace("3142,", "../../out/x,"))
-    with pytest.raises(ValueError, match=r"all\.csv, line 1: image '\.\./\.\./out/x\.jpg' is outside"):
+    bare = table.read_text()
+    # Without a header the first cell may be a file name, of which folders and suffix do not count.
+    table.write_text(bare.replace("3142,", "../../out/x.jpg,"))
+    for free in (False, True):
+        with pytest.raises(FileNotFoundError, match=r"first '.*/data/images/x\.jpg'.*line 1: sample 'x'"):
+            DigitalHandAtlas(data_root=str(tmp_path / "data"), outside_root=free)
+    # An id beside an image is kept as it is, and names the file.
+    names = LandmarkSchema.load("hand_atlas").landmarks
+    header = ",".join(["id", "image", *(f"{name}_{axis}" for name in names for axis in "xy")])
+    rows = [row.replace(",", ",none.jpg,", 1) for row in bare.replace("3142,", "../../out/x,").splitlines()]
+    table.write_text("\n".join([header, *rows]))
+    with pytest.raises(ValueError, match=r"all\.csv, line 2: image '\.\./\.\./out/x\.jpg' is outside"):
         DigitalHandAtlas(data_root=str(tmp_path / "data"))
-    free = DigitalHandAtlas(data_root=str(tmp_path / "data"), outside_root=True)
-    assert os.path.samefile(free.get_data_info(0)["img_path"], tmp_path / "out" / "x.jpg")
+    found = DigitalHandAtlas(data_root=str(tmp_path / "data"), outside_root=True).get_data_info(0)
+    assert os.path.samefile(found["img_path"], tmp_path / "out" / "x.jpg")
 
 
 def test_keys_of_a_file_do_not_lead_out_either(tmp_path):
