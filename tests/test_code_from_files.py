@@ -43,6 +43,7 @@ MEANT = {
     "datasets/readers/volume.py: importlib.import_module": "optional packages by fixed names",
     "testing/op_contenders.py: importlib.import_module": "packages to compare with, by fixed names",
     "testing/kills.py: importlib.import_module": "our own commands",
+    "testing/kill_methods.py: importlib.import_module": "our own commands",
     "testing/attacks.py: importlib.import_module": "our own commands",
     "testing/file_places.py: importlib.import_module": "our own commands",
     "testing/malicious_files.py: pickle": "writes what must not be loaded",
