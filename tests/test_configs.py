@@ -149,7 +149,9 @@ def put_phantoms(config: Config) -> Config:
     make_narrow(config.model)
     shape = SHAPES[dims_of(config)]
     known = {k: kind for k, kind in KINDS.items() if len(DEFAULT_SIZES[kind]) == len(shape)}
-    take_landmarks(config.model, max(known))
+    # Where every landmark has layers of its own, a few stand for all.
+    adapted = any(neck.get("type") == "AdapterDecoder" for neck in find_all(config.model, "neck") if neck)
+    take_landmarks(config.model, 3 if adapted else max(known))
     (count,) = {int(k) for k in find_all(config.model.to_dict(), "num_landmarks")}
     kind = known[min(k for k in known if k >= count)]
     coarsest = max(find_all(config.to_dict(), "spacing"), default=None)

@@ -2,7 +2,7 @@
 
 IN is what `mmlandmark plan` takes: an annotation file (JSON, COCO, CVAT, CSV, TPS), or a folder with one or
 with markups of 3D Slicer, and its images, which state their sizes and frames. The formats are in
-docs/formats.md.
+docs/formats.md. A folder of `mmlandmark predict --shards` is joined.
 
     mmlandmark convert data/skulls annotations.json --to json
     mmlandmark convert predictions.json markups --to slicer --images films
@@ -40,9 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read, write, and say what the format does not hold."""
     from mmlandmark.inference.annotated_cases import annotated_cases
+    from mmlandmark.inference.shard_prediction import HEAD
     from mmlandmark.inference.writers import write_predictions
     from mmlandmark.planning import find_data
 
+    if Path(args.data, HEAD).is_file():
+        _join(args)
+        return
     source = find_data(args.data, args.images)
     if args.out.exists() and args.out.samefile(source.ann_file):
         raise ValueError(f"{args.out}: IN and OUT are the same; write to another place")
@@ -59,6 +63,22 @@ def run(args: argparse.Namespace) -> None:
         shown = [f"{key} ({number})" for key, number in sorted(lost.items())[:5]]
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
         print(f"not written, since predictions do not have them: {', '.join(shown)}{more}")
+
+
+def _join(args: argparse.Namespace) -> None:
+    """Write the predictions of all shards of a folder to one file."""
+    from mmlandmark.inference.shard_prediction import joined_predictions
+    from mmlandmark.inference.writers import write_predictions
+
+    given = (args.images, args.schema, args.spacing, args.scale_to_mm, args.y_up)
+    if any(option is not None for option in given):
+        raise ValueError(
+            f"{args.data} holds predictions over shards: they are joined with --to and no other option"
+        )
+    schema, predictions = joined_predictions(args.data)
+    count = write_predictions(predictions, schema, args.out, args.to)
+    print(f"{args.data}: {count} cases with {len(schema)} landmarks, joined from predictions over shards")
+    print(f"{args.out}: written as {args.to}")
 
 
 def _not_written(dataset: Any) -> Counter[str]:

@@ -1,9 +1,12 @@
-"""Write a small copy of a data set: resized JPEGs and one annotation file.
+"""Write a copy of a data set: resized JPEGs and one annotation file, or shards.
 
-For machines to which little can be copied. `LandmarkDataset` reads the copy. Its splits are train, val (if
-that is not the test data) and test; its spacing is that of the resized pixels: millimetres stay true.
+The first is for machines to which little can be copied; `LandmarkDataset` reads it. Shards are tar files with
+an index, for data that outgrows a disk; `ShardedDataset` reads them where they are. They hold the image files
+as they are or, with --size, resized JPEGs. The splits are train, val (if that is not the test data) and test;
+the spacing of resized pixels is their own: millimetres stay true.
 
     mmlandmark pack-data CONFIG --size 800 640 --out data/packed
+    mmlandmark pack-data CONFIG --shards 256 --out data/shards
 """
 
 from __future__ import annotations
@@ -28,11 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         nargs=2,
         type=positive_number,
-        required=True,
         metavar=("H", "W"),
-        help="pixels of the images",
+        help="pixels of the images; needed without --shards",
     )
     parser.add_argument("--quality", type=int, default=90, help="of the JPEG files, 1 to 100; default 90")
+    parser.add_argument(
+        "--shards", type=positive_number, metavar="MIB", help="write shards of about so many MiB and an index"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the copy")
 
 
@@ -40,7 +45,14 @@ def run(args: argparse.Namespace) -> None:
     """Write the copy."""
     from mmlandmark.engine import load_config
 
+    if args.size is None and args.shards is None:
+        raise ValueError(
+            "give --size H W for a small copy, or --shards MIB for shards of the files as they are"
+        )
     config = load_config(args.config, args.cfg_options)
+    if args.shards is not None:
+        _write_shards(args, config)
+        return
     annotations = args.out / "annotations.json"
     annotations.unlink(missing_ok=True)  # those of an earlier copy would not fit the new images
     samples: dict[str, dict[str, Any]] = {}
@@ -56,6 +68,76 @@ def run(args: argparse.Namespace) -> None:
     atomic_write_json(annotations, dict(schema=schema, samples=list(samples.values())))
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"wrote {len(samples)} samples to {args.out}, {size / 2**20:.1f} MiB")
+
+
+def _write_shards(args: argparse.Namespace, config: Any) -> None:
+    """Write shards and their index."""
+    from mmlandmark.datasets.shards import ShardWriter
+
+    seen: set[str] = set()
+    schema = None
+    with ShardWriter(args.out, args.shards * 2**20) as writer:
+        for split, dataset in split_datasets(config):
+            schema = schema or dataset.schema.to_dict()
+            for index in range(len(dataset)):
+                record = dataset.get_data_info(index)
+                if args.size is None:
+                    sample, suffix, data = as_it_is(record, split)
+                else:
+                    sample, image = packed(record, tuple(args.size), split)
+                    suffix, data = ".jpg", encoded_jpeg(image, args.quality)
+                    del sample["image"]
+                if sample["id"] in seen:
+                    raise ValueError(f"sample {sample['id']!r} is in two splits of {args.config}")
+                seen.add(sample["id"])
+                writer.add(sample, suffix, data)
+        writer.finish(schema)
+    size = sum(shard.size for shard in writer.shards)
+    print(f"wrote {len(seen)} samples to {len(writer.shards)} shards in {args.out}, {size / 2**20:.1f} MiB")
+
+
+def as_it_is(record: dict[str, Any], split: str) -> tuple[dict[str, Any], str, bytes]:
+    """Return a record's entry, and the suffix and content of its image file.
+
+    Args:
+        record: The record.
+        split: Name of its split.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: The image is not one whole file of a known format.
+    """
+    import numpy as np
+
+    from mmlandmark.datasets.image_files import image_shape
+    from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
+
+    name, path = str(record["sample_id"]), record.get("img_path")
+    if path is None or Path(path).is_dir() or "slice" in record or suffix_of(path) in (".mhd", ".nhdr"):
+        raise ValueError(
+            f"sample {name!r}: its image is not one file of its own ({path}); give --size, or write it as "
+            "NIfTI, MetaImage (.mha) or PNG"
+        )
+    suffix = suffix_of(path)
+    if suffix not in SUFFIXES:
+        kind = file_format(path)
+        suffix = next((one for one, format in SUFFIXES.items() if format == kind), suffix)
+
+    def plain(points: Any) -> list[Any]:
+        return [None if np.isnan(p).any() else p.tolist() for p in np.asarray(points)]
+
+    sample: dict[str, Any] = dict(id=name, split=split, landmarks=plain(record["landmarks"]))
+    if record.get("by_annotator") is not None:
+        sample["by_annotator"] = [plain(points) for points in record["by_annotator"]]
+    for key in ("visibility", "weights", "spacing"):
+        if record.get(key) is not None:
+            sample[key] = np.asarray(record[key]).tolist()
+    for key in ("group", "fold"):
+        if record.get(key) is not None:
+            sample[key] = record[key]
+    shape = record.get("ori_shape") or image_shape(path)
+    sample |= dict(zip(("width", "height", "depth"), (int(side) for side in shape[::-1]), strict=False))
+    return sample, suffix, Path(path).read_bytes()
 
 
 def split_datasets(config: Any) -> Iterator[tuple[str, Any]]:
@@ -107,6 +189,13 @@ def packed(record: dict[str, Any], size: tuple[int, int], split: str) -> tuple[d
         sample["group"] = str(record["group"])
     sample["height"], sample["width"] = (int(side) for side in image.shape[:2])
     return sample, image
+
+
+def encoded_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """Return an image (H, W) uint8 as the content of a JPEG file."""
+    import cv2
+
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:

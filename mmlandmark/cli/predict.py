@@ -2,11 +2,13 @@
 
     mmlandmark predict ceph19 film.png
     mmlandmark predict work_dirs/my_run films/ -o predictions --formats json csv --overlays
+    mmlandmark predict ceph19 --shards s3://films/index.json --part 3/8 -o predictions
 
 MODEL is a model file, a checkpoint, a run's folder or the name of a shipped detector. INPUTS are image
 files, patterns, and folders, which are searched with all folders below. Without -o the landmarks are
 printed. With -o the same command goes on where it was stopped, and further images add to the folder. Exit
-code 1 if an image failed; the others are predicted all the same.
+code 1 if an image failed; the others are predicted all the same. With --shards the images are those of shards
+that `mmlandmark pack-data` wrote; parts may run at once, and `mmlandmark convert OUT FILE` joins them.
 """
 
 from __future__ import annotations
@@ -28,7 +30,13 @@ _SHOWN = 10  # failures that the terminal lists; summary.json has all
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mmlandmark predict``."""
     parser.add_argument("model", help="model file, checkpoint, run folder or name of a shipped detector")
-    parser.add_argument("inputs", nargs="+", help="image files, patterns or folders")
+    parser.add_argument("inputs", nargs="*", help="image files, patterns or folders")
+    parser.add_argument(
+        "--shards", metavar="INDEX", help="index of shards in place of INPUTS: path or address"
+    )
+    parser.add_argument(
+        "--part", type=_part, metavar="I/N", help="every N-th shard from the I-th on; default all shards"
+    )
     parser.add_argument("-o", "--out", help="folder of the results; without one they are printed")
     parser.add_argument("--formats", nargs="+", metavar="FORMAT", help="files to write; default json csv")
     parser.add_argument("--overlays", action="store_true", help="draw the landmarks of every image")
@@ -63,6 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust_argument(parser)
 
 
+def _part(text: str) -> tuple[int, int]:
+    """Return a part of the shards from ``3/8``."""
+    first, slash, count = text.partition("/")
+    if not (slash and first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part: write 1/8, 2/8, ... 8/8")
+    return int(first), int(count)
+
+
 def _view(text: str) -> dict[str, Any]:
     """Return a view from its words: ``plain``, ``rotation=5``, ``rotation=0/0/5,scale=1.1``."""
     if text == "plain":
@@ -84,11 +100,12 @@ def run(args: argparse.Namespace) -> int:
     """Predict; return 1 if an image failed."""
     from mmlandmark.inference import LandmarkInferencer, find_cases
 
+    _check(args)
     if args.out is None and (args.formats or args.overlays or args.overwrite):
         raise ValueError("--formats, --overlays and --overwrite need a folder: -o OUT")
     workers = args.workers
     if workers is None:
-        workers = 2 if len(find_cases(args.inputs)) > 8 else 0
+        workers = 2 if args.shards is not None or len(find_cases(args.inputs)) > 8 else 0
     inferencer = LandmarkInferencer(
         args.model,
         args.device,
@@ -102,6 +119,19 @@ def run(args: argparse.Namespace) -> int:
         window=args.window,
     )
     return _print_all(inferencer, args.inputs) if args.out is None else _to_folder(inferencer, args)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse arguments that do not go together."""
+    if bool(args.inputs) == (args.shards is not None):
+        raise ValueError("give image files, patterns or folders, or --shards INDEX in their place")
+    if args.shards is None and args.part is not None:
+        raise ValueError("--part is a part of shards: give --shards INDEX")
+    if args.shards is not None and (args.out is None or args.formats or args.overlays):
+        raise ValueError(
+            "--shards needs a folder, -o OUT, and writes JSON without overlays; mmlandmark convert OUT FILE "
+            "--to FORMAT writes other formats"
+        )
 
 
 def _print_all(inferencer: LandmarkInferencer, inputs: Sequence[str]) -> int:
@@ -122,7 +152,7 @@ def _to_folder(inferencer: LandmarkInferencer, args: argparse.Namespace) -> int:
     """Predict into a folder with progress, and print what came of it."""
     from contextlib import ExitStack
 
-    from mmlandmark.inference import Failure, predict_to_folder
+    from mmlandmark.inference import Failure, predict_shards, predict_to_folder
     from mmlandmark.utils.progress import Progress
 
     shown = 0
@@ -142,16 +172,14 @@ def _to_folder(inferencer: LandmarkInferencer, args: argparse.Namespace) -> int:
             progress[0].advance(len(results))
 
         try:
-            outcome = predict_to_folder(
-                inferencer,
-                args.inputs,
-                args.out,
-                formats=args.formats or ("json", "csv"),
-                overlays=args.overlays,
-                overwrite=args.overwrite,
-                begin=begin,
-                advance=advance,
-            )
+            kept: dict[str, Any] = dict(overwrite=args.overwrite, begin=begin, advance=advance)
+            if args.shards is not None:
+                outcome = predict_shards(inferencer, args.shards, args.out, args.part or (1, 1), **kept)
+            else:
+                formats = args.formats or ("json", "csv")
+                outcome = predict_to_folder(
+                    inferencer, args.inputs, args.out, formats=formats, overlays=args.overlays, **kept
+                )
         except KeyboardInterrupt as stop:
             stop.args = (f"stopped: the same command goes on where {args.out} ends",)
             raise
@@ -185,11 +213,15 @@ def _summary(outcome: Outcome, args: argparse.Namespace) -> str:
     more = outcome.total - (outcome.asked - len(outcome.failures))
     if more > 0:
         lines.append(f"{args.out} also holds {more:,} images of earlier calls")
-    lines += [f"wrote {path}" for path in outcome.files]
+    files = outcome.files[:_SHOWN]
+    lines += [f"wrote {path}" for path in files]
+    if len(outcome.files) > len(files):
+        lines.append(f"wrote {len(outcome.files) - len(files)} more files")
     if args.overlays:
         lines.append(f"overlays are in {args.out}/overlays")
     if len(outcome.failures) > _SHOWN:
-        lines.append(f"{args.out}/summary.json lists all failures")
+        where = "summary.json" if args.shards is None else "shard-*.done.json"
+        lines.append(f"{args.out}/{where} lists all failures")
     return "\n".join(lines)
 
 

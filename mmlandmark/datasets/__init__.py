@@ -13,9 +13,11 @@ from mmlandmark.datasets.samplers import (
     InfiniteSampler,
     LabelledShareSampler,
     PartsInTurnSampler,
+    with_loader_sizes,
     with_unlabelled,
     without_end,
 )
+from mmlandmark.datasets.shards import ShardedDataset, ShardSampler
 from mmlandmark.datasets.split_records import SplitRecords
 from mmlandmark.utils.dataset_tree import leaf_datasets
 
@@ -31,6 +33,8 @@ __all__ = [
     "PhantomDataset",
     "PseudoLabels",
     "RepeatDataset",
+    "ShardSampler",
+    "ShardedDataset",
     "SplitRecords",
     "leaf_datasets",
     "phantom",
@@ -38,6 +42,7 @@ __all__ = [
     "set_epoch",
     "set_seed",
     "transforms",
+    "with_loader_sizes",
     "with_unlabelled",
     "without_end",
 ]

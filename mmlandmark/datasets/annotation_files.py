@@ -100,7 +100,23 @@ def existing_file(path: str | Path) -> Path:
 
 def _from_json(path: Path, dims: int | None, names: Sequence[str] | None) -> Annotations:
     """Read the documented JSON file; see :func:`read_annotations`."""
-    data = load_json(path)
+    return annotations_of(load_json(path), path, dims, names)
+
+
+def annotations_of(
+    data: Any, path: str | Path, dims: int | None = None, names: Sequence[str] | None = None
+) -> Annotations:
+    """Return what the content of a JSON file says; see :func:`read_annotations`.
+
+    Args:
+        data: The content.
+        path: Of the file, for messages and for a schema beside it.
+        dims: See :func:`read_annotations`.
+        names: See :func:`read_annotations`.
+
+    Raises:
+        ValueError: The content is not that of an annotation file.
+    """
     if not isinstance(data, dict) or not isinstance(data.get("samples"), list):
         looks_like_coco = isinstance(data, dict) and "annotations" in data
         hint = "; this looks like COCO, use type='CocoKeypoints'" if looks_like_coco else ""
@@ -126,7 +142,7 @@ def _from_json(path: Path, dims: int | None, names: Sequence[str] | None) -> Ann
     return Annotations(records, schema)
 
 
-def _own_schema(path: Path, given: Any) -> LandmarkSchema | None:
+def _own_schema(path: str | Path, given: Any) -> LandmarkSchema | None:
     """Return the schema of an annotation file: inline, a shipped one, or a file in the same folder."""
     if given is None:
         return None
@@ -134,7 +150,7 @@ def _own_schema(path: Path, given: Any) -> LandmarkSchema | None:
         return LandmarkSchema.from_dict(given, f"{path}, schema")
     if not isinstance(given, str) or "\0" in given:
         raise ValueError(f"{path}: 'schema' must be an object or the name of one, got {given!r:.80}")
-    sibling = path.parent / given
+    sibling = Path(path).parent / given
     try:
         return LandmarkSchema.load(sibling if os.path.isfile(sibling) else given)
     except FileNotFoundError as error:

@@ -163,10 +163,13 @@ def load_step(dataset: LandmarkDataset) -> LoadImage:
 def _read(dataset: LandmarkDataset, record: dict[str, Any], split: str) -> LoadedImage | Finding:
     load = load_step(dataset)
     try:
+        if record.get("image_source") is not None:
+            with record["image_source"].local() as file:
+                return read_image(file, min_size=load.size, fill_value=load.fill_value)
         if record.get("img_path") is None:
             return from_array(np.asarray(record["img"]), fill_value=load.fill_value)
         return read_image(record["img_path"], min_size=load.size, fill_value=load.fill_value)
-    except (FileNotFoundError, ValueError, ImportError, KeyError) as error:
+    except (OSError, ValueError, ImportError, KeyError) as error:
         return unreadable(record, split, error)
 
 

@@ -176,13 +176,25 @@ class EndlessDataset(RepeatDataset):
 
 def without_end(loader: Any) -> Any:
     """Return a loader's config; its dataset is wrapped if its sampler repeats samples within an epoch."""
-    if not isinstance(loader, dict) or not isinstance(loader.get("sampler"), dict):
-        return loader
-    kind = loader["sampler"].get("type")
-    kind = DATA_SAMPLERS.get(kind) if isinstance(kind, str) else kind
-    if not getattr(kind, "repeats", False):
+    if not getattr(_sampler_of(loader), "repeats", False):
         return loader
     return dict(loader, dataset=dict(type=EndlessDataset, dataset=loader["dataset"]))
+
+
+def with_loader_sizes(loader: Any) -> Any:
+    """Return a loader's config; a sampler with ``takes_loader`` knows its batch size and workers."""
+    if not getattr(_sampler_of(loader), "takes_loader", False):
+        return loader
+    sizes = dict(workers=loader.get("num_workers"), batch_size=loader.get("batch_size"))
+    return dict(loader, sampler={**sizes, **loader["sampler"]})
+
+
+def _sampler_of(loader: Any) -> Any:
+    """Return the class of the sampler of a loader's config, None if it says none."""
+    if not isinstance(loader, dict) or not isinstance(loader.get("sampler"), dict):
+        return None
+    kind = loader["sampler"].get("type")
+    return DATA_SAMPLERS.get(kind) if isinstance(kind, str) else kind
 
 
 def with_unlabelled(loader: Any) -> Any:

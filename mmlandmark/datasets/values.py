@@ -31,6 +31,7 @@ _RESERVED = {
                 "slice",
                 "stack_path",
                 "in_world",
+                "image_source",
             ),
         ),
         "give it another name",

@@ -39,6 +39,10 @@ draw per sample for the whole run  :mod:`mmlandmark.datasets.samplers`, and ``Ep
 300 lines before a run begins      :mod:`mmlandmark.engine.console` shows a summary; the log file has all.
 torchrun on a CPU calls CUDA       ``LandmarkRunner.setup_env`` starts gloo first, and ``wrap_model`` passes
                                    ``device_ids=None``.
+A resumed loop by iterations       :mod:`mmlandmark.engine.data_position` leaves them out, where the sampler
+reads all earlier batches again    can.
+File backends read whole files,    :mod:`mmlandmark.utils.file_backends` has two that read ranges of bytes and
+without an end to waiting          give up.
 "Failed to search registry with    :mod:`mmlandmark.registry` has a child in every registry that a run builds
 scope" in the log of a run         from, also where it registers nothing: MMEngine looks for one.
 ``Adafactor`` in the registry is   None needed: torch's own is ``TorchAdafactor``. The error of MMEngine for
@@ -59,6 +63,9 @@ the registries of MMEngine that a  scope this way; no name in another scope chan
 run builds from
 Operators                          :mod:`mmlandmark.ops` is imported, where the extension is built.
 ``torch.ops.mmlandmark``
+The file backends                  A file on a server was opened by
+``mmlandmark_http`` and            :func:`~mmlandmark.utils.file_backends.open_backend`. Addresses mean to
+``mmlandmark_s3``                  others what they meant before.
 The folder of a Python config at   :func:`~mmlandmark.engine.load_config` read the config. Modules beside it
 the end of ``sys.path``            may be imported later.
 The C library keeps freed memory   A runner without a GPU was built. ``env_cfg.keep_freed_memory=False``

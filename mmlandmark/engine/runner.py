@@ -144,10 +144,11 @@ class LandmarkRunner(CheckpointedRunner):
     @classmethod
     def build_dataloader(cls, dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
         """Build a loader with a dataset that draws from the run's seed."""
-        from mmlandmark.datasets import set_seed, with_unlabelled, without_end
+        from mmlandmark.datasets import set_seed, with_loader_sizes, with_unlabelled, without_end
 
         try:
-            loader = Runner.build_dataloader(without_end(with_unlabelled(dataloader)), seed, diff_rank_seed)
+            config = with_loader_sizes(without_end(with_unlabelled(dataloader)))
+            loader = Runner.build_dataloader(config, seed, diff_rank_seed)
         except TypeError as error:  # MMEngine builds the dataset by its own registry, which explains nothing
             explained = DATASETS.explained(dataloader.get("dataset"), error)
             if explained is error:

@@ -21,6 +21,7 @@ from mmlandmark.engine.checkpoint_files import (
     put_aside,
 )
 from mmlandmark.engine.data_checks import check_checkpoint
+from mmlandmark.engine.data_position import skip_done_batches
 from mmlandmark.engine.hooks.safe_checkpoint_hook import to_plain
 from mmlandmark.engine.hooks.stateful_hook import hook_states, restore_hooks
 from mmlandmark.engine.mmengine_cures import applied
@@ -157,9 +158,9 @@ class CheckpointedRunner(Runner):
         check_resumable(self, state)
         loop = self.train_loop
         loop._epoch, loop._iter = state.epoch, state.iter
-        if not isinstance(
-            loop, IterBasedTrainLoop
-        ):  # an epoch starts from its beginning, whatever its length is now
+        if isinstance(loop, IterBasedTrainLoop):
+            skip_done_batches(loop)
+        else:  # an epoch starts from its beginning, whatever its length is now
             loop._iter = state.epoch * len(self.train_dataloader)
         for name, history in state.scalars.items():
             self.message_hub.log_scalars[name] = history

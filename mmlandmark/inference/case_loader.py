@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmlandmark.datasets.image_files import image_shape
 from mmlandmark.datasets.readers.loaded_image import spatial_shape
+from mmlandmark.datasets.shards import ShardError
 from mmlandmark.inference.image_inputs import Case
 from mmlandmark.structures import LandmarkDataSample, LandmarkSchema
 
@@ -31,6 +32,10 @@ class Failure:
     sample_id: str
     image: str | None
     reason: str
+
+
+class Unavailable(Failure):
+    """An image that could not be fetched: nothing is known about the image itself."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +94,22 @@ class CaseDataset(Dataset):
     def __getitem__(self, index: int) -> tuple[int, Loaded | Failure]:
         """Return the index again, and the case or why it failed."""
         case = self.cases[index]
-        record: dict[str, Any] = dict(sample_id=case.sample_id, img_path=case.image, spacing=self.spacing)
+        spacing = case.spacing if self.spacing is None else self.spacing
+        record: dict[str, Any] = dict(sample_id=case.sample_id, img_path=case.image, spacing=spacing)
         if case.array is not None:
             record["img"] = case.array
+        if case.source is not None:
+            record["image_source"] = case.source
+        kind = Failure
         try:
             packed = self.transforms(record)
             wrong = self._other_kind(packed["data_samples"].ori_shape)
         except Exception as error:  # whatever a reader or a transform raises, it is about this image
             wrong = self._other_kind(_shape_of(case)) or reason_of(error)
+            if case.source is not None and isinstance(error, ShardError | OSError):
+                kind = Unavailable
         if wrong:
-            return index, Failure(case.sample_id, case.image, wrong)
+            return index, kind(case.sample_id, case.image, wrong)
         return index, Loaded(index, packed["inputs"], packed["data_samples"])
 
     def _other_kind(self, shape: tuple[int, ...] | None) -> str:

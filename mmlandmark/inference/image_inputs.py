@@ -16,6 +16,7 @@ import numpy as np
 from mmlandmark.datasets.image_files import images_below
 from mmlandmark.datasets.readers.dicom_series import is_series
 from mmlandmark.datasets.readers.file_format import SUFFIXES, suffix_of
+from mmlandmark.datasets.shards import StoredImage
 from mmlandmark.inference.journal import JOURNAL, OVERLAYS
 
 Inputs: TypeAlias = "str | Path | np.ndarray | Sequence[str | Path | np.ndarray]"
@@ -31,11 +32,15 @@ class Case:
         sample_id: Its name, unique among its set.
         image: Its file, an absolute path; None for an array.
         array: (*S) or (*S, C) pixels of an image without a file.
+        source: Where an image without a file is fetched from.
+        spacing: (D,) mm per pixel, where its file does not say it.
     """
 
     sample_id: str
     image: str | None = None
     array: np.ndarray | None = None
+    source: StoredImage | None = None
+    spacing: tuple[float, ...] | None = None
 
 
 def find_cases(inputs: Inputs, *, taken: Mapping[str, str] | None = None) -> list[Case]:

@@ -193,6 +193,8 @@ class LandmarkInferencer:
         world = sample.get("world_from_original")
         if self.spacing is not None:
             world = with_spacing(world, self.spacing)
+        elif world is None and sample.get("spacing") is not None:
+            world = world_matrix(sample.spacing)
         more = {key: sample.get(f"pred_{key}") for key in ("spread", "presence", "deviation")}
         prediction = Prediction(
             sample_id=sample.sample_id,

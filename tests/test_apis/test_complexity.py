@@ -62,8 +62,8 @@ def test_a_branch_costs_nothing_in_the_test():
 def test_members_of_an_ensemble_are_counted_with_their_branches():
     config = load_config(CONFIGS / "seg-unet5_hip_512x256.py")
     alone = count_costs(build(config), IMAGE, training=True, depth=0)[0]
-    mixed = MODELS.build(dict(type="MixedEnsemble", detectors=[config.model, config.model]))
-    both = count_costs(mixed, IMAGE, training=True, depth=0)[0]
+    config.model = dict(type="MixedEnsemble", detectors=[config.model, config.model])
+    both = count_costs(build(config), IMAGE, training=True, depth=0)[0]
     assert (both.parameters, both.macs) == (2 * alone.parameters, 2 * alone.macs)
 
 

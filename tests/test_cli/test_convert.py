@@ -12,8 +12,10 @@ from mmlandmark.cli import invoke
 from mmlandmark.cli.convert import FORMATS
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.releases import CocoKeypoints, CvatImages, SlicerMarkups
-from mmlandmark.inference import write_predictions
+from mmlandmark.datasets.shards import ShardWriter
+from mmlandmark.inference import LandmarkInferencer, predict_shards, write_predictions
 from mmlandmark.registry import WRITERS
+from mmlandmark.testing import tiny_model
 from test_inference.predictions import random_prediction, schema_of
 
 SIZE = (40, 32)
@@ -130,3 +132,24 @@ def test_a_scale_of_tps_needs_its_unit(tmp_path, monkeypatch, capsys):
     assert LandmarkDataset("bare.json")[0]["spacing"] is None
     invoke("convert", ["fish.tps", "cm.json", "--to", "json", "--scale-to-mm", "10"])
     assert LandmarkDataset("cm.json")[0]["spacing"] == (5, 5)
+
+
+def test_predictions_over_shards_are_joined(folder, capsys):
+    films = folder / "data" / "films"
+    with ShardWriter(folder / "shards", 1) as writer:
+        for sample in SAMPLES:
+            writer.add(dict(id=sample["id"], landmarks=None), ".png", (films / sample["image"]).read_bytes())
+        index = str(writer.finish(None))
+    inferencer, out = LandmarkInferencer(tiny_model(), "cpu"), folder / "out"
+    predict_shards(inferencer, index, out, (2, 2))
+    with pytest.raises(ValueError, match=r"1 of 2 shards are not finished, first \['shard-000000.tar'\]"):
+        invoke("convert", [str(out), str(folder / "all.csv"), "--to", "csv"])
+    predict_shards(inferencer, index, out, (1, 2))
+    invoke("convert", [str(out), str(folder / "all.csv"), "--to", "csv"])
+    assert "2 cases with 19 landmarks, joined" in capsys.readouterr().out
+    invoke("convert", [str(out), str(folder / "all.json"), "--to", "json"])
+    data = [LandmarkDataset(str(folder / f"all.{kind}"), missing_images="keep") for kind in ("csv", "json")]
+    assert [[one.get_data_info(i)["sample_id"] for i in range(2)] for one in data] == [["1", "2"]] * 2
+    np.testing.assert_allclose(data[0].get_data_info(1)["landmarks"], data[1].get_data_info(1)["landmarks"])
+    with pytest.raises(ValueError, match="they are joined with --to and no other option"):
+        invoke("convert", [str(out), str(folder / "b.json"), "--to", "json", "--y-up"])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mmlandmark.cli import invoke
-from mmlandmark.cli.pack_data import packed
-from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.cli.pack_data import as_it_is, packed
+from mmlandmark.datasets import LandmarkDataset, ShardedDataset
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,3 +93,80 @@ def test_no_id_leads_out_of_the_copy(source, tmp_path):
     records = [copy.get_data_info(i) for i in range(3)]
     assert [r["sample_id"] for r in records] == ["x/../../../evil", "x_.._.._.._evil", "2"]
     assert len({r["img_path"] for r in records}) == 3
+
+
+# ---- shards -----------------------------------------------------------------------------------------
+
+
+def same(one, other):
+    for key in ("sample_id", "split", "group", "spacing", "ori_shape"):
+        assert one.get(key) == other.get(key)
+    np.testing.assert_array_equal(one["landmarks"], other["landmarks"])
+
+
+def test_shards_hold_the_files_as_they_are(source, tmp_path, capsys):
+    out = tmp_path / "shards"
+    invoke("pack-data", [str(source), "--shards", "1", "--out", str(out)])
+    assert "wrote 3 samples to 2 shards in" in capsys.readouterr().out
+    shards, loose = ShardedDataset(str(out / "index.json")), LandmarkDataset("all.json", str(tmp_path))
+    assert shards.schema.landmarks == ("a", "b", "c")
+    for number in range(3):
+        record, original = shards.get_data_info(number), loose.get_data_info(number)
+        same(record, dict(original, ori_shape=(120, 90)))
+        source_file = Path(original["img_path"])
+        assert shards.store.read(record["stored"]) == source_file.read_bytes()
+
+
+def test_shards_hold_resized_images(source, tmp_path):
+    for words in (["--out", str(tmp_path / "loose")], ["--shards", "1", "--out", str(tmp_path / "shards")]):
+        invoke("pack-data", [str(source), "--size", "40", "45", *words])
+    shards = ShardedDataset(str(tmp_path / "shards" / "index.json"))
+    loose = LandmarkDataset("annotations.json", str(tmp_path / "loose"))
+    for number in range(3):
+        record, original = shards.get_data_info(number), loose.get_data_info(number)
+        same(record, original)
+        assert shards.store.read(record["stored"]) == Path(original["img_path"]).read_bytes()
+
+
+def test_shards_hold_volumes_with_all_that_is_known(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    volume = nibabel.Nifti1Image(np.zeros((8, 9, 10), np.float32), np.diag([2.0, 2, 3, 1]))
+    nibabel.save(volume, tmp_path / "v.nii.gz")
+    readers = [[[1.0, 2, 3], [4, 5, 6]], [[1.5, 2, 3], [4, 5, 6.25]]]
+    entry = dict(id="v", image="v.nii.gz", by_annotator=readers, fold=3, weights=[1, 0.5], landmarks=None)
+    content = dict(schema=dict(name="two", landmarks=["a", "b"], dims=3), samples=[entry])
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    config = tmp_path / "config.py"
+    data = f"dict(type='LandmarkDataset', data_root={str(tmp_path)!r}, ann_file='all.json')"
+    config.write_text(f"test_dataloader = dict(dataset={data})\n")
+    invoke("pack-data", [str(config), "--shards", "1", "--out", str(tmp_path / "shards")])
+    shards = ShardedDataset(str(tmp_path / "shards" / "index.json"), pipeline=[dict(type="LoadImage")])
+    record, original = (
+        data.get_data_info(0) for data in (shards, LandmarkDataset("all.json", str(tmp_path)))
+    )
+    same(record, dict(original, split="test"))
+    for key in ("by_annotator", "weights", "fold"):
+        np.testing.assert_array_equal(record[key], original[key])
+    loaded = shards[0]
+    assert loaded["img"].shape == (10, 9, 8)
+    np.testing.assert_allclose(np.diag(loaded["world_from_original"])[[0, 2]] ** 2, [4, 9])
+
+
+@pytest.mark.parametrize("name", [None, "slices", "a.mhd"])
+def test_what_is_no_file_of_its_own_is_refused(tmp_path, name):
+    (tmp_path / "slices").mkdir()
+    path = None if name is None else str(tmp_path / name)
+    with pytest.raises(ValueError, match="sample 'x': its image is not one file of its own"):
+        as_it_is(dict(sample_id="x", img_path=path, landmarks=[[1, 2]]), "train")
+
+
+def test_a_file_without_a_suffix_gets_that_of_its_content(tmp_path):
+    (tmp_path / "film").write_bytes(cv2.imencode(".png", np.zeros((9, 8), np.uint8))[1].tobytes())
+    record = dict(sample_id="x", img_path=str(tmp_path / "film"), landmarks=[[1, 2]])
+    sample, suffix, _ = as_it_is(record, "train")
+    assert (suffix, sample["width"], sample["height"]) == (".png", 8, 9)
+
+
+def test_a_size_or_shards_are_needed(source, tmp_path):
+    with pytest.raises(ValueError, match="give --size H W for a small copy, or --shards MIB"):
+        invoke("pack-data", [str(source), "--out", str(tmp_path / "copy")])

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from mmlandmark.cli import invoke
-from mmlandmark.cli.predict import _view
+from mmlandmark.cli.predict import _part, _view
+from mmlandmark.datasets.shards import ShardWriter
 from mmlandmark.testing import tiny_model
 from mmlandmark.utils.command_line import command_line
 
@@ -195,3 +196,43 @@ def test_views_are_words(text, view):
 def test_wrong_views_are_named(text):
     with pytest.raises(ArgumentTypeError, match="is no view: write plain"):
         _view(text)
+
+
+def test_shards_part_by_part(data, model, tmp_path, mmlandmark_command, assert_one_line):
+    with ShardWriter(tmp_path / "shards", 1) as writer:  # a shard for every image
+        for path in images(data):
+            writer.add(dict(id=path.stem, landmarks=None), path.suffix, path.read_bytes())
+        index = writer.finish(None)
+    out = tmp_path / "out"
+    for part, count in (("1/2", 2), ("2/2", 1)):
+        words = ("--shards", index, "--part", part, "-o", out, "--workers", "0")
+        done = mmlandmark_command("predict", model, *words)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"{count} of {count} images in ")
+    again = mmlandmark_command("predict", model, "--shards", index, "-o", out)
+    assert again.stdout.startswith("all 3 images were predicted before")
+    (tmp_path / "shards" / "shard-000001.tar").unlink()
+    broken = mmlandmark_command("predict", model, "--shards", index, "-o", tmp_path / "new")
+    assert_one_line(broken, "shard-000001.tar is missing")
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ([], "give image files, patterns or folders, or --shards INDEX"),
+        (["a.png", "--shards", "index.json", "-o", "out"], "or --shards INDEX in their place"),
+        (["a.png", "--part", "1/2"], "--part is a part of shards"),
+        (["--shards", "index.json"], "--shards needs a folder"),
+        (["--shards", "index.json", "-o", "out", "--overlays"], "mmlandmark convert OUT FILE"),
+    ],
+)
+def test_shards_and_images_do_not_mix(words, part):
+    with pytest.raises(ValueError, match=part):
+        invoke("predict", ["ceph19", *words])
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "2", "a/b", "-1/2", "1/", ""])
+def test_a_part_is_one_of_several(text):
+    with pytest.raises(ArgumentTypeError, match=r"write 1/8, 2/8, \.\.\. 8/8"):
+        _part(text)
+    assert _part("3/8") == (3, 8)

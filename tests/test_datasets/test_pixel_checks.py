@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from image_writers import write_dicom
-from mmlandmark.datasets import LandmarkDataset, PhantomDataset, RepeatDataset, pixel_checks
+from mmlandmark.datasets import LandmarkDataset, PhantomDataset, RepeatDataset, ShardedDataset, pixel_checks
 from mmlandmark.datasets.check_kinds import KINDS
 from mmlandmark.datasets.pixel_checks import pixel_findings
+from mmlandmark.datasets.shards import ShardWriter
 
 RNG = np.random.default_rng(0)
 
@@ -155,3 +156,18 @@ def test_only_a_few_are_read(tmp_path):
     images = {f"{i:02}.png": np.full((4, 4), i, np.uint8) for i in range(30)}
     found = pixel_findings(build(tmp_path, images), max_images=4)
     assert [f.sample_id for f in found] == ["00.png", "10.png", "19.png", "29.png"]
+
+
+def test_images_in_shards_are_looked_at(tmp_path):
+    with ShardWriter(tmp_path, 2**20) as writer:
+        for number, array in enumerate([picture(), np.full((60, 48), 7, np.uint8)]):
+            data = cv2.imencode(".png", array)[1].tobytes()
+            writer.add(dict(id=f"{number}", landmarks=[[3, 4]], split=f"{number}"), ".png", data)
+        index = str(writer.finish(None))
+    assert [(f.sample_id, f.check) for f in pixel_findings(ShardedDataset(index))] == [
+        ("1", "constant image")
+    ]
+    (tmp_path / "shard-000000.tar").unlink()
+    broken = pixel_findings(ShardedDataset(index))[0]
+    assert (broken.sample_id, broken.check) == ("0", "broken image")
+    assert "shard-000000.tar is missing" in broken.message

@@ -14,6 +14,7 @@ from mmlandmark.datasets import (
     InfiniteSampler,
     LabelledShareSampler,
     PartsInTurnSampler,
+    with_loader_sizes,
     with_unlabelled,
     without_end,
 )
@@ -132,3 +133,14 @@ def test_parts_come_one_after_the_other(root, monkeypatch):
     assert {index for one in drawn for index in one} == set(range(6))
     with pytest.raises(ValueError, match="the data is one LandmarkDataset: add another part"):
         PartsInTurnSampler(build(root))
+
+
+def test_a_sampler_that_asks_for_it_knows_its_loader():
+    loader = dict(batch_size=3, num_workers=2, sampler=dict(type="ShardSampler", buffer=5))
+    assert with_loader_sizes(loader)["sampler"] == dict(
+        type="ShardSampler", buffer=5, workers=2, batch_size=3
+    )
+    fixed = dict(loader, sampler=dict(type="ShardSampler", workers=4))
+    assert with_loader_sizes(fixed)["sampler"] == dict(type="ShardSampler", workers=4, batch_size=3)
+    other = dict(loader, sampler=dict(type="DefaultSampler"))
+    assert with_loader_sizes(other) is other

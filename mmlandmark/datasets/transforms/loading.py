@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +26,9 @@ class LoadImage(BaseTransform):
     """Read the image of a record and initialise its frame.
 
     The image comes from the file ``img_path``, or from the array ``img`` of a record without a file, whose
-    frame is ``world_from_original``, if the record has one. The returned array is read-only, since a cache
-    may share it.
+    frame is ``world_from_original``, if the record has one. ``image_source`` stands for a file that is to be
+    fetched, see :class:`~mmlandmark.datasets.shards.StoredImage`. The returned array is read-only, since a
+    cache may share it.
 
     Added keys: img, ori_shape, img_from_original, input_from_original, input_shape, spacing,
     world_from_original (stored pixels to mm; None if the file does not define it), value_range (black and
@@ -101,7 +103,9 @@ class LoadImage(BaseTransform):
         return results
 
     def _load(self, results: dict[str, Any]) -> tuple[LoadedImage, str]:
-        path = results.get("img_path")
+        path, source = results.get("img_path"), results.get("image_source")
+        if source is not None:
+            path = source.name
         if path is None:
             where = f"record {results.get('sample_id')!r}"
             if results.get("img") is None:
@@ -117,12 +121,13 @@ class LoadImage(BaseTransform):
             return self.resize(to_canonical(image), where), where
         where, cache = f"image {str(path)!r}", results.get("image_cache")
         if cache is None:
-            return self._read(path, where), where
+            return self._read(path, where, source), where
         variant = (self.size, self.keep_aspect, self.fill_value)
-        return cache.fetch(path, variant, lambda: self._read(path, where)), where
+        return cache.fetch(path, variant, lambda: self._read(path, where, source)), where
 
-    def _read(self, path: str | Path, where: str) -> LoadedImage:
-        return self.resize(read_image(path, min_size=self.size, fill_value=self.fill_value), where)
+    def _read(self, path: str | Path, where: str, source: Any) -> LoadedImage:
+        with nullcontext(path) if source is None else source.local() as file:
+            return self.resize(read_image(file, min_size=self.size, fill_value=self.fill_value), where)
 
     def range_of(self, image: LoadedImage) -> tuple[float, float]:
         """Return (black, white) of an image, from the options or else from its file."""

@@ -1,0 +1,123 @@
+"""Reading the members of shards, wherever these are, checked against the index."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmlandmark.datasets.shards.shard_cache import ShardCache
+from mmlandmark.datasets.shards.shard_index import Member, ShardIndex
+from mmlandmark.utils.file_backends import CutOffError, open_backend, read_range
+
+
+class ShardError(ValueError):
+    """A shard is missing, cut off, or not what its index says."""
+
+
+class ShardStore:
+    """The members of the shards of an index.
+
+    Args:
+        index: Of the shards.
+        backend_args: See :func:`~mmlandmark.utils.file_backends.open_backend`.
+        cache: Where members are kept on this machine; None keeps none.
+        most: Bytes that a member may have.
+    """
+
+    def __init__(
+        self,
+        index: ShardIndex,
+        backend_args: dict[str, Any] | None = None,
+        cache: ShardCache | None = None,
+        most: int = 2**32,
+    ) -> None:
+        self.index, self.cache, self.most = index, cache, most
+        self._backend = open_backend(index.uri, backend_args)
+
+    def name_of(self, member: Member) -> str:
+        """Return the place of a member, for messages: its shard and its name there."""
+        return f"{self.index.uri_of(member.shard)}/{member.name}"
+
+    def read(self, member: Member) -> bytes:
+        """Return the content of a member.
+
+        Raises:
+            ShardError: The shard is missing, cut off or altered; the message names it.
+            OSError: The server does not answer well.
+            ValueError: The member is larger than is allowed.
+        """
+        shard, uri = self.index.shards[member.shard], self.index.uri_of(member.shard)
+        if member.size > self.most:
+            raise ValueError(
+                f"{self.name_of(member)} has {member.size:,} bytes, more than the {self.most:,} that are "
+                "allowed: raise max_member_gb, if that is right"
+            )
+        try:
+            data, size = read_range(self._backend, uri, member.offset, member.size)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ShardError(f"shard {uri} is missing: its index {self.index.uri} lists it") from None
+        except CutOffError:
+            raise ShardError(_cut_off(uri, None, shard.size)) from None
+        if size < shard.size or len(data) < member.size:
+            raise ShardError(_cut_off(uri, size, shard.size))
+        if size != shard.size or hashlib.sha256(data).hexdigest() != member.sha256:
+            raise ShardError(
+                f"shard {uri} is altered: {member.name} is not what its index {self.index.uri} says; pack it "
+                "again, or copy both again"
+            )
+        return data
+
+    @contextmanager
+    def local(self, member: Member) -> Iterator[Path]:
+        """Yield a file on this machine with the content of a member; errors about it name the member.
+
+        Raises:
+            ShardError: See :meth:`read`.
+        """
+        if self.cache is not None and self.cache.keeps(member):
+            yield from self._named(self.cache.fetch(member, lambda: self.read(member)), member)
+            return
+        data = self.read(member)
+        with tempfile.TemporaryDirectory(prefix="mmlandmark-") as folder:
+            path = Path(folder, member.name)
+            path.write_bytes(data)
+            del data
+            yield from self._named(path, member)
+
+    def _named(self, path: Path, member: Member) -> Iterator[Path]:
+        try:
+            yield path
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), self.name_of(member))) from error
+
+
+def _cut_off(uri: str, size: int | None, expected: int) -> str:
+    there = "fewer" if size is None else f"{size:,}"
+    return f"shard {uri} is cut off: it has {there} of {expected:,} bytes; copy it again"
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """The image of a sample in a shard, as :class:`~mmlandmark.datasets.transforms.LoadImage` takes it.
+
+    Attributes:
+        store: Of the shards.
+        member: The image file.
+    """
+
+    store: ShardStore
+    member: Member
+
+    @property
+    def name(self) -> str:
+        """Where it is, for messages."""
+        return self.store.name_of(self.member)
+
+    def local(self) -> Any:
+        """Return a context with a file on this machine, see :meth:`ShardStore.local`."""
+        return self.store.local(self.member)

@@ -1,0 +1,129 @@
+"""Writing samples to shards: tar files in the layout of WebDataset, and their index."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import tarfile
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mmlandmark.datasets.readers.file_format import SUFFIXES
+from mmlandmark.datasets.shards.shard_index import FORMAT, INDEX, STORED, VERSION, Member, Shard, entry_of
+from mmlandmark.utils.files import atomic_path, atomic_write_json, file_hash
+
+_OURS = re.compile(r"(\.shard-\d{6}-.*|shard-\d{6})\.tar")
+_BLOCK = 512  # bytes of the header of a member
+
+
+class ShardWriter:
+    """Writes samples one after the other; a shard appears when it is whole, and the index last.
+
+    The same samples give the same bytes. Without an index the folder is no data set, so a packing that was
+    killed is repeated. Used as a context, which writes the index at its end unless an error ends it.
+
+    Args:
+        folder: Folder of shards and index; an index and shards that are there are replaced.
+        most: Bytes after which a shard is closed; one sample may be larger.
+
+    Raises:
+        ValueError: ``most`` is not positive.
+    """
+
+    def __init__(self, folder: str | Path, most: int) -> None:
+        if most < 1:
+            raise ValueError(f"a shard must hold at least a byte, got {most}")
+        self.folder, self.most = Path(folder), most
+        self.shards: list[Shard] = []
+        self._samples: list[dict[str, Any]] = []
+        self._open: tarfile.TarFile | None = None
+        self._split: str | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> ShardWriter:
+        (self.folder / INDEX).unlink(missing_ok=True)  # that of an earlier packing would not fit new shards
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._stack.__exit__(kind, error, trace)
+
+    def add(self, sample: dict[str, Any], suffix: str, data: bytes) -> None:
+        """Append a sample; those of another split begin a shard.
+
+        Args:
+            sample: Entry as of the project's JSON, with ``id`` and ``landmarks``.
+            suffix: Of the image file, such as ``.png``.
+            data: Content of the image file.
+
+        Raises:
+            ValueError: No image file has this suffix, or it is empty.
+            NoSpaceError: The disk is full.
+        """
+        if suffix not in SUFFIXES or not data:
+            raise ValueError(f"sample {sample['id']!r}: {suffix!r} with {len(data)} bytes is no image file")
+        split = sample.get("split")
+        if self._open is not None and (self._open.offset >= self.most or split != self._split):
+            self._close()
+        if self._open is None:
+            path = self._stack.enter_context(atomic_path(self.folder / self._name))
+            self._open = self._stack.enter_context(
+                tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115  the stack closes it
+            )
+            self._split, self._begin = split, len(self._samples)
+        key = f"{len(self._samples):09d}"
+        members = dict(
+            image=self._write(f"{key}{suffix}", data),
+            record=self._write(f"{key}.json", json.dumps(sample, allow_nan=False).encode()),
+        )
+        stored = {name: entry_of(member) for name, member in members.items()}
+        self._samples.append(sample | {STORED: dict(shard=len(self.shards), **stored)})
+
+    @property
+    def _name(self) -> str:
+        return f"shard-{len(self.shards):06d}.tar"
+
+    def _write(self, name: str, data: bytes) -> Member:
+        assert self._open is not None
+        entry = tarfile.TarInfo(name)  # without time and owner, which would change the hash
+        entry.size, entry.mode = len(data), 0o644
+        offset = self._open.offset + _BLOCK
+        self._open.addfile(entry, io.BytesIO(data))
+        return Member(len(self.shards), name, offset, len(data), hashlib.sha256(data).hexdigest())
+
+    def _close(self) -> None:
+        """Close the open shard, which gives it its name."""
+        self._stack.close()
+        path = self.folder / self._name
+        count = len(self._samples) - self._begin
+        self._open = None
+        self.shards.append(Shard(path.name, path.stat().st_size, file_hash(path), count))
+
+    def finish(self, schema: dict[str, Any] | None) -> Path:
+        """Close the last shard, write the index and remove shards of an earlier packing; return the index.
+
+        Args:
+            schema: The landmarks, as in the project's JSON.
+
+        Raises:
+            ValueError: There is no sample.
+        """
+        if not self._samples:
+            raise ValueError(f"{self.folder}: there is no sample to pack")
+        if self._open is not None:
+            self._close()
+        known = {shard.name for shard in self.shards}
+        for path in self.folder.iterdir():
+            if _OURS.fullmatch(path.name) and path.name not in known:
+                path.unlink()
+        content = dict(format=FORMAT, version=VERSION, schema=schema)
+        content |= dict(shards=[asdict(shard) for shard in self.shards], samples=self._samples)
+        atomic_write_json(self.folder / INDEX, content, indent=None)
+        return self.folder / INDEX
