@@ -14,6 +14,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -47,6 +48,7 @@ CALLS: dict[str, tuple[Any, str]] = dict(
     predict=(BaseDetector, "predict"),
 )  # fmt: skip
 CLOCK = "clock"
+_TIME = re.compile(r"\d{8}_\d{6}")  # folders that have another name in the next run
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def watched(folder: Path) -> Iterator[list[tuple[str, str]]]:
     def noting(call: str, original: Any) -> Any:
         def noted(*args: Any, **kwargs: Any) -> Any:
             path = os.path.relpath(args[1], folder) if call == "write" else ""
-            if not path.startswith(".."):
+            if not path.startswith("..") and not _TIME.search(path):
                 seen.append((call, path))
             return original(*args, **kwargs)
 
@@ -189,6 +191,8 @@ def run_forked(
             file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             for stream in (1, 2):
                 os.dup2(file, stream)
+            # Whoever has replaced these, such as pytest, would get what is said.
+            sys.stdout, sys.stderr = (os.fdopen(stream, "w", closefd=False) for stream in (1, 2))
         if moment is not None and moment.call != CLOCK:
             arm(moment)
         before()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
 from mmlandmark.testing import torture
 from mmlandmark.testing.torture import PARTS, main, table_of
+
+DOCS = Path(__file__).parents[2] / "docs"
+RECORD = DOCS / "benchmarks" / "torture.json"
 
 
 @pytest.fixture
@@ -70,3 +74,11 @@ def test_the_table_has_a_row_for_each_part():
 def test_all_that_can_happen_is_a_part():
     kinds = ("kill -9: sweep", "kill -9: one-shot plan", "changed files", "malicious files", "long run")
     assert {*kinds, "damaged checkpoints", "full disks", "killed and stopped processes"} <= set(PARTS)
+
+
+@pytest.mark.skipif(not RECORD.is_file(), reason="torture is not recorded yet")
+def test_nothing_was_lost_in_the_record_and_the_page_has_its_table():
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    assert list(record["parts"]) == list(PARTS)
+    assert all(part["tried"] == part["ok"] > 0 for part in record["parts"].values())
+    assert table_of(record) in (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
