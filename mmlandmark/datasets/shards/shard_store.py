@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmengine.fileio import LocalBackend
+
 from mmlandmark.datasets.shards.shard_cache import ShardCache
+from mmlandmark.datasets.shards.shard_files import LMDB, read_lmdb
 from mmlandmark.datasets.shards.shard_index import Member, ShardIndex
 from mmlandmark.utils.file_backends import CutOffError, open_backend, read_range
+from mmlandmark.utils.files import file_hash
 
 
 class ShardError(ValueError):
@@ -38,6 +43,7 @@ class ShardStore:
     ) -> None:
         self.index, self.cache, self.most = index, cache, most
         self._backend = open_backend(index.uri, backend_args)
+        self._verified: set[int] = set()  # shards in LMDB
 
     def name_of(self, member: Member) -> str:
         """Return the place of a member, for messages: its shard and its name there."""
@@ -57,6 +63,8 @@ class ShardStore:
                 f"{self.name_of(member)} has {member.size:,} bytes, more than the {self.most:,} that are "
                 "allowed: raise max_member_gb, if that is right"
             )
+        if shard.name.endswith(LMDB):
+            return self._checked(member, read_lmdb(self._lmdb(member.shard), member.name))
         try:
             data, size = read_range(self._backend, uri, member.offset, member.size)
         except (FileNotFoundError, NotADirectoryError):
@@ -65,12 +73,35 @@ class ShardStore:
             raise ShardError(_cut_off(uri, None, shard.size)) from None
         if size < shard.size or len(data) < member.size:
             raise ShardError(_cut_off(uri, size, shard.size))
-        if size != shard.size or hashlib.sha256(data).hexdigest() != member.sha256:
+        return self._checked(member, data if size == shard.size else None)
+
+    def _checked(self, member: Member, data: bytes | None) -> bytes:
+        """Return the content of a member; ShardError if it is not there, or not what the index says."""
+        if data is None or hashlib.sha256(data).hexdigest() != member.sha256:
             raise ShardError(
-                f"shard {uri} is altered: {member.name} is not what its index {self.index.uri} says; pack it "
-                "again, or copy both again"
+                f"shard {self.index.uri_of(member.shard)} is altered: {member.name} is not what its index "
+                f"{self.index.uri} says; pack it again, or copy both again"
             )
         return data
+
+    def _lmdb(self, number: int) -> str:
+        """Return the path of a shard in LMDB, once its whole content is known to be right."""
+        shard, uri = self.index.shards[number], self.index.uri_of(number)
+        if number in self._verified:
+            return uri
+        if not isinstance(self._backend, LocalBackend):
+            raise ValueError(f"shard {uri}: LMDB is read from a disk of this machine only")
+        if not os.path.isfile(uri):
+            raise ShardError(f"shard {uri} is missing: its index {self.index.uri} lists it")
+        if (size := os.path.getsize(uri)) < shard.size:
+            raise ShardError(_cut_off(uri, size, shard.size))
+        if file_hash(uri) != shard.sha256:
+            raise ShardError(f"shard {uri} is altered: its hash is not what its index {self.index.uri} says")
+        self._verified.add(number)
+        return uri
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__, _verified=set())  # who gets this may have other files
 
     @contextmanager
     def local(self, member: Member) -> Iterator[Path]:

@@ -1,24 +1,22 @@
-"""Writing samples to shards: tar files in the layout of WebDataset, and their index."""
+"""Writing samples to shards, in the layout of WebDataset, and their index."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
-import tarfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from mmlandmark.datasets.readers.file_format import SUFFIXES
+from mmlandmark.datasets.shards.shard_files import LMDB, LmdbShard, ShardFile, TarShard, lmdb_package
 from mmlandmark.datasets.shards.shard_index import FORMAT, INDEX, STORED, VERSION, Member, Shard, entry_of
 from mmlandmark.utils.files import atomic_path, atomic_write_json, file_hash
 
-_OURS = re.compile(r"(\.shard-\d{6}-.*|shard-\d{6})\.tar")
-_BLOCK = 512  # bytes of the header of a member
+_OURS = re.compile(r"(\.shard-\d{6}-.*|shard-\d{6})\.(tar|lmdb)")
 
 
 class ShardWriter:
@@ -30,18 +28,24 @@ class ShardWriter:
     Args:
         folder: Folder of shards and index; an index and shards that are there are replaced.
         most: Bytes after which a shard is closed; one sample may be larger.
+        lmdb: Write LMDB in place of tar files.
 
     Raises:
+        ImportError: ``lmdb`` needs a package that is not installed.
         ValueError: ``most`` is not positive.
     """
 
-    def __init__(self, folder: str | Path, most: int) -> None:
+    def __init__(self, folder: str | Path, most: int, lmdb: bool = False) -> None:
         if most < 1:
             raise ValueError(f"a shard must hold at least a byte, got {most}")
+        if lmdb:
+            lmdb_package()
         self.folder, self.most = Path(folder), most
+        self._suffix = LMDB if lmdb else ".tar"
+        self._kind: type[LmdbShard] | type[TarShard] = LmdbShard if lmdb else TarShard
         self.shards: list[Shard] = []
         self._samples: list[dict[str, Any]] = []
-        self._open: tarfile.TarFile | None = None
+        self._open: ShardFile | None = None
         self._split: str | None = None
         self._stack = ExitStack()
 
@@ -70,13 +74,11 @@ class ShardWriter:
         if suffix not in SUFFIXES or not data:
             raise ValueError(f"sample {sample['id']!r}: {suffix!r} with {len(data)} bytes is no image file")
         split = sample.get("split")
-        if self._open is not None and (self._open.offset >= self.most or split != self._split):
+        if self._open is not None and (self._open.size >= self.most or split != self._split):
             self._close()
         if self._open is None:
             path = self._stack.enter_context(atomic_path(self.folder / self._name))
-            self._open = self._stack.enter_context(
-                tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115  the stack closes it
-            )
+            self._open = self._stack.enter_context(closing(self._kind(path)))
             self._split, self._begin = split, len(self._samples)
         key = f"{len(self._samples):09d}"
         members = dict(
@@ -88,14 +90,11 @@ class ShardWriter:
 
     @property
     def _name(self) -> str:
-        return f"shard-{len(self.shards):06d}.tar"
+        return f"shard-{len(self.shards):06d}{self._suffix}"
 
     def _write(self, name: str, data: bytes) -> Member:
         assert self._open is not None
-        entry = tarfile.TarInfo(name)  # without time and owner, which would change the hash
-        entry.size, entry.mode = len(data), 0o644
-        offset = self._open.offset + _BLOCK
-        self._open.addfile(entry, io.BytesIO(data))
+        offset = self._open.add(name, data)
         return Member(len(self.shards), name, offset, len(data), hashlib.sha256(data).hexdigest())
 
     def _close(self) -> None:
