@@ -15,7 +15,6 @@ from mmengine.config import Config
 
 from mmlandmark.datasets.phantom import phantom_dataset
 from mmlandmark.engine.config_data import config_to_data
-from mmlandmark.planning import budget_rules, one_shot, one_shot_rules
 from mmlandmark.testing.tiny import phantom_dataloader, tiny_config
 from mmlandmark.utils.files import atomic_write_json
 
@@ -201,11 +200,13 @@ def _one_shot(folder: Path) -> list[str]:
 @contextmanager
 def _held_speed() -> Iterator[None]:
     """Let a plan be the same on a busy machine, by a speed that is not measured; with few images seen."""
-    speed = budget_rules.Speed(0.1, 0.001, 1.0, 8)
+    # By their names: plans are made beside the room of tests.
+    rules = "mmlandmark.planning.one_shot_rules"
+    speed = import_module("mmlandmark.planning.budget_rules").Speed(0.1, 0.001, 1.0, 8)
     with (
-        mock.patch.object(one_shot_rules, "MOST_IMAGES", 16),
-        mock.patch.object(one_shot_rules, "FEWEST_SEEN", 8),
-        mock.patch.object(one_shot, "measure_one_shot", return_value=speed),
+        mock.patch(f"{rules}.MOST_IMAGES", 16),
+        mock.patch(f"{rules}.FEWEST_SEEN", 8),
+        mock.patch("mmlandmark.planning.one_shot.measure_one_shot", return_value=speed),
     ):
         yield
 
