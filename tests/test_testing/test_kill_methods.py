@@ -32,7 +32,9 @@ def test_all_methods_are_known():
     assert list(METHODS) == list(PHASES)
 
 
-@pytest.mark.parametrize("name", ["cross-validation", "sweep", "one-shot plan"])
+@pytest.mark.parametrize(
+    "name", ["cross-validation", "sweep", pytest.param("one-shot plan", marks=pytest.mark.slow)]
+)
 def test_it_goes_through_all_phases(tmp_path, name):
     method = METHODS[name]
     (tmp_path / "site").mkdir()
