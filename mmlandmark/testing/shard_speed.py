@@ -1,8 +1,8 @@
 """How fast images of shards are read, against loose files: on disk, and from a web server on this machine.
 
 ``python -m mmlandmark.testing.shard_speed RECORD.json`` packs generated JPEGs into shards. All ways take
-turns at each image, in one process on one core; the server is another process. Every way is measured warm: the system has
-the files in memory, so the times are those of the program, not of a disk.
+turns at each image, in one process on one core; the server is another process. Every way is measured warm:
+the system has the files in memory, so the times are those of the program, not of a disk.
 """
 
 from __future__ import annotations
