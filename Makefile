@@ -49,6 +49,12 @@ demo: $(ENVIRONMENT)  ## train and test a detector in a few minutes; see work_di
 wheel-check: $(ENVIRONMENT)  ## build wheels, install them into new environments, run the demo and a package on top
 	MMLANDMARK_TEST_WHEEL=1 $(RUN) -m pytest -n $(JOBS) --dist loadscope tests/test_wheel.py
 
+# MINUTES=3 is the part for continuous integration; RECORD=docs/benchmarks/torture.json keeps the counts.
+torture: export OMP_NUM_THREADS ?= 1
+torture: $(ENVIRONMENT)  ## kill, stop, damage and attack trainings and files for 30 minutes (MINUTES=3): nothing may be lost
+	@mkdir -p work_dirs
+	$(RUN) -m mmlandmark.testing.torture "$(or $(RECORD),work_dirs/torture.json)" --minutes $(or $(MINUTES),30) $(if $(PAGE),--page "$(PAGE)")
+
 lint: $(ENVIRONMENT)  ## style, types and spelling
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -69,4 +75,4 @@ gpu-day:  ## on a machine with a GPU and torch: build, test, measure and train w
 	PYTHONPATH=$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON) -m mmlandmark gpu-day --device $(or $(GPU_DAY_DEVICE),cuda) --minutes $(or $(MINUTES),8) \
 	  --packed "$(or $(PACKED),data/packed)" --out "$(or $(OUT),work_dirs/gpu_day)" $(if $(PARTS),--parts $(PARTS))
 
-.PHONY: gpu-day gpu-wheels wheel-check help check-python check-runtime test demo lint cuda-compile-check
+.PHONY: gpu-day gpu-wheels wheel-check torture help check-python check-runtime test demo lint cuda-compile-check

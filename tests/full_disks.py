@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
+from mmlandmark.testing import full_disks
 
 
 @contextmanager
 def small_disk(folder: Path, kibibytes: int) -> Iterator[Path]:
     """Mount a file system in memory with so much room; skip the test where that is not permitted."""
-    disk = folder / "disk"
-    disk.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(disk)]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True)
-    except OSError as error:
-        pytest.skip(f"no tmpfs can be mounted: {error}")
-    if done.returncode:
-        pytest.skip(f"no tmpfs can be mounted: {done.stderr.strip()}")
-    try:
+    with ExitStack() as stack:
+        try:
+            disk = stack.enter_context(full_disks.small_disk(folder, kibibytes))
+        except OSError as error:
+            pytest.skip(f"no tmpfs can be mounted: {error}")
         yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # logs may still be open
 
 
 @contextmanager
@@ -37,7 +31,7 @@ def small_files(folder: Path, kibibytes: int) -> Iterator[Path]:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**10 * kibibytes, before[1]))
+    full_disks.limit_files(kibibytes)
     try:
         yield folder
     finally:

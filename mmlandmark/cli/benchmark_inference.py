@@ -16,11 +16,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.cli.benchmark_ops import replaced
 from mmlandmark.utils.command_line import add_trust_argument, positive_number
 from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
 from mmlandmark.utils.host_memory import keep_freed_memory
-from mmlandmark.utils.table_text import markdown_table, markdown_text
+from mmlandmark.utils.table_text import markdown_table, markdown_text, replaced
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,10 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.cli.benchmark_ops import replaced
 from mmlandmark.utils.command_line import command_line, positive_number
 from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
-from mmlandmark.utils.table_text import markdown_table
+from mmlandmark.utils.table_text import markdown_table, replaced
 
 SIZES = (64, 96, 128, 192, 256)
 LARGEST_WHOLE = {"predict": 192, "train": 128}

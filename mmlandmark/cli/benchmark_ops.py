@@ -25,7 +25,7 @@ from mmlandmark.utils.command_line import command_line
 from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
 from mmlandmark.utils.host_memory import keep_freed_memory
 from mmlandmark.utils.shipped import native_sources
-from mmlandmark.utils.table_text import markdown_table
+from mmlandmark.utils.table_text import markdown_table, replaced
 
 SHAPES = {
     "farnet": (1, 19, 800, 640),
@@ -266,15 +266,6 @@ def render(page: Path) -> None:
             raise ValueError(f"{page} has no <!-- {name}:begin --> ... <!-- {name}:end --> for {name}.json")
     atomic_write_text(page, text)
     print(f"wrote the tables of {page}")
-
-
-def replaced(text: str, name: str, tables: str) -> str:
-    """Return a page with other tables between the marks of a name."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    head, rest = text.split(begin, 1)
-    if end not in rest:
-        raise ValueError(f"there is a {begin} without its {end}")
-    return f"{head}{begin}\n{tables}\n{end}{rest.split(end, 1)[1]}"
 
 
 def levels_table(results: dict[str, Any]) -> str:

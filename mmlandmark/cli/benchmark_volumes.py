@@ -18,10 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmlandmark.cli.benchmark_ops import replaced
 from mmlandmark.utils.command_line import positive_number
 from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
-from mmlandmark.utils.table_text import markdown_table
+from mmlandmark.utils.table_text import markdown_table, replaced
 
 if TYPE_CHECKING:
     from mmlandmark.testing.volume_contenders import Motion, Way

@@ -50,12 +50,14 @@ def title_of(plan: Plan) -> str:
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that has a plan or a run in it.
+    """Refuse a folder that has a plan or a run in it; one whose plan was never written to its end is taken.
 
     Raises:
         ValueError: ``overwrite`` is not set; or there is a run, which would not fit the new plan.
     """
     there = [name for name in (CONFIG, PLAN) if (folder / name).exists()]
+    if there == [PLAN] and "answers" in read_json(folder / PLAN):
+        there = []  # the config comes last: whoever wrote this was stopped
     if there and not overwrite:
         raise ValueError(f"{folder / there[0]} exists; choose another --out, or replace it with --overwrite")
     if (folder / RUN).exists():

@@ -1,42 +1,54 @@
 """A training that is killed at some moment, and started again, ends like one that nobody has disturbed.
 
-``python -m mmlandmark.testing.kills RECORD.json`` trains three stages of self-training on phantoms, with
-labels by epoch and by batch. It ends each training once by SIGKILL, at another moment each time, gives the
-same command again, and compares labels, weights and metrics with those of the undisturbed training.
+``python -m mmlandmark.testing.kills RECORD.json`` trains a small config of every method on phantoms. It ends
+each by SIGKILL at 50 random moments: while half of a checkpoint, a file of labels or the note of a plan is
+written, at the change of an epoch, in steps and predictions, and at any time of the clock. Then it gives the
+same command again, and compares labels, weights and metrics with those of the undisturbed training. The exit
+code is 1 if a command failed or a bit differs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
+import math
 import os
+import random
+import re
+import shutil
 import signal
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
-from mmengine.config import Config
 from mmengine.model import BaseModel
+from mmengine.runner import EpochBasedTrainLoop
 
 from mmlandmark.engine import latest_checkpoint
 from mmlandmark.evaluation.record import git_commit, machine, versions
 from mmlandmark.models.detectors import BaseDetector
-from mmlandmark.testing.tiny import phantom_dataloader, tiny_config
+from mmlandmark.testing.forks import forked, without_threads
+from mmlandmark.testing.kill_methods import METHODS, Method, quick
 from mmlandmark.utils.checkpoint import load_checkpoint
+from mmlandmark.utils.command_line import natural_number, positive_number
 from mmlandmark.utils.files import atomic_write_json, read_json
 
 # What a process counts until it kills itself.
 CALLS: dict[str, tuple[Any, str]] = dict(
-    write=(os, "replace"), train_step=(BaseModel, "train_step"), predict=(BaseDetector, "predict")
-)
+    write=(os, "replace"), epoch=(EpochBasedTrainLoop, "run_epoch"), train_step=(BaseModel, "train_step"),
+    predict=(BaseDetector, "predict"),
+)  # fmt: skip
+CLOCK = "clock"
+_TIME = re.compile(r"\d{8}_\d{6}")  # folders that have another name in the next run
 
 
 @dataclass(frozen=True)
@@ -45,11 +57,12 @@ class Moment:
 
     Attributes:
         name: In words.
-        call: Key of :data:`CALLS`: a ``write`` of a file, a step of the optimizer, or a predicted batch.
+        call: Key of :data:`CALLS`: a ``write`` of a file, the begin of an ``epoch``, a step of the optimizer,
+            or a predicted batch; or ``clock``.
         number: Which of these calls, counted from 1.
         file: End of the path of the files that count as a ``write``.
         whole: Kill after the file is there, instead of while half of it is written beside its place.
-        by_epoch: Whether the labels are made by epoch, or by batch.
+        seconds: After the start of a command, for ``clock``.
     """
 
     name: str
@@ -57,29 +70,11 @@ class Moment:
     number: int = 1
     file: str = ""
     whole: bool = False
-    by_epoch: bool = True
-
-
-# Of both stages before the last: 3 steps an epoch, 2 batches a validation, 2 batches a round of labels.
-MOMENTS = (
-    Moment("in an epoch of the first stage", "train_step", 5),
-    Moment("while a checkpoint is written", "write", 1, "01_pre_train/epoch_2.pth"),
-    Moment("between two stages", "write", 2, "01_pre_train/run.json", whole=True),
-    Moment("between two batches of a round of labels", "predict", 6),
-    Moment("while the labels of a later round are written", "write", 1, "pseudo_labels/epoch_1.json"),
-    Moment("in an epoch that learns from labels", "train_step", 11),
-    Moment("between a checkpoint and its note", "write", 1, "02_self_train/epoch_2.pth", whole=True),
-    Moment("in the last stage", "train_step", 17),
-    Moment("by batch, in an epoch that learns from labels", "train_step", 11, by_epoch=False),
-    Moment(
-        "by batch, while the labels of an epoch are written", "write", 1, "pseudo_labels/epoch_1.json",
-        by_epoch=False,
-    ),
-)  # fmt: skip
+    seconds: float = 0.0
 
 
 def arm(moment: Moment) -> None:
-    """Let this process kill itself at a moment."""
+    """Let this process kill itself at a moment that is no matter of the clock."""
     owner, name = CALLS[moment.call]
     original, calls = getattr(owner, name), count(1)
 
@@ -88,7 +83,7 @@ def arm(moment: Moment) -> None:
         if counts and next(calls) == moment.number:
             if moment.whole:
                 original(*args, **kwargs)
-            elif moment.call == "write":
+            elif moment.call == "write" and os.path.isfile(args[0]):
                 os.truncate(args[0], os.path.getsize(args[0]) // 2)
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*args, **kwargs)
@@ -96,73 +91,154 @@ def arm(moment: Moment) -> None:
     setattr(owner, name, counted)
 
 
-def three_stages(work_dir: str | Path, by_epoch: bool = True, epochs: Sequence[int] = (2, 3, 1)) -> Config:
-    """Return the config of three stages of self-training on nine phantoms, three of them without annotation.
+@contextmanager
+def watched(folder: Path) -> Iterator[list[tuple[str, str]]]:
+    """Collect the calls that could be a moment: name of the call, and end of the path of a written file."""
+    seen: list[tuple[str, str]] = []
+
+    def noting(call: str, original: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            path = os.path.relpath(args[1], folder) if call == "write" else ""
+            if not path.startswith("..") and not _TIME.search(path):
+                seen.append((call, path))
+            return original(*args, **kwargs)
+
+        return noted
+
+    with ExitStack() as stack:
+        for call, (owner, name) in CALLS.items():
+            stack.enter_context(mock.patch.object(owner, name, noting(call, getattr(owner, name))))
+        yield seen
+
+
+def random_moments(seen: Sequence[tuple[str, str]], seconds: float, seed: int) -> Iterator[Moment]:
+    """Yield moments without end, kind by kind, at random within a kind.
 
     Args:
-        work_dir: Its work folder.
-        by_epoch: See :class:`Moment`.
-        epochs: Of each stage.
+        seen: See :func:`watched`.
+        seconds: That the undisturbed training took.
+        seed: Of the choice.
     """
-    loader = phantom_dataloader(num_samples=6)
-    own = dict(
-        sampler=dict(_delete_=True, type="LabelledShareSampler"), unlabelled=dict(offset=50, num_samples=3)
-    )
-    labels = dict(
-        type="PseudoLabelHook", by_epoch=by_epoch, selector=dict(type="ShapeRegulator", limit=500.0)
-    )
-    more: list[dict[str, Any]] = [
-        dict(),
-        dict(load_from="run:pre_train:last", train_dataloader=own, custom_hooks=[labels]),
-        dict(load_from="run:self_train:last"),
-    ]
-    stages = [
-        dict(part, name=name, train_cfg=dict(max_epochs=number))
-        for part, name, number in zip(more, ("pre_train", "self_train", "fine_tune"), epochs, strict=True)
-    ]
-    return tiny_config(work_dir, train_dataloader=loader, stages=stages)
+    rng, kinds, numbers = random.Random(seed), dict[str, list[Moment]](), dict[tuple[str, str], int]()
+    for call, path in seen:
+        number = numbers[call, path] = numbers.get((call, path), 0) + 1
+        if call != "write":
+            words = dict(
+                epoch="at the change of an epoch", train_step="in an epoch", predict="in a prediction"
+            )
+            kinds.setdefault(call, []).append(Moment(words[call], call, number))
+            continue
+        for whole in (False, True):
+            when = "after" if whole else "while"
+            verb = "has been" if whole else "is"
+            kind = f"{when} {_kind_of_file(path)} {verb} written"
+            kinds.setdefault(kind, []).append(Moment(kind, call, number, os.sep + path, whole))
+    kinds[CLOCK] = []
+    names = sorted(kinds)
+    rng.shuffle(names)
+    while True:
+        for name in names:
+            if name == CLOCK:
+                yield Moment("at any time", CLOCK, seconds=round(rng.uniform(0, seconds), 3))
+            else:
+                yield rng.choice(kinds[name])
 
 
-def here(words: Sequence[str]) -> int:
-    """Run ``mmlandmark <words>`` in this process; return its exit code."""
+def _kind_of_file(path: str) -> str:
+    name = Path(path)
+    if name.suffix == ".pth":
+        return "a checkpoint"
+    if "pseudo_labels" in name.parts:
+        return "a file of labels"
+    if name.name in ("run.json", "plan.json", "config.py"):
+        return "the note of a run or plan"
+    return "another file"
+
+
+def here(words: Sequence[str]) -> None:
+    """Run ``mmlandmark <words>`` in this process; errors are raised."""
     # By its name, as on a command line: commands stand on the floor above.
-    return import_module("mmlandmark.cli").invoke(words[0], list(words[1:])) or 0
+    import_module("mmlandmark.cli").invoke(words[0], list(words[1:]))
 
 
-def forked(words: Sequence[str], moment: Moment | None) -> int:
-    """Run ``mmlandmark <words>`` in a fork of this process, which a moment kills; return its exit status."""
+def here_and_exit(words: Sequence[str]) -> None:
+    """Run ``mmlandmark <words>`` in this process, which ends as that of the command does."""
+    import_module("mmlandmark.cli").main(list(words))
+
+
+def filled(words: Sequence[str], folder: Path) -> list[str]:
+    """Return the words of a command with the folder of a training in place of ``{out}``."""
+    return [word.replace("{out}", str(folder)) for word in words]
+
+
+def run_forked(
+    words: Sequence[str],
+    moment: Moment | None,
+    log: Path | None = None,
+    before: Callable[[], object] = lambda: None,
+) -> int:
+    """Run ``mmlandmark <words>`` in a fork of this process, which a moment kills; return its exit status.
+
+    Args:
+        words: Command and arguments.
+        moment: When it is killed; None for never.
+        log: File for what it says; by default it says it here.
+        before: Called in the fork, first of all.
+    """
 
     def run() -> None:
-        if moment is not None:
+        if log is not None:
+            file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            for stream in (1, 2):
+                os.dup2(file, stream)
+            # Whoever has replaced these, such as pytest, would get what is said.
+            sys.stdout, sys.stderr = (os.fdopen(stream, "w", closefd=False) for stream in (1, 2))
+        if moment is not None and moment.call != CLOCK:
             arm(moment)
-        sys.exit(here(words))
+        before()
+        here_and_exit(words)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside PyTorch's threads
-        process = multiprocessing.get_context("fork").Process(target=run)
-        process.start()
+    with without_threads():
+        process = forked(run)
+    if moment is not None and moment.call == CLOCK:
+        process.join(moment.seconds)
+        process.kill()
     process.join()
     assert process.exitcode is not None
     return process.exitcode
 
 
-def undisturbed(config: Path, folder: Path) -> Path:
-    """Train a config in this process and return its work folder; forks need not import everything again."""
-    here(["train", str(config), "--work-dir", str(folder)])
+def undisturbed(words: Sequence[str], folder: Path) -> Path:
+    """Run a command in this process and return its folder; forks need not import everything again.
+
+    Args:
+        words: See :func:`filled`.
+        folder: Of the training.
+    """
+    here(filled(words, folder))
     return folder
 
 
-def disturbed(config: Path, folder: Path, moment: Moment) -> Path:
-    """Train a config, killed at a moment, and then by the same command again; return its work folder.
+def disturbed(words: Sequence[str], folder: Path, moment: Moment, log: Path | None = None) -> Path:
+    """Run a command that is killed at a moment, and then the same command again; return its folder.
+
+    Args:
+        words: See :func:`filled`.
+        folder: Of the training.
+        moment: When. One of the clock comes sooner if the command was over before.
+        log: See :func:`run_forked`.
 
     Raises:
         RuntimeError: The moment did not come, or the second command failed.
     """
-    words = ["train", str(config), "--work-dir", str(folder)]
-    if (status := forked(words, moment)) != -signal.SIGKILL:
-        raise RuntimeError(f"{moment.name}: the training ended with {status} and was not killed")
-    if (status := forked(words, None)) != 0:
-        raise RuntimeError(f"{moment.name}: started again, the training ended with {status}")
+    command = filled(words, folder)
+    while (status := run_forked(command, moment, log)) != -signal.SIGKILL:
+        if status or moment.call != CLOCK:
+            raise RuntimeError(f"{moment.name}: the command ended with {status} and was not killed")
+        shutil.rmtree(folder)
+        moment = Moment(**(asdict(moment) | dict(seconds=moment.seconds / 2)))
+    if (status := run_forked(command, None, log)) != 0:
+        raise RuntimeError(f"{moment.name}: started again, the command ended with {status}")
     return folder
 
 
@@ -171,13 +247,20 @@ def left_behind(folder: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = dict(labels={}, weights={}, metrics={})
     for path in sorted(folder.rglob("pseudo_labels/*.json")):
         found["labels"][path.relative_to(folder).as_posix()] = path.read_bytes()
+    files = list(folder.rglob("*.mml.pth"))
     for run in sorted(note.parent for note in folder.rglob("last_checkpoint")):
         name, newest = run.relative_to(folder).as_posix(), latest_checkpoint(run)
         assert newest is not None, f"{run} holds no checkpoint"
-        weights = load_checkpoint(newest)["state_dict"]
-        found["weights"].update({f"{name}/{newest.name}/{key}": value for key, value in weights.items()})
-        metrics = read_json(run / "run.json")["metrics"] if (run / "run.json").is_file() else {}
-        found["metrics"].update({f"{name}/{key}": value for key, value in metrics.items()})
+        files.append(newest)
+        note = read_json(run / "run.json") if (run / "run.json").is_file() else {}
+        parts = dict(note.get("steps") or {}, training=note.get("metrics") or {})
+        for part, metrics in parts.items():
+            prefix = name if part == "training" else f"{name}/{part}"
+            found["metrics"].update({f"{prefix}/{key}": value for key, value in metrics.items()})
+    for path in sorted(files):
+        name = path.relative_to(folder).as_posix()
+        weights = load_checkpoint(path)["state_dict"]
+        found["weights"].update({f"{name}/{key}": value for key, value in weights.items()})
     return found
 
 
@@ -194,46 +277,89 @@ def _equal(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a == b
 
 
-def record_kills(path: Path, moments: Sequence[Moment], config_of: Callable[[str, bool], Config]) -> None:
-    """Kill a training at every moment, print what differs, and write the record.
+def kill(
+    method: Method, root: Path, count: int, seed: int = 0, deadline: float = math.inf
+) -> list[dict[str, Any]]:
+    """Kill the training of a method at random moments; return a row for each.
 
     Args:
-        path: JSON file.
-        moments: When it is killed.
-        config_of: Returns the config of a work folder, with labels by epoch or by batch.
+        method: What is trained.
+        root: Empty folder.
+        count: Of kills.
+        seed: Of the moments.
+        deadline: Reading of :func:`time.monotonic` after which no further one is begun; the first one is.
+
+    Returns:
+        Rows with ``moment``, and a ``fault``, which is None where nothing failed and no bit differs.
+
+    Raises:
+        OSError: This system cannot fork.
     """
-    made_by = dict(machine=machine(), versions=versions(), commit=git_commit())
-    torch.set_num_threads(1)  # a fork must not wait for threads that did not come along
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="mmlandmark_") as name:
-        whole = {}
-        for by_epoch in sorted({moment.by_epoch for moment in moments}, reverse=True):
-            config = Path(name, f"by_epoch_{by_epoch}.py")
-            config_of(str(Path(name, "unused")), by_epoch).dump(config)
-            whole[by_epoch] = left_behind(undisturbed(config, Path(name, f"whole_{by_epoch}")))
-        for number, moment in enumerate(moments):
-            config = Path(name, f"by_epoch_{moment.by_epoch}.py")
-            found = left_behind(disturbed(config, Path(name, str(number)), moment))
-            wrong = different(whole[moment.by_epoch], found)
-            row = dict(moment=moment.name, compared={kind: len(values) for kind, values in found.items()})
-            rows.append(dict(row, different={kind: len(names) for kind, names in wrong.items()}))
-            print(json.dumps(rows[-1]), flush=True)
-    atomic_write_json(path, dict(made_by, moments=rows))
+    rows: list[dict[str, Any]] = []
+    with quick(), method.held():
+        (root / "site").mkdir(parents=True)
+        words, whole = method.prepare(root / "site"), root / "whole"
+        started = time.monotonic()
+        with watched(whole) as seen:
+            expected = left_behind(undisturbed(words, whole))
+        moments = random_moments(seen, time.monotonic() - started, seed)
+        while len(rows) < count and (not rows or time.monotonic() < deadline):
+            moment, folder, log = next(moments), root / str(len(rows)), root / f"{len(rows)}.log"
+            rows.append(dict(moment=asdict(moment), fault=_fault(words, folder, moment, log, expected)))
+            shutil.rmtree(folder, ignore_errors=True)
+    return rows
 
 
-def parsed(description: str | None, arguments: Sequence[str] | None) -> Path:
-    """Return the file that a command line names for the record."""
+def _fault(words: Sequence[str], folder: Path, moment: Moment, log: Path, expected: Any) -> str | None:
+    """Return what went wrong with one kill; None for nothing."""
+    try:
+        found = left_behind(disturbed(words, folder, moment, log))
+    except RuntimeError as error:
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return f"{error}: {' / '.join(said[-5:])[-600:]}"
+    wrong = [name for names in different(expected, found).values() for name in names]
+    return f"{len(wrong)} differ: {wrong[:3]}" if wrong else None
+
+
+def counted(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return how many kills there were and how many ended well, by kind of moment, and all faults.
+
+    Args:
+        rows: See :func:`kill`.
+    """
+    kinds: dict[str, dict[str, int]] = {}
+    for row in rows:
+        kind = kinds.setdefault(row["moment"]["name"], dict(tried=0, ok=0))
+        kind["tried"] += 1
+        kind["ok"] += row["fault"] is None
+    faults = [row for row in rows if row["fault"] is not None]
+    return dict(
+        tried=len(rows), ok=len(rows) - len(faults), moments=dict(sorted(kinds.items())), faults=faults
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Kill every method, print the counts, and write the record; return 1 if there are faults."""
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("record", type=Path, help="JSON file for the result")
-    return parser.parse_args(arguments).record
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Kill the three stages at every moment."""
-    record_kills(parsed(__doc__, arguments), MOMENTS, three_stages)
+    parser.add_argument("--kills", type=positive_number, default=50, help="of each method; default 50")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), metavar="METHOD", help="only these")
+    parser.add_argument("--seed", type=natural_number, default=0, help="of the moments; default 0")
+    args = parser.parse_args(arguments)
+    made_by = dict(machine=machine(), versions=versions(), commit=git_commit())
+    methods: dict[str, Any] = {}
+    for name in args.methods or METHODS:
+        with tempfile.TemporaryDirectory(prefix="mmlandmark_") as folder:
+            rows = kill(METHODS[name], Path(folder), args.kills, args.seed)
+        methods[name] = counted(rows)
+        print(f"{name:<24} {methods[name]['ok']} of {methods[name]['tried']}", flush=True)
+        for row in methods[name]["faults"]:
+            print(json.dumps(row), flush=True)
+        atomic_write_json(args.record, dict(made_by, kills=args.kills, seed=args.seed, methods=methods))
+    return int(any(row["faults"] for row in methods.values()))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,18 +1,20 @@
 """How fast images of shards are read, against loose files: on disk, and from a web server on this machine.
 
 ``python -m mmlandmark.testing.shard_speed RECORD.json`` packs generated JPEGs into shards. All ways take
-turns, in one process on one core; the server is another process. Every way is measured warm: the system has
-the files in memory, so the times are those of the program, not of a disk.
+turns at each image, in one process on one core; the server is another process. Every way is measured warm:
+the system has the files in memory, so the times are those of the program, not of a disk.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,33 +78,39 @@ def write_data(folder: Path, count: int, size: Sequence[int], most: int) -> list
     return paths
 
 
-def ways_of_reading(folder: Path, url: str, paths: Sequence[Path]) -> dict[str, Callable[[], object]]:
-    """Return functions that read all images, by their names."""
-    load = LoadImage()
+def ways_of_reading(folder: Path, url: str, paths: Sequence[Path]) -> dict[str, Callable[[int], object]]:
+    """Return functions that read an image by its number, by their names."""
+    load, backend = LoadImage(), open_backend(url)
+    copy = folder / "copy.jpg"
 
-    def from_files() -> None:
-        for path in paths:
-            load(dict(sample_id=path.stem, img_path=str(path)))
+    def from_web(number: int) -> None:
+        copy.write_bytes(backend.get(f"{url}/loose/{paths[number].name}"))
+        load(dict(sample_id="", img_path=str(copy)))
 
-    def from_web() -> None:
-        backend = open_backend(url)
-        with tempfile.TemporaryDirectory() as scratch:
-            for path in paths:
-                copy = Path(scratch, path.name)
-                copy.write_bytes(backend.get(f"{url}/loose/{path.name}"))
-                load(dict(sample_id=path.stem, img_path=str(copy)))
-
-    def from_shards(where: str, **options: Any) -> Callable[[], object]:
-        dataset = ShardedDataset(f"{where}/index.json", pipeline=[load], **options)
-        return lambda: [dataset[index] for index in range(len(dataset))] and None
+    def from_shards(where: str, **options: Any) -> Callable[[int], object]:
+        return ShardedDataset(f"{where}/index.json", pipeline=[load], **options).__getitem__
 
     return {
-        LOOSE: from_files,
+        LOOSE: lambda number: load(dict(sample_id="", img_path=str(paths[number]))),
         SHARDS: from_shards(str(folder / "shards")),
         WEB: from_web,
         SHARDS_WEB: from_shards(f"{url}/shards"),
         KEPT: from_shards(f"{url}/shards", cache_dir=str(folder / "cache")),
     }
+
+
+def measure(ways: Mapping[str, Callable[[int], object]], images: int, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of every way for every image in every round; the ways take turns at each image."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for number in range(images):
+            for name, times in paired_times(_at(ways, number), 1).items():
+                seconds[name] += times
+    return seconds
+
+
+def _at(ways: Mapping[str, Callable[[int], object]], number: int) -> dict[str, Callable[[], object]]:
+    return {name: partial(read, number) for name, read in ways.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -116,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of every way; default 5")
     parser.add_argument("--shard-mib", type=int, default=2, help="size of a shard; default 2")
     options = parser.parse_args(arguments)
-    made_by = dict(machine=machine(), versions=versions(), commit=git_commit())
+    load = round(os.getloadavg()[0], 1)  # of other programs, before this one adds to it
+    made_by = dict(machine=machine(), load=load, versions=versions(), commit=git_commit())
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="mmlandmark_") as name:
         folder = Path(name)
@@ -124,10 +133,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shards = len(list((folder / "shards").glob("*.tar")))
         size = sum(path.stat().st_size for path in paths)
         with server_apart(folder) as url:
-            seconds = paired_times(ways_of_reading(folder, url, paths), options.rounds)
+            seconds = measure(ways_of_reading(folder, url, paths), options.images, options.rounds)
     rows: dict[str, dict[str, Any]] = {}
     for way, times in seconds.items():
-        rows[way] = dict(images_per_second=round(options.images / statistics.median(times), 2))
+        rows[way] = dict(milliseconds=round(1e3 * statistics.median(times), 3))
         if way in AGAINST:
             rows[way] |= dict(
                 against=AGAINST[way], times_as_fast=round(median_ratio(seconds[AGAINST[way]], times), 4)

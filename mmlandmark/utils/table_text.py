@@ -48,6 +48,26 @@ def markdown_table(
     return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
 
 
+def replaced(text: str, name: str, tables: str) -> str:
+    """Return a page with other tables between the marks of a name, ``<!-- name:begin -->`` and ``end``.
+
+    Args:
+        text: The page.
+        name: Of the marks.
+        tables: What is to stand there.
+
+    Raises:
+        ValueError: The page lacks a mark.
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    head, found, rest = text.partition(begin)
+    if not found:
+        raise ValueError(f"there is no {begin}")
+    if end not in rest:
+        raise ValueError(f"there is a {begin} without its {end}")
+    return f"{head}{begin}\n{tables}\n{end}{rest.split(end, 1)[1]}"
+
+
 def markdown_text(text: object) -> str:
     """Return text escaped for one cell or line of Markdown: it adds no column, tag, link, code or line."""
     plain = re.sub(r"[\s\x00-\x1f\x7f]+", " ", str(text))

@@ -23,6 +23,7 @@ from mmlandmark.engine.joined_landmarks import JoinStep
 from mmlandmark.inference import LandmarkInferencer
 from mmlandmark.inference.loading import load_model
 from mmlandmark.testing import kills
+from mmlandmark.testing.kill_methods import training
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
 from test_engine.test_per_landmark import NAMES, each
 
@@ -214,7 +215,7 @@ def test_killed_it_goes_on(trained, tmp_path, done, moment):
     frozen("unused").dump(tmp_path / "each.py")
     for place in (place for pattern in done for place in trained.glob(pattern)):
         shutil.copytree(place, tmp_path / "killed" / place.name, copy_function=shutil.copy2)
-    found = kills.disturbed(tmp_path / "each.py", tmp_path / "killed", moment)
+    found = kills.disturbed(training(tmp_path / "each.py"), tmp_path / "killed", moment)
     assert_same(trained / "detector", found / "detector")
 
 

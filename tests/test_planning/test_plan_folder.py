@@ -67,6 +67,15 @@ def test_nothing_is_overwritten_unasked(plan, tmp_path):
         check_folder(folder, overwrite=True)
 
 
+def test_what_was_stopped_while_it_was_written_is_written_again(plan, tmp_path):
+    write_plan(plan, tmp_path)
+    (tmp_path / "config.py").unlink()  # which comes last
+    check_folder(tmp_path, overwrite=False)
+    (tmp_path / "plan.json").write_text("{}")  # of another program
+    with pytest.raises(ValueError, match=r"plan.json exists; choose another --out"):
+        check_folder(tmp_path, overwrite=False)
+
+
 def test_a_self_training_has_the_list_of_its_images_and_goes_on(tmp_path):
     write_kites(tmp_path / "kites")
     source = find_data(tmp_path / "kites")

@@ -101,3 +101,10 @@ def test_the_record_counts_by_command(tmp_path, monkeypatch, capsys):
     assert (content["calls"], content["faults"]) == (len(KINDS), [])
     assert content["commands"] == {"test": {"refused": len(KINDS)}}
     assert "refused" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not RECORD.is_file(), reason="attacks are not recorded yet")
+def test_the_record_is_of_all_places_and_no_file_did_harm():
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    assert record["faults"] == []
+    assert record["calls"] == sum(sum(ends.values()) for ends in record["commands"].values()) > 1400

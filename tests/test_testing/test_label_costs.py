@@ -9,7 +9,7 @@ import pytest
 
 from mmlandmark.engine.hooks import pseudo_label_hook
 from mmlandmark.testing import label_costs, tiny_config
-from mmlandmark.testing.kills import three_stages
+from mmlandmark.testing.kill_methods import three_stages
 
 
 def test_the_seconds_of_an_epoch_are_those_of_its_labels_and_the_rest(tmp_path, monkeypatch, capsys):

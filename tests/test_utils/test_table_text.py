@@ -14,6 +14,7 @@ from mmlandmark.utils.table_text import (
     markdown_table,
     markdown_text,
     plain_cell,
+    replaced,
 )
 
 
@@ -78,3 +79,12 @@ def test_the_cells_of_a_line():
     assert cells_of(' a ;"b;c"; ', ";", "a.csv, line 3") == ["a", "b;c", ""]
     with pytest.raises(ValueError, match=r"a\.csv, line 3: not a line of a table: field larger than"):
         cells_of("x" * 200_000, ",", "a.csv, line 3")
+
+
+def test_what_stands_between_the_marks_of_a_page_is_replaced():
+    page = "a\n<!-- x:begin -->\nold\n<!-- x:end -->\nb\n"
+    assert replaced(page, "x", "new") == "a\n<!-- x:begin -->\nnew\n<!-- x:end -->\nb\n"
+    with pytest.raises(ValueError, match="there is no <!-- y:begin -->"):
+        replaced(page, "y", "new")
+    with pytest.raises(ValueError, match="there is a <!-- x:begin --> without its <!-- x:end -->"):
+        replaced("<!-- x:begin -->", "x", "new")

@@ -114,11 +114,15 @@ class ShardStore:
             yield from self._named(self.cache.fetch(member, lambda: self.read(member)), member)
             return
         data = self.read(member)
-        with tempfile.TemporaryDirectory(prefix="mmlandmark-") as folder:
-            path = Path(folder, member.name)
-            path.write_bytes(data)
+        handle, name = tempfile.mkstemp(prefix="mmlandmark-", suffix=f"-{member.name}")
+        path = Path(name)
+        try:
+            with open(handle, "wb") as file:
+                file.write(data)
             del data
             yield from self._named(path, member)
+        finally:
+            path.unlink(missing_ok=True)
 
     def _named(self, path: Path, member: Member) -> Iterator[Path]:
         try:
