@@ -268,6 +268,11 @@ def test_it_trains_a_step_and_tests(path, tmp_path, phantoms):
             "state_dict"
         ]
         assert all(bool(torch.isfinite(value).all()) for value in state.values())
+        # Several processes wait for a gradient of every parameter, unless the model tells them not to.
+        learnt = runner.optim_wrapper.optimizer.state
+        left_out = [n for n, p in runner.model.named_parameters() if p.requires_grad and p not in learnt]
+        assert not left_out or runner.model.leaves_parameters_out, left_out
+        assert "find_unused_parameters" not in plan, "the model says so: see BaseDetector"
 
     metrics = apis.test_config(config, apis.find_checkpoint(config, None), out_dir=tmp_path / "test")
     assert any(name.rsplit("/", 1)[-1] in ("mre", "coordinate_mse") for name in metrics)

@@ -19,7 +19,6 @@ custom_hooks = [
     *_base_.custom_hooks,
     dict(type="PseudoLabelHook", interval=3, selector=dict(type="KeepAll")),
 ]
-find_unused_parameters = True
 train_cfg = dict(max_epochs=18, val_interval=3)
 optim_wrapper = dict(optimizer=dict(lr=3e-4))
 param_scheduler = [dict(_base_.one_cycle, eta_max=3e-4)]

@@ -20,5 +20,4 @@ custom_hooks = [
     dict(type="TemplateHook", template=template),
     dict(type="PseudoLabelHook", first="random", interval=2, selector=dict(type="KeepAll")),
 ]
-find_unused_parameters = True
 train_cfg = dict(max_epochs=12, val_interval=12)

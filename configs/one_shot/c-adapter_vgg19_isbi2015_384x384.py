@@ -28,7 +28,6 @@ custom_hooks = [
     *_base_.custom_hooks,
     dict(type="PseudoLabelHook", first="random", interval=passes, selector=dict(type="KeepAll")),
 ]
-find_unused_parameters = True
 train_cfg = dict(max_epochs=300 * passes, val_interval=300 * passes)
 default_hooks = dict(checkpoint=dict(interval=passes))
 optim_wrapper = dict(optimizer=dict(lr=1e-4, weight_decay=0))

@@ -48,7 +48,6 @@ stages = [
         val_dataloader=squares,
         test_dataloader=squares,
         custom_hooks=[*_base_.custom_hooks, labels],
-        find_unused_parameters=True,
         train_cfg=dict(max_epochs=300 * passes, val_interval=300 * passes),
         default_hooks=dict(checkpoint=dict(interval=passes)),
         optim_wrapper=dict(optimizer=dict(lr=1e-4)),

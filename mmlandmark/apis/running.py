@@ -51,6 +51,7 @@ def prepare_config(
     seed: int | None = None,
     deterministic: bool = False,
     amp: bool = False,
+    auto_scale_lr: bool = False,
     inputs: Mapping[str, str] | None = None,
     landmarks: str | None = None,
     verbose: bool = False,
@@ -65,6 +66,8 @@ def prepare_config(
         seed: Of everything random.
         deterministic: Use deterministic algorithms, where slower ones exist.
         amp: Train in bfloat16 autocast.
+        auto_scale_lr: Scale the learning rate with the batch of all processes; see ``auto_scale_lr`` of
+            MMEngine.
         inputs: ``--input``: name of an input that the model or a hook takes -> its file; a stage that would
             make it is left out.
         landmarks: ``--landmarks``: those of a config with ``per_landmark`` that it is restricted to, see
@@ -93,6 +96,8 @@ def prepare_config(
         if config.get("optim_wrapper") is None:
             raise ConfigError(f"{path}: mixed precision needs an optim_wrapper in the config")
         config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="auto")
+    if auto_scale_lr:
+        config.auto_scale_lr = dict(config.get("auto_scale_lr") or {}, enable=True)
     give_inputs(config, inputs or {})
     if landmarks is not None:
         choose_landmarks(config, landmarks)

@@ -3,7 +3,8 @@
 Compared are the step as it is and with the operators in plain PyTorch; for the EWC loss, a minimal loop as
 published code has it, with targets drawn by NumPy sample by sample; for a backbone that can recompute
 activations, the step that does; for a model of several parts, such as a network and one that it learns from,
-each part alone; with --amp, the step in bfloat16; with --against, the config with other values.
+each part alone; with --amp, the step in bfloat16; with --compile, the step of networks that went through
+torch.compile; with --against, the config with other values.
 
     mmlandmark benchmark-training configs/farnet/farnet_densenet121_isbi2015_800x640.py --size 800 640
 """
@@ -32,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=positive_number, default=1, help="number of images; default 1")
     parser.add_argument("--rounds", type=positive_number, default=5, help="steps of each kind; default 5")
     parser.add_argument("--amp", action="store_true", help="also measure the step in bfloat16")
+    parser.add_argument(
+        "--compile", nargs="?", const="inductor", metavar="BACKEND",
+        help="also measure networks compiled by torch.compile; default backend inductor",
+    )  # fmt: skip
     parser.add_argument("--threads", type=positive_number, help="threads on the CPU")
     parser.add_argument(
         "--against", nargs="+", action=KeyValues, default={}, metavar="KEY=VALUE",
@@ -55,7 +60,9 @@ def run(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
     if args.threads:
         torch.set_num_threads(args.threads)
-    model, steps = training_steps(config, args.size, args.batch, args.device, args.against, args.amp)
+    model, steps = training_steps(
+        config, args.size, args.batch, args.device, args.against, args.amp, args.compile
+    )
     if args.memory_of:
         step = steps[args.memory_of]
         print(peak_memory(lambda: (step(), step()), args.device, warmup=0) or 0)

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="resume from the newest checkpoint of the work folder, or from this one",
     )
     parser.add_argument("--amp", action="store_true", help="train in bfloat16 autocast")
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale the learning rate with the batch of all processes"
+    )
     parser.add_argument("--seed", type=int, help="seed of all that is random; default 0")
     parser.add_argument("--deterministic", action="store_true", help="use deterministic algorithms only")
     parser.add_argument("--stage", help="train only this stage")
@@ -53,6 +56,7 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
         deterministic=args.deterministic,
         amp=args.amp,
+        auto_scale_lr=args.auto_scale_lr,
         inputs=args.input,
         landmarks=args.landmarks,
         verbose=args.verbose,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.runner import Runner
@@ -31,7 +32,20 @@ def compile_networks(runner: Runner) -> None:
         raise ConfigError(
             f"compile must be True, False or a dict of arguments of torch.compile, got {options!r}"
         )
-    model: Any = bare(runner)
+    count = compile_parts(bare(runner), {} if options is True else options)
+    runner.logger.info(f"compiled with torch.compile: {count} networks; the first steps take longer")
+
+
+def compile_parts(model: Any, options: Mapping[str, Any]) -> int:
+    """Compile the networks of a detector in place, and return how many there are.
+
+    Args:
+        model: The detector.
+        options: Arguments of :meth:`torch.nn.Module.compile`.
+
+    Raises:
+        ConfigError: The model listens to modules inside of its networks.
+    """
     if getattr(model, "taps_modules", False):
         raise ConfigError(
             f"compile does not go with {type(model).__name__}: it reads the outputs of modules inside of its "
@@ -44,5 +58,5 @@ def compile_networks(runner: Runner) -> None:
         if name != "data_preprocessor"
     ]
     for part in networks:
-        part.compile(**({} if options is True else options))
-    runner.logger.info(f"compiled with torch.compile: {len(networks)} networks; the first steps take longer")
+        part.compile(**options)
+    return len(networks)

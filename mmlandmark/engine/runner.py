@@ -22,6 +22,12 @@ from mmlandmark.engine.compilation import compile_networks
 from mmlandmark.engine.config import ConfigError, is_of_model
 from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.data_dims import with_data_dims
+from mmlandmark.engine.data_parallel import (
+    check_wrapping,
+    complete_auto_scale,
+    with_scaled_rates,
+    wrapper_options,
+)
 from mmlandmark.engine.inputs import inputs_of, trained_on
 from mmlandmark.engine.left_out_report import LeftOutReport
 from mmlandmark.engine.mmengine_cures import applied
@@ -30,7 +36,9 @@ from mmlandmark.engine.run_folder import forget_run
 from mmlandmark.engine.run_lock import RunLock
 from mmlandmark.engine.runner_checkpoints import CheckpointedRunner
 from mmlandmark.engine.schedules import spanning
+from mmlandmark.engine.shared_statistics import SharedStatistics
 from mmlandmark.engine.stopping import StopHook
+from mmlandmark.models.shared_divisor import share_batches
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils import stop_requests
 from mmlandmark.utils.disk_space import naming_full_disk
@@ -81,6 +89,7 @@ class LandmarkRunner(CheckpointedRunner):
     """
 
     unfinished = False
+    _rate_ratio = 1.0  # of the learning rate to that in the config
 
     @applied
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -132,14 +141,17 @@ class LandmarkRunner(CheckpointedRunner):
         return super().build_model(model)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap for several processes; without a GPU there are no device ids."""
-        if self.distributed and not torch.cuda.is_available() and not is_model_wrapper(model):
-            model_wrapper_cfg = dict(model_wrapper_cfg or {}, device_ids=None)
-            model_wrapper_cfg.setdefault("broadcast_buffers", False)
-            # MMEngine reads this key only where it is given no wrapper's config.
-            unused = self.cfg.get("find_unused_parameters", False)
-            model_wrapper_cfg.setdefault("find_unused_parameters", unused)
-        return super().wrap_model(model_wrapper_cfg, model)
+        """Wrap for several processes; without a GPU there are no device ids.
+
+        Raises:
+            ConfigError: See :func:`~mmlandmark.engine.data_parallel.check_wrapping`.
+        """
+        check_wrapping(self.cfg, self.distributed)
+        if not self.distributed or is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        wrapped = super().wrap_model(wrapper_options(self.cfg, model, model_wrapper_cfg), model)
+        share_batches(wrapped)
+        return wrapped
 
     @classmethod
     def build_dataloader(cls, dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
@@ -159,11 +171,26 @@ class LandmarkRunner(CheckpointedRunner):
         return loader
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build schedules; one without an end spans the whole training."""
+        """Build schedules; one without an end spans the whole training, and rates are scaled if they are."""
         configs = scheduler if isinstance(scheduler, list) else [scheduler]
         if all(isinstance(config, dict) and "type" in config for config in configs):
-            scheduler = [spanning(config, self.max_epochs, self.max_iters) for config in configs]
+            scheduler = [
+                with_scaled_rates(spanning(config, self.max_epochs, self.max_iters), self._rate_ratio)
+                for config in configs
+            ]
         return super().build_param_scheduler(scheduler)
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict | None = None) -> None:
+        """Scale the learning rate with the batch of all processes, if ``auto_scale_lr.enable`` is set.
+
+        Raises:
+            ConfigError: See :func:`~mmlandmark.engine.data_parallel.complete_auto_scale`.
+        """
+        batch = self.train_dataloader.batch_size or 1
+        complete = complete_auto_scale(auto_scale_lr, batch)
+        if complete is not None:
+            self._rate_ratio = self.world_size * batch / complete["base_batch_size"]
+        super().scale_lr(optim_wrapper, complete)
 
     @applied
     def train(self) -> nn.Module:
@@ -182,6 +209,8 @@ class LandmarkRunner(CheckpointedRunner):
         _check_precision(self.optim_wrapper)
         for hook in (_Begin(), LeftOutReport()):
             self.register_hook(hook, priority="LOWEST")
+        if self.distributed:
+            self.register_hook(SharedStatistics(), priority="VERY_HIGH")
         if stop_requests.taken():
             self.register_hook(StopHook(), priority="LOWEST")
         lock = RunLock(self.work_dir) if is_main_process() and not self.locked else nullcontext()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmlandmark.engine import plan_of_run
+from mmlandmark.engine.compilation import compile_parts
 from mmlandmark.engine.given_inputs import input_value
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.data_preprocessor import CHANNELS_LAST
@@ -24,6 +25,7 @@ from mmlandmark.structures import LandmarkDataSample
 
 Steps = dict[str, Callable[[], Any]]
 OURS = "mmlandmark"
+COMPILED = "torch.compile"
 ALPHA = 40.0  # of the published recipe
 
 
@@ -42,6 +44,7 @@ def training_steps(
     device: str = "cpu",
     against: dict[str, Any] | None = None,
     amp: bool = False,
+    backend: str | None = None,
 ) -> tuple[Any, Steps]:
     """Return a model and ways to train it, or a variant of it, for one step.
 
@@ -52,9 +55,11 @@ def training_steps(
         device: Device.
         against: Values of a variant of the config, trained for comparison.
         amp: Also train in bfloat16.
+        backend: Of ``torch.compile``, to train its networks compiled, too.
 
     Raises:
         ValueError: No stage of the config makes an input that the model needs.
+        ConfigError: The model cannot be compiled.
     """
     torch.manual_seed(0)
     run = plan_of_run(config, "work_dirs").last_run
@@ -72,6 +77,10 @@ def training_steps(
         steps[name] = step(model, part.function) if part.trains else part.function
     if amp:
         steps["in bfloat16"] = step(model, lambda: _in_bfloat16(lambda: model.loss(inputs, samples), device))
+    if backend:
+        compiled = _build(run, run.config, device, len(size))
+        compile_parts(compiled, dict(backend=backend))
+        steps[COMPILED] = step(compiled, lambda: compiled.loss(inputs, samples))
     if against:
         changed: Any = copy.deepcopy(run.config)
         changed.merge_from_dict(against)

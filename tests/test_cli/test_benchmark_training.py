@@ -19,6 +19,7 @@ def test_writes_a_record(tmp_path, monkeypatch, capsys):
     out = tmp_path / "steps.json"
     threads = torch.get_num_threads()
     words = [str(tmp_path / "tiny.py"), "--size", "64", "64", "--rounds", "1", "--out", str(out)]
+    words += ["--compile", "eager"]
     invoke("benchmark-training", words)
     assert torch.get_num_threads() == threads
     record = json.loads(out.read_text())
@@ -28,6 +29,7 @@ def test_writes_a_record(tmp_path, monkeypatch, capsys):
         "operators in plain PyTorch",
         "published recipe",
         "backbone recomputed",
+        "torch.compile",
     }
     assert record["steps"]["mmlandmark"]["times_ours"] == 1
     assert all(row["peak_gigabytes"] > 0 for row in record["steps"].values())

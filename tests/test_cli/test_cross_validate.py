@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from mmlandmark import apis
 from mmlandmark.cli import invoke
-from mmlandmark.engine import ConfigError
+from mmlandmark.engine import ConfigError, load_config
 from mmlandmark.testing import phantom_dataloader, tiny_config
+from two_processes import in_two
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,6 +108,23 @@ def test_three_folds_of_nine_real_hands_and_phantoms(real_data, tmp_path, monkey
     assert "EDR 10 mm" in out
     pooled = (tmp_path / "work_dirs" / "hands_cv" / "pooled" / "report.md").read_text()
     assert "distance of landmarks 0 and 4 (counted from 0) = 50 mm" in pooled
+
+
+def test_ranks_of_one_group_report_what_one_process_finds(config, tmp_path):
+    """Two ranks train and test every fold together; a test of their checkpoints alone finds the same."""
+    words = [str(config), "--num-folds", "2", "--work-dir", str(tmp_path / "two")]
+    in_two(invoke, "cross-validate", [*words, "--cfg-options", "test_dataloader.batch_size=1"])
+    report = json.loads((tmp_path / "two" / "cross_validation.json").read_text())
+    assert report["pooled"]["num_images"] == 4
+    for fold in ("0", "1"):
+        folder = tmp_path / "two" / f"fold_{fold}"
+        given = load_config(folder / "tiny.py")
+        given.launcher = "none"
+        apis.test_config(given, folder / "epoch_1.pth", out_dir=tmp_path / fold)
+        files = (folder / "test" / "predictions.json", tmp_path / fold / "predictions.json")
+        ours, theirs = (json.loads(path.read_text())["cases"] for path in files)
+        assert len(ours) == 2
+        assert ours == theirs
 
 
 def test_two_processes_share_the_folds_and_one_is_killed(config, tmp_path, capsys):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmlandmark.cli.entry import make_parser
+from mmlandmark.cli.entry import invoke, make_parser
+from mmlandmark.testing import tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
 
 
@@ -60,3 +61,15 @@ def test_an_input_without_name_or_file_is_named(pair, mmlandmark_command):
     done = mmlandmark_command("train", "c.py", "--input", pair)
     assert done.returncode == 2
     assert f"--input takes name=file, got {pair!r}" in done.stderr
+
+
+def test_scaling_the_rate_reaches_the_run(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("mmlandmark.apis.train_config", lambda config, **_: seen.append(config))
+    tiny_config(tmp_path / "run", auto_scale_lr=dict(base_batch_size=8)).dump(tmp_path / "tiny.py")
+    invoke("train", [str(tmp_path / "tiny.py")])
+    invoke("train", [str(tmp_path / "tiny.py"), "--auto-scale-lr"])
+    assert [config.auto_scale_lr.to_dict() for config in seen] == [
+        dict(base_batch_size=8),
+        dict(base_batch_size=8, enable=True),
+    ]

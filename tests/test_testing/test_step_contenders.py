@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmlandmark.testing import tiny_config
-from mmlandmark.testing.step_contenders import OURS, training_steps
+from mmlandmark.testing import step_contenders, tiny_config
+from mmlandmark.testing.step_contenders import COMPILED, OURS, training_steps
 
 SIZE = (64, 64)
 STUDENT, TEACHER = "student alone", "teacher's pass"
@@ -90,3 +90,21 @@ def test_a_student_without_the_stage_of_its_teacher_is_refused(distilled):
     distilled.stages[0].model.teacher.checkpoint = "x.pth"
     with pytest.raises(ValueError, match="measured with the stage that makes its input 'teacher'"):
         training_steps(distilled, SIZE)
+
+
+def test_a_compiled_step_learns_the_same(monkeypatch):
+    seen, compile_parts = [], step_contenders.compile_parts
+    monkeypatch.setattr(
+        step_contenders,
+        "compile_parts",
+        lambda model, given: seen.append(model) or compile_parts(model, given),
+    )
+    ours, steps = training_steps(tiny_config("unused"), SIZE, backend="eager")
+    (compiled,) = seen
+    compiled.load_state_dict(ours.state_dict())
+    for name in (OURS, COMPILED):
+        steps[name]()
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(compiled.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+    assert compiled.backbone._compiled_call_impl is not None
+    assert ours.backbone._compiled_call_impl is None

@@ -39,7 +39,6 @@ arms = {
         "config": family.format("c-adapter"),
         "inputs": start,
         "model.neck.adapter_channels": 0,
-        "find_unused_parameters": False,
     },
     "c-adapter": {"config": family.format("c-adapter"), "inputs": start},
 }

@@ -102,6 +102,11 @@ class BaseDetector(BaseModel):
         return True
 
     @property
+    def leaves_parameters_out(self) -> bool:
+        """Whether a step may leave parameters without a gradient, for which several processes would wait."""
+        return False
+
+    @property
     def uses_shapes(self) -> bool:
         """Whether :meth:`learn_shapes` has to be called before training."""
         return self.shape_choice is not None

@@ -76,6 +76,11 @@ class TemplateDetector(TemplateLearner, LandmarkDetector):
         return getattr(self.neck, "takes_landmarks", False)
 
     @property
+    def leaves_parameters_out(self) -> bool:
+        """Whether a step trains the parts of some landmarks only: those that its patches are about."""
+        return self.takes_landmarks and self.contrast is not None
+
+    @property
     def any_landmarks(self) -> bool:
         """Whether its weights serve any landmarks that a template shows, whatever it was trained with."""
         return not self.takes_landmarks

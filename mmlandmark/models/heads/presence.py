@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmlandmark.models.shared_divisor import shared_divisor
 from mmlandmark.structures import Detection, LandmarkDataSample, is_inside
 
 
@@ -71,7 +72,7 @@ class PresenceBranch(nn.Module):
         logits = self(detection, input_size)
         target, known = target.to(logits), known.to(logits)
         losses = F.binary_cross_entropy_with_logits(logits, target, weight=known, reduction="sum")
-        return self.loss_weight * losses / known.sum().clamp(min=1)
+        return self.loss_weight * losses / shared_divisor(known.sum())
 
 
 def presence_target(

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmlandmark.models.shared_divisor import shared_divisor
 from mmlandmark.models.similarity import (
     PatchPair,
     cells_of,
@@ -64,7 +65,7 @@ class CascadeContrastLoss(nn.Module):
         last = len(pair.features) - 1
         levels = [self._level(pair, i, whole=i == last) for i in range(last + 1)]
         losses = torch.stack(levels).sum(0) * pair.mask
-        return losses.sum() / pair.mask.sum().clamp(min=1)
+        return losses.sum() / shared_divisor(pair.mask.sum())
 
     def _level(self, pair: PatchPair, level: int, whole: bool) -> Tensor:
         """Return the cross-entropy (B, N) of a level."""

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlandmark.codecs import HeatmapTarget
+from mmlandmark.models.shared_divisor import shared_divisor
 from mmlandmark.ops import ewc_error, ewc_loss, ewc_loss_map
 from mmlandmark.registry import MODELS
 
@@ -34,7 +35,8 @@ class LandmarkLoss(nn.Module, ABC):
     Args:
         loss_weight: Factor of the loss.
         reduction: ``mean`` over annotated landmarks by their weights, or ``sum`` over landmarks and mean over
-            the batch.
+            the batch. Of several processes it is the batch of all, see
+            :func:`~mmlandmark.models.shared_divisor.shared_divisor`.
 
     Raises:
         ValueError: ``reduction`` is unknown.
@@ -74,6 +76,10 @@ class LandmarkLoss(nn.Module, ABC):
             return target.weights.sum()
         return target.weights.new_tensor(float(len(target.weights)))
 
+    def divisor(self, target: HeatmapTarget) -> Tensor:
+        """Return what the weighted sum is divided by: the mean of the normalizers of all processes."""
+        return shared_divisor(self.normalizer(target))
+
     def forward(self, pred: Tensor, target: HeatmapTarget) -> Tensor:
         """Return the scalar loss.
 
@@ -93,7 +99,7 @@ class LandmarkLoss(nn.Module, ABC):
         with torch.autocast(pred.device.type, enabled=False):
             values = torch.where(target.weights > 0, self.per_landmark(pred, target), 0)
         total = (values * target.weights).sum()
-        return self.loss_weight * total / self.normalizer(target).clamp(min=torch.finfo(total.dtype).tiny)
+        return self.loss_weight * total / self.divisor(target)
 
 
 class HeatmapLoss(LandmarkLoss):
@@ -153,9 +159,9 @@ class WeightedSquareLoss(HeatmapLoss):
         if self.top < 1:
             return super().forward(pred, target)
         pred = compared_maps(pred, target)
-        divisor = self.normalizer(target) * (math.prod(target.size) if self.reduction == "mean" else 1)
+        divisor = self.divisor(target) * (math.prod(target.size) if self.reduction == "mean" else 1)
         # All factors go into the weights, so that the operator writes the final gradient in one pass.
-        weight = self.loss_weight * target.weights / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)
+        weight = self.loss_weight * target.weights / divisor
         options: Any = dict(alpha=self.alpha, mask=target.mask, weight=weight, reduction="sum")
         if target.is_unit_gaussian:
             return ewc_loss(pred, target.landmarks, target.sigma, **options)

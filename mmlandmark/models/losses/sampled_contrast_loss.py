@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmlandmark.models.shared_divisor import shared_divisor
 from mmlandmark.models.similarity import PatchPair, cells_of, cosine_maps, features_at, flat_index, pixels_of
 from mmlandmark.registry import MODELS
 
@@ -78,7 +79,7 @@ class SampledContrastLoss(nn.Module):
             )
         levels = [self._level(pair, index) for index in range(len(self.random))]
         losses = torch.stack(levels).sum(0) * pair.mask
-        return losses.sum() / pair.mask.sum().clamp(min=1)
+        return losses.sum() / shared_divisor(pair.mask.sum())
 
     def _level(self, pair: PatchPair, level: int) -> Tensor:
         """Return the cross-entropy (B, N) of a level."""
