@@ -13,6 +13,8 @@ from typing import Any
 import cv2
 import torch
 
+from mmlandmark.utils.host_memory import return_freed_memory
+
 
 @contextmanager
 def without_threads() -> Iterator[None]:
@@ -43,9 +45,13 @@ def forked(target: Callable[..., None], *arguments: Any) -> BaseProcess:
 
 
 def limit_memory(more: int) -> None:
-    """Let this process have no more than so many bytes of address space beyond those that it has."""
+    """Let this process have no more than so many bytes of address space beyond those that it uses.
+
+    What the C library has kept of freed memory is returned before, or it could be used beside the limit.
+    """
     import resource
 
+    return_freed_memory()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

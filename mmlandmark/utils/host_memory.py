@@ -1,4 +1,4 @@
-"""Memory of a training on a CPU."""
+"""Memory of a process on a CPU."""
 
 from __future__ import annotations
 
@@ -25,3 +25,14 @@ def keep_freed_memory() -> bool:
     # Large tensors come from the heap, not from mmap; the heap grows in large steps and never shrinks.
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, 256 * 2**20))
     return all([mallopt(parameter, value) == 1 for parameter, value in settings])
+
+
+def return_freed_memory() -> bool:
+    """Return to the kernel what the C library keeps of freed memory, as far as it can.
+
+    Returns:
+        True if there was something to return, False if not, or if the C library is not glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    return bool(ctypes.CDLL(None).malloc_trim(0))

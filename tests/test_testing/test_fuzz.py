@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import multiprocessing
 import os
 import time
@@ -59,7 +60,10 @@ def dies(folder):
 
 def takes_memory(folder):
     if not is_valid(folder):
-        bytearray(1 << 33)  # more than a heap can have to give again
+        try:
+            mmap.mmap(-1, 1 << 28)  # new addresses: a heap might have some to give again
+        except OSError as error:
+            raise MemoryError from error
 
 
 def refuses(folder):

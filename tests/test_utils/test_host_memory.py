@@ -36,3 +36,25 @@ def page_faults(argument: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_memory_of_freed_tensors_is_used_again():
     assert page_faults("keep") < 100 < 1000 < page_faults("leave")
+
+
+RETURNING = """
+from pathlib import Path
+from mmlandmark.utils.host_memory import keep_freed_memory, return_freed_memory
+
+def pages():
+    return int(Path("/proc/self/statm").read_text().split()[0])
+
+print(keep_freed_memory())
+before = pages()
+taken = bytearray(1 << 30)
+del taken
+kept = pages() - before
+print(return_freed_memory(), kept * 4096 >= 1 << 30, (pages() - before) * 4096 < 1 << 28)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has malloc_trim")
+def test_kept_memory_can_be_returned():
+    done = subprocess.run([sys.executable, "-c", RETURNING], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["True"] * 4
