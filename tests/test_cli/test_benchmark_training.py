@@ -15,6 +15,13 @@ from mmlandmark.testing.step_contenders import OURS
 def test_writes_a_record(tmp_path, monkeypatch, capsys):
     # A process that keeps freed memory keeps it for the tests after this one, too.
     monkeypatch.setattr(benchmark_training, "keep_freed_memory", lambda: True)
+    # A process for each step takes seconds; one shows how they are measured.
+    measured, memory_of = [], benchmark_training.memory_of
+    monkeypatch.setattr(
+        benchmark_training,
+        "memory_of",
+        lambda name, words: measured.append(name) or (memory_of(name, words) if name == OURS else 2**30),
+    )
     tiny_config("unused").dump(tmp_path / "tiny.py")
     out = tmp_path / "steps.json"
     threads = torch.get_num_threads()
@@ -31,7 +38,9 @@ def test_writes_a_record(tmp_path, monkeypatch, capsys):
         "backbone recomputed",
         "torch.compile",
     }
+    assert measured == list(record["steps"])
     assert record["steps"]["mmlandmark"]["times_ours"] == 1
+    assert record["steps"]["published recipe"]["peak_gigabytes"] == 1
     assert all(row["peak_gigabytes"] > 0 for row in record["steps"].values())
     assert "published recipe" in capsys.readouterr().out
 
