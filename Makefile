@@ -31,7 +31,7 @@ $(VENV)/.installed: requirements/runtime.txt requirements/develop.txt setup.py t
 	@touch $@
 
 check-python: check-runtime
-	@$(PYTHON) -c "import pytest, xdist, hypothesis" || \
+	@$(PYTHON) -c "import pytest, xdist, pytest_timeout, hypothesis" || \
 	  { echo "$(PYTHON) lacks what tests need: run tools/install.sh $(PYTHON), or leave PYTHON out" >&2; exit 1; }
 
 check-runtime:

@@ -18,12 +18,15 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,6 @@ from mmlandmark.evaluation.record import git_commit, machine, versions
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.shared_divisor import share_batches
 from mmlandmark.registry import MODELS
-from mmlandmark.testing.forks import forked, without_threads
 from mmlandmark.testing.measure import median_ratio
 from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
 from mmlandmark.utils.table_text import markdown_table, replaced
@@ -160,25 +162,37 @@ def measure(config: Config, rounds: int = 5, steps: int = 4) -> dict[str, Any]:
 
     Raises:
         ValueError: The machine has fewer than two cores, or a process failed.
-        OSError: This system cannot fork.
     """
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     cores = sorted(usable)[:2]
     if len(cores) < 2:
         raise ValueError("two processes are measured on two cores, this machine has one")
     load, about = os.getloadavg()[0], dict(machine=machine(), versions=versions(), commit=git_commit())
-    with tempfile.TemporaryDirectory(prefix="mmlandmark_") as folder, without_threads():
-        ranks = [forked(_measure_rank, rank, folder, config, rounds, steps, cores) for rank in (0, 1)]
+    start = multiprocessing.get_context("spawn").Process  # a fork cannot compute in several threads
+    with tempfile.TemporaryDirectory(prefix="mmlandmark_") as folder:
+        ranks = [
+            start(target=_measure_rank, args=(rank, folder, config, rounds, steps, cores)) for rank in (0, 1)
+        ]
         for process in ranks:
-            process.join()
-        if any(process.exitcode for process in ranks):
-            raise ValueError("a process failed, see above")
+            process.start()
+        _wait_for(ranks)
         first, second = (json.loads(Path(folder, f"{rank}.json").read_text()) for rank in (0, 1))
     batch = config.train_dataloader.batch_size
     return dict(
         batch=batch, steps=steps, rounds=rounds,
         load_before=round(load, 2), **about, **summary(first, second, batch, steps),
     )  # fmt: skip
+
+
+def _wait_for(ranks: Sequence[BaseProcess]) -> None:
+    """Wait for the end of all processes, or end the others when one has failed."""
+    while alive := [process.sentinel for process in ranks if process.is_alive()]:
+        wait(alive)
+        if any(process.exitcode for process in ranks):
+            for process in ranks:
+                process.kill()
+                process.join()
+            raise ValueError("a process failed, see above")
 
 
 def summary(first: dict[str, Any], second: dict[str, Any], batch: int, steps: int) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,22 @@ def test_it_measures_and_prints(tmp_path, capsys):
     assert record["ways"][ONE]["times_one"] == 1
     assert record["exchange_seconds"] > 0
     assert table_of(record) in capsys.readouterr().out
+
+
+def fails(seconds):
+    time.sleep(seconds)
+    raise SystemExit(3)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
+def test_the_other_process_does_not_wait_for_one_that_failed():
+    fork = multiprocessing.get_context("fork").Process
+    ranks = [fork(target=fails, args=(seconds,)) for seconds in (0, 600)]
+    for process in ranks:
+        process.start()
+    with pytest.raises(ValueError, match="a process failed"):
+        rank_speed._wait_for(ranks)
+    assert [process.exitcode for process in ranks] == [3, -9]
 
 
 def test_one_core_is_too_few(tmp_path, monkeypatch):
