@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.utils.command_line import command_line, positive_number
-from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
-from mmlandmark.utils.table_text import markdown_table, replaced
+from mmlandmark.utils.files import atomic_write_json, read_json
+from mmlandmark.utils.table_text import markdown_table, rewrite
 
 SIZES = (64, 96, 128, 192, 256)
 LARGEST_WHOLE = {"predict": 192, "train": 128}
@@ -155,6 +155,4 @@ def render(page: Path) -> None:
         f"{record['versions']['torch']}, commit {record['commit']}. Programs alone take "
         f"{max(row['programs_gigabytes'] for row in record['rows']):.2f} GiB."
     )
-    text = replaced(page.read_text(encoding="utf-8"), "memory_cpu", f"{line}\n\n{table_of(record)}")
-    atomic_write_text(page, text)
-    print(f"wrote the table of {page}")
+    rewrite(page, "memory_cpu", f"{line}\n\n{table_of(record)}")

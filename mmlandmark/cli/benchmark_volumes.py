@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmlandmark.utils.command_line import positive_number
-from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
-from mmlandmark.utils.table_text import markdown_table, replaced
+from mmlandmark.utils.files import atomic_write_json, read_json
+from mmlandmark.utils.table_text import markdown_table, rewrite
 
 if TYPE_CHECKING:
     from mmlandmark.testing.volume_contenders import Motion, Way
@@ -167,6 +167,4 @@ def render(page: Path) -> None:
         f"{' x '.join(f'{mm:g}' for mm in record['spacing'][::-1])} mm, int16; patches of {record['patch']} "
         "voxels of 1 mm along each side."
     )
-    text = replaced(page.read_text(encoding="utf-8"), "volumes_cpu", f"{line}\n\n{table_of(record)}")
-    atomic_write_text(page, text)
-    print(f"wrote the table of {page}")
+    rewrite(page, "volumes_cpu", f"{line}\n\n{table_of(record)}")

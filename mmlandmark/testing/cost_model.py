@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
-from mmlandmark.utils.table_text import markdown_table, replaced
+from mmlandmark.utils.files import atomic_write_json, read_json
+from mmlandmark.utils.table_text import markdown_table, rewrite
 
 NAME = "scaling_model"
 RANKS = (1, 2, 8, 64)
@@ -200,9 +200,7 @@ def table_of(record: Mapping[str, Any]) -> str:
 
 def render(page: Path) -> None:
     """Write the table between the marks of a page from its record."""
-    record = read_json(page.parent / "benchmarks" / f"{NAME}.json")
-    atomic_write_text(page, replaced(page.read_text(encoding="utf-8"), NAME, table_of(record)))
-    print(f"wrote the table of {page}")
+    rewrite(page, NAME, table_of(read_json(page.parent / "benchmarks" / f"{NAME}.json")))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

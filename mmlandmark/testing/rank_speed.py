@@ -44,8 +44,8 @@ from mmlandmark.models.assembly import filled
 from mmlandmark.models.shared_divisor import share_batches
 from mmlandmark.registry import MODELS
 from mmlandmark.testing.measure import median_ratio
-from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
-from mmlandmark.utils.table_text import markdown_table, replaced
+from mmlandmark.utils.files import atomic_write_json, read_json
+from mmlandmark.utils.table_text import markdown_table, rewrite
 
 ONE, TWO, THREADS = "one process, one core", "two processes, one core each", "one process, two cores"
 NAME = "two_ranks_cpu"
@@ -257,9 +257,7 @@ def table_of(record: dict[str, Any]) -> str:
 def render(page: Path) -> None:
     """Write the table between the marks of a page from its record, or that there is none yet."""
     path = page.parent / "benchmarks" / f"{NAME}.json"
-    table = table_of(read_json(path)) if path.is_file() else NOT_YET
-    atomic_write_text(page, replaced(page.read_text(encoding="utf-8"), NAME, table))
-    print(f"wrote the table of {page}")
+    rewrite(page, NAME, table_of(read_json(path)) if path.is_file() else NOT_YET)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -23,8 +23,8 @@ import torch
 from mmlandmark.evaluation.record import git_commit, machine, versions
 from mmlandmark.testing.torture_parts import PARTS, Try
 from mmlandmark.utils.command_line import natural_number, positive_number
-from mmlandmark.utils.files import atomic_write_json, atomic_write_text
-from mmlandmark.utils.table_text import markdown_table, replaced
+from mmlandmark.utils.files import atomic_write_json
+from mmlandmark.utils.table_text import markdown_table, rewrite
 
 
 def torture(names: Sequence[str], seconds: float, seed: int, root: Path) -> dict[str, dict[str, Any]]:
@@ -89,8 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     atomic_write_json(args.record, record)
     print(table_of(record))
     if args.page is not None:
-        text = replaced(args.page.read_text(encoding="utf-8"), "torture", table_of(record))
-        atomic_write_text(args.page, text)
+        rewrite(args.page, "torture", table_of(record))
     return int(any(part["faults"] for part in parts.values()))
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from pathlib import Path
+
+from mmlandmark.utils.files import atomic_write_text
 
 _FORMULA = re.compile(r"'* *[=+\-@\t\r\n]")
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -66,6 +69,25 @@ def replaced(text: str, name: str, tables: str) -> str:
     if end not in rest:
         raise ValueError(f"there is a {begin} without its {end}")
     return f"{head}{begin}\n{tables}\n{end}{rest.split(end, 1)[1]}"
+
+
+def rewrite(page: Path, name: str, tables: str) -> None:
+    """Write other tables between the marks of a name in a page, see :func:`replaced`; the file stays whole.
+
+    Args:
+        page: The file.
+        name: Of the marks.
+        tables: What is to stand there.
+
+    Raises:
+        ValueError: The page, which is named, lacks a mark.
+    """
+    try:
+        text = replaced(page.read_text(encoding="utf-8"), name, tables)
+    except ValueError as error:
+        raise ValueError(f"{page}: {error}") from error
+    atomic_write_text(page, text)
+    print(f"wrote the table of {page}")
 
 
 def markdown_text(text: object) -> str:

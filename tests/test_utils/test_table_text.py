@@ -15,6 +15,7 @@ from mmlandmark.utils.table_text import (
     markdown_text,
     plain_cell,
     replaced,
+    rewrite,
 )
 
 
@@ -79,6 +80,18 @@ def test_the_cells_of_a_line():
     assert cells_of(' a ;"b;c"; ', ";", "a.csv, line 3") == ["a", "b;c", ""]
     with pytest.raises(ValueError, match=r"a\.csv, line 3: not a line of a table: field larger than"):
         cells_of("x" * 200_000, ",", "a.csv, line 3")
+
+
+def test_a_page_is_rewritten_or_named_and_left_alone(tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- x:begin -->\nold\n<!-- x:end -->\n")
+    rewrite(page, "x", "new")
+    text = page.read_text()
+    assert text == "a\n<!-- x:begin -->\nnew\n<!-- x:end -->\n"
+    assert "page.md" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"page\.md: there is no <!-- y:begin -->"):
+        rewrite(page, "y", "newer")
+    assert page.read_text() == text
 
 
 def test_what_stands_between_the_marks_of_a_page_is_replaced():
