@@ -23,7 +23,7 @@ def compile_networks(runner: Runner) -> None:
             (``backend``, ``mode``); nothing happens where it is absent or False.
 
     Raises:
-        ConfigError: It is neither, or the model listens to modules inside of its networks.
+        ConfigError: It is neither, or as :func:`compile_parts` raises.
     """
     options = runner.cfg.get("compile", None)
     if options is None or options is False:
@@ -44,7 +44,7 @@ def compile_parts(model: Any, options: Mapping[str, Any]) -> int:
         options: Arguments of :meth:`torch.nn.Module.compile`.
 
     Raises:
-        ConfigError: The model listens to modules inside of its networks.
+        ConfigError: PyTorch does not know an option, or the model listens to modules inside of its networks.
     """
     if getattr(model, "taps_modules", False):
         raise ConfigError(
@@ -57,6 +57,9 @@ def compile_parts(model: Any, options: Mapping[str, Any]) -> int:
         for name, part in detector.named_children()
         if name != "data_preprocessor"
     ]
-    for part in networks:
-        part.compile(**options)
+    try:
+        for part in networks:
+            part.compile(**options)
+    except (RuntimeError, TypeError) as error:  # of torch.compile itself; networks are compiled when called
+        raise ConfigError(f"torch.compile does not take {dict(options)}: {error}") from error
     return len(networks)

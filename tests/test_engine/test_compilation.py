@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from mmlandmark.engine import ConfigError, LandmarkRunner
-from mmlandmark.engine.compilation import compile_networks
+from mmlandmark.engine.compilation import compile_networks, compile_parts
 from mmlandmark.models.detectors import MultiTaskDetector
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
@@ -44,3 +44,10 @@ def test_what_compile_cannot_be_is_told(tmp_path):
     )
     with pytest.raises(ConfigError, match="compile does not go with MultiTaskDetector"):
         compile_networks(listening)
+
+
+@pytest.mark.parametrize("options", [dict(backend="archive.pth"), dict(mode="fastest"), dict(back="eager")])
+def test_what_torch_compile_does_not_know_is_told(options):
+    (value,) = options.values()
+    with pytest.raises(ConfigError, match=f"torch.compile does not take .*{value}"):
+        compile_parts(torch.nn.Sequential(torch.nn.Linear(1, 1)), options)
