@@ -57,8 +57,6 @@ def torture(names: Sequence[str], seconds: float, seed: int, root: Path) -> dict
             faults=wrong,
         )
         print(f"{name:<32} {found[name]['ok']:>6} of {found[name]['tried']}", flush=True)
-        for row in wrong:
-            print(json.dumps(row), flush=True)
     return found
 
 
@@ -88,6 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record = dict(made_by, minutes=args.minutes, seed=args.seed, parts=parts)
     atomic_write_json(args.record, record)
     print(table_of(record))
+    for name, part in parts.items():  # last, where a reader of a long log looks first
+        for row in part["faults"]:
+            print(f"fault in {name}: {json.dumps(row)}", flush=True)
     if args.page is not None:
         rewrite(args.page, "torture", table_of(record))
     return int(any(part["faults"] for part in parts.values()))
