@@ -20,6 +20,8 @@ from mmlandmark.models.model_file import meta_of
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import name_difference, names_of
 from mmlandmark.utils.checkpoint import check_state_dict, load_checkpoint, save_checkpoint
+from mmlandmark.utils.config_source import config_source
+from mmlandmark.utils.files import atomic_write_text
 
 
 def build_ensemble(
@@ -56,7 +58,7 @@ def build_ensemble(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     whole.work_dir = str(out)
-    whole.dump(str(out / f"{out.name}.py"))
+    atomic_write_text(out / f"{out.name}.py", config_source(whole.to_dict()))
     write_config(out, config_to_data(whole))
     save_checkpoint(dict(state_dict=state, meta=meta), out / "ensemble.pth")
     return Config(config_to_data(whole), filename=str(out / f"{out.name}.py")), out / "ensemble.pth"

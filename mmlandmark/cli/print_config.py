@@ -17,10 +17,11 @@ def run(args: argparse.Namespace) -> None:
     """Print the config."""
     from mmlandmark.apis import prepare_config
     from mmlandmark.engine import plan_of_stages, stage_named
+    from mmlandmark.utils.config_source import config_source
 
     config = prepare_config(
         args.config, options=args.cfg_options, work_dir=args.work_dir, launcher=args.launcher
     )
     if args.stage:
         config = stage_named(plan_of_stages(config, config.work_dir), args.stage).config
-    print(config.pretty_text)
+    print(config_source(config.to_dict()), end="")

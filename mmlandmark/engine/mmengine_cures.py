@@ -36,6 +36,9 @@ by an assertion                    the other names it, see :mod:`mmlandmark.engi
 A loop by iterations repeats one   Samplers pass the epoch to the data, see
 draw per sample for the whole run  :mod:`mmlandmark.datasets.samplers`, and ``EpochSeedHook`` seeds every
                                    iteration.
+Text of a config takes yapf        :data:`quick_config_text` writes it, see
+seconds, before every run and in   :func:`~mmlandmark.utils.config_source.config_source`.
+every checkpoint
 300 lines before a run begins      :mod:`mmlandmark.engine.console` shows a summary; the log file has all.
 torchrun on a CPU calls CUDA       ``LandmarkRunner.setup_env`` starts gloo first, and ``wrap_model`` passes
                                    ``device_ids=None``.
@@ -83,6 +86,7 @@ from contextlib import contextmanager
 
 from mmengine.config import Config
 
+from mmlandmark.utils.config_source import config_source
 from mmlandmark.utils.patching import SharedPatch
 from mmlandmark.utils.safe_loading import safe_loading
 from mmlandmark.utils.shipped import shipped_file
@@ -106,7 +110,7 @@ def applied() -> Iterator[None]:
         >>> WEIGHT_INITIALIZERS.get("Pretrained") is before
         True
     """
-    with torchvision_hidden, safe_loading, config_scope:
+    with torchvision_hidden, safe_loading, config_scope, quick_config_text:
         yield
 
 
@@ -123,6 +127,18 @@ def torchvision_hidden() -> Iterator[None]:
     finally:
         if hidden:
             del sys.modules["torchvision"]
+
+
+@SharedPatch
+@contextmanager
+def quick_config_text() -> Iterator[None]:
+    """Let configs be written without yapf."""
+    original = Config.__dict__["pretty_text"]
+    Config.pretty_text = property(lambda config: config_source(config.to_dict()))
+    try:
+        yield
+    finally:
+        Config.pretty_text = original
 
 
 def _is_broken(package: str) -> bool:

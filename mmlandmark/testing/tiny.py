@@ -95,8 +95,7 @@ def tiny_config(work_dir: str | Path, max_epochs: int = 2, **overrides: Any) -> 
             log_level="WARNING",
             launcher="none",
             work_dir=str(work_dir),
-        ),
-        format_python_code=False,  # it would take half of the time of such a short run
+        )
     )
     config.merge_from_dict(overrides)
     return config

@@ -14,7 +14,7 @@ from mmengine.model import BaseModule, initialize
 from mmengine.runner import CheckpointLoader
 
 from mmlandmark.apis import train_config
-from mmlandmark.engine import load_config
+from mmlandmark.engine import LandmarkRunner, load_config
 from mmlandmark.engine.mmengine_cures import applied, config_scope, torchvision_hidden
 from mmlandmark.registry import MODELS, OPTIMIZERS
 from mmlandmark.testing import tiny_config
@@ -119,10 +119,23 @@ def test_a_base_of_this_package_is_known_inside_the_scope_only(tmp_path):
         Config.fromfile(mine)
 
 
+def test_a_run_does_not_wait_for_the_text_of_its_config(tmp_path, monkeypatch):
+    def format_code(*args, **kwargs):
+        raise AssertionError("yapf was called")
+
+    monkeypatch.setattr("mmengine.config.config.FormatCode", format_code)
+    config = tiny_config(tmp_path, max_epochs=1)
+    config._cfg_dict["nested"] = [dict(names=["a" * 90, "b" * 90])]
+    LandmarkRunner.from_cfg(config).train()
+    (written,) = tmp_path.glob("*.py")
+    assert f"nested = [\n    dict(\n        names=[\n            '{'a' * 90}',\n" in written.read_text()
+    assert written.read_text() == load_checkpoint(tmp_path / "epoch_1.pth")["meta"]["cfg"]
+
+
 def test_cures_are_applied_together_and_undone_together(tmp_path):
     def state():
         schemes = [CheckpointLoader._schemes[prefix] for prefix in ("", "http://", "https://")]
-        return [*schemes, Config.__dict__["_get_cfg_path"]]
+        return [*schemes, Config.__dict__["_get_cfg_path"], Config.__dict__["pretty_text"]]
 
     before = state()
     with applied:
