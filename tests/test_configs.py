@@ -37,13 +37,21 @@ CONFIGS = sorted(p for p in ROOT.rglob("*.py") if not {"_base_", "sweeps"} & set
 NAMES = {path: str(path.relative_to(ROOT).with_suffix("")) for path in CONFIGS}
 SHRINK, SMALLEST = 4, {2: 64, 3: 32}
 DATA = "isbi2015|packed-isbi2015|hand|spine|hip|mouse-head|head-cbct|phantom-[a-z]+"
+SIZE = r"\d+(x\d+)+"
 
 
-def kind_of(path: Path) -> tuple[str, str, int]:
-    """Return what tells a config from those that differ in nothing but data and size: also its dimensions."""
-    size = r"\d+(x\d+)+"
-    method = re.sub(rf"_({DATA}|{size}|cpu|gpu)(?![^_])", "", path.stem)
-    return path.parent.name, method, re.search(size, path.stem).group().count("x")
+def kind_of(path: Path) -> tuple[str, str, int, frozenset[str]]:
+    """Return what tells a config from those that differ in data and size alone.
+
+    These are its method, network and dimensions, and the parts other than data that it is made of.
+    """
+    network, *bases = (
+        re.sub(rf"_({DATA}|{SIZE}|cpu|gpu)(?![^_])", "", Path(name).stem)
+        for name in (path.name, *re.findall(r'"([^"]+\.py)"', path.read_text(encoding="utf-8")))
+        if "datasets/" not in name
+    )
+    dims = re.search(SIZE, path.stem).group().count("x")
+    return path.parent.name, network, dims, frozenset({*bases} - {network})
 
 
 TRAINED = one_of_each(CONFIGS, kind_of)

@@ -52,7 +52,7 @@ def kind_of(place: tuple[str, str]) -> str:
     name, arm = place
     sweep = SWEEPS[name]
     options = {k: v for k, v in sweep.arms[arm].items() if k not in COUNTS and "_dataloader.dataset" not in k}
-    method, variant, dims = config_kind(Path(sweep.configs[arm]))
+    method, variant, dims, _ = config_kind(Path(sweep.configs[arm]))
     what = [method, variant.split("_")[0].removesuffix("-narrow"), dims, len(sweep.inputs.get(arm, {}))]
     return json.dumps([what, without_numbers(options)], sort_keys=True)
 
