@@ -7,16 +7,42 @@ import gc
 import importlib
 import math
 import os
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 
+def pytest_configure(config):
+    """Let all processes of the tests share what Python compiles, even where it is told to write nothing.
+
+    Hundreds of processes are started, and half of the time of an import is spent on compiling.
+    """
+    cache = getattr(config, "cache", None)
+    if sys.dont_write_bytecode and cache is not None and not hasattr(config, "workerinput"):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("bytecode"))
+        os.environ["PYTHONDONTWRITEBYTECODE"] = ""
+
+
 def pytest_collection_finish(session):
-    """Take what lives as long as the process from the garbage collector, which runs after every training."""
+    """Take what lives as long as the process from the garbage collector, which runs after every training.
+
+    Packages that are imported later come to it: after a collection that took long, everything there is.
+    """
     gc.collect()
     gc.freeze()
+    begun = 0.0
+
+    def freeze_after_a_long_one(phase, info):
+        nonlocal begun
+        if phase == "start":
+            begun = time.process_time()
+        elif info["generation"] == 2 and time.process_time() - begun > 0.05:
+            gc.freeze()
+
+    gc.callbacks.append(freeze_after_a_long_one)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""Every shipped config is loaded, built, trained for a step and tested, on phantoms in place of its data.
+"""Every shipped config is loaded and built; one of every kind is trained for a step and tested, on phantoms.
 
 Configs are found by their files: a new one needs no line here. What is kept of a config is everything but
 its images: model, codec, losses, pipelines (at a reduced size), optimiser, schedule, hooks and evaluators.
@@ -18,6 +18,7 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 
+from meta_models import without_numbers
 from mmlandmark import apis
 from mmlandmark.datasets.phantom import DEFAULT_SIZES
 from mmlandmark.engine import LandmarkRunner, load_config, plan_of_stages
@@ -29,11 +30,33 @@ from mmlandmark.testing.tiny import KINDS
 from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.package_files import SCHEME
 from mmlandmark.utils.shipped import config_root
+from part_of_cases import one_of_each
 
 ROOT = Path(config_root())
 CONFIGS = sorted(p for p in ROOT.rglob("*.py") if not {"_base_", "sweeps"} & set(p.relative_to(ROOT).parts))
-NAMES = [str(p.relative_to(ROOT).with_suffix("")) for p in CONFIGS]
+NAMES = {path: str(path.relative_to(ROOT).with_suffix("")) for path in CONFIGS}
 SHRINK, SMALLEST = 4, {2: 64, 3: 32}
+DATA = "isbi2015|packed-isbi2015|hand|spine|hip|mouse-head|head-cbct|phantom-[a-z]+"
+SIZE = r"\d+(x\d+)+"
+
+
+def kind_of(path: Path) -> tuple[str, str, int, frozenset[str]]:
+    """Return what tells a config from those that differ in data and size alone.
+
+    These are its method, network and dimensions, and the parts other than data that it is made of.
+    """
+    network, *bases = (
+        re.sub(rf"_({DATA}|{SIZE}|cpu|gpu)(?![^_])", "", Path(name).stem)
+        for name in (path.name, *re.findall(r'"([^"]+\.py)"', path.read_text(encoding="utf-8")))
+        if "datasets/" not in name
+    )
+    dims = re.search(SIZE, path.stem).group().count("x")
+    return path.parent.name, network, dims, frozenset({*bases} - {network})
+
+
+TRAINED = one_of_each(CONFIGS, kind_of)
+# Models of one template have networks of their own for every landmark.
+FEW = {"one_shot": 3}
 # What the names of a method's configs begin with, if not its name.
 SHORT = {
     "one_shot": ("cc2d", "c-adapter_", "f2_", "fm-osd_", "sam_", "sla", "student_", "supervised_", "uod_"),
@@ -142,14 +165,17 @@ def take_landmarks(part: Any, most: int) -> None:
         part["num_landmarks"] = min(part["num_landmarks"], most)
 
 
-def put_phantoms(config: Config) -> Config:
-    """Put two phantoms of the fitting kind in place of every dataset, and one epoch in place of all."""
+def put_phantoms(config: Config, most: int | None = None) -> Config:
+    """Put two phantoms of the fitting kind in place of every dataset, and one epoch in place of all.
+
+    At most so many landmarks are left.
+    """
     if "serialize_data" in leaves(config.test_dataloader.dataset)[0]:
         return config  # they are there
     make_narrow(config.model)
     shape = SHAPES[dims_of(config)]
     known = {k: kind for k, kind in KINDS.items() if len(DEFAULT_SIZES[kind]) == len(shape)}
-    take_landmarks(config.model, max(known))
+    take_landmarks(config.model, most or max(known))
     (count,) = {int(k) for k in find_all(config.model.to_dict(), "num_landmarks")}
     kind = known[min(k for k in known if k >= count)]
     coarsest = max(find_all(config.to_dict(), "spacing"), default=None)
@@ -217,18 +243,19 @@ def need_packages(config: Config) -> None:
 
 
 @pytest.fixture
-def phantoms(monkeypatch):
+def phantoms(monkeypatch, path):
     """Let every run that is started take phantoms, after the stages are laid out and resolved."""
-    original, seen = LandmarkRunner.from_cfg.__func__, []
+    original, seen, most = LandmarkRunner.from_cfg.__func__, [], FEW.get(path.parent.name)
 
     def from_cfg(cls, config):
-        runner = original(cls, put_phantoms(config) if "train_dataloader" in config else put_tests(config))
+        trains = "train_dataloader" in config
+        runner = original(cls, put_phantoms(config, most) if trains else put_tests(config))
         seen.append(runner)
         return runner
 
     def put_tests(config):
         config.train_cfg = dict(by_epoch=True)
-        put_phantoms(config).pop("train_cfg")
+        put_phantoms(config, most).pop("train_cfg")
         return config
 
     def smaller_input(config):
@@ -246,13 +273,14 @@ def test_configs_are_found():
     assert len(CONFIGS) >= 2, f"no configs below {ROOT}"
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+@pytest.mark.parametrize("path", TRAINED, ids=NAMES.get)
 def test_it_trains_a_step_and_tests(path, tmp_path, phantoms):
+    """One of every kind, and all with MMLANDMARK_TEST_ALL=1; tests below build the parts of the others."""
     config = load_config(path)
     need_packages(config)
     planned = runs(path)
     if config.get("per_landmark"):  # the data names the landmarks; one stands for all
-        config = put_phantoms(config)
+        config = put_phantoms(config, FEW.get(path.parent.name))
         config.per_landmark = [landmark_schema(config).landmarks[0]]
     config.work_dir, config.log_level, config.randomness = str(tmp_path), "WARNING", dict(seed=0)
     config.launcher = "none"
@@ -284,11 +312,11 @@ def test_it_trains_a_step_and_tests(path, tmp_path, phantoms):
         assert json.loads(report.read_text())["overall"]["images"] == 2
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES.get)
 def test_its_schedule_reaches_the_end(path, tmp_path):
     for number, config in enumerate(runs(path)):
         length = copy.deepcopy(config.train_cfg)
-        config = put_phantoms(config)
+        config = put_phantoms(config, FEW.get(path.parent.name))
         config.train_cfg, config.work_dir = length, str(tmp_path / str(number))
         config.launcher, config.log_level, config.load_from = "none", "WARNING", None
         runner = LandmarkRunner.from_cfg(config)
@@ -309,10 +337,10 @@ def test_its_schedule_reaches_the_end(path, tmp_path):
         assert not schedulers or len(set(rates)) > 1, "the schedule changes nothing"
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES.get)
 def test_model_and_data_agree_on_the_landmarks(path):
     for config in runs(path):
-        with torch.device("meta"):
+        with without_numbers():
             MODELS.build(config.model)
         counts = set(find_all(config.model.to_dict(), "num_landmarks"))
         assert len(counts) == 1
@@ -326,7 +354,7 @@ def test_model_and_data_agree_on_the_landmarks(path):
                     assert {len(LandmarkSchema.load(schema))} == counts, key
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES.get)
 def test_cephalograms_are_named_as_their_files(path):
     text = path.read_text()
     for config in runs(path) if "isbi2015" in text else []:
@@ -346,7 +374,7 @@ def test_hips_are_found_below_a_relative_folder(tmp_path, monkeypatch):
     assert [built.get_data_info(i)["sample_id"] for i in range(2)] == ["one_left", "one_right"]
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES.get)
 def test_its_name_says_what_it_is(path):
     # method/<method>_<data>_<input size, or that of patches>[...].py
     assert path.stem.startswith(SHORT.get(path.parent.name, (path.parent.name,)))

@@ -24,8 +24,8 @@ from mmlandmark.testing.two_ranks import ended, ranks_of, wait_until
 from mmlandmark.utils.checkpoint import load_checkpoint
 
 __all__ = [
-    "ROOT", "begin", "ended", "free_port", "in_two", "namespaces_lack", "need_two_processes", "on_two_nodes",
-    "ranks_of", "same_weights", "torchrun", "wait_until",
+    "ROOT", "begin", "dist_train", "ended", "free_port", "in_two", "namespaces_lack", "need_two_processes",
+    "on_two_nodes", "ranks_of", "same_weights", "torchrun", "wait_until",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
@@ -42,10 +42,16 @@ def need_two_processes() -> None:
         pytest.skip("the loopback device has another name on other systems")
 
 
-def in_two(function: Callable[..., Any], *arguments: Any, seconds: float = 120) -> list[Any]:
+def in_two(function: Callable[..., Any], *arguments: Any, seconds: float = 300, nodes: int = 1) -> list[Any]:
     """Call a function in two forks of this process, which are the ranks of one group, without a GPU.
 
     Forks need not import anything.
+
+    Args:
+        function: What to call in either.
+        arguments: Its arguments.
+        seconds: Time that it may take.
+        nodes: 2 tells each rank that it is the only one on its machine.
 
     Returns:
         What it returned, by rank.
@@ -55,8 +61,9 @@ def in_two(function: Callable[..., Any], *arguments: Any, seconds: float = 120) 
 
     def call(rank: int) -> None:
         os.environ.update(
-            RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo", CUDA_VISIBLE_DEVICES="",
+            RANK=str(rank), LOCAL_RANK=str(rank % (2 // nodes)), LOCAL_WORLD_SIZE=str(2 // nodes),
+            WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+            GLOO_SOCKET_IFNAME="lo", CUDA_VISIBLE_DEVICES="",
         )  # fmt: skip
         torch.distributed.init_process_group("gloo")
         Path(folder, str(rank)).write_bytes(pickle.dumps(function(*arguments)))
@@ -83,15 +90,17 @@ def torchrun(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedPr
     """Run a tool in two processes without a GPU."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     launch += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
-    command = [*launch, str(ROOT / "tools" / name), *map(str, arguments)]
-    return subprocess.run(
-        command,
-        env=two_ranks.environment(ROOT / "tests"),
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    return _run([*launch, str(ROOT / "tools" / name), *map(str, arguments)], cwd)
+
+
+def dist_train(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    """Run ``tools/dist_train.sh`` without a GPU."""
+    return _run([str(ROOT / "tools" / "dist_train.sh"), *map(str, arguments)], cwd)
+
+
+def _run(command: list[str], cwd: Path) -> subprocess.CompletedProcess:
+    environment = dict(two_ranks.environment(ROOT / "tests"), PYTHON=sys.executable)
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
 # Two namespaces with a network card each, joined by a cable. Nothing else reaches these addresses.

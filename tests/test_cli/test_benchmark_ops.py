@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from argparse import Namespace
 from pathlib import Path
 
@@ -76,7 +77,21 @@ def test_a_contender_that_fails_is_left_out_and_named(tmp_path, monkeypatch, cap
 
 
 @pytest.mark.slow
-def test_measures_and_renders(tmp_path):
+def test_measures_and_renders(tmp_path, monkeypatch):
+    """Two settings are measured; the others, which are nothing but variables, get what the first measured."""
+    run, variables, measured = subprocess.run, {}, {}
+
+    def run_or_copy(command, **options):
+        if "--setting" not in command:
+            return run(command, **options)
+        setting, out = (command[command.index(word) + 1] for word in ("--setting", "--out"))
+        variables[setting] = options["env"]
+        if setting not in ("default", "kept_memory"):
+            return Path(out).write_bytes(measured["default"])
+        run(command, **options)
+        measured[setting] = Path(out).read_bytes()
+
+    monkeypatch.setattr(subprocess, "run", run_or_copy)
     folder = tmp_path / "benchmarks"
     folder.mkdir()
     words = [
@@ -87,6 +102,8 @@ def test_measures_and_renders(tmp_path):
     result = json.loads((folder / "ops_cpu.json").read_text())
     assert [path.name for path in folder.iterdir()] == ["ops_cpu.json"], "a part of a result is left behind"
     assert set(result["settings"]) == {"default", "system_pages", "torch_huge_pages", "kept_memory"}
+    assert variables["system_pages"]["MMLANDMARK_HUGE_PAGES"] == "0"
+    assert variables["torch_huge_pages"]["THP_MEM_ALLOC_ENABLE"] == "1"
     used = result["settings"]["default"]["instructions"]
     assert used["torch"] in ("DEFAULT", "NO AVX")
     assert used["backend"].startswith("reference") or "base instructions" in used["backend"]

@@ -31,7 +31,7 @@ def test_the_commands_of_the_page_make_a_model(mmlandmark_command, tmp_path, mon
     assert measured[:-4] == train[:-2]
     phantoms[phantoms.index("--num-train") + 1] = "12"
     assert mmlandmark_command(*phantoms, "--size", 96, 80).returncode == 0
-    monkeypatch.setattr(one_shot_rules, "MOST_IMAGES", 16)
+    monkeypatch.setattr(one_shot_rules, "MOST_IMAGES", 8)
     monkeypatch.setattr(one_shot_rules, "FEWEST_SEEN", 8)
     monkeypatch.setattr(one_shot, "measure_one_shot", lambda plan: budget_rules.Speed(0.1, 0.001, 1.0, 8))
     done = mmlandmark_command(*measured)

@@ -1,8 +1,10 @@
-"""Every arm of every shipped sweep takes an optimiser step, on two phantoms and with a narrow network."""
+"""Arms of all kinds of the shipped sweeps take an optimiser step, on two phantoms and with small networks."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +12,9 @@ from mmengine.hooks import Hook
 
 from mmlandmark.apis import load_sweep, prepare_config
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint, load_config, plan_of_stages
-from test_configs import find_all, put_phantoms
+from part_of_cases import one_of_each
+from test_configs import FEW, find_all, put_phantoms
+from test_configs import kind_of as config_kind
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = {
@@ -34,7 +38,27 @@ def own_trainings(sweep):
             yield arm
 
 
-ARMS = {f"{name} {arm}": (name, arm) for name, sweep in SWEEPS.items() for arm in own_trainings(sweep)}
+def without_numbers(value: Any) -> Any:
+    """Return options in which numbers are only zero or not, and lists of alike values hold one."""
+    if isinstance(value, dict):
+        return {key: without_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return sorted({json.dumps(without_numbers(inner), sort_keys=True, default=str) for inner in value})
+    return bool(value) if isinstance(value, int | float) else value
+
+
+def kind_of(place: tuple[str, str]) -> str:
+    """Return what an arm changes, numbers and images aside, and of which method."""
+    name, arm = place
+    sweep = SWEEPS[name]
+    options = {k: v for k, v in sweep.arms[arm].items() if k not in COUNTS and "_dataloader.dataset" not in k}
+    method, variant, dims, _ = config_kind(Path(sweep.configs[arm]))
+    what = [method, variant.split("_")[0].removesuffix("-narrow"), dims, len(sweep.inputs.get(arm, {}))]
+    return json.dumps([what, without_numbers(options)], sort_keys=True)
+
+
+EVERY = [(name, arm) for name, sweep in SWEEPS.items() for arm in own_trainings(sweep)]
+ARMS = {f"{name} {arm}": (name, arm) for name, arm in one_of_each(EVERY, kind_of)}
 
 
 class Steps(Hook):
@@ -73,7 +97,7 @@ def take_a_step(name: str, arm: str, folder: Path, inputs: dict[str, Path] | Non
     if config.get("stages"):
         config = plan_of_stages(config, str(folder)).children[0].config
     config.work_dir = str(folder)
-    put_phantoms(config)
+    put_phantoms(config, FEW.get(name.split("/")[0]))
     config.launcher, config.log_level = "none", "WARNING"
     config.train_cfg.val_begin = 2  # never, but pseudo labels are made in the pipeline of the validation
     config.test_dataloader = config.test_evaluator = config.test_cfg = None
@@ -99,6 +123,7 @@ def makers(tmp_path_factory):
 
 @pytest.mark.parametrize("place", ARMS.values(), ids=ARMS)
 def test_it_takes_a_step(place, tmp_path, makers):
+    """Arms that change the same in other numbers or images stand for each other."""
     name, arm = place
     made_by = SWEEPS[name].inputs.get(arm, {})
     steps = take_a_step(name, arm, tmp_path, {key: makers(name, maker) for key, maker in made_by.items()})

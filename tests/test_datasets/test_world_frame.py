@@ -23,8 +23,9 @@ from mmlandmark.structures import (
     translation_matrix,
     world_matrix,
 )
+from part_of_cases import ALL
 
-CASES = 1000
+CASES = 1000 if ALL else 200
 BLOCKS = 10  # of CASES, so that a failure names few
 
 

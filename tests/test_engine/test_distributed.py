@@ -1,4 +1,4 @@
-"""Two processes on CPUs, started by torchrun: they train one model and report what one process reports."""
+"""Two processes on CPUs, started by a script or torchrun, train one model and report what one does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from mmlandmark import apis
 from mmlandmark.engine import LandmarkRunner
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
-from two_processes import namespaces_lack, need_two_processes, on_two_nodes, same_weights, torchrun
+from two_processes import (
+    dist_train,
+    namespaces_lack,
+    need_two_processes,
+    on_two_nodes,
+    same_weights,
+    torchrun,
+)
 
 PAIRS = [("backbone.up1", "backbone.up1")]
 TERMS = [
@@ -55,7 +62,7 @@ class Both(NamedTuple):
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory) -> Both:
-    """Train a teacher and its student in two processes, then test in two processes."""
+    """Train a teacher and its student in two processes by the script, then test in two of torchrun."""
     need_two_processes()
     folder = tmp_path_factory.mktemp("both")
     config = tiny_config(
@@ -76,7 +83,7 @@ def both(tmp_path_factory) -> Both:
         test_dataloader=phantom_dataloader(num_samples=5, batch_size=1, train=False, offset=100),
     )
     config.dump(folder / "unet_tiny.py")
-    train = torchrun("train.py", folder / "unet_tiny.py", cwd=folder)
+    train = dist_train(folder / "unet_tiny.py", 2, cwd=folder)
     test = torchrun(
         "test.py", folder / "unet_tiny.py", "--no-figures", "--record", folder / "record.json", cwd=folder
     )

@@ -1,4 +1,4 @@
-"""Two processes learn from one template: the same features and labels in both, and one result."""
+"""Two ranks, forks of this process, learn from one template: the same features and labels, and one result."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import torch
 from mmengine.config import Config
 
 from mmlandmark import apis
+from mmlandmark.cli import invoke
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint, plan_of_stages, stage_to_test
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
-from two_processes import namespaces_lack, need_two_processes, on_two_nodes, same_weights, torchrun
+from two_processes import in_two, need_two_processes, same_weights
 
 DETECTOR = dict(
     _delete_=True,
@@ -47,7 +48,6 @@ def both(tmp_path_factory) -> Path:
     config = tiny_config(
         folder / "run",
         max_epochs=1,
-        launcher="pytorch",
         model=DETECTOR,
         train_dataloader=loader,
         custom_hooks=[TEMPLATE],
@@ -58,9 +58,9 @@ def both(tmp_path_factory) -> Path:
         test_dataloader=phantom_dataloader(num_samples=5, batch_size=1, train=False, offset=100),
     )
     config.dump(folder / "one_shot.py")
-    for arguments in (["train.py"], ["test.py", "--no-figures", "--record", folder / "record.json"]):
-        done = torchrun(arguments[0], folder / "one_shot.py", *arguments[1:], cwd=folder)
-        assert done.returncode == 0, done.stderr[-3000:]
+    in_two(invoke, "train", [str(folder / "one_shot.py")])
+    record = str(folder / "record.json")
+    in_two(invoke, "test", [str(folder / "one_shot.py"), "--no-figures", "--record", record])
     return folder
 
 
@@ -76,11 +76,13 @@ def test_two_processes_report_what_one_reports(both, tmp_path):
 
 @pytest.mark.slow
 def test_two_nodes_learn_from_a_template_as_one_node_does(both, tmp_path):
-    """The features of the template, pseudo labels and weights are the same, bit by bit."""
-    namespaces = not namespaces_lack()
-    words = ("train", both / "one_shot.py", "--work-dir", tmp_path / "nodes")
-    done = on_two_nodes(*words, cwd=tmp_path, namespaces=namespaces)
-    assert done.returncode == 0, done.stderr[-3000:]
+    """The features of the template, pseudo labels and weights are the same, bit by bit.
+
+    A rank on a node of its own is told from one beside another by its environment; networks of their own
+    have the nodes of test_distributed.py.
+    """
+    words = [str(both / "one_shot.py"), "--work-dir", str(tmp_path / "nodes")]
+    in_two(invoke, "train", words, nodes=2)
     for stage in ("01_ssl", "02_adapters"):
         same_weights(both / "run" / stage / "epoch_1.pth", tmp_path / "nodes" / stage / "epoch_1.pth")
     name = "02_adapters/pseudo_labels/epoch_0.json"

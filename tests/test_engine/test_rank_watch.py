@@ -183,14 +183,12 @@ def test_one_process_watches_nobody(monkeypatch):
     watch_ranks(None)
 
 
-@pytest.fixture
-def long_run(tmp_path):
-    """Return the config of a long training in two processes, of which one is slow at first."""
+def long_run(tmp_path, **hooks):
+    """Return the config of a long training in two processes."""
     need_two_processes()
     without = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
-    config = tiny_config(tmp_path / "run", max_epochs=9999, launcher="pytorch", **without)
+    config = tiny_config(tmp_path / "run", max_epochs=9999, launcher="pytorch", **without, **hooks)
     config.env_cfg.rank_silence = 6.0
-    config.custom_hooks = [dict(type="slow_rank.SlowRank", seconds=9.0)]
     config.default_hooks.checkpoint.max_keep_ckpts = 1
     config.dump(tmp_path / "long.py")
     return tmp_path / "long.py"
@@ -203,8 +201,9 @@ def step_of(folder):
 
 
 @pytest.mark.slow
-def test_a_run_with_a_stopped_process_ends_within_a_minute_and_a_slow_one_goes_on(long_run, tmp_path):
-    with ended(begin("train", long_run, cwd=tmp_path)) as process:
+def test_a_run_with_a_stopped_process_ends_within_a_minute_and_a_slow_one_goes_on(tmp_path):
+    config = long_run(tmp_path, custom_hooks=[dict(type="slow_rank.SlowRank", seconds=8.0)])
+    with ended(begin("train", config, cwd=tmp_path)) as process:
         wait_until(lambda: step_of(tmp_path) > 3, process)
         first, second = ranks_of(process)
         os.kill(second, signal.SIGSTOP)
@@ -219,9 +218,9 @@ def test_a_run_with_a_stopped_process_ends_within_a_minute_and_a_slow_one_goes_o
 
 
 @pytest.mark.slow
-def test_processes_end_when_their_agent_is_killed(long_run, tmp_path):
-    with ended(begin("train", long_run, cwd=tmp_path)) as process:
-        wait_until(lambda: step_of(tmp_path) > 3, process)
+def test_processes_end_when_their_agent_is_killed(tmp_path):
+    with ended(begin("train", long_run(tmp_path), cwd=tmp_path)) as process:
+        wait_until(lambda: step_of(tmp_path) > 0, process)
         ranks = ranks_of(process)
         process.kill()
         process.wait()

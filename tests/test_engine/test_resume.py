@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from mmlandmark.engine.hooks import StatefulHook
 from mmlandmark.registry import HOOKS
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
+from part_of_cases import one_of_each
 
 ROOT = Path(__file__).parents[2]
 EMA = dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.2, update_buffers=True)
@@ -253,8 +255,10 @@ def run_iterations(folder, iterations, sampler, workers, resume=False):
     return load_checkpoint(latest_checkpoint(folder)), copy.deepcopy(ROTATIONS)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("sampler", ["InfiniteSampler", "DefaultSampler"])
+@pytest.mark.parametrize(
+    ("sampler", "workers"),
+    one_of_each(product(["InfiniteSampler", "DefaultSampler"], [2, 0]), lambda case: case[0]),
+)
 def test_iterations_draw_anew_in_every_pass_and_resume_to_the_same(tmp_path, monkeypatch, sampler, workers):
     monkeypatch.setattr("mmengine.runner.loops.time.sleep", lambda seconds: None)  # 2 s between two passes
     whole, turns = run_iterations(tmp_path / "whole", 8, sampler, workers)

@@ -19,6 +19,7 @@ from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap_reference
 from mmlandmark.ops.refined_peak import refined_peak_reference
 from mmlandmark.ops.region_distance import region_distance_reference
 from mmlandmark.ops.soft_argmax import spatial_expectation_reference
+from part_of_cases import in_turn
 from test_ops.op_testing import TOLERANCES, laid_out, maps_of, points_of, widths_of
 
 SHIM = Path(__file__).parent / "cuda_shim"
@@ -28,8 +29,6 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 # Several tiles of rows and of columns, odd rows that start on no 16 bytes, volumes, one pixel.
 SHAPES = [(1, 2, 3, 5), (2, 2, 40, 1050), (1, 1, 1, 1), (1, 2, 530, 7), (1, 2, 5, 40, 33)]
-shapes = pytest.mark.parametrize("shape", SHAPES)
-dtypes = pytest.mark.parametrize("dtype", list(TYPES))
 
 
 def compile_shim(target: Path, *options: str) -> None:
@@ -76,10 +75,12 @@ def axes_of(sigma):
     return sigma.shape[2] if sigma.ndim == 3 else 1
 
 
-@dtypes
-@shapes
-@pytest.mark.parametrize(("layout", "per_axis"), [("contiguous", True), ("sliced", False)])
-def test_ewc_loss(shim, shape, dtype, layout, per_axis):
+LAYOUTS = [("contiguous", True), ("sliced", False)]
+
+
+@pytest.mark.parametrize(("shape", "dtype", "how"), in_turn(SHAPES, TYPES, LAYOUTS))
+def test_ewc_loss(shim, shape, dtype, how):
+    layout, per_axis = how
     pred = laid_out(maps_of(shape, dtype), layout)
     work = work_type(dtype)
     points, sigma = points_of(shape, work), widths_of(shape, per_axis, work)
@@ -110,10 +111,9 @@ def test_ewc_loss(shim, shape, dtype, layout, per_axis):
         torch.testing.assert_close(slopes.double(), gradient, **TOLERANCES[dtype])
 
 
-@dtypes
-@shapes
-@pytest.mark.parametrize("peak", [0, 1, 2])
-@pytest.mark.parametrize("per_axis", [False, True], ids=["one width", "per axis"])
+@pytest.mark.parametrize(
+    ("shape", "dtype", "peak", "per_axis"), in_turn(SHAPES, TYPES, [0, 1, 2], [False, True])
+)
 def test_gaussian_heatmap(shim, shape, dtype, peak, per_axis):
     work = work_type(dtype)
     points, sigma = points_of(shape, work), widths_of(shape, per_axis, work)
@@ -143,10 +143,9 @@ def test_gaussian_heatmap(shim, shape, dtype, peak, per_axis):
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
 
 
-@dtypes
-@shapes
-@pytest.mark.parametrize("mode", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("count", [0, 3])
+@pytest.mark.parametrize(
+    ("shape", "dtype", "mode", "count"), in_turn(SHAPES, TYPES, ["softmax", "sigmoid"], [0, 3])
+)
 def test_expectation(shim, shape, dtype, mode, count):
     work = work_type(dtype)
     maps = laid_out(maps_of(shape, dtype), "sliced")
@@ -178,8 +177,7 @@ def test_expectation(shim, shape, dtype, mode, count):
     torch.testing.assert_close(slopes.double(), gradient, **TOLERANCES[dtype])
 
 
-@dtypes
-@shapes
+@pytest.mark.parametrize(("shape", "dtype"), in_turn(SHAPES, TYPES))
 def test_region_distance(shim, shape, dtype):
     work = work_type(dtype)
     maps = laid_out(maps_of(shape, dtype).abs() + 0.1, "sliced")
@@ -210,12 +208,12 @@ def test_region_distance(shim, shape, dtype):
     torch.testing.assert_close(by_centers.double(), gradients[1], rtol=1e-3, atol=1e-4)
 
 
-@dtypes
-@shapes
-@pytest.mark.parametrize(
-    ("method", "radius", "smooth"), [("none", 0, 0.0), ("centroid", 3, 0.0), ("log_quadratic", 0, 1.3)]
-)
-def test_refined_peak(shim, shape, dtype, method, radius, smooth):
+METHODS = [("none", 0, 0.0), ("centroid", 3, 0.0), ("log_quadratic", 0, 1.3)]
+
+
+@pytest.mark.parametrize(("shape", "dtype", "how"), in_turn(SHAPES, TYPES, METHODS))
+def test_refined_peak(shim, shape, dtype, how):
+    method, radius, smooth = how
     drawn = gaussian_heatmap_reference(
         points_of(shape), widths_of(shape, False), torch.ones(shape[:2]).double(), shape[2:], "gaussian"
     )
@@ -237,13 +235,18 @@ def test_refined_peak(shim, shape, dtype, method, radius, smooth):
     torch.testing.assert_close(points, expected[0].to(work), rtol=0, atol=bound, equal_nan=True)
 
 
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """Return the program that ThreadSanitizer watches."""
+    program = tmp_path_factory.mktemp("shim") / "shim"
+    compile_shim(program, "-DSHIM_MAIN", "-fsanitize=thread", "-g")
+    return program
+
+
 @pytest.mark.parametrize("barriers", [True, False])
-def test_no_thread_reads_what_another_still_writes(tmp_path, barriers):
-    program = tmp_path / "shim"
-    compile_shim(
-        program, "-DSHIM_MAIN", "-fsanitize=thread", "-g", *([] if barriers else ["-DSHIM_WITHOUT_BARRIERS"])
-    )
-    done = subprocess.run([program], capture_output=True, text=True)
+def test_no_thread_reads_what_another_still_writes(watched, barriers):
+    words = [watched, *([] if barriers else ["without-barriers"])]
+    done = subprocess.run(words, capture_output=True, text=True)
     if "unexpected memory mapping" in done.stderr:
         pytest.skip("this kernel's address randomisation is too much for ThreadSanitizer")
     races = "WARNING: ThreadSanitizer: data race" in done.stderr

@@ -98,7 +98,8 @@ void shim_refined_peak(int type, const void* heatmaps, const int64_t* layout, in
 }  // extern "C"
 
 #if defined(SHIM_MAIN)
-int main() {
+int main(int count, char**) {
+  with_barriers = count == 1;
   constexpr int64_t kHeight = 37, kWidth = 45, kMaps = 2, kPixels = kHeight * kWidth;
   const int64_t layout[9] = {kMaps, kMaps, 1, kHeight, kWidth, 0, kPixels, 0, kWidth};
   std::vector<float> maps(kMaps * kPixels), out(kMaps * kPixels), features(2 * kPixels, 0.5f);
