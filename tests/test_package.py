@@ -15,10 +15,18 @@ import torch
 ROOT = Path(__file__).parents[1]
 
 
-def test_importing_it_is_light():
+@pytest.mark.parametrize(
+    ("name", "heavy"),
+    [
+        ("mmlandmark", {"torch", "mmengine", "mmcv", "numpy", "cv2", "scipy", "matplotlib"}),
+        # Most commands import this. Each of these takes a second, and few commands need them.
+        ("mmlandmark.apis", {"scipy.stats", "matplotlib", "SimpleITK", "onnxruntime", "torch._inductor"}),
+    ],
+)
+def test_importing_it_is_light(name, heavy):
     code = (
-        "import sys, mmlandmark\n"
-        "heavy = {'torch', 'mmengine', 'mmcv', 'numpy', 'cv2', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        f"import sys, {name}\n"
+        f"heavy = {heavy} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "print(mmlandmark.__version__)"
     )

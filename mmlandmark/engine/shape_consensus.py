@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi
 
 from mmlandmark.datasets.annotated_shapes import annotated_shapes
 from mmlandmark.registry import LABEL_SELECTORS
@@ -102,6 +101,8 @@ class ShapeConsensus:
 
     def _usual(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return how far (N, D) offsets of a landmark lie from the usual one, (N,), and which are usual."""
+        from scipy.stats import chi  # takes a second, and few runs have one template
+
         distance, dims = np.linalg.norm(offsets, axis=1), offsets.shape[1]
         usual = distance <= self.far  # NaN is not
         if not usual.any():

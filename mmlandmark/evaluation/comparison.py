@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,8 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
         >>> round(test.difference, 4), round(test.t_p, 3)
         (-0.1875, 0.022)
     """
+    from scipy import stats  # takes a second, and most commands compare nothing
+
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(

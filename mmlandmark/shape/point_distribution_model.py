@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from mmlandmark.shape.alignment import (
     Alignment,
@@ -277,6 +276,8 @@ def shapiro_wilk(parameters: np.ndarray) -> np.ndarray:
 
     A small p speaks against a normal distribution. NaN with fewer than 3 shapes, or without differences.
     """
+    from scipy import stats  # takes a second, and most commands test no shapes
+
     some = parameters[:: max(1, -(-len(parameters) // _MOST_TESTED))]
     result = np.full((parameters.shape[1], 2), np.nan)
     for column, values in enumerate(some.T):
