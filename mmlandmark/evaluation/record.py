@@ -140,6 +140,9 @@ def read_superseded(folder: str | Path) -> list[dict[str, Any]]:
 def compare_records(first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> PairedTest:
     """Compare two methods image by image, by the mean of every image over the recorded runs.
 
+    Runs of seeds that only one of them has are left out, unless they share no seed: arms of a sweep that is
+    not finished yet began with weights of different quality.
+
     Args:
         first: Records of one method, as returned by :func:`read_records`.
         second: Records of the other method.
@@ -158,8 +161,12 @@ def compare_records(first: Sequence[dict[str, Any]], second: Sequence[dict[str, 
             raise ValueError(
                 f"{record['path']} and {other['path']} were not tested on the same images in one unit"
             )
+    shared = {record["seed"] for record in first} & {record["seed"] for record in second}
     means = [
-        np.array([record["image_errors"]["mean"] for record in side], dtype=np.float64).mean(0)
+        np.array(
+            [run["image_errors"]["mean"] for run in side if run["seed"] in shared or not shared],
+            dtype=np.float64,
+        ).mean(0)
         for side in (first, second)
     ]
     return paired_test(*means)

@@ -55,10 +55,19 @@ def write(folder, name, seed, errors, split="s", unit="mm"):
 def test_records_of_several_seeds_are_averaged_by_image(tmp_path):
     write(tmp_path, "a", 0, [1.0, 2.0, 3.0])
     write(tmp_path, "a", 1, [2.0, 4.0, 3.0])
-    write(tmp_path, "b", 0, [2.0, 2.0, 4.0])
+    write(tmp_path, "b", 2, [2.0, 2.0, 4.0])
     groups = read_records(tmp_path.glob("*.json"), by_file=True)
     found = compare_records(groups["a"], groups["b"])
     assert found == paired_test(np.array([1.5, 3.0, 3.0]), np.array([2.0, 2.0, 4.0]))
+
+
+def test_seeds_that_one_method_lacks_do_not_count(tmp_path):
+    write(tmp_path, "a", 0, [1.0, 2.0, 3.0])
+    write(tmp_path, "a", 1, [2.0, 4.0, 3.0])
+    write(tmp_path, "b", 0, [2.0, 2.0, 4.0])
+    groups = read_records(tmp_path.glob("*.json"), by_file=True)
+    expected = paired_test(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 4.0]))
+    assert compare_records(groups["a"], groups["b"]) == expected
 
 
 @pytest.mark.parametrize(
