@@ -1,6 +1,6 @@
 _base_ = [
     "../_base_/default_runtime.py",
-    "../_base_/self_training_heads.py",
+    "../_base_/datasets/mouse_heads.py",
     "../_base_/models/unet_volumes.py",
     "../_base_/schedules/adamw_onecycle.py",
 ]
@@ -16,7 +16,7 @@ model = dict(
     backbone=dict(widths=(16, 32, 64, 128), stem_stride=2),
     head=dict(num_landmarks=45, codec=dict(sigma=1.5, window=4)),
 )
-own = dict(_base_.train_dataloader["dataset"], ids=_base_.labelled, pipeline=[*load, *_base_.augmented])
+own = dict(_base_.train_dataloader["dataset"], ids=_base_.few_ids, pipeline=[*load, *_base_.augmented])
 train_dataloader = dict(dataset=dict(_delete_=True, type="RepeatDataset", times=18, dataset=own))
 test_dataloader = dict(dataset=dict(pipeline=[*load, *_base_.plain]))
 val_dataloader = dict(dataset=dict(ids=_base_.test_ids, pipeline=[*load, *_base_.plain]))

@@ -29,15 +29,19 @@ def _source(value: Any, indent: str, before: int) -> str:
         indent: Of the line that it begins in.
         before: Characters between the indent and the value.
     """
-    inner = indent + " " * 4
     opening, closing, items = _parts(value)
-    flat = opening + ", ".join(name + _source(item, "", -(10**9)) for name, item in items) + closing
-    if isinstance(value, tuple) and len(value) == 1:
-        flat = flat[:-1] + ",)"
+    flat = _on_one_line(value)
     if not items or len(indent) + before + len(flat) < _WIDTH:
         return flat
+    inner = indent + " " * 4
     lines = (f"{inner}{name}{_source(item, inner, len(name))},\n" for name, item in items)
     return f"{opening}\n{''.join(lines)}{indent}{closing}"
+
+
+def _on_one_line(value: Any) -> str:
+    opening, closing, items = _parts(value)
+    comma = "," if isinstance(value, tuple) and len(value) == 1 else ""
+    return opening + ", ".join(name + _on_one_line(item) for name, item in items) + comma + closing
 
 
 def _parts(value: Any) -> tuple[str, str, list[tuple[str, Any]]]:

@@ -8,6 +8,7 @@ train_ids = [
     *("BTBR_T_Itpr3tf_j_", "C3H_HEJ_", "C3H_HEOUJ_", "C57BL6_J_"),
 ]
 val_ids = ["C57BL_10J_", "C57BL_6NJ_"]
+few_ids = [*train_ids, *val_ids][::3]  # 5 of them, where only a few are annotated
 test_ids = ["C57L_J_", "CAF1_J_", "CAST_EIJ_", "CB6F1_J_", "CBA_CAJ_", "CBA_J_"]
 
 # The whole head: 28.8 mm, into which all of the 20 fit, at a third of the stored resolution of 0.141 mm.
