@@ -51,9 +51,9 @@ for name, options in labels.items():
     hooks = [ema, dict(type="PseudoLabelHook", **options)]
     stage = dict(first, **losses[0], train_dataloader=mixed, custom_hooks=hooks)
     arms[name] = {**start, "stages": [stage, dict(second, **losses[1])]}
-# Another network, which begins at random.
+# Another network, which begins at random, and what of "ours" makes it better or worse.
 backbone = dict(_base_.model["backbone"], widths=(24, 48, 96, 192, 256, 256), stem_stride=2)
 unet = {"model": dict(_base_.model, _delete_=True, backbone=backbone), "optim_wrapper.dtype": "auto"}
 arms["unet_pre-trained"] = unet
-for name in ("supervised", "ours"):
+for name in ("supervised", "supervised-attention", "naive", "ours"):
     arms[f"unet_{name}"] = {**arms[name], **unet, "inputs": {"load_from": "unet_pre-trained"}}
