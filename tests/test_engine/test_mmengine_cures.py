@@ -128,7 +128,7 @@ def test_a_run_does_not_wait_for_the_text_of_its_config(tmp_path, monkeypatch):
     config._cfg_dict["nested"] = [dict(names=["a" * 90, "b" * 90])]
     LandmarkRunner.from_cfg(config).train()
     (written,) = tmp_path.glob("*.py")
-    assert f"nested = [\n    dict(\n        names=[\n            '{'a' * 90}',\n" in written.read_text()
+    assert f'nested = [\n    dict(\n        names=[\n            "{"a" * 90}",\n' in written.read_text()
     assert written.read_text() == load_checkpoint(tmp_path / "epoch_1.pth")["meta"]["cfg"]
 
 

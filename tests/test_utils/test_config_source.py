@@ -27,12 +27,13 @@ def test_it_is_as_a_person_writes_it():
         "    widths=(16,),\n"
         ")\n"
         "shape = (1, -2.5)\n"
-    ).replace('"', "'")
+    )
 
 
 VALUES = dict(
     empty=[{}, [], ()],
     one=("it's",),
+    place='{{ fileDirname }}/a \\ "b" \udcff',
     long=list(range(100)),
     nested=[dict(lines=[["é\n" * 20, None, True]] * 3)],
     keys={"a.b": 1, 3: [2], "class": dict(a={"lambda": 1})},
