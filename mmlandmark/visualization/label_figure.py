@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,8 @@ _ERRORS = (
     ("error_kept", "labels learnt from", _LEARNT),
     ("error_masked", "masked", _MASKED),
 )
-
-
 _MOST = 1.3  # of the largest error that labels begin with: what fails leaves the figure
+_MARKED = 16  # on a curve
 
 
 def plot_rounds(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
@@ -78,8 +78,7 @@ def plot_label_errors(studies: Mapping[str, Mapping[str, Any]], path: str | Path
     """
     from matplotlib.lines import Line2D
 
-    names = list(dict.fromkeys(name for study in studies.values() for name in study["arms"]))
-    colors = dict(zip(names, itertools.cycle(map(style.hex_color, style.CYCLE)), strict=False))
+    looks = _looks(dict.fromkeys(name for study in studies.values() for name in study["arms"]))
     size = (max(5.2, 0.6 + 4.2 * len(studies)), 4.2)
     with style.figure(1, len(studies), size=size, squeeze=False) as (canvas, grid):
         for axes, (title, whole) in zip(grid[0], studies.items(), strict=True):
@@ -89,13 +88,16 @@ def plot_label_errors(studies: Mapping[str, Mapping[str, Any]], path: str | Path
                     epochs, means, lowest, highest = _over_seeds(seeds.values(), key)
                     if key == "kept" and means == _over_seeds(seeds.values(), "predicted")[1]:
                         continue
-                    axes.plot(epochs, means, line, marker="o", markersize=3, color=colors[name])
-                    axes.fill_between(epochs, lowest, highest, color=colors[name], alpha=0.12, linewidth=0)
+                    every = math.ceil(max(len(epochs), 1) / _MARKED)
+                    axes.plot(epochs, means, line, markevery=every, **looks[name])
+                    axes.fill_between(
+                        epochs, lowest, highest, color=looks[name]["color"], alpha=0.12, linewidth=0
+                    )
             axes.set(xlabel="epochs of self-training", ylabel=f"true error ({study['unit']})")
             axes.set_title(f"{title}, seed{'s' * (len(shown) > 1)} {', '.join(shown)}")
             axes.xaxis.get_major_locator().set_params(integer=True)
             _cut(axes, study)
-        lines = [Line2D([], [], color=colors[name], label=name) for name in names]
+        lines = [Line2D([], [], label=name, **look) for name, look in looks.items()]
         lines += [
             Line2D([], [], color="#555555", linestyle="-", label="all as predicted"),
             Line2D([], [], color="#555555", linestyle="--", label="labels learnt from, if others"),
@@ -104,6 +106,13 @@ def plot_label_errors(studies: Mapping[str, Mapping[str, Any]], path: str | Path
             handles=lines, loc="outside lower center", ncols=min(len(lines), 3 * len(studies)), fontsize=8
         )
         return style.save_figure(canvas, path)
+
+
+def _looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return color and marks of every curve; when all colors are used, they begin again with other marks."""
+    marks = [dict(marker="o", markersize=3), dict(marker="s", markersize=5, markerfacecolor="white")]
+    looks = [dict(mark, color=style.hex_color(color)) for mark in marks for color in style.CYCLE]
+    return dict(zip(names, itertools.cycle(looks), strict=False))
 
 
 def _of_common_seeds(study: Mapping[str, Any]) -> tuple[list[str], Mapping[str, Any]]:
@@ -126,7 +135,8 @@ def _cut(axes: Any, study: Mapping[str, Any]) -> None:
         )
         axes.set_ylim(0.97 * lowest, top)
         text = ", ".join(f"{name} up to {error:.3g} {study['unit']}" for name, error in failing.items())
-        axes.text(0.02, 0.98, text, transform=axes.transAxes, va="top", fontsize=8)
+        paper = dict(facecolor="white", edgecolor="none", pad=1)
+        axes.text(0.02, 0.98, text, transform=axes.transAxes, va="top", fontsize=8, bbox=paper)
 
 
 def _known(run: Mapping[str, Any]) -> list[float]:

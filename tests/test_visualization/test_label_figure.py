@@ -84,3 +84,14 @@ def test_arms_are_compared_by_the_seeds_that_all_have(tmp_path, monkeypatch):
     assert [line.get_ydata().tolist() for line in one.lines] == [[1.0, 1.0]] * 2
     assert two.get_title(loc="left") == "y, seeds 0, 1"
     assert [line.get_ydata()[0] for line in two.lines] == [2.0, 1.0]
+
+
+def test_no_two_arms_look_the_same_and_long_curves_have_few_marks(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(style, "save_figure", lambda canvas, path: drawn.append(canvas))
+    run = dict(epoch=list(range(80)), predicted=[1.0] * 80, kept=[1.0] * 80)
+    arms = {f"arm{index}": {"0": run} for index in range(len(style.CYCLE) + 2)}
+    plot_label_errors({"x": dict(unit="mm", arms=arms)}, tmp_path / "a.png")
+    lines = drawn[0].axes[0].lines
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == len(arms)
+    assert all(80 / line.get_markevery() <= 16 for line in lines)
