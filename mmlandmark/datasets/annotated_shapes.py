@@ -19,11 +19,18 @@ def annotated_shapes(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
     Returns:
         (N, K, D) original pixels, NaN where missing; and (N, D, D) from steps in pixels to steps in mm, see
         :func:`~mmlandmark.structures.mm_steps`, or None unless they are known of every sample.
+
+    Raises:
+        ValueError: There is no such sample.
     """
     records = []
     for leaf in (leaf for leaf in leaf_datasets(dataset) if not getattr(leaf, "unlabelled", False)):
         # The record alone: the method of a subclass may make the image, which is slow.
         records += [LandmarkDataset.get_data_info(leaf, index) for index in range(len(leaf))]
+    if not records:
+        raise ValueError(
+            "no image of the training data is annotated: there are no shapes to compare others with"
+        )
     points = np.stack([record["landmarks"] for record in records]).astype(np.float64)
     steps = [mm_steps(_frame(record), record["spacing"], points.shape[2]) for record in records]
     known = [one for one in steps if one is not None]

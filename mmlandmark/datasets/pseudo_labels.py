@@ -23,12 +23,11 @@ class PseudoLabels:
         self._points = torch.full((count, landmarks, dims), float("nan")).share_memory_()
         self._weight = torch.ones(1).share_memory_()
 
-    def set(self, points: np.ndarray, weight: float = 1.0) -> None:
+    def set(self, points: np.ndarray) -> None:
         """Set all labels, here and in all workers.
 
         Args:
             points: (N, K, D) original pixels; NaN where there is no label.
-            weight: Of every label in the loss.
 
         Raises:
             ValueError: The shape is another.
@@ -36,6 +35,9 @@ class PseudoLabels:
         if points.shape != tuple(self._points.shape):
             raise ValueError(f"expected labels {tuple(self._points.shape)}, got {points.shape}")
         self._points.copy_(torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)))
+
+    def weigh(self, weight: float) -> None:
+        """Set the weight of every label in the loss, here and in all workers."""
         self._weight[0] = weight
 
     @property
@@ -54,7 +56,8 @@ class PseudoLabels:
     def __deepcopy__(self, memo: dict) -> PseudoLabels:
         # A deep copy of a shared tensor would be private, and would not reach the workers of the copy.
         other = PseudoLabels(*self._points.shape)
-        other.set(self.points, float(self._weight[0]))
+        other.set(self.points)
+        other.weigh(float(self._weight[0]))
         return other
 
 

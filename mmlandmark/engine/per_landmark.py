@@ -61,7 +61,7 @@ def chosen_landmarks(config: Config) -> dict[str, int]:
 
 
 def choose_landmarks(config: Config, text: str) -> None:
-    """Restrict a config with ``per_landmark`` to some landmarks.
+    """Let a config with ``per_landmark`` be for these landmarks, whichever it names itself.
 
     Args:
         config: Changed in place.
@@ -86,8 +86,8 @@ def choose_landmarks(config: Config, text: str) -> None:
             )
     if not chosen:
         raise ConfigError(f"--landmarks {text!r} names no landmark")
-    if len(chosen) < len(names):
-        config.per_landmark = [name for k, name in enumerate(names) if k in chosen]
+    everything = len(chosen) == len(names)
+    config.per_landmark = everything or [name for k, name in enumerate(names) if k in chosen]
 
 
 def unlearnable_landmarks(config: Config) -> dict[str, str]:

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmlandmark.datasets import LandmarkDataset, leaf_datasets
+from mmlandmark.datasets.left_out import sample_or_reason
 from mmlandmark.datasets.transforms import LoadImage, PackInputs
 from mmlandmark.engine.labelling import with_pipeline
 from mmlandmark.engine.training_state import as_count, of_type
@@ -165,9 +166,15 @@ class TeacherScore:
         Args:
             points: (N, K, D) original pixels, NaN where nothing was predicted.
             samples: N unlabelled samples the shapes are of, of the data set that was learnt.
+
+        Raises:
+            ValueError: No annotated image can be read, or one that is not to be skipped.
         """
         points = np.asarray(points, dtype=np.float64)
         predicted = self._cases([self._places[sample.sample_id] for sample in samples], points)
+        self._annotated = [place for place in self._annotated if self._usable(*place)]
+        if not self._annotated:
+            raise ValueError("TeacherScore: no annotated image of the training data can be read")
         annotated = self._cases(self._annotated)
         self._train(annotated, predicted)
         self.rounds += 1
@@ -267,16 +274,28 @@ class TeacherScore:
         device = get_device()
         return _Cases(torch.stack(images).to(device), torch.stack(landmarks).to(device))
 
+    def _usable(self, part: LandmarkDataset, index: int) -> bool:
+        """Return whether an annotated image can be read; one that is to be skipped if not is named."""
+        if part.skips_unreadable and (id(part), index) not in self._seen:
+            packed, reason = sample_or_reason(part, index)
+            if reason is not None:
+                part.left_out.tell(index, reason)
+                return False
+            self._keep(part, index, packed)
+        return True
+
     def _small_image(self, part: LandmarkDataset, index: int) -> tuple[Tensor, LandmarkDataSample]:
         """Return a small image (1, *S), standardised, and its sample; each is read once."""
-        key = (id(part), index)
-        if key not in self._seen:
-            packed = part.prepare_data(index)  # an index would give another image for a broken one
-            sample = packed["data_samples"]
-            image = sample.unit_pixels(packed["inputs"])
-            deviation = image.std(correction=0)
-            self._seen[key] = ((image - image.mean()) / (deviation if deviation > 0 else 1.0), sample)
-        return self._seen[key]
+        if (id(part), index) not in self._seen:
+            # An index would give another image for a broken one.
+            self._keep(part, index, part.prepare_data(index))
+        return self._seen[id(part), index]
+
+    def _keep(self, part: LandmarkDataset, index: int, packed: Mapping[str, Any]) -> None:
+        sample = packed["data_samples"]
+        image = sample.unit_pixels(packed["inputs"])
+        deviation = image.std(correction=0)
+        self._seen[id(part), index] = (image - image.mean()) / (deviation if deviation > 0 else 1.0), sample
 
 
 def _small(leaf: LandmarkDataset, frame: tuple[int, ...]) -> LoadImage:

@@ -27,6 +27,7 @@ class PatchPair:
         mask: (B, N) bool: the point is seen in both.
         size: (*S) of the images.
         patch_size: (*S) of the patches.
+        weights: (B, N) of the points in a loss; None for equal ones.
     """
 
     features: Sequence[Tensor]
@@ -36,6 +37,12 @@ class PatchPair:
     mask: Tensor
     size: tuple[int, ...]
     patch_size: tuple[int, ...]
+    weights: Tensor | None = None
+
+    @property
+    def counts(self) -> Tensor:
+        """(B, N) how much every point counts in a loss: its weight, or 0 if it is not seen in both."""
+        return self.mask.float() if self.weights is None else self.mask * self.weights
 
 
 def cells_of(points: Tensor, size: Sequence[int], map_size: Sequence[int]) -> Tensor:

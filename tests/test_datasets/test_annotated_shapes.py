@@ -43,3 +43,8 @@ def test_steps_of_volumes_lead_along_the_axes_of_the_patient(tmp_path):
     (tmp_path / "v.json").write_text(json.dumps(content))
     _, steps = annotated_shapes(LandmarkDataset("v.json", str(tmp_path)))
     np.testing.assert_allclose(steps, [np.diag([0.5, 1, 2]), np.diag([0.5, -1, 2])], atol=1e-6)
+
+
+def test_a_data_set_without_annotation_has_no_shapes():
+    with pytest.raises(ValueError, match="no image of the training data is annotated"):
+        annotated_shapes(PhantomDataset("ceph", num_samples=2, unlabelled=True))

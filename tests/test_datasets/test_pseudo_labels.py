@@ -39,7 +39,8 @@ def test_living_workers_see_new_labels_and_their_weight(root):
         dataset, batch_size=1, num_workers=1, persistent_workers=True, collate_fn=first, prefetch_factor=1
     )
     assert all(np.isnan(sample[0]).all() for sample in loader)
-    dataset.pseudo_labels.set(points, weight=0.5)
+    dataset.pseudo_labels.set(points)
+    dataset.pseudo_labels.weigh(0.5)
     samples = list(loader)
     np.testing.assert_array_equal([sample[0] for sample in samples], points)
     assert {float(w) for sample in samples for w in sample[1]} == {0.5}
@@ -48,8 +49,10 @@ def test_living_workers_see_new_labels_and_their_weight(root):
 def test_a_copy_has_labels_of_its_own():
     labels = PseudoLabels(2, 3, 2)
     labels.set(np.ones((2, 3, 2)))
+    labels.weigh(0.5)
     other = copy.deepcopy(labels)
     labels.set(np.zeros((2, 3, 2)))
     assert (other.points == 1).all()
+    assert other[0]["weights"].tolist() == [0.5] * 3
     with pytest.raises(ValueError, match=r"expected labels \(2, 3, 2\), got \(2, 2, 2\)"):
         labels.set(np.zeros((2, 2, 2)))

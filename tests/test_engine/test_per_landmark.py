@@ -46,6 +46,12 @@ def test_places_ranges_and_names_are_chosen(tmp_path):
         assert list(chosen_landmarks(config)) == config.per_landmark == names
     choose_landmarks(whole := each(tmp_path), "0, 1-2")
     assert whole.per_landmark is True
+    # Whatever the config itself names.
+    for text, names in (("2", ["menton"]), ("0-2", True)):
+        some = each(tmp_path)
+        some.per_landmark = ["sella", "nasion"]
+        choose_landmarks(some, text)
+        assert some.per_landmark == names
     for text, message in (
         ("3", "'3' is no landmark; they are 0 to 2: sella, nasion, menton"),
         ("2-1", "'2-1' is no landmark"),

@@ -296,6 +296,22 @@ def test_the_weight_of_labels_grows(tmp_path):
     assert weights[1:] == pytest.approx([0.5 * np.exp(-5), 0.5 * np.exp(-1.25), 0.5, 0.5])
 
 
+@pytest.mark.parametrize("rounds", [dict(interval=3), dict(labeller="teacher")])
+def test_it_grows_between_rounds_too(tmp_path, teacher, rounds):
+    if "labeller" in rounds:
+        rounds = dict(labeller=str(teacher))
+    runner = LandmarkRunner.from_cfg(config(tmp_path))
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    hook = PseudoLabelHook(start=1, ramp_up=2, weight=0.5, selector=KEEP, **rounds)
+    hook.before_train(runner)
+    _, part = leaf_datasets(runner.train_dataloader.dataset)
+    weights = []
+    for runner.train_loop._epoch in (1, 2, 3, 4):
+        hook.before_train_epoch(runner)
+        weights.append(float(part.pseudo_labels[0]["weights"][0]))
+    assert weights == pytest.approx([0.5 * np.exp(-5), 0.5 * np.exp(-1.25), 0.5, 0.5])
+
+
 def test_a_worker_makes_both_views(tmp_path):
     runner = LandmarkRunner.from_cfg(config(tmp_path))
     runner._train_loop = runner.build_train_loop(runner._train_loop)

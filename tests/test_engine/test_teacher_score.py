@@ -190,3 +190,29 @@ def test_what_does_not_fit_is_named():
         ValueError, match=r"TeacherScore compares all images of a round: it needs by_epoch=True"
     ):
         PseudoLabelHook(by_epoch=False, selector=dict(type="TeacherScore"))
+
+
+def test_an_annotated_image_that_cannot_be_read_is_left_out_where_that_is_allowed(monkeypatch):
+    class Broken(Dots):
+        def prepare_data(self, idx):
+            if idx == 1:
+                raise ValueError("image 1 is cut off")
+            return super().prepare_data(idx)
+
+    _, points, samples = dots()
+    for allowed in ("raise", "skip"):
+        data = ConcatDataset([Broken(4, on_error=allowed), Dots(6, 100, unlabelled=True)])
+        teacher = taught(data, steps=1)
+        if allowed == "raise":
+            with pytest.raises(ValueError, match="image 1 is cut off"):
+                teacher.select(points, samples)
+            continue
+        for _ in range(2):
+            teacher.select(points, samples)
+        assert [index for _, index in teacher._annotated] == [0, 2, 3]
+        assert data.datasets[0].left_out.indices == [1]
+    monkeypatch.setattr(Broken, "prepare_data", lambda self, idx: (_ for _ in ()).throw(ValueError("gone")))
+    with pytest.raises(ValueError, match="no annotated image of the training data can be read"):
+        taught(ConcatDataset([Broken(4, on_error="skip"), Dots(6, 100, unlabelled=True)])).select(
+            points, samples
+        )

@@ -206,6 +206,31 @@ def test_what_does_not_fit_is_said_before_the_first_batch(tmp_path):
         check_run(alone, "the run")
 
 
+def test_a_loop_without_epochs_does_not_learn_from_templates(tmp_path):
+    """They would be those of the weights that it began with."""
+    steps = dict(_delete_=True, by_epoch=False, max_iters=4, val_interval=4)
+    check_run(config_of(tmp_path, train_cfg=steps), "the run")
+    labels = dict(type="PseudoLabelHook", by_epoch=False, selector=dict(type="KeepAll"))
+    compared = dict(NEURAL, contrast=None, head=dict(NEURAL["head"], loss=dict(type="HeatmapMSELoss")))
+    mixed = dict(phantom_dataloader(), unlabelled=dict(offset=50, num_samples=3))
+    check_run(config_of(tmp_path, model=compared, train_dataloader=phantom_dataloader()), "the run")
+    for changes in (
+        dict(hooks=(TEMPLATE, labels), train_dataloader=mixed),
+        dict(model=compared, train_dataloader=phantom_dataloader()),
+    ):
+        with pytest.raises(
+            ConfigError, match=r"a loop without epochs encodes templates before.*count epochs"
+        ):
+            check_run(config_of(tmp_path, train_cfg=steps, **changes), "the run")
+
+
+def test_there_is_one_kind_of_loss(tmp_path):
+    both = dict(NEURAL, head=dict(NEURAL["head"], loss=dict(type="HeatmapMSELoss")))
+    for model in (both, dict(NEURAL, contrast=None)):
+        with pytest.raises(ConfigError, match=r"set either model\.contrast or model\.head\.loss"):
+            check_run(config_of(tmp_path, model=model), "the run")
+
+
 def test_another_number_of_templates_is_refused(tmp_path):
     two = dict(TEMPLATE, template=dict(offset=7, num_samples=2))
     with pytest.raises(ValueError, match=r"2 templates for model.head.num_templates=1"):

@@ -166,3 +166,13 @@ def test_a_target_of_other_maps():
         torch.manual_seed(0)
         assert torch.equal(first, loss(pred, plain))
     assert "heatmaps" not in vars(target)
+
+
+def test_a_map_without_positive_values_lies_everywhere_whatever_the_power():
+    target = target_of()
+    nothing = torch.full((2, 3, 6, 7), -1.0)
+    for kind in (dict(type="IntegralL1Loss"), dict(type="RegionAttentionLoss", std=0.0)):
+        everywhere = MODELS.build(dict(kind, activation=None))(torch.ones_like(nothing), target)
+        for beta in (2.0, 4.0, 8.0):
+            loss = MODELS.build(dict(kind, activation=None, beta=beta))(nothing, target)
+            torch.testing.assert_close(loss, everywhere)

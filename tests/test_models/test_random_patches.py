@@ -209,3 +209,17 @@ def test_wrong_arguments_are_refused():
         RandomPatches(one_landmark=True)
     with pytest.raises(ValueError, match="negative amount"):
         RandomPatches(contrast=-1)
+
+
+def test_landmarks_of_no_weight_are_not_drawn_and_others_have_theirs():
+    cases = samples([[[20.0, 30.0], [70.0, 30.0]]] * 30, SIZE[2])
+    for case in cases[:20]:
+        case.gt_weights = torch.tensor([0.0, 0.25])
+    for case in cases[20:25]:
+        case.gt_weights = torch.zeros(2)
+    _, seen = patches_of(torch.zeros(30, 1, *SIZE[2]), samples=cases, around="landmarks", **STILL)
+    assert seen.landmarks[:20].tolist() == [1] * 20
+    assert seen.weights[:, 0].tolist() == [0.25] * 20 + [0.0] * 5 + [1.0] * 5
+    assert seen.mask[:, 0].tolist() == [True] * 20 + [False] * 5 + [True] * 5
+    _, anywhere = patches_of(torch.zeros(3, 1, *SIZE[2]), points=2)
+    assert anywhere.weights.tolist() == [[1.0, 1.0]] * 3

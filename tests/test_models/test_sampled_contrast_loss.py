@@ -133,3 +133,20 @@ def test_wrong_numbers_are_refused():
         SampledContrastLoss(radius=(0, None))
     with pytest.raises(ValueError, match="is for 3 levels, the network has 2: give one number"):
         SampledContrastLoss(random=(5, 5, 5), radius=(None,) * 3)(pair())
+
+
+def test_a_radius_without_others_is_refused():
+    for options in (dict(radius=(5, 12)), dict(radius=(9, 40), apart=2)):
+        with pytest.raises(ValueError, match=r"level 1 has a pixel for every 16 of the image.*radius\[1\]"):
+            SampledContrastLoss(random=(9, 9), **options)(pair())
+    assert SampledContrastLoss(random=(9, 9), hard=3, radius=(5, 12))(pair()) > 0
+
+
+def test_points_count_by_their_weights():
+    two = pair(count=1)
+    each = [
+        SampledContrastLoss((0, 0), 8)(dataclasses.replace(two, mask=m))
+        for m in torch.eye(2).bool()[:, :, None]
+    ]
+    weighed = dataclasses.replace(two, weights=torch.tensor([[0.5], [1.0]]))
+    torch.testing.assert_close(SampledContrastLoss((0, 0), 8)(weighed), (0.5 * each[0] + each[1]) / 1.5)

@@ -147,6 +147,23 @@ def test_patches_around_landmarks_take_them_as_anchors():
     assert pair.points[0, 0].tolist() in POINTS.tolist()
 
 
+def test_the_weight_of_a_landmark_counts():
+    """A batch is the mean of its cases by their weights."""
+    model = build(patches=dict(around="landmarks", rotation=0, brightness=0, contrast=0)).eval()
+    cases = [item(points=POINTS * [[1], [np.nan], [np.nan]], seed=seed) for seed in (1, 2)]
+
+    def loss(*weights):
+        for case, weight in zip(cases, weights, strict=True):
+            case["data_samples"].gt_weights = torch.full((K,), weight)
+        data = model.data_preprocessor(batch(*cases), True)
+        return float(model.loss(**data)["loss_contrast"].detach())
+
+    first, second = loss(1.0, 0.0), loss(0.0, 1.0)
+    assert abs(first - second) > 0.1
+    assert loss(1.0, 1.0) == pytest.approx((first + second) / 2, rel=1e-5)
+    assert loss(1.0, 0.25) == pytest.approx((first + 0.25 * second) / 1.25, rel=1e-5)
+
+
 def adapters(**changes):
     """Return a detector whose neck has a part of each landmark, whatever the patch shows."""
     backbone = dict(UNET, norm_cfg=dict(type="IN"))

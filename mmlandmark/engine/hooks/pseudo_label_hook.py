@@ -261,13 +261,19 @@ class PseudoLabelHook(StatefulHook):
         return LabelRound.read(path, list(self._ids), shape)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Make new labels of all images, if it is time."""
+        """Make new labels of all images, if it is time, and say how much labels count in this epoch."""
         self._by_batch = BatchLabels()
         if not self.by_epoch or runner.epoch < self.start:
             return
-        once = self.labeller is not None
-        if self._latest is not None and (once or runner.epoch - self._latest["epoch"] < self.interval):
-            return
+        if self._latest is None or (
+            self.labeller is None and runner.epoch - self._latest["epoch"] >= self.interval
+        ):
+            self._label(runner)
+        for part in self._parts:
+            part.pseudo_labels.weigh(self._weight_after(runner.epoch))
+
+    def _label(self, runner: Runner) -> None:
+        """Make new labels of all images, and write them."""
         model, pipeline, selector = self._of_round(runner)
         samples = predict_parts(runner, model, self._parts, pipeline)
         made = main_process_decides(lambda: _selected(selector, runner.epoch, samples))
@@ -327,7 +333,7 @@ class PseudoLabelHook(StatefulHook):
         """Hand the labels to the data, also to that in worker processes."""
         start, labels = 0, made.among(list(self._ids)).labels
         for part in self._parts:
-            part.pseudo_labels.set(labels[start : start + len(part)], self._weight_after(made.epoch))
+            part.pseudo_labels.set(labels[start : start + len(part)])
             start += len(part)
 
     def _network(self, runner: Runner) -> Any:
@@ -344,7 +350,7 @@ class PseudoLabelHook(StatefulHook):
         return averages[0]
 
     def _weight_after(self, epochs: float) -> float:
-        """Return the weight of labels that are made after so many epochs."""
+        """Return the weight of labels after so many epochs."""
         done = min((epochs - self.start) / self.ramp_up, 1.0) if self.ramp_up else 1.0
         return self.weight * math.exp(-5 * (1 - done) ** 2)
 

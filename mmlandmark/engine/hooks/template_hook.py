@@ -14,6 +14,7 @@ from torch import nn
 from torch.func import functional_call
 
 from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.engine.hooks.pseudo_label_hook import PseudoLabelHook
 from mmlandmark.engine.labelling import evaluating
 from mmlandmark.engine.processes import bare
 from mmlandmark.engine.run_checks import RunContext
@@ -53,13 +54,22 @@ class TemplateHook(Hook):
         self._dataset: LandmarkDataset | None = None
 
     def check_run(self, run: RunContext, model: Any) -> None:
-        """Raise ValueError if the detector takes no template, or it is unknown where they come from."""
+        """Raise ValueError if the detector takes no template, or it is unknown where they come from.
+
+        So it is if the training learns from templates that would not follow its weights.
+        """
         if not hasattr(model, "learn_templates"):
             raise ValueError(
                 f"TemplateHook needs a detector that takes templates, such as TemplateDetector, not "
                 f"{type(model).__name__}"
             )
         self._config(run.config)
+        epochs = (run.config.get("train_cfg") or {}).get("by_epoch", True)
+        if not epochs and (model.learns_from_templates or run.has_hook(PseudoLabelHook)):
+            raise ValueError(
+                "TemplateHook: a loop without epochs encodes templates before the training and in "
+                "validations only, and this one learns from them: count epochs (train_cfg.by_epoch=True)"
+            )
 
     def _config(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the config of the templates' dataset."""

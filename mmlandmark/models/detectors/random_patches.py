@@ -33,6 +33,7 @@ class Patches:
         patch_points: (B, N, D) the same points in pixels of the patches.
         mask: (B, N) bool: there is a point, and both show it.
         landmarks: (B,) int64, on the CPU: which landmark the point of a patch is; -1 for random points.
+        weights: (B, N) float32 of the landmarks; 1 for random points.
     """
 
     images: Tensor
@@ -41,6 +42,7 @@ class Patches:
     patch_points: Tensor
     mask: Tensor
     landmarks: Tensor
+    weights: Tensor
 
 
 class RandomPatches:
@@ -159,11 +161,11 @@ class RandomPatches:
         draws = torch.rand(batch, 12, dtype=torch.float64).numpy()
         if self.around == "anywhere":
             points, corners = self._anywhere(draws[:, :6], whole, size)
-            known, landmarks = torch.ones(points.shape[:2], dtype=torch.bool), torch.full((batch,), -1)
+            weights, landmarks = torch.ones(points.shape[:2]), torch.full((batch,), -1)
         else:
-            points, known, landmarks = _landmarks(samples, whole, self.one_landmark)
+            points, weights, landmarks = _landmarks(samples, whole, self.one_landmark)
             corners = patch_corners(points[:, 0], size, whole).double().numpy()
-        return self._taken(inputs, size, corners, draws[:, 6:], points, known, landmarks)
+        return self._taken(inputs, size, corners, draws[:, 6:], points, weights, landmarks)
 
     def pair(self, inputs: Tensor) -> tuple[Patches, Patches]:
         """Return two patches of every image, which show the same random points.
@@ -184,9 +186,9 @@ class RandomPatches:
         high = corners.min(1) + (1 - self.border) * sides
         places = torch.rand(batch, self.points, len(size), dtype=torch.float64).numpy()
         points = torch.from_numpy(np.floor(low[:, None] + places * (high - low)[:, None]))
-        known, landmarks = torch.ones(points.shape[:2], dtype=torch.bool), torch.full((batch,), -1)
+        weights, landmarks = torch.ones(points.shape[:2]), torch.full((batch,), -1)
         first, second = (
-            self._taken(inputs, size, corners[:, view], draws[:, view, 3:], points, known, landmarks)
+            self._taken(inputs, size, corners[:, view], draws[:, view, 3:], points, weights, landmarks)
             for view in (0, 1)
         )
         return first, second
@@ -198,17 +200,17 @@ class RandomPatches:
         corners: np.ndarray,
         draws: np.ndarray,
         points: Tensor,
-        known: Tensor,
+        weights: Tensor,
         landmarks: Tensor,
     ) -> Patches:
         """Return patches whose first pixels (B, D) are known, changed by (B, 6) random numbers."""
         matrices = self._matrices(draws[:, :4], corners, size)
         moved = apply_matrix(torch.from_numpy(matrices), points)
-        mask = known & is_inside(moved, size)
+        mask = (weights > 0) & is_inside(moved, size)
         how = self.interpolation if len(size) == 2 else "linear"
         images = self._jittered(view_of(inputs, matrices, size, how), draws[:, 4:6])
-        device = inputs.device
-        return Patches(images, matrices, points.to(device), moved.to(device), mask.to(device), landmarks)
+        points, moved, mask, weights = (one.to(inputs.device) for one in (points, moved, mask, weights))
+        return Patches(images, matrices, points, moved, mask, landmarks, weights)
 
     def _anywhere(
         self, draws: np.ndarray, whole: Sequence[int], size: Sequence[int]
@@ -249,15 +251,18 @@ class RandomPatches:
 def _landmarks(
     samples: Sequence[LandmarkDataSample], size: Sequence[int], same: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a random landmark of every sample: (B, 1, D) input pixels, (B, 1) if it is inside, (B,) which.
+    """Return a random landmark of every sample: (B, 1, D) input pixels, (B, 1) its weight, (B,) which.
 
-    A sample without one is given a number that another one has, so that it adds none to a batch.
+    The weight of one that is not inside is 0. One of weight 0 is not drawn. A sample without any is given a
+    number that another one has, so that it adds none to a batch.
     """
     points = torch.stack([sample.to_input(sample.gt_landmarks) for sample in samples]).double().cpu()
-    mask = torch.stack([sample.mask for sample in samples]).cpu() & is_inside(points, size)
+    weights = torch.stack([sample.gt_weights * sample.mask for sample in samples]).cpu()
+    mask = (weights > 0) & is_inside(points, size)
     shown = mask.any(0, keepdim=True) if same else mask
     choice = torch.where(shown, torch.rand(shown.shape), -1).argmax(1).expand(len(points))
     known = mask[torch.arange(len(points)), choice]
     choice = torch.where(known, choice, choice[known.int().argmax()])
     picked = points[torch.arange(len(points)), choice]
-    return torch.where(known[:, None], picked, 0.0)[:, None], known[:, None], choice
+    weight = torch.where(known, weights[torch.arange(len(points)), choice], 0.0)
+    return torch.where(known[:, None], picked, 0.0)[:, None], weight[:, None], choice

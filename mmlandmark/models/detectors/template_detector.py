@@ -102,6 +102,20 @@ class TemplateDetector(TemplateLearner, LandmarkDetector):
                 "model.patches=dict(around='landmarks')"
             )
 
+    @property
+    def learns_from_templates(self) -> bool:
+        """Whether the maps that its losses compare are made by the templates."""
+        return self.contrast is None and self.head.anchors == "template"
+
+    def check_run(self, run: Any) -> None:
+        """Raise ValueError unless there is one kind of loss, and see :meth:`TemplateLearner.check_run`."""
+        super().check_run(run)
+        if (self.contrast is None) == (not len(self.head.losses)):
+            raise ValueError(
+                "TemplateDetector learns by contrast or by the losses of its head: set either model.contrast "
+                "or model.head.loss"
+            )
+
     @classmethod
     def plain_config(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return the config without loss and patches."""
@@ -138,6 +152,7 @@ class TemplateDetector(TemplateLearner, LandmarkDetector):
             mask=patches.mask,
             size=tuple(inputs.shape[2:]),
             patch_size=size,
+            weights=patches.weights,
         )
 
     def _two_patches(self, inputs: Tensor) -> PatchPair:

@@ -39,6 +39,11 @@ class TemplateLearner(BaseDetector):
         return [f"{self.head_path}.{name}" for name in self.template_head.template_buffers]
 
     @property
+    def learns_from_templates(self) -> bool:
+        """Whether a step of the training looks at the features of the templates."""
+        return False
+
+    @property
     def shown_landmarks(self) -> Tensor:
         """(K,) bool: at least one template shows the landmark."""
         return (self.template_head.shown > 0).any(0)

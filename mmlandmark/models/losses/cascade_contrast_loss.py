@@ -64,8 +64,8 @@ class CascadeContrastLoss(nn.Module):
         """Return the loss, a scalar; 0 if no patch shows a point."""
         last = len(pair.features) - 1
         levels = [self._level(pair, i, whole=i == last) for i in range(last + 1)]
-        losses = torch.stack(levels).sum(0) * pair.mask
-        return losses.sum() / shared_divisor(pair.mask.sum())
+        losses = torch.stack(levels).sum(0) * pair.counts
+        return losses.sum() / shared_divisor(pair.counts.sum())
 
     def _level(self, pair: PatchPair, level: int, whole: bool) -> Tensor:
         """Return the cross-entropy (B, N) of a level."""

@@ -69,7 +69,11 @@ class IntegralLoss(LandmarkLoss):
         """Return maps (B, K, *S) that are positive somewhere, in proportion to the activated ones."""
         if self.activation is None:
             mass = pred.clamp(min=LEAST_MASS)
-            return mass if self.beta == 1 else mass**self.beta
+            if self.beta == 1:
+                return mass
+            # As a part of the highest one: small numbers to a power vanish in 32 bits.
+            highest = mass.detach().flatten(2).amax(-1).view(*mass.shape[:2], *[1] * (mass.ndim - 2))
+            return (mass / highest) ** self.beta
         logits = pred if self.beta == 1 else pred * self.beta
         if self.activation == "sigmoid":
             return lifted(logits).sigmoid()

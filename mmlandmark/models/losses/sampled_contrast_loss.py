@@ -70,7 +70,7 @@ class SampledContrastLoss(nn.Module):
         """Return the loss, a scalar; 0 if no patch shows a point.
 
         Raises:
-            ValueError: There are other levels than the arguments are for.
+            ValueError: There are other levels than the arguments are for, or no other pixels at one of them.
         """
         if len(pair.features) != len(self.random):
             raise ValueError(
@@ -78,8 +78,8 @@ class SampledContrastLoss(nn.Module):
                 f"{len(pair.features)}: give one number of random, hard and radius for each"
             )
         levels = [self._level(pair, index) for index in range(len(self.random))]
-        losses = torch.stack(levels).sum(0) * pair.mask
-        return losses.sum() / shared_divisor(pair.mask.sum())
+        losses = torch.stack(levels).sum(0) * pair.counts
+        return losses.sum() / shared_divisor(pair.counts.sum())
 
     def _level(self, pair: PatchPair, level: int) -> Tensor:
         """Return the cross-entropy (B, N) of a level."""
@@ -89,15 +89,25 @@ class SampledContrastLoss(nn.Module):
         place = cells_of(pair.patch_points, pair.patch_size, patches.shape[2:])
         cosine = cosine_maps(features, features_at(patches, place)).flatten(2)
         true = cosine.gather(2, flat_index(own, size)[..., None])
-        others = self.others(
-            own, size, level, [side / part for side, part in zip(pair.size, size, strict=True)]
-        )
+        stride = [side / part for side, part in zip(pair.size, size, strict=True)]
+        self._check_reach(level, stride)
+        others = self.others(own, size, level, stride)
         near = ((others - own[:, :, None]).abs() <= self.apart).all(-1)
         sampled = cosine.gather(2, flat_index(others, size)).masked_fill(near, -torch.inf)
         hard = self._hard(cosine, own, size, self.hard[level])
         logits = self.temperature * torch.cat([true, sampled, hard], 2)
         target = torch.zeros(logits.shape[:2], dtype=torch.int64, device=logits.device)
         return F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape)
+
+    def _check_reach(self, level: int, stride: Sequence[float]) -> None:
+        """Raise ValueError if all random pixels of a level are too close to the true one to be others."""
+        reach = self.radius[level]
+        if self.hard[level] or reach is None or max(int(reach / step) for step in stride) > self.apart:
+            return
+        raise ValueError(
+            f"SampledContrastLoss: level {level} has a pixel for every {max(stride):g} of the image, so in "
+            f"radius[{level}]={reach:g} none is more than apart={self.apart} away from the true one"
+        )
 
     def others(self, own: Tensor, size: Sequence[int], level: int, stride: Sequence[float]) -> Tensor:
         """Return random pixels of a level, by the CPU's generator of PyTorch.
