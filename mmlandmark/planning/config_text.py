@@ -47,7 +47,7 @@ def config_text(
     if fine:
         parts += _fine_stage(choices, {**choices, **fine})
     if labels:
-        parts += _self_training(labels)
+        parts += _self_training(labels, choices["schedule"].value["lr"])
     return "\n".join(parts) + "\n"
 
 
@@ -250,8 +250,8 @@ def _fine_stage(coarse: Mapping[str, Choice], fine: Mapping[str, Choice]) -> lis
     ]
 
 
-def _self_training(labels: Mapping[str, Choice]) -> list[str]:
-    """Return the three stages of self-training."""
+def _self_training(labels: Mapping[str, Choice], rate: float) -> list[str]:
+    """Return the three stages of self-training; ``rate`` is that of the first."""
     cache = cache_of(labels) or dict(image_cache=None)  # else it would be that of the annotated images
     images = dict(labels["images"].value, ids=f"{BESIDE}{UNLABELLED}", **cache)
     hook = dict(type="PseudoLabelHook", selector=labels["selector"].value)
@@ -259,22 +259,31 @@ def _self_training(labels: Mapping[str, Choice]) -> list[str]:
     epochs = {
         stage: _epochs(dict(epochs=labels[stage], schedule=labels[f"{stage}_schedule"])) for stage in saved
     }
+    slow = [
+        "        model=dict(),",
+        f"        optim_wrapper=dict(optimizer=dict(lr={rate / 2:g})),",
+        f"        param_scheduler=[dict(_base_.one_cycle, eta_max={rate / 2:g})],",
+    ]
+    same_loss = slow if labels["loss"].value == "same" else []
     return [
         comment(labels["images"].why) + "\n" + wrapped("unlabelled", images),
         comment(f"labels: {labels['selector'].why}") + "\n" + wrapped("labels", hook),
         comment(
-            f"epochs of self-training: {labels['self_train'].why}; of fine-tuning: {labels['fine_tune'].why}"
+            f"loss: {labels['loss'].why}; epochs of self-training: {labels['self_train'].why}; "
+            f"of fine-tuning: {labels['fine_tune'].why}"
         ),
         "stages = [",
         "    _base_.pre_train,",
         "    dict(",
         "        _base_.self_train,",
+        *same_loss,
         "        train_dataloader=dict(_base_.self_train.train_dataloader, unlabelled=unlabelled),",
         f"        default_hooks=dict(checkpoint=dict(interval={saved['self_train']}), pseudo_labels=labels),",
         f"        train_cfg={call(epochs['self_train'])},",
         "    ),",
         "    dict(",
         "        _base_.fine_tune,",
+        *same_loss,
         f"        default_hooks=dict(checkpoint=dict(interval={saved['fine_tune']})),",
         f"        train_cfg={call(epochs['fine_tune'])},",
         "    ),",

@@ -18,7 +18,7 @@ from mmlandmark.planning import rules, spacing_rules
 from mmlandmark.planning.choice import Choice, OpenQuestion
 from mmlandmark.planning.data_source import DataSource
 from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
-from mmlandmark.planning.self_training_rules import choose_selector
+from mmlandmark.planning.self_training_rules import choose_loss, choose_selector
 from mmlandmark.planning.unlabelled import UnlabelledImages, read_unlabelled
 from mmlandmark.planning.y_direction import choose_y_direction
 from mmlandmark.registry import DATASETS
@@ -168,6 +168,7 @@ def _add_unlabelled(plan: Plan, view: DataView, folder: str) -> None:
     if unit != "mm" or (not plan.unlabelled.spacing_known and schema.reference_length is None):
         points, unit = annotated_shapes(annotated)[0], "px"
     plan.labels["selector"] = choose_selector(points, schema.landmarks, unit)
+    plan.labels["loss"] = choose_loss(points.shape[2])
 
 
 def _scalar(spacing: tuple[float, ...] | None) -> Any:

@@ -121,6 +121,7 @@ def decisions(plan: Plan) -> list[str]:
             "  self-training and fine-tuning:",
             _row("images", labels["images"].why),
             _row("learnt from", labels["selector"].why),
+            _row("loss", labels["loss"].why),
             _row("rounds", f"{labels['self_train'].value}: {labels['self_train'].why}"),
             _row("epochs", f"{labels['fine_tune'].value} of fine-tuning: {labels['fine_tune'].why}"),
         ]

@@ -62,6 +62,20 @@ def choose_selector(points: np.ndarray, names: Sequence[str], unit: str) -> Choi
     )
 
 
+def choose_loss(dims: int) -> Choice:
+    """Decide by which loss labels are learnt: by ``attention``, or by the ``same`` as before.
+
+    Args:
+        dims: Of the images.
+    """
+    if dims == 2:
+        return Choice("attention", "Region Attention, which takes a label for a region")
+    return Choice(
+        "same",
+        "that of pre-training: voxels are larger than the regions of Region Attention, which then harms",
+    )
+
+
 def _limit(complete: np.ndarray) -> tuple[float, str]:
     """Return how far right landmarks may lie from the nearest shape of a model of few, and why."""
     if len(complete) == FEWEST_COMPLETE:

@@ -228,6 +228,12 @@ def test_volumes_are_self_trained(tmp_path):
     config = load_config(tmp_path / "mine" / "config.py")
     for part in (config, *config.stages[1:]):
         part.train_cfg.update(max_epochs=1, val_interval=1)
+    # Region Attention is for images.
+    stages = [node.config for node in plan_of_stages(config, tmp_path).children]
+    assert len({str(stage.model) for stage in stages}) == 1
+    rates = [stage.optim_wrapper.optimizer.lr for stage in stages]
+    assert rates == [stage.param_scheduler[0].eta_max for stage in stages]
+    assert rates == [rates[0], rates[0] / 2, rates[0] / 2]
     run_plan(plan_of_run(config, config.work_dir))
     run = tmp_path / "mine" / "run"
     (row,) = json.loads((run / "02_self_train" / "pseudo_labels" / "rounds.json").read_text())["rounds"]

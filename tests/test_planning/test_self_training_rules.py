@@ -88,3 +88,7 @@ def test_too_short_a_time_is_refused_and_the_shortest_is_told():
         rules.check_minutes(1, seconds)
     rules.check_minutes(1.1, seconds)
     assert sum(rules.SHARES.values()) == pytest.approx(1)
+
+
+def test_volumes_keep_the_loss_of_the_training_before():
+    assert [rules.choose_loss(dims).value for dims in (2, 3)] == ["attention", "same"]
