@@ -111,7 +111,8 @@ class ShardStore:
             ShardError: See :meth:`read`.
         """
         if self.cache is not None and self.cache.keeps(member):
-            yield from self._named(self.cache.fetch(member, lambda: self.read(member)), member)
+            with self.cache.local(member, lambda: self.read(member)) as path:
+                yield from self._named(path, member)
             return
         data = self.read(member)
         handle, name = tempfile.mkstemp(prefix="mmlandmark-", suffix=f"-{member.name}")
