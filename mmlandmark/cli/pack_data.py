@@ -209,6 +209,6 @@ def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
     """
     import cv2
 
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=False) as temporary:
         if not cv2.imwrite(str(temporary), image, [cv2.IMWRITE_JPEG_QUALITY, quality]):
             raise ValueError(f"{path} cannot be written: is the disk full?")

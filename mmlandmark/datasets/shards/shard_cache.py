@@ -70,7 +70,7 @@ class ShardCache:
             if not _hold(path, held, member):
                 data = read()
                 self._make_room(len(data))
-                with atomic_path(path) as temporary:
+                with atomic_path(path, durable=False) as temporary:
                     temporary.write_bytes(data)
                     _second_name(temporary, held)
             yield held
