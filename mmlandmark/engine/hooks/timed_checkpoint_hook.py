@@ -87,7 +87,7 @@ class TimedCheckpointHook(CheckpointHook):
         self._longest, self._begun = max(self._longest, took), now
         over = self.budget is not None and now - self._start + self._longest > self.budget
         steps = max(1, int(self._steps * _OFTEN / max(took, 1e-6)))
-        decided = [over, over or now - self._saved >= self.every, steps]
+        decided: list[Any] = [over, over or now - self._saved >= self.every, steps]
         broadcast_object_list(decided)
         over, self._due, self._steps = decided
         self._left = self._steps
