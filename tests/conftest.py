@@ -67,6 +67,14 @@ def _runs_begin_at_once():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _files_need_not_outlive_a_power_failure():
+    """Files of a test may be lost; waiting for the disk takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmlandmark.utils.files._to_disk", lambda path: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _phantoms_are_rendered_once():
     """Hundreds of tests train on the same handful of patients; rendering takes half of so short a training.
 

@@ -31,6 +31,8 @@ from mmlandmark.utils.wheels import SCRIPTS, unpack_missing
 
 # Most that a part may take of all minutes; training takes what the others leave, and a test after it.
 SHARES = {"build": 0.3, "tests": 0.25, "operators": 0.3, "step": 0.2, "training": 1.0}
+# What the parts write beside their reports.
+RESULTS = ("farnet_result", "ops_cuda", "ops_cpu", "farnet_step_cuda", "farnet_step_cpu")
 FAMILIES = ("ewc", "expectation", "expectation_backward", "heatmap", "peak")
 STEP_CONFIG = "farnet/farnet_densenet121_isbi2015_800x640.py"
 TRAINING_CONFIG = "farnet/farnet_densenet121_packed-isbi2015_800x640_gpu.py"
@@ -73,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     start = time.monotonic()
     root = native_sources().parent
     args.out.mkdir(parents=True, exist_ok=True)
-    for old in args.out.glob("*.json"):
-        old.unlink()
+    for name in (*SHARES, *RESULTS):  # of an earlier day
+        (args.out / f"{name}.json").unlink(missing_ok=True)
     site = args.work_dir.resolve() / "site-packages"
     shutil.rmtree(site, ignore_errors=True)
     wheels = unpack_missing(args.wheels, site)

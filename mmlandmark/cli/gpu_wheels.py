@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mmlandmark.utils.wheels import normalised
+
 FOLDER = Path("gpu_wheels")
 LIMIT = 64  # MiB, what such machines take of ignored files
 # With all they need but torch and numpy; a dependency of a package stands in its row.
@@ -82,8 +84,10 @@ def download(names: list[str], python: str, folder: Path) -> None:
 def run(args: argparse.Namespace) -> None:
     """Download, and print what was downloaded and its size."""
     args.out.mkdir(parents=True, exist_ok=True)
+    known = {normalised(name) for name in wanted([])}
     for old in args.out.glob("*.whl"):
-        old.unlink()
+        if normalised(old.name.partition("-")[0]) in known:  # others are not of this command
+            old.unlink()
     download(wanted(args.without), args.python, args.out)
     sizes = {path.name: path.stat().st_size / 2**20 for path in args.out.glob("*.whl")}
     for name, size in sorted(sizes.items(), key=lambda item: -item[1]):

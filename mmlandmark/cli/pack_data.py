@@ -12,7 +12,7 @@ the spacing of resized pixels is their own: millimetres stay true.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,14 +60,11 @@ def run(args: argparse.Namespace) -> None:
     annotations.unlink(missing_ok=True)  # those of an earlier copy would not fit the new images
     samples: dict[str, dict[str, Any]] = {}
     schema = None
-    for split, dataset in split_datasets(config):
+    for split, dataset, record in _records(args, config):
         schema = schema or asdict(dataset.schema)
-        for index in range(len(dataset)):
-            sample, image = packed(dataset.get_data_info(index), tuple(args.size), split)
-            if sample["id"] in samples:
-                raise ValueError(f"sample {sample['id']!r} is in two splits of {args.config}")
-            write_jpeg(args.out / sample["image"], image, args.quality)
-            samples[sample["id"]] = sample
+        sample, image = packed(record, tuple(args.size), split)
+        write_jpeg(args.out / sample["image"], image, args.quality)
+        samples[sample["id"]] = sample
     atomic_write_json(annotations, dict(schema=schema, samples=list(samples.values())))
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"wrote {len(samples)} samples to {args.out}, {size / 2**20:.1f} MiB")
@@ -77,26 +74,56 @@ def _write_shards(args: argparse.Namespace, config: Any) -> None:
     """Write shards and their index."""
     from mmlandmark.datasets.shards import ShardWriter
 
-    seen: set[str] = set()
     schema = None
     with ShardWriter(args.out, args.shards * 2**20, args.lmdb) as writer:
-        for split, dataset in split_datasets(config):
+        for split, dataset, record in _records(args, config):
             schema = schema or dataset.schema.to_dict()
-            for index in range(len(dataset)):
-                record = dataset.get_data_info(index)
-                if args.size is None:
-                    sample, suffix, data = as_it_is(record, split)
-                else:
-                    sample, image = packed(record, tuple(args.size), split)
-                    suffix, data = ".jpg", encoded_jpeg(image, args.quality)
-                    del sample["image"]
-                if sample["id"] in seen:
-                    raise ValueError(f"sample {sample['id']!r} is in two splits of {args.config}")
-                seen.add(sample["id"])
-                writer.add(sample, suffix, data)
+            if args.size is None:
+                sample, suffix, data = as_it_is(record, split)
+            else:
+                sample, image = packed(record, tuple(args.size), split)
+                suffix, data = ".jpg", encoded_jpeg(image, args.quality)
+                del sample["image"]
+            writer.add(sample, suffix, data)
         writer.finish(schema)
-    size = sum(shard.size for shard in writer.shards)
-    print(f"wrote {len(seen)} samples to {len(writer.shards)} shards in {args.out}, {size / 2**20:.1f} MiB")
+    size, count = (sum(getattr(shard, key) for shard in writer.shards) for key in ("size", "count"))
+    print(f"wrote {count} samples to {len(writer.shards)} shards in {args.out}, {size / 2**20:.1f} MiB")
+
+
+def _records(args: argparse.Namespace, config: Any) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Yield the split, data set and record of every sample; ValueError if one is in two splits."""
+    seen: set[str] = set()
+    for split, dataset in split_datasets(config):
+        for index in range(len(dataset)):
+            record = dataset.get_data_info(index)
+            if record["sample_id"] in seen:
+                raise ValueError(f"sample {record['sample_id']!r} is in two splits of {args.config}")
+            seen.add(record["sample_id"])
+            yield split, dataset, record
+
+
+def _annotation(
+    record: dict[str, Any], split: str, points: Callable[[Any], list[Any]], **image: Any
+) -> dict[str, Any]:
+    """Return the entry of a record, which says all but the size and spacing of its image.
+
+    Args:
+        record: The record.
+        split: Name of its split.
+        points: From (K, D) original pixels to those of the copy, None where a landmark is missing.
+        **image: ``image``, the file of the copy.
+    """
+    import numpy as np
+
+    sample: dict[str, Any] = dict(
+        id=str(record["sample_id"]), **image, split=split, landmarks=points(record["landmarks"])
+    )
+    if record.get("by_annotator") is not None:
+        sample["by_annotator"] = [points(one) for one in record["by_annotator"]]
+    for key in ("visibility", "weights"):
+        if record.get(key) is not None:
+            sample[key] = np.asarray(record[key]).tolist()
+    return sample | {key: record[key] for key in ("group", "fold") if record.get(key) is not None}
 
 
 def as_it_is(record: dict[str, Any], split: str) -> tuple[dict[str, Any], str, bytes]:
@@ -129,15 +156,9 @@ def as_it_is(record: dict[str, Any], split: str) -> tuple[dict[str, Any], str, b
     def plain(points: Any) -> list[Any]:
         return [None if np.isnan(p).any() else p.tolist() for p in np.asarray(points)]
 
-    sample: dict[str, Any] = dict(id=name, split=split, landmarks=plain(record["landmarks"]))
-    if record.get("by_annotator") is not None:
-        sample["by_annotator"] = [plain(points) for points in record["by_annotator"]]
-    for key in ("visibility", "weights", "spacing"):
-        if record.get(key) is not None:
-            sample[key] = np.asarray(record[key]).tolist()
-    for key in ("group", "fold"):
-        if record.get(key) is not None:
-            sample[key] = record[key]
+    sample = _annotation(record, split, plain)
+    if record.get("spacing") is not None:
+        sample["spacing"] = np.asarray(record["spacing"]).tolist()
     shape = record.get("ori_shape") or image_shape(path)
     sample |= dict(zip(("width", "height", "depth"), (int(side) for side in shape[::-1]), strict=False))
     return sample, suffix, Path(path).read_bytes()
@@ -180,16 +201,10 @@ def packed(record: dict[str, Any], size: tuple[int, int], split: str) -> tuple[d
         points = apply_matrix(matrix, np.asarray(points, dtype=np.float64))
         return [None if np.isnan(p).any() else [round(float(c), 3) for c in p] for p in points]
 
-    sample: dict[str, Any] = dict(
-        id=name, image=f"{split}/{safe_name(name)}.jpg", split=split, landmarks=moved(record["landmarks"])
-    )
-    if record.get("by_annotator") is not None:
-        sample["by_annotator"] = [moved(points) for points in record["by_annotator"]]
+    sample = _annotation(record, split, moved, image=f"{split}/{safe_name(name)}.jpg")
     if record.get("spacing") is not None:
         world = world_matrix(np.broadcast_to(np.asarray(record["spacing"], dtype=np.float64), (2,)))
         sample["spacing"] = list(spacing_of(world @ invert_matrix(matrix)))  # the axes may be exchanged
-    if record.get("group") is not None:
-        sample["group"] = str(record["group"])
     sample["height"], sample["width"] = (int(side) for side in image.shape[:2])
     return sample, image
 
@@ -209,6 +224,6 @@ def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
     """
     import cv2
 
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=False) as temporary:
         if not cv2.imwrite(str(temporary), image, [cv2.IMWRITE_JPEG_QUALITY, quality]):
             raise ValueError(f"{path} cannot be written: is the disk full?")

@@ -187,7 +187,7 @@ class _DiskStore:
         image = read()
         record = np.zeros((), _record_dtype(*_layout(image)))
         _fill(record, image)
-        with atomic_path(file) as temporary, open(temporary, "wb") as stream:
+        with atomic_path(file, durable=False) as temporary, open(temporary, "wb") as stream:
             np.save(stream, record)
         return _as_image(record)
 

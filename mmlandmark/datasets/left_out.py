@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 _OF_IMAGES = (OSError, ValueError)  # what a pipeline raises if an image, or its labels, do not fit
+# Errors of the system that may be about one file. The others are about the machine, a disk or a server.
+_OF_A_FILE = frozenset(
+    (
+        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM),
+        *(errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EOVERFLOW),
+    )
+)
+
+
+class UnavailableError(ValueError):
+    """An image cannot be fetched: nothing is known about the image itself."""
 
 
 class LeftOut:
@@ -47,6 +62,7 @@ def usable_sample(dataset: Any, index: int) -> Any:
         index: 0 to N - 1.
 
     Raises:
+        MemoryError, OSError, UnavailableError: See :func:`sample_or_reason`.
         ValueError: None of them can be read.
     """
     for step in range(len(dataset)):
@@ -58,14 +74,44 @@ def usable_sample(dataset: Any, index: int) -> Any:
 
 
 def sample_or_reason(dataset: Any, index: int) -> tuple[Any, str | None]:
-    """Return a sample, or None and why there is none.
+    """Return a sample, or None and what is wrong with its image.
 
     Raises:
         MemoryError: No memory was left to read it.
+        OSError, UnavailableError, ValueError: Something else than the image is the reason: a disk is full or
+            does not answer, a server cannot be reached, a shard is missing or altered.
     """
     try:
         return dataset.prepare_data(index), None
     except _OF_IMAGES as error:
-        if isinstance(error.__cause__, MemoryError):
-            raise error.__cause__ from error
+        # The record alone: the method of a subclass may make the image, which is slow.
+        image = BaseDataset.get_data_info(dataset, index).get("img_path")
+        for cause in _causes(error):
+            if isinstance(cause, MemoryError):
+                raise cause from error
+            fetched = image is None and cause is error
+            if isinstance(cause, UnavailableError):
+                raise
+            if isinstance(cause, OSError) and (fetched or not _is_about(cause, image)):
+                raise
         return None, str(error)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an error and those that have led to it."""
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in found:
+        found.append(cause)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return found
+
+
+def _is_about(error: OSError, image: str | None) -> bool:
+    """Return whether an image, or a file that belongs to it, may be the reason of an error of the system."""
+    if error.errno is not None and error.errno not in _OF_A_FILE:
+        return False
+    if image is None or not isinstance(error.filename, str):
+        return True
+    own, file = Path(os.path.abspath(image)), Path(os.path.abspath(error.filename))
+    return own in (file, *file.parents) or own.parent == file.parent

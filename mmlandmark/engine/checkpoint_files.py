@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -14,23 +16,31 @@ from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
 
 BEST_NOTE = "best.json"
+_LATEST, _LIST = "last_checkpoint", "last_checkpoint.json"  # the newest; which others were there with it
+_TAIL = 256  # bytes at the end of a checkpoint: they hold the hash of its content
 
 
 def latest_checkpoint(work_dir: str | Path) -> Path | None:
     """Return the newest whole checkpoint of a run, or None.
 
-    The note ``last_checkpoint`` names it. After a kill between checkpoint and note it is the file that is
-    younger than the note. Without a note it is the one with the highest number.
+    The note ``last_checkpoint`` names it. After a kill between checkpoint and note it is the file that the
+    list beside the note does not have, whatever the times of the files: a copy of the folder may have others.
+    Notes of earlier versions have no list: there it is the file that is younger than the note. Without a note
+    it is the one with the highest number.
     """
     folder = Path(work_dir)
-    note = folder / "last_checkpoint"
+    note = folder / _LATEST
     text = note.read_text(encoding="utf-8", errors="replace").strip() if note.is_file() else ""
     name = re.split(r"[/\\]", text)[-1]
     numbered = numbered_checkpoints(folder)
     noted = folder / name if is_checkpoint_name(name) and (folder / name).is_file() else None
     if noted is not None:
-        written = note.stat().st_mtime_ns
-        numbered = {number: p for number, p in numbered.items() if p.stat().st_mtime_ns > written}
+        known, written = _known(folder, name), note.stat().st_mtime_ns
+        numbered = {
+            number: p
+            for number, p in numbered.items()
+            if (p.stat().st_mtime_ns > written if known is None else known.get(p.name) != _end_of(p))
+        }
     return numbered[max(numbered)] if numbered else noted
 
 
@@ -63,8 +73,28 @@ def put_aside(path: Path) -> Path:
 
 
 def note_latest(path: Path) -> None:
-    """Note that a checkpoint is the newest of its folder, whatever others are there."""
-    atomic_write_text(path.with_name("last_checkpoint"), str(path))
+    """Note that a checkpoint is the newest of its folder, whatever others are there, and list these."""
+    files = {other.name: _end_of(other) for other in numbered_checkpoints(path.parent).values()}
+    atomic_write_text(path.with_name(_LATEST), str(path))
+    atomic_write_json(path.with_name(_LIST), dict(checkpoint=path.name, files=files))
+
+
+def _known(folder: Path, name: str) -> dict[str, str] | None:
+    """Return the ends of the files that were there when a checkpoint was noted, None if that is not known."""
+    try:
+        content = read_json(folder / _LIST)
+    except (FileNotFoundError, ValueError):
+        return None  # of an earlier version, or damaged: times tell, as they did before
+    files = content.get("files")
+    # After a kill between note and list, the list is that of the checkpoint before.
+    return files if content.get("checkpoint") == name and isinstance(files, dict) else None
+
+
+def _end_of(path: Path) -> str:
+    """Return a hash that tells checkpoints apart: of the end of the file, where its own hash is."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL), os.SEEK_SET)
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def numbered_checkpoints(folder: str | Path) -> dict[int, Path]:

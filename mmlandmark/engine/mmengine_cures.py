@@ -44,6 +44,8 @@ torchrun on a CPU calls CUDA       ``LandmarkRunner.setup_env`` starts gloo firs
                                    ``device_ids=None``.
 A resumed loop by iterations       :mod:`mmlandmark.engine.data_position` leaves them out, where the sampler
 reads all earlier batches again    can.
+A checkpoint lacks accumulated     :mod:`mmlandmark.engine.pending_gradients` keeps and restores them;
+gradients                          :data:`quiet_accumulation` drops the warning that they are lost.
 File backends read whole files,    :mod:`mmlandmark.utils.file_backends` has two that read ranges of bytes and
 without an end to waiting          give up.
 "Failed to search registry with    :mod:`mmlandmark.registry` has a child in every registry that a run builds
@@ -85,6 +87,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from torch import nn
 
 from mmlandmark.utils.config_source import config_source
 from mmlandmark.utils.patching import SharedPatch
@@ -110,7 +114,7 @@ def applied() -> Iterator[None]:
         >>> WEIGHT_INITIALIZERS.get("Pretrained") is before
         True
     """
-    with torchvision_hidden, safe_loading, config_scope, quick_config_text:
+    with torchvision_hidden, safe_loading, config_scope, quick_config_text, quiet_accumulation:
         yield
 
 
@@ -139,6 +143,26 @@ def quick_config_text() -> Iterator[None]:
         yield
     finally:
         Config.pretty_text = original
+
+
+@SharedPatch
+@contextmanager
+def quiet_accumulation() -> Iterator[None]:
+    """Let an optimiser wrapper not warn of lost gradients if the parameters have them."""
+    original = OptimWrapper.__dict__["initialize_count_status"]
+
+    def initialize(wrapper: OptimWrapper, model: nn.Module, init_counts: int, max_counts: int) -> None:
+        pending = init_counts % wrapper._accumulative_counts
+        if not any(p.grad is not None for group in wrapper.param_groups for p in group["params"]):
+            pending = 0
+        original(wrapper, model, init_counts - pending, max_counts)
+        wrapper._inner_count = init_counts
+
+    OptimWrapper.initialize_count_status = initialize
+    try:
+        yield
+    finally:
+        OptimWrapper.initialize_count_status = original
 
 
 def _is_broken(package: str) -> bool:

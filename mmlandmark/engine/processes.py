@@ -35,15 +35,23 @@ def start_processes(config: Config) -> None:
     of life a process counts as lost, see :mod:`mmlandmark.engine.rank_watch`.
 
     Raises:
-        ValueError: The launcher needs GPUs, and there are none.
+        ValueError: The launcher needs GPUs, and there are none; or ``env_cfg.rank_silence`` is no number of
+            seconds from 1 on.
     """
+    environment = config.get("env_cfg") or {}
+    silence = environment.get("rank_silence", SILENCE)
+    number = isinstance(silence, int | float) and not isinstance(silence, bool)
+    if silence is not None and not (number and silence >= 1):
+        raise ValueError(
+            f"env_cfg.rank_silence is the number of seconds, at least 1, after which a silent process counts "
+            f"as lost, or None for no end; got {silence!r}"
+        )
     launcher = config.get("launcher", "none")
     if launcher == "none":
         return
-    environment = config.get("env_cfg") or {}
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         _meet(launcher, environment.get("dist_cfg") or {})
-    watch_ranks(environment.get("rank_silence", SILENCE))
+    watch_ranks(silence)
 
 
 def _meet(launcher: str, options: Mapping[str, Any]) -> None:

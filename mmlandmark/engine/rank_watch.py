@@ -2,9 +2,10 @@
 
 Every process counts up in a store that all reach, in a thread of its own: also while its main thread loads
 data, validates or makes labels, however long that takes. A process whose count stands still for
-:data:`SILENCE` seconds is stopped (SIGSTOP), hangs, or is gone, and all others end with its name. Code that
-keeps the thread from running, as some readers of images do, is no stall: another process of the same machine
-sees that the silent one computes, and counts in its place.
+:data:`SILENCE` seconds is stopped (SIGSTOP), hangs, or is gone, and all others end with its name. They
+also end if the machine that keeps the store is lost. Code that keeps the thread from running, as some
+readers of images do, is no stall: another process of the same machine sees that the silent one computes, and
+counts in its place.
 
 A process also ends when the agent that has started it (torchrun, ``mmlandmark launch``) is gone.
 """
@@ -21,17 +22,18 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NoReturn
 
 import torch.distributed
 from mmengine.dist import broadcast_object_list
 
-from mmlandmark.utils.process_table import began, state_and_time
+from mmlandmark.utils.process_table import began, is_visible, state_and_time, this_process
 
 SILENCE = 30.0  # seconds without a sign of life after which a process counts as lost
 _BEAT, _LOOKS = 2.0, 15  # seconds between two signs of life, and how many come in a silence at least
+_REACHED = 5.0  # seconds in which a machine accepts a connection
 _watch: RankWatch | None = None
 
 
@@ -39,7 +41,8 @@ def watch_ranks(silence: float | None = SILENCE) -> None:
     """Let this process and the others of its run watch over each other from now on.
 
     Args:
-        silence: Seconds without a sign of life after which a process counts as lost; None does not watch.
+        silence: Seconds without a sign of life after which a process counts as lost, at least 1; None does
+            not watch.
     """
     global _watch
     started = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -52,7 +55,9 @@ def watch_ranks(silence: float | None = SILENCE) -> None:
         # Processes that were started again may have other ranks in the same store.
         run = [uuid.uuid4().hex]
         broadcast_object_list(run)
-        _watch = RankWatch(_connect() if size > 1 else None, rank, size, silence, agent, owned, run[0])
+        store = _connect() if size > 1 else None
+        keeper = None if owned or store is None else (store.host, store.port)
+        _watch = RankWatch(store, rank, size, silence, agent, owned, run[0], keeper=keeper)
         _watch.begin()
 
 
@@ -77,29 +82,31 @@ class _Other:
         count: Its last count.
         seen: When that came.
         left: Whether it has ended as it should.
-        host: Its machine.
-        pid: Its id there.
-        began: When it began.
+        who: What tells it from others, see :func:`~mmlandmark.utils.process_table.this_process`.
         ticks: Processor time that it had used when it was looked at.
     """
 
     count: int = 0
     seen: float = 0.0
     left: bool = False
-    host: str = ""
-    pid: int = 0
-    began: str | None = None
+    who: dict[str, Any] = field(default_factory=dict)
     ticks: int = -1
 
     @property
+    def pid(self) -> int:
+        """Its id on its machine."""
+        return self.who.get("pid", 0)
+
+    @property
     def is_here(self) -> bool:
-        """Whether it runs on this machine."""
-        return self.host == socket.gethostname() and self.began is not None and began(self.pid) == self.began
+        """Whether it runs on this machine, and in the same container."""
+        when = self.who.get("began")
+        return when is not None and is_visible(self.who) and began(self.pid) == when
 
     @property
     def name(self) -> str:
         """Where it runs."""
-        return f", process {self.pid} on {self.host}," if self.host else ""
+        return f", process {self.pid} on {self.who['host']}," if self.who else ""
 
 
 class RankWatch:
@@ -115,6 +122,7 @@ class RankWatch:
         run: Name of these processes together.
         end: Ends this process with a message.
         beat: Seconds between two signs of life; by default 2, or less where ``silence`` is short.
+        keeper: Host and port of the agent that keeps the store, unless a process does.
     """
 
     def __init__(
@@ -128,21 +136,21 @@ class RankWatch:
         run: str = "",
         end: Callable[[str], Any] | None = None,
         beat: float | None = None,
+        keeper: tuple[str, int] | None = None,
     ) -> None:
         self.store, self.rank, self.silence, self.agent, self.owned = store, rank, silence, agent, owned
-        self.run = run
+        self.run, self.keeper = run, keeper
         self.beat = min(_BEAT, silence / _LOOKS) if beat is None else beat
         self.others = {other: _Other() for other in range(size) if other != rank}
         self._end, self._left = end or end_process, threading.Event()
-        self._answered = time.monotonic()  # when the store did
+        self._answered = self._reached = time.monotonic()  # when the store did, and when its machine did
 
     def begin(self) -> None:
         """Begin in threads of their own."""
         self._forgive()
         atexit.register(self.leave)
         if self.store is not None:
-            here = dict(host=socket.gethostname(), pid=os.getpid(), began=began(os.getpid()))
-            self.store.set(self._key("who", self.rank), json.dumps(here))
+            self.store.set(self._key("who", self.rank), json.dumps(this_process()))
             threading.Thread(target=self._give_signs, daemon=True).start()
         threading.Thread(target=self._look, daemon=True).start()
 
@@ -157,7 +165,7 @@ class RankWatch:
 
     def _forgive(self) -> None:
         """Begin to wait anew: this process was stopped itself, and cannot know of the others."""
-        self._answered = time.monotonic()
+        self._answered = self._reached = time.monotonic()
         for other in self.others.values():
             other.seen = self._answered
 
@@ -167,7 +175,7 @@ class RankWatch:
             try:
                 self.store.add(self._key("count", self.rank), 1)
                 for rank, other in self.others.items():
-                    if not other.host:
+                    if not other.who:
                         self._learn(rank, other)
                     count = self.store.add(self._key("count", rank), 0)
                     if count != other.count:
@@ -181,8 +189,7 @@ class RankWatch:
 
     def _learn(self, rank: int, other: _Other) -> None:
         if self.store.check([self._key("who", rank)]):
-            known = json.loads(self.store.get(self._key("who", rank)))
-            other.host, other.pid, other.began = known["host"], known["pid"], known["began"]
+            other.who = json.loads(self.store.get(self._key("who", rank)))
 
     def _look_closer(self, rank: int, other: _Other) -> None:
         """Ask whether a silent process has left; count for it if it computes, or is looked into."""
@@ -214,8 +221,10 @@ class RankWatch:
         """Return what is to be said of a process that is lost, None if there is none."""
         if self.store is None:
             return None
-        if now - self._answered > self.silence:  # an agent that is stopped does no harm
-            lost = [0] if self.owned and self.rank != 0 else []
+        if now - self._answered > self.silence:
+            if not self.owned:
+                return self._keeper_lost()
+            lost = [0] if self.rank != 0 else []
         else:
             lost = [
                 n for n, other in self.others.items() if now - other.seen > self.silence and not other.left
@@ -226,6 +235,24 @@ class RankWatch:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(other.pid, signal.SIGKILL)
             return self._said(rank, other)
+        return None
+
+    def _keeper_lost(self) -> str | None:
+        """Return what is to be said if the machine with the store is lost, None if it is there.
+
+        Its system accepts connections also for an agent that is stopped, which does no harm.
+        """
+        if self.keeper is None or time.monotonic() - self._reached <= self.silence:
+            return None
+        try:
+            socket.create_connection(self.keeper, timeout=min(_REACHED, self.silence)).close()
+        except OSError as error:
+            return (
+                f"{self.keeper[0]}, where the processes of the run meet, has not answered for "
+                f"{self.silence:g} s ({error}): it is lost, so rank {self.rank} ends, too; the run can be "
+                "resumed"
+            )
+        self._reached = time.monotonic()
         return None
 
     def _key(self, kind: str, rank: int) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import socket
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mmlandmark.engine.config import ConfigError
+from mmlandmark.engine.rank_watch import end_process
 from mmlandmark.utils.disk_space import naming_full_disk
-from mmlandmark.utils.process_table import UNKNOWN, began
+from mmlandmark.utils.process_table import UNKNOWN, began, is_visible, this_process
 
 LOCK_FILE = "run.lock"
 
@@ -26,11 +28,14 @@ class RunLock:
     """Lock a folder, so that one run at a time writes to it.
 
     The lock is a file ``run.lock`` that names host and process and is touched every half minute. It is taken
-    over if its process has ended or, on another host, if it has not been touched for some minutes.
+    over if its process has ended or, on another host or in another container, if it has not been touched for
+    some minutes. A process that finds its lock taken over, as after a long suspend, ends at once; a lock that
+    was removed is made again.
 
     Args:
         folder: The run's folder; created if missing.
         option: How a user names another folder, for the message.
+        end: Ends this process with a message.
 
     Raises:
         RunBusyError: On entering: another run writes to the folder; host and process are named.
@@ -39,9 +44,13 @@ class RunLock:
     every, silent = 30.0, 300.0  # seconds between two touches, and until another host's lock is stale
     writing = 0.5  # seconds until a lock without content is stale
 
-    def __init__(self, folder: str | Path, option: str = "--work-dir") -> None:
+    def __init__(
+        self, folder: str | Path, option: str = "--work-dir", end: Callable[[str], Any] = end_process
+    ) -> None:
         self.folder, self.path, self.option = Path(folder), Path(folder) / LOCK_FILE, option
-        self._ended, self._held = threading.Event(), False
+        self._end, self._ended = end, threading.Event()
+        self._beating = threading.Lock()  # a beat must not make a lock again that was just given back
+        self._own: dict[str, Any] | None = None  # what the lock says while it is held
 
     def __enter__(self) -> RunLock:
         if not self.acquire():
@@ -63,7 +72,7 @@ class RunLock:
             if self._is_held():
                 return False
             self._remove_stale()
-        self._held = True
+        self._own = this_process()  # a host may get another name
         self._ended.clear()
         threading.Thread(target=self._beat, daemon=True).start()
         return True
@@ -71,9 +80,10 @@ class RunLock:
     def release(self) -> None:
         """Give the lock back."""
         self._ended.set()
-        if self._held and self._owner() == _this_process():
-            self.path.unlink(missing_ok=True)
-        self._held = False
+        with self._beating:
+            if self._own is not None and self._owner() == self._own:
+                self.path.unlink(missing_ok=True)
+            self._own = None
 
     def holder(self) -> dict[str, Any] | None:
         """Return ``host`` and ``pid`` of the run that holds the lock, None if nobody does."""
@@ -82,7 +92,7 @@ class RunLock:
     @staticmethod
     def _create(path: Path) -> bool:
         """Create a file that names this process, whole from the start; return False if there is one."""
-        text = json.dumps(_this_process())
+        text = json.dumps(this_process())
         with naming_full_disk(path, len(text)):
             return RunLock._create_with(path, text)
 
@@ -135,7 +145,7 @@ class RunLock:
         owner = self._owner()
         if not owner:
             return False
-        if owner.get("host") == socket.gethostname():
+        if is_visible(owner):
             times = (owner.get("began"), began(owner.get("pid")))
             return None not in times and (times[0] == times[1] or UNKNOWN in times)
         try:
@@ -145,10 +155,23 @@ class RunLock:
 
     def _beat(self) -> None:
         while not self._ended.wait(self.every):
-            try:
-                os.utime(self.path)
-            except OSError:
-                return
+            with self._beating:
+                if self._ended.is_set():
+                    return
+                with contextlib.suppress(OSError):  # a file server may be away for a moment
+                    self._renew()
+
+    def _renew(self) -> None:
+        if not self.path.exists() and self._create(self.path):
+            return
+        owner = self._owner()
+        if owner and owner != self._own:
+            self._end(
+                f"{self.folder}: process {owner.get('pid')} on {owner.get('host')} has taken over and writes "
+                f"there now, as this one gave no sign of life for more than {self.silent:g} s: this one ends"
+            )
+        else:
+            os.utime(self.path)
 
 
 def _create_exclusively(path: Path, text: str) -> bool:
@@ -161,7 +184,3 @@ def _create_exclusively(path: Path, text: str) -> bool:
         path.unlink(missing_ok=True)
         raise
     return True
-
-
-def _this_process() -> dict[str, Any]:
-    return dict(host=socket.gethostname(), pid=os.getpid(), began=began(os.getpid()))

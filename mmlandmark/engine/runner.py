@@ -228,9 +228,15 @@ class LandmarkRunner(CheckpointedRunner):
             finally:
                 stop_requests.let_go()
         if self.unfinished:
+            by_iteration = isinstance(self.train_loop, IterBasedTrainLoop)
+            unit, done, length = (
+                ("iteration", self.iter, self.max_iters)
+                if by_iteration
+                else ("epoch", self.epoch, self.max_epochs)
+            )
             raise UnfinishedRun(
-                f"no time is left for another epoch: {self.work_dir} is saved after epoch {self.epoch} of "
-                f"{self.max_epochs}; run again{self._with_resume} to go on"
+                f"no time is left for another {unit}: {self.work_dir} is saved after {unit} {done} of "
+                f"{length}; run again{self._with_resume} to go on"
             )
         return model
 

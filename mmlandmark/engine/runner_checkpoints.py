@@ -26,6 +26,7 @@ from mmlandmark.engine.hooks.safe_checkpoint_hook import to_plain
 from mmlandmark.engine.hooks.stateful_hook import hook_states, restore_hooks
 from mmlandmark.engine.mmengine_cures import applied
 from mmlandmark.engine.optim_wrapper import precision_of
+from mmlandmark.engine.pending_gradients import KEY, pending_gradients, restore_gradients
 from mmlandmark.engine.processes import bare, main_process_decides
 from mmlandmark.engine.resuming import changes_since, check_resumable, restore_optimizer, restore_schedules
 from mmlandmark.engine.run_folder import write_config
@@ -168,6 +169,7 @@ class CheckpointedRunner(Runner):
         self.message_hub.update_info_dict(state.info)
         if resume_optimizer:
             restore_optimizer(self, state)
+            restore_gradients(self, state.gradients, state.source)
         if resume_param_scheduler:
             restore_schedules(self, state)
         missing = restore_hooks(self.hooks, state.hooks, str(filename))
@@ -193,10 +195,14 @@ class CheckpointedRunner(Runner):
         Parts that only training uses are kept in ``training_state_dict``: ``state_dict`` is the model as it
         is used, and fits a config without those parts. The resolved config is kept as data.
         """
+        # All processes come here, and only the first one to where it is written.
+        gradients = pending_gradients(self.optim_wrapper) if kwargs.get("save_optimizer", True) else {}
 
         def atomically(checkpoint: dict, path: str, **_: Any) -> None:
             model = bare(self)
             put_training_apart(checkpoint, model)
+            if gradients:
+                checkpoint[KEY] = gradients
             checkpoint["hook_states"] = to_plain(hook_states(self.hooks), "hook_states")
             checkpoint["meta"].update(self.inputs, precision=precision_of(self.optim_wrapper))
             if self._keeping:

@@ -86,6 +86,6 @@ def checkpoint_hooks(runner: Runner) -> list[CheckpointHook]:
 
 
 def _updated(wrapper: Any) -> bool:
-    """Whether no gradient waits for the next steps, which a checkpoint would not hold."""
+    """Whether no gradient waits for the next steps, which a checkpoint would have to hold as well."""
     wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
     return all(one._inner_count % one._accumulative_counts == 0 for one in wrappers)

@@ -62,6 +62,7 @@ class TrainingState:
         hooks: States of the hooks, by their names.
         optimizer: As :meth:`mmengine.optim.OptimWrapper.state_dict`.
         schedules: States of the parameter schedulers, or None.
+        gradients: See :func:`mmlandmark.engine.pending_gradients.pending_gradients`, or None.
         source: The file of the checkpoint.
     """
 
@@ -77,6 +78,7 @@ class TrainingState:
     hooks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedules: Any = None
+    gradients: Any = None
     source: str = ""
 
 
@@ -149,6 +151,7 @@ def _read(checkpoint: Mapping[str, Any]) -> TrainingState:
         hooks=_hooks(checkpoint.get("hook_states", {})),
         optimizer=dict(checkpoint["optimizer"]),
         schedules=checkpoint.get("param_schedulers"),
+        gradients=checkpoint.get("pending_gradients"),
     )
 
 

@@ -15,7 +15,7 @@ from mmlandmark.engine.data_checks import checkpoint_landmarks
 from mmlandmark.models.assembly import filled
 from mmlandmark.models.detector_weights import check_detector
 from mmlandmark.models.detectors import plain_config
-from mmlandmark.models.frozen_config import OPTIONAL, without_files, without_starts
+from mmlandmark.models.frozen_config import OPTIONAL, REQUIRED, addresses, without_files, without_starts
 from mmlandmark.models.model_file import ModelFile, meta_of
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkSchema, schema_of
@@ -31,7 +31,8 @@ def pack_checkpoint(
 ) -> ModelFile:
     """Return what a model file holds: the weights, and of the config what an image and a test need.
 
-    Parts that only training uses are left out, and so are the weights that it started from.
+    Parts that only training uses are left out, and so are the weights that it started from. A test of data on
+    a server is left out, too: a model file fetches nothing.
 
     Args:
         config: Of one run.
@@ -59,6 +60,8 @@ def pack_checkpoint(
     frozen = dict(model=model, pipeline=test_pipeline(config)) | {
         key: without_files(data[key]) for key in OPTIONAL if data.get(key) is not None
     }
+    if any(addresses({key: frozen[key] for key in OPTIONAL if key in frozen})):
+        frozen = {key: frozen[key] for key in REQUIRED}
     if "test_dataloader" in frozen:
         loader = frozen["test_dataloader"]
         frozen["test_dataloader"] = dict(loader, dataset=change_leaves(loader["dataset"], _portable))

@@ -27,6 +27,7 @@ from mmlandmark.structures import LandmarkSchema, Prediction
 from mmlandmark.utils.files import atomic_write_json, read_json
 
 HEAD = "shards.json"  # of a folder of predictions over shards
+_COUNTED = {"failures", "flagged", "unscaled"}  # in the note that a shard is finished
 
 
 def predict_shards(
@@ -111,7 +112,7 @@ def _note_of(folder: Path, shard: Shard, head: dict[str, Any]) -> dict[str, Any]
     if not (path.exists() and _file(folder, shard).exists()):
         return None
     note = read_json(path)
-    return note if note.get("of") == _of(shard, head) else None
+    return note if note.get("of") == _of(shard, head) and set(note) >= _COUNTED else None
 
 
 def _of(shard: Shard, head: dict[str, Any]) -> dict[str, Any]:
@@ -169,18 +170,25 @@ def joined_predictions(folder: str | Path) -> tuple[LandmarkSchema, Iterator[Pre
 
     Raises:
         FileNotFoundError: It holds no such predictions.
-        ValueError: Some shards are not finished; the message names the first of them.
+        ValueError: Some shards are not finished, and the message names the first of them; or a file in it is
+            damaged.
     """
     folder = Path(folder)
     head = read_json(folder / HEAD)
-    shards = [Shard(**shard) for shard in head["shards"]]
+    try:
+        shards = [Shard(**shard) for shard in head["shards"]]
+        schema, _ = LandmarkSchema.from_dict(head["schema"]), (head["model"], head["options"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder / HEAD} is damaged: run mmlandmark predict --shards with --overwrite again"
+        ) from error
     missing = [shard.name for shard in shards if _note_of(folder, shard, head) is None]
     if missing:
         raise ValueError(
             f"{folder}: {len(missing)} of {len(shards)} shards are not finished, first {missing[:3]}: run "
             "mmlandmark predict --shards for their parts again"
         )
-    return LandmarkSchema.from_dict(head["schema"]), _all_of([_file(folder, shard) for shard in shards])
+    return schema, _all_of([_file(folder, shard) for shard in shards])
 
 
 def _all_of(files: Sequence[Path]) -> Iterator[Prediction]:

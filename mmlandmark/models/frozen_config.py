@@ -1,13 +1,15 @@
 """The config inside of a model file: plain data, and only of classes that do no harm.
 
 A model file may come from anybody. Its config may name registered classes that compute; it may not start
-from other weights, name files to write, or name a class that reads or writes on its own.
+from other weights, name files to write or a server to read from, or name a class that reads or writes on its
+own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -29,7 +31,10 @@ MOST = {"num_workers": 64, "size_divisor": 1024, "candidates": 64, "views": 64}
 
 # What a network starts from, and what a test reads or writes beside images and annotation.
 _STARTS = frozenset({"init_cfg", "checkpoint", "pretrained", "load_from"})
-_FILES = frozenset({"out_file", "predictions_file", "image_cache", "collect_dir"})
+_FILES = frozenset(
+    {"out_file", "predictions_file", "image_cache", "collect_dir", "cache_dir", "backend_args"}
+)
+_ABOUT = frozenset({"metainfo", "schema"})  # say what the data is, and may tell where it was published
 # Packages of which registered classes only compute, beside ours.
 _COMPUTING = ("torch.nn", "mmcv.cnn", "mmengine.model", "mmengine.dataset", "mmengine.runner.loops")
 
@@ -42,7 +47,7 @@ def without_starts(model: Any) -> Any:
 
 
 def without_files(section: Any) -> Any:
-    """Return a section of a test without the files that it writes, and without its cache."""
+    """Return a section of a test without the files that it writes, and without its caches."""
     if isinstance(section, Mapping):
         return {key: without_files(value) for key, value in section.items() if key not in _FILES}
     return [without_files(value) for value in section] if isinstance(section, list | tuple) else section
@@ -78,12 +83,24 @@ def check_frozen(config: Any, where: str, trust: bool = False) -> None:
                     f"{where}: {'.'.join(path)} names something beside the file itself, which a model file "
                     "must not do"
                 )
+    for key in addresses(config):
+        raise ValueError(
+            f"{where}: {key} is the address of a server, from which a model file must not fetch anything"
+        )
     if not trust:
         check_names(config, where)
         check_names({key: config[key] for key in REQUIRED}, where, files=False)
         for key, section in config.items():
             _check_types(section, f"{where}: {key}")
     _check_sizes(config, where)
+
+
+def addresses(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the dotted keys of the values in a config that are addresses, such as those of shards."""
+    for path, value in _entries(config):
+        # A variable may hold a part of one: data sets replace it by its value.
+        if isinstance(value, str) and "://" in os.path.expandvars(value) and not _ABOUT & set(path[:-1]):
+            yield ".".join(path)
 
 
 def _check_test(config: dict[str, Any], where: str) -> None:

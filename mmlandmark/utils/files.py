@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import hashlib
 import json
 import os
@@ -18,13 +19,16 @@ from mmlandmark.utils.disk_space import naming_full_disk
 
 
 @contextmanager
-def atomic_path(path: str | Path, size: int = 0, way: str = "") -> Iterator[Path]:
+def atomic_path(path: str | Path, size: int = 0, way: str = "", durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it if the block ends without an error.
 
     Args:
         path: The file.
         size: Bytes that it takes at least, for the message if the disk is full; 0 if unknown.
         way: End of that message.
+        durable: The file is on the disk before it replaces the other, and its name afterwards, so that one of
+            the two is whole even after a power failure. It takes some 10 ms: False for files that come in
+            thousands and can be made again, such as those of caches, and pictures.
 
     Raises:
         NoSpaceError: The disk is full.
@@ -40,22 +44,46 @@ def atomic_path(path: str | Path, size: int = 0, way: str = "") -> Iterator[Path
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
+            if durable:
+                _to_disk(temporary)
             os.replace(temporary, path)
+            if durable:
+                _to_disk(path.parent)
         finally:
             written = temporary.stat().st_size if temporary.exists() else 0
             temporary.unlink(missing_ok=True)
 
 
-def atomic_write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` to ``path`` in UTF-8, creating its folder."""
+def _to_disk(path: Path) -> None:
+    """Return when the content of a file, or the names in a folder, are on the disk."""
+    folder = path.is_dir()
+    if folder and os.name == "nt":
+        return  # which has no such call for folders
+    try:
+        handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if not folder or error.errno not in _NOT_FOR_FOLDERS:
+            raise
+
+
+# What file systems answer that cannot do it for folders, or where the folder may not be read.
+_NOT_FOR_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES, errno.EPERM}
+
+
+def atomic_write_text(path: str | Path, text: str, durable: bool = True) -> None:
+    """Write ``text`` to ``path`` in UTF-8, creating its folder; see :func:`atomic_path`."""
     data = text.encode()
-    with atomic_path(path, len(data)) as temporary:
+    with atomic_path(path, len(data), durable=durable) as temporary:
         temporary.write_bytes(data)
 
 
-def atomic_write_json(path: str | Path, data: Any, indent: int | None = 2) -> None:
+def atomic_write_json(path: str | Path, data: Any, indent: int | None = 2, durable: bool = True) -> None:
     """Write ``data`` to ``path`` as JSON; NaN raises an error, since many programs cannot read it."""
-    atomic_write_text(path, json.dumps(data, indent=indent, allow_nan=False) + "\n")
+    atomic_write_text(path, json.dumps(data, indent=indent, allow_nan=False) + "\n", durable)
 
 
 def read_text(path: str | Path, legacy: bool = False) -> str:

@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 UNKNOWN = "unknown"  # when a process began: systems may hide that of other users
+
+
+def this_process() -> dict[str, Any]:
+    """Return what tells this process from all others: ``host``, ``pid_namespace``, ``pid`` and ``began``.
+
+    Containers with one host name may each count their processes from 1: ``pid_namespace`` tells them apart,
+    None where the system does not say.
+    """
+    pid = os.getpid()
+    return dict(host=socket.gethostname(), pid_namespace=_pid_namespace(), pid=pid, began=began(pid))
+
+
+def is_visible(owner: Mapping[str, Any]) -> bool:
+    """Whether a process would be seen from here: it is of this machine, and of the same container.
+
+    Args:
+        owner: As :func:`this_process` has returned for it; of an earlier version without ``pid_namespace``.
+    """
+    namespaces = (owner.get("pid_namespace"), _pid_namespace())
+    return owner.get("host") == socket.gethostname() and (None in namespaces or len(set(namespaces)) == 1)
+
+
+def _pid_namespace() -> str | None:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
 
 
 def began(pid: Any) -> str | None:

@@ -19,7 +19,7 @@ from types import FrameType
 
 EX_TEMPFAIL = 75  # of sysexits.h: the same command goes on with what it began
 SIGNALS = tuple(getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, n))
-_ONE_REQUEST = 1.0  # seconds: a terminal, torchrun and SLURM may pass one request on several times
+ONE_REQUEST = 1.0  # seconds: a terminal, torchrun, timeout and SLURM may send one request several times
 
 
 class StopRequested(KeyboardInterrupt):
@@ -57,7 +57,7 @@ class _Requests:
     def take(self, number: int) -> None:
         now = time.monotonic()
         if self.number is not None:
-            if now - self._time > _ONE_REQUEST:
+            if now - self._time > ONE_REQUEST:
                 raise EndedBySignal(number)
             return
         self.number, self._time = number, now

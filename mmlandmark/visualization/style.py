@@ -86,7 +86,7 @@ def figure(
 def save_figure(canvas: Any, path: str | Path) -> Path:
     """Save a Matplotlib figure as PNG, atomically, and return its path."""
     path = _png_path(path)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=False) as temporary:
         canvas.savefig(temporary, format="png", facecolor="white")
     return path
 
@@ -109,7 +109,7 @@ def save_image(image: np.ndarray, path: str | Path) -> Path:
     done, data = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))
     if not done:
         raise ValueError(f"{path}: OpenCV could not encode a picture of shape {image.shape}")
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=False) as temporary:
         temporary.write_bytes(data.tobytes())
     return path
 

@@ -47,11 +47,13 @@ def test_without_a_gpu_every_part_is_skipped_and_says_why(tmp_path, monkeypatch,
 def test_a_rehearsal_says_so_and_keeps_no_old_report(tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "training.json").write_text("{}")
+    for old in ("training", "ops_cpu", "mine"):
+        (out / f"{old}.json").write_text("{}")
     monkeypatch.setattr(gpu_day, "build_commands", lambda root: [[sys.executable, "-c", "print('built')"]])
     words = ["--device", "cpu", "--parts", "build", "--out", str(out), "--work-dir", str(tmp_path / "work")]
     assert invoke("gpu-day", [*words, "--wheels", str(tmp_path)]) == 0
-    (report,) = (json.loads(path.read_text()) for path in out.iterdir())
+    assert {path.name for path in out.iterdir()} == {"build.json", "mine.json"}
+    report = json.loads((out / "build.json").read_text())
     assert (report["part"], report["device"], report["rehearsal"]) == ("build", "cpu", True)
     assert report["output_tail"] == "built\n"
     assert report["machine"]["gpu"] is None or report["device"] == "cpu"

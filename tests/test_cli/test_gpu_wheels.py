@@ -30,17 +30,24 @@ def pip(monkeypatch):
 
 
 def test_what_a_machine_has_is_left_out_with_all_it_needs(tmp_path, pip, capsys):
-    (tmp_path / "old-0.1-py3-none-any.whl").touch()
+    (tmp_path / "pillow-0.1-py3-none-any.whl").touch()
+    (tmp_path / "kornia_rs-0.1-py3-none-any.whl").touch()
     words = ["--python", "3.12", "--out", str(tmp_path), "--without", "matplotlib", "scipy"]
     assert invoke("gpu-wheels", words) is None
     (command,) = pip
     assert command[command.index("--python-version") + 1] == "3.12"
     names = {path.name.split("-")[0] for path in tmp_path.glob("*.whl")}
     assert {"mmengine", "addict", "kornia", "kornia_rs", "ninja"} <= names
-    assert not names & {"old", "matplotlib", "pillow", "scipy", "torch", "numpy"}
+    assert not names & {"matplotlib", "pillow", "scipy", "torch", "numpy"}
     printed = capsys.readouterr().out
     assert f"{len(names)}.00 MiB  {len(names)} wheels in {tmp_path}" in printed
     assert "more than" not in printed
+
+
+def test_wheels_of_others_stay(tmp_path, pip):
+    (tmp_path / "mine-0.1-py3-none-any.whl").touch()
+    invoke("gpu-wheels", ["--out", str(tmp_path)])
+    assert (tmp_path / "mine-0.1-py3-none-any.whl").exists()
 
 
 def test_too_large_a_folder_is_reported(tmp_path, pip, capsys, monkeypatch):

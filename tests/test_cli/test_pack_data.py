@@ -24,7 +24,16 @@ def source(tmp_path):
         cv2.imwrite(str(tmp_path / f"{number}.png"), rng.integers(0, 255, (120, 90), dtype=np.uint8))
         points = [[10.0 + number, 20.0], [89.0, 119.0], None]
         samples.append(
-            dict(id=str(number), image=f"{number}.png", split=split, landmarks=points, group=f"p{number}")
+            dict(
+                id=str(number),
+                image=f"{number}.png",
+                split=split,
+                landmarks=points,
+                group=f"p{number}",
+                visibility=[1, 0, -1],
+                weights=[1.0, 0.25 * number, 0.5],
+                fold=7 - number,
+            )
         )
     content = dict(schema=dict(name="three", landmarks=["a", "b", "c"]), spacing=0.1, samples=samples)
     (tmp_path / "all.json").write_text(json.dumps(content))
@@ -48,6 +57,10 @@ def test_the_copy_measures_the_same(source, tmp_path, capsys):
     points = np.asarray(record["landmarks"])
     np.testing.assert_allclose(points[0], [(11 + 0.5) / 2 - 0.5, (20 + 0.5) / 3 - 0.5], atol=1e-3)
     assert np.isnan(points[2]).all()
+    original = LandmarkDataset("all.json", str(tmp_path)).get_data_info(1)
+    assert (record["fold"], record["group"]) == (original["fold"], original["group"]) == (6, "p1")
+    for key in ("visibility", "weights"):
+        np.testing.assert_array_equal(record[key], original[key])
     np.testing.assert_allclose(record["spacing"], [0.2, 0.3])
     millimetres = (points[1] - points[0]) * record["spacing"]
     np.testing.assert_allclose(millimetres, 0.1 * np.array([89.0 - 11.0, 119.0 - 20.0]), atol=1e-3)
@@ -99,8 +112,10 @@ def test_no_id_leads_out_of_the_copy(source, tmp_path):
 
 
 def same(one, other):
-    for key in ("sample_id", "split", "group", "spacing", "ori_shape"):
+    for key in ("sample_id", "split", "group", "fold", "spacing", "ori_shape"):
         assert one.get(key) == other.get(key)
+    for key in ("visibility", "weights"):
+        np.testing.assert_array_equal(one.get(key), other.get(key))
     np.testing.assert_array_equal(one["landmarks"], other["landmarks"])
 
 

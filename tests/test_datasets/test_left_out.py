@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 
 import pytest
 from torch.utils.data import DataLoader
 
-from mmlandmark.datasets import left_out
+from mmlandmark.datasets import image_io, left_out
 from mmlandmark.datasets.left_out import LeftOut
 from test_datasets.six_cases import build, first
 
@@ -81,6 +83,48 @@ def test_nothing_is_left_out_for_lack_of_memory(root, monkeypatch):
     with pytest.raises(MemoryError, match="full"):
         _ = dataset[0]
     assert dataset.left_out.indices == []
+
+
+def raising(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EMFILE, errno.ESTALE, errno.ETIMEDOUT])
+@pytest.mark.parametrize("place", ["mmlandmark.datasets.image_io._read", "pathlib.Path.is_file"])
+def test_nothing_is_left_out_for_what_is_wrong_with_the_machine(root, monkeypatch, number, place):
+    dataset = build(root, on_error="skip", pipeline=[dict(type="LoadImage")])
+    monkeypatch.setattr(place, raising(OSError(number, os.strerror(number), str(root / "images" / "x"))))
+    with pytest.raises((OSError, ValueError), match=os.strerror(number)):
+        _ = dataset[0]
+    assert dataset.left_out.indices == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_nothing_is_left_out_for_a_cache_that_cannot_be_written(root, tmp_path, monkeypatch, number):
+    cache = dict(mode="disk", folder=str(tmp_path / "cache"))
+    dataset = build(root, on_error="skip", pipeline=[dict(type="LoadImage")], image_cache=cache)
+    error = OSError(number, os.strerror(number), str(tmp_path / "cache" / "x.npy"))
+    monkeypatch.setattr("mmlandmark.datasets.image_cache.atomic_path", raising(error))
+    with pytest.raises(OSError, match=os.strerror(number)):
+        _ = dataset[0]
+    assert dataset.left_out.indices == []
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "not allowed"), OSError("cut off")])
+def test_an_image_is_left_out_for_what_is_wrong_with_its_file(root, monkeypatch, told, error):
+    dataset = build(root, on_error="skip", pipeline=STEPS)
+    error.filename = str(root / "images" / "case0.png") if error.errno else None
+    read = image_io._read
+    bad = raising(error)
+    monkeypatch.setattr(image_io, "_read", lambda path, *a: (bad if "case0" in str(path) else read)(path, *a))
+    assert dataset[0] == "case1"
+    (root / "images" / "case1.png").unlink()
+    assert dataset[1] == "case2"
+    assert dataset.left_out.indices == [0, 1]
+    assert len(told) == 2
 
 
 def test_a_copy_counts_anew(told):

@@ -6,7 +6,7 @@ import os
 
 from mmlandmark.apis import train_config
 from mmlandmark.engine import latest_checkpoint
-from mmlandmark.engine.checkpoint_files import clean_temporaries
+from mmlandmark.engine.checkpoint_files import clean_temporaries, note_latest
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.files import atomic_path
 
@@ -44,6 +44,41 @@ def test_the_note_counts_and_what_is_younger(tmp_path):
     assert latest_checkpoint(tmp_path).name == "epoch_40.pth"  # 100 is of a run before
     os.utime(note, (990, 990))
     assert latest_checkpoint(tmp_path).name == "epoch_41.pth"  # killed before its note
+
+
+def test_times_of_files_do_not_matter(tmp_path):
+    """A copy of a folder has other times."""
+    paths = {number: tmp_path / f"epoch_{number}.pth" for number in (1, 2, 3, 9)}
+    for number in (1, 3, 9):  # the last is of a run before
+        paths[number].write_bytes(bytes(1000) + bytes([number]))
+    note_latest(paths[3])
+    for age, path in enumerate([*tmp_path.iterdir(), tmp_path / "last_checkpoint", paths[9], paths[1]]):
+        os.utime(path, (1000 + age, 1000 + age))
+    assert latest_checkpoint(tmp_path) == paths[3]
+    paths[2].write_bytes(b"x")  # saved, and killed before the note
+    os.utime(paths[2], (1, 1))
+    assert latest_checkpoint(tmp_path) == paths[2]
+    paths[9].write_bytes(bytes(1000) + b"x")  # saved again
+    os.utime(paths[9], (1, 1))
+    assert latest_checkpoint(tmp_path) == paths[9]
+    note_latest(paths[2])
+    assert latest_checkpoint(tmp_path) == paths[2]
+
+
+def test_a_list_of_another_note_is_not_taken(tmp_path):
+    """Killed between note and list, or an earlier version has trained on."""
+    for number in (1, 2, 3):
+        (tmp_path / f"epoch_{number}.pth").write_bytes(bytes([number]))
+        os.utime(tmp_path / f"epoch_{number}.pth", (number, number))
+    note_latest(tmp_path / "epoch_1.pth")
+    (tmp_path / "last_checkpoint").write_text("epoch_2.pth")
+    os.utime(tmp_path / "last_checkpoint", (2.5, 2.5))
+    assert latest_checkpoint(tmp_path).name == "epoch_3.pth"
+    os.utime(tmp_path / "last_checkpoint", (3.5, 3.5))
+    assert latest_checkpoint(tmp_path).name == "epoch_2.pth"
+    for broken in ("", "[]", '{"checkpoint": "epoch_2.pth", "files": 5}'):
+        (tmp_path / "last_checkpoint.json").write_text(broken)
+        assert latest_checkpoint(tmp_path).name == "epoch_2.pth"
 
 
 def test_a_broken_note_is_survived(tmp_path):

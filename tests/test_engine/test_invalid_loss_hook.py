@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from torch import nn
 
 from mmlandmark.engine import LandmarkRunner
 from mmlandmark.engine.hooks import InvalidLossHook
@@ -16,17 +18,90 @@ from mmlandmark.testing import tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
 
 
+class Steps:
+    """Steps of a network of one layer, as a run takes them."""
+
+    def __init__(self, hook, wrapper=OptimWrapper, **options):
+        self.model = nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        self.hook, self.said = hook, []
+        logger = SimpleNamespace(warning=self.said.append)
+        wrapper = wrapper(optimizer=optimizer, **options)
+        self.runner = SimpleNamespace(optim_wrapper=wrapper, iter=0, epoch=0, model=self.model, logger=logger)
+        hook.before_train(self.runner)
+
+    def take(self, value, logged=None):
+        """Train on an image of one value; return whether that has changed the weights."""
+        before = [p.detach().clone() for p in self.model.parameters()]
+        batch = dict(data_samples=[{"sample_id": f"case{self.runner.iter}"}])
+        self.hook.before_train_iter(self.runner, 0, batch)
+        loss = self.model(torch.tensor([[value]])).sum()
+        self.runner.optim_wrapper.update_params(loss)
+        losses = dict(loss=loss.detach() if logged is None else torch.tensor(logged))
+        self.hook.after_train_iter(self.runner, 0, batch, losses)
+        self.runner.iter += 1
+        return any(not torch.equal(a, b) for a, b in zip(before, self.model.parameters(), strict=True))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("way", ["stop", "skip"])
 def test_an_invalid_loss_with_a_finite_gradient_stops_the_run_and_names_the_samples(value, way):
-    runner = SimpleNamespace(iter=3, epoch=1)
-    batch = dict(data_samples=[{"sample_id": "case7"}])
-    hook = InvalidLossHook(on_invalid=way)
-    hook.before_train_iter(runner, 0, dict(data_samples=[{"sample_id": "case6"}]))
-    hook.after_train_iter(runner, 0, batch, dict(loss=torch.tensor(1.0)))
-    hook.before_train_iter(runner, 0, batch)
-    with pytest.raises(FloatingPointError, match=r"epoch 2, iteration 4: .*loss.*samples \['case7'\]"):
-        hook.after_train_iter(runner, 0, batch, dict(loss=torch.tensor(value)))
+    steps = Steps(InvalidLossHook(on_invalid=way))
+    assert steps.take(1.0)
+    with pytest.raises(FloatingPointError, match=r"epoch 1, iteration 2: .*loss.*samples \['case1'\]"):
+        steps.take(1.0, logged=value)
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_an_accumulated_step_with_an_invalid_loss_is_left_out(interval):
+    """Of the iterations that are looked at: the third and the sixth, if not all."""
+    steps = Steps(InvalidLossHook(on_invalid="skip", interval=interval), accumulative_counts=2)
+    taken = [steps.take(value) for value in (1.0, 1.0, torch.nan, 1.0, 1.0, 1.0)]
+    assert taken == [False, True, False, False, False, True]
+    assert steps.hook.skipped == 1
+    (said,) = steps.said
+    assert said.startswith("epoch 1, iteration 4: {'loss': nan} is not finite")
+    assert "'case2', 'case3'" in said
+    assert all(torch.isfinite(p).all() for p in steps.model.parameters())
+
+
+def test_an_accumulated_step_with_a_broken_gradient_names_all_of_its_samples():
+    steps = Steps(InvalidLossHook(on_invalid="skip"), accumulative_counts=3)
+    steps.model.weight.register_hook(lambda grad: grad * torch.nan if steps.runner.iter == 1 else grad)
+    assert not any(steps.take(1.0) for _ in range(3))
+    assert "samples ['case0', 'case1', 'case2']" in steps.said[0]
+
+
+def test_an_invalid_loss_stops_the_run_before_its_accumulated_step():
+    steps = Steps(InvalidLossHook(), accumulative_counts=2)
+    with pytest.raises(FloatingPointError, match=r"iteration 1: .*nan.*samples \['case0'\]"):
+        steps.take(torch.nan)
+
+
+class Scaled(OptimWrapper):
+    """What ``AmpOptimWrapper`` does with the loss, without a GPU."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.scaler = torch.amp.GradScaler("cpu")
+
+    def backward(self, loss, **options):
+        self.scaler.scale(loss).backward(**options)
+        self._inner_count += 1
+
+    def step(self, **options):
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+
+@pytest.mark.parametrize("counts", [1, 2])
+def test_a_step_that_the_loss_scaler_leaves_out_is_counted(counts):
+    steps = Steps(InvalidLossHook(on_invalid="skip", most=1), Scaled, accumulative_counts=counts)
+    taken = [steps.take(value) for value in (torch.inf, *[1.0] * (2 * counts - 1))]
+    assert taken.count(True) == 1
+    assert steps.hook.skipped == 1
+    with pytest.raises(FloatingPointError, match="2 steps in a row were left out"):
+        [steps.take(torch.inf) for _ in range(2 * counts)]
 
 
 def test_an_invalid_loss_is_never_saved(tmp_path):

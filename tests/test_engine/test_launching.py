@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from mmlandmark.engine import launching
 from mmlandmark.engine.launching import agent_arguments, launch, threads_of_each, with_port
+from mmlandmark.utils import stop_requests
 from mmlandmark.utils.command_line import EXIT_NOTE
+from mmlandmark.utils.stop_requests import EndedBySignal, StopRequested
 from two_processes import need_two_processes
 
 
@@ -118,20 +124,139 @@ while True:
 """
 
 
-def test_a_signal_is_handed_on_and_a_second_one_ends_the_processes():
-    before = signal.getsignal(signal.SIGUSR1)
+@pytest.fixture
+def patient():
+    """Return a process of its own session that says when it is asked to stop, and goes on."""
     child = subprocess.Popen(
         [sys.executable, "-c", PATIENT], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
-    try:
-        assert child.stdout.readline() == "ready\n"
-        with launching._forwarded_signals():
-            os.kill(os.getpid(), signal.SIGUSR1)
-            assert child.stdout.readline() == "asked\n"
-            assert child.poll() is None
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert child.wait(timeout=20) == -signal.SIGKILL
-        assert signal.getsignal(signal.SIGUSR1) is before
-    finally:
-        child.kill()
-        child.stdout.close()
+    assert child.stdout.readline() == "ready\n"
+    yield child
+    child.kill()
+    child.wait()
+    child.stdout.close()
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+def test_a_signal_is_handed_on_and_a_second_one_ends_the_processes(patient, monkeypatch):
+    monkeypatch.setattr(stop_requests, "ONE_REQUEST", 0.0)
+    before = [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGURG)]
+    with launching.SignalRelay():
+        send(signal.SIGUSR1)
+        assert patient.stdout.readline() == "asked\n"
+        assert patient.poll() is None
+        send(signal.SIGTERM)
+        assert patient.wait(timeout=20) == -signal.SIGKILL
+    assert [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGURG)] == before
+
+
+def test_a_signal_that_comes_twice_in_a_moment_is_one_request(patient, monkeypatch):
+    """As ``timeout`` sends it: to its child, then to the whole group."""
+    monkeypatch.setattr(stop_requests, "ONE_REQUEST", 60.0)
+    with launching.SignalRelay():
+        send(signal.SIGUSR1)
+        assert patient.stdout.readline() == "asked\n"
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+            send(number)
+            time.sleep(0.1)
+        with pytest.raises(subprocess.TimeoutExpired):
+            patient.wait(timeout=0.5)
+
+
+def wait_for_others(number):
+    """Return an agent that waits for other machines, and gets a signal meanwhile."""
+
+    def run(_):
+        send(number)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        pytest.fail("it waits on")
+
+    return run
+
+
+@pytest.mark.parametrize("number", stop_requests.SIGNALS, ids=lambda number: number.name)
+def test_an_agent_without_processes_ends_itself(monkeypatch, number):
+    monkeypatch.setattr("torch.distributed.run.run", wait_for_others(number))
+    monkeypatch.setattr(launching, "children_of", lambda _: [])
+    with pytest.raises(StopRequested):
+        launch(["train", "config.py"], agent_arguments(2))
+    assert EXIT_NOTE not in os.environ
+
+
+def test_a_second_signal_ends_an_agent_that_does_not_come_to_its_end(monkeypatch):
+    """As where the first one was handed on and the agent waits for machines to start again with."""
+    monkeypatch.setattr(stop_requests, "ONE_REQUEST", 0.0)
+    monkeypatch.setattr("torch.distributed.run.run", wait_for_others(signal.SIGTERM))
+    monkeypatch.setattr(launching, "children_of", lambda _: [])
+    before = launching.SignalRelay._take
+
+    def take_after_a_first_one(relay, number):
+        relay.asked = number
+        before(relay, number)
+
+    monkeypatch.setattr(launching.SignalRelay, "_take", take_after_a_first_one)
+    with pytest.raises(EndedBySignal) as end:
+        launch(["train", "config.py"], agent_arguments(2))
+    assert end.value.exit_code == 143
+
+
+def test_processes_that_the_agent_starts_again_are_not_waited_for(monkeypatch):
+    children = []
+
+    def run(_):
+        for number in range(2):
+            children.append(subprocess.Popen(["sleep", "60"], start_new_session=True))
+            if number == 0:
+                send(signal.SIGTERM)
+            children[-1].wait()
+
+    monkeypatch.setattr("torch.distributed.run.run", run)
+    with pytest.raises(StopRequested):
+        launch(["train", "config.py"], agent_arguments(2, restarts=3))
+    assert children[0].returncode == -signal.SIGTERM
+    assert len(children) == 2
+    children[1].kill()
+    children[1].wait()
+
+
+def test_a_process_that_is_asked_before_it_listens_can_be_started_again(monkeypatch):
+    child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+
+    def run(_):
+        send(signal.SIGTERM)
+        failure = ProcessFailure(local_rank=0, pid=child.pid, exitcode=child.wait(timeout=20), error_file="")
+        raise ChildFailedError("train", {0: failure})
+
+    monkeypatch.setattr("torch.distributed.run.run", run)
+    with pytest.raises(StopRequested):
+        launch(["train", "config.py"], agent_arguments(2))
+
+
+def wait_in_c():
+    """Wait in code that no signal interrupts, as in a connection to another machine."""
+    launching.SignalRelay.patience = 0.1
+    launching.children_of = lambda _: []
+    library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(128)
+    with launching._exit_note() as note, launching.SignalRelay():
+        print(note.parent, flush=True)
+        send(signal.SIGTERM)
+        for _ in range(2):
+            library.pthread_mutex_lock(mutex)
+    os._exit(1)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_an_agent_that_hears_nothing_is_ended(capfd):
+    process = multiprocessing.get_context("fork").Process(target=wait_in_c, daemon=True)
+    process.start()
+    process.join(30)
+    process.kill()
+    assert process.exitcode == 75
+    said = capfd.readouterr()
+    assert said.err == "stopped: the same command goes on\n"
+    assert not Path(said.out.strip()).exists()

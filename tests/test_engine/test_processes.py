@@ -45,3 +45,14 @@ def test_nothing_is_started_without_a_launcher(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ValueError, match="launcher 'slurm' needs GPUs"):
         start_processes(Config(dict(launcher="slurm")))
+
+
+@pytest.mark.parametrize("silence", [0, -30, 0.5, float("nan"), True, "30"])
+def test_a_silence_that_would_end_every_process_is_refused(silence):
+    with pytest.raises(ValueError, match=r"env_cfg\.rank_silence is the number of seconds, at least 1"):
+        start_processes(Config(dict(launcher="none", env_cfg=dict(rank_silence=silence))))
+
+
+def test_a_silence_may_be_long_or_without_end():
+    for silence in (1, 120.0, None):
+        start_processes(Config(dict(launcher="none", env_cfg=dict(rank_silence=silence))))

@@ -147,10 +147,6 @@ def test_who_keeps_the_store_may_end_first(run_of):
 
 
 def test_a_store_that_does_not_answer_stands_for_who_keeps_it(run_of):
-    class Silent:
-        def __getattr__(self, _):
-            return lambda *_: time.sleep(60)
-
     run = run_of(2)
     for owned, rank, lost in ((True, 1, True), (True, 0, False), (False, 1, False)):
         run.said.clear()
@@ -164,6 +160,39 @@ def test_a_store_that_does_not_answer_stands_for_who_keeps_it(run_of):
         watch._left.set()
         if lost:
             assert run.said[0].startswith("rank 0 of the run has given no sign of life for 0.5 s")
+
+
+class Silent:
+    """A store that does not answer."""
+
+    def __getattr__(self, _):
+        return lambda *_: time.sleep(60)
+
+
+@pytest.mark.parametrize("machine", ["there", "lost"])
+def test_a_machine_that_keeps_the_store_is_missed_but_no_stopped_agent(run_of, machine):
+    run = run_of(2)
+    with socket.create_server(("127.0.0.1", 0)) as agent:  # it accepts nothing, the system does
+        keeper = agent.getsockname()
+        if machine == "lost":
+            agent.close()
+        watch = RankWatch(None, 1, 2, 0.5, owned=False, end=run.said.append, beat=0.1, keeper=keeper)
+        watch.begin()
+        run.watches.append(watch)
+        watch.store = Silent()
+        said = run.wait(SILENCE)
+        watch._left.set()
+    if machine == "there":
+        assert said is None
+    else:
+        assert said.startswith("127.0.0.1, where the processes of the run meet, has not answered for 0.5 s (")
+        assert said.endswith("it is lost, so rank 1 ends, too; the run can be resumed")
+
+
+def test_a_process_of_another_container_is_no_process_of_this_one():
+    here = rank_watch.this_process()
+    assert rank_watch._Other(who=here).is_here
+    assert not rank_watch._Other(who=dict(here, pid_namespace="pid:[1]")).is_here
 
 
 def test_a_process_ends_with_its_agent(run_of):

@@ -100,14 +100,106 @@ def test_another_host_is_believed_while_its_heart_beats(tmp_path):
         pass
 
 
+def wait_until(true):
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def touched(lock):
+    """Wait until a lock is touched."""
+    os.utime(lock, (1, 1))
+    wait_until(lambda: lock.stat().st_mtime > 2)
+
+
 def test_the_heart_beats(tmp_path, monkeypatch):
     monkeypatch.setattr(RunLock, "every", 0.01)
     with RunLock(tmp_path):
-        os.utime(tmp_path / "run.lock", (1, 1))
-        deadline = time.monotonic() + 10
-        while (tmp_path / "run.lock").stat().st_mtime < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        touched(tmp_path / "run.lock")
+
+
+def test_a_container_of_the_same_host_name_is_believed_while_its_heart_beats(tmp_path):
+    lock = tmp_path / "run.lock"
+    with RunLock(tmp_path):
+        owner = json.loads(lock.read_text())
+    if owner["pid_namespace"] is None:
+        pytest.skip("this system has no namespaces")
+    other = dict(owner, pid_namespace="pid:[1]", pid=2**22 + 1)  # a number that no process here has
+    lock.write_text(json.dumps(other))
+    assert RunLock(tmp_path).holder() == other
+    with pytest.raises(RunBusyError, match=f"process {2**22 + 1} on "), RunLock(tmp_path):
+        pass
+    os.utime(lock, (1, 1))
+    with RunLock(tmp_path):
+        pass
+
+
+def test_a_lock_of_an_earlier_version_is_read(tmp_path):
+    lock = tmp_path / "run.lock"
+    with RunLock(tmp_path):
+        owner = json.loads(lock.read_text())
+    del owner["pid_namespace"]
+    lock.write_text(json.dumps(owner))
+    assert RunLock(tmp_path).holder() == owner
+    lock.write_text(json.dumps(dict(owner, pid=2**22 + 1)))
+    with RunLock(tmp_path):
+        pass
+
+
+def test_a_run_whose_lock_was_taken_over_ends_and_leaves_it_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(RunLock, "every", 0.01)
+    said = []
+    lock = RunLock(tmp_path, end=said.append)
+    assert lock.acquire()
+    other = json.dumps(dict(host="elsewhere", pid=7, began="1"))
+    (tmp_path / "new").write_text(other)
+    os.utime(tmp_path / "new", (1, 1))
+    (tmp_path / "new").replace(lock.path)
+    wait_until(lambda: said)
+    assert said[0] == (
+        f"{tmp_path}: process 7 on elsewhere has taken over and writes there now, as this one gave no sign "
+        "of life for more than 300 s: this one ends"
+    )
+    lock.release()
+    assert lock.path.read_text() == other
+    assert lock.path.stat().st_mtime == 1, "the new owner's own touches count"
+
+
+def hold_and_lose(folder):
+    """Hold a lock, let it be taken over, and go on for long."""
+    RunLock.every = 0.01
+    RunLock(folder).acquire()
+    (folder / "run.lock").write_text(json.dumps(dict(host="elsewhere", pid=7, began="1")))
+    time.sleep(60)
+    os._exit(0)
+
+
+def test_its_process_is_ended(tmp_path, capfd):
+    process = forked(hold_and_lose, tmp_path)
+    process.join(30)
+    assert process.exitcode == 1
+    assert capfd.readouterr().err.startswith(f"error: {tmp_path}: process 7 on elsewhere has taken over")
+
+
+def test_the_heart_beats_on_after_an_error_and_makes_a_removed_lock_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(RunLock, "every", 0.01)
+    real, calls = os.utime, []
+
+    def utime(*arguments):
+        calls.append(arguments)
+        if len(calls) < 3:
+            raise OSError(5, "Input/output error")
+        real(*arguments)
+
+    with RunLock(tmp_path) as lock:
+        with monkeypatch.context() as patch:
+            patch.setattr(run_lock.os, "utime", utime)
+            wait_until(lambda: len(calls) > 3)
+        lock.path.unlink()
+        wait_until(lock.path.exists)
+        touched(lock.path)
+    assert not lock.path.exists()
 
 
 def test_a_lock_is_taken_without_waiting(tmp_path):

@@ -163,7 +163,7 @@ def test_a_plan_goes_on_where_it_was_stopped(tmp_path, whole):
 
 
 def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(stop_requests, "_ONE_REQUEST", -1.0)
+    monkeypatch.setattr(stop_requests, "ONE_REQUEST", -1.0)
     found = by_epoch(tmp_path)
     Ask.left, Ask.sent = dict(before_train_iter=3, after_train_iter=3), signal.SIGTERM
     with taking_requests(), pytest.raises(EndedBySignal, match=r"resumes from epoch_1\.pth") as end:

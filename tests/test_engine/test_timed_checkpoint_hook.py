@@ -35,8 +35,8 @@ def config(folder, **hook):
     return found
 
 
-def saved(folder) -> list[str]:
-    return sorted(path.name for path in folder.glob("epoch_*.pth"))
+def saved(folder, unit="epoch") -> list[str]:
+    return sorted(path.name for path in folder.glob(f"{unit}_*.pth"))
 
 
 def test_saves_by_the_clock(tmp_path, monkeypatch):
@@ -72,6 +72,43 @@ def test_nothing_builds_on_a_run_that_was_stopped(tmp_path, monkeypatch):
         assert "checkpoint" not in json.loads((tmp_path / folder / "run.json").read_text())
     assert list(train_config(both)) == ["first", "second"]
     assert saved(tmp_path / "02_second") == ["epoch_2.pth", "epoch_4.pth"]
+
+
+def by_iteration(folder, **hook):
+    """Return the config of 8 steps, validated after the fourth."""
+    found = config(folder, by_epoch=False, save_best="mre", rule="less", **hook)
+    found.train_dataloader.sampler = dict(type="InfiniteSampler", shuffle=True)
+    found.train_cfg = dict(by_epoch=False, max_iters=8, val_interval=4)
+    found.log_processor = dict(by_epoch=False)
+    found.param_scheduler = [dict(type="LinearLR", start_factor=0.5, by_epoch=False, begin=0, end=6)]
+    return found
+
+
+def test_by_iterations_it_saves_by_the_clock_stops_in_time_and_goes_on(tmp_path, monkeypatch):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    monkeypatch.setattr(timed_checkpoint_hook, "time", Clock(0.4))
+    train_config(by_iteration(whole, every_minutes=0.7))
+    assert saved(whole, "iter") == [f"iter_{n}.pth" for n in (2, 4, 6, 8)]
+    # One minute is given: after the second step none is begun.
+    with pytest.raises(UnfinishedRun, match=r"saved after iteration 2 of 8; run again with --resume"):
+        train_config(by_iteration(parts, every_minutes=60, budget_minutes=1))
+    assert saved(parts, "iter") == ["iter_2.pth"]
+    for _ in range(2):
+        with pytest.raises(UnfinishedRun):
+            train_config(by_iteration(parts, every_minutes=60, budget_minutes=1), resume="auto")
+    train_config(by_iteration(parts, every_minutes=60, budget_minutes=1), resume="auto")
+    assert saved(parts, "iter") == saved(whole, "iter")
+    one, other = (load_checkpoint(latest_checkpoint(folder))["state_dict"] for folder in (whole, parts))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+@pytest.mark.parametrize("make", [config, by_iteration])
+def test_a_hook_that_would_do_nothing_is_refused(tmp_path, make):
+    found = make(tmp_path)
+    right = found.train_cfg.get("by_epoch", True)
+    found.default_hooks.checkpoint.by_epoch = not right
+    with pytest.raises(ValueError, match=f"would never save or stop.*set by_epoch={right}"):
+        train_config(found)
 
 
 def test_times_must_be_positive():

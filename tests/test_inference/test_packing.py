@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmlandmark.datasets.phantom import PhantomDataset
 from mmlandmark.engine import ConfigError
 from mmlandmark.inference.packing import pack_checkpoint
+from mmlandmark.models.model_file import ModelFile
 from mmlandmark.registry import MODELS
 from mmlandmark.testing import tiny_config, tiny_model
 
@@ -35,6 +36,27 @@ def test_a_file_names_no_start_no_file_and_no_folder_of_this_machine(tmp_path, m
     assert "image_cache" not in packed
     assert "out_file" not in model.config["test_evaluator"]
     assert str(tmp_path) not in repr(model.config)
+
+
+@pytest.mark.parametrize("address", ["https://example.org/shards/index.json", "s3://films/index.json", None])
+def test_a_test_of_data_on_a_server_is_left_out(tmp_path, address):
+    config = tiny_config(tmp_path)
+    steps = config.test_dataloader.dataset.pipeline
+    config.test_dataloader.dataset = dict(
+        type="ShardedDataset",
+        ann_file=address or "index.json",
+        cache_dir=str(tmp_path / "cache"),
+        backend_args=dict(tries=2),
+        pipeline=steps,
+    )
+    model = pack_checkpoint(config, checkpoint_of(config), "a.pth")
+    assert [step["type"] for step in model.config["pipeline"]] == [step["type"] for step in steps]
+    if address is None:
+        assert set(model.config["test_dataloader"]["dataset"]) == {"type", "ann_file", "pipeline"}
+    else:
+        assert set(model.config) == {"model", "pipeline"}
+    model.save(tmp_path / "a.mml.pth")
+    assert ModelFile.load(tmp_path / "a.mml.pth").config == model.config
 
 
 def test_weights_without_names_get_numbers(tmp_path):

@@ -147,3 +147,13 @@ def test_there_is_no_such_part(inferencer, index, tmp_path, part):
 def test_a_folder_without_parts_is_none(tmp_path):
     with pytest.raises(FileNotFoundError):
         joined_predictions(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["shards", "schema", "model"])
+def test_a_damaged_folder_is_named(inferencer, index, tmp_path, key):
+    predict_shards(inferencer, index, tmp_path / "out")
+    head = json.loads((tmp_path / "out" / "shards.json").read_text())
+    del head[key]
+    (tmp_path / "out" / "shards.json").write_text(json.dumps(head))
+    with pytest.raises(ValueError, match=r"shards\.json is damaged: run mmlandmark predict --shards with"):
+        joined_predictions(tmp_path / "out")

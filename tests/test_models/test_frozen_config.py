@@ -62,6 +62,16 @@ REFUSED = [
     ("test_evaluator.out_file", "/tmp/x.json", "test_evaluator.out_file names something beside"),
     ("test_evaluator", dict(type="DumpResults", out_file_path="x.pkl"), "a class of mmengine.evaluator"),
     ("test_dataloader.dataset.image_cache", dict(mode="disk"), "names something beside"),
+    ("test_dataloader.dataset.cache_dir", "/scratch/films", "dataset.cache_dir names something beside"),
+    ("test_dataloader.dataset.backend_args", dict(backend="http"), "backend_args names something beside"),
+    (
+        "test_dataloader.dataset.ann_file",
+        "http://198.51.100.1/index.json",
+        "ann_file is the address of a server",
+    ),
+    ("test_dataloader.dataset.data_root", "S3://films", "data_root is the address of a server"),
+    ("test_dataloader.dataset.ann_file", "http:$EMPTY//e.org/i.json", "ann_file is the address of a server"),
+    ("pipeline.1", dict(type="PackInputs", keys=["https://e.org"]), "pipeline.1.keys.0 is the address"),
     ("test_dataloader", 5, "test_dataloader is no section"),
     ("test_evaluator", [5], "test_evaluator is no section"),
     ("test_cfg", [], "test_cfg is no section"),
@@ -76,6 +86,7 @@ REFUSED = [
 @pytest.mark.parametrize(("path", "value", "message"), REFUSED)
 def test_a_config_that_may_do_more_than_compute_is_refused(config, path, value, message, monkeypatch):
     monkeypatch.delenv("MMLANDMARK_TRUST", raising=False)
+    monkeypatch.setenv("EMPTY", "")
     with pytest.raises(ValueError, match=f"^here.*{message}") as caught:
         check_frozen(changed(config, path, value), "here")
     assert "\n" not in str(caught.value)
@@ -91,6 +102,8 @@ def test_what_it_accepts(config, monkeypatch):
     collated = changed(config, "test_dataloader.collate_fn", dict(type="default_collate"))
     check_frozen(collated, "here")
     check_frozen(changed(config, "test_dataloader.dataset.ann_file", "test.json"), "here")
+    about = dict(dataset_name="films", paper="https://example.org/films")
+    check_frozen(changed(config, "test_dataloader.dataset.metainfo", about), "here")
     monkeypatch.setenv("MMLANDMARK_TRUST", "mmcv")
     check_frozen(changed(config, "pipeline.1", dict(type="LoadAnnotations")), "here")
     foreign = changed(config, "model.backbone.type", "my_package.Backbone")
@@ -116,6 +129,8 @@ def test_starts_and_files_are_left_out():
     model = dict(a=[dict(init_cfg=dict(x=1), b=2)], checkpoint="x", frozen_stages=1)
     assert without_starts(model) == dict(a=[dict(b=2)], frozen_stages=1)
     assert without_files([dict(out_file="x", unit="mm")]) == [dict(unit="mm")]
+    shards = dict(type="ShardedDataset", cache_dir="/scratch", backend_args=dict(tries=2), cache_gb=1)
+    assert without_files(shards) == dict(type="ShardedDataset", cache_gb=1)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmlandmark.utils import files
+from mmlandmark.utils.checkpoint import save_checkpoint
 from mmlandmark.utils.files import (
     atomic_path,
     atomic_write_json,
@@ -21,6 +24,8 @@ from mmlandmark.utils.files import (
     read_text,
     safe_name,
 )
+
+TO_DISK = files._to_disk  # as it is outside of tests
 
 
 def test_folders_are_made_and_files_replaced(tmp_path):
@@ -41,6 +46,54 @@ def test_the_path_itself_is_untouched_until_the_end(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What is asked of the system, in its order: files and folders that go to the disk, and renames."""
+    found, replace, fsync = [], os.replace, os.fsync
+    # The fixture of all tests leaves this out.
+    monkeypatch.setattr(files, "_to_disk", TO_DISK)
+
+    def synchronised(handle):
+        state = os.fstat(handle)
+        found.append("folder" if stat.S_ISDIR(state.st_mode) else state.st_size)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", synchronised)
+    monkeypatch.setattr(os, "replace", lambda *args: (found.append("rename"), replace(*args)))
+    return found
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, calls):
+    atomic_write_json(tmp_path / "note.json", [1, 2], indent=None)
+    assert calls == [len("[1, 2]\n"), "rename", "folder"]
+    calls.clear()
+    with atomic_path(tmp_path / "of_a_cache.npy", durable=False) as temporary:
+        temporary.write_bytes(b"x")
+    assert calls == ["rename"]
+    calls.clear()
+    save_checkpoint({"state_dict": {}}, tmp_path / "epoch_1.pth")
+    assert calls == [(tmp_path / "epoch_1.pth").stat().st_size, "rename", "folder"]
+
+
+def test_what_a_disk_cannot_take_is_an_error_and_what_a_file_system_lacks_is_none(
+    tmp_path, calls, monkeypatch
+):
+    path = tmp_path / "note.txt"
+    atomic_write_text(path, "old")
+
+    def refuse(handle, number):
+        if stat.S_ISDIR(os.fstat(handle).st_mode) == (number == errno.EINVAL):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", lambda handle: refuse(handle, errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        atomic_write_text(path, "new")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+    monkeypatch.setattr(os, "fsync", lambda handle: refuse(handle, errno.EINVAL))
+    atomic_write_text(path, "new")
+    assert path.read_text() == "new"
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

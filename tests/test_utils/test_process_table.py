@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmlandmark.utils import process_table
-from mmlandmark.utils.process_table import UNKNOWN, began, state_and_time
+from mmlandmark.utils.process_table import UNKNOWN, began, is_visible, state_and_time, this_process
 
 
 def test_a_process_is_known_by_when_it_began():
@@ -46,3 +46,17 @@ def test_state_and_time():
         process.kill()
         process.wait()
     assert began(process.pid) is None
+
+
+def test_processes_of_this_machine_and_container_are_visible(monkeypatch):
+    here = this_process()
+    assert here["pid"] == os.getpid()
+    assert is_visible(here)
+    assert not is_visible(dict(here, host="elsewhere"))
+    assert not is_visible({})
+    old = {key: value for key, value in here.items() if key != "pid_namespace"}
+    assert is_visible(old), "locks of earlier versions do not name it"
+    if here["pid_namespace"] is not None:
+        assert not is_visible(dict(here, pid_namespace="pid:[1]"))
+    monkeypatch.setattr(process_table, "_pid_namespace", lambda: None)
+    assert is_visible(here), "a system that does not say has no containers to tell apart"

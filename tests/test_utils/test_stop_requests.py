@@ -59,7 +59,7 @@ def test_held_it_waits(capfd):
 
 @SENT
 def test_a_second_one_ends_the_process(number, monkeypatch):
-    monkeypatch.setattr(stop_requests, "_ONE_REQUEST", -1.0)
+    monkeypatch.setattr(stop_requests, "ONE_REQUEST", -1.0)
     with taking_requests():
         hold()
         send(signal.SIGTERM)

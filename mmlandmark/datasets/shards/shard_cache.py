@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mmlandmark.datasets.readers.file_format import suffix_of
@@ -12,6 +18,11 @@ from mmlandmark.utils.files import atomic_path, expanded, file_hash
 
 _STEP = 32  # a process looks at the folder when it has added this part of the limit
 _KEPT = 3 / 4  # of the limit, when files are removed: the rest is for what other processes add meanwhile
+_STALE = 3600  # seconds after which a reader's own name, or a half-written file, is left from a kill
+_SUFFIX = r"\.(?:nii\.gz|[a-z0-9]+)"
+_KEPT_NAME = re.compile(rf"[0-9a-f]{{64}}{_SUFFIX}")
+# What a reader holds, and what is being written: a hidden name with eight random characters.
+_HELD_NAME = re.compile(rf"\.[0-9a-f]{{64}}(?:\.nii)?-[a-z0-9_]{{8}}{_SUFFIX}")
 
 
 class ShardCache:
@@ -22,7 +33,7 @@ class ShardCache:
     its hash, so a damaged file is fetched again.
 
     Args:
-        folder: Of the cache, created if missing; other files in it stay.
+        folder: Of the cache, created if missing. Only files that a cache wrote are counted and removed.
         max_gb: Its limit in GiB.
 
     Raises:
@@ -39,8 +50,11 @@ class ShardCache:
         """Return whether a member is small enough to be kept."""
         return member.size <= self.limit // _STEP
 
-    def fetch(self, member: Member, read: Callable[[], bytes]) -> Path:
-        """Return the file of a member, which ``read()`` provides the first time.
+    @contextlib.contextmanager
+    def local(self, member: Member, read: Callable[[], bytes]) -> Iterator[Path]:
+        """Yield a file with the content of a member, which ``read()`` provides the first time.
+
+        The file has a name of its own until the block ends: no process that makes room takes it away.
 
         Args:
             member: Of a shard.
@@ -49,18 +63,19 @@ class ShardCache:
         Raises:
             NoSpaceError: The disk is full.
         """
-        path = self.folder / member.sha256[:2] / f"{member.sha256}{suffix_of(member.name)}"
+        suffix = suffix_of(member.name)
+        path = self.folder / member.sha256[:2] / f"{member.sha256}{suffix}"
+        held = path.with_name(f".{member.sha256}-{secrets.token_hex(4)}{suffix}")
         try:
-            if path.stat().st_size == member.size and file_hash(path) == member.sha256:
-                os.utime(path)  # used just now
-                return path
-        except FileNotFoundError:
-            pass  # not there yet, or another process has just removed it
-        data = read()
-        self._make_room(len(data))
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(data)
-        return path
+            if not _hold(path, held, member):
+                data = read()
+                self._make_room(len(data))
+                with atomic_path(path, durable=False) as temporary:
+                    temporary.write_bytes(data)
+                    _second_name(temporary, held)
+            yield held
+        finally:
+            held.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
         """Remove what was not used for longest, if it is time to look at the folder."""
@@ -68,16 +83,54 @@ class ShardCache:
         if self._added <= self.limit / _STEP:
             return
         self._added = 0
-        files = []
-        for path in self.folder.glob("??/*"):
-            try:
-                state = path.stat()
-            except FileNotFoundError:  # another process has removed it
+        kept, sizes, now = [], {}, time.time()
+        for path, state in self._own_files():
+            if _HELD_NAME.fullmatch(path.name) and now - state.st_ctime > _STALE:
+                path.unlink(missing_ok=True)
                 continue
-            files.append((state.st_mtime_ns, state.st_size, path))
-        total = size + sum(file[1] for file in files)
-        for _, length, path in sorted(files):
+            sizes[state.st_dev, state.st_ino] = state.st_size  # a reader's file has two names
+            if _KEPT_NAME.fullmatch(path.name):
+                kept.append((state.st_mtime_ns, state.st_size, path))
+        total = size + sum(sizes.values())
+        for used, length, path in sorted(kept):
             if total <= self.limit * _KEPT:
                 break
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process has removed it
+                if path.lstat().st_mtime_ns == used:  # else it is in use since
+                    path.unlink()
             total -= length
+
+    def _own_files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Yield the files that caches wrote: each in the folder of the first digits of its hash."""
+        for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
+            own = _KEPT_NAME.fullmatch(path.name) or _HELD_NAME.fullmatch(path.name)
+            if not own or path.name.lstrip(".")[:2] != path.parent.name:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # another process has removed it
+                state = path.lstat()
+                if stat.S_ISREG(state.st_mode):
+                    yield path, state
+
+
+def _hold(path: Path, held: Path, member: Member) -> bool:
+    """Give the file of a member a second name, if it is there and whole; return whether it is."""
+    try:
+        _second_name(path, held)
+    except FileNotFoundError:  # not there yet, or another process has just removed it
+        return False
+    if held.stat().st_size != member.size or file_hash(held) != member.sha256:
+        held.unlink()
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(path)  # used just now
+    return True
+
+
+def _second_name(path: Path, name: Path) -> None:
+    """Give a file a second name; where the file system has no such links, a copy."""
+    try:
+        os.link(path, name)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(path, name)

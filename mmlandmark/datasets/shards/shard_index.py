@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mmlandmark.datasets.values import sample_id_of
 from mmlandmark.utils.file_backends import open_backend, read_bounded
 from mmlandmark.utils.files import parse_json
 
@@ -148,6 +149,9 @@ def _sample(value: Any, shards: Sequence[Shard], where: str) -> dict[str, Any]:
     """Return a sample's entry with its image as a checked member; that of the record is not read here."""
     if not isinstance(value, dict) or not isinstance(value.get(STORED), dict):
         raise ValueError(f"{where}: a sample is an object with {STORED!r}")
+    if "id" not in value:
+        raise ValueError(f"{where}: 'id', the name of the sample, is missing")
+    sample_id_of(value["id"], where)
     entry = _object(value[STORED], {"shard", "image", "record"}, f"{where}, {STORED}")
     number = _natural(entry["shard"], where, "shard")
     if number >= len(shards):

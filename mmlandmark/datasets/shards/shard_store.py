@@ -6,21 +6,23 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import LocalBackend
 
+from mmlandmark.datasets.left_out import UnavailableError
 from mmlandmark.datasets.shards.shard_cache import ShardCache
 from mmlandmark.datasets.shards.shard_files import LMDB, read_lmdb
 from mmlandmark.datasets.shards.shard_index import Member, ShardIndex
+from mmlandmark.utils.disk_space import naming_full_disk
 from mmlandmark.utils.file_backends import CutOffError, open_backend, read_range
 from mmlandmark.utils.files import file_hash
 
 
-class ShardError(ValueError):
+class ShardError(UnavailableError):
     """A shard is missing, cut off, or not what its index says."""
 
 
@@ -90,7 +92,7 @@ class ShardStore:
         if number in self._verified:
             return uri
         if not isinstance(self._backend, LocalBackend):
-            raise ValueError(f"shard {uri}: LMDB is read from a disk of this machine only")
+            raise ShardError(f"shard {uri}: LMDB is read from a disk of this machine only")
         if not os.path.isfile(uri):
             raise ShardError(f"shard {uri} is missing: its index {self.index.uri} lists it")
         if (size := os.path.getsize(uri)) < shard.size:
@@ -109,20 +111,22 @@ class ShardStore:
 
         Raises:
             ShardError: See :meth:`read`.
+            NoSpaceError: The disk is full.
         """
         if self.cache is not None and self.cache.keeps(member):
-            yield from self._named(self.cache.fetch(member, lambda: self.read(member)), member)
+            with self.cache.local(member, lambda: self.read(member)) as path:
+                yield from self._named(path, member)
             return
         data = self.read(member)
-        handle, name = tempfile.mkstemp(prefix="mmlandmark-", suffix=f"-{member.name}")
-        path = Path(name)
-        try:
-            with open(handle, "wb") as file:
-                file.write(data)
+        with ExitStack() as stack:
+            with naming_full_disk(tempfile.gettempdir(), len(data), "; TMPDIR names another folder"):
+                handle, name = tempfile.mkstemp(prefix="mmlandmark-", suffix=f"-{member.name}")
+                path = Path(name)
+                stack.callback(path.unlink, missing_ok=True)
+                with open(handle, "wb") as file:
+                    file.write(data)
             del data
             yield from self._named(path, member)
-        finally:
-            path.unlink(missing_ok=True)
 
     def _named(self, path: Path, member: Member) -> Iterator[Path]:
         try:

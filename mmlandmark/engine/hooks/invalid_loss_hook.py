@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -22,8 +23,9 @@ class InvalidLossHook(Hook):
 
     Before each step the norm of the gradient is looked at. With several processes all have the same gradient,
     so that all decide alike. The weights that led to it are not saved, so the last checkpoint is still good.
+    Where the gradients of several iterations make a step (``accumulative_counts``), that step is left out.
     Where MMEngine scales the loss for float16 (``AmpOptimWrapper``), its own rule comes first: it leaves such
-    steps out, and lowers the scale.
+    steps out, and lowers the scale; those of a loss that is not finite are counted here.
 
     Args:
         interval: Look every this many iterations.
@@ -51,19 +53,21 @@ class InvalidLossHook(Hook):
         self.skipped = 0
         self._in_a_row = 0
         self._broken = False  # the gradient of this step was not finite
+        self._stepped = False  # the optimiser has had its turn
+        self._bad: dict[str, Any] = {}  # losses since the last step
         self._looking = True
         self._samples: list[str] = []  # since the last step, of which there may be one for several batches
         self._handles: list[Any] = []
 
     def before_train(self, runner: Runner) -> None:
         """Look at the gradients before the optimiser does."""
-        wrappers = runner.optim_wrapper
-        for wrapper in wrappers.values() if isinstance(wrappers, dict) else [wrappers]:
+        for wrapper in _wrappers(runner):
             self._handles.append(wrapper.optimizer.register_step_pre_hook(self._before_step))
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """Take gradients away that are not finite: without them a step changes nothing."""
-        if not self._looking:
+        self._stepped = True
+        if not self._looking and not self._bad:
             return
         own = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in own])
@@ -87,17 +91,22 @@ class InvalidLossHook(Hook):
             FloatingPointError: A loss or the gradient of this iteration is not finite, and is not to be left
                 out; or too many were, or running statistics of the network have become useless.
         """
-        if not self._looking:
+        if self._looking:
+            self._bad.update(_not_finite(outputs or {}))
+        elif not self._bad:
+            self._stepped = False
             return
-        broken, self._broken = self._broken, False
-        bad = _not_finite(outputs or {})
+        done = self._stepped or all(wrapper.should_update() for wrapper in _wrappers(runner))
+        if not done and (self.on_invalid == "skip" or not self._bad):
+            return  # the gradient waits for those of the next iterations
+        bad, broken, stepped, samples = self._bad, self._broken, self._stepped, self._samples
+        self._bad, self._broken, self._stepped, self._samples = {}, False, False, []
         if not bad and not broken:
-            self._in_a_row, self._samples = 0, []
+            self._in_a_row = 0
             return
         what = f"{bad} is not finite" if bad else "the gradient is not finite, though all losses here are"
-        text = f"epoch {runner.epoch + 1}, iteration {runner.iter + 1}: {what}; samples {self._samples}"
-        self._samples = []
-        if self.on_invalid == "stop" or not broken:
+        text = f"epoch {runner.epoch + 1}, iteration {runner.iter + 1}: {what}; samples {samples}"
+        if self.on_invalid == "stop" or (stepped and not broken):
             raise FloatingPointError(f"{text}. {_CURE}")
         self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
         if self._in_a_row > self.most:
@@ -117,6 +126,11 @@ class InvalidLossHook(Hook):
         self._handles = []
         if self.skipped:
             runner.logger.warning(f"{self.skipped} steps were left out: loss or gradient was not finite")
+
+
+def _wrappers(runner: Runner) -> list[OptimWrapper]:
+    wrappers = runner.optim_wrapper
+    return list(wrappers.values()) if isinstance(wrappers, OptimWrapperDict) else [wrappers]
 
 
 def _finite(value: Tensor) -> bool:

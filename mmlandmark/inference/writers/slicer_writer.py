@@ -45,7 +45,7 @@ class SlicerWriter(BaseWriter):
         """Write a file per case; a ``/`` in an id begins a folder."""
         path.mkdir(parents=True, exist_ok=True)
         for one in predictions:
-            atomic_write_json(case_file(path, one.sample_id, self.CASE_SUFFIX), _document(one))
+            atomic_write_json(case_file(path, one.sample_id, self.CASE_SUFFIX), _document(one), durable=False)
 
 
 def _document(one: Prediction) -> dict[str, Any]:

@@ -57,6 +57,8 @@ def shard(key, value):
         (stored("size", 0), "does not lie inside of shard"),
         (stored("size", 1.5), "size must be a whole number, got 1.5"),
         (lambda c: c["samples"][0]["stored"].update(shard=9), "there is no shard 9, there are 3"),
+        (lambda c: c["samples"][3].pop("id"), r"samples\[3\]: 'id', the name of the sample, is missing"),
+        (lambda c: c["samples"][3].update(id=[1]), r"samples\[3\]: id must be text or a number, got \[1\]"),
         (lambda c: c["samples"][0].pop("stored"), "a sample is an object with 'stored'"),
     ],
 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
 from mmlandmark.datasets import ShardedDataset
-from mmlandmark.datasets.shards import ShardError
+from mmlandmark.datasets.shards import ShardError, ShardWriter
 from mmlandmark.datasets.transforms import LoadImage, PackInputs
 from mmlandmark.testing.range_server import serving
+from mmlandmark.utils.disk_space import NoSpaceError
 from object_store import object_store
 from test_datasets.test_shards.packed_data import pixels
 
@@ -56,6 +59,36 @@ def test_samples_come_from_a_store_that_speaks_s3(index):
         assert [item["data_samples"].sample_id for item in loader] == [f"p{number}" for number in range(8)]
 
 
+def test_a_broken_image_is_left_out_but_not_what_cannot_be_fetched(tmp_path, monkeypatch):
+    with ShardWriter(tmp_path / "shards", 1) as writer:  # a sample in each
+        for number in range(4):
+            data = cv2.imencode(".png", pixels(number))[1].tobytes() if number else b"\x89PNG"
+            writer.add(dict(id=f"p{number}", landmarks=None), ".png", data)
+        writer.finish(dict(name="x", landmarks=["a"]))
+    options = dict(on_error="skip", pipeline=STEPS)
+    dataset = ShardedDataset(str(tmp_path / "shards" / "index.json"), **options)
+    assert dataset[0]["data_samples"].sample_id == "p1"
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.mkstemp", no_space)
+        with pytest.raises(NoSpaceError, match=r"cannot be written: No space left.*TMPDIR names another"):
+            _ = dataset[2]
+    (tmp_path / "shards" / "shard-000003.tar").unlink()
+    with pytest.raises(ShardError, match=r"shard-000003\.tar is missing"):
+        _ = dataset[3]
+    assert dataset.left_out.indices == [0]
+    with serving(tmp_path / "shards") as server:
+        where = f"{server.url}/index.json"
+        distant = ShardedDataset(where, backend_args=dict(tries=1, silence=1), **options)
+        assert distant[0]["data_samples"].sample_id == "p1"
+    with pytest.raises(OSError, match="cannot be reached"):
+        _ = distant[1]
+    assert distant.left_out.indices == [0]
+
+
+def no_space(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_splits_ids_and_landmarks_are_selected(index):
     assert len(ShardedDataset(str(index), split="s1")) == 3
     dataset = ShardedDataset(str(index), ids=["p7", "p2"], landmarks=["b"])
@@ -79,14 +112,15 @@ def test_a_cache_on_disk_is_the_cache_folder(index, tmp_path):
         ShardedDataset(str(index), image_cache=dict(mode="disk", folder=str(tmp_path)))
 
 
-def test_an_image_of_a_broken_shard_is_an_error_or_left_out(index):
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_an_image_of_a_broken_shard_is_an_error(index, on_error):
     path = index.parent / "shard-000001.tar"
     path.write_bytes(path.read_bytes()[:-1])
+    dataset = ShardedDataset(str(index), pipeline=STEPS, on_error=on_error)
     with pytest.raises(ShardError, match=r"shard-000001\.tar is cut off"):
-        ShardedDataset(str(index), pipeline=STEPS)[4]
-    dataset = ShardedDataset(str(index), pipeline=STEPS, on_error="skip")
-    assert dataset[4]["data_samples"].sample_id == "p6"
-    assert dataset.left_out.indices == [3 + 1, 3 + 2]
+        _ = dataset[4]
+    if on_error == "skip":
+        assert dataset.left_out.indices == []
 
 
 def test_without_an_index_there_is_no_data_set(tmp_path):
