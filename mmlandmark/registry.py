@@ -33,6 +33,13 @@ ROOMS = (
     "mmlandmark.inference",
 )
 
+# No name of a class ends like that, and a text that does is no dotted path but a file, such as ``test.json``.
+FILE_ENDINGS = frozenset(
+    """
+    bmp csv dcm gif gz jpeg jpg json md nii npy png pt pth tif tiff tps tsv txt yaml yml
+    """.split()  # noqa: SIM905  a list of quoted words reads worse
+)
+
 _swallowed: dict[str, str] = {}
 _rooms_imported = False
 
@@ -91,6 +98,8 @@ class Registry(_Registry):
         Raises:
             NotRegisteredError: There is none; the message lists the nearest names and failed imports.
         """
+        if isinstance(key, str) and "." in key and not _is_dotted_path(key):
+            raise NotRegisteredError(f"{key!r} is no dotted path of a class.{self._hint(key)}")
         try:
             kind = super().get(key)
         except RuntimeError:
@@ -152,6 +161,12 @@ class Registry(_Registry):
         if _swallowed:
             hint += " Failed imports: " + "; ".join(f"{k}: {v}" for k, v in _swallowed.items())
         return hint
+
+
+def _is_dotted_path(key: str) -> bool:
+    """Whether a class may be found there; no check of data looks at anything else."""
+    parts = key.split(".")
+    return all(part.isidentifier() for part in parts) and parts[-1].lower() not in FILE_ENDINGS
 
 
 def _child(name: str, parent: _Registry) -> Registry:

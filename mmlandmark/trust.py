@@ -18,13 +18,12 @@ from typing import Any
 from mmlandmark import registry
 
 VARIABLE = "MMLANDMARK_TRUST"
-_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _SCOPES = frozenset({"mmlandmark", "mmengine"})
-_FILES = frozenset(
-    """
-    bmp csv dcm gif gz jpeg jpg json md nii npy png pt pth tif tiff tps tsv txt yaml yml
-    """.split()  # noqa: SIM905  a list of quoted words reads worse
-)
+# Arguments of registered classes that make Python load code: values that data may not give them, and why.
+_LOADS_CODE = {
+    "sys_path": (re.compile(r".*", re.DOTALL), "adds a folder from which modules are imported"),
+    "rfstructure_file": (re.compile(r".*\.(pkl|pickle)", re.DOTALL), "is a pickle"),
+}
 
 
 def _trusted() -> set[str]:
@@ -41,18 +40,19 @@ def check_names(data: Any, source: str, files: bool = True) -> None:
             counts as one that a registry may look up.
 
     Raises:
-        ValueError: A dotted path, a scope or an entry of ``custom_imports`` is not trusted. The message names
-            key and package.
+        ValueError: A dotted path, a scope or an entry of ``custom_imports`` is not trusted, or an argument
+            makes Python load code. The message names the key.
     """
     for path, value in strings_in(data):
         key = next((part for part in reversed(path) if not part.isdigit()), "")
+        _check_code(path, key, value, source)
         if key in ("default_scope", "_scope_"):
             allowed = value in _SCOPES or is_trusted(value)
         elif "custom_imports" in path:
             allowed = key != "imports" or is_trusted(value)
         else:
             # What names a class is imported whether it looks like a path of Python or not.
-            dotted = _DOTTED.fullmatch(value) or ("." in value and (_names_class(key) or not files))
+            dotted = "." in value and (_is_path(value) or _names_class(key) or not files)
             allowed = not dotted or _is_harmless(value, key, files)
         if not allowed:
             package = value.split(".")[0]
@@ -63,10 +63,13 @@ def check_names(data: Any, source: str, files: bool = True) -> None:
 
 
 def strings_in(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield every text inside of plain data, with the keys that lead to it."""
+    """Yield every text inside of plain data, with the keys that lead to it; ``a.b`` are two keys.
+
+    Options of an arm and values of a stage may have dotted keys, which are split when they are merged.
+    """
     if isinstance(value, dict):
         for key, part in value.items():
-            yield from strings_in(part, (*path, str(key)))
+            yield from strings_in(part, (*path, *str(key).split(".")))
     elif isinstance(value, list | tuple):
         for index, part in enumerate(value):
             yield from strings_in(part, (*path, str(index)))
@@ -79,8 +82,25 @@ def is_trusted(dotted: str) -> bool:
     return any(dotted == package or dotted.startswith(f"{package}.") for package in _trusted())
 
 
+def _check_code(path: tuple[str, ...], key: str, value: str, source: str) -> None:
+    """Refuse a value that makes Python or a compiler load code, whatever it names."""
+    values, why = _LOADS_CODE.get(key, (None, ""))
+    if "compile" in path and "options" in path:  # of torch.compile, among them the compiler's program
+        values, why = re.compile(r".*", re.DOTALL), "may name a program"
+    if values is not None and values.fullmatch(value):
+        raise ValueError(
+            f"{source}: {'.'.join(path)}={value!r} {why}, which data may not do: write it in a Python config "
+            "of your own"
+        )
+
+
+def _is_path(value: str) -> bool:
+    return all(part.isidentifier() for part in value.split("."))
+
+
 def _names_class(key: str) -> bool:
-    return key == "type" or key.endswith(("_type", "constructor"))
+    # mmcv looks a padding_mode up among the layers.
+    return key in ("type", "padding_mode") or key.endswith(("_type", "constructor"))
 
 
 def _is_harmless(dotted: str, key: str, files: bool) -> bool:
@@ -90,7 +110,7 @@ def _is_harmless(dotted: str, key: str, files: bool) -> bool:
     first, last = dotted.split(".")[0], dotted.rsplit(".", 1)[1]
     if _names_class(key):
         return False
-    if files and last.lower() in _FILES:
+    if files and last.lower() in registry.FILE_ENDINGS:
         return True
     try:
         return importlib.util.find_spec(first) is None

@@ -92,3 +92,11 @@ def test_mmengine_finds_our_child_wherever_a_run_builds_from():
         if isinstance(root, mmengine_registry.Registry) and root._search_child("mmlandmark") is None
     }
     assert lacking == others
+
+
+@pytest.mark.parametrize("name", ["this.json", "this.PNG", "../this.Layer", "my-script.Layer", "this."])
+def test_what_is_no_dotted_path_is_not_imported(name):
+    """Data may hold the names of files wherever a registry looks a plain name up, as for a decoder."""
+    with pytest.raises(NotRegisteredError, match="is no dotted path of a class"):
+        registry.DECODERS.get(name)
+    assert "this" not in sys.modules

@@ -39,5 +39,30 @@ def test_a_name_outside_is_refused_unless_its_package_is_trusted(monkeypatch):
 
 
 def test_every_text_is_found_with_its_keys():
-    data = dict(a=["x", dict(b="y")], c=1)
-    assert list(strings_in(data)) == [(("a", "0"), "x"), (("a", "1", "b"), "y")]
+    data = {"a": ["x", dict(b="y")], "c": 1, "d.e": "z"}
+    assert list(strings_in(data)) == [(("a", "0"), "x"), (("a", "1", "b"), "y"), (("d", "e"), "z")]
+
+
+def test_names_of_modules_need_no_latin_letters():
+    with pytest.raises(ValueError, match=r"features\.0 names 'os\.pfad_ö'"):
+        check_names(dict(features=["os.pfad_ö"]), "here")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        # MMEngine's backends: the folder gets into sys.path before a module is imported.
+        (
+            dict(dataset=dict(backend_args=dict(backend="memcached", sys_path="/elsewhere"))),
+            "modules are imported",
+        ),
+        (dict(custom_hooks=[dict(type="RFSearchHook", rfstructure_file="a.pkl")]), "is a pickle"),
+        (dict(compile=dict(options={"cpp.cxx": ["/elsewhere/evil.sh"]})), "may name a program"),
+        ({"compile.options": {"cuda.cuda_cxx": "evil"}}, "may name a program"),
+    ],
+)
+def test_arguments_that_load_code_are_refused_even_if_trusted(monkeypatch, data, why):
+    monkeypatch.setenv("MMLANDMARK_TRUST", "elsewhere,evil,a")
+    with pytest.raises(ValueError, match=rf"here: .*{why}, which data may not do: write it in a Python"):
+        check_names(data, "here")
+    check_names(dict(compile=dict(mode="default"), rfstructure_file="a.json"), "here")

@@ -7,11 +7,11 @@ usage="usage: tools/dist_train.sh or tools/dist_test.sh CONFIG PROCESSES [option
 command=${1:?$usage}
 config=${2:?$usage}
 processes=${3:?$usage}
-cd "$(dirname "$0")/.."
+root=$(cd "$(dirname "$0")/.." >/dev/null && pwd)  # files are relative to where the user is
 where=(--processes "$processes")
 if [ "${NNODES:-1}" != 1 ]; then
   master="${MASTER_ADDR:?several machines need MASTER_ADDR}:${MASTER_PORT:-29500}"
   where+=(--nodes "$NNODES" --node-rank "${NODE_RANK:-0}" --master "$master")
 fi
-PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-python}" -m mmlandmark launch \
+PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-python}" -m mmlandmark launch \
   "${where[@]}" "$command" "$config" "${@:4}"

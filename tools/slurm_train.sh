@@ -12,15 +12,22 @@ gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-$gpus}
 options=("${@:4}")
 if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then options+=(--resume); fi
-cd "$(dirname "$0")/.."
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+root=$(cd "$(dirname "$0")/.." >/dev/null && pwd)
+if [ ! -f "$root/tools/train.py" ] && [ -n "${SLURM_JOB_ID:-}" ]; then  # sbatch runs a copy that lies elsewhere
+  root=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's|^ *Command=\(.*\)/tools/slurm_train\.sh.*|\1|p')
+fi
+if [ ! -f "$root/tools/train.py" ]; then
+  echo "tools/train.py is not beside $0: start this script from a clone of the repository" >&2
+  exit 2
+fi
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 wanted=yes
 trap 'wanted=; kill -USR1 "${step:-}" 2>/dev/null || true' INT TERM
 trap 'kill -USR1 "${step:-}" 2>/dev/null || true' USR1
 while true; do
   srun --partition="$partition" --job-name="$job" --signal="USR1@${WARN_SECONDS:-120}" \
     --ntasks="$gpus" --ntasks-per-node="$per_node" --gres="gpu:$per_node" --cpus-per-task="${CPUS_PER_TASK:-4}" \
-    --kill-on-bad-exit=1 "${PYTHON:-python}" -u tools/train.py "$config" --launcher slurm \
+    --kill-on-bad-exit=1 "${PYTHON:-python}" -u "$root/tools/train.py" "$config" --launcher slurm \
     ${options[@]+"${options[@]}"} &
   step=$!
   code=0

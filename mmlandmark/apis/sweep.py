@@ -1,11 +1,11 @@
 """Sweeps: variants of one config under several seeds, as a plan.
 
-A sweep is a Python file with ``config`` (a config file, relative to the sweep), ``seeds`` and ``arms``: name
-of the variant -> values that differ, as ``--cfg-options`` takes them. Three keys of an arm are no such
-values: ``config`` is a config file of its own, in place of that of the sweep; ``trained_as`` names the arm
-that is trained for this one too, if they differ in the test only; ``inputs``
-gives the arm's model the checkpoint of another arm, seed by seed, as ``{"<name>": "<arm>"}``; of the name
-``load_from`` it starts from those weights.
+A sweep is a Python file with ``config`` (a config file, relative to the sweep, or a shipped one:
+``mmlandmark::<path>``), ``seeds`` and ``arms``: name of the variant -> values that differ, as
+``--cfg-options`` takes them. Three keys of an arm are no such values: ``config`` is a config file of its own,
+in place of that of the sweep; ``trained_as`` names the arm that is trained for this one too, if they differ
+in the test only; ``inputs`` gives the arm's model the checkpoint of another arm, seed by seed, as
+``{"<name>": "<arm>"}``; of the name ``load_from`` it starts from those weights.
 ``ensembles``, name -> arm, tests the mean of an arm's seeds. ``baseline`` names the arm that tables test all
 others against.
 """
@@ -25,6 +25,7 @@ from mmlandmark.apis.steps import EnsembleStep, RecordStep
 from mmlandmark.engine import Node, plan_of_run
 from mmlandmark.engine.config import read_config
 from mmlandmark.utils.files import safe_name
+from mmlandmark.utils.shipped import shipped_file
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,26 @@ def _configs(path: Path, shared: str, own: dict[str, str], trained_as: dict[str,
             raise ValueError(
                 f"{path}: arm {arm!r} is trained as {trained_as[arm]!r}, so it has no config of its own"
             )
-    configs = {arm: (path.parent / own.get(name, shared)).resolve() for arm, name in trained_as.items()}
-    for config in [(path.parent / shared).resolve(), *configs.values()]:
-        if not config.is_file():
-            raise FileNotFoundError(f"{path}: its config {config} does not exist")
-    return configs
+    of_all = _config_file(path, shared)
+    return {arm: _config_file(path, own[name]) if name in own else of_all for arm, name in trained_as.items()}
+
+
+def _config_file(path: Path, name: str) -> Path:
+    """Return the config that a sweep names.
+
+    It keeps its suffix, which decides whether it is run: a link ``a.json`` may lead to a Python file.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"{path}: config of an arm must be the name of a file, got {name!r:.80}")
+    try:
+        file = shipped_file(name)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: its config {error}") from None
+    if file is None:
+        file = (path.parent / name).parent.resolve() / Path(name).name
+    if not file.is_file():
+        raise FileNotFoundError(f"{path}: its config {file} does not exist")
+    return file
 
 
 def _check_arms(path: Path, trained_as: dict[str, str], inputs: dict[str, dict[str, str]]) -> None:

@@ -21,12 +21,13 @@ from mmlandmark.engine.config_arguments import wrong_arguments
 from mmlandmark.engine.config_data import no_run, read_config_of_run
 from mmlandmark.engine.console import hushed
 from mmlandmark.engine.mmengine_cures import config_scope
-from mmlandmark.engine.plain_config import SUFFIXES, read_data_config
+from mmlandmark.engine.plain_config import SUFFIXES, import_trusted, read_data_config
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.trust import check_names
 from mmlandmark.utils.config_hash import KNOWN_KEYS
 from mmlandmark.utils.dataset_tree import leaf_configs
-from mmlandmark.utils.shipped import config_root, shipped_detector
+from mmlandmark.utils.files import read_text
+from mmlandmark.utils.shipped import config_root, shipped_detector, shipped_file
 
 MODEL_SUFFIX = ".pth"  # no config has it
 
@@ -39,15 +40,17 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     """Load a config file and apply ``key.sub=value`` options.
 
     Args:
-        path: Python, YAML or JSON config; or a model file, or the name of a detector that comes with the
-            package, of which the config is that of its test, see :func:`config_of_model`.
+        path: Python, YAML or JSON config, or ``mmlandmark::<path>`` for one that is shipped; or a model
+            file, or the name of a detector that comes with the package, of which the config is that of its
+            test, see :func:`config_of_model`.
         options: Dotted keys to values, as ``--cfg-options`` gives them.
 
     Raises:
         FileNotFoundError: The file or one of its bases does not exist.
         ConfigError: It does not parse, or a key looks like a misspelling of a known one.
     """
-    path = Path(path)
+    # A file beside it may have that very name, so the name of a shipped one comes first.
+    path = shipped_file(str(path)) or Path(path)
     if not path.is_file():
         path = shipped_detector(path) or path
     if path.is_dir():
@@ -77,7 +80,9 @@ def read_config(path: str | Path) -> Config:
     path = Path(path)
     try:
         if path.suffix in SUFFIXES:
-            return Config(read_data_config(path), filename=str(path))
+            config = Config(read_data_config(path), cfg_text=read_text(path), filename=str(path))
+            import_trusted(config, str(path))
+            return config
         if str(path.parent.resolve()) not in sys.path:  # a config may import modules from its folder
             sys.path.append(str(path.parent.resolve()))
         with hushed(), config_scope:
@@ -168,6 +173,7 @@ def config_of_run(folder: str | Path, options: dict[str, Any] | None = None) -> 
         left = read_config_of_run(folder)
         if left is not None:
             check_names(left[0], str(left[1]))
+            import_trusted(left[0], str(left[1]))
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if left is None:
@@ -175,7 +181,8 @@ def config_of_run(folder: str | Path, options: dict[str, Any] | None = None) -> 
         if count == 0:
             raise ConfigError(no_run(folder))
         raise ConfigError(f"{folder}: expected the work folder of one training run, found {count} configs")
-    return _with_options(Config(left[0], filename=str(left[1])), str(left[1]), options)
+    config = Config(left[0], cfg_text=read_text(left[1]), filename=str(left[1]))
+    return _with_options(config, str(left[1]), options)
 
 
 def test_pipeline(config: Config) -> list[dict]:

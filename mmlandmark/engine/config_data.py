@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmlandmark.utils.files import read_json
+
 CONFIG_FILE = "config.json"
 
 # Where and how a run was started, not what it trains.
@@ -132,13 +134,7 @@ def read_config_of_run(folder: str | Path) -> tuple[dict[str, Any], Path] | None
     folder = Path(folder)
     path = folder / CONFIG_FILE
     if path.is_file():
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: not valid JSON: {error}") from error
-        if not isinstance(config, dict):
-            raise ValueError(f"{path}: expected a JSON object, got {type(config).__name__}")
-        return config, path
+        return read_json(path), path
     dumped = sorted(folder.glob("*.py")) if folder.is_dir() else []
     if len(dumped) != 1:
         return None

@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from mmlandmark.engine import ConfigError, best_checkpoint, config_of_run, latest_checkpoint
 from mmlandmark.engine.config_data import CONFIG_FILE, config_in, no_run, read_config_of_run
+from mmlandmark.engine.plain_config import import_trusted
 from mmlandmark.inference.measured import results_beside
 from mmlandmark.inference.packing import pack_checkpoint
 from mmlandmark.models.model_file import ModelFile, is_model_file
@@ -95,6 +96,7 @@ def _config_of(path: Path, content: dict) -> Config:
             f"mmlandmark pack CONFIG {path}"
         )
     check_names(inside, f"checkpoint {path}")
+    import_trusted(inside, f"checkpoint {path}")
     return Config(inside, cfg_text=json.dumps(inside), filename=str(path))
 
 

@@ -25,7 +25,8 @@ def load_hdf5(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         ImportError: h5py is not installed.
-        ValueError: It is no HDF5 file, a weight is not a finite number, or all are far more than the file.
+        ValueError: It is no HDF5 file, a weight is not a finite number or lies in another file, or all are
+            far more than the file.
     """
     try:
         import h5py
@@ -36,6 +37,11 @@ def load_hdf5(path: str | Path) -> dict[str, Tensor]:
 
     def take(name: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset) and np.issubdtype(node.dtype, np.number):
+            if node.external or node.is_virtual:
+                raise ValueError(
+                    f"weights {path}: {name[:60]!r} takes its values from other files, which weights must "
+                    "not do; save it as a plain data set"
+                )
             room[0] -= node.nbytes
             if room[0] < 0:
                 raise ValueError(f"weights {path}: they unpack to far more than the size of the file")

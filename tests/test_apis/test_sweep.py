@@ -258,3 +258,38 @@ def test_a_sweep_of_frozen_configs(tmp_path):
     sweep = load_sweep(tmp_path / "sweep.json")
     assert sweep.config_of("wide", 0).model.backbone.widths == [8, 20]
     assert sweep.config_of("narrow", 0).model.backbone.widths == [8, 16]
+
+
+def write_sweep(folder, **content):
+    path = folder / "sweep.json"
+    path.write_text(json.dumps(dict(dict(config="base.json", seeds=[0], arms=dict(a={})), **content)))
+    return path
+
+
+def test_a_sweep_names_shipped_configs(tmp_path):
+    name = "mmlandmark::unet/unet_phantom-ceph_160x128_cpu.py"
+    path = write_sweep(tmp_path, config=name)
+    assert load_sweep(path).config_of("a", 0).model.type == "LandmarkDetector"
+    (tmp_path / "sweep.py").write_text(f"config = {name!r}\nseeds = [0]\narms = dict(a=dict())\n")
+    assert load_sweep(tmp_path / "sweep.py").configs == load_sweep(path).configs
+
+
+def test_a_sweep_that_is_data_runs_nothing(tmp_path):
+    trace = tmp_path / "was_run"
+    for name in ("evil.py", "mmlandmark::evil.py"):
+        (tmp_path / name).write_text(f"import pathlib\npathlib.Path({str(trace)!r}).touch()\n")
+    (tmp_path / "base.json").write_text('{"model": {"type": "LandmarkDetector"}}')
+    (tmp_path / "link.json").symlink_to("evil.py")  # its name decides how it is read
+    arm = {"model.teacher.config": str(tmp_path / "evil.py")}
+    for content, says in (
+        (dict(config="evil.py"), "config names 'evil.py', which is a program"),
+        (dict(config="mmlandmark::evil.py"), "config: 'mmlandmark::evil.py' is not among the configs"),
+        (dict(arms=dict(a=dict(config="mmlandmark::evil.py"))), r"arms\.a\.config: .* is not among the"),
+        (dict(config="link.json"), r"link\.json, line 1: not valid JSON"),
+        (dict(arms=dict(a=arm)), r"arms\.a\.model\.teacher\.config names .* is a program"),
+        (dict(arms=dict(a={"model.backbone.type": "this.json"})), r"arms\.a\.model\.backbone\.type names"),
+        (dict(arms=dict(a=dict(config=5))), "config of an arm must be the name of a file, got 5"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            load_sweep(write_sweep(tmp_path, **content)).config_of("a", 0)
+    assert not trace.exists()

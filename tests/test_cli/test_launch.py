@@ -69,9 +69,12 @@ def test_processes_that_start_again_go_on(launched):
 @pytest.mark.parametrize("command", ["train", "test"])
 def test_the_scripts_are_this_command(tmp_path, command):
     """What they would start is shown here; tests/test_engine/test_distributed.py trains with one of them."""
+    shows = tmp_path / "python"
+    shows.write_text('#!/bin/sh\necho "$PWD" "$PYTHONPATH" > where\necho "$@"\n')
+    shows.chmod(0o755)
 
     def words(*given, **variables):
-        environment = dict(os.environ, PYTHON="echo", **variables)
+        environment = dict(os.environ, PYTHON=str(shows), **variables)
         done = subprocess.run(
             [ROOT / "tools" / f"dist_{command}.sh", *given],
             env=environment, cwd=tmp_path, capture_output=True, text=True,
@@ -80,6 +83,9 @@ def test_the_scripts_are_this_command(tmp_path, command):
 
     launch = ["-m", "mmlandmark", "launch", "--processes", "2"]
     assert words("a.py", "2", "--record", "b.json") == [*launch, command, "a.py", "--record", "b.json"]
+    folder, path = (tmp_path / "where").read_text().split()
+    assert folder == str(tmp_path), "a config and results are relative to where the user is"
+    assert path.split(":")[0] == str(ROOT)
     nodes = ["--nodes", "2", "--node-rank", "1", "--master", "first:29500"]
     assert words("a.py", "2", NNODES="2", NODE_RANK="1", MASTER_ADDR="first") == [
         *launch, *nodes, command, "a.py",

@@ -24,6 +24,7 @@ def evil(tmp_path, monkeypatch):
     for name in ("__init__", "registry", "parts"):
         (tmp_path / "packages" / "evil_package" / f"{name}.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path / "packages"))
+    trace = type("Trace", (type(trace),), dict(code=code))(trace)
     yield trace
     for name in [name for name in sys.modules if name.startswith("evil_package")]:
         del sys.modules[name]
@@ -42,6 +43,11 @@ HOSTILE = [
     dict(model=dict(type="LandmarkDetector", _scope_="evil_package")),
     dict(model=dict(type="mmlandmark.utils.files.atomic_write_text")),
     dict(anything=["evil_package.parts"]),
+    # Keys with dots are split when a stage is merged; mmcv looks a padding_mode up among the layers.
+    dict(stages=[{"name": "a", "model.backbone.type": "evil_package.json"}]),
+    dict(stages=[{"name": "a", "custom_hooks.0.type": "evil_package.json"}]),
+    {"custom_imports.imports": ["evil_package"]},
+    dict(model=dict(type="ConvModule", padding_mode="evil_package.json")),
 ]
 
 
@@ -76,6 +82,52 @@ def test_data_names_no_program_as_the_config_of_a_teacher(tmp_path, name, kind):
     for data in (dict(model=model), dict(stages=[dict(name="a", model=model)])):
         with pytest.raises(ConfigError, match=r"model\.teacher\.config names .* is a program, not data"):
             load_config(write(tmp_path, data, kind))
+
+
+def test_data_names_a_shipped_config_and_no_file_of_that_name(evil, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mmlandmark::evil.py").write_text(evil.code)
+    (tmp_path / "mmlandmark::evil.json").write_text("{}")
+    for name in ("mmlandmark::evil.py", "mmlandmark::evil.json", "mmlandmark::../setup.py"):
+        data = dict(model=dict(teacher=dict(checkpoint="a.pth", config=name)))
+        with pytest.raises(ConfigError, match=r"model\.teacher\.config: .* is not among the configs in"):
+            load_config(write(tmp_path, data, "json"))
+        with pytest.raises(FileNotFoundError, match="is not among the configs in"):
+            load_config(name)
+    assert not evil.exists()
+    shipped = "mmlandmark::unet/unet_phantom-ceph_160x128_cpu.py"
+    path = write(tmp_path, dict(model=dict(teacher=dict(checkpoint="a.pth", config=shipped))), "json")
+    assert load_config(load_config(path).model.teacher.config).model.type == "LandmarkDetector"
+
+
+def test_a_stage_names_no_program_under_a_dotted_key(tmp_path):
+    data = dict(stages=[{"name": "a", "model.teacher.config": "/elsewhere/evil.py"}])
+    with pytest.raises(ConfigError, match=r"stages\.0\.model\.teacher\.config names .* is a program"):
+        load_config(write(tmp_path, data, "json"))
+
+
+@pytest.mark.parametrize("kind", ["json", "yaml"])
+def test_custom_imports_are_imported_if_trusted(evil, tmp_path, monkeypatch, kind):
+    custom = dict(imports=["evil_package.parts"], allow_failed_imports=False)
+    path = write(tmp_path, dict(custom_imports=custom), kind)
+    with pytest.raises(ConfigError, match="--trust evil_package"):
+        load_config(path)
+    assert not evil.exists()
+    monkeypatch.setenv("MMLANDMARK_TRUST", "evil_package")
+    load_config(path)
+    assert evil.exists()
+    if kind == "json":
+        evil.unlink()
+        del sys.modules["evil_package.parts"]
+        config_of_run(tmp_path)
+        assert evil.exists()
+    for wrong, says in (
+        (dict(imports=["evil_package.gone"]), r"custom_imports: No module named 'evil_package\.gone'"),
+        (dict(imports=dict(a="os")), "must list modules that you trust"),
+        ("evil_package", "must list modules that you trust"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            load_config(write(tmp_path, dict(custom_imports=wrong), kind))
 
 
 def test_a_package_that_is_trusted_may_be_named(evil, tmp_path, monkeypatch):
@@ -126,6 +178,67 @@ def test_bases_of_data_are_data(evil, tmp_path, monkeypatch):
     path.write_text('{"_base_": "a.json"}')
     with pytest.raises(ConfigError, match="base of itself"):
         load_config(path)
+
+
+def test_two_bases_have_no_key_in_common(tmp_path):
+    """The same in Python raises an error as well: a section of the first base would be lost."""
+    (tmp_path / "a.json").write_text('{"model": {"type": "LandmarkDetector"}, "seed": 1}')
+    (tmp_path / "b.yaml").write_text("model: {head: {}}")
+    path = write(tmp_path, {"_base_": ["a.json", "b.yaml"]}, "json")
+    with pytest.raises(ConfigError, match=r"config\.json: model in its _base_ 'b\.yaml' is in one before it"):
+        load_config(path)
+    (tmp_path / "b.yaml").write_text("other: {head: {}}")
+    assert read_data_config(path) == dict(model=dict(type="LandmarkDetector"), seed=1, other=dict(head={}))
+
+
+PATHS = ["/daten/Röntgen", "D:\\new \"data\" 'x': #1, [a]", "\U0001f9b4: *a", "5", "{{", ""]
+
+
+@pytest.mark.parametrize("value", PATHS)
+def test_a_variable_in_quotes_is_text_whatever_it_holds(tmp_path, monkeypatch, value):
+    monkeypatch.setenv("MY_ROOT", value)
+    path = tmp_path / "a.json"
+    path.write_text('{"a": "{{$MY_ROOT:data}}/x", "{{ $MY_ROOT : data }}": ["\\u00f6{{$MY_ROOT:}}"]}')
+    assert read_data_config(path) == {"a": f"{value}/x", value: [f"ö{value}"]}
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "a: '{{$MY_ROOT:data}}/x'\nb: [\"\\xf6{{$MY_ROOT:}}\"]\nc: see {{$MY_ROOT:data}}\n"
+        "d: |\n  {{$MY_ROOT:x}}\n"
+    )
+    found = read_data_config(path)
+    assert found == dict(a=f"{value}/x", b=[f"ö{value}"], c=f"see {value}", d=f"{value}\n")
+
+
+def test_a_variable_without_quotes_is_a_value(tmp_path, monkeypatch):
+    (tmp_path / "a.json").write_text('{"a": {{$MINE:4}}, "b": [{{$MINE:4}}]}')
+    (tmp_path / "a.yaml").write_text("a: {{$MINE:4}}\nb: [{{$MINE:4}}]\n")
+    for value, meant in (("5", 5), ("[1, 2]", [1, 2]), ("true", True), ("null", None), ("0.5", 0.5)):
+        monkeypatch.setenv("MINE", value)
+        for kind in ("json", "yaml"):
+            assert read_data_config(tmp_path / f"a.{kind}") == dict(a=meant, b=[meant])
+    monkeypatch.delenv("MINE")
+    assert read_data_config(tmp_path / "a.yaml") == read_data_config(tmp_path / "a.json") == dict(a=4, b=[4])
+    monkeypatch.setenv("MINE", "/daten/Röntgen")
+    assert read_data_config(tmp_path / "a.yaml") == dict(a="/daten/Röntgen", b=["/daten/Röntgen"])
+    with pytest.raises(ValueError, match=r"a\.json, line 1: not valid JSON"):
+        read_data_config(tmp_path / "a.json")
+
+
+def test_a_default_is_escaped_once_as_what_is_around_it(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": "{{$GONE:D:\\\\R\\u00f6}}"}')
+    assert read_data_config(tmp_path / "a.json") == dict(a="D:\\Rö")
+    (tmp_path / "a.yaml").write_text(
+        "a: \"{{$GONE:D:\\\\R\\xf6}}\"\nb: {{$GONE:D:\\Rö}}\nc: '{{$GONE:a''b}}'\n"
+        "d: &x {{$GONE:[1]}}\ne: *x\n"
+    )
+    assert read_data_config(tmp_path / "a.yaml") == dict(a="D:\\Rö", b="D:\\Rö", c="a'b", d=[1], e=[1])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_read(tmp_path, encoding):
+    (tmp_path / "config.json").write_text('{"work_dir": "Röntgen"}', encoding=encoding)
+    assert load_config(tmp_path / "config.json").work_dir == "Röntgen"
+    assert config_of_run(tmp_path).work_dir == "Röntgen"
 
 
 def test_modules_beside_a_config_come_last(tmp_path, monkeypatch):

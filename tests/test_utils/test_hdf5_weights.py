@@ -49,6 +49,24 @@ def test_bad_files_are_named(write, tmp_path):
         load_hdf5(tmp_path / "broken.h5")
 
 
+def test_values_in_other_files_are_refused(write, tmp_path):
+    import h5py
+
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(bytes(range(16)))
+    for kind in ("external", "virtual"):
+        path = write(plain=np.ones(2, np.float32))
+        with h5py.File(path, "a") as file:
+            if kind == "external":
+                file.create_dataset("taken", (16,), "u1", external=[(str(secret), 0, 16)])
+            else:
+                layout = h5py.VirtualLayout((2,), "f4")
+                layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "a", (2,))
+                file.create_virtual_dataset("taken", layout)
+        with pytest.raises(ValueError, match=r"net\.weights\.h5: 'taken' takes its values from other files"):
+            load_hdf5(path)
+
+
 def test_without_h5py_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"needs h5py to be read: pip install .mmlandmark\[weights\]"):
