@@ -24,9 +24,10 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
     """Return the newest whole checkpoint of a run, or None.
 
     The note ``last_checkpoint`` names it. After a kill between checkpoint and note it is the file that the
-    list beside the note does not have, whatever the times of the files: a copy of the folder may have others.
-    Notes of earlier versions have no list: there it is the file that is younger than the note. Without a note
-    it is the one with the highest number.
+    list beside the note does not have, if its number is higher, whatever the times of the files: a copy of
+    the folder may have others. A lower number is that of a new run in the folder if it is younger than the
+    note. Notes of earlier versions have no list: there it is the file that is younger than the note. Without
+    a note it is the one with the highest number.
     """
     folder = Path(work_dir)
     note = folder / _LATEST
@@ -36,11 +37,15 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
     noted = folder / name if is_checkpoint_name(name) and (folder / name).is_file() else None
     if noted is not None:
         known, written = _known(folder, name), note.stat().st_mtime_ns
-        numbered = {
-            number: p
-            for number, p in numbered.items()
-            if (p.stat().st_mtime_ns > written if known is None else known.get(p.name) != _end_of(p))
-        }
+        own = next((number for number, p in numbered.items() if p == noted), None)
+
+        def is_newer(number: int, path: Path) -> bool:
+            younger = path.stat().st_mtime_ns > written
+            if known is None or own is None:
+                return younger
+            return known.get(path.name) != _end_of(path) and (number > own or younger)
+
+        numbered = {number: p for number, p in numbered.items() if is_newer(number, p)}
     return numbered[max(numbered)] if numbered else noted
 
 

@@ -55,9 +55,14 @@ def test_times_of_files_do_not_matter(tmp_path):
     for age, path in enumerate([*tmp_path.iterdir(), tmp_path / "last_checkpoint", paths[9], paths[1]]):
         os.utime(path, (1000 + age, 1000 + age))
     assert latest_checkpoint(tmp_path) == paths[3]
-    paths[2].write_bytes(b"x")  # saved, and killed before the note
-    os.utime(paths[2], (1, 1))
+    paths[2].write_bytes(b"x")  # of a new run in the folder, killed before the note; or an older one is back
     assert latest_checkpoint(tmp_path) == paths[2]
+    os.utime(paths[2], (1, 1))
+    assert latest_checkpoint(tmp_path) == paths[3]
+    last = tmp_path / "epoch_4.pth"
+    last.write_bytes(b"x")  # saved, and killed before the note
+    os.utime(last, (1, 1))
+    assert latest_checkpoint(tmp_path) == last
     paths[9].write_bytes(bytes(1000) + b"x")  # saved again
     os.utime(paths[9], (1, 1))
     assert latest_checkpoint(tmp_path) == paths[9]

@@ -72,7 +72,7 @@ def test_the_config_of_a_folder(tmp_path):
     assert read_config_of_run(tmp_path) == (dict(model=dict(type="New")), tmp_path / "config.json")
     for text, message in (("{", "not valid JSON"), ("[]", "expected a JSON object, got list")):
         (tmp_path / "config.json").write_text(text)
-        with pytest.raises(ValueError, match=rf"config\.json: {message}"):
+        with pytest.raises(ValueError, match=rf"config\.json(, line 1)?: {message}"):
             read_config_of_run(tmp_path)
     (tmp_path / "config.json").unlink()
     (tmp_path / "old.py").write_bytes(b"\xff\xfe")

@@ -97,6 +97,7 @@ def test_two_processes_train_one_model(both):
         folder = both.folder / "run" / stage
         assert {p.name for p in folder.iterdir() if p.suffix in (".json", ".pth")} == {
             "epoch_1.pth",
+            "last_checkpoint.json",
             "config.json",
             "run.json",
         }

@@ -74,7 +74,7 @@ def refuses(folder):
 def test_hangs_crashes_and_memory_are_faults_and_the_rest_goes_on(tmp_path):
     kinds = dict(hangs=hangs, dies=dies, takes_memory=takes_memory, refuses=refuses)
     plan = Plan([strange(tmp_path, name, read) for name, read in kinds.items()], tmp_path, seed=0)
-    outcomes = run(plan, 8, workers=2, limits=Limits(seconds=0.5, memory=1 << 27))
+    outcomes = run(plan, 8, workers=2, limits=Limits(seconds=2, memory=1 << 27))
     ends = {plan.cases[job.case].name: outcome.end for job, outcome in outcomes.items()}
     assert ends == dict(hangs="hang", dies="crash", takes_memory="memory", refuses="refused")
     assert len(outcomes) == 8
