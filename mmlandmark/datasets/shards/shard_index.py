@@ -100,6 +100,8 @@ class ShardIndex:
             raise ValueError(f"{uri}: this is no index of shards; mmlandmark pack-data --shards writes one")
         if content.get("version") != VERSION:
             raise ValueError(f"{uri}: version {content.get('version')!r:.40} is not known, only {VERSION}")
+        if content.get("unfinished"):
+            raise ValueError(f"{uri}: the packing was stopped before its end: give the same command again")
         shards, samples = content.get("shards"), content.get("samples")
         if not isinstance(shards, list) or not isinstance(samples, list):
             raise ValueError(f"{uri}: 'shards' and 'samples' must be lists")

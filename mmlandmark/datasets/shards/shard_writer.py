@@ -17,13 +17,14 @@ from mmlandmark.datasets.shards.shard_index import FORMAT, INDEX, STORED, VERSIO
 from mmlandmark.utils.files import atomic_path, atomic_write_json, file_hash
 
 _OURS = re.compile(r"(\.shard-\d{6}-.*|shard-\d{6})\.(tar|lmdb)")
+_BEGIN = json.dumps(dict(format=FORMAT))[:-1].encode()
 
 
 class ShardWriter:
     """Writes samples one after the other; a shard appears when it is whole, and the index last.
 
-    The same samples give the same bytes. Without an index the folder is no data set, so a packing that was
-    killed is repeated. Used as a context, which writes the index at its end unless an error ends it.
+    The same samples give the same bytes. Until the index is written a note in its place says that the packing
+    is not finished, so one that was killed is repeated. Used as a context.
 
     Args:
         folder: Folder of shards and index; an index and shards that are there are replaced.
@@ -32,7 +33,8 @@ class ShardWriter:
 
     Raises:
         ImportError: ``lmdb`` needs a package that is not installed.
-        ValueError: ``most`` is not positive.
+        ValueError: ``most`` is not positive; or, on entering, the folder holds shards or an index of another
+            program, which have the same names.
     """
 
     def __init__(self, folder: str | Path, most: int, lmdb: bool = False) -> None:
@@ -50,7 +52,17 @@ class ShardWriter:
         self._stack = ExitStack()
 
     def __enter__(self) -> ShardWriter:
-        (self.folder / INDEX).unlink(missing_ok=True)  # that of an earlier packing would not fit new shards
+        index = self.folder / INDEX
+        if not _is_own(index):
+            files = self.folder.glob("*")
+            others = sorted(p.name for p in files if p.name == INDEX or _OURS.fullmatch(p.name))
+            if others:
+                raise ValueError(
+                    f"{self.folder} holds {others[0]} of another program, which would be replaced: choose "
+                    "another folder"
+                )
+        # The index of an earlier packing would not fit new shards.
+        atomic_write_json(index, dict(format=FORMAT, version=VERSION, unfinished=True), indent=None)
         return self
 
     def __exit__(
@@ -126,3 +138,11 @@ class ShardWriter:
         content |= dict(shards=[asdict(shard) for shard in self.shards], samples=self._samples)
         atomic_write_json(self.folder / INDEX, content, indent=None)
         return self.folder / INDEX
+
+
+def _is_own(index: Path) -> bool:
+    """Return whether an index, which may be large, was written here."""
+    if not index.is_file():
+        return False
+    with index.open("rb") as file:
+        return file.read(len(_BEGIN)) == _BEGIN

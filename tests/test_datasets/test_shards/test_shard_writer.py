@@ -9,6 +9,7 @@ import tarfile
 import pytest
 
 from mmlandmark.datasets.shards import ShardWriter
+from mmlandmark.datasets.shards.shard_index import ShardIndex
 from mmlandmark.utils.files import file_hash
 from test_datasets.test_shards import packed_data
 
@@ -57,9 +58,23 @@ def test_a_packing_that_ends_early_is_no_data_set_and_can_be_repeated(index, tmp
     with pytest.raises(KeyboardInterrupt):
         killed()
     left = sorted(path.name for path in index.parent.iterdir())
-    assert left == sorted(set(before) - {"index.json"}), "no index, and nothing half-written"
+    assert left == sorted(before), "nothing half-written"
+    with pytest.raises(ValueError, match=r"index\.json: the packing was stopped before its end"):
+        ShardIndex.read(str(index))
     packed_data.write(index.parent)
     assert {path.name: file_hash(path) for path in index.parent.iterdir()} == before
+
+
+def test_shards_of_another_program_stay(tmp_path):
+    for name, content in (("shard-000000.tar", "mine"), ("index.json", '{"format": "another"}')):
+        (tmp_path / name).write_text(content)
+        with (
+            pytest.raises(ValueError, match=rf"holds {name} of another program"),
+            ShardWriter(tmp_path, 100),
+        ):
+            pytest.fail("it was opened")
+        assert (tmp_path / name).read_text() == content
+        (tmp_path / name).unlink()
 
 
 def test_shards_of_an_earlier_packing_are_removed_and_other_files_stay(index):
