@@ -16,6 +16,7 @@ from mmengine.config import Config
 
 from mmlandmark.engine import ConfigError, Node, RunLock, Step, UnfinishedRun, execute_plan, plan_execution
 from mmlandmark.engine.checkpoint_files import latest_checkpoint
+from waiting import wait_until
 
 
 class Count(Step):
@@ -272,13 +273,6 @@ def finished(process):
     return process.exitcode == 0
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_two_processes_share_a_plan(tmp_path):
     processes = [start(tmp_path, 0.1) for _ in range(2)]
     assert all(finished(process) for process in processes)
@@ -298,7 +292,7 @@ def test_two_processes_share_a_plan(tmp_path):
 
 def test_one_of_two_is_killed_and_the_other_finishes(tmp_path):
     first = start(tmp_path, 0.3)
-    wait_for(lambda: (tmp_path / "shared/epoch_1.pth").exists())
+    wait_until(lambda: (tmp_path / "shared/epoch_1.pth").exists())
     second = start(tmp_path, 0.01)  # waits for the shared run
     time.sleep(0.1)
     first.kill()
@@ -314,7 +308,7 @@ def test_one_of_two_is_killed_and_the_other_finishes(tmp_path):
 
 def test_killed_alone_the_same_command_finishes(tmp_path):
     process = start(tmp_path, 0.1)
-    wait_for(lambda: (tmp_path / "arm0/fine/epoch_1.pth").exists())
+    wait_until(lambda: (tmp_path / "arm0/fine/epoch_1.pth").exists())
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL

@@ -12,6 +12,7 @@ import pytest
 from mmlandmark.apis import train_config
 from mmlandmark.engine import ConfigError, RunBusyError, RunLock, run_lock
 from mmlandmark.testing import tiny_config
+from waiting import wait_until
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):
@@ -98,13 +99,6 @@ def test_another_host_is_believed_while_its_heart_beats(tmp_path):
     os.utime(lock, (time.time() - 3600,) * 2)
     with RunLock(tmp_path):
         pass
-
-
-def wait_until(true):
-    deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def touched(lock):
