@@ -72,7 +72,7 @@ def choose_loss(dims: int) -> Choice:
         return Choice("attention", "Region Attention, which takes a label for a region")
     return Choice(
         "same",
-        "that of pre-training: voxels are larger than the regions of Region Attention, which then harms",
+        "that of pre-training: Region Attention does harm where its regions are smaller than a voxel",
     )
 
 
