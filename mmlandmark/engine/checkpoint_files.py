@@ -40,10 +40,13 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
         own = next((number for number, p in numbered.items() if p == noted), None)
 
         def is_newer(number: int, path: Path) -> bool:
-            younger = path.stat().st_mtime_ns > written
-            if known is None or own is None:
-                return younger
-            return known.get(path.name) != _end_of(path) and (number > own or younger)
+            try:
+                younger = path.stat().st_mtime_ns > written
+                if known is None or own is None:
+                    return younger
+                return known.get(path.name) != _end_of(path) and (number > own or younger)
+            except FileNotFoundError:
+                return False  # the training that writes there has removed it meanwhile
 
         numbered = {number: p for number, p in numbered.items() if is_newer(number, p)}
     return numbered[max(numbered)] if numbered else noted
@@ -176,7 +179,10 @@ def clean_temporaries(folder: str | Path, notes: bool = False) -> list[str]:
         kind = re.fullmatch(r"\.[\w@.=+-]+-[a-z0-9_]{8}\.(pth|json|py|lock)", path.name)
         if kind is None or not path.is_file() or path.is_symlink():
             continue
-        if notes or kind[1] == "pth" or time.time() - path.stat().st_mtime > 3600:
-            path.unlink(missing_ok=True)
-            removed.append(path.name)
+        try:
+            if notes or kind[1] == "pth" or time.time() - path.stat().st_mtime > 3600:
+                path.unlink()
+                removed.append(path.name)
+        except FileNotFoundError:
+            continue  # the program that was writing it has finished
     return removed

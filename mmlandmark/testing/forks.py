@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,19 +30,46 @@ def without_threads() -> Iterator[None]:
         torch.set_num_threads(before[1])
 
 
-def forked(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+def forked(target: Callable[..., Any], *arguments: Any, daemon: bool = False) -> BaseProcess:
     """Start a fork of this process that calls a function, and return it.
+
+    Args:
+        target: The function.
+        arguments: Its arguments.
+        daemon: The fork ends with this process, and has no processes of its own.
 
     Raises:
         OSError: This system cannot fork.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
         raise OSError("this system cannot fork")
+    process = multiprocessing.get_context("fork").Process(
+        target=_call, args=(target, *arguments), daemon=daemon
+    )
+    collects = gc.isenabled()
+    gc.disable()  # until the fork has put aside what is not its own
+    try:
+        _start(process)
+    finally:
+        if collects:
+            gc.enable()
+    return process
+
+
+def _start(process: BaseProcess) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # forking beside PyTorch's threads
-        process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
         process.start()
-    return process
+
+
+def _call(target: Callable[..., Any], *arguments: Any) -> None:
+    """Call a function in a fork, which keeps what its parent has lost.
+
+    That may own threads, such as the server of a process group: who deletes it waits for them, forever.
+    """
+    gc.freeze()
+    gc.enable()
+    target(*arguments)
 
 
 def limit_memory(more: int) -> None:

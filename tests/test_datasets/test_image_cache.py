@@ -16,6 +16,7 @@ from mmlandmark.datasets.image_cache import ImageCache
 from mmlandmark.datasets.image_io import LoadedImage, read_image
 from mmlandmark.datasets.transforms import LoadImage
 from mmlandmark.structures import world_matrix
+from mmlandmark.testing.forks import forked
 from mmlandmark.testing.volume_files import write_dicom_series
 
 KINDS = {
@@ -126,14 +127,9 @@ def _fill(cache, paths, answers):
 def test_forked_processes_share_what_they_read(cache, tmp_path):
     if "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("this system cannot fork")
-    context = multiprocessing.get_context("fork")
     paths = [make_image(tmp_path, f"{i}.png", seed=i) for i in range(12)]
-    answers = context.Queue()
-    workers = [context.Process(target=_fill, args=(cache, paths[k:] + paths[:k], answers)) for k in (0, 4, 8)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside PyTorch's threads
-        for worker in workers:
-            worker.start()
+    answers = multiprocessing.get_context("fork").Queue()
+    workers = [forked(_fill, cache, paths[k:] + paths[:k], answers) for k in (0, 4, 8)]
     sums = [answers.get(timeout=60) for _ in workers]
     for worker in workers:
         worker.join()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from mmlandmark.apis import train_config
-from mmlandmark.engine import latest_checkpoint
+from mmlandmark.engine import checkpoint_files, latest_checkpoint
 from mmlandmark.engine.checkpoint_files import clean_temporaries, note_latest
 from mmlandmark.testing import tiny_config
 from mmlandmark.utils.files import atomic_path
@@ -68,6 +68,31 @@ def test_times_of_files_do_not_matter(tmp_path):
     assert latest_checkpoint(tmp_path) == paths[9]
     note_latest(paths[2])
     assert latest_checkpoint(tmp_path) == paths[2]
+
+
+def test_a_file_that_is_removed_meanwhile_is_not_the_newest(tmp_path, monkeypatch):
+    """A training removes old checkpoints while another program looks for the newest."""
+    for number in (1, 2):
+        (tmp_path / f"epoch_{number}.pth").write_bytes(bytes([number]))
+    note_latest(tmp_path / "epoch_2.pth")
+    removed = {7: tmp_path / "epoch_7.pth", 0: tmp_path / "epoch_0.pth"}
+    found = checkpoint_files.numbered_checkpoints
+    monkeypatch.setattr(checkpoint_files, "numbered_checkpoints", lambda folder: {**found(folder), **removed})
+    assert latest_checkpoint(tmp_path) == tmp_path / "epoch_2.pth"
+    (tmp_path / "last_checkpoint.json").unlink()
+    assert latest_checkpoint(tmp_path) == tmp_path / "epoch_2.pth"
+
+
+def test_a_temporary_that_is_renamed_meanwhile_is_no_leftover(tmp_path, monkeypatch):
+    path = tmp_path / ".rounds-abcdefgh.json"
+    path.touch()
+
+    def finished(now=checkpoint_files.time.time):
+        path.unlink(missing_ok=True)
+        return now()
+
+    monkeypatch.setattr(checkpoint_files.time, "time", finished)
+    assert clean_temporaries(tmp_path) == []
 
 
 def test_a_list_of_another_note_is_not_taken(tmp_path):

@@ -175,7 +175,6 @@ def train_in_two():
     return [value.detach().clone().tolist() for value in values]
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_processes_keep_the_mean_of_theirs():
     first, second = in_two(train_in_two)
     assert first == second

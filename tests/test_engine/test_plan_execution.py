@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import threading
@@ -16,6 +15,7 @@ from mmengine.config import Config
 
 from mmlandmark.engine import ConfigError, Node, RunLock, Step, UnfinishedRun, execute_plan, plan_execution
 from mmlandmark.engine.checkpoint_files import latest_checkpoint
+from mmlandmark.testing.forks import forked
 from waiting import wait_until
 
 
@@ -262,9 +262,7 @@ def execute(folder, seconds):
 
 def start(folder, seconds):
     """Execute the plan in a process of its own."""
-    process = multiprocessing.get_context("fork").Process(target=execute, args=(folder, seconds), daemon=True)
-    process.start()
-    return process
+    return forked(execute, folder, seconds, daemon=True)
 
 
 def finished(process):

@@ -16,12 +16,12 @@ import torch.distributed
 from mmlandmark.engine import latest_checkpoint, rank_watch
 from mmlandmark.engine.rank_watch import RankWatch, watch_ranks
 from mmlandmark.testing import tiny_config
+from mmlandmark.testing.forks import forked
 from slow_rank import busy_for
 from two_processes import begin, ended, free_port, need_two_processes, ranks_of, wait_until
 
 SILENCE = 2.0
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
     pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs the processes of Linux"),
 ]
 
@@ -60,8 +60,7 @@ class Run:
             act(*(arguments or (60,)))
             time.sleep(60)
 
-        self.children.append(multiprocessing.get_context("fork").Process(target=run, daemon=True))
-        self.children[-1].start()
+        self.children.append(forked(run, daemon=True))
         assert ready.wait(60)
         return self.children[-1].pid
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import time
 
@@ -12,6 +11,7 @@ import pytest
 from mmlandmark.apis import train_config
 from mmlandmark.engine import ConfigError, RunBusyError, RunLock, run_lock
 from mmlandmark.testing import tiny_config
+from mmlandmark.testing.forks import forked
 from waiting import wait_until
 
 
@@ -31,13 +31,6 @@ def test_a_lock_is_left_by_a_run_that_fails(tmp_path):
     with pytest.raises(RuntimeError, match="x"), RunLock(tmp_path):
         raise RuntimeError("x")
     assert not (tmp_path / "run.lock").exists()
-
-
-def forked(function, *arguments):
-    """Start a function in a process of its own."""
-    process = multiprocessing.get_context("fork").Process(target=function, args=arguments, daemon=True)
-    process.start()
-    return process
 
 
 def lock_and_die(folder):

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import socket
 import sys
-import warnings
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ from mmengine.hooks import Hook
 from mmlandmark.engine import LandmarkRunner
 from mmlandmark.engine.hooks import PseudoLabelHook
 from mmlandmark.testing import phantom_dataloader, tiny_config
+from mmlandmark.testing.forks import forked
 from test_datasets import six_cases
 
 KEEP = dict(type="KeepAll")
@@ -176,14 +176,8 @@ def test_two_processes_make_the_labels_and_errors_of_one(tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     errors = [train_alike(tmp_path / "one" / str(by_epoch), 1, by_epoch) for by_epoch in (True, False)]
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside PyTorch's threads
-        arguments = (port, tmp_path / "two", results)
-        ranks = [context.Process(target=one_of_two, args=(rank, *arguments), daemon=True) for rank in (0, 1)]
-        for process in ranks:
-            process.start()
+    results = multiprocessing.get_context("fork").Queue()
+    ranks = [forked(one_of_two, rank, port, tmp_path / "two", results, daemon=True) for rank in (0, 1)]
     together = [results.get(timeout=300) for _ in errors]
     for process in ranks:
         process.join()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import torch
 
 from mmlandmark.evaluation import CoordinateMetric, LandmarkMetric
 from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.testing.forks import forked
 
 NAN = np.nan
 
@@ -239,9 +239,7 @@ def test_two_processes_report_what_one_does(tmp_path, shares):
     workers = []
     for rank, share in enumerate(shares):
         (tmp_path / f"share{rank}.json").write_text(json.dumps([samples[i] for i in share]))
-        context = multiprocessing.get_context("fork")
-        workers.append(context.Process(target=evaluate_share, args=(tmp_path, rank, 2), daemon=True))
-        workers[-1].start()
+        workers.append(forked(evaluate_share, tmp_path, rank, 2, daemon=True))
     for worker in workers:
         worker.join(120)
         assert worker.exitcode == 0

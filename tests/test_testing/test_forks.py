@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import multiprocessing
 import os
+import threading
+import time
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from mmlandmark.testing import forks
 from mmlandmark.testing.forks import forked, limit_memory, without_threads
 
 pytestmark = pytest.mark.skipif(
@@ -55,6 +59,49 @@ def test_memory_is_limited(size, code):
         process = forked(needs, size)
         process.join(30)
     assert process.exitcode == code
+
+
+class WaitsForItsThread:
+    """Garbage such as the server of a process group, whose end waits for a thread that a fork has not."""
+
+    def __init__(self):
+        self.itself = self
+        self.thread, self.process = threading.Thread(target=time.sleep, args=(0.1,)), os.getpid()
+        self.thread.start()
+
+    def __del__(self):
+        if os.getpid() != self.process:
+            time.sleep(600)
+        self.thread.join()
+
+
+def collects():
+    gc.collect()
+    WaitsForItsThread()
+    gc.collect()
+    os._exit(7 if gc.isenabled() else 8)
+
+
+def test_a_fork_keeps_what_its_parent_has_lost():
+    gc.disable()
+    try:
+        WaitsForItsThread()
+        process = forked(collects)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    process.join(60)
+    process.kill()
+    assert process.exitcode == 7
+
+
+def test_a_fork_collects_nothing_before_it_has_put_aside_what_is_not_its_own(monkeypatch):
+    seen = []
+    start = forks._start
+    monkeypatch.setattr(forks, "_start", lambda process: seen.append(gc.isenabled()) or start(process))
+    process = forked(os._exit, 0)
+    process.join(60)
+    assert (seen, gc.isenabled(), process.exitcode) == ([False], True, 0)
 
 
 def test_a_system_without_forks_is_said(monkeypatch):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmlandmark.testing import rank_speed, tiny_config
+from mmlandmark.testing.forks import forked
 from mmlandmark.testing.rank_speed import NOT_YET, ONE, THREADS, TWO, summary, table_of
 from mmlandmark.utils.files import read_json
 
@@ -70,17 +71,9 @@ def test_it_measures_and_prints(tmp_path, capsys):
     assert table_of(record) in capsys.readouterr().out
 
 
-def fails(seconds):
-    time.sleep(seconds)
-    raise SystemExit(3)
-
-
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
 def test_the_other_process_does_not_wait_for_one_that_failed():
-    fork = multiprocessing.get_context("fork").Process
-    ranks = [fork(target=fails, args=(seconds,)) for seconds in (0, 600)]
-    for process in ranks:
-        process.start()
+    ranks = [forked(os._exit, 3), forked(time.sleep, 600)]
     with pytest.raises(ValueError, match="a process failed"):
         rank_speed._wait_for(ranks)
     assert [process.exitcode for process in ranks] == [3, -9]

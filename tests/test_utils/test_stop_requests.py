@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from mmlandmark.testing.forks import forked
 from mmlandmark.utils import stop_requests
 from mmlandmark.utils.stop_requests import (
     SIGNALS,
@@ -86,10 +87,8 @@ def test_a_command_without_torch_is_one_process(monkeypatch):
 
 def child_of(run, *arguments) -> multiprocessing.Process:
     """Start a function in a fork of this process; it tells by an event that it is ready."""
-    forked = multiprocessing.get_context("fork")
-    ready = forked.Event()
-    process = forked.Process(target=run, args=(ready, *arguments), daemon=True)
-    process.start()
+    ready = multiprocessing.get_context("fork").Event()
+    process = forked(run, ready, *arguments, daemon=True)
     assert ready.wait(60)
     return process
 
@@ -101,7 +100,6 @@ def wait_for_end(ready, leave: bool) -> None:
     time.sleep(60)
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_what_is_forked_ends_as_ever():
     with taking_requests():
         process = child_of(wait_for_end, False)
@@ -111,7 +109,6 @@ def test_what_is_forked_ends_as_ever():
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not say who sent a signal")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_worker_leaves_them_to_its_parent():
     with taking_requests():
         process = child_of(wait_for_end, True)
