@@ -1,4 +1,4 @@
-# make test | demo | lint        everything happens in .venv, made on first use
+# make test | test-all | demo | lint   everything happens in .venv, made on first use
 # make test PYTHON=/some/python  use that environment as it is; nothing is installed into it
 # make demo DATA=/path/to/isbi   train on real cephalograms instead of phantoms
 
@@ -39,8 +39,11 @@ check-runtime:
 	  { echo "$(PYTHON) lacks a dependency: run tools/install.sh $(PYTHON), or leave PYTHON out" >&2; exit 1; }
 
 # Tests compute with one thread; so do the processes that they start, or they would wait for each other.
-test: export OMP_NUM_THREADS ?= 1
-test: $(ENVIRONMENT)  ## run the test suite
+test test-all: export OMP_NUM_THREADS ?= 1
+test: $(ENVIRONMENT)  ## run the test suite, but for tests that take long
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(PYTEST_ARGS)
+
+test-all: $(ENVIRONMENT)  ## run all tests
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 demo: $(ENVIRONMENT)  ## train and test a detector in a few minutes; see work_dirs/demo
@@ -75,4 +78,4 @@ gpu-day:  ## on a machine with a GPU and torch: build, test, measure and train w
 	PYTHONPATH=$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON) -m mmlandmark gpu-day --device $(or $(GPU_DAY_DEVICE),cuda) --minutes $(or $(MINUTES),8) \
 	  --packed "$(or $(PACKED),data/packed)" --out "$(or $(OUT),work_dirs/gpu_day)" $(if $(PARTS),--parts $(PARTS))
 
-.PHONY: gpu-day gpu-wheels wheel-check torture help check-python check-runtime test demo lint cuda-compile-check
+.PHONY: gpu-day gpu-wheels wheel-check torture help check-python check-runtime test test-all demo lint cuda-compile-check

@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable, Iterable
 from itertools import product
 from typing import Any
 
+import pytest
+
 ALL = os.environ.get("MMLANDMARK_TEST_ALL", "0") not in ("", "0")
 
 
@@ -16,6 +18,16 @@ def some(cases: Iterable[Any], number: int) -> list[Any]:
     if ALL or number >= len(every):
         return every
     return [every[round(i * (len(every) - 1) / (number - 1))] for i in range(number)]
+
+
+def mostly_slow(cases: Iterable[Any], quick: int) -> list[Any]:
+    """Return all cases; all but so many, which are evenly spread, are marked as slow."""
+    every = list(cases)
+    step = (len(every) - 1) / (quick - 1)
+    others = set(range(len(every))) - {round(i * step) for i in range(quick)}
+    return [
+        pytest.param(case, marks=pytest.mark.slow) if n in others else case for n, case in enumerate(every)
+    ]
 
 
 def one_of_each(cases: Iterable[Any], kind: Callable[[Any], Hashable]) -> list[Any]:

@@ -30,7 +30,7 @@ from mmlandmark.testing.tiny import KINDS
 from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.package_files import SCHEME
 from mmlandmark.utils.shipped import config_root
-from part_of_cases import one_of_each
+from part_of_cases import mostly_slow, one_of_each
 
 ROOT = Path(config_root())
 CONFIGS = sorted(p for p in ROOT.rglob("*.py") if not {"_base_", "sweeps"} & set(p.relative_to(ROOT).parts))
@@ -273,7 +273,7 @@ def test_configs_are_found():
     assert len(CONFIGS) >= 2, f"no configs below {ROOT}"
 
 
-@pytest.mark.parametrize("path", TRAINED, ids=NAMES.get)
+@pytest.mark.parametrize("path", mostly_slow(TRAINED, 12), ids=NAMES.get)
 def test_it_trains_a_step_and_tests(path, tmp_path, phantoms):
     """One of every kind, and all with MMLANDMARK_TEST_ALL=1; tests below build the parts of the others."""
     config = load_config(path)

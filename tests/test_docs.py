@@ -250,7 +250,6 @@ def test_the_measures_page_names_all_that_is_shipped():
                 assert f" {limit}" in shipped, (measure["name"], limit)
 
 
-@pytest.mark.slow
 def test_the_example_of_the_readme_trains_and_tests(tmp_path, monkeypatch):
     """Its JSON, its config and its commands, word by word, but for one epoch."""
     monkeypatch.chdir(tmp_path)

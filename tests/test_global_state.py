@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 SNAPSHOT = '''
@@ -179,12 +181,14 @@ def test_importing_every_module_changes_nothing_of_others(tmp_path):
     assert changed == dict(packages=[], process=[])
 
 
+@pytest.mark.slow
 def test_a_run_leaves_mmengine_as_it_was(tmp_path):
     changed, theirs = run(RUNNING, "[changed, theirs]", tmp_path)
     assert changed == []
     assert theirs == dict(epoch=1, bias=[7.0], saved=True)
 
 
+@pytest.mark.slow
 def test_the_snapshot_sees_what_is_changed(tmp_path):
     """Every kind of change is seen, so that the tests above can fail."""
     code = """

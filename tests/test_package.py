@@ -75,12 +75,14 @@ def backend(**variables: str) -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_backend_says_why():
     assert backend(MMLANDMARK_DISABLE_EXT="1") == "reference: MMLANDMARK_DISABLE_EXT is set\n"
     found = backend(MMLANDMARK_DISABLE_EXT="0")
     assert found.startswith(("native: mmlandmark._C for CPU", "reference: mmlandmark._C cannot be imported"))
 
 
+@pytest.mark.slow
 def test_levels_of_instructions_agree(tmp_path):
     if not backend(MMLANDMARK_DISABLE_EXT="0").startswith("native"):
         pytest.skip("the native operators were not built")

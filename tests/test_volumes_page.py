@@ -32,7 +32,6 @@ def shortened(arguments: list[str]) -> list[str]:
     return short
 
 
-@pytest.mark.slow
 def test_commands_of_the_page_lead_from_a_folder_to_points_in_mm(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ran = [words[1:] for words in commands(PAGE) if words[0] == "mmlandmark"]

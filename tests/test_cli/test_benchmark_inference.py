@@ -26,6 +26,7 @@ def record(tmp_path, monkeypatch):
     return out
 
 
+@pytest.mark.slow
 def test_ways_and_batches_are_recorded_with_errors_and_rendered(record, tmp_path, capsys):
     data = json.loads(record.read_text())
     assert [(row["way"], row["batch"]) for row in data["rows"]] == [(way, b) for b in (1, 2) for way in WAYS]

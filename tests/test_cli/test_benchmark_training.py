@@ -12,6 +12,7 @@ from mmlandmark.testing import tiny_config
 from mmlandmark.testing.step_contenders import OURS
 
 
+@pytest.mark.slow
 def test_writes_a_record(tmp_path, monkeypatch, capsys):
     # A process that keeps freed memory keeps it for the tests after this one, too.
     monkeypatch.setattr(benchmark_training, "keep_freed_memory", lambda: True)

@@ -25,6 +25,7 @@ def test_folders(trained, tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 def test_calibrate_then_evaluate(mmlandmark_command, trained, test_folders, tmp_path, assert_one_line):
     first, second = test_folders
     out = tmp_path / "spine.mml.pth"

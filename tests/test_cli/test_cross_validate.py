@@ -65,6 +65,7 @@ def test_what_does_not_go_together_is_refused(config):
         invoke("cross-validate", [str(config)])
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_three_folds_of_nine_real_hands_and_phantoms(real_data, tmp_path, monkeypatch, capsys):
     """The published lists of the hands that come with images; phantoms are added to every training."""
@@ -127,6 +128,7 @@ def test_ranks_of_one_group_report_what_one_process_finds(config, tmp_path):
         assert ours == theirs
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_folds_and_one_is_killed(config, tmp_path, capsys):
     shared = tmp_path / "shared"
     words = [str(config), "--num-folds", "3", "--work-dir", str(shared)]

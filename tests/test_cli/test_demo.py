@@ -73,6 +73,7 @@ def test_arguments_that_do_not_fit(calls):
     assert calls == []
 
 
+@pytest.mark.slow
 def test_it_ends_with_the_code_of_a_command_that_fails(tmp_path):
     with pytest.raises(SystemExit) as caught:
         demo._call("print-config", str(tmp_path / "nowhere.py"), environment=dict(os.environ))

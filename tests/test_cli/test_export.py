@@ -31,6 +31,7 @@ def test_a_model_file_becomes_a_program_and_the_check_is_printed(packed, tmp_pat
     assert about["landmarks"][0] == "sella"
 
 
+@pytest.mark.slow
 def test_radii_that_a_file_does_not_have_are_named(tmp_path, capsys):
     model = model_of(config_of(test_cfg=dict(shape_prior=dict())))
     replace(model, calibration=calibration_of(model)).save(tmp_path / "sure.mml.pth")

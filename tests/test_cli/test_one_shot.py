@@ -79,6 +79,7 @@ def films(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_left_out_and_told(mmlandmark_command, tmp_path, films, monkeypatch):
     monkeypatch.setattr(one_shot_rules, "MOST_IMAGES", 8)
     monkeypatch.setattr(one_shot_rules, "FEWEST_SEEN", 8)

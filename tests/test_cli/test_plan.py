@@ -17,6 +17,7 @@ def kites(tmp_path):
     return tmp_path / "kites"
 
 
+@pytest.mark.slow
 def test_three_commands_from_a_folder_to_predictions(mmlandmark_command, tmp_path):
     path = write_kites(tmp_path / "kites", "json", count=20)
     content = json.loads(path.read_text())

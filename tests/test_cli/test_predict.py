@@ -127,6 +127,7 @@ def test_a_folder_with_the_results_of_another_model(
     assert mmlandmark_command("predict", tmp_path / "other.mml.pth", data, *words).returncode == 0
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on(data, model, tmp_path, mmlandmark_command):
     films = tmp_path / "films"
     films.mkdir()

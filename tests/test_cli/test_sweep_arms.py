@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 
 from mmlandmark.apis import load_sweep, prepare_config
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint, load_config, plan_of_stages
-from part_of_cases import one_of_each
+from part_of_cases import mostly_slow, one_of_each
 from test_configs import FEW, find_all, put_phantoms
 from test_configs import kind_of as config_kind
 
@@ -121,7 +121,7 @@ def makers(tmp_path_factory):
     return folder_of
 
 
-@pytest.mark.parametrize("place", ARMS.values(), ids=ARMS)
+@pytest.mark.parametrize("place", mostly_slow(ARMS.values(), 30), ids=ARMS)
 def test_it_takes_a_step(place, tmp_path, makers):
     """Arms that change the same in other numbers or images stand for each other."""
     name, arm = place

@@ -24,6 +24,7 @@ def test_draws_depend_on_seed_epoch_and_index_only(root):
     assert build(root, pipeline=[draw], seed=4)[0]["draw"] != before[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_epoch_reaches_workers_that_are_alive(root, context):
     dataset = build(root, pipeline=[draw], seed=7)

@@ -118,6 +118,7 @@ def test_a_process_that_computes_without_a_break_is_not_lost(run_of):
     assert run.wait(2 * SILENCE) is None
 
 
+@pytest.mark.slow
 def test_processes_that_were_all_stopped_go_on(run_of):
     run = run_of(2)
     pids = [run.fork(rank) for rank in (0, 1)]

@@ -175,6 +175,7 @@ def test_every_run_has_the_common_hooks(tmp_path):
     assert {type(hook).__name__ for hook in runner.hooks} >= ALWAYS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["the common hooks", *COVERED, *VARIANTS])
 def test_four_epochs_equal_two_and_two(tmp_path, name):
     known = {**COVERED, **VARIANTS}
@@ -215,6 +216,7 @@ class Remembering(StatefulHook, Forgetful):
         self.epochs = state["epochs"]
 
 
+@pytest.mark.slow
 def test_a_hook_that_forgets_is_found(tmp_path):
     whole, parts = four_and_two_and_two(tmp_path / "a", custom_hooks=[dict(type=Forgetful)])
     with pytest.raises(AssertionError):
@@ -272,11 +274,13 @@ def test_iterations_draw_anew_in_every_pass_and_resume_to_the_same(tmp_path, mon
     assert_same(whole, parts)
 
 
+@pytest.mark.slow
 def test_worker_count_changes_nothing(tmp_path):
     weights = [run(tmp_path / str(n), 4, train_dataloader=phantom_dataloader(num_workers=n)) for n in (0, 2)]
     assert_same(*weights)
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_and_ends_the_same(tmp_path):
     config = tmp_path / "config.py"
     tiny_config(tmp_path, max_epochs=4).dump(config)

@@ -187,6 +187,7 @@ def long_config(folder, **overrides):
     return folder / "long.py"
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_whole_group_stops_a_command(tmp_path):
     words = [sys.executable, ROOT / "tools/train.py", long_config(tmp_path)]
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")

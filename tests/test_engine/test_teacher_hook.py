@@ -206,6 +206,7 @@ def test_a_mistake_in_the_last_stage_is_told_before_the_first(tmp_path):
         apis.train_config(config)
 
 
+@pytest.mark.slow
 def test_killed_in_the_second_stage_it_ends_the_same(tmp_path):
     file = tmp_path / "config.py"
     Config(two_stages(tmp_path, epochs=4)._cfg_dict).dump(file)

@@ -121,6 +121,7 @@ def test_a_dead_worker_is_one_sentence():
         list(load_batches(cases, 1, num_workers=1))
 
 
+@pytest.mark.slow
 def test_workers_do_not_wait_for_threads_of_their_parent(tmp_path):
     """OpenCV's threads do not come along in a fork; a worker that waits for them waits for ever."""
     code = """

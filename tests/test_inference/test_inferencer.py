@@ -81,6 +81,7 @@ def test_predictions_are_those_of_a_test_to_the_last_digit(films, model, tmp_pat
         assert np.isfinite(prediction.points).all()
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_predictions_of_real_films_are_those_of_a_test(real_data, tmp_path):
     """A detector that has looked at a few films for a moment, at the size and batch of the real configs."""

@@ -47,12 +47,14 @@ def train(loss, activation=None):
     return errors.mean(0), torch.stack([s.pred_scores for s in predicted]).mean(0)
 
 
+@pytest.mark.slow
 def test_a_loss_averaged_over_pixels_leaves_channels_behind():
     errors, scores = train(dict(type="EWCLoss"))
     assert int((errors > 10).sum()) >= 3
     assert float(scores.min()) < 0.3
 
 
+@pytest.mark.slow
 def test_the_shipped_head_brings_every_channel_up():
     head = Config.fromfile(str(config_root() / "_base_/models/unet6.py")).model.head
     errors, scores = train(head.loss.to_dict(), head.codec.get("activation"))
@@ -60,6 +62,7 @@ def test_the_shipped_head_brings_every_channel_up():
     assert float(scores.min()) > 0.3
 
 
+@pytest.mark.slow
 def test_cross_entropy_beside_ewc_brings_every_channel_up():
     errors, scores = train([dict(type="EWCLoss"), dict(type="SpatialCrossEntropyLoss", beta=20.0)])
     assert float(errors.max()) < 2.0

@@ -58,6 +58,7 @@ def test_initialisation_leaves_the_start_of_pytorch():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3])
 def test_autocast_and_compile(batch):
     torch.manual_seed(0)

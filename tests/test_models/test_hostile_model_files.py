@@ -137,6 +137,7 @@ def predict(model: ModelFile) -> None:
         model.detector().test_step(dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]]))
 
 
+@pytest.mark.slow
 def test_every_value_in_every_place_is_refused_or_works(good, tmp_path, monkeypatch):
     guard = Guard(tmp_path, monkeypatch)
     data = {key: json.loads(good[key]) for key in JSON}

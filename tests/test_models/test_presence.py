@@ -100,6 +100,7 @@ def cropped_phantoms(folder, counts=(60, 30), side=64):
     return folder / "crops.json"
 
 
+@pytest.mark.slow
 def test_landmarks_outside_of_a_crop_are_told(tmp_path):
     file = cropped_phantoms(tmp_path)
 

@@ -227,6 +227,7 @@ def test_every_adapter_learns_its_landmark():
     assert all(values[-1] < 0.9 * values[0] for values in losses.values())
 
 
+@pytest.mark.slow
 def test_a_neck_with_parts_of_landmarks_can_be_exported():
     """As one program for all landmarks and any number of images."""
     neck = dict(type="AdapterDecoder", adapter_channels=2, embedding=3, receptive_fields=1)

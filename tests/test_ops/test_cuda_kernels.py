@@ -243,6 +243,7 @@ def watched(tmp_path_factory):
     return program
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("barriers", [True, False])
 def test_no_thread_reads_what_another_still_writes(watched, barriers):
     words = [watched, *([] if barriers else ["without-barriers"])]

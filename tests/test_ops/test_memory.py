@@ -63,6 +63,7 @@ for line in open("/proc/self/smaps"):
     return subprocess.run(words, check=True, capture_output=True, text=True, env=environment).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("huge_pages", ["0", "1"])
 def test_nothing_beside_the_result_is_in_memory(huge_pages):
     lines = map(str.split, measured(huge_pages).splitlines())

@@ -165,6 +165,7 @@ def test_a_config_for_volumes_is_in_mm(tmp_path):
     assert points == pytest.approx(world[number], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_two_stages_are_one_config_that_trains_and_tests(tmp_path):
     """A slow machine sees whole volumes of coarse voxels, then patches of those of the data."""
     write_scans(tmp_path / "scans", spacing=0.2, more=True)
@@ -217,6 +218,7 @@ def test_self_training_is_three_stages_of_one_config(tmp_path):
     assert images.image_cache is not None
 
 
+@pytest.mark.slow
 def test_volumes_are_self_trained(tmp_path):
     write_scans(tmp_path / "scans")
     write_scans(tmp_path / "more", count=9)

@@ -25,6 +25,7 @@ def needed(way):
                 pytest.importorskip(package, reason="an optional package of mmlandmark[export]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["PyTorch, channels last", "PyTorch, channels last, bf16", "torch.export"])
 def test_a_way_says_what_pytorch_says(way, tmp_path):
     model = tiny_model()
@@ -37,6 +38,7 @@ def test_a_way_says_what_pytorch_says(way, tmp_path):
     assert ("bf16" in way) == (np.abs(scores[1] - scores[0]).max() > 1e-5)
 
 
+@pytest.mark.slow
 def test_exported_files_are_written_once(tmp_path):
     needed("ONNX")
     needed("OpenVINO")

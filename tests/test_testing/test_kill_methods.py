@@ -32,6 +32,7 @@ def test_all_methods_are_known():
     assert list(METHODS) == list(PHASES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["cross-validation", "sweep", pytest.param("one-shot plan", marks=pytest.mark.slow)]
 )

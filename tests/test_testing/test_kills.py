@@ -41,6 +41,7 @@ MOMENTS = (
 )
 
 
+@pytest.mark.slow
 @needs_forks
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.name.replace(" ", "_"))
 def test_a_killed_training_ends_like_one_that_nobody_disturbed(tmp_path, whole, moment):

@@ -23,6 +23,7 @@ MODEL = dict(
 )
 
 
+@pytest.mark.slow
 def test_ratios_memory_and_parameters_are_recorded(tmp_path, capsys, monkeypatch):
     measured = landmark_costs.measured_peak
 

@@ -29,6 +29,7 @@ def test_every_way_runs(part, way, small):
     assert run_way(part, way, small, landmarks=3) == 3
 
 
+@pytest.mark.slow
 def test_a_way_that_is_not_there(small):
     with pytest.raises(ValueError, match="no way 'patches' to predict"):
         run_way("predict", "patches", small, 3)

@@ -79,6 +79,7 @@ def trained(tmp_path_factory):
     return path, pack_checkpoint(config, checkpoint, "tiny", name="tiny")
 
 
+@pytest.mark.slow
 def test_the_same_points_in_mm_however_the_volume_is_stored(trained, tmp_path):
     for package in ("SimpleITK", "pydicom"):
         pytest.importorskip(package)

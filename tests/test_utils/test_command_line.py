@@ -294,6 +294,7 @@ def test_packages_are_trusted_by_name(monkeypatch):
     assert os.environ["MMLANDMARK_TRUST"] == "first,second,third"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [None, str(ROOT)])
 def test_a_child_runs_this_package(path, tmp_path):
     """Whatever lies in the current folder, and whether the package is installed or not."""

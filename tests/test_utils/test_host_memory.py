@@ -33,6 +33,7 @@ def page_faults(argument: str) -> int:
     return int(lines[-2])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_memory_of_freed_tensors_is_used_again():
     assert page_faults("keep") < 100 < 1000 < page_faults("leave")

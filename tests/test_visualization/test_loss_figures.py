@@ -26,6 +26,7 @@ def test_more_losses_and_rows_make_more_lines(tmp_path):
         plot_loss_weights({}, {}, tmp_path / "none.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(40, 32), (6, 40, 32)])
 @pytest.mark.parametrize("dims", [1, 4, 6])
 def test_every_run_has_a_row(tmp_path, shape, dims):

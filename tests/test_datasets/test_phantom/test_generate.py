@@ -70,6 +70,7 @@ def test_same_seed_and_index_give_the_same_bits(kind):
     assert np.nanmean(np.abs(first[1] - sample_scene(kind, 3, 8).landmarks)) > 1
 
 
+@pytest.mark.slow
 def test_same_bits_without_vector_units_and_vendor_code():
     features = "X86_V4 X86_V3 AVX512F AVX512CD AVX512_SKX AVX2 FMA3"
     plain = dict(

@@ -75,6 +75,7 @@ def test_one_film_under_two_numbers_is_one_group(tmp_path):
     assert len(groups) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_the_films_under_two_numbers_are_these_and_no_others(real_data):
     root = real_data("isbi2015_ceph")

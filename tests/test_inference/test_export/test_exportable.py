@@ -98,6 +98,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_program_says_what_the_detector_predicts(name):
     config, shape = CASES[name]
@@ -112,6 +113,7 @@ def test_the_program_says_what_the_detector_predicts(name):
             torch.testing.assert_close(value, expected.float(), atol=2e-4, rtol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["quadratic", "dark", "soft_argmax"])
 def test_every_decoder_is_inside(decoder):
     detector = built(config_of(decoder, count=COUNT))

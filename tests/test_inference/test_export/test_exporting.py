@@ -54,6 +54,7 @@ def needs(name, int8=False):
         pytest.importorskip(package, reason="an optional package of mmlandmark[export]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "half", "precision"), [("onnx", False, "float32"), ("openvino", True, "float16 weights")]
 )
@@ -76,6 +77,7 @@ def test_a_file_and_its_description_are_written(name, half, precision, films, tm
     assert set(FORMATS[name].load(path)(np.zeros((2, 1, *SIZE), np.float32))) == set(about["outputs"])
 
 
+@pytest.mark.slow
 def test_int8_is_checked_with_images_that_its_ranges_do_not_come_from(films, tmp_path):
     needs("onnx", int8=True)
     model = trained_model()
@@ -88,6 +90,7 @@ def test_int8_is_checked_with_images_that_its_ranges_do_not_come_from(films, tmp
     assert {p.name for p in tmp_path.iterdir()} == {"x.onnx", "x.onnx.json"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("output", "change", "reason"),
     [

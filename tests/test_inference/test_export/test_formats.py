@@ -36,6 +36,7 @@ def images():
     return np.stack(made_images(trained_model("dark"), (1, *SIZE))[:3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_says_what_the_detector_says_for_any_number_of_images(name, program, images, tmp_path):
     for package in FORMATS[name].packages:
@@ -52,6 +53,7 @@ def test_a_file_says_what_the_detector_says_for_any_number_of_images(name, progr
     assert set(run(images)) == {"points", "scores", "spread"}
 
 
+@pytest.mark.slow
 def test_a_program_of_torch_runs_without_this_package(program, images, tmp_path):
     path = tmp_path / "x.pt2"
     FORMATS["torch-export"].write(program, path)
@@ -62,6 +64,7 @@ def test_a_program_of_torch_runs_without_this_package(program, images, tmp_path)
     np.testing.assert_allclose(np.load(tmp_path / "points.npy"), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_batch_of_an_onnx_file_has_a_name_and_the_exporter_is_quiet(program, capfd):
     pytest.importorskip("onnxscript", reason="an optional package of mmlandmark[export]")
     graph = onnx_model(program).graph

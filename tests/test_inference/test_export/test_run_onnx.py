@@ -111,6 +111,7 @@ def test_points_of_all_kinds_of_film_are_those_of_predict(tmp_path):
     compare(trained_model(), paths, tmp_path)
 
 
+@pytest.mark.slow
 def test_aspect_colour_and_bits_are_kept(tmp_path):
     config = config_of(
         count=4, data_preprocessor=dict(PREPROCESSOR, channels=3), backbone=dict(UNET, in_channels=3)
@@ -148,6 +149,7 @@ def test_bright_films_of_any_proportion_as_a_plan_prepares_them(tmp_path):
     compare(replace(trained, config=dict(trained.config, pipeline=pipeline)), paths, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [dict(border="reflect"), dict(border_value=200), dict(interpolation="cubic")], ids=str
 )
