@@ -6,6 +6,8 @@ A table stands between `<!-- results:begin -->` and `<!-- results:end -->`, so t
   that differ only in the seed share a row: mean +- standard deviation.
 - The runs of a sweep (`mmlandmark sweep`) lie in results/<sweep>/. Their table stands between
   `<!-- results:<sweep>:begin -->` and `:end`; rows are named after the files, in the order of the sweep.
+- Results of single landmarks, of rows of a sweep side by side, stand between
+  `<!-- landmarks:<sweep> <row> <row>:begin -->` and `<!-- landmarks:<sweep>:end -->`.
 - Published numbers lie in configs/<method>/paper.json, {"<config>": {"mre": 1.12, "sdr_2mm": 88.0, "source":
   "..."}}, for a sweep {"<sweep>": {"<row>": ...}}, and get columns of their own. The tables of the paper as
   printed lie there under "tables" and are written to configs/<method>/PAPER.md.
@@ -21,6 +23,7 @@ A table stands between `<!-- results:begin -->` and `<!-- results:end -->`, so t
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,7 +107,7 @@ def readme_of(folder: Path) -> str:
         plan = folder / "sweeps" / f"{sweep}.py"
         table = table_of_sweep(results / sweep, plan, published.get(sweep, {}), overlaps)
         text = updated(readme, text, table, sweep)
-    return text
+    return with_landmarks(readme, text, results)
 
 
 def table_of_runs(results: Path, published: dict[str, Any], overlaps: Any) -> str:
@@ -152,6 +155,30 @@ def updated(readme: Path, text: str, table: str, sweep: str = "") -> str:
         raise ValueError(f"{readme}: write the lines {begin} and {end} once each where the table belongs")
     before, rest = text.split(begin)
     return f"{before}{begin}\n{table}\n{end}{rest.split(end)[1]}"
+
+
+def with_landmarks(readme: Path, text: str, results: Path) -> str:
+    """Return the text of a README with its tables of single landmarks.
+
+    Raises:
+        ValueError: A mark names a row without results, or has no end.
+    """
+    from mmlandmark.evaluation import landmark_table, read_records
+    from mmlandmark.utils.table_text import replaced
+
+    for mark, sweep, shown in re.findall(r"<!-- (landmarks:(\S+)((?: \S+)*)):begin -->", text):
+        groups = read_records((results / sweep).glob("*.json"), by_file=True)
+        unknown = sorted(set(shown.split()) - set(groups))
+        if unknown:
+            raise ValueError(
+                f"{readme}: {mark} names {unknown}, but there are results of {sorted(groups)} only"
+            )
+        try:
+            table = landmark_table({name: groups[name] for name in shown.split() or groups})
+            text = replaced(text, mark, table, end=f"landmarks:{sweep}")
+        except ValueError as error:
+            raise ValueError(f"{readme}: {mark}: {error}") from error
+    return text
 
 
 def _order_of(sweep: Path) -> tuple[list[str], str | None]:

@@ -21,6 +21,7 @@ from mmlandmark.evaluation.functional import (
     success_rate,
     summarize,
 )
+from mmlandmark.evaluation.landmark_table import landmark_table
 from mmlandmark.evaluation.measure_metric import MeasureMetric
 from mmlandmark.evaluation.measure_report import MeasureReport
 from mmlandmark.evaluation.measures import (
@@ -74,6 +75,7 @@ __all__ = [
     "flag_curve",
     "format_metric",
     "headline_metrics",
+    "landmark_table",
     "mean_interval",
     "mean_offsets",
     "measure_all",

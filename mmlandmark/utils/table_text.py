@@ -51,18 +51,19 @@ def markdown_table(
     return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
 
 
-def replaced(text: str, name: str, tables: str) -> str:
+def replaced(text: str, name: str, tables: str, end: str = "") -> str:
     """Return a page with other tables between the marks of a name, ``<!-- name:begin -->`` and ``end``.
 
     Args:
         text: The page.
         name: Of the marks.
         tables: What is to stand there.
+        end: Name of the second mark, if it is another.
 
     Raises:
         ValueError: The page lacks a mark.
     """
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {end or name}:end -->"
     head, found, rest = text.partition(begin)
     if not found:
         raise ValueError(f"there is no {begin}")

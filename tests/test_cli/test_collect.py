@@ -245,3 +245,28 @@ def test_images_that_were_trained_on_are_left_out_of_a_column(method):
     assert call(method) == 0
     assert [row[3] for row in (rows(method)[0], rows(method)[2])] == ["MRE of the 2 other images", "2.000"]
     assert "1 of the 3 tested images are films of the training part" in (method / "README.md").read_text()
+
+
+def test_single_landmarks_of_a_sweep_stand_side_by_side(method, capsys):
+    begin, end = collect.marks("arms")
+    own = "<!-- landmarks:arms all one:begin -->\nold\n<!-- landmarks:arms:end -->"
+    (method / "README.md").write_text(f"# UNet\n{begin}\n{end}\n\n{own}\n\nMore.\n")
+    (method / "results" / "arms").mkdir()
+    for name, errors in (("one", [1.0, 2.0]), ("all", [3.0, 4.0]), ("other", [5.0, 6.0])):
+        data = dict(
+            config=name, seed=0, config_hash=name, metrics=dict(mre=2.0), split=dict(images=4, hash="s")
+        )
+        data["landmark_errors"] = dict(unit="mm", name=["sella", "gonion"], mre=errors, sdr_2=[50.0, 60.0])
+        (method / "results" / "arms" / f"{name}_seed0.json").write_text(json.dumps(data))
+    assert call(method) == 0
+    assert ["landmark", "all", "one"] in rows(method)
+    assert ["gonion", "4.00 (60.0)", "2.00 (60.0)"] in rows(method)
+    assert "old" not in (method / "README.md").read_text()
+    assert call(method, "--check") == 0
+    text = (method / "README.md").read_text()
+    (method / "README.md").write_text(text.replace("arms all one", "arms al one"))
+    assert call(method) == 1
+    assert "README.md: landmarks:arms al one names ['al']" in capsys.readouterr().err
+    (method / "README.md").write_text(text.replace("<!-- landmarks:arms:end -->", ""))
+    assert call(method) == 1
+    assert "without its <!-- landmarks:arms:end -->" in capsys.readouterr().err
