@@ -12,30 +12,47 @@ UNKNOWN = "unknown"  # when a process began: systems may hide that of other user
 
 
 def this_process() -> dict[str, Any]:
-    """Return what tells this process from all others: ``host``, ``pid_namespace``, ``pid`` and ``began``.
+    """Return what tells this process from all others.
 
-    Containers with one host name may each count their processes from 1: ``pid_namespace`` tells them apart,
-    None where the system does not say.
+    These are ``host``, ``machine``, ``boot``, ``pid_namespace``, ``pid`` and ``began``. Machines may have one
+    host name: their numbers tell them apart, or a random word of every start. Containers with one host name
+    may each count their processes from 1: ``pid_namespace`` tells them apart. What the system does not say is
+    None.
     """
     pid = os.getpid()
-    return dict(host=socket.gethostname(), pid_namespace=_pid_namespace(), pid=pid, began=began(pid))
+    return dict(host=socket.gethostname(), **_place(), pid=pid, began=began(pid))
 
 
 def is_visible(owner: Mapping[str, Any]) -> bool:
-    """Whether a process would be seen from here: it is of this machine, and of the same container.
+    """Whether a process would be seen from here, if it lives: it is of this machine, and of this container.
 
     Args:
-        owner: As :func:`this_process` has returned for it; of an earlier version without ``pid_namespace``.
+        owner: As :func:`this_process` has returned for it; earlier versions did not say all.
     """
-    namespaces = (owner.get("pid_namespace"), _pid_namespace())
-    return owner.get("host") == socket.gethostname() and (None in namespaces or len(set(namespaces)) == 1)
+    here = dict(host=socket.gethostname(), **_place())
+    if here["machine"] is not None and owner.get("machine") == here["machine"]:
+        here["boot"] = None  # which was another if the machine has started anew, and the process has ended
+    return owner.get("host") == here["host"] and all(
+        None in (value, owner.get(key)) or owner[key] == value for key, value in here.items()
+    )
 
 
-def _pid_namespace() -> str | None:
+def _place() -> dict[str, str | None]:
+    """Return the number of this machine, of its last start, and of what a container sees of its processes."""
+
+    def text(path: str) -> str | None:
+        try:
+            return Path(path).read_text(encoding="ascii").strip() or None
+        except (OSError, ValueError):
+            return None
+
     try:
-        return os.readlink("/proc/self/ns/pid")
+        namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
-        return None
+        namespace = None
+    return dict(
+        machine=text("/etc/machine-id"), boot=text("/proc/sys/kernel/random/boot_id"), pid_namespace=namespace
+    )
 
 
 def began(pid: Any) -> str | None:

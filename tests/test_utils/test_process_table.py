@@ -49,14 +49,27 @@ def test_state_and_time():
 
 
 def test_processes_of_this_machine_and_container_are_visible(monkeypatch):
+    place = dict(machine="a", boot="b", pid_namespace="pid:[7]")
+    monkeypatch.setattr(process_table, "_place", lambda: place)
     here = this_process()
     assert here["pid"] == os.getpid()
     assert is_visible(here)
     assert not is_visible(dict(here, host="elsewhere"))
     assert not is_visible({})
-    old = {key: value for key, value in here.items() if key != "pid_namespace"}
-    assert is_visible(old), "locks of earlier versions do not name it"
-    if here["pid_namespace"] is not None:
-        assert not is_visible(dict(here, pid_namespace="pid:[1]"))
-    monkeypatch.setattr(process_table, "_pid_namespace", lambda: None)
+    assert not is_visible(dict(here, machine="other"))
+    assert not is_visible(dict(here, pid_namespace="pid:[1]"))
+    assert is_visible(dict(here, boot="other")), "the machine has started anew: the process has ended"
+    assert not is_visible(dict(here, machine=None, boot="other")), "it may be another of that host name"
+    old = {key: value for key, value in here.items() if key not in place}
+    assert is_visible(old), "locks of earlier versions name none of it"
+    place.update(machine=None, boot=None, pid_namespace=None)
     assert is_visible(here), "a system that does not say has no containers to tell apart"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="needs the files of Linux")
+def test_the_place_is_read_from_the_system():
+    place = process_table._place()
+    assert place["pid_namespace"].startswith("pid:[")
+    for key, path in (("machine", "/etc/machine-id"), ("boot", "/proc/sys/kernel/random/boot_id")):
+        text = Path(path).read_text().strip() if os.path.exists(path) else ""
+        assert place[key] == (text or None)
