@@ -35,23 +35,30 @@ def start_processes(config: Config) -> None:
     of life a process counts as lost, see :mod:`mmlandmark.engine.rank_watch`.
 
     Raises:
-        ValueError: The launcher needs GPUs, and there are none; or ``env_cfg.rank_silence`` is no number of
-            seconds from 1 on.
+        ValueError: The launcher needs GPUs, and there are none; or ``env_cfg.rank_silence`` or
+            ``env_cfg.dist_cfg.timeout`` is no number of seconds from 1 on.
     """
     environment = config.get("env_cfg") or {}
-    silence = environment.get("rank_silence", SILENCE)
-    number = isinstance(silence, int | float) and not isinstance(silence, bool)
-    if silence is not None and not (number and silence >= 1):
-        raise ValueError(
-            f"env_cfg.rank_silence is the number of seconds, at least 1, after which a silent process counts "
-            f"as lost, or None for no end; got {silence!r}"
-        )
+    silence, limit = (
+        environment.get("rank_silence", SILENCE),
+        (environment.get("dist_cfg") or {}).get("timeout"),
+    )
+    _check_seconds("rank_silence", silence, "a silent process counts as lost, or None for no end")
+    _check_seconds("dist_cfg.timeout", limit, "waiting for other processes fails, or None for PyTorch's")
     launcher = config.get("launcher", "none")
     if launcher == "none":
         return
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         _meet(launcher, environment.get("dist_cfg") or {})
     watch_ranks(silence)
+
+
+def _check_seconds(key: str, seconds: Any, what: str) -> None:
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (number and seconds >= 1):
+        raise ValueError(
+            f"env_cfg.{key} is the number of seconds, at least 1, after which {what}; got {seconds!r}"
+        )
 
 
 def _meet(launcher: str, options: Mapping[str, Any]) -> None:
