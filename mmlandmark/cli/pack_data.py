@@ -157,6 +157,8 @@ def as_it_is(record: dict[str, Any], split: str) -> tuple[dict[str, Any], str, b
         return [None if np.isnan(p).any() else p.tolist() for p in np.asarray(points)]
 
     sample = _annotation(record, split, plain)
+    if "predicted" in record:  # radii and regions are those of these pixels
+        sample["predicted"] = record["predicted"]
     if record.get("spacing") is not None:
         sample["spacing"] = np.asarray(record["spacing"]).tolist()
     shape = record.get("ori_shape") or image_shape(path)

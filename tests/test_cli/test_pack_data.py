@@ -33,6 +33,7 @@ def source(tmp_path):
                 visibility=[1, 0, -1],
                 weights=[1.0, 0.25 * number, 0.5],
                 fold=7 - number,
+                predicted=dict(scores=[0.9, 0.5, 0.1], radii={"0.9": [1.5, 2.0 + number, None]}),
             )
         )
     content = dict(schema=dict(name="three", landmarks=["a", "b", "c"]), spacing=0.1, samples=samples)
@@ -58,6 +59,7 @@ def test_the_copy_measures_the_same(source, tmp_path, capsys):
     np.testing.assert_allclose(points[0], [(11 + 0.5) / 2 - 0.5, (20 + 0.5) / 3 - 0.5], atol=1e-3)
     assert np.isnan(points[2]).all()
     original = LandmarkDataset("all.json", str(tmp_path)).get_data_info(1)
+    assert "predicted" not in record, "radii would be those of other pixels"
     assert (record["fold"], record["group"]) == (original["fold"], original["group"]) == (6, "p1")
     for key in ("visibility", "weights"):
         np.testing.assert_array_equal(record[key], original[key])
@@ -130,6 +132,7 @@ def test_shards_hold_the_files_as_they_are(source, tmp_path, capsys):
         same(record, dict(original, ori_shape=(120, 90)))
         source_file = Path(original["img_path"])
         assert shards.store.read(record["stored"]) == source_file.read_bytes()
+        assert record["predicted"]["radii"] == {"0.9": [1.5, 2.0 + number, None]}
 
 
 def test_shards_hold_resized_images(source, tmp_path):
