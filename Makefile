@@ -1,6 +1,7 @@
 # make test | test-all | demo | lint   everything happens in .venv, made on first use
 # make test PYTHON=/some/python  use that environment as it is; nothing is installed into it
 # make demo DATA=/path/to/isbi   train on real cephalograms instead of phantoms
+# make demo QUICK=1              the same with fewer phantoms, for a shorter time
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -47,7 +48,7 @@ test-all: $(ENVIRONMENT)  ## run all tests
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 demo: $(ENVIRONMENT)  ## train and test a detector in a few minutes; see work_dirs/demo
-	$(RUN) -m mmlandmark demo $(if $(DATA),--data "$(DATA)")
+	$(RUN) -m mmlandmark demo $(if $(DATA),--data "$(DATA)") $(if $(QUICK),--quick)
 
 wheel-check: $(ENVIRONMENT)  ## build wheels, install them into new environments, run the demo and a package on top
 	MMLANDMARK_TEST_WHEEL=1 $(RUN) -m pytest -n $(JOBS) --dist loadscope tests/test_wheel.py

@@ -48,6 +48,7 @@ def build(folder: Path, **variables: str) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_package_builds_and_says_what_is_missing(tmp_path):
     done = build(tmp_path, MMLANDMARK_WITH_EXT="auto")
     assert done.returncode == 0, done.stderr

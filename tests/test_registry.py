@@ -16,6 +16,7 @@ from mmlandmark.registry import CODECS, MODELS, NotRegisteredError, UnknownArgum
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_asking_for_a_name_imports_the_rooms():
     code = (
         "import sys\n"
@@ -57,6 +58,7 @@ def test_an_unknown_argument_lists_the_nearest():
     assert MODELS.explained(dict(type="UNet"), error) is error
 
 
+@pytest.mark.slow
 def test_a_plugin_that_cannot_be_imported_is_reported(tmp_path):
     broken = tmp_path / "broken-1.0.dist-info"
     broken.mkdir()

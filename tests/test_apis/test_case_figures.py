@@ -17,6 +17,7 @@ def figures(trained, tested):
     return draw_test_figures(trained.config(), tested[0])
 
 
+@pytest.mark.slow
 def test_figures_are_drawn(tested, figures):
     names = {p.name for p in figures}
     assert {"cumulative_error.png", "landmark_errors.png", "training.png"} <= names

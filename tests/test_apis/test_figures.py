@@ -88,6 +88,7 @@ def test_other_cases_modules_and_data(runs, tmp_path, drawn):
         draw_features({"none": tmp_path / "empty"}, tmp_path / "f.png")
 
 
+@pytest.mark.slow
 def test_pictures_of_features_and_configuration(runs, tmp_path):
     features = cv2.imread(str(draw_features(runs, tmp_path / "f.png")))
     assert features.shape == (3 * 224 + 4, 5 * 224 + 8, 3)

@@ -20,6 +20,7 @@ def packed(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_model_file_becomes_a_program_and_the_check_is_printed(packed, tmp_path, capsys):
     target = tmp_path / "tiny.pt2"
     assert invoke("export", [str(packed), "-o", str(target)]) is None

@@ -12,6 +12,7 @@ from mmlandmark.engine import load_config
 from mmlandmark.testing import tiny_config
 
 
+@pytest.mark.slow
 def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
     work = tmp_path / "work"
     invoke("sweep", [str(sweep), "--seeds", "0", "--work-dir", str(work)])
@@ -49,6 +50,7 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
         invoke("sweep", [str(sweep), "--arms", "mse", "--seeds", "1", "--work-dir", str(work)])
 
 
+@pytest.mark.slow
 def test_one_arm_teaches_another(tmp_path):
     tiny_config("unused", max_epochs=1).dump(tmp_path / "tiny.py")
     (tmp_path / "sweeps").mkdir()

@@ -139,6 +139,7 @@ def test_it_takes_a_step(place, tmp_path, makers):
     assert bool(steps.moved) == bool(SWEEPS[name].arms[arm].get("optim_wrapper.optimizer.lr", 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["isbi2015_512x512", "hand_512x256", "hip_512x256"])
 def test_arms_of_fsf_ld_are_its_configs(data):
     """The networks and terms of the sweeps are those of the configs, which are trained in stages."""

@@ -85,6 +85,7 @@ def test_the_landmarks_of_another_volume(tmp_path):
     assert ("image does not fit", "7") in {(f["check"], f["sample_id"]) for f in found}
 
 
+@pytest.mark.slow
 def test_a_copy_in_another_orientation_and_type(tmp_path):
     dataset = written(tmp_path)
     volume = scan(PLACES, np.random.default_rng(9))

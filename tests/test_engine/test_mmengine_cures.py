@@ -33,6 +33,7 @@ def make_torchvision(folder: Path, content: str) -> None:
     (folder / "torchvision" / "__init__.py").write_text(content + "\n")
 
 
+@pytest.mark.slow
 def test_a_broken_torchvision_is_hidden(tmp_path):
     make_torchvision(tmp_path, "raise RuntimeError('operator torchvision::nms does not exist')")
     # What every Runner does before anything else; a broken torchvision raises RuntimeError from there.

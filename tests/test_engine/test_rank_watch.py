@@ -85,6 +85,7 @@ def run_of():
             child.join()
 
 
+@pytest.mark.slow
 def test_a_stopped_process_is_named_and_ended(run_of):
     run = run_of(2)
     pid = run.fork(1)
@@ -111,6 +112,7 @@ def test_a_killed_process_is_named(run_of):
     assert f"rank 1 of the run, process {pid} on" in run.wait()
 
 
+@pytest.mark.slow
 def test_a_process_that_computes_without_a_break_is_not_lost(run_of):
     run = run_of(2)
     run.fork(1, busy_for, 2.5 * SILENCE)
@@ -130,6 +132,7 @@ def test_processes_that_were_all_stopped_go_on(run_of):
     assert [child.exitcode for child in run.children] == [None, None]
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_as_it_should_is_not_lost(run_of):
     run = run_of(2)
     run.watch(0)
@@ -137,6 +140,7 @@ def test_a_process_that_ends_as_it_should_is_not_lost(run_of):
     assert run.wait(2 * SILENCE) is None
 
 
+@pytest.mark.slow
 def test_who_keeps_the_store_may_end_first(run_of):
     run = run_of(2)
     watch = run.watch(1)
@@ -146,6 +150,7 @@ def test_who_keeps_the_store_may_end_first(run_of):
     assert watch.store is None
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_answer_stands_for_who_keeps_it(run_of):
     run = run_of(2)
     for owned, rank, lost in ((True, 1, True), (True, 0, False), (False, 1, False)):

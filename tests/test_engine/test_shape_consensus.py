@@ -34,6 +34,7 @@ def select(template, found, spacing=None, **options):
     return selector.select(found, samples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wrong", "right_kept"), [(0.1, 0.95), (0.3, 0.85)])
 def test_wrong_landmarks_are_left_out(heads, wrong, right_kept):
     points, template = heads

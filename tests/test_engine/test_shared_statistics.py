@@ -64,6 +64,7 @@ def of_two(tmp_path_factory):
     return folder, in_two(train_in_all_ways, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["epochs", "iterations", "resumed"])
 def test_processes_have_the_same_statistics(of_two, way):
     _, (first, second) = of_two

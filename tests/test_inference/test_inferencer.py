@@ -293,6 +293,7 @@ def test_another_view_than_that_of_the_calibration_is_warned_of(films, model, mo
     assert "calibrated with other views, precision" in said[0]
 
 
+@pytest.mark.slow
 def test_without_a_calibration_a_prior_of_shapes_raises_flags(films):
     plain = tiny_model(68)
     shapes = np.random.default_rng(0).normal(size=(200, 68, 2)) + np.arange(136).reshape(68, 2) % 17 * 5

@@ -93,6 +93,7 @@ def test_the_start():
     assert float(wide.std()) == pytest.approx((2 / wide[0].numel()) ** 0.5, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [2, 3])
 def test_it_learns(dims):
     torch.manual_seed(0)

@@ -78,6 +78,7 @@ def test_a_template_of_another_field_of_view_is_told(tmp_path, answers):
     assert planned(replace(answers, spacing=(0.5,))).warnings == []
 
 
+@pytest.mark.slow
 def test_a_plan_is_measured(answers):
     plan = read_one_shot(answers)
     plan.choices.update(one_shot._of_size(plan, Choice([64, 64], "small")))

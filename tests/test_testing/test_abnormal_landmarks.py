@@ -30,6 +30,7 @@ def test_landmarks_are_moved_by_known_distances():
     assert not given.any()
 
 
+@pytest.mark.slow
 def test_a_count_that_can_be_done_by_hand():
     learnt, held_out = shapes(60, 0), shapes(10, 1)
     (row,) = [row for row in measure(learnt, held_out, seeds=[4]) if row["way"] == "agreement"]

@@ -71,6 +71,7 @@ def refuses(folder):
         raise ValueError(f"{folder / 'a.bin'} is not valid")
 
 
+@pytest.mark.slow
 def test_hangs_crashes_and_memory_are_faults_and_the_rest_goes_on(tmp_path):
     kinds = dict(hangs=hangs, dies=dies, takes_memory=takes_memory, refuses=refuses)
     plan = Plan([strange(tmp_path, name, read) for name, read in kinds.items()], tmp_path, seed=0)

@@ -34,6 +34,7 @@ def test_times_are_seconds():
     assert median_ratio([2.0, 9.0, 4.0], [1.0, 3.0, 2.0]) == 2
 
 
+@pytest.mark.slow
 def test_peak_memory_is_what_a_call_needs_beyond_what_was_in_use():
     # In a process of its own: one that has trained keeps the memory it frees.
     code = (

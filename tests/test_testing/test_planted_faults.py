@@ -39,6 +39,7 @@ def test_planting_changes_what_it_says_and_nothing_else():
     np.testing.assert_array_equal(given.points, again.points)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ceph", "hand", "spine"])
 def test_faults_in_radiographs(kind):
     clean = phantom_annotations(kind, 150)

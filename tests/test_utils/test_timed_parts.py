@@ -40,6 +40,7 @@ def test_reports_are_written_as_soon_as_a_part_ends(tmp_path):
     assert reports[1]["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_part_ends_in_time_with_all_it_started(tmp_path, monkeypatch):
     monkeypatch.setattr(timed_parts, "GRACE", 0.2)
     alive = tmp_path / "alive"

@@ -17,6 +17,7 @@ def colours(path) -> set[tuple[int, ...]]:
     return {tuple(map(int, pixel)) for pixel in cv2.imread(str(path))[..., ::-1].reshape(-1, 3)}
 
 
+@pytest.mark.slow
 def test_every_way_is_a_curve(tmp_path):
     rows = [row("predict", "windows", side, side / 64) for side in (64, 96, 128)]
     rows += [row("predict", "whole", 64, 2.0), row("train", "patches", 96, None)]

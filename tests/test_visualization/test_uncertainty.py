@@ -16,6 +16,7 @@ def colours(path) -> set[tuple[int, ...]]:
     return {tuple(map(int, pixel)) for pixel in cv2.imread(str(path))[..., ::-1].reshape(-1, 3)}
 
 
+@pytest.mark.slow
 def test_every_curve_is_drawn(tmp_path):
     path = plot_coverage(LEVELS, dict(radii=[0.1, 0.4, 0.95], regions=[0.2, 0.5, 0.8]), tmp_path / "c.png")
     assert {(0, 114, 178), (213, 94, 0)} <= colours(path)

@@ -46,6 +46,7 @@ def test_the_seed_of_a_run_leaves_the_patients_alone():
     assert np.array_equal(dataset.get_data_info(0)["img"], before)
 
 
+@pytest.mark.slow
 def test_missing_landmarks():
     dataset = PhantomDataset("spine", 20, missing=0.3)
     gone = np.array([np.isnan(dataset.get_data_info(i)["landmarks"]).all(axis=1) for i in range(20)])

@@ -100,6 +100,7 @@ def test_radii_are_those_of_the_calibration(kind):
     assert about["unit"] == "mm"
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_the_program():
     model = model_of(config_of(count=3))
     program = traced(ExportableDetector(model.detector()).eval(), (1, *SIZE))

@@ -133,6 +133,7 @@ def test_a_file_that_says_something_else_is_not_left_behind(
     assert before.read_bytes() == b"of an earlier export"
 
 
+@pytest.mark.slow
 def test_a_file_of_somebody_else_is_not_replaced(small, tmp_path):
     other = tmp_path / "x.pt2.json"
     for text in ('{"images": []}', "no JSON"):
@@ -203,6 +204,7 @@ def test_wrong_requests_are_named_before_any_work(tmp_path):
         export_model(model, tmp_path / "x.onnx", int8=True, images=paths)
 
 
+@pytest.mark.slow
 def test_a_choice_that_is_left_out_is_said(tmp_path):
     model = model_of(config_of(test_cfg=dict(shape_prior=dict())))
     model = replace(model, calibration=calibration_of(model))

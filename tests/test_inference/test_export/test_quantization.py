@@ -45,6 +45,7 @@ def program():
     return traced(ExportableDetector(trained_model().detector()).eval(), (1, *SIZE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_a_quantised_file_is_smaller_and_points_stay(name, program, tmp_path, capfd):
     for package in (*FORMATS[name].packages, *FORMATS[name].quantizer):

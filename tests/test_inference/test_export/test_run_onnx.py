@@ -99,6 +99,7 @@ def with_orientation(path, orientation, order="II"):
     return turned
 
 
+@pytest.mark.slow
 def test_points_of_all_kinds_of_film_are_those_of_predict(tmp_path):
     paths = films(tmp_path / "films")
     large = tmp_path / "films" / "large.jpg"  # is decoded at reduced scale
@@ -130,6 +131,7 @@ def model_with(pipeline, **changes):
     return model_of(config, config=dict(model=config, pipeline=pipeline))
 
 
+@pytest.mark.slow
 def test_bright_films_of_any_proportion_as_a_plan_prepares_them(tmp_path):
     fit = dict(keep_aspect=True)
     pipeline = [
@@ -183,6 +185,7 @@ def test_an_option_that_it_does_not_know_is_refused(tmp_path):
     assert done.stderr == "this program does not know what Resample does with sharpen\n"
 
 
+@pytest.mark.slow
 def test_a_broken_image_is_named_and_the_others_are_read(tmp_path):
     good, *_ = films(tmp_path / "films")
     broken = tmp_path / "films" / "broken.png"
