@@ -39,7 +39,8 @@ def build_ensemble(
     Args:
         sources: Work folders of training runs, and model files.
         out: Folder to write to: a config of the folder's name, and the weights, ``ensemble.pth``.
-        average: ``points`` or ``heatmaps``, see :class:`~mmlandmark.models.detectors.MixedEnsemble`.
+        average: ``points``, ``median`` or ``heatmaps``, see
+            :class:`~mmlandmark.models.detectors.MixedEnsemble`.
         which: ``last`` or ``best``, of every folder.
         options: Dotted keys to values, which override the configs of all runs, as ``--cfg-options`` does.
 

@@ -16,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="work folders of trained runs, and model files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the ensemble and its test")
     parser.add_argument(
-        "--average", choices=("points", "heatmaps"), default="points", help="what is averaged; default points"
+        "--average",
+        choices=("points", "median", "heatmaps"),
+        default="points",
+        help="what is averaged, or the median of the points; default points",
     )
     parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="default last")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")

@@ -13,6 +13,7 @@ from torch import Tensor
 from mmlandmark.structures.coordinates import apply_matrix
 
 SCORES = ("lowest", "mean")
+CENTERS = ("mean", "median")
 
 
 @dataclass(frozen=True)
@@ -91,27 +92,29 @@ class Detection:
         return replace(Detection.mean(parts), maps=self.maps)
 
     @staticmethod
-    def mean(detections: Sequence[Detection], scores: str = "lowest") -> Detection:
+    def mean(detections: Sequence[Detection], scores: str = "lowest", center: str = "mean") -> Detection:
         """Return what several detections of the same cases say together.
 
         The point is the mean of theirs, so that a landmark that one misses is not predicted. Presence is the
         mean, the deviation the largest. The spread is that of their mixture: the mean of theirs plus the
-        covariance of their points, or None unless all have one. Maps are those of the first.
+        mean square of their distances to the point, or None unless all have one. Maps are those of the first.
 
         Args:
             detections: Of one shape, in one frame.
             scores: ``lowest``: a doubtful one must not hide behind the others; ``mean``.
+            center: ``mean``, or ``median`` of their coordinates, one by one: of three or more points one may
+                be anywhere.
 
         Raises:
-            ValueError: ``scores`` is unknown, or there is nothing to average.
+            ValueError: ``scores`` or ``center`` is unknown, or there is nothing to average.
         """
-        if scores not in SCORES or not detections:
+        if scores not in SCORES or center not in CENTERS or not detections:
             raise ValueError(
-                f"scores must be one of {SCORES} and detections at least one, got {scores!r} and "
-                f"{len(detections)} detections"
+                f"scores must be one of {SCORES}, center one of {CENTERS} and detections at least one, got "
+                f"{scores!r}, {center!r} and {len(detections)} detections"
             )
         every = torch.stack([d.points for d in detections])
-        points = every.mean(0)
+        points = every.mean(0) if center == "mean" else every.quantile(0.5, dim=0)
         score = torch.stack([d.scores for d in detections])
         score = score.amin(0) if scores == "lowest" else score.mean(0)
         score = torch.where(torch.isfinite(points).all(-1), score, 0)

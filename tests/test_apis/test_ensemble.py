@@ -139,4 +139,4 @@ def test_what_does_not_go_together_is_named(runs, tmp_path):
     with pytest.raises(ValueError, match=r"same landmarks, their numbers are \[5, 19\]"):
         MODELS.build(dict(type="MixedEnsemble", detectors=[tiny_config("unused").model, fewer]))
     with pytest.raises(ValueError, match="average must be one of"):
-        MODELS.build(dict(type="MixedEnsemble", detectors=[fewer], average="median"))
+        MODELS.build(dict(type="MixedEnsemble", detectors=[fewer], average="middle"))

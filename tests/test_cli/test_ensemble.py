@@ -10,7 +10,7 @@ from mmlandmark.cli import invoke
 from mmlandmark.engine import load_config
 
 
-@pytest.mark.parametrize("average", ["points", "heatmaps"])
+@pytest.mark.parametrize("average", ["points", "median", "heatmaps"])
 def test_two_runs(average, trained, tmp_path, capsys):
     out, record = tmp_path / "both", tmp_path / "record.json"
     words = [trained.folder, trained.folder, "--out", out, "--average", average, "--flip", "--record", record]

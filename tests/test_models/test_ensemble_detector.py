@@ -75,6 +75,17 @@ def test_the_members_mean_is_predicted():
     torch.testing.assert_close(predicted.pred_heatmaps, torch.stack(maps).mean(0))
 
 
+def test_the_members_median_is_predicted():
+    members = [dict(DETECTOR, type="LandmarkDetector") for _ in range(3)]
+    model = MODELS.build(dict(type="MixedEnsemble", detectors=members, average="median")).eval()
+    image = torch.rand(1, 1, 32, 40)
+    with torch.no_grad():
+        alone = torch.stack([m(image, samples(1), "predict")[0].pred_landmarks for m in model.members])
+        predicted = model(image, samples(1), "predict")[0].pred_landmarks
+    torch.testing.assert_close(predicted, alone.median(0).values)
+    assert not torch.allclose(predicted, alone.mean(0))
+
+
 def test_a_mirrored_ensemble_is_equivariant():
     model = ensemble(test_cfg=dict(flip=True)).eval()
     image = torch.rand(1, 1, 32, 40)

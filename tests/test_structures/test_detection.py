@@ -83,6 +83,21 @@ def test_a_mean_is_the_mixture(dims):
     torch.testing.assert_close(averaged.scores, 0.75 * first.scores)
 
 
+def test_one_of_three_may_be_anywhere():
+    first, second, third = (detection(2) for _ in range(3))
+    second = Detection(first.points + 1.0, first.scores, first.spread)
+    third = Detection(first.points + torch.tensor([1000.0, -1000.0]), first.scores, first.spread)
+    median = Detection.mean([first, third, second], center="median")
+    torch.testing.assert_close(median.points, first.points + torch.tensor([1.0, 0.0]))
+    pair = Detection.mean([first, second], center="median")
+    torch.testing.assert_close(pair.points, first.points + 0.5)
+    torch.testing.assert_close(pair.spread, Detection.mean([first, second]).spread)
+    third.points[0, 1] = math.nan
+    median = Detection.mean([first, third, second], center="median")
+    assert median.points.isnan().all(-1).nonzero().tolist() == [[0, 1]]
+    assert median.scores[0, 1] == 0
+
+
 @pytest.mark.parametrize("scores", ["lowest", "mean"])
 def test_what_one_misses_is_not_predicted(scores):
     first, second = detection(2), detection(2)
@@ -124,3 +139,5 @@ def test_a_mean_of_nothing_and_unknown_scores_are_refused():
         Detection.mean([])
     with pytest.raises(ValueError, match=r"'lowest', 'mean'.*'highest'"):
         Detection.mean([detection(2)], scores="highest")
+    with pytest.raises(ValueError, match=r"'mean', 'median'.*'middle'"):
+        Detection.mean([detection(2)], center="middle")

@@ -16,7 +16,7 @@ from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import Detection, LandmarkDataSample
 
-AVERAGES = ("points", "heatmaps")
+AVERAGES = ("points", "median", "heatmaps")
 
 
 class BaseEnsemble(BaseDetector):
@@ -24,8 +24,9 @@ class BaseEnsemble(BaseDetector):
 
     Args:
         members: The detectors, of the same landmarks.
-        average: ``points``: every member decodes, and the mean point counts; ``heatmaps``: the mean map is
-            decoded, by the first member's codec, for which all maps need one size and comparable
+        average: ``points``: every member decodes, and the mean point counts; ``median``: the median of their
+            coordinates, one by one, on which a member that is far off has no influence; ``heatmaps``: the
+            mean map is decoded, by the first member's codec, for which all maps need one size and comparable
             codecs.
         data_preprocessor: See :class:`BaseDetector`, likewise ``test_cfg`` and ``init_cfg``.
         test_cfg: ``flip``, ``views``, ``spread``, ``keep_heatmaps`` and ``shape_prior``.
@@ -111,10 +112,11 @@ class BaseEnsemble(BaseDetector):
             return self.head.predict(_mean(maps), _common_size(seen), spread)
         if len({detection.points.shape[1] for detection in detections}) > 1:
             detections = [d.over_annotators().with_annotators(1) for d in detections]
+        together = Detection.mean(detections, center="median" if self.average == "median" else "mean")
         if len(maps) < len(detections):  # seen in windows, without whole maps
-            return replace(Detection.mean(detections), maps=None)
+            return replace(together, maps=None)
         alike = self._comparable and len({m.shape[1:] for m in maps}) == 1
-        return replace(Detection.mean(detections), maps=_mean(maps) if alike else maps[0])
+        return replace(together, maps=_mean(maps) if alike else maps[0])
 
     def covered_size(self, inputs: Tensor) -> tuple[int, ...]:
         """Return the (*S) of the first member's input, which may have a padding that the ensemble's lacks."""
