@@ -87,6 +87,7 @@ def _whole_config(configs: list[Config], average: str) -> Config:
         if "backbone" in member and "init_cfg" in member.backbone:
             member.backbone.init_cfg = None
     whole = copy.deepcopy(configs[0])
+    whole.pop("custom_hooks", None)  # they serve the training, such as the templates that a detector keeps
     first = members[0].get("data_preprocessor") or {}
     whole.model = dict(
         type="MixedEnsemble",

@@ -286,3 +286,23 @@ def test_a_file_may_be_given_on_the_command_line(tmp_path):
     config = config_of(tmp_path, [dict(type="TemplateHook", template=dict(type="LandmarkDataset"))])
     apis.running.give_inputs(config, dict(template="points.json"))
     assert config.custom_hooks[0].template.ann_file == "points.json"
+
+
+def test_detectors_of_templates_are_an_ensemble(tmp_path):
+    """Which keeps what each has learnt of its own template."""
+    found = []
+    for number in range(2):
+        config = config_of(tmp_path / f"{number}", randomness=dict(seed=number), max_epochs=1)
+        config.custom_hooks[0].template["offset"] = 7 + number
+        apis.train_config(copy.deepcopy(config))
+        checkpoint = latest_checkpoint(tmp_path / f"{number}")
+        apis.test_config(copy.deepcopy(config), checkpoint, out_dir=tmp_path / f"test{number}")
+        found.append(points_of(tmp_path / f"test{number}"))
+    whole, weights = apis.build_ensemble([tmp_path / "0", tmp_path / "1"], tmp_path / "both")
+    apis.test_config(whole, weights, out_dir=tmp_path / "both" / "test")
+    np.testing.assert_allclose(points_of(tmp_path / "both" / "test"), np.mean(found, axis=0), atol=1e-3)
+
+
+def points_of(folder):
+    cases = json.loads((folder / "predictions.json").read_text())["cases"]
+    return np.array([case["pred"] for case in sorted(cases, key=lambda case: case["sample_id"])])
