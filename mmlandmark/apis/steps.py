@@ -76,10 +76,11 @@ class EnsembleStep(Step):
         name: Of the step.
         options: Dotted keys to values that differ in the test.
         path: The record.
+        average: See :func:`~mmlandmark.apis.build_ensemble`.
     """
 
-    def __init__(self, name: str, options: dict[str, Any], path: Path) -> None:
-        self.name, self.options, self.path = name, options, path
+    def __init__(self, name: str, options: dict[str, Any], path: Path, average: str = "points") -> None:
+        self.name, self.options, self.path, self.average = name, options, path, average
 
     def done(self, node: Node) -> bool:
         """Return whether the record exists."""
@@ -89,7 +90,9 @@ class EnsembleStep(Step):
         """Build the ensemble, test and record it."""
         folders = [run.last_run.folder for run in node.needs]
         config, checkpoint = main_process_decides(
-            lambda: build_ensemble(folders, node.folder, which="last", options=self.options)
+            lambda: build_ensemble(
+                folders, node.folder, average=self.average, which="last", options=self.options
+            )
         )
         out = node.folder / "test"
         metrics = test_config(config, checkpoint, out_dir=out)

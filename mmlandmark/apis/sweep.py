@@ -5,9 +5,11 @@ A sweep is a Python file with ``config`` (a config file, relative to the sweep, 
 ``--cfg-options`` takes them. Three keys of an arm are no such values: ``config`` is a config file of its own,
 in place of that of the sweep; ``trained_as`` names the arm that is trained for this one too, if they differ
 in the test only; ``inputs`` gives the arm's model the checkpoint of another arm, seed by seed, as
-``{"<name>": "<arm>"}``; of the name ``load_from`` it starts from those weights.
-``ensembles``, name -> arm, tests the mean of an arm's seeds. ``baseline`` names the arm that tables test all
-others against.
+``{"<name>": "<arm>"}``, or those of several as a list; of the name ``load_from`` it starts from those
+weights.
+``ensembles``, name -> arm, tests the mean of an arm's seeds; ``{"arms": [...], "average": "median"}`` that of
+several arms, as :func:`~mmlandmark.apis.build_ensemble` averages. ``baseline`` names the arm that tables test
+all others against.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ class Sweep:
         seeds: Of all arms.
         arms: Arm -> all its values, those of the arm it is trained as included.
         trained_as: Arm -> the arm whose training it shares, itself by default.
-        inputs: Arm -> name of an input -> the arm that makes it.
-        ensembles: Name -> arm.
+        inputs: Arm -> name of an input -> the arm that makes it, or several arms.
+        ensembles: Name -> arms, and what is averaged.
     """
 
     name: str
@@ -47,8 +49,13 @@ class Sweep:
     seeds: list[int]
     arms: dict[str, dict[str, Any]]
     trained_as: dict[str, str]
-    inputs: dict[str, dict[str, str]]
-    ensembles: dict[str, str]
+    inputs: dict[str, dict[str, str | list[str]]]
+    ensembles: dict[str, tuple[list[str], str]]
+
+    def tested_with(self, arm: str) -> dict[str, Any]:
+        """Return the values of an arm that differ from those that it is trained with."""
+        own = self.arms[self.trained_as[arm]]
+        return {key: value for key, value in self.arms[arm].items() if key not in own or own[key] != value}
 
     def config_of(self, arm: str, seed: int | None = None, work_dir: Path | None = None) -> Config:
         """Return the config of an arm, with references to the arms that make its inputs.
@@ -59,7 +66,14 @@ class Sweep:
             work_dir: Its folder.
         """
         made = self.inputs.get(self.trained_as[arm], {})
-        inputs = {name: f"run:{maker}_seed{seed}:last" for name, maker in made.items()}
+
+        def last_of(maker: str) -> str:
+            return f"run:{maker}_seed{seed}:last"
+
+        inputs: dict[str, Any] = {
+            name: last_of(maker) if isinstance(maker, str) else [last_of(one) for one in maker]
+            for name, maker in made.items()
+        }
         # No input of a model. A stage that starts from another one has a value of its own.
         start = {key: inputs.pop(key) for key in ("load_from",) if key in inputs}
         folder = None if work_dir is None else str(work_dir)
@@ -80,7 +94,8 @@ def load_sweep(path: str | Path) -> Sweep:
         raise FileNotFoundError(f"sweep {path} does not exist")
     content = read_config(path).to_dict()
     _check_keys(path, content)
-    arms, baseline, ensembles = content["arms"], content.get("baseline"), content.get("ensembles", {})
+    arms, baseline = content["arms"], content.get("baseline")
+    ensembles = {name: _members(path, name, of) for name, of in content.get("ensembles", {}).items()}
     if baseline is not None and baseline not in arms:
         raise ValueError(f"{path}: the baseline {baseline!r} is no arm; arms are {sorted(arms)}")
     for name in (*arms, *ensembles):
@@ -96,11 +111,24 @@ def load_sweep(path: str | Path) -> Sweep:
     own = {arm: options.pop("config") for arm, options in arms.items() if "config" in options}
     _check_arms(path, trained_as, inputs)
     configs = _configs(path, content["config"], own, trained_as)
-    unknown = sorted(set(ensembles.values()) - set(arms))
+    unknown = sorted({arm for members, _ in ensembles.values() for arm in members} - set(arms))
     if unknown:
         raise ValueError(f"{path}: ensembles of {unknown}, which are no arms")
     merged = {arm: arms[trained_as[arm]] | options for arm, options in arms.items()}
     return Sweep(path.stem, configs, list(content["seeds"]), merged, trained_as, inputs, ensembles)
+
+
+def _members(path: Path, name: str, of: Any) -> tuple[list[str], str]:
+    """Return the arms of an ensemble, and what is averaged."""
+    given: Any = dict(arms=[of]) if isinstance(of, str) else of
+    arms: Any = given.get("arms") if isinstance(given, dict) else None
+    named = isinstance(arms, list | tuple) and arms and all(isinstance(arm, str) for arm in arms)
+    if not named or set(given) - {"arms", "average"}:
+        raise ValueError(
+            f"{path}: ensemble {name!r} must be the name of an arm, or a dict of 'arms' and 'average', got "
+            f"{of!r:.80}"
+        )
+    return list(arms), given.get("average", "points")
 
 
 def _check_keys(path: Path, content: dict[str, Any]) -> None:
@@ -143,11 +171,18 @@ def _config_file(path: Path, name: str) -> Path:
     return file
 
 
-def _check_arms(path: Path, trained_as: dict[str, str], inputs: dict[str, dict[str, str]]) -> None:
+def _check_arms(
+    path: Path, trained_as: dict[str, str], inputs: dict[str, dict[str, str | list[str]]]
+) -> None:
     """Raise ValueError for arms that build on something else than an arm with a training of its own."""
     order = list(trained_as)
     for arm, made in inputs.items():
-        for name, maker in made.items():
+        makers = [
+            (name, maker)
+            for name, given in made.items()
+            for maker in (given if isinstance(given, list | tuple) else [given])
+        ]
+        for name, maker in makers:
             if trained_as.get(maker) != maker or order.index(maker) >= order.index(arm):
                 raise ValueError(
                     f"{path}: input {name!r} of arm {arm!r} comes from {maker!r}, which is no trained arm "
@@ -223,21 +258,24 @@ def _ensemble(
     work_dir: Path,
     results: Path,
 ) -> Node:
-    """Return the node of an ensemble; it waits until its arm has a record or a turn for every seed."""
-    arm = sweep.ensembles[name]
-    trained = sweep.trained_as[arm]
-    own = sweep.arms[trained]
-    options = {key: value for key, value in sweep.arms[arm].items() if key not in own or own[key] != value}
+    """Return the node of an ensemble; it waits until its arms have a record or a turn for every seed."""
+    arms, average = sweep.ensembles[name]
+    options, *others = (sweep.tested_with(arm) for arm in arms)
+    if any(other != options for other in others):
+        raise ValueError(
+            f"sweep {sweep.name}: the arms of ensemble {name!r} are tested with different values"
+        )
+    runs = [(arm, seed) for arm in arms for seed in sweep.seeds]
     missing = [
-        seed
-        for seed in sweep.seeds
+        f"{arm} seed {seed}"
+        for arm, seed in runs
         if (arm, seed) not in chosen and not (results / f"{arm}_seed{seed}.json").is_file()
     ]
     return Node(
         name,
         work_dir / name,
-        steps=[EnsembleStep(name, options, results / f"{name}.json")],
-        needs=[nodes[f"{trained}_seed{seed}"] for seed in sweep.seeds],
+        steps=[EnsembleStep(name, options, results / f"{name}.json", average)],
+        needs=[nodes[f"{sweep.trained_as[arm]}_seed{seed}"] for arm, seed in runs],
         wanted=not missing,
-        remark=f"when {arm} has seeds {missing}",
+        remark=f"when there are {', '.join(missing)}",
     )

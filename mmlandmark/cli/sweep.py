@@ -4,8 +4,8 @@ A sweep is a Python file with `config` (a config file, relative to the sweep), `
 variant -> values that differ, as for `--cfg-options`. An arm that differs from another only in the test names
 it as `trained_as` and shares its training; another method has a `config` of its own. `inputs` gives an arm's
 model the checkpoint of another arm with the same seed, or, as `load_from`, its weights to start from.
-`ensembles`, name -> arm, tests the mean of an arm's seeds. `baseline` names the arm with which mmlandmark
-collect compares all others.
+`ensembles`, name -> arm, tests the mean of an arm's seeds, and {"arms": [...], "average": "median"} that of
+several arms. `baseline` names the arm with which mmlandmark collect compares all others.
 Records go to results/<sweep>/ of the method. Recorded runs are skipped, so that the same command resumes a
 sweep that was stopped. Several processes can share the runs of one folder:
 

@@ -58,12 +58,12 @@ def class_of(registry: Any, kind: Any) -> Any:
     return registry.get(kind) if isinstance(kind, str) else kind
 
 
-def give_inputs(config: Config, given: Mapping[str, str]) -> None:
+def give_inputs(config: Config, given: Mapping[str, str | list[str]]) -> None:
     """Give a config inputs; a stage that nothing refers to any more because of that is left out.
 
     Args:
         config: Of one run, or with stages.
-        given: Name of the input -> a file, or a reference to another run.
+        given: Name of the input -> a file, or a reference to another run; or several where a hook takes them.
 
     Raises:
         ConfigError: Neither a model nor a hook takes an input of that name.
@@ -83,7 +83,7 @@ def give_inputs(config: Config, given: Mapping[str, str]) -> None:
             )
 
 
-def _give_stages(config: Config, name: str, source: str) -> list[str]:
+def _give_stages(config: Config, name: str, source: str | list[str]) -> list[str]:
     """Give all stages that take an input, except those that get theirs from a stage which takes it, too."""
     plan = plan_of_stages(config, "work_dirs")
     stages = {stage.name: stage for stage in plan.children}
@@ -93,17 +93,17 @@ def _give_stages(config: Config, name: str, source: str) -> list[str]:
             continue
         slot = slots[part["name"]][name]
         run: Any = stages[part["name"]].config
-        own = _value(run, slot, slot.keys.file)
-        maker = stages.get(_run_of(own)) if is_reference(own) else None
-        if maker is not None and name in slots.get(maker.name, {}):
+        own = references_in(_value(run, slot, slot.keys.file))
+        makers = [stages[run_name] for run_name in map(_run_of, own) if run_name in stages]
+        if any(name in slots.get(maker.name, {}) for maker in makers):
             continue  # trained on the way, with the same input
         described = _value(run, slot, slot.keys.config)
-        if described is None and maker is not None and maker.config is not None:
-            described = _without_starts(maker.config.model.to_dict())
+        if described is None and len(makers) == 1 and makers[0].config is not None:
+            described = _without_starts(makers[0].config.model.to_dict())
         if slot.owner[0] == "custom_hooks" and slot.owner[0] not in part:
             part[slot.owner[0]] = run[slot.owner[0]]  # a list is replaced as a whole
         _set(part, slot, source, described)
-        if maker is not None:
+        for maker in makers:
             _leave_out(config, maker.name)
     return sorted({name for declared in slots.values() for name in declared})
 
@@ -112,10 +112,10 @@ def _value(config: Any, slot: Slot, dotted: str | None) -> Any:
     return None if dotted is None else value_at(config, (*slot.owner, *dotted.split(".")))
 
 
-def _set(config: Any, slot: Slot, source: str, described: Any) -> None:
+def _set(config: Any, slot: Slot, source: str | list[str], described: Any) -> None:
     """Write an input, and for a file its config: its own, the one beside it, or ``described``."""
     values: dict[str, Any] = {slot.keys.file: source}
-    if slot.keys.config is not None and not is_reference(source):
+    if slot.keys.config is not None and isinstance(source, str) and not is_reference(source):
         file = Path(source).expanduser()
         values[slot.keys.config] = None if _is_model(file) or _holds_config(file.parent) else described
     for dotted, value in values.items():

@@ -38,8 +38,11 @@ def inputs_of(config: Config) -> dict[str, dict[str, str]]:
         named["load_from"] = config.load_from
     for slot in slots_of(config).values():
         path = (*slot.owner, *slot.keys.file.split("."))
-        if slot.keys.weights and (source := value_at(config, path)) is not None:
-            named[".".join(map(str, path))] = str(source)
+        if not slot.keys.weights or (source := value_at(config, path)) is None:
+            continue
+        key = ".".join(map(str, path))
+        several = isinstance(source, list | tuple)
+        named |= {f"{key}.{n}": str(one) for n, one in enumerate(source)} if several else {key: str(source)}
     return {key: _described(str(source)) for key, source in named.items()}
 
 

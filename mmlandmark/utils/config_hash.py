@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ _RUN_HOOKS = (
 _MACHINE_KEYS = (
     *("data_root", "image_cache", "num_workers", "persistent_workers", "prefetch_factor", "pin_memory"),
 )
+# A reference to a run of a sweep; without a seed it describes a test.
+_SEEDED = re.compile(r"(run:.*)_seed(?:\d+|None)(:\w+)")
 # What a cross-validation gives the data sets of a fold.
 _FOLD_KEYS = ("fold", "num_folds", "fold_seed", "fold_split", "group_pattern")
 
@@ -52,7 +55,8 @@ def config_hash(config: Any, with_start: bool = False) -> str:
     Args:
         config: An MMEngine ``Config`` or a dict.
         with_start: Distinguish seeds, starting weights and inputs of the model, too. An input is a section
-            of the model without ``type`` that names a ``checkpoint``.
+            of the model without ``type`` that names a ``checkpoint``. Also the seeds of runs of a sweep that
+            are referred to.
     """
     content = dict(config.to_dict() if hasattr(config, "to_dict") else config)
     hooks = {k: hook for k, hook in (content.get("default_hooks") or {}).items() if k not in _RUN_HOOKS}
@@ -68,6 +72,8 @@ def config_hash(config: Any, with_start: bool = False) -> str:
             content["model"] = _without_start({key: _without_file(value) for key, value in model.items()})
     if not with_start and isinstance(content.get("randomness"), dict):
         content["randomness"] = {key: value for key, value in content["randomness"].items() if key != "seed"}
+    if not with_start:
+        content = _of_any_seed(content)
     text = json.dumps(_without(content, _MACHINE_KEYS), sort_keys=True, default=_stable_name)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -96,6 +102,15 @@ def _without_start(value: Any) -> Any:
     if isinstance(start, dict) and "://" not in str(start.get("checkpoint", "://")):
         kept["init_cfg"] = {key: one for key, one in start.items() if key != "checkpoint"}
     return kept
+
+
+def _of_any_seed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _of_any_seed(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_of_any_seed(one) for one in value]
+    seeded = _SEEDED.fullmatch(value) if isinstance(value, str) else None
+    return f"{seeded[1]}{seeded[2]}" if seeded else value
 
 
 def _without(value: Any, keys: Sequence[str]) -> Any:

@@ -51,7 +51,7 @@ def test_a_selection(sweep, tmp_path):
     plan = plan_of(sweep, tmp_path, arms=["argmax"], seeds=[1])
     wanted = {node.name: [step.name for step in node.steps] for node in plan.children if node.wanted}
     assert wanted == {"mse_seed1": ["argmax_seed1"]}
-    assert state_of(plan.children[-1]) == ("to do", "when argmax has seeds [0]")
+    assert state_of(plan.children[-1]) == ("to do", "when there are argmax seed 0")
     record(tmp_path, "argmax_seed0")
     assert plan_of(sweep, tmp_path, arms=["argmax"], seeds=[1]).children[-1].wanted
     with pytest.raises(
@@ -171,9 +171,49 @@ def test_arms_may_start_from_the_weights_of_another(tmp_path):
     assert config_hash(rough) == config_hash(other) == config_hash(load_sweep(path).config_of("on"))
 
 
+def test_an_ensemble_may_be_of_several_arms_and_teach_another(sweep, tmp_path):
+    text = sweep.read_text()
+    sweep.write_text(text + "ensembles = {'all': {'arms': ['ewc', 'mse'], 'average': 'median'}}\n")
+    plan = plan_of(sweep, tmp_path)
+    whole = plan.children[-1]
+    assert [run.name for run in whole.inputs] == ["ewc_seed0", "ewc_seed1", "mse_seed0", "mse_seed1"]
+    assert (whole.steps[0].average, whole.steps[0].options) == ("median", {})
+    record(tmp_path, "ewc_seed0", "ewc_seed1", "mse_seed0")
+    last = plan_of(sweep, tmp_path, arms=["ewc"]).children[-1]
+    assert state_of(last) == ("to do", "when there are mse seed 1")
+    sweep.write_text(text + "ensembles = {'all': {'arms': ['ewc', 'argmax']}}\n")
+    with pytest.raises(ValueError, match="the arms of ensemble 'all' are tested with different values"):
+        plan_of(sweep, tmp_path)
+    hooks = "[dict(type='PseudoLabelHook')]"
+    sweep.write_text(
+        "config = '../tiny.py'\nseeds = [0]\ntaught = {'inputs': {'labeller': ['a', 'b']}}\n"
+        f"arms = {{'a': {{}}, 'b': {{}}, 'c': {{'custom_hooks': {hooks}, **taught}}}}\n"
+    )
+    *_, student = plan_of(sweep, tmp_path).children
+    assert [run.name for run in student.inputs] == ["a_seed0", "b_seed0"]
+    assert student.config.custom_hooks[0].labeller == ["run:a_seed0:last", "run:b_seed0:last"]
+    config = load_sweep(sweep).config_of
+    assert config_hash(config("c", 0)) == config_hash(config("c", 1)) == config_hash(config("c"))
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {}}\nensembles = {'b': []}\n",
+            ValueError,
+            "'b' must",
+        ),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {}}\nensembles = {'b': {'arm': ['a']}}\n",
+            ValueError,
+            "ensemble 'b' must be the name of an arm, or a dict of 'arms' and 'average'",
+        ),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {'inputs': {'teacher': ['b']}}, 'b': {}}\n",
+            ValueError,
+            "input 'teacher' of arm 'a' comes from 'b', which is no trained arm before it",
+        ),
         ("config = '../tiny.py'\nseeds = [0]\n", ValueError, "lacks arms"),
         ("config = '../none.py'\nseeds = [0]\narms = {}\n", FileNotFoundError, r"none\.py does not exist"),
         ("config = '../tiny.py'\nseeds = [0]\narms = {'a': 3}\n", ValueError, "arm 'a' must be a dict"),

@@ -111,6 +111,15 @@ def test_a_stage_that_two_left_out_ones_need_is_left_out_once(tmp_path):
     assert [stage.name for stage in plan_of_stages(config, tmp_path).children] == ["student"]
 
 
+def test_a_given_labeller_leaves_out_all_that_would_have_labelled(tmp_path):
+    config = tiny_config(tmp_path)
+    labels = dict(type="PseudoLabelHook", labeller=["run:one:last", "run:two:last"])
+    config.stages = [dict(name="one"), dict(name="two"), dict(name="student", custom_hooks=[labels])]
+    give_inputs(config, dict(labeller="x.pth"))
+    (student,) = plan_of_stages(config, tmp_path).children
+    assert student.config.custom_hooks[0].labeller == "x.pth"
+
+
 def test_a_given_teacher_leaves_nothing_to_do_for_its_own_training(tmp_path):
     config = two_stages(tmp_path)
     first = dict(name="before", model=teacher_model(config))

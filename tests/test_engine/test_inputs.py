@@ -49,6 +49,10 @@ def test_inputs_go_by_their_content(tmp_path):
     named = dict(labels=dict(type="PseudoLabelHook", labeller=start), shapes=dict(type="ShapePriorHook"))
     content = dict(source="start.pth", sha256=hashes["start"])
     assert inputs_of(Config(dict(custom_hooks=hooks))) == {"custom_hooks.0.labeller": content}
+    two = [dict(type="PseudoLabelHook", labeller=[start, start])]
+    assert inputs_of(Config(dict(custom_hooks=two))) == {
+        f"custom_hooks.0.labeller.{n}": content for n in (0, 1)
+    }
     assert inputs_of(Config(dict(default_hooks=named))) == {"default_hooks.labels.labeller": content}
 
 

@@ -1,10 +1,13 @@
 """Labels come from chance, or from a detector that was trained before."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
-from mmlandmark.engine import LandmarkRunner
-from mmlandmark.engine.labellers import RandomPlaces, check_labeller, check_names, load_labeller
+from mmlandmark.engine import LandmarkRunner, labellers
+from mmlandmark.engine.labellers import Labellers, RandomPlaces, load_labeller
 from mmlandmark.engine.run_checks import RunContext
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.testing import tiny_config
@@ -44,17 +47,64 @@ def test_a_labeller_has_its_own_pipeline_and_names(tmp_path):
     labeller, pipeline, landmarks = load_labeller(path)
     assert [step["type"] for step in pipeline] == ["LoadImage", "Resize", "Resample", "PackInputs"]
     assert not labeller.training
-    check_names(path, landmarks, dict(landmark_names=landmarks["landmark_names"]))
+    Labellers(path).load(None, dict(landmark_names=landmarks["landmark_names"]))
     with pytest.raises(ValueError, match=r"epoch_1\.pth: .*name a detector of the landmarks of this run"):
-        check_names(path, landmarks, dict(landmark_names=landmarks["landmark_names"][::-1]))
+        Labellers(path).load(None, dict(landmark_names=landmarks["landmark_names"][::-1]))
     run = RunContext(config, "run 'x'")
-    check_labeller(run, path, None, 19)
+    Labellers(path).check(run, None, 19)
     with pytest.raises(ValueError, match=r"it finds 19 landmarks, and the model that learns from it 3"):
-        check_labeller(run, path, None, 3)
+        Labellers([path, path]).check(run, None, 3)
     # A run that is still to be trained is known by its config.
     blind = tiny_config(tmp_path)
     blind.val_dataloader = blind.test_dataloader = None
     later = RunContext(config, "run 'x'", {"run:ssl:last": blind})
-    check_labeller(later, "run:ssl:last", pipeline, 19)
+    Labellers("run:ssl:last").check(later, pipeline, 19)
     with pytest.raises(ValueError, match=r"run:ssl:last: its config has neither test_dataloader nor"):
-        check_labeller(later, "run:ssl:last", None, 19)
+        Labellers([path, "run:ssl:last"]).check(later, None, 19)
+
+
+@pytest.mark.parametrize("sources", [[], [1], 1.0])
+def test_a_labeller_is_a_file_or_files(sources):
+    with pytest.raises(ValueError, match="labeller is the file of a detector, or a list of files"):
+        Labellers(sources)
+
+
+class Says(torch.nn.Module):
+    """A detector that says the same of every image; it cannot read some of them."""
+
+    def __init__(self, place):
+        super().__init__()
+        self.place = place
+
+
+def test_of_several_labellers_the_median_counts(monkeypatch):
+    """One of three may be anywhere; what one cannot read or find has no label."""
+    unread = {20.0: "a", 1000.0: "b"}
+
+    def predict(runner, labeller, parts, pipeline):
+        samples = []
+        for name in ("a", "b", "c", "d"):
+            sample = LandmarkDataSample(metainfo=dict(sample_id=name))
+            sample.pred_landmarks = torch.full((2, 2), labeller.place)
+            if name == "d" and labeller.place == 10.0:
+                sample.pred_landmarks[1] = torch.nan
+            samples += [sample] if unread.get(labeller.place) != name else []
+        return samples
+
+    monkeypatch.setattr(labellers, "predict_parts", predict)
+    runner = SimpleNamespace(model=torch.nn.Linear(1, 1))
+    several = Labellers(["x", "y", "z"])
+    several._loaded = [(Says(place), []) for place in (10.0, 1000.0, 20.0)]
+    found = several.predict(runner, [])
+    assert [sample.sample_id for sample in found] == ["c", "d"]
+    assert found[0].pred_landmarks.tolist() == [[20.0, 20.0]] * 2
+    assert found[1].pred_landmarks[0].tolist() == [20.0, 20.0]
+    assert found[1].pred_landmarks[1].isnan().all()
+    assert several._loaded == [], "their memory is free"
+    several._loaded = [(Says(place), []) for place in (20.0, 1000.0)]
+    unread.update({20.0: "a", 1000.0: "a"})
+    assert [sample.sample_id for sample in several.predict(runner, [])] == ["b", "c", "d"]
+    monkeypatch.setattr(labellers, "predict_parts", lambda *_: predict(*_)[: 1 if _[1].place == 20.0 else 0])
+    several._loaded = [(Says(place), []) for place in (20.0, 30.0)]
+    with pytest.raises(ValueError, match="no image can be read by all of 2 labellers"):
+        several.predict(runner, [])

@@ -40,6 +40,12 @@ def test_it_sees_the_config_and_not_the_run():
     assert config_hash(base) == config_hash(same) == config_hash(Config(base))
     same.pop("train_dataloader")
     assert config_hash(BASE) == config_hash(same) == config_hash(Config(BASE))
+    taught = [
+        dict(BASE, stages=[dict(custom_hooks=[dict(type="PseudoLabelHook", labeller=source)])])
+        for source in (["run:a_seed0:last"], ["run:a_seed1:last"], ["run:b_seed1:last"])
+    ]
+    assert [config_hash(config) == config_hash(taught[0]) for config in taught] == [True, True, False]
+    assert len({config_hash(config, with_start=True) for config in taught}) == 3
     others = [
         {**BASE, "optim_wrapper": dict(lr=0.2)},
         {**BASE, "model": dict(type="UNet", depth=3)},

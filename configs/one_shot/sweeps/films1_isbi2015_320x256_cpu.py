@@ -7,6 +7,9 @@ baseline = "cc2d-64"
 
 family = "../{}_efficientnet-lite0_isbi2015_320x256_cpu.py"
 labels = {"labeller": "cc2d-64"}
+# Three that err differently: their median, as a detector and as the teacher of a student.
+teachers = ("untrained", "cc2d", "cc2d-64")
+ensembles = {"median-of-three": {"arms": teachers, "average": "median"}}
 start = {"load_from": "cc2d-64"}
 # ImageNet features as they are: nothing learns.
 still = {
@@ -30,16 +33,13 @@ arms = {
     "cc2d-64_longer": {"inputs": start},
     "cc2d-tpl": {"config": family.format("cc2d-tpl"), "inputs": labels},
     "student": {"config": family.format("student"), "inputs": labels},
+    "student-of-three": {"config": family.format("student"), "inputs": {"labeller": [*teachers]}},
     "student-again": {"config": family.format("student"), "inputs": {"labeller": "student"}},
     # Three landmarks.
     "sla": {"config": family.format("sla"), "inputs": start},
     "sla-atd": {"config": family.format("sla-atd"), "inputs": start},
     # All of them in one model, without and with a part of each.
-    "joint": {
-        "config": family.format("c-adapter"),
-        "inputs": start,
-        "model.neck.adapter_channels": 0,
-    },
+    "joint": {"config": family.format("c-adapter"), "inputs": start, "model.neck.adapter_channels": 0},
     "c-adapter": {"config": family.format("c-adapter"), "inputs": start},
 }
 for shots, copies in ((3, 8), (5, 4), (10, 2)):

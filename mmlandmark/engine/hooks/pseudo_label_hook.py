@@ -20,7 +20,7 @@ from mmlandmark.engine.hooks.landmark_visualization_hook import by_iteration
 from mmlandmark.engine.hooks.stateful_hook import StatefulHook
 from mmlandmark.engine.label_pictures import draw_labels
 from mmlandmark.engine.label_rounds import LabelRound, described, summary
-from mmlandmark.engine.labellers import RandomPlaces, check_labeller, check_names, load_labeller
+from mmlandmark.engine.labellers import Labellers, RandomPlaces
 from mmlandmark.engine.labelling import (
     TwoViews,
     check_unlabelled,
@@ -97,7 +97,8 @@ class PseudoLabelHook(StatefulHook):
             network itself.
         labeller: File of a trained detector that labels in place of the network: a checkpoint beside its
             config, a model file, or ``run:<name>:last`` of a stage before. ``pipeline`` then is its own by
-            default. There is one round, after ``start`` epochs.
+            default. There is one round, after ``start`` epochs. Of a list of files, see
+            :class:`~mmlandmark.engine.labellers.Labellers`.
         first: What the first round says: what the ``network`` does, or that every landmark is at a
             ``random`` place of its image (CC2D-SLA), which no selector looks at.
         ramp_up: Epochs, from ``start`` on, over which the weight grows: it is multiplied by
@@ -122,7 +123,7 @@ class PseudoLabelHook(StatefulHook):
         pipeline: Sequence[dict] | None = None,
         clean_view: bool = False,
         averaged: bool = False,
-        labeller: str | None = None,
+        labeller: str | Sequence[str] | None = None,
         first: Literal["network", "random"] = "network",
         ramp_up: int = 0,
     ) -> None:
@@ -147,7 +148,7 @@ class PseudoLabelHook(StatefulHook):
                 "first out"
             )
         self.start, self.interval, self.by_epoch, self.ramp_up = start, interval, by_epoch, ramp_up
-        self.labeller, self.first = labeller, first
+        self.labellers, self.first = None if labeller is None else Labellers(labeller), first
         self.weight, self.pipeline = float(weight), pipeline
         self.clean_view, self.averaged = clean_view, averaged
         self.selector = LABEL_SELECTORS.build(dict(selector or dict(type="ShapeRegulator")))
@@ -161,7 +162,6 @@ class PseudoLabelHook(StatefulHook):
         self._parts: list[LandmarkDataset] = []
         self._ids: dict[str, int] = {}
         self._by_batch = BatchLabels()
-        self._loaded: tuple[Any, Sequence[dict]] | None = None  # a labeller, and how it sees an image
 
     def check_run(self, run: RunContext, model: Any) -> None:
         """Raise ValueError if nothing is to be labelled, or the run lacks what labels are to be made by."""
@@ -171,8 +171,8 @@ class PseudoLabelHook(StatefulHook):
         self._check_loop(counts, int(loader.get("num_workers", 0)))
         if self.averaged and not run.has_hook(EMAHook):
             raise ValueError(_NO_AVERAGE)
-        if self.labeller is not None:
-            check_labeller(run, self.labeller, self.pipeline, model.head.num_landmarks)
+        if self.labellers is not None:
+            self.labellers.check(run, self.pipeline, model.head.num_landmarks)
         elif self.by_epoch or self.clean_view:
             clean_pipeline(run.config, self.pipeline)
         if self.start and (loader.get("sampler") or {}).get("labelled") == 0:
@@ -243,10 +243,8 @@ class PseudoLabelHook(StatefulHook):
             clean_temporaries(Path(runner.work_dir, FOLDER), notes=True)
         if self._latest is not None:
             self._apply(main_process_decides(lambda: self._read(runner, shape)))
-        elif self.labeller is not None:
-            labeller, pipeline, landmarks = load_labeller(self.labeller)
-            check_names(self.labeller, landmarks, self._parts[0].metainfo)
-            self._loaded = labeller, self.pipeline or pipeline
+        elif self.labellers is not None:
+            self.labellers.load(self.pipeline, self._parts[0].metainfo)
 
     def _read(self, runner: Runner, shape: tuple[int, int]) -> LabelRound:
         """Read the labels that the checkpoint names."""
@@ -266,7 +264,7 @@ class PseudoLabelHook(StatefulHook):
         if not self.by_epoch or runner.epoch < self.start:
             return
         if self._latest is None or (
-            self.labeller is None and runner.epoch - self._latest["epoch"] >= self.interval
+            self.labellers is None and runner.epoch - self._latest["epoch"] >= self.interval
         ):
             self._label(runner)
         for part in self._parts:
@@ -274,23 +272,18 @@ class PseudoLabelHook(StatefulHook):
 
     def _label(self, runner: Runner) -> None:
         """Make new labels of all images, and write them."""
-        model, pipeline, selector = self._of_round(runner)
-        samples = predict_parts(runner, model, self._parts, pipeline)
+        selector: Any = self.selector
+        if self.labellers is not None:
+            samples = self.labellers.predict(runner, self._parts)
+        elif self.first == "random" and self._latest is None:
+            places = RandomPlaces(runner.seed or 0, self._parts[0].metainfo["landmark_names"])
+            samples, selector = predict_parts(runner, places, self._parts, self.pipeline), KeepAll()
+        else:
+            samples = predict_parts(runner, self._network(runner), self._parts, self.pipeline)
         made = main_process_decides(lambda: _selected(selector, runner.epoch, samples))
         self._apply(made)
         digest = self._report(runner, made, samples)
         self._latest = dict(epoch=runner.epoch, sha256=digest)
-
-    def _of_round(self, runner: Runner) -> tuple[Any, Sequence[dict] | None, Any]:
-        """Return who labels the images, how it sees them, and which of its labels count."""
-        if self._loaded is not None:
-            (labeller, pipeline), self._loaded = self._loaded, None  # its memory is free after the round
-            labeller = labeller.to(next(bare(runner).parameters()).device)
-            return labeller, pipeline, self.selector
-        if self.first == "random" and self._latest is None:
-            names = self._parts[0].metainfo["landmark_names"]
-            return RandomPlaces(runner.seed or 0, names), self.pipeline, KeepAll()
-        return self._network(runner), self.pipeline, self.selector
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Label the unlabelled samples of a batch by the network as it is."""
