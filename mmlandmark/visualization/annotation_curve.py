@@ -34,7 +34,7 @@ def plot_annotation_curve(
             axes.set(xscale="log", xlabel="annotated images", title=metric_title(key, metrics))
             axes.set_xticks(counts, [str(count) for count in counts], minor=False)
             axes.set_xticks([], minor=True)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.08 * max(values[key] for curve in methods.values() for values in curve.values()))
         handles, names = grid[0, 0].get_legend_handles_labels()
         canvas.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=9)
         return style.save_figure(canvas, path)
