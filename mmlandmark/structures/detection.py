@@ -114,7 +114,7 @@ class Detection:
                 f"{scores!r}, {center!r} and {len(detections)} detections"
             )
         every = torch.stack([d.points for d in detections])
-        points = every.mean(0) if center == "mean" else every.quantile(0.5, dim=0)
+        points = every.mean(0) if center == "mean" else _median(every)
         score = torch.stack([d.scores for d in detections])
         score = score.amin(0) if scores == "lowest" else score.mean(0)
         score = torch.where(torch.isfinite(points).all(-1), score, 0)
@@ -133,6 +133,16 @@ class Detection:
 
     def _optional(self) -> tuple[Tensor | None, ...]:
         return self.spread, self.presence, self.maps, self.deviation
+
+
+def _median(points: Tensor) -> Tensor:
+    """Return the median over the first dimension; NaN where one is NaN.
+
+    Programs that are exported know how to sort, but no quantiles.
+    """
+    ordered = points.sort(0).values  # NaN comes last
+    middle = (ordered[(len(points) - 1) // 2] + ordered[len(points) // 2]) / 2
+    return torch.where(points.isnan().any(0), torch.nan, middle)
 
 
 def _mean_of(values: Sequence[Tensor | None]) -> Tensor | None:

@@ -91,6 +91,10 @@ CASES = {
         (1, 36, 40),
     ),
     "presence": (config_of(count=COUNT, head=head(presence=dict())), (1, 32, 40)),
+    "median of three": (
+        dict(type="MixedEnsemble", average="median", detectors=[config_of(count=COUNT, head=head())] * 3),
+        (1, 32, 40),
+    ),
     "mean of maps": (
         dict(type="MixedEnsemble", average="heatmaps", detectors=[config_of(count=COUNT, head=head())] * 2),
         (1, 32, 40),

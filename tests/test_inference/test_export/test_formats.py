@@ -14,7 +14,9 @@ from mmlandmark.inference.export import FORMATS, ExportableDetector, ExportError
 from mmlandmark.inference.export import formats as module
 from mmlandmark.inference.export.example_images import made_images
 from mmlandmark.inference.export.formats import check_packages, in_pytorch, onnx_model
+from mmlandmark.registry import MODELS
 from test_inference.test_export.export_cases import SIZE, trained_model
+from test_inference.test_export.test_exportable import CASES
 
 RUN_ALONE = """
 import sys, numpy as np, torch
@@ -51,6 +53,21 @@ def test_a_file_says_what_the_detector_says_for_any_number_of_images(name, progr
         assert found.high < 1e-2  # ONNX Runtime moved one point in a hundred by pixels
         assert found.scores < 1e-4
     assert set(run(images)) == {"points", "scores", "spread"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_median_of_several_detectors_is_inside(name, tmp_path):
+    for package in FORMATS[name].packages:
+        pytest.importorskip(package, reason="an optional package of mmlandmark[export]")
+    torch.manual_seed(0)
+    config, size = CASES["median of three"]
+    program = traced(ExportableDetector(MODELS.build(config)).eval(), size)
+    path = tmp_path / f"x{FORMATS[name].suffix}"
+    FORMATS[name].write(program, path)
+    images = np.random.default_rng(0).random((2, *size), dtype=np.float32)
+    found = FORMATS[name].load(path, threads=1)(images)["points"]
+    np.testing.assert_allclose(found, in_pytorch(program.module)(images)["points"], atol=1e-2)
 
 
 @pytest.mark.slow
