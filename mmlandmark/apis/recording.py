@@ -46,6 +46,8 @@ def record_test(
     extra: dict[str, Any] = {
         key: meta[key] for key in ("members", "seeds", "inputs", "trained_on", "precision") if key in meta
     }
+    if "members" in extra:  # where they lie on this machine is nobody else's concern
+        extra["members"] = [Path(member).name for member in extra["members"]]
     if "trained_on" in extra:  # a record names the set, not its images
         extra["trained_on"] = {k: v for k, v in extra["trained_on"].items() if k != "samples"}
     extra |= describe_tested(tested_run(config)[0], checkpoint)

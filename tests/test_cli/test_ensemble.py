@@ -18,7 +18,9 @@ def test_two_runs(average, trained, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert (out / "test" / "report.md").read_text() in printed
     assert f"recorded {record}" in printed
-    assert json.loads(record.read_text())["metrics"]["num_images"] == 4
+    content = json.loads(record.read_text())
+    assert content["metrics"]["num_images"] == 4
+    assert content["members"] == [trained.folder.name] * 2
     (path,) = out.glob("*.py")
     assert load_config(path).model.type == "MixedEnsemble"
 
