@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -17,7 +16,7 @@ from mmlandmark.engine import launching
 from mmlandmark.engine.launching import children_of
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
-from two_processes import ROOT, free_port, need_two_processes
+from two_processes import ROOT, free_port, need_two_processes, wait_until
 
 
 @pytest.fixture
@@ -94,15 +93,6 @@ def test_the_scripts_are_this_command(tmp_path, command):
     assert "usage: tools/dist_train.sh or tools/dist_test.sh" in words("a.py")
 
 
-def wait_for(ready, process, seconds=120):
-    """Wait until something is true, while a process lives."""
-    end = time.monotonic() + seconds
-    while not ready():
-        assert process.poll() is None, "it has ended"
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.05)
-
-
 def listens(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -133,10 +123,10 @@ def test_a_machine_that_is_lost_is_done_without(tmp_path):
     config.dump(tmp_path / "tiny.py")
     port = free_port()
     first = node(tmp_path, port, "first")
-    wait_for(lambda: listens(port), first)  # whoever comes first is where they find each other
+    wait_until(lambda: listens(port), first)  # whoever comes first is where they find each other
     second = node(tmp_path, port, "second")
     try:
-        wait_for(lambda: list(tmp_path.glob("run/epoch_2.pth")), first)
+        wait_until(lambda: list(tmp_path.glob("run/epoch_2.pth")), first)
         for child in children_of(second.pid):
             os.kill(child, signal.SIGKILL)
         second.kill()
