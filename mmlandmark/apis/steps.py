@@ -64,9 +64,17 @@ class RecordStep(Step):
         config.work_dir = str(node.folder)
         checkpoint, out = main_process_decides(lambda: _tested(config, node))
         metrics = test_config(config, checkpoint, out_dir=out)
-        main_process_decides(lambda: record_test(config, checkpoint, metrics, out, self.path))
-        print_log(f"recorded {self.path}", "current")
+        main_process_decides(lambda: _record(node, self.name, config, checkpoint, metrics, out, self.path))
         return metrics
+
+
+def _record(
+    node: Node, step: str, config: Config, checkpoint: Path, metrics: Mapping[str, Any], out: Path, path: Path
+) -> None:
+    """Note and record a test; in this order, as the record says that all is done."""
+    node.run_folder.finish_step(step, metrics)
+    record_test(config, checkpoint, dict(metrics), out, path)
+    print_log(f"recorded {path}", "current")
 
 
 class EnsembleStep(Step):
@@ -96,6 +104,5 @@ class EnsembleStep(Step):
         )
         out = node.folder / "test"
         metrics = test_config(config, checkpoint, out_dir=out)
-        main_process_decides(lambda: record_test(config, checkpoint, metrics, out, self.path))
-        print_log(f"recorded {self.path}", "current")
+        main_process_decides(lambda: _record(node, self.name, config, checkpoint, metrics, out, self.path))
         return metrics

@@ -30,9 +30,7 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
     a note it is the one with the highest number.
     """
     folder = Path(work_dir)
-    note = folder / _LATEST
-    text = note.read_text(encoding="utf-8", errors="replace").strip() if note.is_file() else ""
-    name = re.split(r"[/\\]", text)[-1]
+    note, name = folder / _LATEST, _noted(folder)
     numbered = numbered_checkpoints(folder)
     noted = folder / name if is_checkpoint_name(name) and (folder / name).is_file() else None
     if noted is not None:
@@ -50,6 +48,13 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
 
         numbered = {number: p for number, p in numbered.items() if is_newer(number, p)}
     return numbered[max(numbered)] if numbered else noted
+
+
+def _noted(folder: Path) -> str:
+    """Return the name in the note of the newest checkpoint, empty if there is none."""
+    note = folder / _LATEST
+    text = note.read_text(encoding="utf-8", errors="replace").strip() if note.is_file() else ""
+    return re.split(r"[/\\]", text)[-1]
 
 
 def newest_whole(work_dir: str | Path) -> tuple[Path | None, dict[Path, str]]:
@@ -85,6 +90,12 @@ def note_latest(path: Path) -> None:
     files = {other.name: _end_of(other) for other in numbered_checkpoints(path.parent).values()}
     atomic_write_text(path.with_name(_LATEST), str(path))
     atomic_write_json(path.with_name(_LIST), dict(checkpoint=path.name, files=files))
+
+
+def note_resumed(path: Path) -> None:
+    """Note the checkpoint from which a run goes on, if it is the newest and a kill came before its note."""
+    if latest_checkpoint(path.parent) == path and _noted(path.parent) != path.name:
+        note_latest(path)
 
 
 def _known(folder: Path, name: str) -> dict[str, str] | None:

@@ -161,7 +161,8 @@ class RunFolder:
             metrics: What it measured; only numbers are kept.
         """
         steps = dict((self.read() or {}).get("steps") or {})
-        self._write(dict(steps=steps | {step: _to_json(metrics)}))
+        if steps.get(step) != _to_json(metrics):
+            self._write(dict(steps=steps | {step: _to_json(metrics)}))
 
     def _write(self, changes: dict[str, Any]) -> None:
         if is_main_process():

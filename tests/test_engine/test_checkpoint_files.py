@@ -95,6 +95,26 @@ def test_a_temporary_that_is_renamed_meanwhile_is_no_leftover(tmp_path, monkeypa
     assert clean_temporaries(tmp_path) == []
 
 
+def test_a_run_that_was_killed_before_its_note_notes_what_it_goes_on_from(tmp_path):
+    config = tiny_config(tmp_path, max_epochs=1)
+    train_config(config)
+    for name in ("last_checkpoint", "last_checkpoint.json"):
+        (tmp_path / name).unlink()
+    train_config(tiny_config(tmp_path, max_epochs=1), resume="auto")
+    assert (tmp_path / "last_checkpoint").read_text().endswith("epoch_1.pth")
+    assert latest_checkpoint(tmp_path) == tmp_path / "epoch_1.pth"
+
+
+def test_what_is_not_the_newest_is_not_noted(tmp_path):
+    for number in (1, 2):
+        (tmp_path / f"epoch_{number}.pth").write_bytes(bytes([number]))
+    checkpoint_files.note_resumed(tmp_path / "epoch_1.pth")
+    assert not (tmp_path / "last_checkpoint").exists()
+    checkpoint_files.note_resumed(tmp_path / "epoch_2.pth")
+    note = (tmp_path / "last_checkpoint").read_text()
+    assert note.endswith("epoch_2.pth")
+
+
 def test_a_list_of_another_note_is_not_taken(tmp_path):
     """Killed between note and list, or an earlier version has trained on."""
     for number in (1, 2, 3):

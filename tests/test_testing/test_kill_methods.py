@@ -51,6 +51,25 @@ def test_a_killed_student_learns_on_from_its_teacher(tmp_path):
     assert [file for file in PHASES["distillation"] if not (tmp_path / "whole" / file).is_file()] == []
 
 
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
+def test_notes_that_a_kill_has_prevented_are_written_when_a_sweep_goes_on(tmp_path):
+    """Of the last checkpoint of a run, and of a test that is already recorded."""
+    method, first = METHODS["sweep"], "/runs/first_seed0"
+    moments = [
+        kills.Moment("behind a checkpoint", "write", 1, f"{first}/epoch_1.pth", whole=True),
+        kills.Moment("behind a record", "write", 1, "/results/first_seed0.json", whole=True),
+        kills.Moment("in the note of a test", "write", 3, f"{first}/run.json"),
+    ]
+    (tmp_path / "site").mkdir()
+    with kill_methods.quick(), method.held():
+        words = [*method.prepare(tmp_path / "site"), "--arms", "first", "--seeds", "0"]
+        expected = kills.left_behind(kills.undisturbed(words, tmp_path / "whole"))
+        assert expected["metrics"][f"{first[1:]}/first_seed0/mre"] > 0
+        for number, moment in enumerate(moments):
+            folder, log = tmp_path / f"{number}", tmp_path / f"{number}.log"
+            assert kills._fault(words, folder, moment, log, expected) is None, moment.name
+
+
 def test_phantoms_are_rendered_once_and_nobody_changes_them():
     data = dict(kind="ceph", num_samples=1, size=[32, 32], pipeline=[])
     with kill_methods.quick():

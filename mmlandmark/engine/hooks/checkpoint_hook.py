@@ -13,7 +13,13 @@ from mmengine import hooks
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from mmlandmark.engine.checkpoint_files import BEST_NOTE, note_best, note_latest, remove_superseded
+from mmlandmark.engine.checkpoint_files import (
+    BEST_NOTE,
+    note_best,
+    note_latest,
+    note_resumed,
+    remove_superseded,
+)
 from mmlandmark.engine.hooks.stateful_hook import StatefulHook
 from mmlandmark.engine.training_state import Best, as_count, best_key, of_type, read_bests
 from mmlandmark.registry import HOOKS
@@ -77,6 +83,8 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
             and source.name == self._name(runner)
         ):
             self.last_ckpt = str(source)
+            if is_main_process():
+                note_resumed(folder / source.name)
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids = deque(self._kept)
         self._publish_best()
