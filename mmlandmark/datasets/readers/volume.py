@@ -31,6 +31,7 @@ _ELEMENT_TYPES = {
     "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8",
     "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
+_LONGEST_FIELD = 500  # characters of a line of a NRRD that is no comment, no content and no key of its own
 _NRRD_TYPES = {
     **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
     **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
@@ -306,13 +307,19 @@ def _nrrd_fields(file: BinaryIO) -> dict[str, str]:
     """Return the fields of a NRRD header; the file is then where its data, or the names of a list, begin.
 
     Raises:
-        ValueError: The header does not end.
+        ValueError: The header does not end, or has a long field: ITK writes what is wrong with one beyond
+            the end of its buffer, and the process is lost.
     """
     fields: dict[str, str] = {}
-    for _ in range(1024):
+    for number in range(1, 1025):
         line = _header_line(file).strip("\r\n")
         if not line:
             return fields
+        if len(line) > _LONGEST_FIELD and not re.match(r"#|content:|[^:]*:=", line):
+            raise ValueError(
+                f"line {number} of its header has {len(line)} characters, and a field of a NRRD at most "
+                f"{_LONGEST_FIELD}"
+            )
         match = re.fullmatch(r"([^#:=]+):\s+(.*)", line.strip())
         if match:
             name = match[1].strip().lower()

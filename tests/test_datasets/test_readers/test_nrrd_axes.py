@@ -60,8 +60,8 @@ def test_a_header_with_too_many_vectors_does_not_end_the_process(tmp_path):
     write_sitk(tmp_path / "a.nrrd", np.zeros((4, 6, 5), np.int16), (1, 1, 1), np.eye(4))
     data = (tmp_path / "a.nrrd").read_bytes()
     start, end = data.index(b"space directions:"), data.index(b"\n", data.index(b"space directions:"))
-    (tmp_path / "b.nrrd").write_bytes(data[:end] + b" (0,0,1)" * 100 + data[end:])
+    (tmp_path / "b.nrrd").write_bytes(data[:end] + b" (0,0,1)" * 50 + data[end:])
     assert start > 0
     assert read_image(tmp_path / "a.nrrd").ori_shape == (4, 6, 5)
-    with pytest.raises(ValueError, match=r"b\.nrrd.*are 103, but its dimension is 3"):
+    with pytest.raises(ValueError, match=r"b\.nrrd.*are 53, but its dimension is 3"):
         read_image(tmp_path / "b.nrrd")

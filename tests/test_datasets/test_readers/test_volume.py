@@ -119,6 +119,25 @@ def header_of(folder, name, kind):
     return path
 
 
+@pytest.mark.parametrize("line", ["foo: " + "a" * 996, "zz " * 400, "spacings: " + "9" * 5000])
+def test_a_field_that_would_end_the_process_is_refused(tmp_path, line):
+    """ITK writes its complaint beyond the end of a buffer."""
+    path = tmp_path / "x.nrrd"
+    header = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nencoding: raw\n"
+    path.write_bytes((header + f"{line}\n\n").encode() + bytes(24))
+    for look in (read_image, image_shape, image_frame):
+        with pytest.raises(ValueError, match=r"x\.nrrd.*line 6 of its header has \d+ characters"):
+            look(path)
+
+
+@pytest.mark.parametrize("line", ["# " + "a" * 5000, "content: " + "b" * 5000, "Segment0:=" + "c" * 5000])
+def test_text_of_a_header_may_be_long(tmp_path, line):
+    path = tmp_path / "x.nrrd"
+    header = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nencoding: raw\n"
+    path.write_bytes((header + f"{line}\n\n").encode() + bytes(range(24)))
+    assert read_image(path).array.ravel().tolist() == list(range(24))
+
+
 def pixel_files(folder):
     """Write the pixels of :func:`header_of` whole, and in two files."""
     folder.mkdir(exist_ok=True)
