@@ -121,7 +121,7 @@ def dicom_header(path: Path) -> Stored:
     data = read_header(path)
     try:
         shape = _shape(data)
-    except (AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # pydicom has errors of its own, for every element another
         raise ValueError(f"{path}: the DICOM header has no rows and columns ({error})") from error
     return Stored(spatial_shape(shape, len(shape)), _dtype(data))
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -44,7 +44,8 @@ class Series:
 class _Slice:
     file: Path
     series: str
-    header: Any
+    size: tuple[int, int]  # (H, W)
+    dtype: np.dtype | None  # of the stored values, None if the header says nothing useful
     axes: np.ndarray  # (2, 3) unit vectors along which columns and rows count
     position: np.ndarray  # (3,) mm of the first pixel
     spacing: tuple[float, float]  # (x, y) mm
@@ -92,11 +93,7 @@ def find_series(folder: str | Path) -> Series:
     first = slices[0]
     steps = [*first.spacing, float(np.linalg.norm(step))]
     world = world_matrix(steps, first.position, np.column_stack([*first.axes, step / steps[2]]))
-    rows, columns = int(first.header.Rows), int(first.header.Columns)
-    bits = int(first.header.get("BitsAllocated") or 16)
-    signed = bool(first.header.get("PixelRepresentation"))
-    dtype = np.dtype(f"{'i' if signed else 'u'}{bits // 8}") if bits in (8, 16, 32) else None
-    return Series(tuple(one.file for one in slices), Stored((len(slices), rows, columns), dtype), world)
+    return Series(tuple(s.file for s in slices), Stored((len(slices), *first.size), first.dtype), world)
 
 
 def read_series(folder: str | Path, fill_value: float | None = None) -> LoadedImage:
@@ -178,7 +175,11 @@ def _slice(path: Path) -> _Slice:
     if spacing is None or not (spacing > 0).all():
         raise ValueError("the slice has no PixelSpacing, so its size in mm is unknown")
     series = str(header.get("SeriesInstanceUID", ""))
-    return _Slice(path, series, header, axes / lengths, position, (float(spacing[1]), float(spacing[0])))
+    size = int(header.Rows), int(header.Columns)
+    bits, signed = int(header.get("BitsAllocated") or 16), bool(header.get("PixelRepresentation"))
+    dtype = np.dtype(f"{'i' if signed else 'u'}{bits // 8}") if bits in (8, 16, 32) else None
+    steps = float(spacing[1]), float(spacing[0])
+    return _Slice(path, series, size, dtype, axes / lengths, position, steps)
 
 
 def _check_alike(slices: list[_Slice], folder: Path) -> None:
@@ -197,9 +198,8 @@ def _check_alike(slices: list[_Slice], folder: Path) -> None:
     first = slices[0]
     for one in slices[1:]:
         pair = f"{folder}: slices {first.file.name} and {one.file.name}"
-        sizes = [(int(s.header.Rows), int(s.header.Columns)) for s in (first, one)]
-        if sizes[0] != sizes[1]:
-            raise ValueError(f"{pair} are of different sizes, {sizes[0]} and {sizes[1]} pixels")
+        if first.size != one.size:
+            raise ValueError(f"{pair} are of different sizes, {first.size} and {one.size} pixels")
         if np.abs(first.axes - one.axes).max() > _ALIKE:
             raise ValueError(
                 f"{pair} have different orientations: remove what is not of the volume, such as a localizer"

@@ -158,6 +158,14 @@ def volume_among_slices(folder):
     change(folder / "00002.dcm", NumberOfFrames=2)
 
 
+def broken_tag(folder):
+    """Give the number of columns a representation that there is not: pydicom sees it when it is asked."""
+    path = sorted(folder.iterdir())[1]
+    data = path.read_bytes()
+    place = data.index(b"\x28\x00\x11\x00US")
+    path.write_bytes(data[: place + 4] + b"\x55\x7f" + data[place + 6 :])
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -171,6 +179,7 @@ def volume_among_slices(folder):
         (another_series, r"it holds 2 series, of 5, 1 slices \(00002.dcm is of the smallest\): keep one"),
         (single, r"one slice is no volume: give the file itself"),
         (smaller, r"slices 00001.dcm and 00002.dcm are of different sizes, \(5, 4\) and \(3, 4\) pixels"),
+        (broken_tag, r"00002.dcm: Unknown Value Representation '0x55 0x7f' in tag \(0028,0011\)"),
         (volume_among_slices, r"00002.dcm: a volume of several frames lies among slices"),
         (tag(PixelSpacing=[1, 2]), r"have different PixelSpacing, \(0.5, 0.75\) and \(2.0, 1.0\) mm"),
         (tag(PixelSpacing=None), r"00002.dcm: the slice has no PixelSpacing, so its size in mm is unknown"),
