@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         save_memory(args.out / "memory.png"),
         save_shape_modes(args.out / "shape_modes.png"),
         save_abnormal(args.out / "abnormal.png"),
+        save_annotation_curve(args.out / "annotation_curve.png"),
     ):
         print(path)
 
@@ -167,6 +168,29 @@ def save_label_rounds(path: Path) -> Path:
     from mmlandmark.visualization.label_figure import plot_label_errors
 
     return plot_label_errors(read_json(Path(__file__).parent / "self_training" / "label_rounds.json"), path)
+
+
+def save_annotation_curve(path: Path) -> Path:
+    """Save what further annotated films are worth, by the records of the study with one annotated film."""
+    from mmlandmark.visualization.annotation_curve import plot_annotation_curve
+
+    results = Path(__file__).parents[1] / "configs" / "one_shot" / "results" / "films1_isbi2015_320x256_cpu"
+    methods = {
+        "CC2D, template": {1: "cc2d-64", 3: "cc2d-64_shots3", 5: "cc2d-64_shots5", 10: "cc2d-64_shots10"},
+        "supervised": {count: f"supervised_shots{count}" for count in (1, 3, 5, 10)},
+        "student of three": {1: "student-of-three"},
+    }
+    records = {
+        method: {count: results / f"{arm}_seed0.json" for count, arm in arms.items()}
+        for method, arms in methods.items()
+    }
+    known = {
+        method: {count: read_json(file)["metrics"] for count, file in files.items() if file.is_file()}
+        for method, files in records.items()
+    }
+    return plot_annotation_curve(
+        {method: curve for method, curve in known.items() if curve}, path, ("mre", "sdr_2mm")
+    )
 
 
 def save_flags(path: Path) -> Path:

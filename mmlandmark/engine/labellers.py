@@ -21,7 +21,7 @@ from mmlandmark.engine.run_checks import RunContext
 from mmlandmark.engine.trained_detector import config_of_checkpoint
 from mmlandmark.models.detector_weights import detector_with_weights
 from mmlandmark.models.detectors import BaseDetector
-from mmlandmark.structures import LandmarkDataSample, name_difference, names_of
+from mmlandmark.structures import Detection, LandmarkDataSample, name_difference, names_of
 from mmlandmark.utils.checkpoint import load_checkpoint
 
 
@@ -139,8 +139,9 @@ class Labellers:
         if not common:
             raise ValueError(f"no image can be read by all of {len(every)} labellers")
         for name in common:
-            points = torch.stack([one[name].pred_landmarks for one in every])
-            first[name].pred_landmarks = points.quantile(0.5, dim=0)
+            found = [one[name].pred_landmarks for one in every]
+            said = [Detection(points, points.new_zeros(len(points))) for points in found]
+            first[name].pred_landmarks = Detection.mean(said, center="median").points
         return [first[name] for name in common]
 
 
