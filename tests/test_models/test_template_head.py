@@ -96,15 +96,18 @@ def test_landmarks_may_have_features_of_their_own(dims):
     points = torch.tensor([[[3.0, 5.0, 1.0], [20.0, 15.0, 7.0], [14.0, 0.0, 3.0]]])[..., :dims].double()
     torch.manual_seed(0)
     template, levels = (
-        [torch.randn(b, 3, 5, *[s // stride for s in size]).double() for stride in (2, 4)] for b in (1, 2)
+        [torch.randn(b, 3, 5, *[s // stride for s in size]).double() for stride in (2, 4)] for b in (2, 2)
     )
-    own = TemplateHead([5, 5], 3, CODEC, dims=dims).double()
-    known = torch.tensor([True, True, False])
-    own.learn(0, template, points, size, known)
+    own = TemplateHead([5, 5], 3, CODEC, num_templates=2, dims=dims).double()
+    known = torch.tensor([[True, True, False], [True, False, False]])
+    for t in range(2):
+        own.learn(t, [level[t : t + 1] for level in template], points, size, known[t])
     (maps,) = own([*levels, torch.zeros(2, 1, *size)])
     for k in range(3):
-        alone = TemplateHead([5, 5], 1, CODEC, dims=dims).double()
-        alone.learn(0, [level[:, k] for level in template], points[:, k : k + 1], size, known[k : k + 1])
+        alone = TemplateHead([5, 5], 1, CODEC, num_templates=2, dims=dims).double()
+        for t in range(2):
+            views = [level[t : t + 1, k] for level in template]
+            alone.learn(t, views, points[:, k : k + 1], size, known[t, k : k + 1])
         (one,) = alone([*(level[:, k] for level in levels), torch.zeros(2, 1, *size)])
         torch.testing.assert_close(maps[:, k : k + 1], one, equal_nan=True)
 
@@ -116,7 +119,7 @@ def test_templates_are_averaged_where_they_show_the_landmark():
     both = taught(points, size, 2, shown=shown)
     levels = [*levels_of(2, size, 1), torch.zeros(2, 1, *size)]
     (maps,) = both(levels)
-    first, second = (both.similarity(levels[:-1], t, size) for t in range(2))
+    first, second = both.similarities(levels[:-1], size)
     torch.testing.assert_close(maps[:, 0], (first[:, 0] + second[:, 0]) / 2)
     torch.testing.assert_close(maps[:, 1], first[:, 1])
     assert maps[:, 2].isnan().all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -138,9 +138,8 @@ class TemplateHead(BaseHeatmapHead):
         """
         *levels, image = features
         total: Tensor | None = None
-        for index in range(self.num_templates):
-            maps = self.similarity(levels, index, image.shape[2:])
-            maps = maps * self.shown[index].view(-1, *[1] * self.dims)
+        for shown, maps in zip(self.shown, self.similarities(levels, image.shape[2:]), strict=True):
+            maps = maps * shown.view(-1, *[1] * self.dims)
             total = maps if total is None else total + maps
         assert total is not None
         total = total / self.shown.sum(0).view(-1, *[1] * self.dims)
@@ -179,25 +178,29 @@ class TemplateHead(BaseHeatmapHead):
         target = super().encode(samples, input_size, map_size, device)
         return target.of_inside() if self.anchors == "image" else target
 
-    def similarity(self, levels: Sequence[Tensor], index: int, size: Sequence[int]) -> Tensor:
-        """Return how alike pixels are to the landmarks of one template, (B, K, *S), 0 to 1.
+    def similarities(self, levels: Sequence[Tensor], size: Sequence[int]) -> Iterator[Tensor]:
+        """Yield of each template how alike pixels are to its landmarks, (B, K, *S), 0 to 1.
 
         Args:
             levels: (B, C, *S) or (B, K, C, *S), finest first.
-            index: Of the template.
             size: (*S) of the maps.
         """
-        product: Tensor | None = None
-        for level, own in zip(levels, self.templates, strict=True):
-            maps = resized(self._cosines(level, own[index]).clamp(0, 1), size)
-            product = maps if product is None else product * maps
-        assert product is not None
-        return product
+        # Of all templates at once while maps are small, and one after the other at the size of the image.
+        pairs = zip(levels, self.templates, strict=True)
+        cosines = [self._cosines(level, own).clamp(0, 1) for level, own in pairs]
+        for index in range(self.num_templates):
+            product: Tensor | None = None
+            for level in cosines:
+                maps = resized(level[:, index], size)
+                product = maps if product is None else product * maps
+            assert product is not None
+            yield product
 
     def _cosines(self, level: Tensor, vectors: Tensor) -> Tensor:
-        """Return (B, K, *S) cosines of (B, C, *S) or (B, K, C, *S) features with vectors (K, C)."""
+        """Return (B, T, K, *S) cosines of (B, C, *S) or (B, K, C, *S) features with vectors (T, K, C)."""
         if level.ndim == self.dims + 2:
-            return cosine_maps(level, vectors[None])
+            maps = cosine_maps(level, vectors.flatten(0, 1)[None])
+            return maps.unflatten(1, vectors.shape[:2])
         cases = level.shape[0]  # not len(), which would be one number in an exported program
-        maps = cosine_maps(level.flatten(0, 1), vectors[:, None].repeat(cases, 1, 1))
-        return maps[:, 0].unflatten(0, (cases, -1))
+        maps = cosine_maps(level.flatten(0, 1), vectors.transpose(0, 1).repeat(cases, 1, 1))
+        return maps.unflatten(0, (cases, -1)).transpose(1, 2)
