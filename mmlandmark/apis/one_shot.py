@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.running import test_config
 from mmlandmark.engine import ConfigError, Node, Step, folder_of_test, main_process_decides, stage_to_test
 from mmlandmark.inference.loading import model_of_run
@@ -17,7 +18,14 @@ from mmlandmark.utils.files import atomic_write_text, read_json
 from mmlandmark.utils.table_text import markdown_table
 
 REPORT = "report.md"
-_NAMES = dict(ssl="labels: like the template", student="detector: learnt from the labels")
+# Rows of the report. Of several labellers the last three are named, and the labels are their median.
+_STUDENT, _LABELS = "detector: learnt from the labels", "labels: like the template"
+_MEDIAN = "median"
+_NAMES = dict(
+    encoder="like the template, by the encoder as it is",
+    ssl_point="like the template, one point of a patch compared",
+    ssl="like the template, 64 points compared",
+)
 _FEW = 20  # images by which a small difference may be chance
 
 
@@ -44,12 +52,24 @@ class OneShotStep(Step):
     def run(self, node: Node) -> dict[str, float]:
         """Test where there is something to test on, and write the detector."""
         tested: dict[str, Mapping[str, float]] = {}
-        for child in node.children if self.plan["known"] else ():
-            config, checkpoint = self._stage(node, child)
-            out = main_process_decides(partial(folder_of_test, config, checkpoint))
-            tested[child.name] = test_config(config, checkpoint, out_dir=out)
+        *labellers, _ = node.children
+        if self.plan["known"]:
+            for child in node.children:
+                config, checkpoint = self._stage(node, child)
+                out = main_process_decides(partial(folder_of_test, config, checkpoint))
+                tested[child.name] = test_config(config, checkpoint, out_dir=out)
+            if len(labellers) > 1:
+                tested[_MEDIAN] = self._test_median(node, labellers)
         main_process_decides(lambda: self._write(node, tested))
         return {f"{name}/{key}": value for name, found in tested.items() for key, value in found.items()}
+
+    def _test_median(self, node: Node, labellers: Sequence[Node]) -> Mapping[str, float]:
+        """Test the median of what the labellers find, which is what the detector learns from."""
+        folder, runs = node.folder / _MEDIAN, [child.folder for child in labellers]
+        config, checkpoint = main_process_decides(
+            lambda: build_ensemble(runs, folder, average="median", which="last")
+        )
+        return test_config(config, checkpoint, out_dir=folder / "test")
 
     def _stage(self, node: Node, child: Node) -> tuple[Config, Path]:
         trained = child.trained()
@@ -92,7 +112,8 @@ def verdict(tested: Mapping[str, Mapping[str, float]], unit: str, images: int) -
     """Return the errors of both stages as a table, and which is better.
 
     Args:
-        tested: Metrics by stage, ``ssl`` and ``student``; empty where nothing is known.
+        tested: Metrics by stage, those of the labellers and of ``student``, and of the ``median`` of several
+            labellers; empty where nothing is known.
         unit: Of the errors.
         images: Number of images that were tested.
     """
@@ -101,14 +122,21 @@ def verdict(tested: Mapping[str, Mapping[str, float]], unit: str, images: int) -
             "Nobody knows how good it is: nothing but the template is annotated. With --known ANNOTATION, of "
             "as few as 20 of the images, the same command measures it. Look at the overlays of a prediction."
         )
-    hits = [key for key in tested["student"] if key.startswith("sdr_")]
+    labels = tested.get(_MEDIAN, tested["ssl"])
+    student = tested["student"]
+    found = {_LABELS: labels, _STUDENT: student}
+    if _MEDIAN in tested:
+        found = {f"labels: the median of the {len(_NAMES)} below": labels, _STUDENT: student} | {
+            text: tested[name] for name, text in _NAMES.items()
+        }
+    hits = [key for key in student if key.startswith("sdr_")]
     head = ["", f"mean error ({unit})", *(f"within {key.removeprefix('sdr_')} (%)" for key in hits)]
-    rows = [[_NAMES[name], *_cells(found, ("mre", *hits))] for name, found in tested.items()]
-    before, after = tested["ssl"]["mre"], tested["student"]["mre"]
+    rows = [[text, *_cells(metrics, ("mre", *hits))] for text, metrics in found.items()]
+    before, after = labels["mre"], student["mre"]
     if after < before:
         gain = 100 * (1 - after / before)
         text = f"The detector is better than its labels: its mean error is {gain:.1f} % smaller."
-        worse = [key for key in hits if tested["student"][key] < tested["ssl"].get(key, 0.0)]
+        worse = [key for key in hits if student[key] < labels.get(key, 0.0)]
         if worse:
             text += f" But of its landmarks fewer are within {worse[0].removeprefix('sdr_')}."
     else:

@@ -183,13 +183,17 @@ def decide_one_shot(plan: OneShotPlan, measure: Callable[[OneShotPlan], Speed]) 
     """
     candidates = one_shot_rules.sizes(plan.data.median_size)
     plan.choices.update(_of_size(plan, Choice(list(candidates[0]), "a trial")))
-    speed = measure(plan)
-    size = one_shot_rules.choose_size(candidates, speed, plan.answers.minutes)
+    speed, minutes = measure(plan), plan.answers.minutes
+    plan.choices["labellers"] = one_shot_rules.choose_labellers(
+        plan.choices["start"].value, candidates, speed, minutes
+    )
+    labellers = plan.choices["labellers"].value
+    size = one_shot_rules.choose_size(candidates, speed, minutes, labellers)
     plan.choices.update(_of_size(plan, size))
     if size.value != list(candidates[0]):
         speed = measure(plan)
     first, second, plan.minutes = one_shot_rules.choose_epochs(
-        speed, plan.answers.minutes, len(plan.images.ids)
+        speed, minutes, len(plan.images.ids), labellers
     )
     plan.choices.update(ssl=first, student=second)
 
@@ -241,6 +245,7 @@ def _choices(plan: OneShotPlan) -> dict[str, Choice]:
         start=start,
         normalisation=normalisation,
         selector=one_shot_rules.choose_selector(count, len(plan.images.ids)),
+        labellers=Choice(1, "a trial"),
         ssl=Choice(1, "a trial"),
         student=Choice(1, "a trial"),
     )
@@ -270,7 +275,8 @@ def _of_size(plan: OneShotPlan, size: Choice) -> dict[str, Choice]:
     cache = rules.choose_cache(
         len(plan.images.ids), loaded.value, plan.choices["channels"].value, data.bits, plan.answers.memory
     )
-    return dict(size=size, loaded=loaded, cache=cache)
+    levels = one_shot_rules.choose_levels(size.value)
+    return dict(size=size, loaded=loaded, cache=cache, levels=levels)
 
 
 def _other_view(template: DataView, data: Fingerprint) -> list[str]:

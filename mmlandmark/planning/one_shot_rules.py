@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from mmlandmark.planning.budget_rules import FORWARD, MOST_IMAGES, RESERVE, Speed, input_sizes
 from mmlandmark.planning.choice import Choice, duration
 
-SHARE = 0.5  # of the time, for learning embeddings
+# Detectors that label, and how many of them learn: of three, one is the encoder as it is.
+TRAININGS = {1: 1, 3: 2}
 BATCH = 8
 LABELLED = 1 / BATCH  # the template is one image of every batch of the student
 POINTS = 64  # of a patch that are compared
 # Copies of the template, and how far they are moved.
 COPIES, TURNS = 16, dict(rotation=10, scale=0.05, shift=0.02)
 LARGEST = 384  # longest side of the input, the publication's
+_DEEP = 256  # longest side of the input from which on embeddings have a fifth level, at a 32nd of the size
 _SMALLEST = 128
 _ENOUGH = 2000  # images seen, from which on a larger input is worth more than further steps
 FEWEST_SEEN = 1000  # images that either stage sees at least: with fewer it knows nothing
@@ -35,16 +37,67 @@ def sizes(median_size: Sequence[int]) -> list[tuple[int, ...]]:
     return large or fitting[-1:]
 
 
-def choose_size(candidates: Sequence[tuple[int, ...]], measured: Speed, minutes: float) -> Choice:
+def share_of(labellers: int) -> float:
+    """Return the share of the time for each training of embeddings; the detector gets as much."""
+    return 1 / (TRAININGS[labellers] + 1)
+
+
+def seen_images(
+    candidates: Sequence[tuple[int, ...]], measured: Speed, minutes: float, labellers: int
+) -> dict[tuple[int, ...], int]:
+    """Return how many images a training of embeddings sees at every size.
+
+    Args:
+        candidates: See :func:`sizes`.
+        measured: Speed at the smallest.
+        minutes: For the whole training.
+        labellers: See :func:`choose_labellers`.
+    """
+    per_pixel = measured.iteration / measured.batch / math.prod(candidates[0])
+    seconds = 60 * share_of(labellers) * minutes
+    return {size: int(seconds / (per_pixel * math.prod(size))) for size in candidates}
+
+
+def choose_labellers(
+    published: bool, candidates: Sequence[tuple[int, ...]], measured: Speed, minutes: float
+) -> Choice:
+    """Decide how many detectors label the images: one, or the median of three.
+
+    Args:
+        published: Whether the encoder starts from published weights.
+        candidates: See :func:`sizes`.
+        measured: Speed at the smallest.
+        minutes: For the whole training.
+    """
+    if not published:
+        return Choice(1, "one detector: the encoder as it is, with random weights, would be no help to it")
+    if seen_images(candidates, measured, minutes, 3)[candidates[0]] < _ENOUGH:
+        return Choice(1, f"one detector: {duration(minutes)} is too short a time to train two")
+    return Choice(3, "the median of three detectors: two that learn differently, and the encoder as it is")
+
+
+def choose_levels(size: Sequence[int]) -> Choice:
+    """Decide how many levels of embeddings there are, from half the size of the input on.
+
+    Args:
+        size: (*S) of the input.
+    """
+    count = 5 if max(size) >= _DEEP else 4
+    return Choice(count, f"{count} levels, from 1/2 to 1/{2**count} of the size")
+
+
+def choose_size(
+    candidates: Sequence[tuple[int, ...]], measured: Speed, minutes: float, labellers: int = 1
+) -> Choice:
     """Decide on the input size: the largest at which enough images are seen while embeddings are learnt.
 
     Args:
         candidates: See :func:`sizes`.
         measured: Speed at the smallest.
         minutes: For the whole training.
+        labellers: See :func:`choose_labellers`.
     """
-    per_pixel = measured.iteration / measured.batch / math.prod(candidates[0])
-    seen = {size: int(60 * SHARE * minutes / (per_pixel * math.prod(size))) for size in candidates}
+    seen = seen_images(candidates, measured, minutes, labellers)
     size = max((size for size in candidates if seen[size] >= _ENOUGH), key=math.prod, default=candidates[0])
     text = "x".join(map(str, size))
     if seen[size] < _ENOUGH:
@@ -55,16 +108,19 @@ def choose_size(candidates: Sequence[tuple[int, ...]], measured: Speed, minutes:
     return Choice(list(size), f"{text}, {reason} at which {_ENOUGH} images are seen (about {seen[size]})")
 
 
-def choose_epochs(speed: Speed, minutes: float, images: int) -> tuple[Choice, Choice, float]:
-    """Decide on the epochs of both stages.
+def choose_epochs(
+    speed: Speed, minutes: float, images: int, labellers: int = 1
+) -> tuple[Choice, Choice, float]:
+    """Decide on the epochs of the trainings of embeddings and of the detector.
 
     Before every epoch of the embeddings the copies of the template are encoded. A step of the student, which
     sees no patches, takes no longer than one that was measured.
 
     Args:
         speed: Of a step that learns embeddings.
-        minutes: For both, with the labels between them.
+        minutes: For all, with the labels between them.
         images: Without annotation.
+        labellers: See :func:`choose_labellers`.
 
     Returns:
         Epochs of the embeddings, those of the student, and the minutes that all is expected to take.
@@ -74,26 +130,28 @@ def choose_epochs(speed: Speed, minutes: float, images: int) -> tuple[Choice, Ch
     """
     each = speed.iteration / speed.batch
     seen = images / (1 - LABELLED)
-    fixed = 2 * (speed.start + images * speed.first_read) + images * FORWARD * each
+    trainings, share = TRAININGS[labellers], share_of(labellers)
+    runs = labellers + 1
+    fixed = runs * (speed.start + images * speed.first_read) + labellers * images * FORWARD * each
     left = 60 * RESERVE * minutes - fixed
     epoch = (max(images, BATCH) + COPIES * FORWARD) * each, max(seen, BATCH) * each
     fewest = [math.ceil(FEWEST_SEEN / max(count, BATCH)) for count in (images, seen)]
-    least = max(fewest[0] * epoch[0] / SHARE, fewest[1] * epoch[1] / (1 - SHARE))
+    least = max(fewest[0] * epoch[0] / share, fewest[1] * epoch[1] / share)
     if left < least:
         needed = (fixed + least) / 60 / RESERVE
         raise ValueError(
-            f"--minutes {minutes:g} is too short a time for two stages that see {FEWEST_SEEN} images each "
+            f"--minutes {minutes:g} is too short a time for trainings that see {FEWEST_SEEN} images each "
             f"on this machine; give at least {math.ceil(10 * needed) / 10:g}, or fewer and smaller images"
         )
     most = [math.ceil(MOST_IMAGES / count) for count in (images, seen)]
-    first = max(fewest[0], min(int(SHARE * left / epoch[0]), most[0]))
-    second = max(fewest[1], min(int((left - first * epoch[0]) / epoch[1]), most[1]))
+    first = max(fewest[0], min(int(share * left / epoch[0]), most[0]))
+    second = max(fewest[1], min(int((left - trainings * first * epoch[0]) / epoch[1]), most[1]))
     taken = [first * epoch[0], second * epoch[1]]
     choices = [
         Choice(count, f"{int(count * shown)} images seen, about {duration(seconds / 60)}")
         for count, shown, seconds in zip((first, second), (images, seen), taken, strict=True)
     ]
-    return choices[0], choices[1], (fixed + sum(taken)) / 60
+    return choices[0], choices[1], (fixed + trainings * taken[0] + taken[1]) / 60
 
 
 def choose_selector(landmarks: int, images: int) -> Choice:

@@ -13,6 +13,21 @@ from mmlandmark.planning.one_shot_rules import BATCH, COPIES, LABELLED, POINTS, 
 from mmlandmark.planning.source_text import BESIDE, call, comment, wrapped
 
 TEMPLATE, IMAGES, KNOWN = "template.json", "images.txt", "known.txt"
+_WIDTHS = {4: (24, 24, 40), 5: (16, 24, 40, 112)}
+# Stages that label, too, where the median of three does.
+_OTHERS = {
+    "encoder": """    # The encoder as it is: nothing learns.
+    dict(
+        name="encoder",
+        model=dict(neck=None, backbone=dict(norm_eval=True)),
+        train_dataloader=dict(dataset=dict(indices=1)),
+        train_cfg=dict(max_epochs=1, val_interval=1),
+        optim_wrapper=dict(optimizer=dict(lr=0.0)),
+        param_scheduler=[],
+    ),""",
+    "ssl_point": """    # One point of every patch is compared.
+    dict(name="ssl_point", model=dict(patches=dict(points=1))),""",
+}
 _BASES = ("default_runtime.py", "models/cc2d.py", "schedules/adamw_onecycle.py")
 
 
@@ -22,7 +37,7 @@ def one_shot_text(
     images: Mapping[str, Any],
     known: Mapping[str, Any] | None,
 ) -> str:
-    """Return the text of a config with the stages ``ssl`` and ``student``.
+    """Return the text of a config with the stages ``ssl`` and ``student``, and before them other labellers.
 
     Args:
         title: What is planned, for the first line.
@@ -60,7 +75,7 @@ def one_shot_text(
 
 def _embeddings(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]:
     """Return the network and the schedule of the first stage."""
-    channels, count = choices["channels"].value, choices["landmarks"].value
+    channels, count, levels = (choices[name].value for name in ("channels", "landmarks", "levels"))
     weights = dict(type="Pretrained", checkpoint=PUBLISHED) if choices["start"].value else None
     encoder = dict(
         type="EfficientNetLite", in_channels=channels, **({"init_cfg": weights} if weights else {})
@@ -71,9 +86,11 @@ def _embeddings(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[s
         wrapped("pixels", pixels),
         wrapped("encoder", encoder),
         "model = dict(\n    data_preprocessor=pixels,\n"
-        "    backbone=dict(encoder, _delete_=True, out_indices=(0, 1, 2, 3)),\n"
-        "    neck=dict(widths=(24, 24, 40)),\n"
-        f"    head=dict(num_landmarks={count}, num_templates={COPIES}),\n"
+        f"    # {why['levels']}\n"
+        f"    backbone=dict(encoder, _delete_=True, out_indices={tuple(range(levels))}),\n"
+        f"    neck=dict(widths={_WIDTHS[levels]}),\n"
+        f"    head=dict(num_landmarks={count}, num_templates={COPIES},"
+        ' codec=dict(decoder="local_centroid")),\n'
         f"    patches=dict(points={POINTS}),\n)",
         "# The template is looked for as it is turned and scaled a little, in several ways.",
         f"turned = [*load, {call(dict(type='RandomAffine', **TURNS))}, *plain[len(load) :]]",
@@ -92,7 +109,10 @@ def _embeddings(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[s
 def _student(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]:
     """Return the second stage."""
     count, epochs = choices["landmarks"].value, choices["student"]
-    labels = dict(type="PseudoLabelHook", labeller="run:ssl:last", selector=choices["selector"].value)
+    others = _OTHERS if choices["labellers"].value > 1 else {}
+    names = [f"run:{name}:last" for name in (*others, "ssl")]
+    labeller = names if others else names[0]
+    labels = dict(type="PseudoLabelHook", labeller=labeller, selector=choices["selector"].value)
     head = dict(
         type="HeatmapHead",
         num_landmarks=count,
@@ -101,12 +121,14 @@ def _student(choices: Mapping[str, Choice], why: Mapping[str, str]) -> list[str]
     )
     neck = dict(type="UNetDecoder", conv_bias="auto", norm_cfg=dict(type="BN"), align_corners=False)
     return [
-        comment(f"labels: {why['selector']}") + "\n" + wrapped("labels", labels),
+        comment(f"labels: {why['labellers']}") + "\n" + comment(f"learnt from: {why['selector']}"),
+        wrapped("labels", labels),
         'student = dict(\n    _delete_=True,\n    type="LandmarkDetector",\n    data_preprocessor=pixels,\n'
         "    backbone=dict(encoder, stage_blocks=(1, 2, 2, 3, 3, 2, 0)),",
         wrapped("neck", neck, "    ") + ",",
         wrapped("head", head, "    ") + ",\n)",
         "stages = [",
+        *others.values(),
         '    dict(name="ssl"),',
         "    dict(",
         '        name="student",',

@@ -20,6 +20,17 @@ def test_it_is_said_which_is_better():
     assert "Nobody knows how good it is" in verdict({}, "px", 0)
 
 
+def test_of_several_labellers_the_median_is_compared():
+    errors = dict(encoder=6, ssl_point=5, ssl=2, median=4, student=3)
+    text = verdict({name: dict(mre=error) for name, error in errors.items()}, "mm", 30)
+    assert "its mean error is 25.0 % smaller" in text
+    errors = [
+        float(line.split("|")[2]) for line in text.splitlines() if line.startswith("| ") and "." in line
+    ]
+    assert errors == [4, 3, 6, 5, 2]
+    assert "| labels: the median of the 3 below" in text
+
+
 def test_how_many_labels_count():
     text = labels_sentence(dict(landmarks=200, masked=50, images=10), "they agree")
     assert (

@@ -59,6 +59,19 @@ def test_a_plan_is_a_config_of_two_stages(tmp_path, answers):
         is_one_shot_planned(tmp_path / "plan", replace(plan.answers, minutes=2.0))
 
 
+def test_three_label_a_plan_that_has_the_time_and_the_weights(tmp_path, answers):
+    plan = planned(replace(answers, minutes=30.0, published_weights=True))
+    plan.write(tmp_path / "plan")
+    config = load_config(tmp_path / "plan" / "config.py")
+    *labellers, student = plan_of_stages(config, tmp_path / "run").children
+    assert [node.name for node in labellers] == ["encoder", "ssl_point", "ssl"]
+    assert student.inputs == labellers
+    points = [node.config.model.patches["points"] for node in labellers]
+    assert points == [64, 1, 64]
+    assert labellers[0].config.model.neck is None
+    assert labellers[1].config.train_cfg == labellers[2].config.train_cfg
+
+
 def test_the_unit_follows_from_what_is_tested(answers):
     assert planned(answers).choices["unit"].value["unit"] == "px"
     plan = planned(replace(answers, spacing=(0.2,), known=answers.points))

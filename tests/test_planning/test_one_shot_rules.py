@@ -9,6 +9,8 @@ from mmlandmark.planning.one_shot_rules import (
     COPIES,
     LABELLED,
     choose_epochs,
+    choose_labellers,
+    choose_levels,
     choose_selector,
     choose_size,
     sizes,
@@ -46,6 +48,11 @@ def test_epochs_fill_the_time():
     many, _, less = choose_epochs(FAST, 600.0, 100)
     assert many.value == 120
     assert less < 10
+    # Two trainings of embeddings and the detector share the time.
+    each, rest, minutes = choose_epochs(FAST, 2.0, 100, labellers=3)
+    assert 0.9 * 2 * 0.93 < minutes <= 2.0
+    assert each.value == pytest.approx(first.value * 2 / 3, rel=0.15)
+    assert each.value == pytest.approx(rest.value / (1 - LABELLED), rel=0.35)
     with pytest.raises(
         ValueError, match=r"--minutes 1 is too short .* see 1000 images .* give at least \d+\.\d"
     ):
@@ -55,3 +62,20 @@ def test_epochs_fill_the_time():
 def test_a_few_have_nothing_to_agree_on():
     assert choose_selector(19, 100).value["type"] == "ShapeConsensus"
     assert choose_selector(3, 100).value["type"] == choose_selector(19, 9).value["type"] == "KeepAll"
+
+
+def test_three_label_where_there_is_time_to_train_two():
+    candidates = sizes((1200, 1000))
+    assert choose_labellers(True, candidates, FAST, 60).value == 3
+    assert choose_labellers(False, candidates, FAST, 60).value == 1
+    short = choose_labellers(True, candidates, FAST, 0.5)
+    assert short.value == 1
+    assert "too short a time to train two" in short.why
+    # What is given to a second training is missing in the size.
+    one, three = (choose_size(candidates, FAST, 3, count) for count in (1, 3))
+    assert max(three.value) < max(one.value)
+
+
+def test_large_inputs_have_a_fifth_level():
+    assert choose_levels((256, 192)).value == 5
+    assert choose_levels((192, 160)).value == 4

@@ -19,6 +19,8 @@ CHOICES = dict(
     start=Choice(False, "random"),
     normalisation=Choice(dict(mean=0.3, std=0.2), "by the images"),
     selector=Choice(dict(type="KeepAll"), "all"),
+    labellers=Choice(1, "one"),
+    levels=Choice(4, "four"),
     ssl=Choice(17, "time"),
     student=Choice(3, "time"),
     size=Choice([96, 64], "small"),
@@ -28,18 +30,24 @@ CHOICES = dict(
 FOLDER = dict(type="ImageFolderDataset", image_dir="films")
 
 
+class Base:
+    """What the text takes from its bases."""
+
+    one_cycle, ema = dict(type="OneCycleLR"), dict(type="EMAHook")
+
+
+def variables(text):
+    """Return what a text defines behind its bases."""
+    compile(text, "config.py", "exec")
+    found: dict = {"_base_": Base}
+    exec(text[text.index("\nload = [") :], found)
+    return found
+
+
 @pytest.mark.parametrize("known", [None, dict(type="LandmarkDataset", ann_file="some.json")])
 def test_the_text_has_all_choices(known):
     text = one_shot_text("a title", CHOICES, FOLDER, known)
-    compile(text, "config.py", "exec")
-    found: dict = {"_base_": None}
-    rest = text[text.index("\nload = [") :]
-
-    class Base:
-        one_cycle, ema = dict(type="OneCycleLR"), dict(type="EMAHook")
-
-    found["_base_"] = Base
-    exec(rest, found)
+    found = variables(text)
     assert text.startswith("# A title; all reasons are in plan.json.")
     assert found["load"][0] == dict(type="LoadImage", size=(192, 128), keep_aspect=True, channels=3, bits=12)
     assert found["test_dataloader"]["dataset"]["ann_file"] == ("some.json" if known else "template.json")
@@ -56,3 +64,16 @@ def test_the_text_has_all_choices(known):
     assert steps == ["LoadImage", "Resize", "RandomAffine", "Resample", "PackInputs"]
     assert student["custom_hooks"] == [found["labels"], Base.ema]
     assert student["model"]["head"]["num_landmarks"] == found["model"]["head"]["num_landmarks"] == 5
+
+
+def test_three_may_label():
+    choices = dict(CHOICES, labellers=Choice(3, "three"), levels=Choice(5, "five"))
+    found = variables(one_shot_text("a title", choices, FOLDER, None))
+    *labellers, student = found["stages"]
+    assert [stage["name"] for stage in labellers] == ["encoder", "ssl_point", "ssl"]
+    assert [*found["labels"]["labeller"]] == [f"run:{stage['name']}:last" for stage in labellers]
+    encoder, point, _ = labellers
+    assert encoder["optim_wrapper"]["optimizer"]["lr"] == 0
+    assert point["model"]["patches"]["points"] == 1
+    assert student["custom_hooks"][0] == found["labels"]
+    assert len(found["model"]["backbone"]["out_indices"]) == len(found["model"]["neck"]["widths"]) + 1 == 5
