@@ -147,9 +147,10 @@ def make_narrow(model: Any) -> None:
         for p in [*networks, *find_all(model, "decoder")]
         if isinstance(p, dict) and re.search("UNet|Embedding|AdapterDecoder", str(p.get("type")))
     ):
+        least = 4 if part.get("dilated") else 2
         for key in ("widths", "in_channels"):
             if isinstance(part.get(key), list | tuple):
-                part[key] = [max(2, width // 16) for width in part[key]]
+                part[key] = [max(least, width // 16) for width in part[key]]
 
 
 def dims_of(config: Config) -> int:
