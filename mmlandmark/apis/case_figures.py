@@ -12,7 +12,7 @@ from mmlandmark.apis.tested_run import tested_run
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkDataSample, grid_unit
 from mmlandmark.utils.dataset_tree import bare_dataset
-from mmlandmark.utils.files import read_json, safe_name
+from mmlandmark.utils.files import read_state, safe_name
 from mmlandmark.visualization import (
     LandmarkVisualizer,
     plot_cumulative_errors,
@@ -35,7 +35,7 @@ def draw_test_figures(config: Config, out_dir: str | Path) -> list[Path]:
         FileNotFoundError: ``out_dir`` holds no predictions.
     """
     out = Path(out_dir)
-    predictions = read_json(out / "predictions.json")
+    predictions = read_state(out / "predictions.json", "test again")
     cases, unit, names = predictions["cases"], predictions["unit"], predictions["landmark_names"]
     unit = grid_unit(len(cases[0]["gt"][0])) if unit == "px" else unit
     errors = np.array([case["errors"] for case in cases], dtype=float)

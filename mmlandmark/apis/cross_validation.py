@@ -29,7 +29,7 @@ from mmlandmark.engine import (
 from mmlandmark.evaluation import CaseMetric, FoldReport
 from mmlandmark.registry import DATASETS, METRICS
 from mmlandmark.utils.dataset_tree import bare_dataset, leaf_configs
-from mmlandmark.utils.files import read_json, safe_name
+from mmlandmark.utils.files import read_state, safe_name
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -254,11 +254,12 @@ def _records(dataset: dict[str, Any]) -> list[dict[str, Any]]:
 def _cases(folder: Path) -> list[dict[str, Any]]:
     """Return the cases that a fold's test kept, as metrics take them."""
     file = folder / "test" / "predictions.json"
+    cure = f"remove {folder / 'run.json'} to test again"
     if not file.is_file():
-        raise ConfigError(
-            f"{folder} is finished, but {file} is gone: remove {folder / 'run.json'} to test again"
-        )
-    cases = read_json(file)["cases"]
+        raise ConfigError(f"{folder} is finished, but {file} is gone: {cure}")
+    cases = read_state(file, cure).get("cases")
+    if not isinstance(cases, list):
+        raise ConfigError(f"{file}: these are not the predictions of a test: {cure}")
     for case in cases:
         for key in ("gt", "pred"):
             case[key] = np.array(case[key], dtype=np.float64)

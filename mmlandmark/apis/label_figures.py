@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.engine import ConfigError
+from mmlandmark.engine.label_rounds import read_rounds
 from mmlandmark.utils.files import atomic_write_json, read_json
 from mmlandmark.visualization.label_figure import plot_label_errors
 
@@ -72,7 +73,7 @@ def label_errors(folder: str | Path) -> dict[str, Any]:
     unit = None
     for file in sorted(folder.glob("*/" + _ROUNDS)):
         run = _RUN.fullmatch(file.parents[2].name)
-        rows = [row for row in read_json(file)["rounds"] if row.get("error_predicted") is not None]
+        rows = [row for row in read_rounds(file) if row.get("error_predicted") is not None]
         if run is None or not rows:
             continue
         unit = rows[0]["unit"]

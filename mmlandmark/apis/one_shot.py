@@ -13,8 +13,9 @@ from mmengine.config import Config
 from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.running import test_config
 from mmlandmark.engine import ConfigError, Node, Step, folder_of_test, main_process_decides, stage_to_test
+from mmlandmark.engine.label_rounds import read_rounds
 from mmlandmark.inference.loading import model_of_run
-from mmlandmark.utils.files import atomic_write_text, read_json
+from mmlandmark.utils.files import atomic_write_text
 from mmlandmark.utils.table_text import markdown_table
 
 REPORT = "report.md"
@@ -84,7 +85,7 @@ class OneShotStep(Step):
         lost = [*self.plan["landmarks_left_out"], *self.plan["warnings"], *self.plan["images_left_out"]]
         parts = [
             f"# {self.model.name}",
-            labels_sentence(read_json(labels)["rounds"][-1], self.plan["choices"]["selector"]["why"]),
+            labels_sentence(read_rounds(labels)[-1], self.plan["choices"]["selector"]["why"]),
             f"![labels]({Path(os.path.relpath(labels.with_name('labels.png'), self.folder)).as_posix()})"
             if labels.with_name("labels.png").is_file()
             else "",

@@ -14,7 +14,9 @@ from mmlandmark.engine import ConfigError
 from mmlandmark.evaluation import per_image_mean, record_results
 from mmlandmark.models.model_file import meta_of
 from mmlandmark.utils.checkpoint import load_checkpoint
-from mmlandmark.utils.files import read_json
+from mmlandmark.utils.files import read_state
+
+_AGAIN = "test again"
 
 
 def record_test(
@@ -73,7 +75,7 @@ def record_predictions(
         out_dir: Folder of ``predictions.json``.
         extra: Further entries in plain types.
     """
-    predictions = read_json(Path(out_dir) / "predictions.json")
+    predictions = read_state(Path(out_dir) / "predictions.json", _AGAIN)
     cases = sorted(predictions["cases"], key=lambda case: case["sample_id"])
     errors = per_image_mean(np.array([case["errors"] for case in cases], dtype=float))
     record_results(
@@ -94,7 +96,7 @@ def _of_landmarks(report: Path) -> dict[str, Any]:
     """Return ``landmark_errors``, the results of every landmark, if there is a report of them."""
     if not report.is_file():
         return {}
-    content = read_json(report)
+    content = read_state(report, _AGAIN)
     columns: dict[str, Any] = {
         key: [row[key] for row in content["landmarks"]] for key in ("name", "mre", "median")
     }

@@ -21,8 +21,9 @@ from mmlandmark.engine import (
     main_process_decides,
     stage_to_test,
 )
+from mmlandmark.engine.label_rounds import read_rounds
 from mmlandmark.inference.loading import model_of_run
-from mmlandmark.utils.files import atomic_write_text, read_json
+from mmlandmark.utils.files import atomic_write_text
 from mmlandmark.utils.table_text import markdown_table
 
 MODEL, REPORT = "detector.mml.pth", "report.md"
@@ -154,7 +155,7 @@ test_sentence.__test__ = False  # type: ignore[attr-defined]  # pytest takes suc
 
 def _rounds(file: Path, folder: Path) -> str:
     """Return the rounds of pseudo labels as a table, with a picture."""
-    rows: Sequence[Mapping[str, Any]] = read_json(file)["rounds"]
+    rows: Sequence[Mapping[str, Any]] = read_rounds(file)
     step = max(1, math.ceil(len(rows) / _ROUNDS))
     shown = [row for n, row in enumerate(rows) if n % step == 0 or n == len(rows) - 1]
     head = ["epochs trained", "images", "landmarks", "learnt from (%)", "masked (%)"]

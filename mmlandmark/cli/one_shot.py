@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from mmlandmark.apis import OneShotStep, prepare_config, run_plan
     from mmlandmark.engine import plan_of_run
     from mmlandmark.planning import check_folder, is_one_shot_planned
-    from mmlandmark.utils.files import read_json
+    from mmlandmark.planning.plan_folder import read_plan
 
     if not args.out.name.endswith(_MODEL) or args.out.name == _MODEL:
         raise ValueError(f"-o {args.out}: name a model file, such as detector{_MODEL}")
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         check_folder(folder, args.overwrite)
         _plan(answers, folder)
     config = prepare_config(folder / "config.py")
-    step = OneShotStep(config, folder, args.out, read_json(folder / "plan.json"))
+    step = OneShotStep(config, folder, args.out, read_plan(folder))
     run_plan(plan_of_run(config, config.work_dir, steps=[step]))
     print((folder / "report.md").read_text(encoding="utf-8"))
     print(f"This is {folder / 'report.md'}. Next:")

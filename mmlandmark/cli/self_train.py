@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from mmlandmark.engine import plan_of_run
     from mmlandmark.planning import check_folder, find_data, is_planned, write_plan
     from mmlandmark.planning.choice import duration
-    from mmlandmark.utils.files import read_json
+    from mmlandmark.planning.plan_folder import read_plan
 
     folder = os.path.abspath(os.path.expanduser(args.unlabelled))
     source, answers = find_data(args.data, args.images), replace(answers_of(args), unlabelled=folder)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         write_plan(plan, args.out)
         print(f"wrote {args.out / 'config.py'}; training takes about {duration(plan.minutes)}", flush=True)
     config = prepare_config(args.out / "config.py")
-    step = BestStageStep(config, args.out, read_json(args.out / "plan.json")["images"])
+    step = BestStageStep(config, args.out, read_plan(args.out)["images"])
     run_plan(plan_of_run(config, config.work_dir, steps=[step]))
     print((args.out / REPORT).read_text(encoding="utf-8"))
     model, images = (shlex.quote(str(path)) for path in (args.out / MODEL, args.unlabelled))

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmlandmark.engine.training_state import Best, check_is_training, is_best_name
 from mmlandmark.utils.checkpoint import load_checkpoint
-from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
+from mmlandmark.utils.files import atomic_write_text, read_state, write_state
 
 BEST_NOTE = "best.json"
 _LATEST, _LIST = "last_checkpoint", "last_checkpoint.json"  # the newest; which others were there with it
@@ -28,6 +28,9 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
     the folder may have others. A lower number is that of a new run in the folder if it is younger than the
     note. Notes of earlier versions have no list: there it is the file that is younger than the note. Without
     a note it is the one with the highest number.
+
+    Raises:
+        ValueError: The list is damaged.
     """
     folder = Path(work_dir)
     note, name = folder / _LATEST, _noted(folder)
@@ -89,7 +92,7 @@ def note_latest(path: Path) -> None:
     """Note that a checkpoint is the newest of its folder, whatever others are there, and list these."""
     files = {other.name: _end_of(other) for other in numbered_checkpoints(path.parent).values()}
     atomic_write_text(path.with_name(_LATEST), str(path))
-    atomic_write_json(path.with_name(_LIST), dict(checkpoint=path.name, files=files))
+    write_state(path.with_name(_LIST), dict(checkpoint=path.name, files=files))
 
 
 def note_resumed(path: Path) -> None:
@@ -100,13 +103,18 @@ def note_resumed(path: Path) -> None:
 
 def _known(folder: Path, name: str) -> dict[str, str] | None:
     """Return the ends of the files that were there when a checkpoint was noted, None if that is not known."""
+    cure = "remove it: the newest checkpoint is then found by the times of the files"
     try:
-        content = read_json(folder / _LIST)
-    except (FileNotFoundError, ValueError):
-        return None  # of an earlier version, or damaged: times tell, as they did before
+        content = read_state(folder / _LIST, cure)
+    except FileNotFoundError:
+        return None  # of an earlier version: times tell, as they did before
     files = content.get("files")
+    if not isinstance(content.get("checkpoint"), str) or not isinstance(files, dict):
+        raise ValueError(
+            f"{folder / _LIST}: this is no list of checkpoints: restore it from a copy, or {cure}"
+        )
     # After a kill between note and list, the list is that of the checkpoint before.
-    return files if content.get("checkpoint") == name and isinstance(files, dict) else None
+    return files if content["checkpoint"] == name else None
 
 
 def _end_of(path: Path) -> str:
@@ -149,7 +157,7 @@ def note_best(work_dir: str | Path, best: Mapping[str, Best], superseded: str | 
     """
     records = {key: dict(file=b.file, score=b.score, step=b.step) for key, b in best.items()}
     content = dict(best=records, superseded=[superseded] if superseded else [])
-    atomic_write_json(Path(work_dir) / BEST_NOTE, content)
+    write_state(Path(work_dir) / BEST_NOTE, content)
 
 
 def remove_superseded(work_dir: str | Path, best: Mapping[str, Best]) -> None:
@@ -163,7 +171,7 @@ def remove_superseded(work_dir: str | Path, best: Mapping[str, Best]) -> None:
 
 
 def _best_note(folder: Path) -> dict[str, Any]:
-    note = read_json(folder / BEST_NOTE)
+    note = read_state(folder / BEST_NOTE, "remove it: the best checkpoint is then the youngest one")
     best, superseded = note.get("best"), note.get("superseded", [])
     if not isinstance(best, dict) or not all(isinstance(record, dict) for record in best.values()):
         raise ValueError(f"{folder / BEST_NOTE}: 'best' must name a file for every metric; remove the note")

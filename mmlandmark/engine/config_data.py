@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mmlandmark.utils.files import read_json
+from mmlandmark.utils.files import read_state
 
 CONFIG_FILE = "config.json"
+_BESIDE = "remove it: the Python file beside it, or else the checkpoint, has the config, too"
 
 # Where and how a run was started, not what it trains.
 _OF_THE_START = frozenset(
@@ -134,7 +135,7 @@ def read_config_of_run(folder: str | Path) -> tuple[dict[str, Any], Path] | None
     folder = Path(folder)
     path = folder / CONFIG_FILE
     if path.is_file():
-        return read_json(path), path
+        return read_state(path, _BESIDE), path
     dumped = sorted(folder.glob("*.py")) if folder.is_dir() else []
     if len(dumped) != 1:
         return None

@@ -32,10 +32,11 @@ from mmlandmark.registry import MODELS
 from mmlandmark.structures import metainfo_of, names_of
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
 from mmlandmark.utils.checkpoint_integrity import written_hash
-from mmlandmark.utils.files import atomic_write_json, atomic_write_text, file_hash, read_json
+from mmlandmark.utils.files import atomic_write_text, file_hash, read_state, write_state
 from mmlandmark.utils.sentences import one_line
 
 FOLDER, FILE, NOTE = "detector", "detector.pth", "members.json"
+_ANEW = "remove it: the models are then joined again"
 _FILES: dict[str, tuple[str, Callable[[Path], Path | None]]] = dict(
     last=(FILE, latest_checkpoint), best=(f"best_{FILE}", best_checkpoint)
 )
@@ -137,7 +138,7 @@ def join_landmarks(config: Config, node: Node, which: str = "last") -> Path:
     state, shared, metas = _weights(members)
     left_out = [landmark for landmark in chosen_landmarks(config) if landmark not in members]
     note |= dict(shared_backbone=shared, left_out=left_out)
-    atomic_write_json(folder / NOTE, note)
+    write_state(folder / NOTE, note)
     whole = joined_config(config, node.folder)
     check_detector(
         filled(MODELS, whole.model.to_dict(), dims=landmark_schema(config).dims), state, str(folder)
@@ -148,7 +149,7 @@ def join_landmarks(config: Config, node: Node, which: str = "last") -> Path:
     save_checkpoint(dict(state_dict=state, meta=meta), folder / name)
     if which == "last":
         atomic_write_text(folder / "last_checkpoint", name)
-    atomic_write_json(folder / NOTE, note | dict(files=(note.get("files") or {}) | {name: known}))
+    write_state(folder / NOTE, note | dict(files=(note.get("files") or {}) | {name: known}))
     return folder / name
 
 
@@ -243,7 +244,14 @@ def _is_frozen(member: dict[str, Any], dims: int) -> bool:
 
 
 def _note(folder: Path) -> dict[str, Any]:
-    return read_json(folder / NOTE) if (folder / NOTE).is_file() else {}
+    if not (folder / NOTE).is_file():
+        return {}
+    note = read_state(folder / NOTE, _ANEW)
+    if not {"shared_backbone", "left_out"} <= set(note) or not isinstance(note.get("files", {}), dict):
+        raise ValueError(
+            f"{folder / NOTE}: this is not the note of a joined detector: restore it from a copy, or {_ANEW}"
+        )
+    return note
 
 
 def _spans(places: Sequence[int], between: str = "_") -> str:

@@ -10,9 +10,8 @@ import numpy as np
 
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.pixel_checks import load_step
-from mmlandmark.engine.label_rounds import LabelRound
+from mmlandmark.engine.label_rounds import LabelRound, read_labels
 from mmlandmark.structures import apply_matrix
-from mmlandmark.utils.files import read_json
 
 IMAGES, ROUNDS = 4, 4
 
@@ -55,7 +54,7 @@ def draw_labels(parts: Sequence[LandmarkDataset], folder: Path, epochs: Sequence
 
 def _round(path: Path, names: Sequence[str]) -> LabelRound:
     """Read a round; one that was labelled by batches may lack some images."""
-    content = read_json(path)
+    content = read_labels(path)
     there, landmarks = list(content["images"]), content["landmarks"]
     dims = len(next(iter(content["images"].values()))["points"][0])
     return LabelRound.read(path, there, (len(landmarks), dims)).among(names)

@@ -12,9 +12,10 @@ import numpy as np
 from mmlandmark.engine.training_state import BrokenStateError, as_count
 from mmlandmark.shape import Regulated
 from mmlandmark.structures import is_inside
-from mmlandmark.utils.files import atomic_write_json, file_hash, read_json
+from mmlandmark.utils.files import file_hash, read_state, write_state
 
 FORMAT = "mmlandmark pseudo labels 1"
+_AGAIN = "train that stage again"
 _KINDS: dict[str, type] = dict(
     predicted=np.float32, points=np.float32, kept=np.bool_, deviation=np.float64, adjusted=np.bool_
 )
@@ -95,7 +96,7 @@ class LabelRound:
                 adjusted=bool(self.adjusted[n]),
             )
         content = dict(format=FORMAT, epoch=self.epoch, landmarks=list(names), images=images)
-        atomic_write_json(path, content, indent=None)
+        write_state(path, content, indent=None)
         return file_hash(path)
 
     @classmethod
@@ -111,9 +112,9 @@ class LabelRound:
             FileNotFoundError: There is no such file.
             ValueError: It is damaged, or of other images or landmarks.
         """
-        content = read_json(path)
-        images = content.get("images")
-        if content.get("format") != FORMAT or not isinstance(images, dict) or set(images) != set(ids):
+        content = read_labels(path)
+        images = content["images"]
+        if set(images) != set(ids):
             raise ValueError(
                 f"{path}: these are not the pseudo labels of this run's {len(ids)} unlabelled images"
             )
@@ -130,6 +131,35 @@ class LabelRound:
             return cls(as_count(content.get("epoch"), "epoch"), tuple(ids), **arrays)
         except (KeyError, TypeError, ValueError, BrokenStateError) as error:
             raise ValueError(f"{path}: these pseudo labels are damaged: {error}") from error
+
+
+def read_labels(path: Path) -> dict[str, Any]:
+    """Return what :meth:`LabelRound.write` wrote as plain values: ``epoch``, ``landmarks`` and ``images``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or holds something else.
+    """
+    content = read_state(path, _AGAIN)
+    lists = isinstance(content.get("images"), dict) and isinstance(content.get("landmarks"), list)
+    if content.get("format") != FORMAT or not lists:
+        raise ValueError(f"{path}: these are no pseudo labels: restore the file from a copy, or {_AGAIN}")
+    return content
+
+
+def read_rounds(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a ``rounds.json``, see :func:`summary`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or holds something else.
+    """
+    rows = read_state(path, _AGAIN).get("rounds")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(
+            f"{path}: these are no rounds of pseudo labels: restore the file from a copy, or {_AGAIN}"
+        )
+    return rows
 
 
 def summary(made: LabelRound, truth: np.ndarray, scale: np.ndarray | None) -> dict[str, Any]:

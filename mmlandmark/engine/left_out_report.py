@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmlandmark.datasets import LandmarkDataset, leaf_datasets
-from mmlandmark.utils.files import atomic_write_json
+from mmlandmark.utils.files import write_state
 
 FILE = "left_out.json"
 _SHOWN = 5  # images that the log names
@@ -40,7 +40,7 @@ class LeftOutReport(Hook):
         if is_main_process():
             rows = [dict(sample_id=name, image=image) for name, image in sorted(self._known.items())]
             count = sum(len(part) for part in parts)
-            atomic_write_json(Path(runner.work_dir, FILE), dict(images=count, left_out=rows))
+            write_state(Path(runner.work_dir, FILE), dict(images=count, left_out=rows))
 
     def after_train(self, runner: Runner) -> None:
         """Write the file, and say how many there were."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from mmlandmark.engine.config import ConfigError
 from mmlandmark.engine.config_data import CONFIG_FILE, config_to_data, read_config_of_run
 from mmlandmark.engine.run_lock import RunLock
 from mmlandmark.utils.config_hash import config_hash
-from mmlandmark.utils.files import atomic_write_json, atomic_write_text, read_json
+from mmlandmark.utils.files import read_state, write_state
 
 NOTE_FILE = "run.json"
+_GO_ON = "remove it: the run then goes on from its newest checkpoint"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class RunFolder:
         """
         if not self.note_file.is_file():
             return None
-        note = read_json(self.note_file)
+        note = read_state(self.note_file, _GO_ON)
         if note.get("config_hash") != self.fingerprint:
             name = f"run {self.name!r}: " if self.name else ""
             raise ConfigError(
@@ -167,7 +167,7 @@ class RunFolder:
     def _write(self, changes: dict[str, Any]) -> None:
         if is_main_process():
             own = dict(name=self.name, config_hash=self.fingerprint)
-            atomic_write_json(self.note_file, own | (self.read() or {}) | changes)
+            write_state(self.note_file, own | (self.read() or {}) | changes)
 
 
 def forget_run(folder: str | Path) -> None:
@@ -187,8 +187,7 @@ def _from_json(metrics: Mapping[str, float | None]) -> dict[str, float]:
 
 def write_config(folder: str | Path, resolved: dict[str, Any]) -> None:
     """Write a run's resolved config, see :func:`config_to_data`, into its folder."""
-    text = json.dumps(resolved, indent=2)
-    atomic_write_text(Path(folder) / CONFIG_FILE, text + "\n")
+    write_state(Path(folder) / CONFIG_FILE, resolved)
 
 
 def folder_of_test(config: Config, checkpoint: str | Path) -> Path:
@@ -206,14 +205,31 @@ def folder_of_test(config: Config, checkpoint: str | Path) -> Path:
     folder, label = Path(config.work_dir), _label_of_test(config, Path(checkpoint))
     note = folder / "test" / "test.json"
     if note.is_file():
-        first = read_json(note).get("test")
+        first = name_of_test(note)
     else:  # earlier versions left no note
         first = "test_last" if note.parent.is_dir() else label
     if first != label:
         return folder / label
     if is_main_process():
-        atomic_write_json(note, dict(test=label))
+        write_state(note, dict(test=label))
     return note.parent
+
+
+def name_of_test(note: str | Path) -> str:
+    """Return which test a folder holds the results of, see :func:`folder_of_test`.
+
+    Args:
+        note: The file ``test.json`` in the folder.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or is no such note.
+    """
+    cure = "remove its folder and test again"
+    name = read_state(note, cure).get("test")
+    if not isinstance(name, str):
+        raise ValueError(f"{note}: 'test' must name a test: restore the file from a copy, or {cure}")
+    return name
 
 
 def _label_of_test(config: Config, checkpoint: Path) -> str:

@@ -15,7 +15,7 @@ from mmlandmark.evaluation.doubt import flag_curve
 from mmlandmark.evaluation.functional import mean_offsets
 from mmlandmark.evaluation.report import dump_json, without_nan
 from mmlandmark.evaluation.tested_cases import TestedCases, words_of
-from mmlandmark.utils.files import atomic_write_text, read_json
+from mmlandmark.utils.files import atomic_write_text, read_state
 from mmlandmark.utils.table_text import markdown_table, markdown_text
 
 CURVE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
@@ -116,7 +116,7 @@ class CoverageReport:
             FileNotFoundError: There is no such file.
             ValueError: It holds something else; the message names it.
         """
-        data = read_json(path)
+        data = read_state(path, "let mmlandmark calibrate write a new one")
         if set(data) != set(cls.__dataclass_fields__):
             raise ValueError(f"{path}: not a coverage report of mmlandmark calibrate")
         return cls(**dict(data, levels=tuple(data["levels"]), landmarks=tuple(data["landmarks"])))

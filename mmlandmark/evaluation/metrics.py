@@ -17,7 +17,7 @@ from mmlandmark.evaluation.legacy_grid import on_legacy_grid
 from mmlandmark.evaluation.origin import ORIGIN_KEY, Origin
 from mmlandmark.evaluation.report import UNIT_SUFFIX, LandmarkReport, check_format, without_nan
 from mmlandmark.registry import METRICS
-from mmlandmark.utils.files import atomic_write_json
+from mmlandmark.utils.files import write_state
 
 # What a model may say about how sure it is: key of a case, field of a sample.
 _SURENESS = (
@@ -322,7 +322,7 @@ class LandmarkMetric(CaseMetric):
                 landmark_names=[row["name"] for row in report.landmarks],
                 cases=rows,
             )
-            atomic_write_json(self.predictions_file, without_nan(content), indent=None)
+            write_state(self.predictions_file, without_nan(content), indent=None)
 
 
 @METRICS.register_module()

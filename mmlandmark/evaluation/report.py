@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from mmlandmark.evaluation.functional import mean_interval, per_image_mean, success_rate, summarize
 from mmlandmark.structures import grid_unit
 from mmlandmark.utils.files import atomic_write_text
+from mmlandmark.utils.json_checksum import with_checksum
 from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_table, markdown_text
 
 UNIT_SUFFIX = {"mm": "mm", "px": "px", "normalized": "norm"}
@@ -238,8 +238,8 @@ def without_nan(value: Any) -> Any:
 
 
 def dump_json(data: Any) -> str:
-    """Return nested data as indented JSON text; see :func:`without_nan`."""
-    return json.dumps(without_nan(data), indent=2, allow_nan=False) + "\n"
+    """Return an object as indented JSON text with a checksum; see :func:`without_nan`."""
+    return with_checksum(without_nan(data), indent=2) + "\n"
 
 
 def _numbers(

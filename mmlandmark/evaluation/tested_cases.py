@@ -12,7 +12,7 @@ import numpy as np
 
 from mmlandmark.evaluation.functional import PRESENT, outside_image
 from mmlandmark.structures import Prediction
-from mmlandmark.utils.files import read_json
+from mmlandmark.utils.files import read_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +246,7 @@ class TestedCases:
             FileNotFoundError: There is no such file.
             ValueError: It is not such a file; the message names it.
         """
-        data = read_json(path)
+        data = read_state(path, "test again")
         try:
             return cls.from_rows(data["cases"], data["landmark_names"])
         except (KeyError, TypeError, ValueError, IndexError) as error:

@@ -13,6 +13,7 @@ from typing import Any
 from mmlandmark.structures import LandmarkSchema, Prediction
 from mmlandmark.utils.disk_space import naming_full_disk
 from mmlandmark.utils.files import atomic_path, parse_json
+from mmlandmark.utils.json_checksum import with_checksum
 
 JOURNAL = "journal.jsonl"
 OVERLAYS = "overlays"  # folder beside it, of pictures with landmarks
@@ -56,8 +57,9 @@ class Journal:
 
     The first line says which model and options they are of. What is added at once is there as a whole or not
     at all: every line says how many of its call come after it, and if a kill has left fewer, all of the call
-    are dropped. A file that has changed since, by its size or time, counts as not predicted; one that has
-    moved takes its prediction along, see :meth:`relocate`.
+    are dropped. Every line ends with a checksum; those of earlier versions have none. A file that has changed
+    since, by its size or time, counts as not predicted; one that has moved takes its prediction along, see
+    :meth:`relocate`.
 
     Args:
         folder: Folder of the results; it must exist.
@@ -87,7 +89,7 @@ class Journal:
         self._head = dict(format=_FORMAT, version=_VERSION, model=model, options=options)
         if overwrite or not self.path.exists():
             with atomic_path(self.path) as temporary:
-                temporary.write_text(json.dumps(self._head) + "\n", encoding="utf-8")
+                temporary.write_bytes(_line(self._head))
         else:
             self._read(self._head)
 
@@ -196,7 +198,7 @@ class Journal:
         with atomic_path(self.path) as temporary, temporary.open("wb") as new, self.path.open("rb") as old:
             new.write(old.readline())
             for line in old:
-                entry = json.loads(line)
+                entry = parse_json(line.decode("utf-8"), self.path)
                 if entry["file"] in moves:
                     entry["file"] = moves[entry["file"]]
                     if entry["prediction"] is not None:
@@ -247,7 +249,7 @@ class Journal:
 
 
 def _line(entry: dict[str, Any]) -> bytes:
-    return json.dumps(entry, allow_nan=False).encode() + b"\n"
+    return with_checksum(entry).encode() + b"\n"
 
 
 def _moves(gone: dict[str, tuple[int, int]], files: Sequence[str]) -> dict[str, str]:

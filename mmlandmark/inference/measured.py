@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmlandmark.engine.run_folder import name_of_test
 from mmlandmark.evaluation import Origin
 from mmlandmark.inference.origin import origin_of
 from mmlandmark.inference.predicting import items_of_test, predict_dataset
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.utils.dataset_tree import leaf_configs
-from mmlandmark.utils.files import read_json
+from mmlandmark.utils.files import read_state
 
 _WITH_OTHER_VALUES = re.compile(r"_[0-9a-f]{8}")
 
@@ -37,8 +38,8 @@ def results_beside(checkpoint: str | Path, config: dict[str, Any]) -> dict[str, 
     found: dict[str, Any] = {}
     for folder in sorted({report.parent for report in checkpoint.parent.glob("test*/report*.json")}):
         note = folder / "test.json"
-        label = read_json(note).get("test") if note.is_file() else folder.name
-        if not _WITH_OTHER_VALUES.search(str(label)):
+        label = name_of_test(note) if note.is_file() else folder.name
+        if not _WITH_OTHER_VALUES.search(label):
             found |= results_in(folder, config, checkpoint.name)
     return found
 
@@ -53,7 +54,7 @@ def results_in(folder: str | Path, config: dict[str, Any], tested: str | None = 
     """
     found = {}
     for report in sorted(Path(folder).glob("report*.json")):
-        content = read_json(report)
+        content = read_state(report, "test again")
         if tested in (None, Path(str(content.get("tested"))).name):
             name = report.stem.replace("report", "test", 1)
             found[name] = dict(data=_data_of_test(config)) | _results(content)

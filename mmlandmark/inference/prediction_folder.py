@@ -19,7 +19,7 @@ from mmlandmark.inference.journal import JOURNAL, OVERLAYS, Journal, JournalErro
 from mmlandmark.inference.overlays import draw_prediction
 from mmlandmark.inference.writers import case_outputs, check_formats, output_path, write_predictions
 from mmlandmark.structures import Prediction
-from mmlandmark.utils.files import atomic_write_json, read_json
+from mmlandmark.utils.files import read_state, write_state
 from mmlandmark.visualization import save_image
 
 SUMMARY = "summary.json"
@@ -202,12 +202,22 @@ def _draw_rest(journal: Journal, folder: Path, failures: Sequence[Failure]) -> l
     return list(_draw(rest, folder, missing=True))
 
 
+def _earlier_formats(summary: Path) -> list[str]:
+    """Return the formats of earlier calls."""
+    cure = "remove it and name all formats with --formats"
+    if not summary.exists():
+        return []
+    found = read_state(summary, cure).get("formats", [])
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise JournalError(f"{summary}: 'formats' must list names: restore the file from a copy, or {cure}")
+    return found
+
+
 def _finish(
     journal: Journal, inferencer: LandmarkInferencer, folder: Path, formats: Sequence[str], outcome: Outcome
 ) -> None:
     """Write all predictions of a folder in all formats, and the summary."""
-    earlier = read_json(folder / SUMMARY).get("formats", []) if (folder / SUMMARY).exists() else []
-    wanted = list(dict.fromkeys([*earlier, *formats]))
+    wanted = list(dict.fromkeys([*_earlier_formats(folder / SUMMARY), *formats]))
     files = list(journal.names.values())
     image_dir = os.path.commonpath([os.path.dirname(file) for file in files]) if files else None
     for name in wanted:
@@ -218,7 +228,7 @@ def _finish(
     for one in journal.predictions():
         outcome.flagged += int(one.flagged.sum())
         outcome.unscaled += bool(one.radii) and one.radius_unit == "mm" and one.spacing is None
-    atomic_write_json(
+    write_state(
         folder / SUMMARY,
         dict(
             model=inferencer.identity,

@@ -24,9 +24,10 @@ from mmlandmark.inference.journal import JournalError
 from mmlandmark.inference.prediction_folder import Outcome
 from mmlandmark.inference.writers import write_predictions
 from mmlandmark.structures import LandmarkSchema, Prediction
-from mmlandmark.utils.files import atomic_write_json, read_json
+from mmlandmark.utils.files import file_hash, read_state, write_state
 
 HEAD = "shards.json"  # of a folder of predictions over shards
+_CURE = "run mmlandmark predict --shards with --overwrite again"
 _COUNTED = {"failures", "flagged", "unscaled"}  # in the note that a shard is finished
 
 
@@ -96,14 +97,14 @@ def _note(folder: Path, shard: Shard) -> Path:
 def _begin_folder(folder: Path, head: dict[str, Any], overwrite: bool) -> None:
     """Write what the folder holds; JournalError if it holds something else."""
     path = folder / HEAD
-    found = read_json(path) if path.exists() and not overwrite else head
+    found = read_state(path, _CURE) if path.exists() and not overwrite else head
     changed = [key for key in head if found.get(key) != head[key]]
     if changed:
         raise JournalError(
             f"{folder} holds predictions with other {', '.join(changed)}: take another folder, or "
             "--overwrite replaces them"
         )
-    atomic_write_json(path, head)
+    write_state(path, head)
 
 
 def _note_of(folder: Path, shard: Shard, head: dict[str, Any]) -> dict[str, Any] | None:
@@ -111,8 +112,15 @@ def _note_of(folder: Path, shard: Shard, head: dict[str, Any]) -> dict[str, Any]
     path = _note(folder, shard)
     if not (path.exists() and _file(folder, shard).exists()):
         return None
-    note = read_json(path)
-    return note if note.get("of") == _of(shard, head) and set(note) >= _COUNTED else None
+    cure = f"remove {path}: the shard is predicted again"
+    note = read_state(path, cure)
+    if note.get("of") != _of(shard, head) or not set(note) >= _COUNTED:
+        return None
+    if note.get("file", "") not in ("", file_hash(_file(folder, shard))):  # earlier versions do not say it
+        raise JournalError(
+            f"{_file(folder, shard)} is not what was predicted: restore it from a copy, or {cure}"
+        )
+    return note
 
 
 def _of(shard: Shard, head: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +166,7 @@ def _predict_one(
             advance(results)
 
     write_predictions(predictions(), inferencer.schema, _file(folder, shard), "json")
-    atomic_write_json(_note(folder, shard), note)
+    write_state(_note(folder, shard), note | dict(file=file_hash(_file(folder, shard))))
     return note
 
 
@@ -174,14 +182,12 @@ def joined_predictions(folder: str | Path) -> tuple[LandmarkSchema, Iterator[Pre
             damaged.
     """
     folder = Path(folder)
-    head = read_json(folder / HEAD)
+    head = read_state(folder / HEAD, _CURE)
     try:
         shards = [Shard(**shard) for shard in head["shards"]]
         schema, _ = LandmarkSchema.from_dict(head["schema"]), (head["model"], head["options"])
     except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{folder / HEAD} is damaged: run mmlandmark predict --shards with --overwrite again"
-        ) from error
+        raise ValueError(f"{folder / HEAD} is damaged: restore it from a copy, or {_CURE}") from error
     missing = [shard.name for shard in shards if _note_of(folder, shard, head) is None]
     if missing:
         raise ValueError(

@@ -21,13 +21,14 @@ from mmlandmark.planning.choice import Choice, duration
 from mmlandmark.planning.data_source import find_data
 from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
 from mmlandmark.planning.one_shot_text import IMAGES, KNOWN, TEMPLATE, one_shot_text
-from mmlandmark.planning.plan_folder import CONFIG, PLAN, compare_answers
+from mmlandmark.planning.plan_folder import CONFIG, PLAN, compare_answers, read_plan
 from mmlandmark.planning.source_text import BESIDE
 from mmlandmark.planning.speed import describe_machine, measure_speed
 from mmlandmark.planning.template import Template, read_template
 from mmlandmark.planning.unlabelled import UnlabelledImages, read_unlabelled
 from mmlandmark.registry import DATASETS
-from mmlandmark.utils.files import atomic_write_text, read_json
+from mmlandmark.utils.files import atomic_write_text
+from mmlandmark.utils.json_checksum import with_checksum
 
 _SAME_VIEW = 0.2  # by which the widths of what images show may differ from the template's
 _AUGMENTATION = dict(rotation=15, scale=0.15, shift=0.08, mirror=False)
@@ -102,7 +103,7 @@ class OneShotPlan:
         if self.known is not None:
             known = dict(self.known[0], ids=f"{BESIDE}{KNOWN}")
             texts[KNOWN] = "\n".join(self.known[1]) + "\n"
-        texts[PLAN] = _json(self.to_dict())
+        texts[PLAN] = with_checksum(self.to_dict(), indent=2) + "\n"
         texts[CONFIG] = one_shot_text(self.title(), self.choices, given, known)
         return texts
 
@@ -166,7 +167,7 @@ def is_one_shot_planned(folder: Path, answers: OneShotAnswers) -> bool:
     """
     if not (folder / PLAN).is_file() or not (folder / CONFIG).is_file():
         return False
-    there = read_json(folder / PLAN).get("answers") or {}
+    there = read_plan(folder).get("answers") or {}
     compare_answers(folder, there, json.loads(json.dumps(asdict(answers))))
     return True
 

@@ -16,7 +16,8 @@ from mmlandmark.planning.config_text import UNLABELLED, config_text
 from mmlandmark.planning.data_source import DataSource
 from mmlandmark.planning.planner import Answers, Plan
 from mmlandmark.planning.speed import describe_machine, measure_speed
-from mmlandmark.utils.files import atomic_write_text, read_json
+from mmlandmark.utils.files import atomic_write_text, read_state
+from mmlandmark.utils.json_checksum import with_checksum
 
 CONFIG, PLAN, SCHEMA = "config.py", "plan.json", "schema.json"
 RUN = "run"
@@ -28,7 +29,7 @@ def files_of(plan: Plan) -> dict[str, str]:
     texts = {f"{part}.txt": "\n".join(ids) + "\n" for part, ids in plan.parts.items()}
     if plan.schema is not None:
         texts[SCHEMA] = json.dumps(plan.schema.to_dict(), indent=2) + "\n"
-    texts[PLAN] = json.dumps(plan.to_dict(), indent=2, allow_nan=False) + "\n"
+    texts[PLAN] = with_checksum(plan.to_dict(), indent=2) + "\n"
     # Without the images to label while speeds are measured, which is before these are chosen.
     labels = plan.labels if "images" in plan.labels else {}
     if labels and plan.unlabelled is not None:
@@ -56,7 +57,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         ValueError: ``overwrite`` is not set; or there is a run, which would not fit the new plan.
     """
     there = [name for name in (CONFIG, PLAN) if (folder / name).exists()]
-    if there == [PLAN] and "answers" in read_json(folder / PLAN):
+    if there == [PLAN] and not overwrite and "answers" in read_plan(folder):
         there = []  # the config comes last: whoever wrote this was stopped
     if there and not overwrite:
         raise ValueError(f"{folder / there[0]} exists; choose another --out, or replace it with --overwrite")
@@ -64,6 +65,16 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         raise ValueError(
             f"{folder / RUN} holds a training of the plan that is there; choose another --out, or remove it"
         )
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """Return the plan of a folder, as plain values.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It is damaged.
+    """
+    return read_state(folder / PLAN, "choose another --out")
 
 
 def is_planned(folder: Path, source: DataSource, answers: Answers) -> bool:
@@ -74,7 +85,7 @@ def is_planned(folder: Path, source: DataSource, answers: Answers) -> bool:
     """
     if not (folder / PLAN).is_file() or not (folder / CONFIG).is_file():
         return False
-    known = read_json(folder / PLAN)
+    known = read_plan(folder)
     there = dict(known.get("answers") or {}, annotation=known.get("annotation"))
     here = dict(json.loads(json.dumps(asdict(answers))), annotation=str(source.ann_file))
     compare_answers(folder, there, here)

@@ -25,7 +25,7 @@ from mmlandmark.shape.alignment import (
 )
 from mmlandmark.shape.shape_model import alike
 from mmlandmark.shape.shape_prior import ShapePrior
-from mmlandmark.utils.files import atomic_write_json, read_json
+from mmlandmark.utils.files import read_state, write_state
 
 FORMAT = "mmlandmark point distribution model 1"
 FEWEST_COMPLETE = 3  # shapes to learn modes from
@@ -203,7 +203,7 @@ class PointDistributionModel:
         content["normality"] = [
             [None if np.isnan(number) else number for number in row] for row in content["normality"]
         ]
-        atomic_write_json(path, content, indent=None)
+        write_state(path, content, indent=None)
 
     @classmethod
     def load(cls, path: str | Path) -> PointDistributionModel:
@@ -213,7 +213,7 @@ class PointDistributionModel:
             FileNotFoundError: There is no such file.
             ValueError: It is damaged, or holds something else; the message names the file.
         """
-        content = read_json(path)
+        content = read_state(path, "let mmlandmark learn-shapes write a new one")
         if content.pop("format", None) != FORMAT:
             raise ValueError(
                 f"{path}: no model of shapes; mmlandmark learn-shapes DATA -o {Path(path).name} writes one"

@@ -10,12 +10,13 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmlandmark.utils.disk_space import naming_full_disk
+from mmlandmark.utils.json_checksum import ChecksumError, with_checksum, without_checksum
 
 
 @contextmanager
@@ -86,6 +87,41 @@ def atomic_write_json(path: str | Path, data: Any, indent: int | None = 2, durab
     atomic_write_text(path, json.dumps(data, indent=indent, allow_nan=False) + "\n", durable)
 
 
+def write_state(
+    path: str | Path, content: Mapping[str, Any], indent: int | None = 2, durable: bool = True
+) -> None:
+    """Write what the package goes on from as JSON with a checksum, which every reader here compares.
+
+    Files that people edit are written by :func:`atomic_write_json`, without one.
+
+    Args:
+        path: File to write, atomically.
+        content: An object without the key ``sha256``; NaN raises an error.
+        indent: Of the text; None for large files, which are then read faster.
+        durable: See :func:`atomic_path`.
+    """
+    atomic_write_text(path, with_checksum(content, indent) + "\n", durable)
+
+
+def read_state(path: str | Path, cure: str) -> dict[str, Any]:
+    """Return what :func:`write_state` wrote; files of earlier versions, without a checksum, are taken, too.
+
+    Args:
+        path: The file.
+        cure: What to do without it, for the message: the end of "restore it from a copy, or ...".
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or holds something else; the message names the file and the cure.
+    """
+    cure = f": restore it from a copy, or {cure}"
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: the file is damaged, it is no text{cure}") from error
+    return _object(parse_json(text, path, cure), path, cure)
+
+
 def read_text(path: str | Path, legacy: bool = False) -> str:
     """Return the text of a file in UTF-8 or, with a byte order mark, UTF-16; with line ends of Unix.
 
@@ -125,30 +161,48 @@ def load_json(path: str | Path) -> Any:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is broken, or an object has a key twice; the message names file and, if known, line.
+        ValueError: It is broken, an object has a key twice, or it has a checksum of :func:`write_state` that
+            is not that of the rest; the message names file and, if known, line.
     """
     return parse_json(read_text(path), path)
 
 
-def parse_json(text: str, path: str | Path) -> Any:
-    """Return the content of JSON text that was read from ``path``; see :func:`load_json` for the errors."""
+def parse_json(text: str, path: str | Path, cure: str = "") -> Any:
+    """Return the content of JSON text, without a checksum of :func:`write_state`.
+
+    Args:
+        text: What was read.
+        path: From where, for messages.
+        cure: End of messages: what to do.
+
+    Raises:
+        ValueError: See :func:`load_json`.
+    """
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        return without_checksum(json.loads(text, object_pairs_hook=_unique), text)
+    except ChecksumError as error:
+        raise ValueError(f"{path}: {error}{cure or _CHANGED}") from error
     except json.JSONDecodeError as error:
         if not text.strip():
-            raise ValueError(f"{path}: the file is empty") from error
-        raise ValueError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from error
+            raise ValueError(f"{path}: the file is empty{cure}") from error
+        raise ValueError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}{cure}") from error
     except RecursionError as error:
-        raise ValueError(f"{path}: not valid JSON: nested too deeply") from error
+        raise ValueError(f"{path}: not valid JSON: nested too deeply{cure}") from error
     except ValueError as error:  # a key twice, or a number of thousands of digits
-        raise ValueError(f"{path}: not valid JSON: {error}") from error
+        raise ValueError(f"{path}: not valid JSON: {error}{cure}") from error
+
+
+_CHANGED = ': restore it from a copy, or remove its key "sha256" if it was changed on purpose'
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
     """Return the JSON object in a file; raise a ValueError that names the file if it holds another value."""
-    data = load_json(path)
+    return _object(load_json(path), path)
+
+
+def _object(data: Any, path: str | Path, cure: str = "") -> dict[str, Any]:
     if not isinstance(data, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(data).__name__}")
+        raise ValueError(f"{path}: expected a JSON object, got {type(data).__name__}{cure}")
     return data
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from mmlandmark.apis import draw_test_figures
 from mmlandmark.registry import DATASETS
+from mmlandmark.utils.files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_the_worst_case_is_the_worst(tested, figures):
 
 
 def test_a_figure_named_after_a_case_lies_beside_the_others(trained, tested, tmp_path):
-    found = json.loads((tested[0] / "predictions.json").read_text())
+    found = read_json(tested[0] / "predictions.json")
     dataset = DATASETS.build(trained.config().test_dataloader.dataset)
     samples = []
     for i, case in enumerate(found["cases"]):
@@ -61,7 +62,7 @@ def test_a_figure_named_after_a_case_lies_beside_the_others(trained, tested, tmp
 
 def test_figures_of_wrapped_data_and_missing_points(trained, tested, tmp_path):
     out, _ = tested
-    predictions = json.loads((out / "predictions.json").read_text())
+    predictions = read_json(out / "predictions.json")
     for case in predictions["cases"]:  # as an image without its first landmark is written
         case["gt"][0], case["errors"][0] = [None, None], None
     (tmp_path / "predictions.json").write_text(json.dumps(predictions))

@@ -14,6 +14,7 @@ from mmlandmark.apis import test_config as run_test
 from mmlandmark.engine import ConfigError, load_config
 from mmlandmark.registry import MODELS
 from mmlandmark.testing import tiny_config
+from mmlandmark.utils.files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_what_does_not_go_together_is_named(runs, tmp_path):
         build_ensemble([empty], tmp_path / "out")
     other = tmp_path / "other"
     shutil.copytree(runs[0], other)
-    changed = json.loads((other / "config.json").read_text())
+    changed = read_json(other / "config.json")
     changed["test_dataloader"]["dataset"]["pipeline"] = []
     (other / "config.json").write_text(json.dumps(changed))
     with pytest.raises(ConfigError, match="different pipelines"):

@@ -11,6 +11,7 @@ import pytest
 from mmlandmark.apis import EnsembleStep, RecordStep, TestStep, prepare_config, run_plan
 from mmlandmark.engine import Node, folder_of_test, plan_of_run, stage_to_test
 from mmlandmark.testing import tiny_config
+from mmlandmark.utils.files import read_json
 
 
 def run_of(folder, **overrides):
@@ -37,10 +38,10 @@ def test_a_test_follows_a_training_and_the_last_of_stages(tmp_path):
     # A lost note of a test is made anew; the training is not.
     before = (tmp_path / "one/epoch_1.pth").stat().st_mtime_ns
     note = tmp_path / "one/run.json"
-    content = json.loads(note.read_text())
+    content = read_json(note)
     note.write_text(json.dumps({key: value for key, value in content.items() if key != "steps"}))
     run_plan(plan)
-    assert json.loads(note.read_text()) == content
+    assert read_json(note) == content
     assert (tmp_path / "one/epoch_1.pth").stat().st_mtime_ns == before
 
 

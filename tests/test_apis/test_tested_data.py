@@ -14,11 +14,12 @@ from mmlandmark.engine import ConfigError
 from mmlandmark.evaluation import TestedCases
 from mmlandmark.inference.loading import load_model
 from mmlandmark.structures import LandmarkSchema
+from mmlandmark.utils.files import read_json
 
 
 def changed_copy(source, target, **origin):
     """Write a copy of predictions with another origin; None takes it out."""
-    content = json.loads(source.read_text())
+    content = read_json(source)
     if origin.get("origin", ...) is None:
         del content["origin"]
     else:

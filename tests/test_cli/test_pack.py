@@ -16,6 +16,7 @@ from mmlandmark.inference import LandmarkInferencer
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.trust import strings_in
 from mmlandmark.utils.checkpoint import load_checkpoint, save_checkpoint
+from mmlandmark.utils.files import read_json
 
 
 def call(*words: object) -> None:
@@ -125,7 +126,7 @@ def test_a_class_of_another_package_is_noted_and_needs_trust(packed, tmp_path, c
     call("pack", tmp_path / "a.pth")
     assert "note:" not in capsys.readouterr().out
     shutil.copytree(packed.run, tmp_path / "run")
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config = read_json(tmp_path / "run" / "config.json")
     config["test_dataloader"]["dataset"]["pipeline"] = pipeline
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     monkeypatch.delenv("MMLANDMARK_TRUST")
@@ -215,7 +216,7 @@ def test_results_of_a_test_elsewhere_are_taken_along(packed, tmp_path, mmlandmar
     done = mmlandmark_command("pack", packed.half, "--tested", tmp_path)
     assert_one_line(done, "holds no report.json")
     predictions = tmp_path / "elsewhere" / "test" / "predictions.json"
-    content = json.loads(predictions.read_text())
+    content = read_json(predictions)
     predictions.write_text(json.dumps(content | dict(origin=content["origin"] | dict(weights="0"))))
     done = mmlandmark_command("pack", packed.half, "--tested", predictions.parent)
     assert_one_line(done, "report.json is about other weights than those of model")

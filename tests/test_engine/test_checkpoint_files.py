@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from mmlandmark.apis import train_config
 from mmlandmark.engine import checkpoint_files, latest_checkpoint
 from mmlandmark.engine.checkpoint_files import clean_temporaries, note_latest
@@ -126,9 +128,18 @@ def test_a_list_of_another_note_is_not_taken(tmp_path):
     assert latest_checkpoint(tmp_path).name == "epoch_3.pth"
     os.utime(tmp_path / "last_checkpoint", (3.5, 3.5))
     assert latest_checkpoint(tmp_path).name == "epoch_2.pth"
-    for broken in ("", "[]", '{"checkpoint": "epoch_2.pth", "files": 5}'):
-        (tmp_path / "last_checkpoint.json").write_text(broken)
-        assert latest_checkpoint(tmp_path).name == "epoch_2.pth"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["", "[]", '{"checkpoint": "epoch_2.pth", "files": 5}', '{"files": {}}', '{"sha256": "mmlandmark:0"}'],
+)
+def test_a_broken_list_is_named(tmp_path, broken):
+    (tmp_path / "epoch_2.pth").write_bytes(b"x")
+    note_latest(tmp_path / "epoch_2.pth")
+    (tmp_path / "last_checkpoint.json").write_text(broken)
+    with pytest.raises(ValueError, match=r"last_checkpoint\.json.*restore it from a copy, or remove it"):
+        latest_checkpoint(tmp_path)
 
 
 def test_a_broken_note_is_survived(tmp_path):

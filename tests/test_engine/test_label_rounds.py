@@ -9,6 +9,7 @@ import pytest
 
 from mmlandmark.engine.label_rounds import LabelRound, summary
 from mmlandmark.shape import Regulated
+from mmlandmark.utils.files import read_json
 
 PREDICTED = np.array([[[0, 0], [10, 0], [np.nan, np.nan]], [[0, 0], [0, 4], [1, 1 / 3]]])
 
@@ -43,7 +44,7 @@ def test_a_file_of_something_else_is_refused(made, tmp_path):
         LabelRound.read(path, ["a"], (3, 2))
     with pytest.raises(ValueError, match=r"epoch_4\.json: these pseudo labels are damaged"):
         LabelRound.read(path, ["a", "b"], (4, 2))
-    content = json.loads(path.read_text())
+    content = read_json(path)
     del content["images"]["a"]["kept"]
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="damaged: 'kept'"):

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from mmlandmark.engine import ConfigError, Node, RunLock, Step, describe_plan, plan_of_run, state_of
 from mmlandmark.engine.plan import check_references
+from mmlandmark.utils.files import read_json
 
 
 def leaf(folder, name, start=None, **model):
@@ -170,7 +171,7 @@ def test_a_run_that_is_not_wanted_says_why(tmp_path):
 def test_a_note_names_files_of_its_folder_only(tmp_path):
     node = leaf(tmp_path, "a")
     node.run_folder.begin()
-    note = json.loads(node.run_folder.note_file.read_text())
+    note = read_json(node.run_folder.note_file)
     node.run_folder.note_file.write_text(json.dumps(dict(note, checkpoint="../evil.pth")))
     with pytest.raises(ConfigError, match=r"checkpoint is '\.\./evil\.pth', which is no file of its folder"):
         node.trained()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 
@@ -12,6 +11,7 @@ from mmlandmark.apis import find_checkpoint, train_config
 from mmlandmark.engine import ConfigError, RunFolder, folder_of_test
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import save_checkpoint
+from mmlandmark.utils.files import read_json
 
 
 def short(folder, **overrides):
@@ -66,7 +66,7 @@ def test_a_folder_knows_its_run_from_the_beginning(tmp_path):
     assert run.read() is run.trained() is run.step_metrics("test") is None
     run.begin()
     run.begin()
-    assert json.loads((tmp_path / "run.json").read_text()) == dict(name="mine", config_hash="abc")
+    assert read_json(tmp_path / "run.json") == dict(name="mine", config_hash="abc")
     for act in (RunFolder.read, RunFolder.begin, RunFolder.trained):
         with pytest.raises(
             ConfigError, match=r"run 'mine': .* remove that folder to run it again, or use another"

@@ -188,7 +188,8 @@ def long_config(folder, **overrides):
 
 
 @pytest.mark.slow
-def test_a_signal_to_the_whole_group_stops_a_command(tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_to_the_whole_group_stops_a_command(tmp_path, sent):
     words = [sys.executable, ROOT / "tools/train.py", long_config(tmp_path)]
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     process = subprocess.Popen(
@@ -196,12 +197,12 @@ def test_a_signal_to_the_whole_group_stops_a_command(tmp_path):
     )
     with ended(process):
         wait_until(lambda: latest_checkpoint(tmp_path / "run"), process)
-        os.killpg(process.pid, signal.SIGTERM)  # as SLURM does: the worker gets it, too
+        os.killpg(process.pid, sent)  # as SLURM and terminals do: the worker gets it, too
         _, said = process.communicate(timeout=60)
     newest = latest_checkpoint(tmp_path / "run")
     assert process.returncode == 75, said
     assert said.splitlines() == [
-        "SIGTERM: stopping after this step; a second signal ends at once",
+        f"{sent.name}: stopping after this step; a second signal ends at once",
         f"stopped: {tmp_path / 'run'} resumes from {newest.name} with --resume",
     ]
     assert load_checkpoint(newest)["meta"]["epoch"] > 0

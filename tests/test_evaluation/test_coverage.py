@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.evaluation import Calibration, CoverageReport
+from mmlandmark.utils.files import read_json
 
 from .calibration_cases import made_cases
 
@@ -74,7 +75,7 @@ def test_files(calibration, tmp_path):
     report = CoverageReport.measure(calibration, made_cases(60, seed=3), tested="other.json")
     paths = report.save(tmp_path / "new")
     assert [path.name for path in paths] == ["coverage.json", "coverage.md"]
-    saved = json.loads(paths[0].read_text())
+    saved = read_json(paths[0])
     assert saved == json.loads(json.dumps(report.to_dict()))
     assert saved["about"]["tested"] == "other.json"
     assert paths[1].read_text() == report.to_markdown() == CoverageReport.read(paths[0]).to_markdown()

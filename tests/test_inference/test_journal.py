@@ -12,6 +12,7 @@ import pytest
 
 from mmlandmark.inference.journal import JOURNAL, Journal, JournalError, listed_ids
 from mmlandmark.structures import LandmarkSchema, Prediction
+from mmlandmark.utils.files import read_json
 
 SCHEMA = LandmarkSchema.numbered(2)
 MODEL, OPTIONS = dict(name="m", digest="1"), dict(flip=False, precision="fp32")
@@ -144,7 +145,7 @@ def test_other_files_of_that_name_are_refused(tmp_path):
     with pytest.raises(JournalError, match="line 1 is damaged"):
         opened(tmp_path)
     opened(tmp_path, overwrite=True)
-    head = json.loads((tmp_path / JOURNAL).read_text())
+    head = read_json(tmp_path / JOURNAL)
     (tmp_path / JOURNAL).write_text(json.dumps(dict(head, version=99)) + "\n")
     with pytest.raises(JournalError, match="of version 99, this is version 1"):
         opened(tmp_path)

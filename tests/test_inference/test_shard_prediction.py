@@ -14,6 +14,7 @@ from mmlandmark.inference import LandmarkInferencer, joined_predictions, predict
 from mmlandmark.inference.journal import JournalError
 from mmlandmark.testing import tiny_model
 from mmlandmark.testing.range_server import serving
+from mmlandmark.utils.files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_a_shard_that_cannot_be_fetched_ends_the_call_and_leaves_no_result(index
 
 def test_shards_that_were_packed_anew_are_predicted_anew(inferencer, index, tmp_path):
     predict(inferencer, index, tmp_path / "out")
-    content = json.loads((tmp_path / "shards" / "index.json").read_text())
+    content = read_json(tmp_path / "shards" / "index.json")
     content["shards"][0]["sha256"] = "0" * 64
     (tmp_path / "shards" / "index.json").write_text(json.dumps(content))
     with pytest.raises(JournalError, match="with other shards"):
@@ -152,8 +153,11 @@ def test_a_folder_without_parts_is_none(tmp_path):
 @pytest.mark.parametrize("key", ["shards", "schema", "model"])
 def test_a_damaged_folder_is_named(inferencer, index, tmp_path, key):
     predict_shards(inferencer, index, tmp_path / "out")
-    head = json.loads((tmp_path / "out" / "shards.json").read_text())
+    head = read_json(tmp_path / "out" / "shards.json")
     del head[key]
     (tmp_path / "out" / "shards.json").write_text(json.dumps(head))
-    with pytest.raises(ValueError, match=r"shards\.json is damaged: run mmlandmark predict --shards with"):
+    with pytest.raises(
+        ValueError,
+        match=r"shards\.json is damaged: restore it from a copy, or run mmlandmark predict --shards with",
+    ):
         joined_predictions(tmp_path / "out")

@@ -50,7 +50,9 @@ def test_a_plan_is_a_config_of_two_stages(tmp_path, answers):
     assert student.config.model.type == "LandmarkDetector"
     assert student.config.model.head.num_landmarks == ssl.config.model.head.num_landmarks == 4
     assert config.get("val_dataloader") is None
-    assert json.loads((tmp_path / "plan" / "plan.json").read_text())["images"] == 11
+    content = json.loads((tmp_path / "plan" / "plan.json").read_text())
+    assert content["images"] == 11
+    assert list(content)[-1] == "sha256"
     assert is_one_shot_planned(tmp_path / "plan", replace(plan.answers, cores=99))
     assert not is_one_shot_planned(tmp_path / "other", plan.answers)
     with pytest.raises(

@@ -41,6 +41,7 @@ def test_files(plan, tmp_path):
     assert sorted(ids) == [f"kite{n:02d}" for n in range(16)]
     assert LandmarkSchema.load(tmp_path / "mine" / "schema.json") == plan.schema
     content = json.loads(files["plan.json"])
+    assert list(content)[-1] == "sha256"
     assert content["images"] == dict(train=13, test=3)
     assert content["fingerprint"]["images"] == 16
     assert set(content["choices"]["size"]) == {"value", "why"}

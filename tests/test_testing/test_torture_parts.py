@@ -25,7 +25,7 @@ def tried(name, folder, seconds=0.0, seed=1):
     return given.rows
 
 
-@pytest.mark.parametrize("name", ["damaged checkpoints", "full disks"])
+@pytest.mark.parametrize("name", ["damaged checkpoints", "damaged notes", "full disks"])
 def test_a_training_that_was_harmed_ends_like_one_that_was_not(tmp_path, name):
     (row,) = tried(name, tmp_path)
     assert row["fault"] is None, row

@@ -15,6 +15,7 @@ FORMAT, VERSION = "mmlandmark shards", 1
 INDEX = "index.json"
 STORED = "stored"  # key of a sample's entry: the number of its shard, and its members
 MOST = 2**31  # bytes of an index
+_CURE = "restore it from a copy, or pack the data again"
 _NAME = re.compile(r"[\w-][\w.-]*\.(tar|lmdb)")
 _MEMBER = re.compile(r"\d+\.[a-z0-9]+(\.gz)?")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -93,9 +94,9 @@ class ShardIndex:
         """
         data = read_bounded(open_backend(uri, backend_args), uri, MOST)
         try:
-            content = parse_json(data.decode("utf-8"), uri)
+            content = parse_json(data.decode("utf-8"), uri, f": {_CURE}")
         except UnicodeDecodeError:
-            raise ValueError(f"{uri}: this is no index of shards, but no text at all") from None
+            raise ValueError(f"{uri}: this is no index of shards, but no text at all: {_CURE}") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError(f"{uri}: this is no index of shards; mmlandmark pack-data --shards writes one")
         if content.get("version") != VERSION:

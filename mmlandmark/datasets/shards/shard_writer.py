@@ -14,7 +14,7 @@ from typing import Any
 from mmlandmark.datasets.readers.file_format import SUFFIXES
 from mmlandmark.datasets.shards.shard_files import LMDB, LmdbShard, ShardFile, TarShard, lmdb_package
 from mmlandmark.datasets.shards.shard_index import FORMAT, INDEX, STORED, VERSION, Member, Shard, entry_of
-from mmlandmark.utils.files import atomic_path, atomic_write_json, file_hash
+from mmlandmark.utils.files import atomic_path, file_hash, write_state
 
 _OURS = re.compile(r"(\.shard-\d{6}-.*|shard-\d{6})\.(tar|lmdb)")
 _BEGIN = json.dumps(dict(format=FORMAT))[:-1].encode()
@@ -62,7 +62,7 @@ class ShardWriter:
                     "another folder"
                 )
         # The index of an earlier packing would not fit new shards.
-        atomic_write_json(index, dict(format=FORMAT, version=VERSION, unfinished=True), indent=None)
+        write_state(index, dict(format=FORMAT, version=VERSION, unfinished=True), indent=None)
         return self
 
     def __exit__(
@@ -136,7 +136,7 @@ class ShardWriter:
                 path.unlink()
         content = dict(format=FORMAT, version=VERSION, schema=schema)
         content |= dict(shards=[asdict(shard) for shard in self.shards], samples=self._samples)
-        atomic_write_json(self.folder / INDEX, content, indent=None)
+        write_state(self.folder / INDEX, content, indent=None)
         return self.folder / INDEX
 
 

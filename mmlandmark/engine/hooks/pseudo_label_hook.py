@@ -36,7 +36,7 @@ from mmlandmark.engine.shape_regulator import KeepAll
 from mmlandmark.engine.training_state import as_count, of_type
 from mmlandmark.registry import HOOKS, LABEL_SELECTORS
 from mmlandmark.structures import LandmarkDataSample, mm_steps
-from mmlandmark.utils.files import atomic_write_json, file_hash
+from mmlandmark.utils.files import file_hash, write_state
 from mmlandmark.utils.run_inputs import RunInput
 
 FOLDER = "pseudo_labels"
@@ -364,7 +364,7 @@ class PseudoLabelHook(StatefulHook):
     def _write(self, runner: Runner, made: LabelRound) -> str:
         whole = made.among(list(self._ids)) if self.by_epoch else made
         digest = whole.write(_file(runner, made.epoch), self._parts[0].metainfo["landmark_names"])
-        atomic_write_json(Path(runner.work_dir, FOLDER, "rounds.json"), dict(rounds=self.rows))
+        write_state(Path(runner.work_dir, FOLDER, "rounds.json"), dict(rounds=self.rows))
         return digest
 
     def after_train(self, runner: Runner) -> None:

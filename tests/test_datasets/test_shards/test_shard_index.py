@@ -7,10 +7,11 @@ import json
 import pytest
 
 from mmlandmark.datasets.shards import ShardIndex, shard_index
+from mmlandmark.utils.files import read_json
 
 
 def changed(index, change):
-    content = json.loads(index.read_text())
+    content = read_json(index)
     change(content)
     index.write_text(json.dumps(content))
     return str(index)
