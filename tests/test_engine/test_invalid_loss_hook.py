@@ -11,11 +11,12 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from mmlandmark.engine import LandmarkRunner
+from mmlandmark.engine import ConfigError, LandmarkRunner
 from mmlandmark.engine.hooks import InvalidLossHook
 from mmlandmark.registry import HOOKS
-from mmlandmark.testing import tiny_config
+from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
+from two_processes import begin, ended, need_two_processes, wait_until
 
 
 class Steps:
@@ -104,15 +105,77 @@ def test_a_step_that_the_loss_scaler_leaves_out_is_counted(counts):
         [steps.take(torch.inf) for _ in range(2 * counts)]
 
 
-def test_an_invalid_loss_is_never_saved(tmp_path):
-    config = tiny_config(tmp_path, max_epochs=2)
-    config.optim_wrapper.optimizer = dict(type="SGD", lr=1e30)
-    config.param_scheduler = None
-    with pytest.raises(FloatingPointError):
+def diverging(folder, **overrides):
+    """Return the config of a run whose first step leads to nothing that is finite."""
+    return tiny_config(
+        folder,
+        max_epochs=2,
+        optim_wrapper=dict(optimizer=dict(_delete_=True, type="SGD", lr=1e30)),
+        param_scheduler=None,
+        **overrides,
+    )
+
+
+def without_hook(folder):
+    config = diverging(folder)
+    del config.default_hooks["invalid_loss"]
+    return config
+
+
+@pytest.mark.parametrize("make", [diverging, without_hook], ids=["with the hook", "without"])
+def test_an_invalid_loss_is_never_saved(tmp_path, make):
+    runner = LandmarkRunner.from_cfg(make(tmp_path))
+    with pytest.raises(FloatingPointError, match=r"iteration 2: .* is not finite; samples .*ceph_0_"):
+        runner.train()
+    assert sum(isinstance(hook, InvalidLossHook) for hook in runner.hooks) == 1
+    assert not list(tmp_path.glob("*.pth"))
+
+
+def test_a_config_may_do_without_but_what_is_not_finite_is_not_saved(tmp_path):
+    runner = LandmarkRunner.from_cfg(diverging(tmp_path, default_hooks=dict(invalid_loss=None)))
+    with pytest.raises(
+        FloatingPointError,
+        match=r"^epoch_1\.pth is not saved: \d+ weights are NaN or infinite, .*earlier .* are kept",
+    ):
+        runner.train()
+    assert not [hook for hook in runner.hooks if isinstance(hook, InvalidLossHook)]
+    assert runner.iter == 2, "it trained on"
+
+
+def test_a_hook_of_the_users_own_takes_the_place_of_that_of_the_runner(tmp_path):
+    own = dict(type="InvalidLossHook", on_invalid="skip", most=0)
+    config = without_hook(tmp_path)
+    config.custom_hooks = [own]
+    with pytest.raises(FloatingPointError, match="1 steps in a row were left out"):
         LandmarkRunner.from_cfg(config).train()
-    for path in tmp_path.glob("*.pth"):
-        weights = torch.load(path, weights_only=True)["state_dict"]
-        assert all(torch.isfinite(w.float()).all() for w in weights.values())
+    with pytest.raises(ConfigError, match=r"there are 2 hooks InvalidLossHook.*leave it out of custom_hooks"):
+        LandmarkRunner.from_cfg(diverging(tmp_path, custom_hooks=[own])).train()
+
+
+@pytest.mark.slow
+def test_an_invalid_loss_of_one_process_ends_both_and_both_name_its_samples(tmp_path):
+    """The second process alone sees the image; no config asks for the hook."""
+    need_two_processes()
+    loader = phantom_dataloader(num_samples=8)
+    loader["sampler"]["shuffle"] = False
+    spoil = dict(type="planted_samples.SpoilPixels", ids=["ceph_0_000005"])
+    loader["dataset"]["pipeline"].insert(-1, spoil)
+    config = tiny_config(tmp_path / "run", train_dataloader=loader, launcher="pytorch")
+    del config.default_hooks["invalid_loss"]
+    config.dump(tmp_path / "tiny.py")
+
+    def errors():
+        return [line for line in (tmp_path / "said").read_text().splitlines() if line.startswith("error: ")]
+
+    with ended(begin("train", tmp_path / "tiny.py", cwd=tmp_path)) as process:
+        wait_until(errors, process)
+        assert process.wait(60) == 1
+    said = errors()
+    assert len(said) == 2, said
+    for line in said:
+        assert "epoch 1, iteration 2: {'loss': nan" in line
+        assert "samples ['ceph_0_000005', 'ceph_0_000007']" in line
+    assert not list(tmp_path.rglob("*.pth"))
 
 
 @HOOKS.register_module()
@@ -135,6 +198,18 @@ class Spoil(Hook):
         if self.buffer and runner.iter in self.iterations:
             buffers = dict(runner.model.named_buffers())
             next(value for name, value in buffers.items() if "running_mean" in name).fill_(torch.nan)
+
+
+@HOOKS.register_module()
+class LoseAWeight(Hook):
+    """Makes a weight infinite after some steps, of which the next would see it."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == self.after:
+            next(runner.model.parameters()).data.view(-1)[0] = float("inf")
 
 
 def run_of(folder, spoil, **options):
@@ -164,6 +239,18 @@ def test_such_a_step_is_left_out_and_counted(tmp_path, caplog):
     assert "3 steps were left out" in caplog.text
     weights = load_checkpoint(tmp_path / "epoch_3.pth")["state_dict"]
     assert all(torch.isfinite(w.float()).all() for w in weights.values())
+
+
+def test_weights_that_become_invalid_leave_earlier_checkpoints_as_they_are(tmp_path):
+    """As by a step that is not looked at; the run goes on from what is there."""
+    config = tiny_config(tmp_path, max_epochs=3, custom_hooks=[dict(type="LoseAWeight", after=4)])
+    config.default_hooks.checkpoint.max_keep_ckpts = 1
+    with pytest.raises(FloatingPointError, match=r"^epoch_2\.pth is not saved: 1 weights are NaN"):
+        LandmarkRunner.from_cfg(config).train()
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["epoch_1.pth"]
+    config.custom_hooks, config.resume = [], True
+    LandmarkRunner.from_cfg(config).train()
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["epoch_3.pth"]
 
 
 def test_too_many_in_a_row_stop_the_run(tmp_path):
