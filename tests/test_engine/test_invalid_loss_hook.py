@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from types import SimpleNamespace
 
@@ -105,6 +106,72 @@ def test_a_step_that_the_loss_scaler_leaves_out_is_counted(counts):
         [steps.take(torch.inf) for _ in range(2 * counts)]
 
 
+CLIPS = dict(norm=dict(max_norm=1.0), value=dict(type="value", clip_value=1.0))
+
+
+@pytest.mark.parametrize("clip", [None, *CLIPS])
+@pytest.mark.parametrize("gradient", [1e30, torch.inf, torch.nan], ids=["too large", "infinite", "nan"])
+def test_a_gradient_that_is_not_finite_is_not_clipped_to_one_that_is(clip, gradient):
+    """The square of the first is beyond float32, so is its norm: clipped by that, nothing would be left."""
+    options = {} if clip is None else dict(clip_grad=dict(CLIPS[clip]))
+    steps = Steps(InvalidLossHook(on_invalid="skip"), **options)
+    factors = {1: gradient}
+    steps.model.weight.register_hook(lambda grad: grad * factors.get(steps.runner.iter, 1.0))
+    assert [steps.take(1.0) for _ in range(3)] == [True, False, True]
+    assert steps.hook.skipped == 1
+    assert "the gradient is not finite, though all losses are; samples ['case1']" in steps.said[0]
+    steps.hook.after_train(steps.runner)
+    assert steps.runner.optim_wrapper.optimizer._optimizer_step_pre_hooks == {}
+
+
+@pytest.mark.parametrize("counts", [1, 2])
+def test_a_gradient_that_explodes_but_stays_finite_takes_a_step_of_the_norm_it_is_clipped_to(counts):
+    """0.1 is the learning rate."""
+    for clip, most in ((dict(max_norm=1.0), 0.1), (None, 1e11)):
+        steps = Steps(InvalidLossHook(), clip_grad=clip, accumulative_counts=counts)
+        before = steps.model.weight.detach().clone()
+        steps.model.weight.register_hook(lambda grad: grad * 1e12)
+        assert [steps.take(1.0) for _ in range(counts)][-1]
+        moved = (steps.model.weight.detach() - before).norm().item()
+        assert moved == pytest.approx(most, rel=1e-4)
+
+
+def exploding(folder, factor, clip):
+    """Return a run with a gradient that is a factor times too large in its second step."""
+    config = tiny_config(folder, custom_hooks=[dict(type="Explode", iteration=1, factor=factor)])
+    config.optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=1e-3), clip_grad=clip)
+    config.default_hooks.logger = dict(type="LoggerHook", interval=1)
+    config.param_scheduler, config.log_processor = None, dict(window_size=1)
+    return LandmarkRunner.from_cfg(config)
+
+
+@pytest.mark.parametrize(("factor", "clip"), [(1e3, None), (1e9, dict(max_norm=0.5))], ids=["-", "clipped"])
+def test_a_run_with_an_explosion_that_stays_finite_goes_on_and_its_log_has_the_norm(tmp_path, factor, clip):
+    runner = exploding(tmp_path, factor, clip)
+    runner.train()
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, Explode))
+    if clip is None:
+        assert hook.moved[1] > 100 * hook.moved[0]
+    else:
+        assert max(hook.moved) <= 0.5 * 1e-3 * 1.001
+    weights = load_checkpoint(tmp_path / "epoch_2.pth")["state_dict"]
+    assert all(torch.isfinite(w.float()).all() for w in weights.values())
+    (scalars,) = tmp_path.rglob("scalars.json")
+    rows = [json.loads(line) for line in scalars.read_text().splitlines()]
+    norms = [row["grad_norm"] for row in rows if "grad_norm" in row]
+    assert len(norms) == (0 if clip is None else 4)
+    assert clip is None or (norms[1] > 1e6 and max(norms[0], *norms[2:]) < 1e6)
+
+
+def test_a_run_with_an_explosion_ends_as_soon_as_a_loss_is_not_finite(tmp_path):
+    runner = exploding(tmp_path, 1e9, None)
+    with pytest.raises(FloatingPointError, match=r"iteration [34]: \{'loss': .*is not finite; samples"):
+        runner.train()
+    for path in tmp_path.glob("*.pth"):
+        weights = load_checkpoint(path)["state_dict"]
+        assert all(torch.isfinite(w.float()).all() for w in weights.values())
+
+
 def diverging(folder, **overrides):
     """Return the config of a run whose first step leads to nothing that is finite."""
     return tiny_config(
@@ -198,6 +265,28 @@ class Spoil(Hook):
         if self.buffer and runner.iter in self.iterations:
             buffers = dict(runner.model.named_buffers())
             next(value for name, value in buffers.items() if "running_mean" in name).fill_(torch.nan)
+
+
+@HOOKS.register_module()
+class Explode(Hook):
+    """Makes the gradient of an iteration very large, and keeps how far each step moves the weights."""
+
+    def __init__(self, iteration, factor):
+        self.iteration, self.factor, self.moved = iteration, factor, []
+
+    def before_train(self, runner):
+        for weight in runner.model.parameters():
+            weight.register_hook(lambda grad: grad * self.factor if runner.iter == self.iteration else grad)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.before = flat(runner)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.moved.append((flat(runner) - self.before).norm().item())
+
+
+def flat(runner):
+    return torch.cat([weight.detach().flatten().clone() for weight in runner.model.parameters()])
 
 
 @HOOKS.register_module()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -23,8 +24,10 @@ class InvalidLossHook(Hook):
     """Never let the optimiser take a step by a loss or a gradient that is NaN or infinite.
 
     The runner adds this hook to every training that has none, unless its config has
-    ``default_hooks.invalid_loss=None``. Before each step the norm of the gradient is looked at; one beyond
-    the range of its number type is infinite. With several processes all have the same gradient, so that all
+    ``default_hooks.invalid_loss=None``. Before each step the norm of the gradient is looked at, as it is
+    before it is clipped: of an infinite one that would leave nothing, or a direction that means nothing. A
+    norm beyond the range of its number type is infinite; below, a gradient may be as large as it likes.
+    With several processes all have the same gradient, so that all
     decide alike, and all name the samples of the process whose loss it was. The weights that led to it are
     not saved, so the last checkpoint is still good.
     Where the gradients of several iterations make a step (``accumulative_counts``), that step is left out.
@@ -65,21 +68,31 @@ class InvalidLossHook(Hook):
         self._handles: list[Any] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Look at the gradients before the optimiser does."""
+        """Look at the gradients before they are clipped, and before the optimiser does."""
         for wrapper in _wrappers(runner):
             self._handles.append(wrapper.optimizer.register_step_pre_hook(self._before_step))
+            if wrapper.clip_grad_kwargs and not isinstance(wrapper, AmpOptimWrapper):
+                wrapper.clip_func = partial(self._clip, wrapper.clip_func)
+
+    def _clip(self, clip: Callable[..., Tensor | None], parameters: list[Tensor], **options: Any) -> Any:
+        """Clip a gradient that is finite, and return what is logged of it."""
+        return clip(parameters, **options) if not self._due or self._look(parameters) else None
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        """Take gradients away that are not finite: without them a step changes nothing."""
         self._stepped = True
-        if not self._due:
-            return
-        own = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in own])
-        if not bool(torch.isfinite(norm)):
+        if self._due:
+            self._look(p for group in optimizer.param_groups for p in group["params"])
+
+    def _look(self, parameters: Iterable[Tensor]) -> bool:
+        """Take gradients away unless they are finite: without them a step changes nothing."""
+        own = [parameter for parameter in parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in own if p.grad is not None])
+        finite = bool(torch.isfinite(norm))
+        if not finite:
             self._broken = True
             for parameter in own:
                 parameter.grad = None
+        return finite
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Note the samples whose gradient comes next."""
