@@ -28,6 +28,7 @@ from mmlandmark.engine.data_parallel import (
     with_scaled_rates,
     wrapper_options,
 )
+from mmlandmark.engine.hooks.invalid_loss_hook import InvalidLossHook
 from mmlandmark.engine.inputs import inputs_of, trained_on
 from mmlandmark.engine.left_out_report import LeftOutReport
 from mmlandmark.engine.mmengine_cures import applied
@@ -81,14 +82,17 @@ class LandmarkRunner(CheckpointedRunner):
 
     Differences from :class:`mmengine.runner.Runner`: checkpoints are written atomically and must fit the
     model they are loaded into (``load_strict=False`` in the config allows a partial start for fine-tuning);
-    data are checked against the model before the first batch; several processes work without a GPU. MMEngine
-    is changed while the runner is built and while it runs, see :mod:`mmlandmark.engine.mmengine_cures`.
+    data are checked against the model before the first batch; no step is taken by a loss or a gradient that
+    is not finite (:class:`~mmlandmark.engine.hooks.InvalidLossHook`), unless the config has
+    ``default_hooks.invalid_loss=None``; several processes work without a GPU. MMEngine is changed while the
+    runner is built and while it runs, see :mod:`mmlandmark.engine.mmengine_cures`.
 
     Attributes:
         unfinished: Set by a hook that stops the run before its end.
     """
 
     unfinished = False
+    _guarded = True  # against losses that are not finite
     _rate_ratio = 1.0  # of the learning rate to that in the config
 
     @applied
@@ -132,6 +136,25 @@ class LandmarkRunner(CheckpointedRunner):
         path = Path(self.cfg.filename or "config.py")
         name = path.with_suffix(".py").name if is_of_model(self.cfg) else path.name
         self.cfg.dump(os.path.join(self.work_dir, name))
+
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """Register hooks that every run has; ``invalid_loss=None`` leaves that one out, as for MMEngine's."""
+        hooks = dict(hooks or {})
+        self._guarded = hooks.get("invalid_loss", ...) is not None
+        if not self._guarded:
+            del hooks["invalid_loss"]
+        super().register_default_hooks(hooks)
+
+    def _guard(self) -> None:
+        """Let exactly one hook look for losses that are not finite, unless the config wants none."""
+        guards = [hook for hook in self.hooks if isinstance(hook, InvalidLossHook)]
+        if len(guards) > 1:
+            raise ConfigError(
+                f"there are {len(guards)} hooks InvalidLossHook, where the first would decide: configure "
+                "default_hooks.invalid_loss, and leave it out of custom_hooks"
+            )
+        if self._guarded and not guards:
+            self.register_hook(InvalidLossHook())
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model for images of as many dimensions as the data has."""
@@ -198,7 +221,8 @@ class LandmarkRunner(CheckpointedRunner):
 
         Raises:
             RunBusyError: Another run writes to the folder.
-            ConfigError: The mixed precision needs a GPU.
+            ConfigError: The mixed precision needs a GPU; or there are several ``InvalidLossHook``.
+            FloatingPointError: A loss, a gradient or weights to be saved are not finite.
             NoSpaceError: The disk is full.
             UnfinishedRun: A hook saved the run and stopped it because its time was up.
             StopRequested: The process was asked to stop, see :mod:`mmlandmark.utils.stop_requests`. What the
@@ -207,6 +231,7 @@ class LandmarkRunner(CheckpointedRunner):
         console.begin(self, "train")
         self._note_inputs()
         _check_precision(self.optim_wrapper)
+        self._guard()
         for hook in (_Begin(), LeftOutReport()):
             self.register_hook(hook, priority="LOWEST")
         if self.distributed:

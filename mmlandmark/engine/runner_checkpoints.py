@@ -22,6 +22,7 @@ from mmlandmark.engine.checkpoint_files import (
 )
 from mmlandmark.engine.data_checks import check_checkpoint
 from mmlandmark.engine.data_position import skip_done_batches
+from mmlandmark.engine.hooks.invalid_loss_hook import CURE
 from mmlandmark.engine.hooks.safe_checkpoint_hook import to_plain
 from mmlandmark.engine.hooks.stateful_hook import hook_states, restore_hooks
 from mmlandmark.engine.mmengine_cures import applied
@@ -30,10 +31,12 @@ from mmlandmark.engine.pending_gradients import KEY, pending_gradients, restore_
 from mmlandmark.engine.processes import bare, main_process_decides
 from mmlandmark.engine.resuming import changes_since, check_resumable, restore_optimizer, restore_schedules
 from mmlandmark.engine.run_folder import write_config
+from mmlandmark.engine.shared_statistics import networks_of
 from mmlandmark.engine.training_state import TrainingState, read_training_state
 from mmlandmark.utils.checkpoint import (
     check_state_dict,
     complete_state,
+    names_not_finite,
     put_training_apart,
     put_training_back,
     save_checkpoint,
@@ -194,7 +197,11 @@ class CheckpointedRunner(Runner):
 
         Parts that only training uses are kept in ``training_state_dict``: ``state_dict`` is the model as it
         is used, and fits a config without those parts. The resolved config is kept as data.
+
+        Raises:
+            FloatingPointError: Weights are not finite; earlier checkpoints stay as they are.
         """
+        self._check_finite(filename)
         # All processes come here, and only the first one to where it is written.
         gradients = pending_gradients(self.optim_wrapper) if kwargs.get("save_optimizer", True) else {}
 
@@ -217,6 +224,15 @@ class CheckpointedRunner(Runner):
         )
         with _replaced("save_checkpoint", atomically):
             super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
+
+    def _check_finite(self, filename: str) -> None:
+        """Refuse weights that could not be loaded again, in all processes: all have the same."""
+        bad = [name for network in networks_of(self) for name in names_not_finite(network.state_dict())]
+        if bad:
+            raise FloatingPointError(
+                f"{filename} is not saved: {len(bad)} weights are NaN or infinite, {', '.join(bad[:3])}; "
+                f"the training has diverged, earlier checkpoints in {self.work_dir} are kept. {CURE}"
+            )
 
     def _write(self, checkpoint: dict, path: str | Path) -> None:
         write_config(self.work_dir, self._resolved)  # the checkpoints here are of this config from now on

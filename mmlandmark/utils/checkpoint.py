@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import urlparse
@@ -107,7 +107,7 @@ def _weights(state: Any, where: str) -> dict[str, torch.Tensor]:
     strange = [k for k, v in state.items() if not is_plain_tensor(v)]
     if strange:
         raise ValueError(f"{where}[{strange[0][:60]!r}] does not hold as many values as its shape requires")
-    bad = [k for k, v in state.items() if not bool(torch.isfinite(v).all())]
+    bad = names_not_finite(state)
     if bad:
         raise ValueError(
             f"{where} holds {len(bad)} weights that are NaN or infinite: {', '.join(bad[:3])}; "
@@ -118,6 +118,16 @@ def _weights(state: Any, where: str) -> dict[str, torch.Tensor]:
         value = state.pop(key)
         state[_plain_name(key).removeprefix("module." if wrapped else "")] = value
     return state
+
+
+def names_not_finite(state: Mapping[str, Any]) -> list[str]:
+    """Return the names of the weights that hold NaN or infinity.
+
+    Args:
+        state: Weights by name; what is no tensor is left out.
+    """
+    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    return [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
 
 
 def _plain_name(key: str) -> str:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -19,6 +20,7 @@ from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
 from two_processes import (
     dist_train,
+    in_two,
     namespaces_lack,
     need_two_processes,
     on_two_nodes,
@@ -191,6 +193,43 @@ def compare_nodes(both, folder, namespaces):
 def test_only_one_process_speaks(both):
     assert both.test.stdout.count("| landmark") == 1
     assert both.test.stdout.count("recorded ") == 1
+
+
+WAYS = dict(
+    plain={},
+    compiled={"compile": dict(backend="eager")},
+    bfloat16=dict(optim_wrapper=dict(type="AutocastOptimWrapper", dtype="bfloat16")),
+)
+
+
+def train_in_all_ways(folder):
+    """Return the weights of this process, what its head returned, and whether its network was compiled."""
+    found = {}
+    for name, changes in WAYS.items():
+        config = tiny_config(folder / name, max_epochs=2, launcher="pytorch", **changes)
+        trained = LandmarkRunner.from_cfg(config)
+        model, kinds = trained.model.module, set()
+        model.head.register_forward_hook(lambda *given, kinds=kinds: kinds.add(str(given[-1][0].dtype)))
+        trained.train()
+        compiled = model.backbone._compiled_call_impl is not None
+        weights = torch.cat([value.float().flatten() for value in model.state_dict().values()])
+        found[name] = (weights.numpy(), kinds, compiled)
+    return found
+
+
+@pytest.mark.slow
+def test_two_processes_train_in_bfloat16_and_compiled(tmp_path):
+    """Any CPU computes bfloat16, if some do so slowly."""
+    first, second = in_two(train_in_all_ways, tmp_path)
+    for name in WAYS:
+        assert first[name][0].tobytes() == second[name][0].tobytes(), "both have one network"
+        assert first[name][2] == (name == "compiled")
+    plain, compiled, half = (first[name][0] for name in WAYS)
+    np.testing.assert_allclose(compiled, plain, rtol=1e-4, atol=1e-5)
+    assert first["plain"][1] == {"torch.float32"}
+    assert "torch.bfloat16" in first["bfloat16"][1]
+    assert 0 < np.abs(half - plain).max() < 0.1
+    assert load_checkpoint(tmp_path / "bfloat16" / "epoch_2.pth")["meta"]["precision"] == "bfloat16"
 
 
 def test_the_wrapper_takes_no_device_ids_without_a_gpu(tmp_path, monkeypatch):

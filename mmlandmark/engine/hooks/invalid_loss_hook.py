@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmlandmark.engine.processes import bare
 from mmlandmark.registry import HOOKS
 
-_CURE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or look at these images."
+CURE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad)"
 
 
 @HOOKS.register_module()
 class InvalidLossHook(Hook):
     """Never let the optimiser take a step by a loss or a gradient that is NaN or infinite.
 
-    Before each step the norm of the gradient is looked at. With several processes all have the same gradient,
-    so that all decide alike. The weights that led to it are not saved, so the last checkpoint is still good.
+    The runner adds this hook to every training that has none, unless its config has
+    ``default_hooks.invalid_loss=None``. Before each step the norm of the gradient is looked at, as it is
+    before it is clipped: of an infinite one that would leave nothing, or a direction that means nothing. A
+    norm beyond the range of its number type is infinite; below, a gradient may be as large as it likes.
+    With several processes all have the same gradient, so that all
+    decide alike, and all name the samples of the process whose loss it was. The weights that led to it are
+    not saved, so the last checkpoint is still good.
     Where the gradients of several iterations make a step (``accumulative_counts``), that step is left out.
     Where MMEngine scales the loss for float16 (``AmpOptimWrapper``), its own rule comes first: it leaves such
     steps out, and lowers the scale; those of a loss that is not finite are counted here.
@@ -56,29 +63,41 @@ class InvalidLossHook(Hook):
         self._stepped = False  # the optimiser has had its turn
         self._bad: dict[str, Any] = {}  # losses since the last step
         self._looking = True
+        self._due = False  # to look at the next step, as at an iteration before it: alike in all processes
         self._samples: list[str] = []  # since the last step, of which there may be one for several batches
         self._handles: list[Any] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Look at the gradients before the optimiser does."""
+        """Look at the gradients before they are clipped, and before the optimiser does."""
         for wrapper in _wrappers(runner):
             self._handles.append(wrapper.optimizer.register_step_pre_hook(self._before_step))
+            if wrapper.clip_grad_kwargs and not isinstance(wrapper, AmpOptimWrapper):
+                wrapper.clip_func = partial(self._clip, wrapper.clip_func)
+
+    def _clip(self, clip: Callable[..., Tensor | None], parameters: list[Tensor], **options: Any) -> Any:
+        """Clip a gradient that is finite, and return what is logged of it."""
+        return clip(parameters, **options) if not self._due or self._look(parameters) else None
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        """Take gradients away that are not finite: without them a step changes nothing."""
         self._stepped = True
-        if not self._looking and not self._bad:
-            return
-        own = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in own])
-        if not bool(torch.isfinite(norm)):
+        if self._due:
+            self._look(p for group in optimizer.param_groups for p in group["params"])
+
+    def _look(self, parameters: Iterable[Tensor]) -> bool:
+        """Take gradients away unless they are finite: without them a step changes nothing."""
+        own = [parameter for parameter in parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in own if p.grad is not None])
+        finite = bool(torch.isfinite(norm))
+        if not finite:
             self._broken = True
             for parameter in own:
                 parameter.grad = None
+        return finite
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Note the samples whose gradient comes next."""
         self._looking = (runner.iter + 1) % self.interval == 0
+        self._due = self._due or self._looking
         samples = (data_batch or {}).get("data_samples", [])
         self._samples += [str(sample.get("sample_id", "?")) for sample in samples]
 
@@ -93,28 +112,29 @@ class InvalidLossHook(Hook):
         """
         if self._looking:
             self._bad.update(_not_finite(outputs or {}))
-        elif not self._bad:
-            self._stepped = False
-            return
         done = self._stepped or all(wrapper.should_update() for wrapper in _wrappers(runner))
         if not done and (self.on_invalid == "skip" or not self._bad):
             return  # the gradient waits for those of the next iterations
-        bad, broken, stepped, samples = self._bad, self._broken, self._stepped, self._samples
-        self._bad, self._broken, self._stepped, self._samples = {}, False, False, []
+        due, bad, broken, stepped, samples = self._due, self._bad, self._broken, self._stepped, self._samples
+        self._due, self._bad, self._broken, self._stepped, self._samples = False, {}, False, False, []
         if not bad and not broken:
-            self._in_a_row = 0
+            self._in_a_row = 0 if due else self._in_a_row
             return
-        what = f"{bad} is not finite" if bad else "the gradient is not finite, though all losses here are"
-        text = f"epoch {runner.epoch + 1}, iteration {runner.iter + 1}: {what}; samples {samples}"
+        lost = [name for name, value in bare(runner).named_buffers() if not _finite(value)]
+        own = (bad, samples, lost[:1])
+        parts = all_gather_object(own) if broken else [own]  # a gradient is broken in all processes or none
+        text = f"epoch {runner.epoch + 1}, iteration {runner.iter + 1}: {_what(parts)}"
         if self.on_invalid == "stop" or (stepped and not broken):
-            raise FloatingPointError(f"{text}. {_CURE}")
+            raise FloatingPointError(f"{text}. {CURE}, or look at these images.")
         self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
         if self._in_a_row > self.most:
-            raise FloatingPointError(f"{text}; {self._in_a_row} steps in a row were left out. {_CURE}")
-        lost = [name for name, value in bare(runner).named_buffers() if not _finite(value)]
-        if lost:
             raise FloatingPointError(
-                f"{text}. The step was left out, but {lost[0]} holds numbers of these images that are not "
+                f"{text}; {self._in_a_row} steps in a row were left out. {CURE}, or look at these images."
+            )
+        names = [name for *_, own_lost in parts for name in own_lost]
+        if names:
+            raise FloatingPointError(
+                f"{text}. The step was left out, but {names[0]} holds numbers of these images that are not "
                 "finite: repair or remove the images"
             )
         runner.logger.warning(f"{text}. This step is left out")
@@ -141,3 +161,10 @@ def _not_finite(outputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the losses that are not finite."""
     values = {key: torch.as_tensor(value).float() for key, value in outputs.items() if "loss" in key}
     return {key: value.tolist() for key, value in values.items() if not _finite(value)}
+
+
+def _what(parts: list[tuple[dict[str, Any], list[str], list[str]]]) -> str:
+    """Say what is not finite, from losses that are not, samples and buffers of each process."""
+    said = [f"{bad} is not finite; samples {samples}" for bad, samples, _ in parts if bad]
+    everyone = [sample for _, samples, _ in parts for sample in samples]
+    return "; ".join(said) or f"the gradient is not finite, though all losses are; samples {everyone}"

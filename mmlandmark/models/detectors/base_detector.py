@@ -22,6 +22,8 @@ from mmlandmark.shape import TypicalShape
 from mmlandmark.structures import Detection, LandmarkDataSample, invert_matrix
 from mmlandmark.utils.safe_loading import safe_loading
 
+_ONE_VALUE = "Expected more than 1 value per channel when training"  # of PyTorch
+
 
 class MeasuredPart(NamedTuple):
     """A part of a training step that a benchmark measures by itself.
@@ -184,12 +186,18 @@ class BaseDetector(BaseModel):
                 ``tensor`` the raw maps (B, R * K * M, *S).
 
         Raises:
-            ValueError: ``mode`` is unknown, or there are no samples to learn from.
+            ValueError: ``mode`` is unknown, there are no samples to learn from, or a batch norm has one value
+                per channel.
         """
         if mode == "loss":
             if data_samples is None:
                 raise ValueError("mode 'loss' needs data_samples with annotated landmarks")
-            return self.loss(inputs, data_samples)
+            try:
+                return self.loss(inputs, data_samples)
+            except ValueError as error:
+                if _ONE_VALUE not in str(error):
+                    raise
+                raise ValueError(_one_value(data_samples)) from error
         if mode == "predict":
             return self.predict(inputs, data_samples)
         if mode == "tensor":
@@ -318,6 +326,17 @@ class BaseDetector(BaseModel):
         for a, b in pairs:
             order[a], order[b] = b, a
         return [annotator * count + k for annotator in range(self.head.num_annotators) for k in order]
+
+
+def _one_value(samples: Sequence[LandmarkDataSample]) -> str:
+    """Say what to do where PyTorch says that a batch norm has one value per channel."""
+    names = ", ".join(str(sample.get("sample_id", "?")) for sample in samples)
+    return (
+        f"a batch of {len(samples)} ({names}) reaches a batch norm as one map of one pixel, which has no "
+        "variance: set train_dataloader.batch_size to 2 or more, and train_dataloader.drop_last=True if this "
+        "is what is left over at the end of an epoch; or norm_cfg=dict(type='GN', num_groups=...) in that "
+        "part of the model, which needs no other image"
+    )
 
 
 def _input_spacing(samples: Sequence[LandmarkDataSample]) -> np.ndarray | None:
