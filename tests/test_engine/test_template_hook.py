@@ -308,8 +308,8 @@ def points_of(folder):
     return np.array([case["pred"] for case in sorted(cases, key=lambda case: case["sample_id"])])
 
 
-# Three patterns of spots, each of which moves as a whole. In the template they lie at these mm, in the middle of
-# pixels of 1 mm.
+# Three patterns of spots, each of which moves as a whole. In the template they lie at these mm, in the middle
+# of pixels of 1 mm.
 PLACES = np.array([[30.5, 25.5], [75.5, 40.5], [50.5, 72.5]])
 
 

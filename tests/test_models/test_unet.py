@@ -1,5 +1,7 @@
 """U-Net: published sizes, shapes, and both dimensions."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.nn.modules.conv import _ConvNd
@@ -50,7 +52,7 @@ def test_parameters_of_the_networks_of_self_training():
         return kernel * channels * channels_out + channels_out + 2 * channels_out
 
     def unet(widths, kernel, into, up):
-        levels, channels = list(zip(widths, widths[1:], strict=False)), (1, *widths)
+        levels, channels = list(pairwise(widths)), (1, *widths)
         down = sum(conv(a, b, kernel) + conv(b, b, kernel) for a, b in zip(channels, widths, strict=False))
         return down + sum(up(a, b) + conv(into(a, b), a, kernel) + conv(a, a, kernel) for a, b in levels)
 
