@@ -22,8 +22,10 @@ from meta_models import without_numbers
 from mmlandmark import apis
 from mmlandmark.datasets.phantom import DEFAULT_SIZES
 from mmlandmark.engine import LandmarkRunner, load_config, plan_of_stages
-from mmlandmark.engine.hooks import teacher_hook
+from mmlandmark.engine.hooks import PseudoLabelHook, teacher_hook
 from mmlandmark.engine.per_landmark import landmark_schema
+from mmlandmark.engine.shape_regulator import ShapeRegulator
+from mmlandmark.models.losses import RegionAttentionLoss
 from mmlandmark.registry import DATASETS, HOOKS, MODELS
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.testing.tiny import KINDS
@@ -166,10 +168,11 @@ def take_landmarks(part: Any, most: int) -> None:
         part["num_landmarks"] = min(part["num_landmarks"], most)
 
 
-def put_phantoms(config: Config, most: int | None = None) -> Config:
+def put_phantoms(config: Config, most: int | None = None, shapes: int = 2) -> Config:
     """Put two phantoms of the fitting kind in place of every dataset, and one epoch in place of all.
 
-    At most so many landmarks are left.
+    At most so many landmarks are left. With more than two shapes, what needs them in the data of the training
+    stays.
     """
     if "serialize_data" in leaves(config.test_dataloader.dataset)[0]:
         return config  # they are there
@@ -208,9 +211,14 @@ def put_phantoms(config: Config, most: int | None = None) -> Config:
         for leaf in leaves(loader.dataset):
             pipeline, unlabelled = smaller(leaf.get("pipeline", ()), coarsest), leaf.get("unlabelled", False)
             leaf.clear()
-            leaf.update(phantom, num_samples=2, offset=2 * number, pipeline=pipeline, unlabelled=unlabelled)
+            taken = (
+                dict(num_samples=2, offset=2 * number)
+                if whole
+                else dict(num_samples=shapes, offset=9 * (shapes > 2))
+            )
+            leaf.update(phantom, **taken, pipeline=pipeline, unlabelled=unlabelled)
     for hook in (*(config.get("default_hooks") or {}).values(), *(config.get("custom_hooks") or ())):
-        if hook is not None and "selector" in hook:
+        if hook is not None and "selector" in hook and shapes == 2:
             hook.selector = ConfigDict(type="KeepAll")  # two shapes are too few to tell what is usual
         if hook is not None and "template" in hook:
             hook.template = phantom_template(hook.template, config.model, phantom)
@@ -311,6 +319,47 @@ def test_it_trains_a_step_and_tests(path, tmp_path, phantoms):
     report = tmp_path / "test" / "report.json"
     if report.is_file():
         assert json.loads(report.read_text())["overall"]["images"] == 2
+
+
+# One leaf of every family of networks.
+FAMILIES = (
+    "farnet/farnet_densenet121_isbi2015_800x640",
+    "strong/strong_hrnet-w32_isbi2015_800x640",
+    "strong/strong_efficientnet-lite0_isbi2015_640x512_cpu",
+    "volumes/unet_mouse-head_64x64x64_cpu",
+    "volumes/scn_mouse-head_64x64x64_cpu",
+    "unet/unet_isbi2015_320x256_cpu",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_line_makes_three_stages_of_it(name, tmp_path, monkeypatch):
+    """Of ``_base_``: every stage takes the weights of the one before, and shapes regulate the labels."""
+    file = tmp_path / "leaf.py"
+    file.write_text(f"_base_ = {[str(ROOT / f'{name}.py'), str(ROOT / '_base_' / 'self_training.py')]}")
+    original, stages = LandmarkRunner.from_cfg.__func__, []
+
+    def from_cfg(cls, config):
+        stages.append(original(cls, put_phantoms(config, shapes=4)))
+        return stages[-1]
+
+    monkeypatch.setattr(LandmarkRunner, "from_cfg", classmethod(from_cfg))
+    config = load_config(file)
+    need_packages(config)
+    config.work_dir, config.log_level, config.randomness = str(tmp_path), "WARNING", dict(seed=0)
+    config.launcher = "none"
+    apis.train_config(config)
+
+    (hook,) = (hook for hook in stages[1].hooks if isinstance(hook, PseudoLabelHook))
+    assert isinstance(hook.selector, ShapeRegulator)
+    (row,) = hook.rows
+    assert row["images"] == 1
+    assert [stage.iter for stage in stages] == [2, 1, 2]
+    assert all(stage.model.head.num_annotators == 1 for stage in stages)
+    learnt_by = [[type(loss) for loss in stage.model.head.losses.values()] for stage in stages]
+    assert learnt_by[1:] == [[RegionAttentionLoss]] * 2
+    assert learnt_by[0] == [MODELS.get(load_config(ROOT / f"{name}.py").model.head.loss.type)]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES.get)

@@ -295,6 +295,10 @@ def test_abnormal_landmarks_on_their_page_are_those_of_the_record():
     record = json.loads((ROOT / "docs" / "shapes" / "abnormal.json").read_text(encoding="utf-8"))
     assert to_markdown([row for row in record["rows"] if "phantoms" not in row["data"]]) in page
     assert f"--seeds {record['seeds']}" in page
+    most = {row["data"]: (row["learnt"], row["held_out"]) for row in record["rows"]}
+    assert (most["hands"], most["cephalograms"]) == ((600, 295), (150, 150))
+    assert "600 of the 895 hands" in page
+    assert "the other 295 held out, of 300 cephalograms 150 and 150" in page
 
 
 def table(page: str, columns: int) -> list[list[str]]:

@@ -35,4 +35,6 @@ fine_tune = dict(attended, name="fine_tune", load_from="run:self_train:last")
 second = {key: value for key, value in self_train.items() if key != "load_from"}
 both = dict(sampler=dict(alone, labelled=0.5))
 consistent = dict(hook, clean_view=True, ramp_up=40, selector=dict(type="KeepAll"))
+average = dict(type="EMAHook", momentum=0.01, update_buffers=True)
+taught = dict(consistent, averaged=True)
 scored = dict(type="PseudoLabelHook", interval=10, selector=dict(type="TeacherScore"))

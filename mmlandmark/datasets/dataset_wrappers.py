@@ -7,6 +7,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from mmlandmark.datasets.random_draws import fixed, repetition
+from mmlandmark.datasets.sample_store import SampleStore
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.dataset_tree import leaf_datasets
 
@@ -24,21 +25,38 @@ class RepeatDataset(Dataset):
         fixed: Draw the same in every epoch and pass: each sample has ``times`` augmented copies, as if these
             had been written to disk before the training.
         lazy_init: Read nothing before it is needed.
+        max_gb: Memory in GiB for fixed copies, which all workers share: each copy is made once, if all of
+            them fit; else, and with 0, whenever it is asked for. Copies of images that get pseudo labels
+            change with these, and are not kept.
+
+    Raises:
+        ValueError: ``times`` is below 1, or ``max_gb`` below 0.
+        MemoryError: The system does not grant the memory.
     """
 
     def __init__(
-        self, dataset: Dataset | dict, times: int, fixed: bool = False, lazy_init: bool = False
+        self,
+        dataset: Dataset | dict,
+        times: int,
+        fixed: bool = False,
+        lazy_init: bool = False,
+        max_gb: float = 1.0,
     ) -> None:
-        if times < 1:
-            raise ValueError(f"RepeatDataset: times must be at least 1, got {times}")
+        if times < 1 or not max_gb >= 0:
+            raise ValueError(
+                f"RepeatDataset: times must be at least 1 and max_gb at least 0, got {times} and {max_gb}"
+            )
         self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        self.times, self.fixed = times, fixed
+        self.times, self.fixed, self.max_gb = times, fixed, max_gb
+        self._store: SampleStore | None = None
         if not lazy_init:
             self.full_init()
 
     def full_init(self) -> None:
         """Read the annotations, unless that has been done."""
         self.dataset.full_init()
+        if self.fixed and self.max_gb and self._store is None:
+            self._store = SampleStore(len(self), self.max_gb)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -56,6 +74,14 @@ class RepeatDataset(Dataset):
 
     def in_pass(self, number: int, idx: int) -> Any:
         """Return sample ``idx`` of the dataset with the random draws of a pass, counted from 0."""
+        leaves = leaf_datasets(self.dataset)
+        if self._store is None or any(getattr(leaf, "unlabelled", False) for leaf in leaves):
+            return self._made(number, idx)
+        made_by = [(getattr(leaf, "seed", None), id(getattr(leaf, "pipeline", None))) for leaf in leaves]
+        at = number * len(self.dataset) + idx
+        return self._store.fetch(at, made_by, lambda: self._made(number, idx))
+
+    def _made(self, number: int, idx: int) -> Any:
         before = () if self.fixed else repetition.get()
         draws, same = repetition.set((*before, number)), fixed.set(self.fixed or fixed.get())
         try:

@@ -260,13 +260,14 @@ class CheckpointedRunner(Runner):
 
 
 def _leave_out_remade(checkpoint: dict, model: Any) -> None:
-    """Leave buffers as they are that a hook makes anew before their use, where they have another shape.
+    """Leave buffers as they are that a hook makes anew before use, if they are missing or differ in shape.
 
-    So a detector may be tested with more annotated images than it was trained with.
+    So a detector may be tested with more annotated images than it was trained with, and start from published
+    weights, which know no image.
     """
     state, own = checkpoint.get("state_dict", checkpoint), model.state_dict()
     for name in getattr(model, "remade_buffers", ()):
-        if name in state and state[name].shape != own[name].shape:
+        if name not in state or state[name].shape != own[name].shape:
             state[name] = own[name].clone()
 
 

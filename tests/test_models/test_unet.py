@@ -1,9 +1,12 @@
 """U-Net: published sizes, shapes, and both dimensions."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.nn.modules.conv import _ConvNd
 
+from mmlandmark.engine import load_config
 from mmlandmark.models.backbones import UNet
 from mmlandmark.registry import MODELS
 
@@ -40,6 +43,29 @@ def test_parameters_of_unet4_and_unet5(widths, landmarks, expected):
 def test_parameters_of_the_unet_of_the_spatial_configuration_loss():
     backbone = UNet(in_channels=1, widths=(64, 128, 256, 512, 1024), act_cfg=dict(type="ReLU"))
     assert count(backbone) + 64 * 37 + 37 == 31_380_133
+
+
+def test_parameters_of_the_networks_of_self_training():
+    """By hand: weights and a bias of every convolution, and two parameters per channel of every norm."""
+
+    def conv(channels, channels_out, kernel):
+        return kernel * channels * channels_out + channels_out + 2 * channels_out
+
+    def unet(widths, kernel, into, up):
+        levels, channels = list(pairwise(widths)), (1, *widths)
+        down = sum(conv(a, b, kernel) + conv(b, b, kernel) for a, b in zip(channels, widths, strict=False))
+        return down + sum(up(a, b) + conv(into(a, b), a, kernel) + conv(a, a, kernel) for a, b in levels)
+
+    heads = load_config("mmlandmark::self_training/unet_head-cbct_96x128x128.py").model
+    films = load_config("mmlandmark::self_training/unet_isbi2015_800x640.py").model
+    with torch.device("meta"):
+        in_volumes, in_films = MODELS.build(dict(heads, dims=3)), MODELS.build(films)
+    # Transposed convolutions of two voxels along every axis; bilinear enlargement has no parameters.
+    strided = unet((32, 64, 128, 256, 320), 27, lambda a, b: 2 * a, lambda a, b: 8 * a * b + a)
+    pooled = unet((64, 128, 256, 512, 1024), 9, lambda a, b: a + b, lambda a, b: 0)
+    assert count(in_volumes.backbone) == strided == 16_546_624
+    assert count(in_volumes) == strided + 33 * 33 == 16_547_713
+    assert count(in_films) == pooled + 19 * 65 == 31_390_739
 
 
 NNUNET = dict(

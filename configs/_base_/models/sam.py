@@ -20,3 +20,6 @@ model = dict(
     # Two patches of 400 of 512 pixels.
     patches=dict(views=2, share=0.78, multiple=16, rotation=10.0),
 )
+# As the publication of SAM has it: 500 others at random and the 500 that are most like the point, at every
+# level, and none of its neighbours.
+hard_negatives = dict(random=(500, 0), hard=500, radius=(None, None), apart=3, temperature=2.0)

@@ -18,6 +18,8 @@ for name, network in networks.items():
     started = dict(network, inputs={"load_from": name})
     arms[f"{name}_uda"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.consistent]), tuned])
     arms[f"{name}_ts"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.scored]), tuned])
+    teacher = dict(rival, custom_hooks=[_base_.average, _base_.taught])
+    arms[f"{name}_mean-teacher"] = dict(started, stages=[teacher, tuned])
     arms[f"{name}_ours"] = dict(started, stages=ours)
     for percent, number in ((20, 119), (50, 298)):
         few = {"train_dataloader.dataset.indices": number}

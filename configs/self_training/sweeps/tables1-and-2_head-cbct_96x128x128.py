@@ -21,6 +21,8 @@ for name, network in networks.items():
     ]
     arms[f"{name}_uda"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.consistent]), tuned])
     arms[f"{name}_ts"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.scored]), tuned])
+    teacher = dict(rival, custom_hooks=[_base_.average, _base_.taught])
+    arms[f"{name}_mean-teacher"] = dict(started, stages=[teacher, tuned])
     arms[f"{name}_ours"] = dict(started, stages=ours)
     few, maker = {"train_dataloader.dataset.indices": 15}, {"inputs": {"load_from": f"{name}_50"}}
     arms[f"{name}_50"] = {**arms[name], **few}

@@ -22,6 +22,8 @@ for name, network in networks.items():
     ]
     arms[f"{name}_uda"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.consistent]), tuned])
     arms[f"{name}_ts"] = dict(started, stages=[dict(rival, custom_hooks=[_base_.scored]), tuned])
+    teacher = dict(rival, custom_hooks=[_base_.average, _base_.taught])
+    arms[f"{name}_mean-teacher"] = dict(started, stages=[teacher, tuned])
     arms[f"{name}_ours"] = dict(started, stages=ours)
     for number in (20, 50, 100):
         few = {"train_dataloader.dataset.indices": number}

@@ -94,6 +94,17 @@ class PretrainedBackbone(BaseModule):
         """Return published weights under our names, for images as ours are: RGB."""
         return {self.rename(name): value for name, value in state.items()}
 
+    def fitted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return published weights for this network: under our names, and for its number of channels."""
+        state = {k: v for k, v in self.renamed(state).items() if not k.startswith(self.unused_prefixes)}
+        kernel = state.get(self.first_conv)
+        if kernel is not None and kernel.shape[1] != self.in_channels:
+            shared = kernel.sum(1, keepdim=True) / self.in_channels
+            state[self.first_conv] = shared.expand(-1, self.in_channels, -1, -1).clone()
+        # The first published files are older than the counters of batch norm.
+        state.update({k: v for k, v in self.state_dict().items() if k.endswith("num_batches_tracked")})
+        return state
+
     def freeze(self) -> None:
         """Freeze stages and norms; a subclass calls this at the end of its constructor."""
         stages = self.stages()
@@ -148,14 +159,7 @@ class PretrainedBackbone(BaseModule):
                     f"torchvision://{name} is not known; known: {', '.join(TORCHVISION_WEIGHTS)}"
                 )
             source = f"https://download.pytorch.org/models/{TORCHVISION_WEIGHTS[name]}"
-        state = self.renamed(load_weights(source, prefix))
-        state = {k: v for k, v in state.items() if not k.startswith(self.unused_prefixes)}
-        kernel = state.get(self.first_conv)
-        if kernel is not None and kernel.shape[1] != self.in_channels:
-            shared = kernel.sum(1, keepdim=True) / self.in_channels
-            state[self.first_conv] = shared.expand(-1, self.in_channels, -1, -1).clone()
-        # The first published files are older than the counters of batch norm.
-        state.update({k: v for k, v in self.state_dict().items() if k.endswith("num_batches_tracked")})
+        state = self.fitted(load_weights(source, prefix))
         check_state_dict(self, state, f"init_cfg.checkpoint {source}")
         self.load_state_dict(state)
         print_log(f"{type(self).__name__} starts from {source}", logger="current")

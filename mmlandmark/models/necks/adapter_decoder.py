@@ -118,7 +118,7 @@ class AdapterDecoder(EmbeddingDecoder):
         return f"up{self.depth - 1 - index}"
 
     def complete_state(self, state: dict[str, Any], prefix: str) -> bool:
-        """Complete the weights of an :class:`EmbeddingDecoder`, in place.
+        """Complete the weights of an :class:`EmbeddingDecoder`, also with published names, in place.
 
         Adapters stay as they are, and nothing that sees their channels makes use of them at first: they are
         the last ones it sees, and their weights are 0.
@@ -130,6 +130,7 @@ class AdapterDecoder(EmbeddingDecoder):
         Returns:
             Whether adapters were missing.
         """
+        super().complete_state(state, prefix)
         adapters = f"{prefix}adapters."
         if not self.takes_landmarks or any(name.startswith(adapters) for name in state):
             return False

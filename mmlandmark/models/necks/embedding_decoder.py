@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmlandmark.models import published_cc2d
 from mmlandmark.models.blocks import BATCH_NORM, RELU, start_as_pytorch
 from mmlandmark.models.necks.unet_decoder import UNetDecoder
 from mmlandmark.models.receptive_field_block import ReceptiveFieldBlock
@@ -20,7 +21,8 @@ class EmbeddingDecoder(UNetDecoder):
     Yao et al. 2021, *One-Shot Medical Landmark Detection*: at the deepest levels a receptive field block
     stands before the convolution that makes the embedding, beside the way up. With ``VGG(depth=19,
     pooled=True)``, ``widths=(128, 64, 128, 256)`` it is the published network: 58,008,576 parameters, and
-    58,312,512 with ``full_size``, a level that the publication computes but does not compare.
+    58,312,512 with ``full_size``, a level that the publication computes but does not compare. ``load_from``
+    takes weights of the published code.
 
     Args:
         in_channels: Channels of the encoder's levels, finest first; each is half as large as the one before.
@@ -72,6 +74,23 @@ class EmbeddingDecoder(UNetDecoder):
     def seen_channels(self, index: int) -> int:
         """Return the channels of which the embedding of a level is made."""
         return self.widths[index]
+
+    def complete_state(self, state: dict[str, Any], prefix: str) -> bool:
+        """Give weights of the published code of CC2D our names, in place.
+
+        Args:
+            state: Weights by name.
+            prefix: Of the names of this part.
+
+        Returns:
+            Whether weights were missing: no.
+        """
+        if published_cc2d.is_published(state):
+            names = [n for n in state if n.removeprefix("module.").startswith(published_cc2d.PARTS)]
+            published = {name: state.pop(name) for name in names}
+            given = published_cc2d.decoder_state(published, self.skip_channels)
+            state.update({prefix + name: value for name, value in given.items()})
+        return False
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return embeddings (B, ``embedding``, *S) of all levels, finest first.
