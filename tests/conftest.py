@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import loopback
+
 
 def pytest_configure(config):
     """Let all processes of the tests share what Python compiles, even where it is told to write nothing.
@@ -55,6 +57,22 @@ def _few_threads_from_the_start():
 def _few_threads():
     """Tests run on small machines, several at a time."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network():
+    """Let no connection leave this machine, neither from here nor from processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in loopback.ENVIRONMENT.items():
+            patch.setenv(name, value)
+        loopback.guard.apply(patch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _fails_by_the_network(_no_network):
+    yield
+    loopback.guard.check()
 
 
 @pytest.fixture(scope="session", autouse=True)

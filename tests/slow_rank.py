@@ -1,7 +1,10 @@
-"""A hook for runs in two processes, of which one takes its time."""
+"""Hooks for runs in two processes, of which one takes its time, or waits for ever."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 import time
 from itertools import repeat
 from typing import Any
@@ -27,6 +30,35 @@ class SlowRank(Hook):
         if runner.rank == 1 and runner.iter == 1:
             time.sleep(self.seconds)
             busy_for(self.seconds)
+
+
+@HOOKS.register_module()
+class WorkingRank(Hook):
+    """Let the second process work honestly after the second step: itself, and by a process that it starts.
+
+    Args:
+        seconds: That either takes.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None):
+        if runner.rank == 1 and runner.iter == 1:
+            end = time.monotonic() + self.seconds
+            while time.monotonic() < end:
+                sum(range(1000))
+            code = f"import time; end = time.monotonic() + {self.seconds}\nwhile time.monotonic() < end: pass"
+            subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@HOOKS.register_module()
+class WaitingRank(Hook):
+    """Let the second process wait for ever after some steps, as for a lock that nobody gives back."""
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None):
+        if runner.rank == 1 and runner.iter == 3:
+            threading.Event().wait()
 
 
 def busy_for(seconds: float) -> None:

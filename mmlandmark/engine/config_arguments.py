@@ -124,6 +124,6 @@ def _untyped(key: str, section: Any) -> tuple[str, frozenset[str], bool] | None:
     if key == "randomness":
         return "the runner", frozenset(inspect.signature(Runner.set_randomness).parameters) - {"self"}, True
     if key == "env_cfg":
-        known = "cudnn_benchmark mp_cfg dist_cfg resource_limit keep_freed_memory verbose rank_silence"
-        return "the runner", frozenset(known.split()), False
+        known = "cudnn_benchmark mp_cfg dist_cfg resource_limit keep_freed_memory verbose"
+        return "the runner", frozenset([*known.split(), "rank_silence", "rank_stall"]), False
     return None

@@ -16,6 +16,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmlandmark.engine.rank_stall import STALL
 from mmlandmark.engine.rank_watch import SILENCE, watch_ranks
 from mmlandmark.utils import stop_requests
 from mmlandmark.utils.stop_requests import StopRequested
@@ -32,25 +33,25 @@ def start_processes(config: Config) -> None:
     """Let the processes of a run find each other, unless they have, and watch over each other.
 
     Without GPUs they talk through gloo. ``env_cfg.rank_silence`` says after how many seconds without a sign
-    of life a process counts as lost, see :mod:`mmlandmark.engine.rank_watch`.
+    of life a process counts as lost, ``env_cfg.rank_stall`` after how many without any work, while others
+    wait for it, see :mod:`mmlandmark.engine.rank_watch`.
 
     Raises:
-        ValueError: The launcher needs GPUs, and there are none; or ``env_cfg.rank_silence`` or
-            ``env_cfg.dist_cfg.timeout`` is no number of seconds from 1 on.
+        ValueError: The launcher needs GPUs, and there are none; or ``env_cfg.rank_silence``,
+            ``env_cfg.rank_stall`` or ``env_cfg.dist_cfg.timeout`` is no number of seconds from 1 on.
     """
     environment = config.get("env_cfg") or {}
-    silence, limit = (
-        environment.get("rank_silence", SILENCE),
-        (environment.get("dist_cfg") or {}).get("timeout"),
-    )
+    silence, stall = environment.get("rank_silence", SILENCE), environment.get("rank_stall", STALL)
+    limit = (environment.get("dist_cfg") or {}).get("timeout")
     _check_seconds("rank_silence", silence, "a silent process counts as lost, or None for no end")
+    _check_seconds("rank_stall", stall, "a process that does nothing counts as lost, or None for no end")
     _check_seconds("dist_cfg.timeout", limit, "waiting for other processes fails, or None for PyTorch's")
     launcher = config.get("launcher", "none")
     if launcher == "none":
         return
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         _meet(launcher, environment.get("dist_cfg") or {})
-    watch_ranks(silence)
+    watch_ranks(silence, stall)
 
 
 def _check_seconds(key: str, seconds: Any, what: str) -> None:

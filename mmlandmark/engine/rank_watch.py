@@ -5,7 +5,8 @@ data, validates or makes labels, however long that takes. A process whose count 
 :data:`SILENCE` seconds is stopped (SIGSTOP), hangs, or is gone, and all others end with its name. They
 also end if the machine that keeps the store is lost. Code that keeps the thread from running, as some
 readers of images do, is no stall: another process of the same machine sees that the silent one computes, and
-counts in its place.
+counts in its place. A process that gives signs of life but does nothing while others wait for it is lost as
+well, see :mod:`mmlandmark.engine.rank_stall`.
 
 A process also ends when the agent that has started it (torchrun, ``mmlandmark launch``) is gone.
 """
@@ -29,6 +30,7 @@ from typing import Any, NoReturn
 import torch.distributed
 from mmengine.dist import broadcast_object_list
 
+from mmlandmark.engine.rank_stall import STALL, Standstill, stalled_ranks
 from mmlandmark.utils.process_table import began, is_visible, state_and_time, this_process
 
 SILENCE = 30.0  # seconds without a sign of life after which a process counts as lost
@@ -37,12 +39,14 @@ _REACHED = 5.0  # seconds in which a machine accepts a connection
 _watch: RankWatch | None = None
 
 
-def watch_ranks(silence: float | None = SILENCE) -> None:
+def watch_ranks(silence: float | None = SILENCE, stall: float | None = STALL) -> None:
     """Let this process and the others of its run watch over each other from now on.
 
     Args:
         silence: Seconds without a sign of life after which a process counts as lost, at least 1; None does
             not watch.
+        stall: Seconds without any work after which a process that others wait for counts as stalled, at least
+            1; None does not look for that.
     """
     global _watch
     started = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -57,7 +61,10 @@ def watch_ranks(silence: float | None = SILENCE) -> None:
         broadcast_object_list(run)
         store = _connect() if size > 1 else None
         keeper = None if owned or store is None else (store.host, store.port)
-        _watch = RankWatch(store, rank, size, silence, agent, owned, run[0], keeper=keeper)
+        standstill = None if stall is None else Standstill(stall)
+        _watch = RankWatch(
+            store, rank, size, silence, agent, owned, run[0], keeper=keeper, standstill=standstill
+        )
         _watch.begin()
 
 
@@ -123,6 +130,7 @@ class RankWatch:
         end: Ends this process with a message.
         beat: Seconds between two signs of life; by default 2, or less where ``silence`` is short.
         keeper: Host and port of the agent that keeps the store, unless a process does.
+        standstill: Tells whether this process does anything; None looks for no stall.
     """
 
     def __init__(
@@ -137,13 +145,16 @@ class RankWatch:
         end: Callable[[str], Any] | None = None,
         beat: float | None = None,
         keeper: tuple[str, int] | None = None,
+        standstill: Standstill | None = None,
     ) -> None:
         self.store, self.rank, self.silence, self.agent, self.owned = store, rank, silence, agent, owned
-        self.run, self.keeper = run, keeper
-        self.beat = min(_BEAT, silence / _LOOKS) if beat is None else beat
+        self.run, self.keeper, self.standstill = run, keeper, standstill
+        shortest = silence if standstill is None else min(silence, standstill.limit)
+        self.beat = min(_BEAT, shortest / _LOOKS) if beat is None else beat
         self.others = {other: _Other() for other in range(size) if other != rank}
         self._end, self._left = end or end_process, threading.Event()
         self._answered = self._reached = time.monotonic()  # when the store did, and when its machine did
+        self._stalled: str | None = None  # what is to be said of processes that stand still
 
     def begin(self) -> None:
         """Begin in threads of their own."""
@@ -171,8 +182,11 @@ class RankWatch:
 
     def _give_signs(self) -> None:
         """Count up, and read the counts of the others; no other thread asks the store: it may not answer."""
+        self._leave_thread_out()
         while not self._left.wait(self.beat):
             try:
+                if self.standstill is not None:
+                    self._compare_work(self.standstill)
                 self.store.add(self._key("count", self.rank), 1)
                 for rank, other in self.others.items():
                     if not other.who:
@@ -186,6 +200,41 @@ class RankWatch:
                 self.store = None
                 return
             self._answered = time.monotonic()
+
+    def _leave_thread_out(self) -> None:
+        if self.standstill is not None:
+            self.standstill.left_out.add(threading.get_native_id())
+
+    def _compare_work(self, standstill: Standstill) -> None:
+        """Tell the others where this process is; tell all if they wait for one that does nothing."""
+        standstill.look()
+        mine = standstill.report()
+        self.store.set(self._key("work", self.rank), json.dumps(mine))
+        if self.store.check([self._key("stalled", 0)]):
+            self._stalled = self.store.get(self._key("stalled", 0)).decode()
+        elif mine["still"]:
+            reports = self._reports(mine)
+            said = [
+                f"rank {rank} of the run{self._name(rank)} has done nothing for {standstill.limit:g} s, in "
+                f"{reports[rank]['where']}"
+                for rank in stalled_ranks(reports)
+            ]
+            if said:  # all read it at their next beat, this one, too
+                self.store.set(self._key("stalled", 0), "; ".join(said))
+
+    def _reports(self, mine: dict[str, Any]) -> dict[int, Any]:
+        """Return what each process says of its work that has not left; nothing if one has not said it yet."""
+        reports = {self.rank: mine}
+        for rank in self.others:
+            if self.store.check([self._key("left", rank)]):
+                continue
+            if not self.store.check([self._key("work", rank)]):
+                return {}
+            reports[rank] = json.loads(self.store.get(self._key("work", rank)))
+        return reports
+
+    def _name(self, rank: int) -> str:
+        return (self.others[rank] if rank != self.rank else _Other(who=this_process())).name
 
     def _learn(self, rank: int, other: _Other) -> None:
         if self.store.check([self._key("who", rank)]):
@@ -204,6 +253,7 @@ class RankWatch:
     def _look(self) -> None:
         """End this process if another one, or the agent, is lost."""
         before = time.monotonic()
+        self._leave_thread_out()
         while not self._left.wait(self.beat):
             if self.agent is not None and os.getppid() != self.agent:
                 self._end(f"process {self.agent}, which has started this one, is gone: this one ends, too")
@@ -219,6 +269,11 @@ class RankWatch:
 
     def _lost(self, now: float) -> str | None:
         """Return what is to be said of a process that is lost, None if there is none."""
+        if self._stalled is not None:
+            return (
+                f"{self._stalled}: it waits for something that does not come, and the others for it, so rank "
+                f"{self.rank} ends, too; the run can be resumed"
+            )
         if self.store is None:
             return None
         if now - self._answered > self.silence:

@@ -22,8 +22,10 @@ from mmengine.fileio import BaseStorageBackend, LocalBackend, get_file_backend, 
 from mmengine.fileio.backends.registry_utils import backends
 
 from mmlandmark.utils.downloads import SILENCE
+from mmlandmark.utils.work_meter import sign_of_work
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_READ = 2**17  # bytes after which a process shows that it works
 _PAUSE = 0.5  # seconds before the second try; doubled before each further one
 
 
@@ -69,6 +71,7 @@ class RangeBackend(BaseStorageBackend):
             except OSError as error:
                 if number == self.tries:
                     raise OSError(f"{filepath}: {error}, in {number} tries") from None
+                sign_of_work()
                 time.sleep(_PAUSE * 2 ** (number - 1))
         raise AssertionError("a try returns or raises")
 
@@ -84,6 +87,16 @@ class RangeBackend(BaseStorageBackend):
     def get_text(self, filepath: str, encoding: str = "utf-8") -> str:
         """Return a whole file as text."""
         return self.get(filepath).decode(encoding)
+
+
+def _read(answer: Any, length: int) -> bytes:
+    """Read an answer; a server that is slow is none that is gone."""
+    parts, left = [], length
+    while left > 0 and (part := answer.read(min(_READ, left))):
+        parts.append(part)
+        left -= len(part)
+        sign_of_work()
+    return b"".join(parts)
 
 
 def _checked(data: bytes, said: str | None, start: int, length: int) -> tuple[bytes, int]:
@@ -108,7 +121,7 @@ class HTTPRangeBackend(RangeBackend):
             with urllib.request.urlopen(request, timeout=self.silence) as answer:
                 if answer.status != 206:
                     raise PermissionError(f"{filepath}: the server does not support ranges of bytes")
-                return _checked(answer.read(length), answer.headers.get("Content-Range"), start, length)
+                return _checked(_read(answer, length), answer.headers.get("Content-Range"), start, length)
         except HTTPError as error:
             raise _refusal(filepath, error.code, str(error.reason), start) from None
         except TimeoutError:
@@ -184,7 +197,7 @@ class S3RangeBackend(RangeBackend):
             answer = self.client.get_object(
                 Bucket=bucket, Key=key, Range=f"bytes={start}-{start + length - 1}"
             )
-            return _checked(answer["Body"].read(length), answer.get("ContentRange"), start, length)
+            return _checked(_read(answer["Body"], length), answer.get("ContentRange"), start, length)
         except ClientError as error:
             code = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
             reason = str(error.response.get("Error", {}).get("Code", ""))

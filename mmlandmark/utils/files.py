@@ -6,6 +6,7 @@ import codecs
 import errno
 import hashlib
 import json
+import mmap
 import os
 import re
 import tempfile
@@ -17,6 +18,9 @@ from typing import Any
 
 from mmlandmark.utils.disk_space import naming_full_disk
 from mmlandmark.utils.json_checksum import ChecksumError, with_checksum, without_checksum
+from mmlandmark.utils.work_meter import sign_of_work
+
+_PIECE = 2**26  # bytes that go to the disk at once
 
 
 @contextmanager
@@ -63,12 +67,29 @@ def _to_disk(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
         try:
+            if not folder:
+                _pieces_to_disk(handle)
             os.fsync(handle)
         finally:
             os.close(handle)
     except OSError as error:
         if not folder or error.errno not in _NOT_FOR_FOLDERS:
             raise
+
+
+def _pieces_to_disk(handle: int) -> None:
+    """Bring a large file to the disk piece by piece: a slow disk is not to be taken for one that is gone."""
+    size = os.fstat(handle).st_size
+    if size <= _PIECE:
+        return
+    try:
+        data = mmap.mmap(handle, size)
+    except OSError:  # the file system has no such maps; all goes at once
+        return
+    with data:
+        for start in range(0, size, _PIECE):
+            data.flush(start, min(_PIECE, size - start))
+            sign_of_work()
 
 
 # What file systems answer that cannot do it for folders, or where the folder may not be read.

@@ -217,6 +217,64 @@ def test_shards_part_by_part(data, model, tmp_path, mmlandmark_command, assert_o
     assert_one_line(broken, "shard-000001.tar is missing")
 
 
+@pytest.mark.slow
+def test_a_job_array_of_which_a_part_is_killed_goes_on(data, model, tmp_path, mmlandmark_command):
+    """Two parts run at once; one is killed, and started again while the other still runs."""
+    with ShardWriter(tmp_path / "shards", 25_000) as writer:  # two films in each
+        for number in range(24):
+            path = images(data)[number % 3]
+            writer.add(dict(id=f"f{number}", landmarks=None), path.suffix, path.read_bytes())
+        index = writer.finish(None)
+    shards = len(writer.shards)
+    assert shards >= 8
+    out = tmp_path / "out"
+    words = [model, "--shards", index, "--batch-size", "1", "--device", "cpu", "--workers", "1"]
+
+    def begun(part):
+        return subprocess.Popen(
+            command_line("predict", *words, "--part", f"{part}/2", "-o", out),
+            stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            env=dict(os.environ, OMP_NUM_THREADS=str(torch.get_num_threads())),
+        )  # fmt: skip
+
+    def finished(part):
+        return [n for n in range(part - 1, shards, 2) if (out / f"shard-{n:06d}.done.json").exists()]
+
+    parts = {part: begun(part) for part in (1, 2)}
+    try:
+        waiting, limit = {1, 2}, time.monotonic() + 240
+        while waiting:
+            assert time.monotonic() < limit
+            for part in [part for part in waiting if finished(part)]:
+                parts[part].send_signal(signal.SIGSTOP)
+                waiting.remove(part)
+            time.sleep(0.002)
+        assert [process.poll() for process in parts.values()] == [None, None], "both are at work"
+        before = finished(1)
+        assert 0 < len(before) < len(range(0, shards, 2))
+        assert len(finished(2)) < len(range(1, shards, 2))
+        parts[1].kill()
+        assert parts[1].wait() == -signal.SIGKILL
+        times = [(out / f"shard-{n:06d}.predictions.json").stat().st_mtime_ns for n in before]
+        parts[2].send_signal(signal.SIGCONT)
+        parts[1] = begun(1)
+        for part, process in parts.items():
+            assert process.wait(240) == 0, part
+    finally:
+        for process in parts.values():
+            process.kill()
+            process.wait()
+    assert [(out / f"shard-{n:06d}.predictions.json").stat().st_mtime_ns for n in before] == times
+    assert mmlandmark_command("predict", *words, "-o", tmp_path / "whole").returncode == 0
+    for name in ("out", "whole"):
+        joined = tmp_path / f"{name}.csv"
+        assert mmlandmark_command("convert", tmp_path / name, joined, "--to", "csv").returncode == 0
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert len((tmp_path / "out.csv").read_text().splitlines()) > 24
+    for path in (tmp_path / "whole").iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes(), path.name
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from mmlandmark.engine.data_position import LaterBatches
 from mmlandmark.registry import HOOKS
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
+from two_processes import in_two, same_weights
 
 
 @HOOKS.register_module()
@@ -31,7 +33,7 @@ class NotedIds(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         ids = [sample.sample_id for sample in data_batch["data_samples"]]
-        with open(self.file, "a") as file:
+        with open(f"{self.file}_{runner.rank}", "a") as file:
             file.write(json.dumps([runner.iter, ids, data_batch["inputs"][0].float().mean().item()]) + "\n")
         if self.last is not None and runner.iter + 1 == self.last:
             raise KeyboardInterrupt
@@ -75,8 +77,8 @@ def config_of(shards, folder, last=None, **sampler):
     return config
 
 
-def lines(folder):
-    return [json.loads(line) for line in (folder / "ids").read_text().splitlines()]
+def lines(folder, rank=0):
+    return [json.loads(line) for line in (folder / f"ids_{rank}").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("sampler", [dict(buffer=3), dict(workers=2)])
@@ -92,7 +94,7 @@ def test_an_interrupted_run_sees_what_an_uninterrupted_one_sees(shards, tmp_path
     with pytest.raises(KeyboardInterrupt):
         LandmarkRunner.from_cfg(config_of(shards, parts, last=13, **sampler)).train()
     assert lines(parts) == expected[:13]
-    (parts / "ids").unlink()
+    (parts / "ids_0").unlink()
     read, real = [], StoredImage.local
     monkeypatch.setattr(StoredImage, "local", lambda self: read.append(self.name) or real(self))
     config = config_of(shards, parts, **sampler)
@@ -103,6 +105,36 @@ def test_an_interrupted_run_sees_what_an_uninterrupted_one_sees(shards, tmp_path
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     looked_at = 14  # by the checks of the data, at most
     assert len(read) <= 2 * 9 + looked_at, "the batches before were not read again"
+
+
+def train_in_two(shards, whole, parts):
+    """Train without a break, and with one after 13 iterations, as one of two processes."""
+    config = config_of(shards, whole, buffer=3)
+    broken, resumed = config_of(shards, parts, last=13, buffer=3), config_of(shards, parts, buffer=3)
+    resumed.resume = True
+    resumed.custom_hooks[0].file = str(parts / "later_ids")
+    for each in (config, broken, resumed):
+        each.launcher = "pytorch"
+        with contextlib.suppress(KeyboardInterrupt):
+            LandmarkRunner.from_cfg(each).train()
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_in_the_middle_of_a_pass(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(loops, "time", SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None}))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    in_two(train_in_two, shards, whole, parts)
+    expected = [lines(whole, rank) for rank in (0, 1)]
+    seen = [{name for _, ids, _ in lines_of_one[:4] for name in ids} for lines_of_one in expected]
+    assert [len(names) for names in seen] == [7, 7], "a pass is four batches of seven images"
+    assert len(seen[0] | seen[1]) == 14
+    for rank in (0, 1):
+        assert lines(parts, rank) == expected[rank][:13]
+        (parts / f"later_ids_{rank}").rename(parts / f"ids_{rank}")
+        assert lines(parts, rank) == expected[rank][10:], "iteration 10 is the third of the third pass"
+    same_weights(whole / "run" / "iter_19.pth", parts / "run" / "iter_19.pth")
 
 
 def test_workers_go_on_where_those_before_stopped(shards):

@@ -51,11 +51,13 @@ def test_nothing_is_started_without_a_launcher(monkeypatch):
 def test_a_silence_that_would_end_every_process_is_refused(silence):
     with pytest.raises(ValueError, match=r"env_cfg\.rank_silence is the number of seconds, at least 1"):
         start_processes(Config(dict(launcher="none", env_cfg=dict(rank_silence=silence))))
+    with pytest.raises(ValueError, match=r"env_cfg\.rank_stall is the number of seconds, at least 1"):
+        start_processes(Config(dict(launcher="none", env_cfg=dict(rank_stall=silence))))
     with pytest.raises(ValueError, match=r"env_cfg\.dist_cfg\.timeout is the number of seconds, at least 1"):
         start_processes(Config(dict(launcher="none", env_cfg=dict(dist_cfg=dict(timeout=silence)))))
 
 
 def test_a_silence_may_be_long_or_without_end():
     for seconds in (1, 120.0, None):
-        environment = dict(rank_silence=seconds, dist_cfg=dict(timeout=seconds))
+        environment = dict(rank_silence=seconds, rank_stall=seconds, dist_cfg=dict(timeout=seconds))
         start_processes(Config(dict(launcher="none", env_cfg=environment)))

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 import torch.distributed
 
 from mmlandmark.engine import latest_checkpoint, rank_watch
+from mmlandmark.engine.rank_stall import Standstill
 from mmlandmark.engine.rank_watch import RankWatch, watch_ranks
 from mmlandmark.testing import tiny_config
 from mmlandmark.testing.forks import forked
@@ -28,6 +30,11 @@ pytestmark = [
 
 def connect(port):
     return torch.distributed.TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False)
+
+
+def compute_until(event):
+    while not event.is_set():
+        sum(range(10000))
 
 
 class Run:
@@ -49,13 +56,13 @@ class Run:
         self.watches[-1].begin()
         return self.watches[-1]
 
-    def fork(self, rank, act=time.sleep, *arguments):
+    def fork(self, rank, act=time.sleep, *arguments, standstill=None):
         """Let a fork of this process watch, and do something."""
         ready = multiprocessing.get_context("fork").Event()
 
         def run():
             store = connect(self.port)
-            RankWatch(store, rank, self.size, silence=SILENCE, beat=0.1).begin()
+            RankWatch(store, rank, self.size, silence=SILENCE, beat=0.1, standstill=standstill).begin()
             ready.set()
             act(*(arguments or (60,)))
             time.sleep(60)
@@ -118,6 +125,28 @@ def test_a_process_that_computes_without_a_break_is_not_lost(run_of):
     run.fork(1, busy_for, 2.5 * SILENCE)
     run.watch(0)
     assert run.wait(2 * SILENCE) is None
+
+
+@pytest.mark.parametrize("entered", [(4, 3), (3, 3), (3, 4)])
+def test_a_process_that_does_nothing_is_named_if_others_wait_for_it(run_of, entered):
+    run = run_of(2)
+    mine, others = entered
+    pid = run.fork(1, standstill=Standstill(SILENCE / 2, lambda: others))
+    run.watch(0, standstill=Standstill(SILENCE / 2, lambda: mine))
+    computing = threading.Event()
+    thread = threading.Thread(target=compute_until, args=(computing,))
+    thread.start()  # this process may be slow, it does something
+    said = run.wait(1.5 * SILENCE)
+    computing.set()
+    thread.join()
+    if others < mine:
+        assert said.startswith(
+            f"rank 1 of the run, process {pid} on {socket.gethostname()}, has done nothing for 1 s, in "
+        )
+        assert " (test_rank_watch.py:" in said
+        assert said.endswith("so rank 0 ends, too; the run can be resumed")
+    else:
+        assert said is None
 
 
 @pytest.mark.slow
@@ -217,12 +246,13 @@ def test_one_process_watches_nobody(monkeypatch):
     watch_ranks(None)
 
 
-def long_run(tmp_path, **hooks):
+def long_run(tmp_path, custom_hooks=(), rank_stall=6.0):
     """Return the config of a long training in two processes."""
     need_two_processes()
     without = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
-    config = tiny_config(tmp_path / "run", max_epochs=9999, launcher="pytorch", **without, **hooks)
-    config.env_cfg.rank_silence = 6.0
+    without["custom_hooks"] = list(custom_hooks)
+    config = tiny_config(tmp_path / "run", max_epochs=9999, launcher="pytorch", **without)
+    config.env_cfg.update(rank_silence=6.0, rank_stall=rank_stall)
     config.default_hooks.checkpoint.max_keep_ckpts = 1
     config.dump(tmp_path / "long.py")
     return tmp_path / "long.py"
@@ -236,7 +266,7 @@ def step_of(folder):
 
 @pytest.mark.slow
 def test_a_run_with_a_stopped_process_ends_within_a_minute_and_a_slow_one_goes_on(tmp_path):
-    config = long_run(tmp_path, custom_hooks=[dict(type="slow_rank.SlowRank", seconds=8.0)])
+    config = long_run(tmp_path, [dict(type="slow_rank.SlowRank", seconds=8.0)], rank_stall=30.0)
     with ended(begin("train", config, cwd=tmp_path)) as process:
         wait_until(lambda: step_of(tmp_path) > 3, process)
         first, second = ranks_of(process)
@@ -249,6 +279,51 @@ def test_a_run_with_a_stopped_process_ends_within_a_minute_and_a_slow_one_goes_o
     for pid in (first, second):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.slow
+def test_a_run_with_a_process_that_waits_for_ever_ends_within_a_minute(tmp_path):
+    config = long_run(tmp_path, [dict(type="slow_rank.WaitingRank")])
+    with ended(begin("train", config, cwd=tmp_path)) as process:
+        wait_until(lambda: step_of(tmp_path) > 0, process)
+        begun = time.monotonic()
+        first, second = ranks_of(process)
+        assert process.wait(timeout=60) != 0
+        assert 4 < time.monotonic() - begun < 30
+    said = (tmp_path / "said").read_text()
+    assert (
+        f"error: rank 1 of the run, process {second} on {socket.gethostname()}, has done nothing for 6 s"
+        in said
+    )
+    assert "after_train_iter (slow_rank.py:" in said
+    assert "rank 0 of the run" not in said, "which only waits for the other"
+    for pid in (first, second):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.slow
+def test_a_run_with_a_process_that_works_for_long_goes_on(tmp_path):
+    config = long_run(tmp_path, [dict(type="slow_rank.WorkingRank", seconds=8.0)])
+    with ended(begin("train", config, cwd=tmp_path)) as process:
+        wait_until(lambda: step_of(tmp_path) > 3, process)
+
+
+@pytest.mark.slow
+def test_a_run_with_a_killed_process_ends_with_its_name(tmp_path):
+    with ended(begin("train", long_run(tmp_path), cwd=tmp_path)) as process:
+        wait_until(lambda: step_of(tmp_path) > 0, process)
+        first, second = ranks_of(process)
+        os.kill(second, signal.SIGKILL)
+        begun = time.monotonic()
+        assert process.wait(timeout=60) == 128 + signal.SIGKILL
+        assert time.monotonic() - begun < 30
+    assert (
+        f"process 1 (number 1 of this machine, pid {second}) was ended by SIGKILL"
+        in (tmp_path / "said").read_text()
+    )
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
 
 
 @pytest.mark.slow

@@ -168,6 +168,17 @@ def test_a_server_is_asked_again(answering):
     assert read(answering(busy, None, part())) == (CONTENT[:10], 20)
 
 
+def test_who_reads_from_a_slow_server_shows_that_it_works(answering, monkeypatch):
+    signs = []
+    monkeypatch.setattr(file_backends, "sign_of_work", lambda: signs.append(1))
+    monkeypatch.setattr(file_backends, "_READ", 4)
+    assert read(answering(part())) == (CONTENT[:10], 20)
+    assert len(signs) == 3, "of ten bytes, four at a time"
+    signs.clear()
+    assert read(answering(None, part())) == (CONTENT[:10], 20)
+    assert len(signs) == 4, "another try is one as well"
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import mmap
 import os
 import stat
 from pathlib import Path
@@ -94,6 +95,40 @@ def test_what_a_disk_cannot_take_is_an_error_and_what_a_file_system_lacks_is_non
     monkeypatch.setattr(os, "fsync", lambda handle: refuse(handle, errno.EINVAL))
     atomic_write_text(path, "new")
     assert path.read_text() == "new"
+
+
+def test_a_large_file_goes_to_the_disk_in_pieces(tmp_path, calls, monkeypatch):
+    """After each the process shows that it works, however slow the disk is."""
+    signs, plain = [], mmap.mmap
+    monkeypatch.setattr(files, "sign_of_work", lambda: signs.append(list(calls)))
+    monkeypatch.setattr(files, "_PIECE", mmap.ALLOCATIONGRANULARITY)
+    data = os.urandom(2 * mmap.ALLOCATIONGRANULARITY + 5)
+    with atomic_path(tmp_path / "large") as temporary:
+        temporary.write_bytes(data)
+    assert signs == [[], [], []], "before all of it is asked for"
+    assert calls == [len(data), "rename", "folder"]
+    assert (tmp_path / "large").read_bytes() == data
+
+    def refuse(*_):
+        raise OSError(errno.ENODEV, "no such maps here")
+
+    monkeypatch.setattr(files.mmap, "mmap", refuse)
+    with atomic_path(tmp_path / "large") as temporary:
+        temporary.write_bytes(data[:-1])
+    assert len(signs) == 3
+    assert (tmp_path / "large").read_bytes() == data[:-1]
+
+    class Broken(plain):
+        def flush(self, *_):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(files.mmap, "mmap", Broken)
+    with (
+        pytest.raises(OSError, match="Input/output error"),
+        atomic_path(tmp_path / "large") as temporary,
+    ):
+        temporary.write_bytes(data)
+    assert (tmp_path / "large").read_bytes() == data[:-1]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
