@@ -18,7 +18,7 @@ def landmark_table(groups: Mapping[str, Runs]) -> str:
 
     A cell has the mean error, and the part of the errors within the smallest radius, each the mean over runs.
     The last row names the landmarks with the largest mean errors. Detectors of some landmarks only leave the
-    cells of the others empty.
+    cells of the others empty; a row then has the means of the landmarks that all detect.
 
     Args:
         groups: Name of a column -> records of its runs, see :func:`read_records`.
@@ -39,6 +39,12 @@ def landmark_table(groups: Mapping[str, Runs]) -> str:
         [markdown_text(landmark), *(_cell(errors[n].get(landmark), rates[n].get(landmark)) for n in groups)]
         for landmark in landmarks
     ]
+    shared = [
+        landmark for landmark in landmarks if None not in [column.get(landmark) for column in errors.values()]
+    ]
+    if 0 < len(shared) < len(landmarks):
+        cells = [_cell(_mean_of(errors[n], shared), _mean_of(rates[n], shared)) for n in groups]
+        rows.append([f"mean of the {len(shared)} that all detect", *cells])
     rows.append(["hardest", *(_hardest(column) for column in errors.values())])
     suffix = UNIT_SUFFIX[unit]
     radius = rate.removeprefix("sdr_")
@@ -66,6 +72,12 @@ def _means(runs: Runs, key: str) -> dict[str, float | None]:
     ]
     values = {name: [column.get(name) for column in columns] for name in columns[0]}
     return {name: None if None in of else mean(of) for name, of in values.items()}  # type: ignore[type-var]
+
+
+def _mean_of(column: Mapping[str, float | None], landmarks: Sequence[str]) -> float | None:
+    """Return the mean over landmarks; None if one has no value."""
+    values = [column.get(landmark) for landmark in landmarks]
+    return None if None in values else mean(values)  # type: ignore[type-var]
 
 
 def _cell(error: float | None, rate: float | None) -> str:

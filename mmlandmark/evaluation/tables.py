@@ -26,7 +26,8 @@ def results_table(
 ) -> str:
     """Return the Markdown table of all configs of a method, or of all arms of a sweep.
 
-    Notes below the table list the machines, the kind of the tested images, and superseded results.
+    Rows that were tested on some of the landmarks of the others only get a table of their own. Notes below
+    the table list the machines, the kind of the tested images, and superseded results.
 
     Args:
         groups: Name of a row -> records of its runs, see :func:`read_records`.
@@ -46,15 +47,47 @@ def results_table(
     unknown = sorted(set(paper) - set(groups))
     if unknown:
         raise ValueError(f"paper.json names {unknown}, but results are recorded for {sorted(groups)} only")
-    records = [record for group in groups.values() for record in group]
+    whole, few = _by_landmarks(groups, baseline)
+    records = [record for group in whole.values() for record in group]
     tested = {(record.get("split") or {}).get("hash") for record in records}
     overlap = (overlaps or {}).get(str(tested.pop())) if len(tested) == 1 else None
     known = {name: cost for name, cost in (costs or {}).items() if name in groups}
-    columns = [*_columns(groups, paper, baseline, overlap), *_closing_columns(known)]
-    rows = [[cell(name, group) for _, cell in columns] for name, group in groups.items()]
-    table = markdown_table([title for title, _ in columns], rows)
     notes = _notes(records, overlap) + costs_note(known.values())
-    return f"{table}\n\n{notes}{_superseded_note(superseded)}"
+    tables = [_table(whole, paper, baseline, overlap, known), notes]
+    for names, rows in few.items():
+        tables += [f"Of {', '.join(names)} alone:", _table(rows, paper, None, None, known)]
+    return "\n\n".join(tables) + _superseded_note(superseded)
+
+
+def _table(
+    groups: Mapping[str, Runs],
+    paper: Mapping[str, Any],
+    baseline: str | None,
+    overlap: Overlap | None,
+    costs: Mapping[str, Mapping[str, Any]],
+) -> str:
+    own = {name: cost for name, cost in costs.items() if name in groups}
+    columns = [*_columns(groups, paper, baseline, overlap), *_closing_columns(own)]
+    rows = [[cell(name, group) for _, cell in columns] for name, group in groups.items()]
+    return markdown_table([title for title, _ in columns], rows)
+
+
+def _by_landmarks(
+    groups: Mapping[str, Runs], baseline: str | None
+) -> tuple[dict[str, Runs], dict[tuple[str, ...], dict[str, Runs]]]:
+    """Return the rows that can be compared, and by landmarks those that were tested on some of them only.
+
+    The former have the landmarks of the baseline, or else most of all.
+    """
+    landmarks = {
+        name: tuple((group[0].get("landmark_errors") or {}).get("name", ())) for name, group in groups.items()
+    }
+    most = landmarks.get(baseline or "") or max(landmarks.values(), key=len)
+    few: dict[tuple[str, ...], dict[str, Runs]] = {}
+    for name, own in landmarks.items():
+        if set(own) < set(most) and own:
+            few.setdefault(own, {})[name] = groups[name]
+    return {n: group for n, group in groups.items() if not any(n in rows for rows in few.values())}, few
 
 
 def _columns(

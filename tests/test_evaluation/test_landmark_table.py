@@ -40,6 +40,16 @@ def test_means_over_runs_stand_side_by_side():
     assert landmark_table({}) == "No results are recorded yet."
 
 
+def test_a_row_has_the_means_of_what_all_detect():
+    groups = {
+        "joint": [record([1.0, 2.0, 4.0])],
+        "few": [record([5.0, 3.0], (20.0, 40.0), ["sella", "gonion"])],
+    }
+    table = rows_of(landmark_table(groups))
+    assert table[-2] == ["mean of the 2 that all detect", "2.50 (60.0)", "4.00 (30.0)"]
+    assert "mean of" not in landmark_table({"joint": groups["joint"]})
+
+
 def test_the_hardest_are_named():
     errors, names = [float(n % 5) for n in range(10)], [f"l{n}" for n in range(10)]
     table = landmark_table({"one": [record(errors, errors, names)]})

@@ -81,3 +81,23 @@ def test_the_median_stands_beside_the_mean():
     titles, first = (cells(results_table({"a": runs}, {}), line) for line in (0, 2))
     assert dict(zip(titles, first, strict=True))["median"] == "1.000 ± 0.000"
     assert titles.index("median") == titles.index("MRE (mm)") + 1
+
+
+def test_rows_of_some_landmarks_have_a_table_of_their_own():
+    def of(*names, **more):
+        errors = dict(image_errors=dict(unit="mm", mean=[1.0, 2.0, 4.0]), landmark_errors=dict(name=names))
+        return [record(**errors, **more)]
+
+    groups = {
+        "single": of("sella", split=dict(images=3, hash="other")),
+        "joint": of("sella", "gonion"),
+        "adapter": of("sella", "gonion"),
+    }
+    overlaps = {"h": Overlap(images=3, positions=(1,), why="films of the training part")}
+    table = results_table(groups, {}, baseline="joint", overlaps=overlaps)
+    assert [cells(table, row)[0] for row in (0, 2, 3)] == ["config", "joint", "adapter"]
+    assert "MRE of the 2 other images" in table.splitlines()[0]
+    own = table[table.index("Of sella alone:\n\n") :].splitlines()[2:]
+    assert own[0] == "| config | seeds | MRE (mm) | SDR 2 mm | images | commit |"
+    assert own[2].startswith("| single |")
+    assert "Of " not in results_table({"joint": groups["joint"], "adapter": groups["adapter"]}, {})
