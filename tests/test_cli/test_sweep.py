@@ -7,9 +7,12 @@ import shutil
 
 import pytest
 
+from mmlandmark import apis
 from mmlandmark.cli import invoke
 from mmlandmark.engine import load_config
 from mmlandmark.testing import tiny_config
+from mmlandmark.utils.checkpoint import load_checkpoint
+from two_processes import begin, ended, need_two_processes
 
 
 @pytest.mark.slow
@@ -48,6 +51,25 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
     (folder / "mse_seed1.json").unlink(missing_ok=True)
     with pytest.raises(ValueError, match="mse_seed1 holds a run with other values"):
         invoke("sweep", [str(sweep), "--arms", "mse", "--seeds", "1", "--work-dir", str(work)])
+
+
+@pytest.mark.slow
+def test_two_processes_run_the_arms_together_and_record_each_once(sweep, tmp_path):
+    """A test of their checkpoints in one process finds what they have recorded."""
+    need_two_processes()
+    work = tmp_path / "work"
+    words = [sweep, "--arms", "ewc", "argmax", "--seeds", "0", "--work-dir", work]
+    with ended(begin("sweep", *words, cwd=tmp_path)) as process:
+        code = process.wait(500)
+    assert code == 0, (tmp_path / "said").read_text()[-3000:]
+    folder = tmp_path / "results" / "losses"
+    assert {path.name for path in folder.iterdir()} == {"ewc_seed0.json", "argmax_seed0.json"}
+    assert load_checkpoint(work / "ewc_seed0" / "epoch_1.pth")["meta"]["iter"] == 1  # 4 images, 2 x 2
+    record = json.loads((folder / "ewc_seed0.json").read_text())
+    given = load_config(work / "ewc_seed0" / "tiny.py")
+    given.launcher = "none"
+    alone = apis.test_config(given, work / "ewc_seed0" / "epoch_1.pth", out_dir=tmp_path / "alone")
+    assert record["metrics"] == alone, "to the last digit"
 
 
 @pytest.mark.slow

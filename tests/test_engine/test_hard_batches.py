@@ -1,4 +1,4 @@
-"""Batches at the edge of what can be learnt from: nothing annotated, one image behind a batch norm, a broken one."""
+"""Batches at the edge of what can be learnt from: without landmarks, of one image, with a broken image."""
 
 from __future__ import annotations
 
