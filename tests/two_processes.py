@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from mmlandmark.testing.two_ranks import ended, ranks_of, wait_until
 from mmlandmark.utils.checkpoint import load_checkpoint
 
 __all__ = [
-    "ROOT", "begin", "dist_train", "ended", "free_port", "in_two", "namespaces_lack", "need_two_processes",
-    "on_two_nodes", "ranks_of", "same_weights", "torchrun", "wait_until",
+    "ROOT", "begin", "dist_train", "ended", "free_port", "in_two", "need_nodes", "need_two_processes",
+    "nodes_by_namespaces", "on_two_nodes", "ranks_of", "same_weights", "torchrun", "wait_until",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def need_two_processes() -> None:
         pytest.skip("the loopback device has another name on other systems")
 
 
-def in_two(function: Callable[..., Any], *arguments: Any, seconds: float = 300, nodes: int = 1) -> list[Any]:
+def in_two(function: Callable[..., Any], *arguments: Any, seconds: float = 300) -> list[Any]:
     """Call a function in two forks of this process, which are the ranks of one group, without a GPU.
 
     Forks need not import anything.
@@ -51,7 +51,6 @@ def in_two(function: Callable[..., Any], *arguments: Any, seconds: float = 300, 
         function: What to call in either.
         arguments: Its arguments.
         seconds: Time that it may take.
-        nodes: 2 tells each rank that it is the only one on its machine.
 
     Returns:
         What it returned, by rank.
@@ -61,8 +60,8 @@ def in_two(function: Callable[..., Any], *arguments: Any, seconds: float = 300, 
 
     def call(rank: int) -> None:
         os.environ.update(
-            RANK=str(rank), LOCAL_RANK=str(rank % (2 // nodes)), LOCAL_WORLD_SIZE=str(2 // nodes),
-            WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+            RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2", WORLD_SIZE="2",
+            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
             GLOO_SOCKET_IFNAME="lo", CUDA_VISIBLE_DEVICES="",
         )  # fmt: skip
         torch.distributed.init_process_group("gloo")
@@ -135,7 +134,24 @@ def same_weights(one: Path, other: Path) -> None:
     assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
 
 
-def namespaces_lack() -> str:
+# Two nodes have addresses of their own where the system allows it; else the second test runs.
+nodes_by_namespaces = pytest.mark.parametrize(
+    "namespaces", [True, False], ids=["addresses_of_their_own", "one_loopback_device"]
+)
+
+
+def need_nodes(namespaces: bool) -> None:
+    """Skip one of the two ways in which a machine can be two nodes, and say why."""
+    need_two_processes()
+    why = _namespaces_lack()
+    if namespaces and why:
+        pytest.skip(f"two nodes have no networks of their own here, only the loopback device: {why}")
+    if not namespaces and not why:
+        pytest.skip("two nodes have networks of their own here, which says more than the loopback device")
+
+
+@cache
+def _namespaces_lack() -> str:
     """Return why two nodes cannot have networks of their own here; empty if they can."""
     try:
         done = subprocess.run(

@@ -18,7 +18,8 @@ from mmlandmark import apis
 from mmlandmark.cli import invoke
 from mmlandmark.engine import ConfigError, load_config
 from mmlandmark.testing import phantom_dataloader, tiny_config
-from two_processes import in_two
+from mmlandmark.utils.checkpoint import load_checkpoint
+from two_processes import in_two, need_nodes, nodes_by_namespaces, on_two_nodes, same_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,6 +127,30 @@ def test_ranks_of_one_group_report_what_one_process_finds(config, tmp_path):
         ours, theirs = (json.loads(path.read_text())["cases"] for path in files)
         assert len(ours) == 2
         assert ours == theirs
+
+
+@pytest.mark.slow
+@nodes_by_namespaces
+def test_two_nodes_find_what_one_node_finds(config, tmp_path, namespaces):
+    """Folds of eight images, two steps: weights and errors are the same, bit by bit."""
+    need_nodes(namespaces)
+    found = load_config(config)
+    for loader in (found.train_dataloader, found.val_dataloader, found.test_dataloader):
+        loader.dataset.num_samples = 16
+    found.dump(config)
+    words = [str(config), "--num-folds", "2", "--work-dir"]
+    in_two(invoke, "cross-validate", [*words, str(tmp_path / "one")])
+    done = on_two_nodes("cross-validate", *words, tmp_path / "two", cwd=tmp_path, namespaces=namespaces)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for fold in ("fold_0", "fold_1"):
+        paths = [tmp_path / name / fold / "epoch_1.pth" for name in ("one", "two")]
+        same_weights(*paths)
+        assert [load_checkpoint(path)["meta"]["iter"] for path in paths] == [2, 2]
+    one, two = (
+        json.loads((tmp_path / name / "cross_validation.json").read_text()) for name in ("one", "two")
+    )
+    assert one["pooled"]["num_images"] == 16
+    assert one == two
 
 
 @pytest.mark.slow

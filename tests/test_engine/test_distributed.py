@@ -21,8 +21,9 @@ from mmlandmark.utils.checkpoint import load_checkpoint
 from two_processes import (
     dist_train,
     in_two,
-    namespaces_lack,
+    need_nodes,
     need_two_processes,
+    nodes_by_namespaces,
     on_two_nodes,
     same_weights,
     torchrun,
@@ -37,7 +38,7 @@ TERMS = [
         weight=[(0, 0.0), (1, 1.0)],
     ),
 ]
-# Four images that the network labels, two in each process; a teacher chooses two of them.
+# Eight images that the network labels, four in each process; a teacher chooses four of them.
 SELF_TRAINED = dict(
     train_dataloader=dict(
         sampler=dict(_delete_=True, type="LabelledShareSampler", labelled=0.0),
@@ -71,6 +72,7 @@ def both(tmp_path_factory) -> Both:
         folder / "run",
         max_epochs=1,
         launcher="pytorch",
+        train_dataloader=phantom_dataloader(num_samples=8),
         # Without a validation nothing makes one process wait for the other at the end of a stage.
         stages=[
             dict(name="rough", val_cfg=None, val_dataloader=None, val_evaluator=None, **SELF_TRAINED),
@@ -104,7 +106,7 @@ def test_two_processes_train_one_model(both):
             "run.json",
         }
         checkpoint = load_checkpoint(folder / "epoch_1.pth")
-        assert checkpoint["meta"]["iter"] == 1  # 4 images, 2 processes, batches of 2
+        assert checkpoint["meta"]["iter"] == 2  # 8 images, 2 processes, batches of 2
         weights = checkpoint["state_dict"]
         assert all(bool(torch.isfinite(w).all()) for w in weights.values())
         assert not [k for k in weights if k.startswith("module.")], "loads without several processes"
@@ -121,13 +123,13 @@ def test_two_processes_train_one_model(both):
 
 @pytest.mark.slow
 def test_two_processes_make_the_labels_of_one(both, tmp_path):
-    config = tiny_config(tmp_path, max_epochs=1)
+    config = tiny_config(tmp_path, max_epochs=1, train_dataloader=phantom_dataloader(num_samples=8))
     config.merge_from_dict(SELF_TRAINED)
     LandmarkRunner.from_cfg(config).train()
     one = tmp_path / "pseudo_labels" / "epoch_0.json"
     two = both.folder / "run" / "01_rough" / "pseudo_labels" / "epoch_0.json"
     images = json.loads(two.read_text())["images"].values()
-    assert sorted(all(image["kept"]) for image in images) == [False, False, True, True]
+    assert sorted(all(image["kept"]) for image in images) == [False] * 4 + [True] * 4
     assert two.read_bytes() == one.read_bytes()
 
 
@@ -159,34 +161,20 @@ def test_two_processes_report_what_one_reports(both, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_nodes_with_addresses_of_their_own_train_what_one_node_trains(both, tmp_path):
+@nodes_by_namespaces
+def test_two_nodes_train_what_one_node_trains(both, tmp_path, namespaces):
     """Supervised, with pseudo labels and by distillation: the same labels, weights and errors, bit by bit."""
-    if why := namespaces_lack():
-        pytest.skip(
-            f"two nodes have no networks of their own here, see the test on the loopback device: {why}"
-        )
-    compare_nodes(both, tmp_path, namespaces=True)
-
-
-@pytest.mark.slow
-def test_two_nodes_on_one_loopback_device_train_what_one_node_trains(both, tmp_path):
-    if not namespaces_lack():
-        pytest.skip("two nodes have networks of their own here, which says more")
-    compare_nodes(both, tmp_path, namespaces=False)
-
-
-def compare_nodes(both, folder, namespaces):
-    """Compare two nodes of one process with one node of two processes, which train the same."""
-    words = ("train", both.config, "--work-dir", folder / "nodes")
-    done = on_two_nodes(*words, cwd=folder, namespaces=namespaces)
+    need_nodes(namespaces)
+    words = ("train", both.config, "--work-dir", tmp_path / "nodes")
+    done = on_two_nodes(*words, cwd=tmp_path, namespaces=namespaces)
     assert done.returncode == 0, done.stderr[-3000:]
     for stage in ("01_rough", "02_fine"):
-        one, two = (at / stage for at in (both.folder / "run", folder / "nodes"))
+        one, two = (at / stage for at in (both.folder / "run", tmp_path / "nodes"))
         same_weights(one / "epoch_1.pth", two / "epoch_1.pth")
         notes = [json.loads((at / "run.json").read_text()) for at in (one, two)]
         assert notes[0]["metrics"] == notes[1]["metrics"]
     name = "01_rough/pseudo_labels/epoch_0.json"
-    assert (both.folder / "run" / name).read_bytes() == (folder / "nodes" / name).read_bytes()
+    assert (both.folder / "run" / name).read_bytes() == (tmp_path / "nodes" / name).read_bytes()
 
 
 @pytest.mark.slow

@@ -14,7 +14,14 @@ from mmlandmark.cli import invoke
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint, plan_of_stages, stage_to_test
 from mmlandmark.testing import phantom_dataloader, tiny_config
 from mmlandmark.utils.checkpoint import load_checkpoint
-from two_processes import in_two, need_two_processes, same_weights
+from two_processes import (
+    in_two,
+    need_nodes,
+    need_two_processes,
+    nodes_by_namespaces,
+    on_two_nodes,
+    same_weights,
+)
 
 DETECTOR = dict(
     _delete_=True,
@@ -39,7 +46,7 @@ def both(tmp_path_factory) -> Path:
     """Train CC2D, then adapters on its weights and labels, and test, all in two processes."""
     need_two_processes()
     folder = tmp_path_factory.mktemp("both")
-    loader = phantom_dataloader()
+    loader = phantom_dataloader(num_samples=8)  # two steps
     loader["dataset"]["unlabelled"] = True
     adapters = dict(
         neck=dict(adapter_channels=2, independent=True),
@@ -75,14 +82,14 @@ def test_two_processes_report_what_one_reports(both, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_nodes_learn_from_a_template_as_one_node_does(both, tmp_path):
-    """The features of the template, pseudo labels and weights are the same, bit by bit.
-
-    A rank on a node of its own is told from one beside another by its environment; networks of their own
-    have the nodes of test_distributed.py.
-    """
-    words = [str(both / "one_shot.py"), "--work-dir", str(tmp_path / "nodes")]
-    in_two(invoke, "train", words, nodes=2)
+@nodes_by_namespaces
+def test_two_nodes_learn_from_a_template_as_one_node_does(both, tmp_path, namespaces):
+    """The features of the template, pseudo labels and weights are the same, bit by bit."""
+    need_nodes(namespaces)
+    words = ("train", both / "one_shot.py", "--work-dir", tmp_path / "nodes")
+    done = on_two_nodes(*words, cwd=tmp_path, namespaces=namespaces)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert load_checkpoint(both / "run" / "01_ssl" / "epoch_1.pth")["meta"]["iter"] == 2
     for stage in ("01_ssl", "02_adapters"):
         same_weights(both / "run" / stage / "epoch_1.pth", tmp_path / "nodes" / stage / "epoch_1.pth")
     name = "02_adapters/pseudo_labels/epoch_0.json"
