@@ -37,7 +37,7 @@ from mmlandmark.testing.long_run import ALLOWED, growth, watch_training
 from mmlandmark.testing.malicious_files import KINDS
 from mmlandmark.testing.mutations import mutate
 from mmlandmark.testing.tiny import phantom_dataloader, tiny_config
-from mmlandmark.utils.json_checksum import KEY
+from mmlandmark.utils.json_checksum import KEY, MARK
 
 _BATCH = 100  # changed files between two looks at the clock
 _NOTED = ("self-training", "cross-validation", "model per landmark")  # have all kinds of notes together
@@ -197,7 +197,7 @@ def _with_damaged_note(site: _Noted, folder: Path, rng: np.random.Generator) -> 
     the file, which is put back for the comparison, the result is that of an undisturbed training.
     """
     shutil.copytree(site.folders[rng.integers(2)], folder)
-    files = sorted(path for path in folder.rglob("*.json") if f'"{KEY}": "mmlandmark:' in path.read_text())
+    files = sorted(path for path in folder.rglob("*.json") if f'"{KEY}": "{MARK}' in path.read_text())
     path, log = files[rng.integers(len(files))], folder.with_suffix(".log")
     whole, others = path.read_bytes(), [other.read_bytes() for other in files]
     damaged, changes = mutate(whole, rng, others=others)

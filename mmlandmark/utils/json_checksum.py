@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 KEY = "sha256"
-_MARK = "mmlandmark:"  # begins the value, so that a file in which the key itself is damaged is known, too
-_LENGTH = len(_MARK) + 64
+# Begins the value, so that a file in which the key itself is damaged is known, too.
+MARK = "mmlandmark-sha256:"
+_LENGTH = len(MARK) + 64
 _PART = 1 << 20  # characters that are hashed at once: no second copy of a large text is made
 
 
@@ -32,13 +33,13 @@ def with_checksum(content: Mapping[str, Any], indent: int | None = None) -> str:
         ValueError: The object has the key already, or a number that is NaN or infinite.
 
     Example:
-        >>> with_checksum(dict(mre=2.5))[:40]
-        '{"mre": 2.5, "sha256": "mmlandmark:2eafe'
+        >>> with_checksum(dict(mre=2.5))[:44]
+        '{"mre": 2.5, "sha256": "mmlandmark-sha256:f3'
     """
     if KEY in content:
         raise ValueError(f"the key {KEY!r} is that of the checksum, and cannot be one of the content")
     body = json.dumps(content, allow_nan=False)
-    stated = _MARK + _hash(body)
+    stated = MARK + _hash(body)
     if indent is None:
         return body[:-1] + ", " * bool(content) + f'"{KEY}": "{stated}"}}'
     return json.dumps({**content, KEY: stated}, indent=indent, allow_nan=False)
@@ -61,7 +62,7 @@ def without_checksum(content: Any, text: str) -> Any:
         return content
     rest = {key: value for key, value in content.items() if key != KEY}
     if marked != [KEY] or not (
-        _is_written(text, content[KEY]) or content[KEY] == _MARK + _hash(json.dumps(rest))
+        _is_written(text, content[KEY]) or content[KEY] == MARK + _hash(json.dumps(rest))
     ):
         raise ChecksumError("the file is damaged, its SHA-256 is not the one that was written")
     return rest
@@ -69,14 +70,14 @@ def without_checksum(content: Any, text: str) -> Any:
 
 def _is_stated(key: str, value: Any) -> bool:
     """Whether an entry is a checksum, of which a part may be damaged."""
-    return isinstance(value, str) and (value.startswith(_MARK) or (key == KEY and len(value) == _LENGTH))
+    return isinstance(value, str) and (value.startswith(MARK) or (key == KEY and len(value) == _LENGTH))
 
 
 def _is_written(text: str, stated: str) -> bool:
     """Whether a text is one line as it was written: this is known without writing its content again."""
     end = f', "{KEY}": "{stated}"}}'
     length = len(text.rstrip()) - len(end)
-    return text.startswith(end, length) and stated == _MARK + _hash(text, length, "}")
+    return text.startswith(end, length) and stated == MARK + _hash(text, length, "}")
 
 
 def _hash(text: str, length: int | None = None, end: str = "") -> str:

@@ -132,7 +132,13 @@ def test_a_list_of_another_note_is_not_taken(tmp_path):
 
 @pytest.mark.parametrize(
     "broken",
-    ["", "[]", '{"checkpoint": "epoch_2.pth", "files": 5}', '{"files": {}}', '{"sha256": "mmlandmark:0"}'],
+    [
+        "",
+        "[]",
+        '{"checkpoint": "epoch_2.pth", "files": 5}',
+        '{"files": {}}',
+        '{"sha256": "mmlandmark-sha256:0"}',
+    ],
 )
 def test_a_broken_list_is_named(tmp_path, broken):
     (tmp_path / "epoch_2.pth").write_bytes(b"x")
