@@ -125,5 +125,5 @@ def _untyped(key: str, section: Any) -> tuple[str, frozenset[str], bool] | None:
         return "the runner", frozenset(inspect.signature(Runner.set_randomness).parameters) - {"self"}, True
     if key == "env_cfg":
         known = "cudnn_benchmark mp_cfg dist_cfg resource_limit keep_freed_memory verbose rank_silence"
-        return "the runner", frozenset(known.split()), False
+        return "the runner", frozenset([*known.split(), "log_mib", "pictures_mib"]), False
     return None

@@ -41,7 +41,7 @@ _BATCH = 100  # changed files between two looks at the clock
 _EPOCHS = 3  # of the training whose checkpoints are damaged, and whose disk is full
 _LONG = (30, 500)  # epochs of a long run
 # What a run of fewer epochs than the latter can tell: memory and files of logs go up and down.
-_COUNTED = ("file_descriptors", "threads", "processes", "shared_memory_mib")
+_COUNTED = ("file_descriptors", "worker_file_descriptors", "threads", "processes", "shared_files_mib")
 _SILENCE = 6.0  # seconds after which a process counts as stopped
 _MINUTE = 60.0  # in which a run must then be over
 
