@@ -62,7 +62,7 @@ def state_of_process(folder: Path) -> dict[str, float]:
         shared_files_mib=_shared_files([own, *children]) / 2**20,
         checkpoint_kib=checkpoints[-1].stat().st_size / 1024 if checkpoints else 0.0,
         text_kib=total_size(path for path in files if path.suffix == ".log") / 1024,
-        numbers_kib=total_size(path for path in files if path.suffix == ".json") / 1024,
+        numbers_kib=total_size(folder.glob("*/vis_data/*.json")) / 1024,
         events_kib=total_size(set(events) - set(shown)) / 1024,
         pictures_kib=total_size([path for path in files if path.suffix == ".png"] + shown) / 1024,
     )

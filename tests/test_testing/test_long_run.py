@@ -116,10 +116,13 @@ def test_what_a_child_shares_is_counted_once(tmp_path):
 
 
 def test_sizes_of_logs_are_told_apart(tmp_path):
-    (tmp_path / "a" / "pictures").mkdir(parents=True)
-    for name, size in {"a/a.log": 1, "a/b.json": 2, "a/events.out.tfevents.1": 3, "a/c.png": 4}.items():
+    sizes = {
+        "a/a.log": 1, "a/vis_data/b.json": 2, "a/vis_data/events.out.tfevents.1": 3,
+        "a/vis_data/vis_image/c.png": 4, "a/vis_data/pictures/events.out.tfevents.2": 5, "config.json": 9,
+    }  # fmt: skip
+    for name, size in sizes.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(bytes(1024 * size))
-    (tmp_path / "a" / "pictures" / "events.out.tfevents.2").write_bytes(bytes(5 * 1024))
     state = long_run.state_of_process(tmp_path)
     assert [state[key] for key in long_run.LIMITS] == [1, 2, 3, 9]
     assert long_run.largest([state, dict.fromkeys(long_run.LIMITS, 2.0)]) == dict(
