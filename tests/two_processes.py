@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import torch.distributed
 
 from mmlandmark.testing import two_ranks
 from mmlandmark.testing.forks import forked, without_threads
-from mmlandmark.testing.two_ranks import ended, ranks_of, wait_until
+from mmlandmark.testing.two_ranks import ended, free_port, ranks_of, wait_until
 from mmlandmark.utils.checkpoint import load_checkpoint
 
 __all__ = [
@@ -193,9 +192,3 @@ def on_two_nodes(*words: object, cwd: Path, namespaces: bool = True) -> subproce
         first = subprocess.run([*launch, "--node-rank", "0", *given], timeout=600, check=False, **options)
         assert second.wait(60) == first.returncode
     return first
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

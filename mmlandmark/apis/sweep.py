@@ -25,7 +25,7 @@ from mmengine.config import Config
 from mmlandmark.apis.running import prepare_config
 from mmlandmark.apis.steps import EnsembleStep, RecordStep
 from mmlandmark.engine import Node, plan_of_run
-from mmlandmark.engine.config import read_config
+from mmlandmark.engine.config import ConfigError, read_config
 from mmlandmark.utils.files import safe_name
 from mmlandmark.utils.shipped import shipped_file
 
@@ -42,6 +42,7 @@ class Sweep:
         trained_as: Arm -> the arm whose training it shares, itself by default.
         inputs: Arm -> name of an input -> the arm that makes it, or several arms.
         ensembles: Name -> arms, and what is averaged.
+        path: The file.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Sweep:
     trained_as: dict[str, str]
     inputs: dict[str, dict[str, str | list[str]]]
     ensembles: dict[str, tuple[list[str], str]]
+    path: Path
 
     def tested_with(self, arm: str) -> dict[str, Any]:
         """Return the values of an arm that differ from those that it is trained with."""
@@ -64,6 +66,9 @@ class Sweep:
             arm: Its name.
             seed: None for a test, which needs none.
             work_dir: Its folder.
+
+        Raises:
+            ConfigError: The config has no place for a value of the arm.
         """
         made = self.inputs.get(self.trained_as[arm], {})
 
@@ -78,7 +83,12 @@ class Sweep:
         start = {key: inputs.pop(key) for key in ("load_from",) if key in inputs}
         folder = None if work_dir is None else str(work_dir)
         options = self.arms[arm] | start
-        return prepare_config(self.configs[arm], options=options, inputs=inputs, seed=seed, work_dir=folder)
+        try:
+            return prepare_config(
+                self.configs[arm], options=options, inputs=inputs, seed=seed, work_dir=folder
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{self.path}, arm {arm!r}: {error}") from error
 
 
 def load_sweep(path: str | Path) -> Sweep:
@@ -115,7 +125,7 @@ def load_sweep(path: str | Path) -> Sweep:
     if unknown:
         raise ValueError(f"{path}: ensembles of {unknown}, which are no arms")
     merged = {arm: arms[trained_as[arm]] | options for arm, options in arms.items()}
-    return Sweep(path.stem, configs, list(content["seeds"]), merged, trained_as, inputs, ensembles)
+    return Sweep(path.stem, configs, list(content["seeds"]), merged, trained_as, inputs, ensembles, path)
 
 
 def _members(path: Path, name: str, of: Any) -> tuple[list[str], str]:
@@ -176,7 +186,15 @@ def _check_arms(
 ) -> None:
     """Raise ValueError for arms that build on something else than an arm with a training of its own."""
     order = list(trained_as)
+    for arm, name in trained_as.items():
+        if not isinstance(name, str):
+            raise ValueError(f"{path}: trained_as of arm {arm!r} must name an arm, got {name!r:.80}")
     for arm, made in inputs.items():
+        if not (isinstance(made, dict) and all(_is_names(given) for given in made.values())):
+            raise ValueError(
+                f"{path}: inputs of arm {arm!r} must be a dict of names of arms, or of lists of them, got "
+                f"{made!r:.80}"
+            )
         makers = [
             (name, maker)
             for name, given in made.items()
@@ -193,6 +211,12 @@ def _check_arms(
             raise ValueError(
                 f"{path}: arm {arm!r} is trained as {name!r}, which is no arm with a training of its own"
             )
+
+
+def _is_names(given: Any) -> bool:
+    return isinstance(given, str) or (
+        isinstance(given, list | tuple) and all(isinstance(name, str) for name in given)
+    )
 
 
 def plan_of_sweep(

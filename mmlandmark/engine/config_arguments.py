@@ -125,5 +125,6 @@ def _untyped(key: str, section: Any) -> tuple[str, frozenset[str], bool] | None:
         return "the runner", frozenset(inspect.signature(Runner.set_randomness).parameters) - {"self"}, True
     if key == "env_cfg":
         known = "cudnn_benchmark mp_cfg dist_cfg resource_limit keep_freed_memory verbose"
-        return "the runner", frozenset([*known.split(), "rank_silence", "rank_stall"]), False
+        own = ("rank_silence", "rank_stall", "log_mib", "pictures_mib")
+        return "the runner", frozenset([*known.split(), *own]), False
     return None

@@ -31,6 +31,7 @@ from mmlandmark.engine.data_parallel import (
 from mmlandmark.engine.hooks.invalid_loss_hook import InvalidLossHook
 from mmlandmark.engine.inputs import inputs_of, trained_on
 from mmlandmark.engine.left_out_report import LeftOutReport
+from mmlandmark.engine.log_bounds import HistoryBounds, bound_backends, bound_text
 from mmlandmark.engine.mmengine_cures import applied
 from mmlandmark.engine.processes import leave_requests_to_parent, start_processes, wait_for_all
 from mmlandmark.engine.run_folder import forget_run
@@ -120,10 +121,18 @@ class LandmarkRunner(CheckpointedRunner):
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
         """Build the log; the terminal shows a few lines of it unless ``env_cfg.verbose`` is set."""
         logger = super().build_logger(*args, **kwargs)
+        environment = self.cfg.get("env_cfg") or {}
+        bound_text(logger, environment)
         console.go_on_without_log(logger)
-        if not (self.cfg.get("env_cfg") or {}).get("verbose", False):
+        if not environment.get("verbose", False):
             console.quieten(logger)
         return logger
+
+    def build_visualizer(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the visualizer, with the bounds of ``env_cfg`` for what it writes."""
+        visualizer = super().build_visualizer(*args, **kwargs)
+        bound_backends(visualizer, self.cfg.get("env_cfg") or {})
+        return visualizer
 
     def dump_config(self) -> None:
         """Write a test's config; that of a training is written once the run is sure to begin."""
@@ -234,6 +243,7 @@ class LandmarkRunner(CheckpointedRunner):
         self._guard()
         for hook in (_Begin(), LeftOutReport()):
             self.register_hook(hook, priority="LOWEST")
+        self.register_hook(HistoryBounds())
         if self.distributed:
             self.register_hook(SharedStatistics(), priority="VERY_HIGH")
         if stop_requests.taken():

@@ -32,6 +32,7 @@ from mmlandmark.testing.fuzz_annotations import annotation_cases
 from mmlandmark.testing.fuzz_case import Case, Input, Outcome, attempt, make_input
 from mmlandmark.testing.fuzz_images import image_cases
 from mmlandmark.testing.fuzz_models import model_cases
+from mmlandmark.testing.fuzz_shards import shard_cases
 from mmlandmark.utils.command_line import natural_number, positive_number
 from mmlandmark.utils.files import atomic_write_json
 
@@ -218,7 +219,7 @@ def faults(plan: Plan, outcomes: dict[Job, Outcome], keep: Path | None = None) -
 
 def all_cases(root: Path) -> list[Case]:
     """Write the valid files of all formats below ``root``; return their cases."""
-    return [*image_cases(root), *annotation_cases(root), *model_cases(root)]
+    return [*image_cases(root), *annotation_cases(root), *model_cases(root), *shard_cases(root)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,7 +23,8 @@ from mmlandmark.testing.volume_files import write_dicom_series, write_itk, write
 WORLD = world_matrix((0.5, 0.6, 2.0), (-10.0, 20.0, 5.0), np.diag([1.0, -1.0, 1.0]))
 RASTER = {
     "gray.jpg": "JPEG", "colour.jpg": "JPEG", "gray.png": "PNG", "deep.png": "PNG", "gray.bmp": "BMP",
-    "gray.tif": "TIFF", "stack.tif": "TIFF",
+    "gray.tif": "TIFF", "stack.tif": "TIFF", "deep.pgm": "PGM", "colour.ppm": "PPM", "lossy.webp": "WebP",
+    "exact.webp": "WebP",
 }  # fmt: skip
 VOLUMES = {
     "plain.mha": "MHA", "packed.mha": "MHA", "header.mhd": "MHD", "plain.nrrd": "NRRD", "packed.nrrd": "NRRD",
@@ -90,12 +91,14 @@ def film(bits: int = 8) -> np.ndarray:
 
 
 def _write_raster(path: Path) -> None:
-    gray = film(16 if path.name == "deep.png" else 8)
+    gray = film(16 if path.stem == "deep" else 8)
     if path.name == "stack.tif":
         written = cv2.imwritemulti(str(path), [gray, gray[::-1], gray[:, ::-1]])
     else:
         colour = np.dstack([gray, gray[::-1], gray[:, ::-1]])
-        written = cv2.imwrite(str(path), colour if path.name == "colour.jpg" else gray)
+        quality = dict(lossy=[cv2.IMWRITE_WEBP_QUALITY, 80], exact=[cv2.IMWRITE_WEBP_QUALITY, 101])
+        image = colour if path.stem == "colour" else gray
+        written = cv2.imwrite(str(path), image, quality.get(path.stem, []))
     if not written:
         raise ValueError(f"OpenCV cannot write {path}")
 

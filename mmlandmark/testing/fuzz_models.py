@@ -1,16 +1,19 @@
-"""Small valid model files, checkpoints and configs, for the fuzzer."""
+"""Small valid model files, checkpoints, weights, configs and sweeps, for the fuzzer."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
+from mmlandmark.apis.sweep import load_sweep
 from mmlandmark.engine import config_of_run, load_config
 from mmlandmark.engine.config_data import CONFIG_FILE, config_to_data
 from mmlandmark.inference import load_model
@@ -20,12 +23,16 @@ from mmlandmark.testing.fuzz_case import Case
 from mmlandmark.testing.tiny import tiny_config, tiny_model
 from mmlandmark.utils.checkpoint import save_checkpoint
 from mmlandmark.utils.files import atomic_write_json, atomic_write_text
+from mmlandmark.utils.hdf5_weights import load_hdf5
 
 _MARK = b"mmlandmark-sha256:"  # what a hash at the end of a checkpoint begins with
 
 
 def model_cases(root: Path) -> list[Case]:
-    """Write a model file, a checkpoint and configs below ``root``, each in a folder; return the cases."""
+    """Write a model file, a checkpoint and configs below ``root``, each in a folder; return the cases.
+
+    Weights in HDF5 are among them where h5py is installed.
+    """
     torch.set_num_threads(1)
     model, config = tiny_model(), _small_config()
     model.save(root / "model" / "small.mml.pth")
@@ -43,7 +50,38 @@ def model_cases(root: Path) -> list[Case]:
         Case("config of a run", "run_config", CONFIG_FILE, _read_config_of_run, text=True),
         Case("JSON config", "config_json", "config_of_mine.json", _read_json_config, text=True),
         Case("YAML config", "config_yaml", "mine.yaml", _read_yaml_config, text=True),
+        _sweep(root / "sweep", config),
+        *_hdf5(root / "weights"),
     ]
+
+
+def _sweep(folder: Path, config: dict[str, Any]) -> Case:
+    """Write a sweep of three arms, one of which starts from another, and an ensemble."""
+    arms = {
+        "first": {},
+        "second": {"inputs": dict(load_from="first"), "optim_wrapper.optimizer.lr": 1e-2},
+        "third": {"trained_as": "first", "test_evaluator.unit": "px"},
+    }
+    ensembles = dict(both=dict(arms=["first", "second"], average="mean"))
+    sweep = dict(config="config.json", seeds=[0, 1], baseline="first", arms=arms, ensembles=ensembles)
+    atomic_write_json(folder / "config.json", config)
+    atomic_write_json(folder / "sweep.json", sweep)
+    return Case("sweep", "sweep", "sweep.json", _read_sweep, text=True)
+
+
+def _hdf5(folder: Path) -> list[Case]:
+    """Write weights as Keras does."""
+    if importlib.util.find_spec("h5py") is None:
+        return []
+    import h5py
+
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    with h5py.File(folder / "net.weights.h5", "w") as file:
+        file["conv/vars/0"] = rng.normal(size=(3, 3, 2, 4)).astype(np.float32)
+        file["conv/vars/1"] = rng.normal(size=4).astype(np.float32)
+        file.create_dataset("dense/vars/0", data=rng.normal(size=(20, 6)), compression="gzip")
+    return [Case("HDF5 weights", "weights", "net.weights.h5", _read_hdf5)]
 
 
 def _small_config() -> dict[str, Any]:
@@ -95,3 +133,14 @@ def _without_hash(data: bytes) -> bytes:
 
 def _with_hash(data: bytes) -> bytes:
     return data + _MARK + hashlib.sha256(data).hexdigest().encode()
+
+
+def _read_sweep(folder: Path) -> None:
+    sweep = load_sweep(folder / "sweep.json")
+    for arm in sweep.arms:
+        config_to_data(sweep.config_of(arm, seed=0))
+
+
+def _read_hdf5(folder: Path) -> Hashable:
+    weights = load_hdf5(folder / "net.weights.h5")
+    return tuple((name, tuple(w.shape), w.numpy().tobytes()) for name, w in sorted(weights.items()))

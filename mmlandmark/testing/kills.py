@@ -73,8 +73,8 @@ class Moment:
     seconds: float = 0.0
 
 
-def arm(moment: Moment) -> None:
-    """Let this process kill itself at a moment that is no matter of the clock."""
+def arm(moment: Moment, stop: signal.Signals = signal.SIGKILL) -> None:
+    """Let this process send itself a signal at a moment that is no matter of the clock."""
     owner, name = CALLS[moment.call]
     original, calls = getattr(owner, name), count(1)
 
@@ -83,9 +83,11 @@ def arm(moment: Moment) -> None:
         if counts and next(calls) == moment.number:
             if moment.whole:
                 original(*args, **kwargs)
-            elif moment.call == "write" and os.path.isfile(args[0]):
+            elif moment.call == "write" and stop == signal.SIGKILL and os.path.isfile(args[0]):
                 os.truncate(args[0], os.path.getsize(args[0]) // 2)
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), stop)
+            if moment.whole:
+                return None
         return original(*args, **kwargs)
 
     setattr(owner, name, counted)
@@ -166,6 +168,15 @@ def here_and_exit(words: Sequence[str]) -> None:
     import_module("mmlandmark.cli").main(list(words))
 
 
+def say_to(log: Path) -> None:
+    """Let all that this process says go to the end of a file."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    # Whoever has replaced these, such as pytest, would get what is said.
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", closefd=False) for stream in (1, 2))
+
+
 def filled(words: Sequence[str], folder: Path) -> list[str]:
     """Return the words of a command with the folder of a training in place of ``{out}``."""
     return [word.replace("{out}", str(folder)) for word in words]
@@ -176,6 +187,7 @@ def run_forked(
     moment: Moment | None,
     log: Path | None = None,
     before: Callable[[], object] = lambda: None,
+    stop: signal.Signals = signal.SIGKILL,
 ) -> int:
     """Run ``mmlandmark <words>`` in a fork of this process, which a moment kills; return its exit status.
 
@@ -184,17 +196,14 @@ def run_forked(
         moment: When it is killed; None for never.
         log: File for what it says; by default it says it here.
         before: Called in the fork, first of all.
+        stop: The signal that it gets at the moment.
     """
 
     def run() -> None:
         if log is not None:
-            file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            for stream in (1, 2):
-                os.dup2(file, stream)
-            # Whoever has replaced these, such as pytest, would get what is said.
-            sys.stdout, sys.stderr = (os.fdopen(stream, "w", closefd=False) for stream in (1, 2))
+            say_to(log)
         if moment is not None and moment.call != CLOCK:
-            arm(moment)
+            arm(moment, stop)
         before()
         here_and_exit(words)
 
@@ -202,7 +211,8 @@ def run_forked(
         process = forked(run)
     if moment is not None and moment.call == CLOCK:
         process.join(moment.seconds)
-        process.kill()
+        if process.is_alive():
+            os.kill(process.pid or 0, stop)
     process.join()
     assert process.exitcode is not None
     return process.exitcode

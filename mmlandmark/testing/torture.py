@@ -1,8 +1,9 @@
 """Everything that may happen to trainings and files, for some minutes: nothing may be lost or pass unnoticed.
 
 ``python -m mmlandmark.testing.torture RECORD.json --minutes 30`` shares its time over kills of every method,
-changed and malicious files, damaged checkpoints, full disks, processes that are killed or stopped, and a long
-run. The record counts what was tried and what ended well, for every part; each part tries one thing at least.
+changed and malicious files, damaged checkpoints, full disks, processes and nodes that are killed or stopped,
+requests to stop, invalid batches, huge claims of headers, shards, and a long run. The record counts what was
+tried and what ended well, for every part; each part tries one thing at least.
 The exit code is 1 if there are faults.
 """
 
@@ -21,17 +22,21 @@ from typing import Any
 import torch
 
 from mmlandmark.evaluation.record import git_commit, machine, versions
-from mmlandmark.testing.torture_parts import PARTS, Try
+from mmlandmark.testing import torture_parts
+from mmlandmark.testing.torture_parts import Try
+from mmlandmark.testing.torture_runs import MORE_PARTS
 from mmlandmark.utils.command_line import natural_number, positive_number
 from mmlandmark.utils.files import atomic_write_json
 from mmlandmark.utils.table_text import markdown_table, rewrite
+
+PARTS = torture_parts.PARTS | MORE_PARTS
 
 
 def torture(names: Sequence[str], seconds: float, seed: int, root: Path) -> dict[str, dict[str, Any]]:
     """Go through parts; return for each how much was ``tried`` and ``ok``, its ``seconds`` and ``faults``.
 
     Args:
-        names: Keys of :data:`~mmlandmark.testing.torture_parts.PARTS`.
+        names: Keys of :data:`PARTS`.
         seconds: For all of them; what one leaves or takes too much is shared by those after it.
         seed: Of everything random.
         root: Folder for all of them.

@@ -44,8 +44,8 @@ _NOTED = ("self-training", "cross-validation", "model per landmark")  # have all
 _EPOCHS = 3  # of the training whose checkpoints are damaged, and whose disk is full
 _LONG = (30, 500)  # epochs of a long run
 # What a run of fewer epochs than the latter can tell: memory and files of logs go up and down.
-_COUNTED = ("file_descriptors", "threads", "processes", "shared_memory_mib")
-_SILENCE = 6.0  # seconds after which a process counts as stopped
+_COUNTED = ("file_descriptors", "worker_file_descriptors", "threads", "processes", "shared_files_mib")
+_SILENCE = 4.0  # seconds after which a process counts as stopped
 _MINUTE = 60.0  # in which a run must then be over
 
 Row = dict[str, Any]
@@ -119,15 +119,16 @@ def _supervised(root: Path) -> tuple[list[str], Path]:
     return words, undisturbed(words, root / "whole")
 
 
-def _same(expected: dict[str, dict[str, Any]], status: int, log: Path, folder: Path) -> str | None:
+def same(expected: dict[str, dict[str, Any]], status: int, log: Path, folder: Path) -> str | None:
     """Return what is wrong with a training that was started again; None for nothing."""
     if status:
-        return f"it ended with {status}: {_said(log)}"
+        return f"it ended with {status}: {said_in(log)}"
     wrong = [name for names in different(expected, left_behind(folder)).values() for name in names]
     return f"{len(wrong)} differ: {wrong[:3]}" if wrong else None
 
 
-def _said(log: Path) -> str:
+def said_in(log: Path) -> str:
+    """Return the end of what a command has said."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
     return " / ".join(lines[-4:])[-500:]
 
@@ -141,7 +142,7 @@ def damaged_checkpoints(given: Try) -> None:
         log = given.root / "damaged.log"
         status = run_forked(filled(words, begun), Moment("in the last epoch", "epoch", _EPOCHS), log)
         if status != -signal.SIGKILL:
-            raise RuntimeError(f"the training ended with {status} and was not killed: {_said(log)}")
+            raise RuntimeError(f"the training ended with {status} and was not killed: {said_in(log)}")
         while given.goes_on:
             folder = given.root / "damaged"
             shutil.copytree(begun, folder)
@@ -150,7 +151,7 @@ def damaged_checkpoints(given: Try) -> None:
             data, changes = mutate(path.read_bytes(), rng)
             path.write_bytes(data)
             status = run_forked(filled(words, folder), None, log)
-            given.note(f"{path.name}: {', '.join(changes)}", _same(expected, status, log, folder))
+            given.note(f"{path.name}: {', '.join(changes)}", same(expected, status, log, folder))
             shutil.rmtree(folder)
             log.unlink(missing_ok=True)
 
@@ -243,14 +244,14 @@ def _on_disk(words: Sequence[str], expected: Any, root: Path, room: int, log: Pa
         resize_disk(disk, 2**17)
         if fault is None:
             status = run_forked(filled(words, disk / "run"), None, log)
-            fault = _same(expected, status, log, disk / "run")
+            fault = same(expected, status, log, disk / "run")
     return fault
 
 
 def _with_limit(words: Sequence[str], expected: Any, folder: Path, room: int, log: Path) -> str | None:
     fault = _refusal(run_forked(filled(words, folder), None, log, lambda: limit_files(room)), log)
     if fault is None:
-        fault = _same(expected, run_forked(filled(words, folder), None, log), log, folder)
+        fault = same(expected, run_forked(filled(words, folder), None, log), log, folder)
     shutil.rmtree(folder, ignore_errors=True)
     return fault
 
@@ -259,17 +260,17 @@ def _refusal(status: int, log: Path) -> str | None:
     """Return what is wrong with how a training without room ended; None for nothing."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     if "Traceback" in text:
-        return f"a traceback: {_said(log)}"
+        return f"a traceback: {said_in(log)}"
     if status not in (0, 1):
-        return f"it ended with {status}: {_said(log)}"
-    return None if status == 0 or "cannot be written" in text else f"no word of the disk: {_said(log)}"
+        return f"it ended with {status}: {said_in(log)}"
+    return None if status == 0 or "cannot be written" in text else f"no word of the disk: {said_in(log)}"
 
 
-def _in_two(work_dir: Path) -> Config:
+def in_two(work_dir: Path) -> Config:
     """Return the config of a run in two processes that takes some seconds."""
     config = tiny_config(
         work_dir,
-        max_epochs=60,
+        max_epochs=30,
         launcher="pytorch",
         train_dataloader=phantom_dataloader(size=(32, 32)),
         val_cfg=None,
@@ -282,43 +283,107 @@ def _in_two(work_dir: Path) -> Config:
 
 
 def lost_ranks(given: Try) -> None:
-    """Kill or stop one of two processes of a run: it ends within a minute, and the same command goes on."""
+    """Kill or stop one of two processes of a run: it ends within a minute, and the same command goes on.
+
+    The agent of torchrun names one that is killed, the other process one that is stopped. Most are forks
+    without an agent, which import nothing, so that there is time for many.
+    """
     rng = random.Random(given.seed)
-    expected = None
-    while given.goes_on:
-        root = given.root / str(len(given.rows))
-        for folder in (root / "whole", root / "lost"):
-            folder.mkdir(parents=True)
-            _in_two(folder / "run").dump(folder / "config.py")
-        if expected is None:
-            with two_ranks.ended(_train(root / "whole")) as process:
-                if process.wait() != 0:
-                    said = _said(root / "whole" / two_ranks.SAID)
-                    raise RuntimeError(f"two processes cannot train: {said}")
-            expected = left_behind(root / "whole" / "run")
-        stop = signal.SIGSTOP if len(given.rows) % 2 else signal.SIGKILL
-        rank = rng.randrange(2)
-        given.note(f"{stop.name} of rank {rank}", _lost(root / "lost", stop, rank, expected))
+    with quick():
+        expected = left_behind(trained_in_two(given.root / "whole"))
+        while given.goes_on:
+            folder = given.root / str(len(given.rows))
+            folder.mkdir()
+            in_two(folder / "run").dump(folder / "config.py")
+            rank, number = rng.randrange(2), len(given.rows)
+            stop = (signal.SIGKILL, signal.SIGSTOP)[number % 2]
+            if number % 4 == 0:
+                what, fault = f"SIGKILL of rank {rank} of an agent", _killed(folder, rank)
+            else:
+                what, fault = f"{stop.name} of rank {rank}", _lost(folder, rank, stop)
+            given.note(what, fault or gone_on(folder, expected))
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _train(folder: Path) -> subprocess.Popen:
-    return two_ranks.begin("train", folder / "config.py", "--resume", cwd=folder)
+def trained_in_two(root: Path) -> Path:
+    """Train :func:`in_two` undisturbed in a new folder, in forks; return the work folder.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    root.mkdir()
+    in_two(root / "run").dump(root / "config.py")
+    fault = gone_on(root, None)
+    if fault is not None:
+        raise RuntimeError(f"two processes cannot train: {fault}")
+    return root / "run"
 
 
-def _lost(folder: Path, stop: signal.Signals, rank: int, expected: Any) -> str | None:
-    """Return what is wrong after a process is lost; None for nothing."""
+def gone_on(folder: Path, expected: Any) -> str | None:
+    """Give the command of a run in two processes again; return what is wrong, None for nothing.
+
+    Args:
+        folder: Of its config and work folder.
+        expected: What an undisturbed run leaves; None compares nothing.
+    """
     said = folder / two_ranks.SAID
-    with two_ranks.ended(_train(folder)) as process:
+    ranks = two_ranks.fork_ranks(_words(folder), said)
+    for rank in ranks:
+        rank.join()
+    status = next((rank.exitcode for rank in ranks if rank.exitcode), 0) or 0
+    if expected is None:
+        return f"it ended with {status}: {said_in(said)}" if status else None
+    return same(expected, status, said, folder / "run")
+
+
+def _words(folder: Path) -> list[str]:
+    return ["train", str(folder / "config.py"), "--resume"]
+
+
+def _killed(folder: Path, rank: int) -> str | None:
+    """Kill a process that torchrun has started; return what is wrong, None for nothing."""
+    name, *words = _words(folder)
+    with two_ranks.ended(two_ranks.begin(name, *words, cwd=folder)) as process:
         two_ranks.wait_until(lambda: latest_checkpoint(folder / "run") is not None, process)
-        os.kill(two_ranks.ranks_of(process)[rank], stop)
+        pid = two_ranks.ranks_of(process)[rank]
+        os.kill(pid, signal.SIGKILL)
         try:
             status = process.wait(timeout=_MINUTE)
         except subprocess.TimeoutExpired:
-            return f"it was not over after a minute: {_said(said)}"
+            return f"it was not over after a minute: {said_in(folder / two_ranks.SAID)}"
+    return _named(folder, status, f"process {rank} (number {rank} of this machine, pid {pid})")
+
+
+def _lost(folder: Path, rank: int, stop: signal.Signals) -> str | None:
+    """Kill or stop one of two processes without an agent; return what is wrong, None for nothing."""
+    ranks = two_ranks.fork_ranks(_words(folder), folder / two_ranks.SAID)
+    try:
+        while latest_checkpoint(folder / "run") is None:
+            if not all(process.is_alive() for process in ranks):
+                return f"it ended before its first checkpoint: {said_in(folder / two_ranks.SAID)}"
+            time.sleep(0.02)
+        pid = ranks[rank].pid or 0
+        os.kill(pid, stop)
+        end = time.monotonic() + _MINUTE
+        for process in ranks:
+            process.join(max(0.0, end - time.monotonic()))
+        if any(process.is_alive() for process in ranks):
+            return f"it was not over after a minute: {said_in(folder / two_ranks.SAID)}"
+    finally:
+        for process in ranks:
+            process.kill()
+            process.join()
+    # Of one that is killed the other hears by its connection, which has no name.
+    name = f"rank {rank} of the run, process {pid} on " if stop == signal.SIGSTOP else ""
+    return _named(folder, ranks[1 - rank].exitcode or 0, name)
+
+
+def _named(folder: Path, status: int, name: str) -> str | None:
+    """Return what is wrong with how a run ended that has lost a process; None for nothing."""
+    text = (folder / two_ranks.SAID).read_text(encoding="utf-8", errors="replace")
     if status == 0:
         return "it ended as if nothing were lost"
-    with two_ranks.ended(_train(folder)) as process:
-        return _same(expected, process.wait(), said, folder / "run")
+    return None if name in text else f"no word of {name}: {said_in(folder / two_ranks.SAID)}"
 
 
 def long_runs(given: Try) -> None:
@@ -341,6 +406,6 @@ PARTS: dict[str, tuple[Callable[[Try], None], float]] = {
     "damaged checkpoints": (damaged_checkpoints, 3),
     "damaged notes": (damaged_notes, 3),
     "full disks": (full_disks, 3),
-    "killed and stopped processes": (lost_ranks, 5),
+    "killed and stopped processes": (lost_ranks, 6),
     "long run": (long_runs, 2),
 }

@@ -55,6 +55,6 @@ def load_hdf5(path: str | Path) -> dict[str, Tensor]:
     try:
         with h5py.File(path, "r") as file:
             file.visititems(take)
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError) as error:  # the library has one for every place of damage
         raise ValueError(f"weights {path}: this is no HDF5 file, or it is damaged") from error
     return weights

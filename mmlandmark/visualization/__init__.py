@@ -18,11 +18,14 @@ from mmlandmark.visualization.heatmaps import (
 from mmlandmark.visualization.loss_figures import plot_configuration, plot_loss_weights
 from mmlandmark.visualization.overlay import draw_landmarks
 from mmlandmark.visualization.style import save_image
+from mmlandmark.visualization.vis_backends import LocalVisBackend, TensorboardVisBackend
 from mmlandmark.visualization.visualizer import LandmarkVisualizer
 from mmlandmark.visualization.volume_picture import VolumePicture
 
 __all__ = [
     "LandmarkVisualizer",
+    "LocalVisBackend",
+    "TensorboardVisBackend",
     "VolumeHeat",
     "VolumePicture",
     "blend_heatmap",

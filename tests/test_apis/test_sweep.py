@@ -214,6 +214,16 @@ def test_an_ensemble_may_be_of_several_arms_and_teach_another(sweep, tmp_path):
             ValueError,
             "input 'teacher' of arm 'a' comes from 'b', which is no trained arm before it",
         ),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {'trained_as': ['a']}}\n",
+            ValueError,
+            r"trained_as of arm 'a' must name an arm, got \['a'\]",
+        ),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {'inputs': {'teacher': [['a']]}}}\n",
+            ValueError,
+            "inputs of arm 'a' must be a dict of names of arms, or of lists of them",
+        ),
         ("config = '../tiny.py'\nseeds = [0]\n", ValueError, "lacks arms"),
         ("config = '../none.py'\nseeds = [0]\narms = {}\n", FileNotFoundError, r"none\.py does not exist"),
         ("config = '../tiny.py'\nseeds = [0]\narms = {'a': 3}\n", ValueError, "arm 'a' must be a dict"),
@@ -243,6 +253,12 @@ def test_bad_sweeps_are_named(sweep, text, error, message):
     sweep.write_text(text)
     with pytest.raises(error, match=message):
         load_sweep(sweep)
+
+
+def test_an_arm_whose_values_have_no_place_is_named(sweep):
+    sweep.write_text("config = '../tiny.py'\nseeds = [0]\narms = {'a': {'model.bakbone': 1}}\n")
+    with pytest.raises(ValueError, match=rf"{sweep.name}, arm 'a': --cfg-options model\.bakbone: "):
+        load_sweep(sweep).config_of("a", 0)
 
 
 @functools.cache

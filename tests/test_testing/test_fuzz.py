@@ -17,6 +17,7 @@ from mmlandmark.testing.fuzz_annotations import annotation_cases
 from mmlandmark.testing.fuzz_case import Case
 from mmlandmark.testing.fuzz_images import image_cases
 from mmlandmark.testing.fuzz_models import model_cases
+from mmlandmark.testing.fuzz_shards import shard_cases
 
 pytestmark = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 def test_no_file_is_a_surprise(tmp_path):
     cases = annotation_cases(tmp_path)
-    for package, make in (("SimpleITK", image_cases), ("torch", model_cases)):
+    for package, make in (("SimpleITK", image_cases), ("torch", model_cases), ("torch", shard_cases)):
         pytest.importorskip(package)
         cases += make(tmp_path)
     plan = Plan(cases, tmp_path, seed=0)

@@ -23,6 +23,7 @@ def test_every_format_is_there_and_valid(made):
     root, cases = made
     assert {case.format for case in cases} == {
         "JPEG", "PNG", "BMP", "TIFF", "MHA", "MHD", "NRRD", "NIfTI", "NIfTI.gz", "npy", "DICOM",
+        "PGM", "PPM", "WebP",
     }  # fmt: skip
     answers = {case.name: case.read(case.place(root)) for case in cases}
     volumes = {answers[name][:3] for name in answers if answers[name][1] == (4, 6, 5)}

@@ -17,9 +17,23 @@ def made(tmp_path_factory):
 def test_all_are_valid(made):
     root, cases = made
     answers = {name: case.read(case.place(root)) for name, case in cases.items()}
-    assert set(answers) == {"model", "checkpoint", "run_config", "config_json", "config_yaml"}
+    names = {"model", "checkpoint", "run_config", "config_json", "config_yaml", "sweep"}
+    assert set(answers) - {"weights"} == names  # weights in HDF5 need a package
     assert answers["model"] is not None
     assert answers["checkpoint"] is not None
+
+
+def test_weights_in_hdf5_are_there_and_a_damaged_tree_is_refused(made):
+    pytest.importorskip("h5py")
+    root, cases = made
+    case = cases["weights"]
+    assert {name for name, *_ in case.read(case.place(root))} == {
+        "conv/vars/0", "conv/vars/1", "dense/vars/0",
+    }  # fmt: skip
+    data = (case.place(root) / case.target).read_bytes()
+    at = data.index(b"SNOD")
+    outcome = attempt(case, root, Input(data[:at] + b"none" + data[at + 4 :], ("bytes",)))
+    assert (outcome.end, "it is damaged" in outcome.message) == ("refused", True)
 
 
 @pytest.mark.parametrize("name", ["model", "checkpoint"])

@@ -130,16 +130,17 @@ def test_what_grows_is_told(tmp_path, monkeypatch):
     def watch(folder, number):
         epochs.append(number)
         rows = [dict.fromkeys(torture_parts.ALLOWED, 5.0) for _ in range(number)]
-        return [dict(row, threads=float(n), log_kib=99.0 * n) for n, row in enumerate(rows)]
+        return [dict(row, threads=float(n), checkpoint_kib=99.0 * n) for n, row in enumerate(rows)]
 
     monkeypatch.setattr(torture_parts, "watch_training", watch)
     rows = tried("long run", tmp_path)
     assert epochs == [8, 30]
     assert {row["what"]: row["fault"] for row in rows} == {
         "file_descriptors in 30 epochs": None,
+        "worker_file_descriptors in 30 epochs": None,
         "threads in 30 epochs": "+1000.00 in 1000 epochs",
         "processes in 30 epochs": None,
-        "shared_memory_mib in 30 epochs": None,
+        "shared_files_mib in 30 epochs": None,
     }
     epochs.clear()
     assert len(tried("long run", tmp_path, seconds=60)) == len(torture_parts.ALLOWED)

@@ -47,6 +47,10 @@ def test_bad_files_are_named(write, tmp_path):
     (tmp_path / "broken.h5").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"broken\.h5: this is no HDF5 file"):
         load_hdf5(tmp_path / "broken.h5")
+    path = write(a__b=np.ones(2))
+    path.write_bytes(path.read_bytes().replace(b"SNOD", b"none"))  # the library raises RuntimeError
+    with pytest.raises(ValueError, match=r"net\.weights\.h5: this is no HDF5 file, or it is damaged"):
+        load_hdf5(path)
 
 
 def test_values_in_other_files_are_refused(write, tmp_path):
