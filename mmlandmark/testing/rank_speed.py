@@ -4,6 +4,7 @@
 
 - one process of one thread,
 - two processes of one thread each, which train one model,
+- two processes of one thread each, at the same time, which train a model each and exchange nothing,
 - one process of two threads.
 
 All take steps with the config's own data, batch size (of each process), network and optimiser. They take
@@ -48,6 +49,7 @@ from mmlandmark.utils.files import atomic_write_json, read_json
 from mmlandmark.utils.table_text import markdown_table, rewrite
 
 ONE, TWO, THREADS = "one process, one core", "two processes, one core each", "one process, two cores"
+APART = "two processes, two trainings"
 NAME = "two_ranks_cpu"
 NOT_YET = "Not measured yet on a quiet machine."
 
@@ -98,12 +100,12 @@ class _Rank:
     def turn(self) -> dict[str, Any]:
         """Take a turn in every way; the second process waits where it has no part."""
         found: dict[str, Any] = {}
-        for way in (ONE, TWO, THREADS):
+        for way in (ONE, TWO, APART, THREADS):
             self.use(2 if way == THREADS else 1)
             torch.distributed.barrier()
             if way == TWO:
                 found[way] = self.train(self.together)
-            elif self.rank == 0:
+            elif way == APART or self.rank == 0:
                 found[way] = self.train(self.alone)
         self.use(1)
         gradients = torch.zeros(sum(p.numel() for p in self.alone.parameters() if p.requires_grad))
@@ -199,10 +201,11 @@ def summary(first: dict[str, Any], second: dict[str, Any], batch: int, steps: in
     """Return the ways of a record, from what both processes measured turn by turn."""
     turns = first["turns"]
     speed = {ONE: [batch * steps / turn[ONE][0] for turn in turns]}
-    speed[TWO] = [
-        2 * batch * steps / max(one[TWO][0], other[TWO][0])
-        for one, other in zip(turns, second["turns"], strict=True)
-    ]
+    for way in (TWO, APART):
+        speed[way] = [
+            2 * batch * steps / max(one[way][0], other[way][0])
+            for one, other in zip(turns, second["turns"], strict=True)
+        ]
     speed[THREADS] = [batch * steps / turn[THREADS][0] for turn in turns]
     exchange = [turn["exchange"] for turn in turns]
     alone = [turn[ONE][0] / steps for turn in turns]
@@ -241,6 +244,12 @@ def table_of(record: dict[str, Any]) -> str:
         f"{1e3 * record['step_seconds']:.0f} ms, so that two processes should train "
         f"{record['predicted_times_one']:.2f} times as fast as one."
     )
+    if APART in record["ways"]:  # earlier records lack it
+        about += (
+            f" Two that exchange nothing train {record['ways'][APART]['times_one']:.2f} times as fast: what "
+            "they lack to 2 is lost to what cores share, and to other work; the rest to the exchange and to "
+            "waiting for each other."
+        )
     rows = [
         [
             way,

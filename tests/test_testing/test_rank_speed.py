@@ -12,22 +12,30 @@ import pytest
 
 from mmlandmark.testing import rank_speed, tiny_config
 from mmlandmark.testing.forks import forked
-from mmlandmark.testing.rank_speed import NOT_YET, ONE, THREADS, TWO, summary, table_of
+from mmlandmark.testing.rank_speed import APART, NOT_YET, ONE, THREADS, TWO, summary, table_of
 from mmlandmark.utils.files import read_json
 
 ROOT = Path(__file__).parents[2]
 
 
-def turn(one, two, threads, exchange=0.1):
-    return {ONE: (one, 0.2), TWO: (two, 0.3), THREADS: (threads, 0.1), "exchange": exchange, "labelling": 0.5}
+def turn(one, two, threads, apart=2.0):
+    ways = {ONE: (one, 0.2), TWO: (two, 0.3), APART: (apart, 0.2), THREADS: (threads, 0.1)}
+    return dict(ways, exchange=0.1, labelling=0.5)
+
+
+def other(two, apart=2.0):
+    return {TWO: (two, 0.1), APART: (apart, 0.1)}
 
 
 def test_ways_are_compared_turn_by_turn_and_the_slower_process_counts():
-    first = dict(parameters=1000, turns=[turn(2.0, 2.0, 1.0), turn(4.0, 5.0, 4.0), turn(1.0, 1.0, 1.0)])
-    second = dict(parameters=1000, turns=[{TWO: (2.5, 0.1)}, {TWO: (4.0, 0.1)}, {TWO: (1.25, 0.1)}])
+    first = dict(
+        parameters=1000, turns=[turn(2.0, 2.0, 1.0), turn(4.0, 5.0, 4.0, 4.0), turn(1.0, 1.0, 1.0, 1.0)]
+    )
+    second = dict(parameters=1000, turns=[other(2.5, 2.2), other(4.0, 4.4), other(1.25, 1.1)])
     found = summary(first, second, batch=4, steps=2)
     assert found["ways"][ONE]["images_per_second"] == 4.0  # of 4, 2 and 8
     assert found["ways"][TWO]["times_one"] == pytest.approx(2 * 0.8)
+    assert found["ways"][APART]["times_one"] == pytest.approx(2 / 1.1, abs=1e-3)
     assert found["ways"][THREADS]["times_one"] == 1.0
     assert found["ways"][ONE]["reading_share"] == pytest.approx(0.1)
     assert found["step_seconds"] == 1.0
@@ -40,7 +48,7 @@ def test_ways_are_compared_turn_by_turn_and_the_slower_process_counts():
 def test_a_table_says_how_busy_the_machine_was():
     first = dict(parameters=1_000_000, turns=[turn(2.0, 2.0, 1.0)])
     record = dict(
-        summary(first, dict(turns=[{TWO: (2.5, 0.1)}]), batch=4, steps=2),
+        summary(first, dict(turns=[other(2.5, 2.5)]), batch=4, steps=2),
         config="c", batch=4, steps=2, rounds=1, load_before=3.0,
         machine=dict(cpu="A CPU"), versions=dict(torch="2"), commit="abc",
     )  # fmt: skip
@@ -49,6 +57,9 @@ def test_a_table_says_how_busy_the_machine_was():
     assert "1,000,000 parameters: an exchange of 4.0 MB takes 100.0 ms, a step of one process 1000 ms" in text
     assert "| two processes, one core each |      6.4 |              1.60 |" in text
     assert "busy" not in table_of(dict(record, load_before=0.1))
+    assert "Two that exchange nothing train 1.60 times as fast" in text
+    del record["ways"][APART]
+    assert "Two that exchange nothing" not in table_of(record)
 
 
 @pytest.mark.slow
@@ -62,7 +73,7 @@ def test_it_measures_and_prints(tmp_path, capsys):
     assert os.sched_getaffinity(0) == before
     record = json.loads((tmp_path / "record.json").read_text())
     assert (record["config"], record["batch"], record["rounds"]) == ("tiny", 2, 2)
-    assert list(record["ways"]) == [ONE, TWO, THREADS]
+    assert list(record["ways"]) == [ONE, TWO, APART, THREADS]
     for row in record["ways"].values():
         assert row["images_per_second"] > 0
         assert 0 < row["reading_share"] < 1
