@@ -23,13 +23,14 @@ import torch
 
 from mmlandmark.evaluation.record import git_commit, machine, versions
 from mmlandmark.testing import torture_parts
+from mmlandmark.testing.torture_notes import NOTE_PARTS
 from mmlandmark.testing.torture_parts import Try
 from mmlandmark.testing.torture_runs import MORE_PARTS
 from mmlandmark.utils.command_line import natural_number, positive_number
 from mmlandmark.utils.files import atomic_write_json
 from mmlandmark.utils.table_text import markdown_table, rewrite
 
-PARTS = torture_parts.PARTS | MORE_PARTS
+PARTS = torture_parts.PARTS | NOTE_PARTS | MORE_PARTS
 
 
 def torture(names: Sequence[str], seconds: float, seed: int, root: Path) -> dict[str, dict[str, Any]]:

@@ -31,16 +31,13 @@ from mmlandmark.testing.kills import (
     left_behind,
     run_forked,
     undisturbed,
-    watched,
 )
 from mmlandmark.testing.long_run import ALLOWED, growth, watch_training
 from mmlandmark.testing.malicious_files import KINDS
 from mmlandmark.testing.mutations import mutate
 from mmlandmark.testing.tiny import phantom_dataloader, tiny_config
-from mmlandmark.utils.json_checksum import KEY, MARK
 
 _BATCH = 100  # changed files between two looks at the clock
-_NOTED = ("self-training", "cross-validation", "model per landmark")  # have all kinds of notes together
 _EPOCHS = 3  # of the training whose checkpoints are damaged, and whose disk is full
 _LONG = (30, 500)  # epochs of a long run
 # What a run of fewer epochs than the latter can tell: memory and files of logs go up and down.
@@ -154,67 +151,6 @@ def damaged_checkpoints(given: Try) -> None:
             given.note(f"{path.name}: {', '.join(changes)}", same(expected, status, log, folder))
             shutil.rmtree(folder)
             log.unlink(missing_ok=True)
-
-
-def damaged_notes(given: Try) -> None:
-    """Damage a file in JSON that trainings go on from, and give the same command again."""
-    rng = np.random.default_rng(given.seed)
-    with quick():
-        sites: list[_Noted] = []
-        while given.goes_on:
-            number = len(given.rows)
-            if number < len(_NOTED):
-                sites.append(_noted(_NOTED[number], given.root / str(number), given.seed))
-            given.note(*_with_damaged_note(sites[number % len(sites)], given.root / "damaged", rng))
-            shutil.rmtree(given.root / "damaged")
-
-
-@dataclass
-class _Noted:
-    """The words of a command, folders that it has left, one of them killed, and what it should leave."""
-
-    words: list[str]
-    folders: tuple[Path, Path]
-    expected: dict[str, dict[str, Any]]
-
-
-def _noted(method: str, root: Path, seed: int) -> _Noted:
-    """Train a method undisturbed, and again until it is killed at the begin of an epoch."""
-    (root / "site").mkdir(parents=True)
-    words, whole, begun = METHODS[method].prepare(root / "site"), root / "whole", root / "begun"
-    with watched(whole) as seen:
-        expected = left_behind(undisturbed(words, whole))
-    epoch = random.Random(seed).randint(2, sum(call == "epoch" for call, _ in seen))
-    status = run_forked(filled(words, begun), Moment("in an epoch", "epoch", epoch), root / "killed.log")
-    if status != -signal.SIGKILL:
-        raise RuntimeError(f"{method} ended with {status} and was not killed: {_said(root / 'killed.log')}")
-    return _Noted(words, (begun, whole), expected)
-
-
-def _with_damaged_note(site: _Noted, folder: Path, rng: np.random.Generator) -> tuple[str, str | None]:
-    """Go on with a damaged file; return what was done, and the fault.
-
-    The command may refuse the file by its name: it then goes on with that from a copy. If it does not read
-    the file, which is put back for the comparison, the result is that of an undisturbed training.
-    """
-    shutil.copytree(site.folders[rng.integers(2)], folder)
-    files = sorted(path for path in folder.rglob("*.json") if f'"{KEY}": "{MARK}' in path.read_text())
-    path, log = files[rng.integers(len(files))], folder.with_suffix(".log")
-    whole, others = path.read_bytes(), [other.read_bytes() for other in files]
-    damaged, changes = mutate(whole, rng, others=others)
-    path.write_bytes(damaged)
-    what = f"{path.relative_to(folder)}: {', '.join(changes)}"
-    log.unlink(missing_ok=True)
-    status = run_forked(filled(site.words, folder), None, log)
-    if status == 1 and damaged != whole:
-        said = log.read_text(encoding="utf-8", errors="replace")
-        if "Traceback" in said or path.name not in said:
-            return what, f"it was not refused by its name: {_said(log)}"
-        path.write_bytes(whole)
-        status = run_forked(filled(site.words, folder), None, log)
-    elif path.is_file() and path.read_bytes() == damaged:
-        path.write_bytes(whole)
-    return what, _same(site.expected, status, log, folder)
 
 
 def full_disks(given: Try) -> None:
@@ -404,7 +340,6 @@ PARTS: dict[str, tuple[Callable[[Try], None], float]] = {
     "changed files": (damaged_files, 3),
     "malicious files": (malicious_files, 4),
     "damaged checkpoints": (damaged_checkpoints, 3),
-    "damaged notes": (damaged_notes, 3),
     "full disks": (full_disks, 3),
     "killed and stopped processes": (lost_ranks, 6),
     "long run": (long_runs, 2),

@@ -6,13 +6,11 @@ import multiprocessing
 import subprocess
 import time
 
-import numpy as np
 import pytest
 
 from mmlandmark.cli import invoke
 from mmlandmark.testing import torture_parts
 from mmlandmark.testing.torture_parts import PARTS, Try
-from mmlandmark.utils.files import write_state
 from two_processes import in_two
 
 pytestmark = pytest.mark.skipif(
@@ -27,7 +25,7 @@ def tried(name, folder, seconds=0.0, seed=1):
     return given.rows
 
 
-@pytest.mark.parametrize("name", ["damaged checkpoints", "damaged notes", "full disks"])
+@pytest.mark.parametrize("name", ["damaged checkpoints", "full disks"])
 def test_a_training_that_was_harmed_ends_like_one_that_was_not(tmp_path, name):
     (row,) = tried(name, tmp_path)
     assert row["fault"] is None, row
@@ -75,37 +73,6 @@ def test_a_malicious_file_that_leaves_a_trace_is_told(tmp_path, monkeypatch):
     first, second = tried("malicious files", tmp_path)
     assert (first["fault"], second["fault"]) == (None, "trace: m")
     assert " of " in first["what"]
-
-
-@pytest.mark.parametrize(
-    ("ends", "fault"),
-    [
-        ([(0, "")], None),  # it was not read
-        ([(1, "error: run.json: the file is damaged"), (0, "")], None),
-        ([(1, "error: run.json: the file is damaged"), (1, "error: again")], "it ended with 1: error: again"),
-        ([(1, "error: a file is damaged")], "it was not refused by its name: error: a file is damaged"),
-        ([(1, "Traceback\nKeyError: run.json")], "it was not refused by its name: Traceback"),
-        ([(-11, "")], "it ended with -11: "),
-    ],
-)
-def test_how_a_training_with_a_damaged_note_may_end(tmp_path, monkeypatch, ends, fault):
-    left, whole, calls = iter(ends), tmp_path / "whole", []
-    write_state(whole / "run.json", dict(config_hash="abc"))
-    damaged = tmp_path / "damaged" / "run.json"
-
-    def run_forked(words, moment, log):
-        status, text = next(left)
-        calls.append(damaged.read_bytes() == (whole / "run.json").read_bytes())
-        log.write_text(text)
-        return status
-
-    monkeypatch.setattr(torture_parts, "run_forked", run_forked)
-    monkeypatch.setattr(torture_parts, "left_behind", lambda folder: {})
-    site = torture_parts._Noted(["train"], (whole, whole), {})
-    what, found = torture_parts._with_damaged_note(site, tmp_path / "damaged", np.random.default_rng(0))
-    assert what.startswith("run.json: ")
-    assert calls == [False, True][: len(ends)], "then with the file as it was"
-    assert found is None if fault is None else str(found).startswith(fault)
 
 
 @pytest.mark.parametrize(
