@@ -188,7 +188,7 @@ def long_config(folder, **overrides):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], ids=lambda one: one.name)
 def test_a_signal_to_the_whole_group_stops_a_command(tmp_path, sent):
     words = [sys.executable, ROOT / "tools/train.py", long_config(tmp_path)]
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
