@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         save_shape_modes(args.out / "shape_modes.png"),
         save_abnormal(args.out / "abnormal.png"),
         save_annotation_curve(args.out / "annotation_curve.png"),
+        save_landmark_curves(args.out / "landmark_curves.png"),
     ):
         print(path)
 
@@ -178,6 +179,7 @@ def save_annotation_curve(path: Path) -> Path:
     methods = {
         "CC2D, template": {1: "cc2d-64", 3: "cc2d-64_shots3", 5: "cc2d-64_shots5", 10: "cc2d-64_shots10"},
         "supervised": {count: f"supervised_shots{count}" for count in (1, 3, 5, 10)},
+        "adapters, template": {1: "c-adapter"},
         "student of three": {1: "student-of-three"},
     }
     records = {
@@ -191,6 +193,13 @@ def save_annotation_curve(path: Path) -> Path:
     return plot_annotation_curve(
         {method: curve for method, curve in known.items() if curve}, path, ("mre", "sdr_2mm")
     )
+
+
+def save_landmark_curves(path: Path) -> Path:
+    """Save how three landmarks are learnt together and by models of their own, in the same study."""
+    from mmlandmark.visualization.landmark_curves import plot_landmark_curves
+
+    return plot_landmark_curves(read_json(Path(__file__).parent / "one_shot" / "landmark_curves.json"), path)
 
 
 def save_flags(path: Path) -> Path:
