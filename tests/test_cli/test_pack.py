@@ -45,9 +45,7 @@ def points_of(folder):
 def test_the_one_file_gives_the_very_numbers_of_config_and_checkpoint(packed, tmp_path, capsys):
     call("test", packed.full, "--work-dir", tmp_path / "out", "--no-figures")
     assert points_of(tmp_path / "out" / "test") == points_of(packed.run / "test")
-    reports = [
-        json.loads((folder / "test" / "report.json").read_text()) for folder in (tmp_path / "out", packed.run)
-    ]
+    reports = [read_json(folder / "test" / "report.json") for folder in (tmp_path / "out", packed.run)]
     tested = [report.pop("tested") for report in reports]
     assert reports[0] == reports[1]
     assert tested[0] == str(packed.full)
