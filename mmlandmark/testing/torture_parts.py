@@ -206,7 +206,7 @@ def in_two(work_dir: Path) -> Config:
     """Return the config of a run in two processes that takes some seconds."""
     config = tiny_config(
         work_dir,
-        max_epochs=30,
+        max_epochs=16,
         launcher="pytorch",
         train_dataloader=phantom_dataloader(size=(32, 32)),
         val_cfg=None,

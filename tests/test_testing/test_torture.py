@@ -74,13 +74,9 @@ def test_the_table_has_a_row_for_each_part():
 
 def test_all_that_can_happen_is_a_part():
     kinds = ("kill -9: sweep", "kill -9: one-shot plan", "changed files", "malicious files", "long run")
-    assert {
-        *kinds,
-        "damaged checkpoints",
-        "damaged notes",
-        "full disks",
-        "killed and stopped processes",
-    } <= set(PARTS)
+    harm = ("damaged checkpoints", "damaged notes", "full disks", "killed and stopped processes")
+    runs = ("requests to stop", "invalid batches", "claimed sizes", "shards", "two nodes")
+    assert {*kinds, *harm, *runs} <= set(PARTS)
 
 
 @pytest.mark.skipif(not RECORD.is_file(), reason="torture is not recorded yet")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import subprocess
 import time
 
 import pytest
 
-from mmlandmark.cli import invoke
 from mmlandmark.testing import torture_parts
 from mmlandmark.testing.torture_parts import PARTS, Try
-from two_processes import in_two
 
 pytestmark = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
@@ -115,17 +112,32 @@ def test_what_grows_is_told(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_after_one_of_its_processes_was_killed(tmp_path, monkeypatch):
-    """The training that it is compared with, which nobody disturbs, runs in forks, which import nothing."""
-    train = torture_parts._train
+@pytest.mark.timeout(600)
+def test_a_run_goes_on_after_one_of_its_processes_was_lost(tmp_path):
+    """One that an agent has started is killed, others are stopped and killed; all are named that can be."""
 
-    def train_here(folder):
-        if folder.name != "whole":
-            return train(folder)
-        in_two(invoke, "train", [str(folder / "config.py"), "--resume"])
-        return subprocess.Popen(["true"])
+    class Three(Try):
+        @property
+        def goes_on(self):
+            return len(self.rows) < 3
 
-    monkeypatch.setattr(torture_parts, "_train", train_here)
-    (row,) = tried("killed and stopped processes", tmp_path)
-    assert row["fault"] is None, row
-    assert row["what"].startswith("SIGKILL of rank")
+    given = Three(tmp_path, 0.0, 1)
+    torture_parts.lost_ranks(given)
+    assert [row["fault"] for row in given.rows] == [None] * 3
+    whats = [row["what"].split(" of rank ")[0] for row in given.rows]
+    assert whats == ["SIGKILL", "SIGSTOP", "SIGKILL"]
+    assert given.rows[0]["what"].endswith("of an agent")
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "fault"),
+    [
+        (1, "error: rank 1 of the run, process 7 on x", None),
+        (0, "error: rank 1 of the run, process 7 on x", "it ended as if nothing were lost"),
+        (1, "error: rank 1 of the run, process 77 on x", "no word of rank 1 of the run, process 7 on "),
+    ],
+)
+def test_a_process_that_is_lost_must_be_named(tmp_path, status, text, fault):
+    (tmp_path / "said").write_text(text)
+    found = torture_parts._named(tmp_path, status, "rank 1 of the run, process 7 on ")
+    assert found is None if fault is None else found.startswith(fault)
