@@ -1,12 +1,14 @@
-"""Hooks for runs in two processes, of which one takes its time, or waits for ever."""
+"""Hooks for runs in two processes, of which one takes its time or waits for ever, or that log their steps."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -58,6 +60,26 @@ class WaitingRank(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None):
         if runner.rank == 1 and runner.iter == 3:
+            threading.Event().wait()
+
+
+@HOOKS.register_module()
+class StepLog(Hook):
+    """Write down every step: a line with the epoch, from 1, in a file of each process.
+
+    Args:
+        folder: Of the files.
+        pause: A process with the variable ``PAUSES`` waits for ever after the first step of this epoch.
+    """
+
+    def __init__(self, folder: str, pause: int) -> None:
+        self.folder, self.pause = Path(folder), pause
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None):
+        with (self.folder / f"steps_of_{runner.world_size}_{os.getpid()}").open("a") as log:
+            log.write(f"{runner.epoch + 1}\n")
+        if "PAUSES" in os.environ and runner.epoch + 1 == self.pause:
+            (self.folder / "pauses").touch()
             threading.Event().wait()
 
 

@@ -128,6 +128,10 @@ def launch(words: Sequence[str], agent: Sequence[str]) -> int:
     from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.run import parse_args, run
 
+    if "--rdzv-backend" in agent:
+        # With the store that agents share, PyTorch 2.13 tells a machine that comes later no address: the
+        # first one notes it in its first round only, and all fail a minute later.
+        os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     relay = SignalRelay()
     arguments = parse_args([*agent, "--no-python", *command_line(words[0], *words[1:])])
     try:

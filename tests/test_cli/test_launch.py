@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -15,6 +16,7 @@ from mmlandmark.cli import launch
 from mmlandmark.engine import launching
 from mmlandmark.engine.launching import children_of
 from mmlandmark.testing import phantom_dataloader, tiny_config
+from mmlandmark.testing.two_ranks import environment
 from mmlandmark.utils.checkpoint import load_checkpoint
 from two_processes import ROOT, free_port, need_two_processes, wait_until
 
@@ -98,45 +100,81 @@ def listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def node(folder, port, name):
-    """Start the agent of one of two machines, which may leave, on the loopback device."""
+def node(folder, port, name, wait=60, **variables):
+    """Start the agent of one of two machines, which may leave, on the loopback device.
+
+    Agents wait for each other's start, which takes time on a busy machine.
+    """
     words = ["--processes", "1", "--nodes", "1:2", "--rendezvous", f"127.0.0.1:{port}", "--restarts", "2"]
-    words += ["--wait", "15", "train", str(folder / "tiny.py"), "--resume"]
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
-    environment |= dict(GLOO_SOCKET_IFNAME="lo")
+    words += ["--wait", str(wait), "train", str(folder / "tiny.py"), "--resume"]
     with (folder / f"{name}.log").open("w") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "mmlandmark", "launch", *words],
-            env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True,
+            env=dict(environment(ROOT / "tests"), **variables),
+            cwd=folder, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+
+
+def steps(folder, processes):
+    """Return how many steps of which epoch a process made in a run of so many processes."""
+    return [Counter(path.read_text().split()) for path in folder.glob(f"steps_of_{processes}_*")]
+
+
+def elastic_run(folder, max_epochs, pause=-1):
+    """Write the config of a run that notes its steps; return a port where its machines find each other."""
+    need_two_processes()
+    loader = phantom_dataloader(num_samples=8)
+    config = tiny_config(folder / "run", max_epochs=max_epochs, train_dataloader=loader, val_cfg=None)
+    config.val_dataloader = config.val_evaluator = config.launcher = None
+    config.custom_hooks = [dict(type="slow_rank.StepLog", folder=str(folder), pause=pause)]
+    config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=3)
+    config.log_level = "INFO"
+    config.dump(folder / "tiny.py")
+    return free_port()
 
 
 @pytest.mark.slow
 def test_a_machine_that_is_lost_is_done_without(tmp_path):
-    """Both agents are here, and find each other by a port; one is killed with its process in mid-training."""
-    need_two_processes()
-    loader = phantom_dataloader(num_samples=8)
-    config = tiny_config(tmp_path / "run", max_epochs=12, train_dataloader=loader, val_cfg=None)
-    config.val_dataloader = config.val_evaluator = config.launcher = None
-    config.default_hooks.checkpoint.interval = 1
-    config.log_level = "INFO"
-    config.dump(tmp_path / "tiny.py")
-    port = free_port()
+    """Both agents are here, and find each other by a port; one is killed with its process in mid-epoch."""
+    port = elastic_run(tmp_path, max_epochs=6, pause=4)
     first = node(tmp_path, port, "first")
     wait_until(lambda: listens(port), first)  # whoever comes first is where they find each other
-    second = node(tmp_path, port, "second")
+    second = node(tmp_path, port, "second", PAUSES="1")
     try:
-        wait_until(lambda: list(tmp_path.glob("run/epoch_2.pth")), first)
+        wait_until((tmp_path / "pauses").exists, first)
         for child in children_of(second.pid):
             os.kill(child, signal.SIGKILL)
         second.kill()
-        assert first.wait(timeout=120) == 0, (tmp_path / "first.log").read_text()[-3000:]
+        assert first.wait(timeout=240) == 0, (tmp_path / "first.log").read_text()[-3000:]
     finally:
         for process in (first, second):
             process.kill()
             process.wait()
-    assert load_checkpoint(tmp_path / "run" / "epoch_12.pth")["meta"]["epoch"] == 12
-    # Every epoch is trained once, whoever was there.
-    log = (tmp_path / "first.log").read_text()
-    (resumed,) = re.findall(r"resumed after epoch (\d+)/12", log)
-    assert 2 <= int(resumed) < 12
+    assert re.findall(r"resumed after epoch (\d+)/6", (tmp_path / "first.log").read_text()) == ["3"]
+    # Of the epoch that was broken off nothing is left: the weights that came out of it are those of one
+    # process, which has made all of its four steps.
+    assert steps(tmp_path, 2) == [{"1": 2, "2": 2, "3": 2, "4": 1}] * 2
+    assert steps(tmp_path, 1) == [{"4": 4, "5": 4, "6": 4}]
+    checkpoint = load_checkpoint(tmp_path / "run" / "epoch_6.pth")
+    assert checkpoint["meta"]["epoch"] == 6
+    adam = checkpoint["optimizer"]["state"].values()
+    assert {int(state["step"]) for state in adam} == {3 * 2 + 3 * 4}, "every epoch is trained once"
+
+
+@pytest.mark.slow
+def test_a_machine_that_comes_later_joins(tmp_path):
+    """The first one trains alone until then, and goes on with it from the last checkpoint."""
+    port = elastic_run(tmp_path, max_epochs=9999)
+    machines = [node(tmp_path, port, "first", wait=20)]
+    try:
+        wait_until(lambda: list(tmp_path.glob("run/epoch_*.pth")), machines[0])
+        machines.append(node(tmp_path, port, "second", wait=20))
+        wait_until(lambda: len(steps(tmp_path, 2)) == 2, machines[0])
+    finally:
+        for process in machines:
+            for child in children_of(process.pid):
+                os.kill(child, signal.SIGKILL)
+            process.kill()
+            process.wait()
+    assert len(steps(tmp_path, 1)) == 1
+    assert re.findall(r"resumed after epoch \d+/9999", (tmp_path / "first.log").read_text())
