@@ -46,6 +46,7 @@ MEANT = {
     "testing/kill_methods.py: importlib.import_module": "our own commands and plans",
     "testing/attacks.py: importlib.import_module": "our own commands",
     "testing/file_places.py: importlib.import_module": "our own commands",
+    "testing/fuzz_models.py: importlib.import_module": "our own sweeps",
     "testing/malicious_files.py: pickle": "writes what must not be loaded",
     "cli/gpu_day.py: importlib.import_module": "torch",
     "cli/gpu_day.py: xml.etree": "reads the report that its own pytest wrote",
