@@ -47,6 +47,7 @@ MEANT = {
     "testing/attacks.py: importlib.import_module": "our own commands",
     "testing/file_places.py: importlib.import_module": "our own commands",
     "datasets/sample_store.py: pickle": "memory of this process and its forks, no file",
+    "testing/fuzz_models.py: importlib.import_module": "our own sweeps",
     "testing/malicious_files.py: pickle": "writes what must not be loaded",
     "cli/gpu_day.py: importlib.import_module": "torch",
     "cli/gpu_day.py: xml.etree": "reads the report that its own pytest wrote",

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Hashable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 import torch
 import yaml
 
-from mmlandmark.apis.sweep import load_sweep
 from mmlandmark.engine import config_of_run, load_config
 from mmlandmark.engine.config_data import CONFIG_FILE, config_to_data
 from mmlandmark.inference import load_model
@@ -136,7 +136,8 @@ def _with_hash(data: bytes) -> bytes:
 
 
 def _read_sweep(folder: Path) -> None:
-    sweep = load_sweep(folder / "sweep.json")
+    # By its name: sweeps are read beside the room of tests.
+    sweep = import_module("mmlandmark.apis.sweep").load_sweep(folder / "sweep.json")
     for arm in sweep.arms:
         config_to_data(sweep.config_of(arm, seed=0))
 
