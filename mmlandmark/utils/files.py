@@ -137,8 +137,8 @@ def read_state(path: str | Path, cure: str) -> dict[str, Any]:
     """
     cure = f": restore it from a copy, or {cure}"
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+        text = read_text(path)
+    except ValueError as error:
         raise ValueError(f"{path}: the file is damaged, it is no text{cure}") from error
     return _object(parse_json(text, path, cure), path, cure)
 
