@@ -25,6 +25,7 @@ NOT_READ = {
     "with_checkpoint": "saves memory", "num_templates": "a number", "template_view": "a view",
     "outside_root": "a switch", "file_spacing": "a switch", "image_cache": "a folder to write to",
     "out_file": "written", "predictions_file": "written", "collect_dir": "a folder to write to",
+    "save_dir": "a folder to write to",
     "cache_dir": "what it holds is checked by its hash", "cache_gb": "a number",
     "labeller": "among the keys of a config", "template": "among the keys of a config",
 }  # fmt: skip
