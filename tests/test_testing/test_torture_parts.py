@@ -124,8 +124,8 @@ def test_a_run_goes_on_after_one_of_its_processes_was_lost(tmp_path):
     given = Three(tmp_path, 0.0, 1)
     torture_parts.lost_ranks(given)
     assert [row["fault"] for row in given.rows] == [None] * 3
-    whats = [row["what"].split(" of rank ")[0] for row in given.rows]
-    assert whats == ["SIGKILL", "SIGSTOP", "SIGKILL"]
+    done = [row["what"].split(" of rank ")[0] for row in given.rows]
+    assert done == ["SIGKILL", "SIGSTOP", "SIGKILL"]
     assert given.rows[0]["what"].endswith("of an agent")
 
 
