@@ -9,6 +9,7 @@ import shutil
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -207,7 +208,7 @@ def shards(given: Try) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class _OverShards:
+class _OverShards(ABC):
     """Something that reads shards, and what it makes of them if nobody disturbs it.
 
     Args:
@@ -225,13 +226,13 @@ class _OverShards:
             self.expected = self.made(undisturbed(self.words, whole))
         self.moments = random_moments(seen, time.monotonic() - started, given.seed)
 
+    @abstractmethod
     def prepare(self, site: Path) -> list[str]:
         """Write what it needs; return the words of its command."""
-        raise NotImplementedError
 
+    @abstractmethod
     def made(self, folder: Path) -> Any:
         """Return what can be compared of its folder."""
-        raise NotImplementedError
 
     def killed(self, folder: Path) -> tuple[str, str | None]:
         """Kill it, and give the same command again; return what was done, and what is wrong."""
@@ -252,22 +253,20 @@ class _OverShards:
             status = run_forked(filled(self.words, folder), None, self.log)
         finally:
             path.write_bytes(right)
-        what, text = (
-            f"{path.name}: {', '.join(changes)}",
-            self.log.read_text(encoding="utf-8", errors="replace"),
-        )
+        what = f"{path.name}: {', '.join(changes)}"
+        text = self.log.read_text(encoding="utf-8", errors="replace")
         if status == 0:  # nobody reads what was changed
             return what, self.compared(folder)
         if status != 1 or "Traceback" in text or path.name not in text:
             return what, f"it ended with {status}: {said_in(self.log)}"
         status = run_forked(filled(self.words, folder), None, self.log)
-        return what, f"mended, it ended with {status}: {said_in(self.log)}" if status else self.compared(
-            folder
-        )
+        if status:
+            return what, f"mended, it ended with {status}: {said_in(self.log)}"
+        return what, self.compared(folder)
 
+    @abstractmethod
     def compared(self, folder: Path) -> str | None:
         """Return what is wrong with what is there in the end; None for nothing."""
-        raise NotImplementedError
 
 
 class _ShardTraining(_OverShards):

@@ -63,6 +63,7 @@ def test_pictures_end_at_a_size(tmp_path):
     assert (tmp_path / "vis_image" / "other.png").is_file()
 
 
+@pytest.mark.slow
 def test_events_of_tensorboard_end_at_a_size(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
