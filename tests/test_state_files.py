@@ -34,7 +34,7 @@ from mmlandmark.utils.json_checksum import KEY, with_checksum
 from part_of_cases import ALL
 
 ROOT = Path(__file__).resolve().parents[1]
-_LOG = re.compile(r"\d{8}_\d{6}/(vis_data/)?\w+\.json")  # as MMEngine writes them
+_LOG = re.compile(r"\d{8}_\d{6}(_\d+)?/(vis_data/)?\w+\.json")  # as MMEngine writes them
 FLIPS = 400 if ALL else 100
 # Modules that write JSON without a checksum, and why.
 WITHOUT = {
