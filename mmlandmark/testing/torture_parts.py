@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -227,10 +227,7 @@ def lost_ranks(given: Try) -> None:
     rng = random.Random(given.seed)
     with quick():
         expected = left_behind(trained_in_two(given.root / "whole"))
-        while given.goes_on:
-            folder = given.root / str(len(given.rows))
-            folder.mkdir()
-            in_two(folder / "run").dump(folder / "config.py")
+        for folder in folders_of_two(given):
             rank, number = rng.randrange(2), len(given.rows)
             stop = (signal.SIGKILL, signal.SIGSTOP)[number % 2]
             if number % 4 == 0:
@@ -238,7 +235,16 @@ def lost_ranks(given: Try) -> None:
             else:
                 what, fault = f"{stop.name} of rank {rank}", _lost(folder, rank, stop)
             given.note(what, fault or gone_on(folder, expected))
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+def folders_of_two(given: Try) -> Iterator[Path]:
+    """Yield folders with the config of :func:`in_two`, as long as the part goes on; each is then removed."""
+    while given.goes_on:
+        folder = given.root / str(len(given.rows))
+        folder.mkdir()
+        in_two(folder / "run").dump(folder / "config.py")
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def trained_in_two(root: Path) -> Path:

@@ -42,7 +42,7 @@ from mmlandmark.testing.kills import (
 )
 from mmlandmark.testing.mutations import mutate
 from mmlandmark.testing.tiny import tiny_config, tiny_model
-from mmlandmark.testing.torture_parts import Try, gone_on, in_two, said_in, same, trained_in_two
+from mmlandmark.testing.torture_parts import Try, folders_of_two, gone_on, said_in, same, trained_in_two
 from mmlandmark.utils import stop_requests
 from mmlandmark.utils.process_table import began
 
@@ -305,16 +305,12 @@ def two_nodes(given: Try) -> None:
     rng = random.Random(given.seed)
     with quick():
         expected = left_behind(trained_in_two(given.root / "whole"))
-        while given.goes_on:
-            folder = given.root / str(len(given.rows))
-            folder.mkdir()
-            in_two(folder / "run").dump(folder / "config.py")
+        for folder in folders_of_two(given):
             if len(given.rows) % 2 == 0:
                 given.note("two nodes", _on_nodes(folder, expected))
             else:
                 node = rng.randrange(2)
                 given.note(f"kill -9 of node {node}", _without(folder, node) or gone_on(folder, expected))
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _begin(folder: Path) -> list[Any]:
