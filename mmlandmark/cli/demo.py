@@ -83,7 +83,7 @@ def plan_demo(data: Path | None, quick: bool, out: Path) -> Demo:
             "--kind", "ceph", "--num-train", train, "--num-val", val, "--num-test", test,
             "--size", "480", "384", "--out", str(out / "data"),
         ),
-        options=("--cfg-options", "train_cfg.max_epochs=8") if quick else (),
+        options=("--cfg-options", "train_cfg.max_epochs=5") if quick else (),
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def calls(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "folder", "images", "epochs"),
-    [([], "demo", 200, {}), (["--quick"], "demo_quick", 80, {"train_cfg.max_epochs": 8})],
+    [([], "demo", 200, {}), (["--quick"], "demo_quick", 80, {"train_cfg.max_epochs": 5})],
 )
 def test_phantoms(words, folder, images, epochs, calls, capsys, tmp_path):
     invoke("demo", words)
