@@ -51,7 +51,7 @@ def mean_error(model, images, samples):
 
 
 @KINDS
-@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_it_is_trained_and_decoded(kind, dims):
     model = detector(kind, dims, test_cfg=dict(spread=True))
     images, samples = images_and_samples(SIZE[dims])

@@ -178,13 +178,13 @@ def test_no_field_runs_code_or_touches_what_is_not_the_runs(good, tmp_path, monk
         LandmarkRunner, "save_checkpoint", lambda self, out, name, *_, **__: Path(out, name).write_bytes(b"")
     )
     values, ways = place.values(), list(fields(good))
-    # Where words, names and counts stand, a third of the values in turn, or all, which takes a minute; three
-    # where there are many fields of a kind.
+    # Where words, names and counts stand, a third of the values in turn, or all, which takes a minute; one, or
+    # three, where there are many fields of a kind.
     alike = {"state_dict", "optimizer", "log_scalars", "resumed_keys", "dataset_meta"}
     named = [way for way in ways if not alike & set(way)]
-    step = 1 if ALL else 3
+    step, each = (1, 3) if ALL else (3, 1)
     plan = [(way, value) for n, way in enumerate(named) for value in values[n % step :: step]]
-    plan += [(way, values[(3 * n + i) % len(values)]) for n, way in enumerate(ways) for i in range(3)]
+    plan += [(way, values[(3 * n + i) % len(values)]) for n, way in enumerate(ways) for i in range(each)]
     assert len(named) > 40
     assert len(ways) > 300
     for way, value in plan:
@@ -198,7 +198,7 @@ def test_no_field_runs_code_or_touches_what_is_not_the_runs(good, tmp_path, monk
         assert not place.trace.exists(), (way, value)
         assert place.snapshot() == place.before, (way, value)
     assert worked > 100
-    assert refused > 300
+    assert refused > 200
 
 
 @pytest.mark.parametrize(
