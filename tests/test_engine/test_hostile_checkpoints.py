@@ -178,8 +178,8 @@ def test_no_field_runs_code_or_touches_what_is_not_the_runs(good, tmp_path, monk
         LandmarkRunner, "save_checkpoint", lambda self, out, name, *_, **__: Path(out, name).write_bytes(b"")
     )
     values, ways = place.values(), list(fields(good))
-    # Where words, names and counts stand, a third of the values in turn, or all, which takes a minute; one, or
-    # three, where there are many fields of a kind.
+    # Where words, names and counts stand, a third of the values in turn, or all, which takes a minute; one or
+    # three where there are many fields of a kind.
     alike = {"state_dict", "optimizer", "log_scalars", "resumed_keys", "dataset_meta"}
     named = [way for way in ways if not alike & set(way)]
     step, each = (1, 3) if ALL else (3, 1)
