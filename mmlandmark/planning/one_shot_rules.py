@@ -29,10 +29,17 @@ _FEWEST_IMAGES = 10  # that can agree with each other
 def sizes(median_size: Sequence[int]) -> list[tuple[int, ...]]:
     """Return the candidates for the size of the input, small to large.
 
+    Embeddings of an image and of a patch of it lie on one grid if the sides are multiples of the pixels of
+    their coarsest level.
+
     Args:
         median_size: (*S) of the images.
     """
-    fitting = [size for size in input_sizes(median_size) if max(size) <= LARGEST]
+    fitting = []
+    for size in input_sizes(median_size):
+        if max(size) <= LARGEST:
+            step, scale = 2 ** choose_levels(size).value, max(size) / max(median_size)
+            fitting.append(tuple(max(step, step * round(scale * side / step)) for side in median_size))
     large = [size for size in fitting if max(size) >= _SMALLEST and min(size) >= _SMALLEST // 2]
     return large or fitting[-1:]
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from mmlandmark.models.detectors.random_patches import RandomPatches
 from mmlandmark.planning.budget_rules import FORWARD, Speed
 from mmlandmark.planning.one_shot_rules import (
     COPIES,
@@ -21,8 +22,15 @@ FAST, SLOW = Speed(0.08, 0.0, 0.0, 8), Speed(8.0, 0.0, 0.0, 8)
 
 def test_sizes_have_the_proportions_of_the_images():
     assert sizes((2400, 1935))[0] == (128, 96)
-    assert sizes((2400, 1935))[-1] == (384, 304)
+    assert sizes((2400, 1935))[-1] == (384, 320)
     assert sizes((60, 80)) == [(96, 128)]  # an image that is smaller than all
+
+
+@pytest.mark.parametrize("shape", [(2400, 1935), (1000, 1000), (1200, 2700), (3000, 1200), (700, 90)])
+def test_embeddings_of_every_size_lie_on_grids_inside_of_each_other(shape):
+    for size in sizes(shape):
+        cells = [[math.ceil(side / 2**n) for side in size] for n in range(1, choose_levels(size).value + 1)]
+        RandomPatches().size_of(size, cells)
 
 
 @pytest.mark.parametrize(("minutes", "longest"), [(0.5, 128), (1, 160), (60, 384)])
