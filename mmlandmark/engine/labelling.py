@@ -13,7 +13,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.logging import print_log
 from mmengine.runner import Runner
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from mmlandmark.datasets import ImageFolderDataset, LandmarkDataset, leaf_datasets
@@ -22,6 +22,7 @@ from mmlandmark.datasets.leak_checks import same_files
 from mmlandmark.datasets.left_out import sample_or_reason
 from mmlandmark.datasets.split_records import read_splits
 from mmlandmark.engine.processes import leave_requests_to_parent
+from mmlandmark.evaluation.functional import PRESENT
 from mmlandmark.registry import DATASETS, TRANSFORMS
 from mmlandmark.structures import LandmarkDataSample
 from mmlandmark.utils.dataset_tree import leaf_configs
@@ -167,8 +168,8 @@ class _Attempts(Dataset):
 
 
 def predicted_points(samples: Sequence[LandmarkDataSample]) -> np.ndarray:
-    """Return the predictions of N samples, (N, K, D) float32 original pixels."""
-    return np.stack([sample.pred_landmarks.detach().cpu().numpy() for sample in samples]).astype(np.float32)
+    """Return the predictions of N samples, (N, K, D) float32 original pixels; NaN where nothing was found."""
+    return np.stack([_found(sample).numpy() for sample in samples]).astype(np.float32)
 
 
 def clean_pipeline(config: Mapping[str, Any], pipeline: Sequence[dict] | None) -> list[Any]:
@@ -242,5 +243,17 @@ def _bare(sample: LandmarkDataSample) -> LandmarkDataSample:
     """Return a sample with its prediction, and of the rest only its name, its size and its millimetres."""
     kept = {key: sample.get(key) for key in ("sample_id", "spacing", "world_from_original", "ori_shape")}
     bare = LandmarkDataSample(metainfo=kept)
-    bare.pred_landmarks = sample.pred_landmarks.cpu()
+    bare.pred_landmarks = _found(sample)
     return bare
+
+
+def _found(sample: LandmarkDataSample) -> Tensor:
+    """Return the (K, D) landmarks that are predicted, NaN where one is probably not in the image.
+
+    A detector that learns presence says a place of every landmark. As a label it would teach that all are
+    there.
+    """
+    points, presence = sample.pred_landmarks.detach().cpu(), sample.get("pred_presence")
+    if presence is None:
+        return points
+    return torch.where((presence.cpu() < PRESENT)[:, None], torch.nan, points)

@@ -145,5 +145,11 @@ class _Reasons:
         records = labelled.cases.records
         tested = {record["group"] for record in records if record["sample_id"] in held_out}
         group_of = group_finder(pattern)
-        rows = [n for n, name in enumerate(self.names) if group_of(Path(name).name) in tested]
+        rows = [n for n, name in enumerate(self.names) if tested & {group_of(end) for end in _ends(name)}]
         self.add(rows, "of patients that validate or test")
+
+
+def _ends(name: str) -> list[str]:
+    """Return a path, and what is left of it without its first folders: annotated ids may begin at any."""
+    parts = name.split("/")
+    return ["/".join(parts[n:]) for n in range(len(parts))]

@@ -72,6 +72,22 @@ def test_in_a_mirror_image_labels_are_those_of_the_other_side(tmp_path, clean_vi
     torch.testing.assert_close(torch.from_numpy(made.predicted[0]), written)
 
 
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_landmarks_that_are_probably_absent_have_no_label(tmp_path, by_epoch):
+    """A detector that learns presence says a place of these, too."""
+    settings = config(tmp_path, by_epoch=by_epoch)
+    settings.model.head.presence = dict()
+    runner = LandmarkRunner.from_cfg(settings)
+    with torch.no_grad():
+        runner.model.head.presence.layers[2].bias += torch.tensor([-50.0] * 10 + [50.0] * 9)
+    runner.train()
+    for epoch in (0, 1):
+        file = tmp_path / "pseudo_labels" / f"epoch_{epoch}.json"
+        for image in json.loads(file.read_text())["images"].values():
+            assert [None in point for point in image["predicted"]] == [True] * 10 + [False] * 9
+            assert not any(image["kept"][:10])
+
+
 SEEN = []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -59,6 +60,21 @@ def test_patients_that_are_tested_are_left_out(tmp_path):
     tested = set(plan.parts["test"])
     assert plan.unlabelled.ids == [f"kite{n:02d}_again" for n in range(16) if f"kite{n:02d}" not in tested]
     assert any("3 of patients that validate or test" in phrase for phrase in plan.unlabelled.left_out)
+
+
+@pytest.mark.parametrize("above", ["", "scans"])
+def test_a_patient_may_be_a_folder(tmp_path, above):
+    """The ids of the annotation begin with the patient, and so does a part of the paths of the others."""
+    path = write_kites(tmp_path / "kites", "json", id=[f"P{n:02d}/front" for n in range(16)])
+    films = write_films(tmp_path / "films", 16)
+    for n in range(16):
+        folder = films / above / f"P{n:02d}"
+        folder.mkdir(parents=True)
+        (films / f"film{n}.png").rename(folder / "side.png")
+    plan = planned(path, unlabelled=str(films), group_pattern="P..")
+    assert len(plan.parts["test"]) == 3
+    learnt_from = {Path(name).parent.name for name in plan.unlabelled.ids}
+    assert learnt_from == {name.partition("/")[0] for name in plan.parts["train"]}
 
 
 def test_millimetres_need_the_spacing_of_both(tmp_path):
