@@ -77,7 +77,7 @@ def read_bare(path: Path, rows: Rows, dims: int, comma: bool) -> list[dict[str, 
             raise ValueError(
                 f"{where}: {len(values)} numbers after the first cell are not points of {dims} coordinates"
             )
-        record = named_record(row[0].strip(), row[0].strip(), where)
+        record = named_record(None, row[0].strip(), where)
         records.append(dict(record, landmarks=values.reshape(-1, dims)))
     return records
 
@@ -93,12 +93,12 @@ def _without_empty_end(rows: Rows, dims: int) -> Rows:
 
 
 def named_record(ident: str | None, image: str | None, where: str) -> dict[str, Any]:
-    """Return a new record with its id (by default from the image), its image and its source.
+    """Return a new record with its id (by default the image's name without suffix), its image, its source.
 
     Raises:
         ValueError: Neither id nor image is given, or the id is not usable.
     """
     if not (ident or image):
         raise ValueError(f"{where}: neither id nor image is given")
-    name = ident if ident and ident != image else stem_of(image or "")
+    name = ident or stem_of(image or "")
     return dict(sample_id=sample_id_of(name, where), image=image or None, source=where)

@@ -62,9 +62,18 @@ def image_stem(name: str | Path) -> str:
 
 
 def stem_of(image: str) -> str:
-    """Return the file name of an image without folders, of any system, and suffix; ``.nii.gz`` is one."""
-    name = image.replace("\\", "/")
-    return image_stem(name) if image_suffix(name) else Path(name).stem
+    """Return the file name of an image without folders, of any system, and suffix.
+
+    ``.nii.gz`` is one suffix, and a number is none: DICOM files are called by numbers with dots.
+
+    Example:
+        >>> stem_of("films/1.png"), stem_of("heads/1_T1w.nii.gz"), stem_of("films/1.2.840.10008.7")
+        ('1', '1_T1w', '1.2.840.10008.7')
+    """
+    path = Path(image.replace("\\", "/"))
+    if image_suffix(path):
+        return image_stem(path)
+    return path.name if _NO_SUFFIX.fullmatch(path.suffix) else path.stem
 
 
 def index_images(folder: str | Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 
 from mmlandmark.datasets.image_files import image_shape, image_stem, images_below
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.values import id_of_name
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.dataset_tree import bare_dataset, leaf_configs
 
@@ -75,10 +76,12 @@ class ImageFolderDataset(LandmarkDataset):
                 + "".join(f"; {count} are {what}" for what, count in counts.items() if count)
             )
         stems = [(name.parent / image_stem(name)).as_posix() for _, name in free]
-        often, names_of_rows = Counter(stems), {str(row["sample_id"]) for row in rows}
+        # One may be called as another without its suffix.
+        often = Counter([*stems, *(name.as_posix() for _, name in free)])
+        names_of_rows = {str(row["sample_id"]) for row in rows}
         records = []
         for (path, name), stem in zip(free, stems, strict=True):
-            alone = stem if often[stem] == 1 else name.as_posix()
+            alone = id_of_name(stem if often[stem] == 1 else name.as_posix())
             sample_id = f"{Path(folder).name}/{alone}" if alone in names_of_rows else alone
             records.append(dict(sample_id=sample_id, img_path=path, landmarks=None))
         return records

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from mmlandmark.datasets.bare_table import dims_without_header, named_record, read_bare
+from mmlandmark.datasets.image_files import stem_of
 from mmlandmark.datasets.landmark_order import landmark_order
 from mmlandmark.datasets.table_columns import (
     AXES,
@@ -207,7 +208,10 @@ class _Table:
         where = f"{self.path}, line {line}"
         columns = {key: i for i, key in self.points.items()}
         ident = None if self.ident is None else cells[self.ident]
-        record = named_record(ident, ident if self.image is None else cells[self.image], where)
+        image = ident if self.image is None else cells[self.image]
+        if self.image is None and ident and stem_of(ident) != PurePosixPath(ident).name:
+            ident = None  # it is the name of a file
+        record = named_record(ident, image, where)
         record["landmarks"] = np.array(
             [
                 [

@@ -164,6 +164,19 @@ def sample_id_of(value: Any, where: str) -> str:
     return text
 
 
+def id_of_name(name: str) -> str:
+    """Return the name of an image as an id: ``_`` for what :func:`sample_id_of` refuses.
+
+    Example:
+        >>> id_of_name(" film 1 ")
+        '_film 1_'
+    """
+    text = "".join("_" if unicodedata.category(c) in _NOT_IN_IDS else c for c in name)
+    inner = text.strip()
+    begin = text.find(inner)
+    return "_" * begin + inner + "_" * (len(text) - begin - len(inner))
+
+
 def label_of(value: Any, where: str, what: str) -> str:
     """Return a label, such as the name of a group, as text.
 

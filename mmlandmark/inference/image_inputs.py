@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from mmlandmark.datasets.image_files import images_below
 from mmlandmark.datasets.readers.dicom_series import is_series
 from mmlandmark.datasets.readers.file_format import SUFFIXES, suffix_of
 from mmlandmark.datasets.shards import StoredImage
+from mmlandmark.datasets.values import id_of_name
 from mmlandmark.inference.journal import JOURNAL, OVERLAYS
 
 Inputs: TypeAlias = "str | Path | np.ndarray | Sequence[str | Path | np.ndarray]"
@@ -52,7 +52,8 @@ def find_cases(inputs: Inputs, *, taken: Mapping[str, str] | None = None) -> lis
 
     A case is named by the path of its file below the folder that was given, without suffix; a file that was
     given itself by its name. Names that meet are told apart by their suffix, or else by the folders above; a
-    name keeps no control letters, and files whose names differ in nothing else get a hash of them.
+    name keeps no control letters and no blanks at its ends, and files whose names differ in nothing else get
+    a hash of them.
 
     Args:
         inputs: One or several of: a file, a pattern such as ``films/*.png`` (``**`` stands for any folders),
@@ -182,5 +183,4 @@ def _stem(name: str) -> str:
 
 def _plain(name: str) -> str:
     """Return a name without what a text file or a list of ids cannot hold."""
-    text = os.fsencode(name).decode("utf-8", "replace")
-    return "".join("_" if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in text)
+    return id_of_name(os.fsencode(name).decode("utf-8", "replace"))

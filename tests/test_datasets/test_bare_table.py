@@ -86,5 +86,6 @@ def test_a_broken_image_does_not_decide(tmp_path):
 def test_an_id_or_an_image_names_a_record():
     assert named_record("x", "sub/y.png", "here") == dict(sample_id="x", image="sub/y.png", source="here")
     assert named_record(None, "sub/y.nii.gz", "here")["sample_id"] == "y"
+    assert named_record("y.png", "y.png", "here")["sample_id"] == "y.png"
     with pytest.raises(ValueError, match="here: neither id nor image is given"):
         named_record("", None, "here")

@@ -44,7 +44,7 @@ def test_what_is_wrong_with_a_folder_is_said(root):
 def test_every_image_has_a_name_of_its_own(root, caplog):
     (root / "new" / "a").mkdir(parents=True)
     (root / "new" / "b").mkdir()
-    for name in ("a/1.png", "b/1.png", "b/1.jpg", "case3.png", "2.png"):
+    for name in ("a/1.png", "b/1.png", "b/1.jpg", "b/1.png.png", "case3.png", "2.png", " x .png"):
         cv2.imwrite(str(root / "new" / name), np.zeros((20, 30), np.uint8))
     np.save(root / "new" / "volume.npy", np.zeros((4, 5, 6), np.uint8))
     first = dict(LABELLED, data_root=str(root), indices=2)
@@ -52,7 +52,7 @@ def test_every_image_has_a_name_of_its_own(root, caplog):
     both = dict(type="ConcatDataset", datasets=[first, dict(first, indices=[3])])
     dataset = ImageFolderDataset("new", data_root=str(root), labelled=both, serialize_data=False)
     ids = [dataset.get_data_info(i)["sample_id"] for i in range(len(dataset))]
-    assert ids == ["2", "new/case3", "a/1", "b/1.jpg", "b/1.png"]
+    assert ids == ["_x_", "2", "new/case3", "a/1", "b/1.jpg", "b/1.png", "b/1.png.png"]
     assert dataset.annotated == 0
     (why,) = dataset.unusable
     assert why.endswith("volume.npy has 3 dimensions, the landmarks have 2")

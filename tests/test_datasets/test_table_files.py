@@ -68,6 +68,20 @@ def test_ids_that_resemble_a_column_are_ids(tmp_path):
     assert [r["sample_id"] for r in records] == ["image1", "image2", "files"]
 
 
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("id,image,a_x,a_y\nx.png,x.png,1,2\nx.jpg,x.jpg,3,4\n", ["x.png", "x.jpg"]),
+        ("id,image,a_x,a_y\n1.2.8,1.2.8,1,2\n1.2.9,1.2.9,3,4\n", ["1.2.8", "1.2.9"]),
+        ("image,a_x,a_y\n1.2.8,1,2\nsub/1.2.9,3,4\n", ["1.2.8", "1.2.9"]),
+        ("id,a_x,a_y\none/x,1,2\ntwo/x,3,4\n", ["one/x", "two/x"]),
+        ("id,a_x,a_y\none/x.png,1,2\ntwo/y.pgm,3,4\n", ["x", "y"]),
+    ],
+)
+def test_an_id_stays_as_it_is_given(tmp_path, text, ids):
+    assert [record["sample_id"] for record in read(tmp_path, text)[0]] == ids
+
+
 def test_a_landmark_without_any_annotation_stays_where_there_is_no_header(tmp_path):
     ((record,), _) = read(tmp_path, "001,10.5,20.25,,\n")
     assert record["landmarks"].shape == (2, 2)

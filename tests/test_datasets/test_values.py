@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets.values import (
+    id_of_name,
     is_text_number,
     label_of,
     number_of,
@@ -125,3 +126,11 @@ def test_labels_sizes_and_names_of_the_dataset():
     refuse_reserved(["machine"], "here")
     with pytest.raises(ValueError, match="here: 'img_path' is a reserved name; write 'image'"):
         refuse_reserved(["img_path"], "here")
+
+
+@pytest.mark.parametrize("name", ["a", " a b ", "a\nb", "\N{NO-BREAK SPACE}", "\udcff.", "x\u202e", "\u2028"])
+def test_a_name_becomes_an_id(name):
+    made = id_of_name(name)
+    assert sample_id_of(made, "here") == made
+    assert len(made) == len(name)
+    assert id_of_name(made) == made

@@ -123,6 +123,16 @@ def test_a_name_that_no_list_can_hold_becomes_one(tmp_path):
     assert os.path.isfile(case.image)
 
 
+def test_a_name_has_no_blanks_at_its_ends(tmp_path):
+    for name in (" x .png", "x.png", "\N{NO-BREAK SPACE}.png"):
+        (tmp_path / name).write_bytes(b"x")
+    assert sorted(names(find_cases(tmp_path))) == ["_", "_x_", "x"]
+    (tmp_path / "_x_.png").write_bytes(b"x")
+    found = {os.path.basename(case.image): case.sample_id for case in find_cases(tmp_path)}
+    assert re.fullmatch("_x_~[0-9a-f]{10}", found[" x .png"])
+    assert found["_x_.png"] == "_x_.png"
+
+
 def test_names_that_differ_in_control_letters_alone_stay_apart(tmp_path):
     files = [tmp_path / f"x{letter}.png" for letter in ("\x01", "\x02", "_")]
     for path in files:

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from mmengine.dataset import Compose
 
+from image_writers import write_dicom
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.datasets.releases import SlicerMarkups
+from mmlandmark.datasets.releases import CocoKeypoints, CvatImages, SlicerMarkups
 from mmlandmark.engine import RunLock
 from mmlandmark.evaluation import Calibration, TestedCases
 from mmlandmark.inference import Failure, LandmarkInferencer, predict_to_folder
 from mmlandmark.inference.journal import JOURNAL, JournalError
+from mmlandmark.inference.writers import output_path
 from mmlandmark.registry import TRANSFORMS
 from mmlandmark.structures import Prediction
 from mmlandmark.testing import tiny_model
@@ -65,6 +67,30 @@ def test_a_data_set_reads_the_result(films, model, tmp_path):
         assert record["sample_id"] == one.sample_id
         np.testing.assert_allclose(record["landmarks"], one.points, atol=1e-4)
         assert os.path.samefile(record["img_path"], one.image)
+
+
+@pytest.mark.parametrize("format", ["json", "csv", "coco", "cvat"])
+def test_files_of_one_stem_and_of_no_suffix_are_read_again(films, model, tmp_path, format):
+    image = cv2.imread(str(films / "0.png"), cv2.IMREAD_UNCHANGED)
+    for name in ("0.jpg", "0.png.png", " x .png", "more/0.png"):
+        (films / name).parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(films / name), image)
+    for name in ("1.2.840.7", "1.2.840.8"):  # as DICOM files are called
+        write_dicom(films / name, image, (0.2, 0.3), 8)
+    out = tmp_path / "out"
+    outcome = predict_to_folder(LandmarkInferencer(model, "cpu"), films, out, formats=["json", format])
+    assert (outcome.total, outcome.failures) == (11, [])
+    kinds = dict(coco=CocoKeypoints, cvat=CvatImages)
+    data = kinds.get(format, LandmarkDataset)(str(output_path(out, format)), str(films), serialize_data=False)
+    records = [data.get_data_info(index) for index in range(len(data))]
+    written = json.loads((out / "predictions.json").read_text())["samples"]
+    assert [str(films / sample["image"]) for sample in written] == [
+        os.path.normpath(record["img_path"]) for record in records
+    ]
+    if format == "cvat":  # which has no ids
+        assert len({record["sample_id"] for record in records}) == 11
+    else:
+        assert [record["sample_id"] for record in records] == ids(out)
 
 
 def test_it_goes_on_and_adds_up(films, model, tmp_path):

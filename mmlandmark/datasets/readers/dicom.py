@@ -81,12 +81,40 @@ def dicom_pixels(path: Path) -> DicomPixels:
         if kind == "MONOCHROME1":
             low, high = (-(2**bits), 2**bits - 1) if array.dtype.kind == "i" else (0, 2**bits - 1)
             array = (low + high - array.astype(np.int64)).astype(array.dtype)
-    slope, intercept = _number(data, "RescaleSlope", 1.0), _number(data, "RescaleIntercept", 0.0)
-    if slope == 0:
+    scales, dims = _rescaling(data), array.ndim - int(channels)
+    if any(slope == 0 for slope, _ in scales):
         raise ValueError("its RescaleSlope is 0, which leaves no image")
-    value_range = None if bits is None else range_of_bits(bits, slope, intercept)
-    bits = bits if slope > 0 else None
-    return DicomPixels(array, array.ndim - int(channels), slope, intercept, value_range, bits, data)
+    ends = [] if bits is None else [end for scale in scales for end in range_of_bits(bits, *scale)]
+    value_range = (min(ends), max(ends)) if ends else None
+    bits = bits if min(slope for slope, _ in scales) > 0 else None
+    if len(set(scales)) == 1:
+        return DicomPixels(array, dims, *scales[0], value_range, bits, data)
+    if len(scales) != len(array):
+        raise ValueError(f"it has {len(array)} frames, and rescales {len(scales)}")
+    pairs = zip(array, scales, strict=True)  # PET and MR: a slope for every frame
+    array = np.stack([rescaled(frame, *scale).astype(np.float32) for frame, scale in pairs])
+    return DicomPixels(array, dims, 1.0, 0.0, value_range, bits, data)
+
+
+def _rescaling(data: Any) -> list[tuple[float, float]]:
+    """Return slope and intercept of all frames, or of each where functional groups state them by frame.
+
+    Raises:
+        ValueError: One of them is malformed.
+    """
+    shared = [one for group in data.get("SharedFunctionalGroupsSequence") or () for one in _values_of(group)]
+    frames = list(data.get("PerFrameFunctionalGroupsSequence") or ()) or [{}]
+    found = []
+    for frame in frames:
+        stated = [one for one in (*_values_of(frame), *shared) if "RescaleSlope" in one] or [data]
+        pair = _number(stated[0], "RescaleSlope", 1.0), _number(stated[0], "RescaleIntercept", 0.0)
+        found.append(pair)
+    return found[:1] if len(set(found)) == 1 else found
+
+
+def _values_of(group: Any) -> list[Any]:
+    """Return what a functional group says of the values of pixels."""
+    return list(group.get("PixelValueTransformationSequence") or ())
 
 
 def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:

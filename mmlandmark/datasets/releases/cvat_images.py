@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.annotation_files import existing_file
-from mmlandmark.datasets.image_files import image_stem, image_suffix
+from mmlandmark.datasets.image_files import stem_of
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.landmark_order import in_order
-from mmlandmark.datasets.values import is_text_number, size_of, text_number
+from mmlandmark.datasets.values import id_of_name, is_text_number, size_of, text_number
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkSchema
 from mmlandmark.utils.safe_xml import Element, read_elements
@@ -62,7 +62,8 @@ class CvatImages(LandmarkDataset):
             self._full_schema = LandmarkSchema.from_dict(dict(name="from_cvat", landmarks=names), str(path))
         elif not set(used) - set(self._full_schema.landmarks):
             names = [name for name in names if name in self._full_schema.landmarks]  # labels without points
-        stems = Counter(_stem(_name(image, path)) for image, _ in images)
+        files = [_name(image, path) for image, _ in images]
+        stems = Counter([*map(_stem, files), *files])  # one may be called as another without its suffix
         records = [self._record(image, points, names, stems, path) for image, points in images]
         return in_order(records, names, self._full_schema.landmarks, str(path))
 
@@ -78,7 +79,7 @@ class CvatImages(LandmarkDataset):
         }
         missing = np.full(2, math.nan)
         return dict(
-            sample_id=_stem(name) if stems[_stem(name)] == 1 else name,
+            sample_id=id_of_name(_stem(name) if stems[_stem(name)] == 1 else name),
             img_path=self.image_path(name),
             landmarks=np.array([points.get(name, missing) for name in names]),
             ori_shape=size_of(sides.get("width"), sides.get("height"), where),
@@ -96,7 +97,7 @@ def _name(image: Element, path: Path) -> str:
 def _stem(name: str) -> str:
     """Return the name of an image with its folders, but without its suffix."""
     path = PurePosixPath(name.replace("\\", "/"))
-    return str(path.with_name(image_stem(path.name) if image_suffix(path.name) else path.stem))
+    return str(path.with_name(stem_of(path.name)))
 
 
 def _points(image: Element, path: Path) -> dict[str, np.ndarray]:

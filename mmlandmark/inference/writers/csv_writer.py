@@ -76,8 +76,8 @@ class CsvWriter(BaseWriter):
             columns.setdefault(title, place)
 
         cell("id", one.sample_id)
-        if one.image is not None:
-            cell("image", self.image_name(one), _SAMPLE, 1)
+        if (image := self.image_name(one)) is not None:  # a table keeps no blank before a cell
+            cell("image", f"./{image}" if image[:1].isspace() else image, _SAMPLE, 1)
         for axis, side in enumerate(one.shape[::-1]):
             cell(f"{SIZES[axis]} [px]", side, _SAMPLE, 2, axis)
             if one.spacing is not None:

@@ -46,6 +46,31 @@ def test_dicom_rescale_and_monochrome1(tmp_path):
     np.testing.assert_array_equal(loaded.array, 4095 - array)
 
 
+@pytest.mark.parametrize("place", ["shared", "frames", "each"])
+def test_values_of_frames_are_rescaled_as_their_functional_groups_say(tmp_path, place):
+    """An enhanced CT, whose data set itself states no slope; of "each" frame another one, as in PET."""
+    from pydicom.dataset import Dataset
+
+    volume = np.random.default_rng(0).integers(0, 4096, (4, 5, 6)).astype(np.uint16)
+    slopes = [2, 1, 0.5, 3] if place == "each" else [2] * 4
+    (shared,), frames = frames_of(volume, np.eye(4))
+    for slope, group in zip(slopes, [shared] if place == "shared" else frames, strict=False):
+        values = Dataset()
+        values.RescaleSlope, values.RescaleIntercept = slope, -1024
+        group.PixelValueTransformationSequence = [values]
+    groups = dict(SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=frames)
+    write_dicom(tmp_path / "a.dcm", volume, None, 12, world=np.eye(4), **groups)
+    loaded = read_image(tmp_path / "a.dcm")
+    np.testing.assert_allclose(loaded.array, volume * np.reshape(slopes, (4, 1, 1)) - 1024.0)
+    assert loaded.value_range == (-1024, max(slopes) * 4095 - 1024)
+    assert loaded.bits == 12
+    if place == "each":
+        groups["PerFrameFunctionalGroupsSequence"] = frames[:3]
+        write_dicom(tmp_path / "a.dcm", volume, None, 12, world=np.eye(4), **groups)
+        with pytest.raises(ValueError, match=r"a\.dcm.*has 4 frames, and rescales 3"):
+            read_image(tmp_path / "a.dcm")
+
+
 def test_volumes_of_frames_without_positions_have_spacing_only(tmp_path):
     volume = np.random.default_rng(0).integers(0, 255, (4, 5, 6)).astype(np.uint8)
     tags = dict(PixelSpacing=[0.2, 0.1], SliceThickness=3)

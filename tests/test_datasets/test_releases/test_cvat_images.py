@@ -61,6 +61,9 @@ def test_images_that_differ_in_their_suffix_alone(tmp_path):
     data = cvat(tmp_path, XML.replace("2.png", "a/1.jpg"))
     ids = [data.get_data_info(i)["sample_id"] for i in range(3)]
     assert ids == ["a/1.png", "a/1.jpg", "b/1"]
+    data = cvat(tmp_path, XML.replace("2.png", "a/1.jpg").replace("b\\1.png", "a/1.png.png"))
+    assert data.get_data_info(2)["sample_id"] == "a/1.png.png"
+    assert cvat(tmp_path, XML.replace("2.png", "1.2.840.7")).get_data_info(1)["sample_id"] == "1.2.840.7"
 
 
 def test_labels_without_a_head(tmp_path):
