@@ -59,7 +59,8 @@ class Fingerprint:
         colour: Fraction of the images read that have colours.
         bits: Largest number of bits of their values, None for floats.
         values: (lowest, highest) value, at the 0.5th and the 99.5th percentile.
-        used: Part of the range from black to white that the values take, in the widest image.
+        used: Part of the range from black to white that the values take, in the widest image of those with
+            the most bits; of these are the mean, the deviation and the border, too.
         file_range: (black, white) of the files, the widest.
         own_contrast: How many times larger the range of grey values is in one image than in another.
         own_mean: Mean grey value where that range of every image becomes 0 to 1.
@@ -167,13 +168,16 @@ class DataView:
         return dict(Counter(str(record.get("split") or "") for record in self.cases.records))
 
 
-def read_fingerprint(view: DataView, schema: LandmarkSchema, train: Sequence[str]) -> Fingerprint:
+def read_fingerprint(
+    view: DataView, schema: LandmarkSchema, train: Sequence[str], also: Sequence[str] = ()
+) -> Fingerprint:
     """Return the fingerprint of a data set; a few of its images are decoded.
 
     Args:
         view: The data.
         schema: Its landmarks, with the pairs that are declared.
         train: Sample ids of the training part.
+        also: Files of further images that the network sees, for grey values and colours.
 
     Raises:
         ValueError: An image of the training part cannot be read.
@@ -202,7 +206,7 @@ def read_fingerprint(view: DataView, schema: LandmarkSchema, train: Sequence[str
         extent=_rounded(np.median(spacing * axes.sizes, axis=0), 2) if known and axes.stored else None,
         orientations=axes.orientations,
         scale_without_unit=_scale(records),
-        **_pixels([records[n]["img_path"] for n in rows]),
+        **_pixels([*also, *(records[n]["img_path"] for n in rows)]),
         **_poses(axes, rows),
         flip_pairs=[list(pair) for pair in schema.flip_pairs],
         copies=sum(len(group) - 1 for group in view.copied),
@@ -298,10 +302,13 @@ def _looks(paths: Sequence[str | None]) -> list[_Look]:
 def _pixels(paths: Sequence[str | None]) -> dict[str, Any]:
     """Return what a few of the images tell about colour, bits, grey values, tags and time."""
     looks = _looks(paths)
-    units = [(look.grey - low) / (high - low) for look in looks for low, high in (look.value_range,)]
+    bits = [look.bits for look in looks]
+    most = None if None in bits else max(bits)  # type: ignore[type-var]
+    # ``bits`` of LoadImage, which follow from this, change nothing in images of fewer.
+    wide = [look for look in looks if most is None or look.bits == most]
+    units = [(look.grey - low) / (high - low) for look in wide for low, high in (look.value_range,)]
     ends = np.array([np.percentile(look.grey, (0.5, 99.5)) for look in looks])
     everything = _sample(units)
-    bits = [look.bits for look in looks]
     widest = max(looks, key=lambda look: look.value_range[1] - look.value_range[0])
     spans = np.maximum(ends[:, 1] - ends[:, 0], 1e-12)
     own = _sample(
@@ -309,7 +316,7 @@ def _pixels(paths: Sequence[str | None]) -> dict[str, Any]:
     )
     return dict(
         colour=round(float(np.mean([look.colour for look in looks])), 3),
-        bits=None if None in bits else max(bits),  # type: ignore[type-var]
+        bits=most,
         values=_rounded([ends[:, 0].min(), ends[:, 1].max()], 4),
         used=round(max(float(unit.max() - unit.min()) for unit in units), 5),
         file_range=list(widest.value_range),

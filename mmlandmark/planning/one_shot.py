@@ -14,6 +14,7 @@ import numpy as np
 
 from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.image_files import image_exists
+from mmlandmark.datasets.image_io import read_image
 from mmlandmark.engine import load_config
 from mmlandmark.planning import one_shot_rules, rules
 from mmlandmark.planning.budget_rules import Speed
@@ -31,6 +32,7 @@ from mmlandmark.utils.files import atomic_write_text
 from mmlandmark.utils.json_checksum import with_checksum
 
 _SAME_VIEW = 0.2  # by which the widths of what images show may differ from the template's
+_SEEN = 1 / 8  # of the range from black to white that the values of a template take
 _AUGMENTATION = dict(rotation=15, scale=0.15, shift=0.08, mirror=False)
 
 
@@ -151,11 +153,11 @@ def read_one_shot(answers: OneShotAnswers) -> OneShotPlan:
         images = read_unlabelled(answers.images, shown, config, template.schema, (), "--images")
     if images.view.dataset.annotated:  # type: ignore[attr-defined]  # the template is among them
         images = replace(images, left_out=["the template itself", *images.left_out[1:]])
-    data = read_fingerprint(images.view, template.schema, images.ids)
+    data = read_fingerprint(images.view, template.schema, images.ids, [str(template.image)])
     known = None if answers.known is None else _known(answers, template)
     plan = OneShotPlan(answers, template, images, data, known)
     plan.choices.update(_choices(plan))
-    plan.warnings += _other_view(shown, data)
+    plan.warnings += [*_other_view(shown, data), *_other_values(template, plan.choices["values"].value)]
     return plan
 
 
@@ -292,6 +294,20 @@ def _other_view(template: DataView, data: Fingerprint) -> list[str]:
     return [
         f"the template shows {mm[0]} mm, the median image {mm[1]}: landmarks are looked for at another "
         "size than they have; crop the template, or take another one"
+    ]
+
+
+def _other_values(template: Template, load: Mapping[str, Any]) -> list[str]:
+    """Return a warning if next to nothing of a template is between what is black and white in the images."""
+    if "value_range" not in load:
+        return []
+    low, high = load["value_range"]
+    own = np.percentile(read_image(str(template.image)).array, (0.5, 99.5))
+    if min(own[1], high) - max(own[0], low) >= _SEEN * (high - low):
+        return []
+    return [
+        f"the values of the template lie from {own[0]:g} to {own[1]:g}, those of all images from {low:g} to "
+        f"{high:g}: next to nothing is seen of it; save it in the format of the images"
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mmlandmark.planning import DataView, find_data, fingerprint, read_fingerprint
+from mmlandmark.planning import DataView, find_data, fingerprint, read_fingerprint, rules
 from test_planning.kites import NAMES, write_kites
 
 
@@ -49,6 +49,22 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path):
     broken.write_bytes(broken.read_bytes()[:400])
     with pytest.raises(ValueError, match=r"kite03\.jpg.*; mmlandmark check finds all that cannot be read"):
         fingerprint_of(path)
+
+
+def test_images_of_fewer_bits_do_not_hide_that_others_are_dark(tmp_path):
+    """12 bits in PNG of 16, beside PNG of 8: what counts of the 16 is what those that have them use."""
+    path = write_kites(tmp_path / "kites", count=12)
+    for n, photo in enumerate(sorted((path.parent / "photos").iterdir())):
+        grey = cv2.imread(str(photo), cv2.IMREAD_GRAYSCALE)
+        image = cv2.imencode(".png", grey if n % 2 else grey.astype(np.uint16) * 16)[1]
+        photo.write_bytes(image.tobytes())
+    data, _ = fingerprint_of(path)
+    choice = rules.choose_value_range(data.bits, data.used, data.values)
+    assert choice.value == dict(bits=12)
+    grey_range = rules.grey_range(choice.value, data.bits, data.file_range)
+    seen = rules.choose_normalisation(data.mean, data.std, data.file_range, grey_range).value
+    assert 0.3 < seen["mean"] < 0.6
+    assert 0.3 < rules.rescaled(data.border, data.file_range, grey_range) < 0.6
 
 
 def test_absent_is_not_missing(tmp_path):

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import cv2
+import numpy as np
 import pytest
 
 from mmlandmark.engine import load_config, plan_of_stages
@@ -91,6 +92,34 @@ def test_a_template_of_another_field_of_view_is_told(tmp_path, answers):
     assert "the template shows 64 x 48 mm, the median image" in warning
     assert planned(twice).warnings == []
     assert planned(replace(answers, spacing=(0.5,))).warnings == []
+
+
+def films_of(folder, images):
+    """Write images that no annotation knows, ``0.npy`` and so on; return their folder."""
+    folder.mkdir()
+    for n, image in enumerate(images):
+        np.save(folder / f"{n}.npy", cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+    return str(folder)
+
+
+def test_a_template_of_other_bits_is_seen_as_bright_as_the_images(tmp_path, answers):
+    image, *others = draw_kites(4, seed=7)[0]
+    cv2.imwrite(str(tmp_path / "deep.png"), image.astype(np.uint16) * 16)
+    (tmp_path / "deep.json").write_text(json.dumps(dict(nose=[10, 10], tail=[30, 40])))
+    deep = replace(
+        answers, template=str(tmp_path / "deep.png"), points=str(tmp_path / "deep.json"),
+        images=films_of(tmp_path / "films", others),
+    )  # fmt: skip
+    plan = planned(deep)
+    assert plan.choices["values"].value == dict(bits=12)
+    assert plan.warnings == []
+
+
+def test_a_template_that_would_be_black_is_told(tmp_path, answers):
+    floats = films_of(tmp_path / "floats", [image * np.float32(16) for image in draw_kites(4, seed=7)[0]])
+    (warning,) = planned(replace(answers, images=floats)).warnings
+    assert "the values of the template lie from " in warning
+    assert "next to nothing is seen of it" in warning
 
 
 @pytest.mark.slow
