@@ -18,7 +18,7 @@ from mmlandmark.datasets.check_cases import Cases, Finding, role
 from mmlandmark.datasets.image_io import LoadedImage, NonFinitePixels, read_image
 from mmlandmark.datasets.leak_checks import double_images, leak_findings, same_files
 from mmlandmark.datasets.pixel_checks import load_step
-from mmlandmark.shape import both_sides, find_typical, mirror_image
+from mmlandmark.shape import both_sides, find_typical_of_some, mirror_image
 
 Progress = Callable[[int, int], None]
 
@@ -286,7 +286,7 @@ def misfits(cases: Cases, rows: list[int], agreement: np.ndarray) -> Iterator[Fi
 
 def _agreement(images: list[np.ndarray], points: np.ndarray, sizes: np.ndarray) -> np.ndarray | None:
     """Return (N,) correlations of every image, aligned to the typical shape, with the mean of the others."""
-    typical = find_typical(points)
+    typical = find_typical_of_some(points)
     if typical is None:
         return None
     plain, other = both_sides(points, typical)

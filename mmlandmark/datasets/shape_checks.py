@@ -20,7 +20,7 @@ from mmlandmark.shape import (
     both_sides,
     chosen_side,
     cross_fitted,
-    find_typical,
+    find_typical_of_some,
     mean_rotation,
     mirror_image,
 )
@@ -45,7 +45,7 @@ class Judge:
 
     Args:
         points: (N, K, D) landmarks in pixels, NaN where missing.
-        typical: (K, D) typical shape, see :func:`~mmlandmark.shape.find_typical`.
+        typical: (K, D) typical shape, see :func:`~mmlandmark.shape.find_typical_of_some`.
         limits: Thresholds.
 
     Attributes:
@@ -103,7 +103,7 @@ def shape_faults(cases: Cases, limits: Limits) -> Iterator[Finding]:
     """Shapes, single landmarks, mirror images and positions that do not fit the others."""
     points = cases.comparable()
     enough = (np.isfinite(points).all(axis=2).sum(axis=1) > points.shape[2]).sum()
-    typical = find_typical(points) if enough >= limits.min_records else None
+    typical = find_typical_of_some(points) if enough >= limits.min_records else None
     if typical is None:
         return
     judge = Judge(points, typical, limits)

@@ -21,7 +21,7 @@ from mmlandmark.datasets.image_checks import (
 )
 from mmlandmark.datasets.image_io import LoadedImage, from_array, read_image, to_canonical
 from mmlandmark.datasets.pixel_checks import Look, chosen_rows, judged, load_step, look_at, unreadable
-from mmlandmark.shape import both_sides, find_typical, mirror_image
+from mmlandmark.shape import both_sides, find_typical_of_some, mirror_image
 
 See = Callable[[str, int, LoadedImage, Sequence[Finding]], None]
 
@@ -178,7 +178,7 @@ def _agreement(cases: Cases, volumes: Volumes, rows: list[int], change: np.ndarr
         change: (3, 3) signed permutation of the stored axes, of the points alone.
     """
     points = np.stack([_changed(cases, n, change) for n in rows])
-    typical = find_typical(points)
+    typical = find_typical_of_some(points)
     if typical is None:
         return None
     plain, other = both_sides(points, typical)

@@ -18,7 +18,7 @@ from mmlandmark.datasets.image_io import LoadedImage, read_image
 from mmlandmark.datasets.leak_checks import same_files
 from mmlandmark.datasets.volume_images import Volumes
 from mmlandmark.planning.loaded_axes import LoadedAxes, loaded_axes, pose_angles
-from mmlandmark.shape import align, find_typical
+from mmlandmark.shape import align, find_typical_of_some
 from mmlandmark.structures import LandmarkSchema
 
 _IMAGES = 24  # that are read for grey values and time
@@ -365,7 +365,7 @@ def _poses(axes: LoadedAxes, rows: Sequence[int]) -> dict[str, Any]:
         with np.errstate(invalid="ignore"):
             shorter = np.nanmin(sizes, axis=1)
     shapes = points / shorter[:, None, None]
-    typical = find_typical(shapes)
+    typical = find_typical_of_some(shapes)
     nothing = dict(rotation=0.0 if dims == 2 else [0.0] * 3, scale=0.0, position=0.0)
     if typical is None:
         return nothing

@@ -113,8 +113,7 @@ def find_typical(points: np.ndarray) -> np.ndarray | None:
         The shape, or None if a landmark is missing in all of them.
     """
     seen = np.isfinite(points).all(axis=2)
-    points = points[seen.sum(axis=1) > points.shape[2]]
-    points = points[:: max(1, len(points) // _TYPICAL_FROM)]
+    points = _enough(points[seen.sum(axis=1) > points.shape[2]])
     if len(points) == 0 or np.isnan(points).all(axis=(0, 2)).any():
         return None
     # Start with a shape that many others resemble: the candidate with the smallest median distance.
@@ -138,6 +137,36 @@ def find_typical(points: np.ndarray) -> np.ndarray | None:
             return None
         typical = improved
     return typical
+
+
+def find_typical_of_some(points: np.ndarray) -> np.ndarray | None:
+    """Return :func:`find_typical` of the landmarks that any shape has; the others lie at its centre.
+
+    For comparing these very shapes, which does not look at a landmark that none of them has.
+
+    Args:
+        points: (N, K, D), NaN where missing.
+
+    Returns:
+        (K, D), or None if no shape has more than D landmarks.
+    """
+    there = np.isfinite(points).all(axis=2)
+    some = there[there.sum(axis=1) > points.shape[2]].any(axis=0)
+    found = find_typical(points[:, some])
+    if found is None:
+        return None
+    typical = np.zeros(points.shape[1:])
+    typical[some] = found
+    return typical
+
+
+def _enough(points: np.ndarray) -> np.ndarray:
+    """Return some of very many shapes, with all landmarks that any of them has."""
+    chosen = np.zeros(len(points), dtype=bool)
+    chosen[:: max(1, len(points) // _TYPICAL_FROM)] = True
+    there = np.isfinite(points).all(axis=2)
+    lost = ~there[chosen].any(axis=0)
+    return points[chosen | there[:, lost].any(axis=1)]
 
 
 def both_sides(points: np.ndarray, typical: np.ndarray) -> tuple[Alignment, Alignment]:

@@ -21,7 +21,7 @@ class ShapeModel:
 
     Attributes:
         typical: (K, D) shape, centred, of root mean square radius 1.
-        middle: (K * D,) median of the aligned shapes.
+        middle: (K * D,) median of the aligned shapes, NaN where all of them lack a landmark.
         scale: (K * D,) robust standard deviation of every coordinate.
         precision: (K * D, K * D) inverse covariance of the coordinates in units of ``scale``.
     """
@@ -35,6 +35,9 @@ class ShapeModel:
     def fit(cls, aligned: np.ndarray, typical: np.ndarray) -> ShapeModel:
         """Return the model of (N, K, D) shapes aligned to ``typical``, NaN where missing."""
         values = aligned.reshape(len(aligned), -1)
+        known = np.isfinite(values).any(axis=0)
+        if not known.all():
+            return cls._of_some(aligned, typical, known)
         middle = np.nanmedian(values, axis=0)
         scale = 1.4826 * np.nanmedian(np.abs(values - middle), axis=0)
         scale = np.maximum(scale, max(0.1 * float(np.median(scale)), _SMALLEST))
@@ -49,6 +52,17 @@ class ShapeModel:
         correlation = (1 - weight) * correlation + weight * np.eye(size)
         return cls(typical, middle, scale, np.linalg.inv(correlation))
 
+    @classmethod
+    def _of_some(cls, aligned: np.ndarray, typical: np.ndarray, known: np.ndarray) -> ShapeModel:
+        """Return the model where some of the (K * D,) coordinates are ``known`` in no shape."""
+        some = known.reshape(typical.shape).all(axis=1)
+        part = cls.fit(aligned[:, some], typical[some])
+        middle, scale = np.full(len(known), np.nan), np.ones(len(known))
+        precision = np.eye(len(known))
+        middle[known], scale[known] = part.middle, part.scale
+        precision[np.ix_(known, known)] = part.precision
+        return cls(typical, middle, scale, precision)
+
     def distances(self, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the distances of landmarks and whole shapes from the model.
 
@@ -57,11 +71,13 @@ class ShapeModel:
 
         Returns:
             (N, K) Mahalanobis distance of every landmark from its position given the others, NaN where
-            missing; and (N,) that of the whole shape, per coordinate.
+            missing or unknown to the model; and (N,) that of the whole shape, per coordinate.
         """
         count, landmarks, dims = aligned.shape
         z = (aligned.reshape(count, landmarks * dims) - self.middle) / self.scale
-        seen = np.isfinite(aligned).all(axis=2)
+        seen = np.isfinite(aligned).all(axis=2) & np.isfinite(self.middle).reshape(landmarks, dims).all(
+            axis=1
+        )
         single, whole = np.full((count, landmarks), np.nan), np.full(count, np.nan)
         for rows in alike(seen):
             here = seen[rows[0]]

@@ -15,7 +15,7 @@ class Tails:
     means the same for all data. The power is limited, since many faults also make a heavy tail.
 
     Attributes:
-        median: Of the distances, () or (K,).
+        median: Of the distances, () or (K,); NaN where there are none.
         normal: The median of a normal distribution's distances.
         power: Rescaled = normal * (distance / median) ** power.
     """
@@ -33,7 +33,9 @@ class Tails:
             dims: Degrees of freedom: 1, 2 or 3.
             quantile: 0.9 or 0.95.
         """
-        median = np.maximum(np.nanmedian(distances, axis=0), 1e-6)
+        some = np.isfinite(distances).any(axis=0)
+        median = np.full(some.shape, np.nan)
+        median[some] = np.maximum(np.nanmedian(distances[..., some], axis=0), 1e-6)
         normal, upper = _CHI[dims][0.5], _CHI[dims][quantile]
         reached = float(np.nanquantile(distances / median, quantile))
         power = float(np.clip(np.log(upper / normal) / np.log(max(reached, 1.01)), 0.55, 1.0))

@@ -25,6 +25,17 @@ def test_a_single_landmark_far_off_is_named(tmp_path):
     assert (finding["check"], finding["sample_id"], finding["landmarks"]) == ("landmark outlier", "t3", [7])
 
 
+@pytest.mark.parametrize("annotated_in", [0, 1])
+def test_a_landmark_that_is_hardly_ever_annotated_hides_no_faults_of_others(tmp_path, annotated_in):
+    points = ladder(60)
+    points[[3, 8], 7, 0] += 14
+    points[annotated_in:, 2] = np.nan
+    report = check_dataset(
+        dict(train=ladder_dataset(tmp_path / "t", points)), Thresholds(shape=1e3, landmark=5)
+    )
+    assert of_check(report, "landmark outlier") == {("t3", 7), ("t8", 7)}
+
+
 @pytest.mark.parametrize(("most", "check"), [(0.3, "y from the bottom"), (1.5, "mirrored shape")])
 def test_an_exchange_that_looks_like_a_mirror_image_is_named(most, check):
     rng = np.random.default_rng(0)

@@ -81,6 +81,18 @@ def test_absent_is_not_missing(tmp_path):
     assert data.empty_images == 1
 
 
+def test_poses_vary_whether_or_not_all_landmarks_are_annotated_yet(tmp_path):
+    path = write_kites(tmp_path / "kites", "json")
+    content = json.loads(path.read_text())
+    for sample in content["samples"]:
+        sample["landmarks"][NAMES.index("tail")] = None
+    path.write_text(json.dumps(content))
+    data, _ = fingerprint_of(path)
+    assert data.missing == dict(tail=16)
+    assert 5 < data.rotation < 20
+    assert 0.02 < data.scale < 0.12
+
+
 def test_copies_of_a_film_are_one_patient(tmp_path):
     path = write_kites(tmp_path / "kites", "json")
     content = json.loads(path.read_text())

@@ -7,7 +7,14 @@ import pytest
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial import procrustes
 
-from mmlandmark.shape import align, find_typical, in_tangent_space, mirror_image, normalised
+from mmlandmark.shape import (
+    align,
+    find_typical,
+    find_typical_of_some,
+    in_tangent_space,
+    mirror_image,
+    normalised,
+)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -89,3 +96,28 @@ def test_a_shape_without_extent_has_no_place_in_the_tangent_space():
     aligned = in_tangent_space(align(np.full((1, 5, 2), 3.0), typical), typical)
     assert np.isnan(aligned.shapes).all()
     assert np.isnan(aligned.residuals).all()
+
+
+def test_a_landmark_of_one_among_very_many_shapes_has_a_typical_place():
+    """Not all of so many are looked at."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(0, 20, (5, 2))
+    points = base + rng.normal(0, 0.2, (1300, 5, 2))
+    points[:, 4] = np.nan
+    assert find_typical(points) is None
+    points[1, 4] = base[4]
+    found = find_typical(points)
+    aligned = align(base[None], found).shapes[0]
+    np.testing.assert_allclose(aligned, found, atol=0.03)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_landmarks_of_no_shape_do_not_keep_the_others_from_being_compared(dims):
+    rng = np.random.default_rng(0)
+    points = rng.normal(0, 20, (6, dims)) + rng.normal(0, 0.2, (30, 6, dims))
+    complete = find_typical(points[:, [0, 1, 3, 4, 5]])
+    points[:, 2] = np.nan
+    found = find_typical_of_some(points)
+    np.testing.assert_array_equal(found[[0, 1, 3, 4, 5]], complete)
+    np.testing.assert_array_equal(found[2], np.zeros(dims))
+    assert find_typical_of_some(points[:, :dims]) is None

@@ -40,3 +40,21 @@ def test_every_shape_is_scored_by_a_model_of_others():
     others = ShapeModel.fit(np.delete(points, np.arange(2, 50, 5), axis=0), np.zeros((4, 2)))
     np.testing.assert_allclose(models[7].precision, others.precision)
     np.testing.assert_allclose(single[7], others.distances(points[7:8])[0][0])
+
+
+def test_a_landmark_that_a_model_has_never_seen_is_left_out_of_its_scores():
+    """It is annotated in one shape, by which no other one of the same fold can be scored."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(0, 1, (50, 5, 2))
+    points[8, 2] = 40.0
+    four, typical = points[:, :4], np.zeros((5, 2))
+    points[np.arange(50) != 3, 4] = np.nan
+    single, whole, models = cross_fitted(points, typical, np.ones(50, dtype=bool))
+    assert np.isnan(single[:, 4]).all()
+    assert np.isfinite(single[:, :4]).all()
+    assert np.argmax(whole) == 8
+    # Fold 3 knows nothing of the landmark, so it is as if there was none.
+    expected = cross_fitted(four, typical[:4], np.ones(50, dtype=bool))
+    np.testing.assert_allclose(single[3::5, :4], expected[0][3::5], rtol=1e-6)
+    np.testing.assert_allclose(whole[3::5], expected[1][3::5], rtol=1e-6)
+    assert np.isnan(models[3].middle[-2:]).all()
