@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmlandmark.utils.command_line import add_config_arguments, positive_number
-from mmlandmark.utils.files import atomic_path, atomic_write_json, safe_name
+from mmlandmark.utils.files import atomic_path, atomic_write_json, read_json, safe_name
 
 if TYPE_CHECKING:
     import numpy as np
+
+ANNOTATIONS, SPLITS = "annotations.json", ("train", "val", "test")
+_MADE_BY = "mmlandmark pack-data"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +59,10 @@ def run(args: argparse.Namespace) -> None:
     if args.shards is not None:
         _write_shards(args, config)
         return
-    annotations = args.out / "annotations.json"
-    annotations.unlink(missing_ok=True)  # those of an earlier copy would not fit the new images
+    annotations = args.out / ANNOTATIONS
+    check_copy(args.out)
+    # Annotations of an earlier copy would not fit the new images.
+    atomic_write_json(annotations, dict(info=dict(made_by=_MADE_BY, unfinished=True)))
     samples: dict[str, dict[str, Any]] = {}
     schema = None
     for split, dataset, record in _records(args, config):
@@ -65,9 +70,34 @@ def run(args: argparse.Namespace) -> None:
         sample, image = packed(record, tuple(args.size), split)
         write_jpeg(args.out / sample["image"], image, args.quality)
         samples[sample["id"]] = sample
-    atomic_write_json(annotations, dict(schema=schema, samples=list(samples.values())))
+    content = dict(info=dict(made_by=_MADE_BY), schema=schema, samples=list(samples.values()))
+    atomic_write_json(annotations, content)
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"wrote {len(samples)} samples to {args.out}, {size / 2**20:.1f} MiB")
+
+
+def check_copy(folder: Path) -> None:
+    """Refuse a folder in which files would be replaced that are not of an earlier copy.
+
+    Raises:
+        ValueError: It holds annotations of somebody else, or images where those of the copy go.
+    """
+    path = folder / ANNOTATIONS
+    if path.exists():
+        try:
+            info = read_json(path).get("info")
+        except ValueError:
+            info = None
+        if isinstance(info, dict) and info.get("made_by") == _MADE_BY:
+            return
+        there = [path]
+    else:
+        there = [folder / split for split in SPLITS if (folder / split).exists()]
+    if there:
+        raise ValueError(
+            f"{there[0]} was not written by pack-data and would be replaced: choose another --out, or move it "
+            "away"
+        )
 
 
 def _write_shards(args: argparse.Namespace, config: Any) -> None:
@@ -171,7 +201,7 @@ def split_datasets(config: Any) -> Iterator[tuple[str, Any]]:
     from mmlandmark.registry import DATASETS
 
     test = (config.get("test_dataloader") or {}).get("dataset")
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         dataset = (config.get(f"{split}_dataloader") or {}).get("dataset")
         if dataset is not None and not (split == "val" and dataset == test):
             yield split, DATASETS.build(dict(dataset, pipeline=[], image_cache=None))

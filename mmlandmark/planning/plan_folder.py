@@ -20,16 +20,21 @@ from mmlandmark.utils.files import atomic_write_text, read_state
 from mmlandmark.utils.json_checksum import with_checksum
 
 CONFIG, PLAN, SCHEMA = "config.py", "plan.json", "schema.json"
+LISTS = ("train.txt", "val.txt", "test.txt")
 RUN = "run"
 _MEASURED = ("memory", "on_gpu", "cores")  # answers that the machine gives
 
 
 def files_of(plan: Plan) -> dict[str, str]:
-    """Return the files of a plan: name -> content; the config comes last, so that it never stands alone."""
-    texts = {f"{part}.txt": "\n".join(ids) + "\n" for part, ids in plan.parts.items()}
+    """Return the files of a plan: name -> content.
+
+    The plan comes first, so that the others are known to be of one, and the config last, so that it never
+    stands alone.
+    """
+    texts = {PLAN: with_checksum(plan.to_dict(), indent=2) + "\n"}
+    texts |= {f"{part}.txt": "\n".join(ids) + "\n" for part, ids in plan.parts.items()}
     if plan.schema is not None:
         texts[SCHEMA] = json.dumps(plan.schema.to_dict(), indent=2) + "\n"
-    texts[PLAN] = with_checksum(plan.to_dict(), indent=2) + "\n"
     # Without the images to label while speeds are measured, which is before these are chosen.
     labels = plan.labels if "images" in plan.labels else {}
     if labels and plan.unlabelled is not None:
@@ -54,9 +59,13 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     """Refuse a folder that has a plan or a run in it; one whose plan was never written to its end is taken.
 
     Raises:
-        ValueError: ``overwrite`` is not set; or there is a run, which would not fit the new plan.
+        ValueError: ``overwrite`` is not set, and there is a plan, or a file of another origin that would be
+            replaced, such as lists of ids beside the data; or there is a run, which would not fit the new
+            plan.
     """
     there = [name for name in (CONFIG, PLAN) if (folder / name).exists()]
+    if PLAN not in there:
+        there += [name for name in (*LISTS, UNLABELLED, SCHEMA) if (folder / name).exists()]
     if there == [PLAN] and not overwrite and "answers" in read_plan(folder):
         there = []  # the config comes last: whoever wrote this was stopped
     if there and not overwrite:
@@ -115,8 +124,8 @@ def write_plan(plan: Plan, folder: Path) -> None:
     """Write all files of a plan, each atomically."""
     for name, text in files_of(plan).items():
         atomic_write_text(folder / name, text)
-    for part in {"train", "val", "test"} - set(plan.parts):  # of a plan that this one replaces
-        (folder / f"{part}.txt").unlink(missing_ok=True)
+    for name in set(LISTS) - set(files_of(plan)):  # of a plan that this one replaces
+        (folder / name).unlink(missing_ok=True)
     if plan.unlabelled is None:
         (folder / UNLABELLED).unlink(missing_ok=True)
     if plan.schema is None:

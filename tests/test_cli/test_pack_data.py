@@ -86,7 +86,22 @@ def test_a_copy_that_is_not_whole_has_no_annotations(source, tmp_path, monkeypat
     monkeypatch.setattr("cv2.imwrite", lambda *_: False)
     with pytest.raises(ValueError, match=r"0\.jpg cannot be written"):
         invoke("pack-data", [str(source), "--size", "80", "90", "--out", str(out)])
-    assert not (out / "annotations.json").exists()
+    with pytest.raises(ValueError, match=r"annotations\.json: .*'samples'"):
+        LandmarkDataset("annotations.json", str(out))
+    monkeypatch.undo()
+    invoke("pack-data", [str(source), "--size", "80", "90", "--out", str(out)])
+    assert len(LandmarkDataset("annotations.json", str(out))) == 3
+
+
+@pytest.mark.parametrize("name", ["annotations.json", "train/0.jpg"])
+def test_a_copy_replaces_nothing_of_the_data_itself(source, tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((tmp_path / "all.json").read_bytes())
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"(annotations\.json|train) was not written by pack-data"):
+        invoke("pack-data", [str(source), "--size", "40", "45", "--out", str(tmp_path)])
+    assert path.read_bytes() == before
 
 
 def test_a_sample_of_two_splits_is_refused(source, tmp_path):

@@ -89,6 +89,22 @@ def test_views_are_averaged_in_the_frame_of_the_input():
     torch.testing.assert_close(predicted.pred_scores, torch.stack([s for _, s in parts]).mean(0))
 
 
+def test_a_turned_view_of_a_volume_does_not_depend_on_the_volume_beside_it():
+    model = detector(dims=3, test_cfg=dict(views=[dict(rotation=[10.0, 20.0, 5.0])])).eval()
+    images, shape = torch.rand(2, 1, 12, 16, 20), (12, 16, 20)
+    known, unknown = samples(shape=shape, input_from_original=np.eye(4), input_shape=shape)
+    known.set_metainfo(dict(spacing=(1.0, 1.0, 3.0)))
+    with torch.no_grad():
+        model(images, [known, unknown], "predict")
+        alone = [
+            samples(batch=1, shape=shape, input_from_original=np.eye(4), input_shape=shape)[0] for _ in "ab"
+        ]
+        alone[0].set_metainfo(dict(spacing=(1.0, 1.0, 3.0)))
+        for image, one, together in zip(images, alone, [known, unknown], strict=True):
+            model(image[None], [one], "predict")
+            torch.testing.assert_close(one.pred_landmarks, together.pred_landmarks, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_the_spread_is_that_of_the_original_image(dims):
     shape = (12, 16, 20)[-dims:]

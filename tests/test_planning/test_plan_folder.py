@@ -68,8 +68,17 @@ def test_nothing_is_overwritten_unasked(plan, tmp_path):
         check_folder(folder, overwrite=True)
 
 
+@pytest.mark.parametrize("name", ["train.txt", "test.txt", "schema.json", "unlabelled.txt"])
+def test_files_of_the_data_are_not_taken_for_those_of_a_plan(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"{name} exists; choose another --out"):
+        check_folder(tmp_path, overwrite=False)
+    check_folder(tmp_path, overwrite=True)
+
+
 def test_what_was_stopped_while_it_was_written_is_written_again(plan, tmp_path):
     write_plan(plan, tmp_path)
+    assert list(files_of(plan))[0] == "plan.json"
     (tmp_path / "config.py").unlink()  # which comes last
     check_folder(tmp_path, overwrite=False)
     (tmp_path / "plan.json").write_text("{}")  # of another program

@@ -6,11 +6,13 @@ import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mmlandmark.models.detectors import BaseDetector
+from mmlandmark.models.detectors.augmented_views import checked_views
 from mmlandmark.ops.backend import using_reference
 
 OUTPUTS = ("points", "scores", "spread", "presence")
@@ -32,7 +34,7 @@ class ExportableDetector(nn.Module):
         flip_pairs: Pairs of landmarks that a mirror swaps, needed with ``test_cfg.flip``.
 
     Raises:
-        ExportError: The detector is no function of tensors.
+        ExportError: The detector is no function of an image alone.
     """
 
     def __init__(self, detector: BaseDetector, flip_pairs: Sequence[tuple[int, int]] = ()) -> None:
@@ -41,6 +43,12 @@ class ExportableDetector(nn.Module):
             raise ExportError(
                 f"{type(detector).__name__} cannot be exported: {detector.not_exportable}; predict with the "
                 "model file, by mmlandmark predict or LandmarkInferencer"
+            )
+        views = checked_views(detector.test_cfg["views"])
+        if detector.head.dims == 3 and any(np.any(view.get("rotation", 0)) for view in views):
+            raise ExportError(
+                f"{type(detector).__name__} cannot be exported: volumes are turned in mm, and a file does not "
+                "know the size of a voxel: leave the views with a rotation out of model.test_cfg.views"
             )
         self.detector, self.flip_pairs = detector.requires_grad_(False), tuple(flip_pairs)
 

@@ -340,11 +340,16 @@ def _one_value(samples: Sequence[LandmarkDataSample]) -> str:
 
 
 def _input_spacing(samples: Sequence[LandmarkDataSample]) -> np.ndarray | None:
-    """Return (B, D) mm per pixel of the inputs; None unless it is known of all."""
-    known = [sample.input_steps for sample in samples if sample.input_steps is not None]
-    if not known or len(known) < len(samples):
+    """Return (B, D) mm per pixel of the inputs, 1 for a case that does not say it; None if none does.
+
+    So what is found in a case does not depend on those beside it.
+    """
+    steps = [sample.input_steps for sample in samples]
+    known = next((one for one in steps if one is not None), None)
+    if known is None:
         return None
-    return np.linalg.norm(np.stack(known), axis=1)
+    cube = np.ones(known.shape[1])
+    return np.stack([cube if one is None else np.linalg.norm(one, axis=0) for one in steps])
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
