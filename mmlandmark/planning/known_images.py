@@ -68,7 +68,7 @@ def read_known(path: str, names: Sequence[str], template: Path, shown: DataView,
     reasons.add(misfits, "whose landmarks do not fit the image")
     own = [n for n, r in enumerate(records) if there[n] and Path(r["img_path"]).resolve() == template]
     phrases = [*reasons.phrases]
-    reasons.add(own, "the template itself")
+    reasons.rows.update(own)
     reasons.copies(shown, "the template")
     blank = ~np.isfinite(view.cases.points).all(axis=2).any(axis=1)
     reasons.add(np.flatnonzero(blank), "without any of these landmarks")

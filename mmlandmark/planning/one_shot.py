@@ -158,7 +158,7 @@ def read_one_shot(answers: OneShotAnswers) -> OneShotPlan:
         names = template.schema.landmarks
         known = read_known(answers.known, names, template.image.resolve(), shown, **_given(answers))
     plan = OneShotPlan(answers, template, images, data, known)
-    plan.choices.update(_choices(plan))
+    plan.choices.update(_choices(plan, shown))
     plan.warnings += [*_other_view(shown, data), *_other_values(template, plan.choices["values"].value)]
     return plan
 
@@ -222,8 +222,8 @@ def _given(answers: OneShotAnswers) -> dict[str, Any]:
     return {} if mm is None else dict(spacing=mm[0] if len(mm) == 1 else list(mm))
 
 
-def _choices(plan: OneShotPlan) -> dict[str, Choice]:
-    """Return the decisions that depend on the images alone."""
+def _choices(plan: OneShotPlan, shown: DataView) -> dict[str, Choice]:
+    """Return the decisions that depend on the images alone, and on the template as it is shown."""
     data, answers, count = plan.data, plan.answers, len(plan.template.schema.landmarks)
     values = rules.choose_value_range(data.bits, data.used, data.values)
     grey = rules.grey_range(values.value, data.bits, data.file_range)
@@ -243,7 +243,7 @@ def _choices(plan: OneShotPlan) -> dict[str, Choice]:
         channels=rules.choose_channels(data.colour),
         values=values,
         contrast=rules.choose_contrast(2, data.bits, data.values, data.own_contrast),
-        aspect=rules.choose_aspect(_aspect_spread(plan)),
+        aspect=rules.choose_aspect(_aspect_spread(plan.data, shown.axes.sizes[0])),
         border=rules.choose_border(rules.rescaled(data.border, data.file_range, grey)),
         augmentation=Choice(dict(_AUGMENTATION), "how shapes vary is not known"),
         workers=rules.choose_workers(answers.on_gpu, answers.cores),
@@ -265,10 +265,15 @@ def _unit(plan: OneShotPlan) -> tuple[str, str]:
     return ("mm" if known else "px"), f"the spacing of all {what} is {'' if known else 'not '}known"
 
 
-def _aspect_spread(plan: OneShotPlan) -> float:
-    """Return the largest relative deviation of proportions from the median image's, the template's too."""
-    ratios = [side[0] / side[1] for side in (plan.template.size, plan.data.median_size)]
-    return max(plan.data.aspect_spread, math.expm1(abs(math.log(ratios[0] / ratios[1]))))
+def _aspect_spread(data: Fingerprint, template: np.ndarray) -> float:
+    """Return the largest relative deviation of proportions from the median image's, the template's too.
+
+    Args:
+        data: Of the images.
+        template: (x, y) pixels of the template, turned as its orientation tag says.
+    """
+    ratios = [side[0] / side[1] for side in (template[::-1], data.median_size)]
+    return max(data.aspect_spread, math.expm1(abs(math.log(ratios[0] / ratios[1]))))
 
 
 def _of_size(plan: OneShotPlan, size: Choice) -> dict[str, Choice]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmlandmark.engine import load_config, plan_of_stages
 from mmlandmark.planning import (
@@ -113,6 +114,20 @@ def test_a_template_of_other_bits_is_seen_as_bright_as_the_images(tmp_path, answ
     plan = planned(deep)
     assert plan.choices["values"].value == dict(bits=12)
     assert plan.warnings == []
+
+
+def test_photographs_that_are_turned_have_the_proportions_of_a_template_that_is(tmp_path, answers):
+    """Exif orientation 6: they are stored lying, and shown upright."""
+    (tmp_path / "phone").mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for n, image in enumerate(draw_kites(4, seed=7, shapes=((48, 64),))[0]):
+        Image.fromarray(image).save(tmp_path / "phone" / f"{n}.jpg", exif=turned.tobytes())
+    (tmp_path / "phone.json").write_text(json.dumps(dict(nose=[10, 10], tail=[30, 40])))
+    folder, points = str(tmp_path / "phone"), str(tmp_path / "phone.json")
+    plan = read_one_shot(replace(answers, template=f"{folder}/0.jpg", points=points, images=folder))
+    assert plan.data.median_size == [64, 48]
+    assert plan.choices["aspect"].why == "all images have the same proportions"
 
 
 def test_a_template_that_would_be_black_is_told(tmp_path, answers):
