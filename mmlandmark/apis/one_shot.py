@@ -51,7 +51,8 @@ class OneShotStep(Step):
         return super().done(node) and self.model.is_file() and (self.folder / REPORT).is_file()
 
     def run(self, node: Node) -> dict[str, float]:
-        """Test where there is something to test on, and write the detector."""
+        """Write the detector, which a test that fails must not take along, and test what can be tested."""
+        main_process_decides(lambda: model_of_run(*self._stage(node, node.children[-1])).save(self.model))
         tested: dict[str, Mapping[str, float]] = {}
         *labellers, _ = node.children
         if self.plan["known"]:
@@ -79,10 +80,9 @@ class OneShotStep(Step):
         return stage_to_test(self.config, node.folder, child.name), trained.folder / trained.checkpoint
 
     def _write(self, node: Node, tested: Mapping[str, Mapping[str, float]]) -> None:
-        student = node.children[-1]
-        model_of_run(*self._stage(node, student)).save(self.model)
-        labels = student.folder / "pseudo_labels" / "rounds.json"
+        labels = node.children[-1].folder / "pseudo_labels" / "rounds.json"
         lost = [*self.plan["landmarks_left_out"], *self.plan["warnings"], *self.plan["images_left_out"]]
+        lost += [f"of --known: {reason}" for reason in self.plan.get("known_left_out", ())]
         parts = [
             f"# {self.model.name}",
             labels_sentence(read_rounds(labels)[-1], self.plan["choices"]["selector"]["why"]),

@@ -95,6 +95,8 @@ def _plan(answers: OneShotAnswers, folder: Path) -> None:
         print(f"landmark left out: {name}")
     for line in plan.images.left_out:
         print(f"image left out: {line}")
+    for line in [] if plan.known is None else plan.known.left_out:
+        print(f"image of --known left out: {line}")
     for line in plan.warnings:
         print(f"warning: {line}", file=sys.stderr)
     print("measuring steps on this machine ...", flush=True)

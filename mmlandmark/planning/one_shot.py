@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.datasets.image_files import image_exists
 from mmlandmark.datasets.image_io import read_image
 from mmlandmark.engine import load_config
 from mmlandmark.planning import one_shot_rules, rules
 from mmlandmark.planning.budget_rules import Speed
 from mmlandmark.planning.choice import Choice, duration
-from mmlandmark.planning.data_source import find_data
 from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
+from mmlandmark.planning.known_images import KnownImages, read_known
 from mmlandmark.planning.one_shot_text import IMAGES, KNOWN, TEMPLATE, one_shot_text
 from mmlandmark.planning.plan_folder import CONFIG, PLAN, compare_answers, read_plan
 from mmlandmark.planning.source_text import BESIDE
@@ -74,7 +72,7 @@ class OneShotPlan:
         template: The annotated image.
         images: To be labelled.
         data: Fingerprint of these.
-        known: Config of a data set to test on, and its sample ids; None for none.
+        known: Annotated images to test on; None for none.
         choices: The decisions by name.
         warnings: What the user should know.
         minutes: That the training is expected to take.
@@ -84,7 +82,7 @@ class OneShotPlan:
     template: Template
     images: UnlabelledImages
     data: Fingerprint
-    known: tuple[dict[str, Any], list[str]] | None
+    known: KnownImages | None
     choices: dict[str, Choice] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     minutes: float = 0.0
@@ -103,8 +101,8 @@ class OneShotPlan:
         known = None
         texts = {TEMPLATE: _json(self.template.annotation()), IMAGES: "\n".join(self.images.ids) + "\n"}
         if self.known is not None:
-            known = dict(self.known[0], ids=f"{BESIDE}{KNOWN}")
-            texts[KNOWN] = "\n".join(self.known[1]) + "\n"
+            known = dict(self.known.config, ids=f"{BESIDE}{KNOWN}")
+            texts[KNOWN] = "\n".join(self.known.ids) + "\n"
         texts[PLAN] = with_checksum(self.to_dict(), indent=2) + "\n"
         texts[CONFIG] = one_shot_text(self.title(), self.choices, given, known)
         return texts
@@ -122,7 +120,8 @@ class OneShotPlan:
             landmarks_left_out=self.template.left_out,
             images=len(self.images.ids),
             images_left_out=self.images.left_out,
-            known=None if self.known is None else len(self.known[1]),
+            known=None if self.known is None else len(self.known.ids),
+            known_left_out=[] if self.known is None else self.known.left_out,
             fingerprint=self.data.to_dict(),
             choices={name: asdict(choice) for name, choice in self.choices.items()},
             warnings=self.warnings,
@@ -154,9 +153,12 @@ def read_one_shot(answers: OneShotAnswers) -> OneShotPlan:
     if images.view.dataset.annotated:  # type: ignore[attr-defined]  # the template is among them
         images = replace(images, left_out=["the template itself", *images.left_out[1:]])
     data = read_fingerprint(images.view, template.schema, images.ids, [str(template.image)])
-    known = None if answers.known is None else _known(answers, template)
+    known = None
+    if answers.known is not None:
+        names = template.schema.landmarks
+        known = read_known(answers.known, names, template.image.resolve(), shown, **_given(answers))
     plan = OneShotPlan(answers, template, images, data, known)
-    plan.choices.update(_choices(plan))
+    plan.choices.update(_choices(plan, shown))
     plan.warnings += [*_other_view(shown, data), *_other_values(template, plan.choices["values"].value)]
     return plan
 
@@ -220,8 +222,8 @@ def _given(answers: OneShotAnswers) -> dict[str, Any]:
     return {} if mm is None else dict(spacing=mm[0] if len(mm) == 1 else list(mm))
 
 
-def _choices(plan: OneShotPlan) -> dict[str, Choice]:
-    """Return the decisions that depend on the images alone."""
+def _choices(plan: OneShotPlan, shown: DataView) -> dict[str, Choice]:
+    """Return the decisions that depend on the images alone, and on the template as it is shown."""
     data, answers, count = plan.data, plan.answers, len(plan.template.schema.landmarks)
     values = rules.choose_value_range(data.bits, data.used, data.values)
     grey = rules.grey_range(values.value, data.bits, data.file_range)
@@ -241,7 +243,7 @@ def _choices(plan: OneShotPlan) -> dict[str, Choice]:
         channels=rules.choose_channels(data.colour),
         values=values,
         contrast=rules.choose_contrast(2, data.bits, data.values, data.own_contrast),
-        aspect=rules.choose_aspect(_aspect_spread(plan)),
+        aspect=rules.choose_aspect(_aspect_spread(plan.data, shown.axes.sizes[0])),
         border=rules.choose_border(rules.rescaled(data.border, data.file_range, grey)),
         augmentation=Choice(dict(_AUGMENTATION), "how shapes vary is not known"),
         workers=rules.choose_workers(answers.on_gpu, answers.cores),
@@ -259,16 +261,19 @@ def _unit(plan: OneShotPlan) -> tuple[str, str]:
     if plan.known is None:
         known, what = plan.images.spacing_known, "images"
     else:
-        dataset = DATASETS.build(dict(plan.known[0], ids=plan.known[1]))
-        records = [LandmarkDataset.get_data_info(dataset, n) for n in range(len(dataset))]
-        known, what = all(record["spacing"] is not None for record in records), "annotated images"
+        known, what = plan.known.spacing_known, "annotated images"
     return ("mm" if known else "px"), f"the spacing of all {what} is {'' if known else 'not '}known"
 
 
-def _aspect_spread(plan: OneShotPlan) -> float:
-    """Return the largest relative deviation of proportions from the median image's, the template's too."""
-    ratios = [side[0] / side[1] for side in (plan.template.size, plan.data.median_size)]
-    return max(plan.data.aspect_spread, math.expm1(abs(math.log(ratios[0] / ratios[1]))))
+def _aspect_spread(data: Fingerprint, template: np.ndarray) -> float:
+    """Return the largest relative deviation of proportions from the median image's, the template's too.
+
+    Args:
+        data: Of the images.
+        template: (x, y) pixels of the template, turned as its orientation tag says.
+    """
+    ratios = [side[0] / side[1] for side in (template[::-1], data.median_size)]
+    return max(data.aspect_spread, math.expm1(abs(math.log(ratios[0] / ratios[1]))))
 
 
 def _of_size(plan: OneShotPlan, size: Choice) -> dict[str, Choice]:
@@ -309,26 +314,3 @@ def _other_values(template: Template, load: Mapping[str, Any]) -> list[str]:
         f"the values of the template lie from {own[0]:g} to {own[1]:g}, those of all images from {low:g} to "
         f"{high:g}: next to nothing is seen of it; save it in the format of the images"
     ]
-
-
-def _known(answers: OneShotAnswers, template: Template) -> tuple[dict[str, Any], list[str]]:
-    """Return the config of the annotated images to test on, but the template, and their ids."""
-    source = find_data(str(answers.known))
-    names = list(template.schema.landmarks)
-    options: dict[str, Any] = _given(answers)
-    if list(source.build(y_up=False).schema.landmarks) != names:
-        options["landmarks"] = names
-    if source.y_convention == "bottom":
-        options["y_up"] = True
-    dataset = source.build(**options)
-    ids = []
-    for n in range(len(dataset)):
-        record = LandmarkDataset.get_data_info(dataset, n)
-        path = record["img_path"]
-        if path is None or not image_exists(path) or Path(path).resolve() == template.image.resolve():
-            continue
-        if np.isfinite(record["landmarks"]).any():
-            ids.append(str(record["sample_id"]))
-    if not ids:
-        raise ValueError(f"--known {answers.known}: it annotates no image but the template")
-    return source.config(**options), ids

@@ -71,7 +71,7 @@ def read_unlabelled(
         str(path), labelled=labelled, schema=schema, spacing=dataset.get("spacing"), missing_images="keep"
     )
     own = DataView(images)
-    reasons = _Reasons(own)
+    reasons = Reasons(own)
     reasons.broken()
     reasons.copies(view)
     reasons.patients(view, dataset.get("group_pattern"), held_out)
@@ -95,11 +95,11 @@ def read_unlabelled(
     )
 
 
-class _Reasons:
+class Reasons:
     """Which rows of a view are left out, and why.
 
     Args:
-        view: Of the images to label.
+        view: Of the images to label, or to test on.
 
     Attributes:
         names: Ids of all rows.
@@ -128,15 +128,20 @@ class _Reasons:
         problems = [*self.view.cases.problems, *self.view.pictures.problems]
         self.add([places[p.sample_id] for p in problems if p.severity == "error"], "that cannot be read")
 
-    def copies(self, labelled: DataView) -> None:
-        """Leave out copies of annotated images, of the same bytes or of the same picture."""
+    def copies(self, labelled: DataView, what: str = "an annotated image") -> None:
+        """Leave out copies of annotated images, of the same bytes or of the same picture.
+
+        Args:
+            labelled: View of these.
+            what: Words for one of them.
+        """
         first = len(labelled.cases.records)
         both = Cases(dict(labelled=labelled.dataset, unlabelled=self.view.dataset), images=False)
         small = dict(labelled.pictures.small)
         small.update({first + n: picture for n, picture in self.view.pictures.small.items()})
         equal = [*same_files(both).values(), *copied_groups(small)]
         rows = [n - first for members in equal if min(members) < first for n in members if n >= first]
-        self.add(sorted(set(rows)), "showing the same picture as an annotated image")
+        self.add(sorted(set(rows)), f"showing the same picture as {what}")
 
     def patients(self, labelled: DataView, pattern: str | None, held_out: Collection[str]) -> None:
         """Leave out further images of the patients that validate or test."""

@@ -1,6 +1,13 @@
 """The report of a one-shot detection says what is known, and which stage is better."""
 
-from mmlandmark.apis.one_shot import labels_sentence, verdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mmengine.config import Config
+
+from mmlandmark.apis import one_shot
+from mmlandmark.apis.one_shot import OneShotStep, labels_sentence, verdict
 
 
 def test_it_is_said_which_is_better():
@@ -37,3 +44,21 @@ def test_how_many_labels_count():
         text == "The detector has learnt from 75 % of 200 landmarks that were found in 10 images: they agree."
     )
     assert labels_sentence(dict(landmarks=0, masked=0, images=3), "why").startswith("The detector")
+
+
+def test_a_test_that_fails_does_not_take_the_detector_along(tmp_path, monkeypatch):
+    """It comes last, and all of the training is behind it."""
+
+    def no_test(*_, **__):
+        raise ValueError("an image cannot be read any more")
+
+    step = OneShotStep(Config(), tmp_path, tmp_path / "a.mml.pth", dict(known=3))
+    monkeypatch.setattr(step, "_stage", lambda node, child: (Config(), Path(child.name)))
+    written = SimpleNamespace(save=lambda path: Path(path).write_text("the detector"))
+    monkeypatch.setattr(one_shot, "model_of_run", lambda config, checkpoint: written)
+    monkeypatch.setattr(one_shot, "folder_of_test", lambda config, checkpoint: tmp_path)
+    monkeypatch.setattr(one_shot, "test_config", no_test)
+    node = SimpleNamespace(children=[SimpleNamespace(name=name) for name in ("ssl", "student")])
+    with pytest.raises(ValueError, match="cannot be read any more"):
+        step.run(node)
+    assert (tmp_path / "a.mml.pth").read_text() == "the detector"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmlandmark.engine import load_config, plan_of_stages
 from mmlandmark.planning import (
@@ -42,7 +43,7 @@ def test_a_plan_is_a_config_of_two_stages(tmp_path, answers):
     plan = planned(replace(answers, known=answers.points))
     assert plan.images.ids == [f"kite{n:02d}" for n in range(1, 12)]
     assert any("same picture" in line for line in plan.images.left_out)
-    assert plan.known[1] == plan.images.ids
+    assert plan.known.ids == plan.images.ids
     plan.write(tmp_path / "plan")
     config = load_config(tmp_path / "plan" / "config.py")
     ssl, student = plan_of_stages(config, tmp_path / "run").children
@@ -115,6 +116,20 @@ def test_a_template_of_other_bits_is_seen_as_bright_as_the_images(tmp_path, answ
     assert plan.warnings == []
 
 
+def test_photographs_that_are_turned_have_the_proportions_of_a_template_that_is(tmp_path, answers):
+    """Exif orientation 6: they are stored lying, and shown upright."""
+    (tmp_path / "phone").mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for n, image in enumerate(draw_kites(4, seed=7, shapes=((48, 64),))[0]):
+        Image.fromarray(image).save(tmp_path / "phone" / f"{n}.jpg", exif=turned.tobytes())
+    (tmp_path / "phone.json").write_text(json.dumps(dict(nose=[10, 10], tail=[30, 40])))
+    folder, points = str(tmp_path / "phone"), str(tmp_path / "phone.json")
+    plan = read_one_shot(replace(answers, template=f"{folder}/0.jpg", points=points, images=folder))
+    assert plan.data.median_size == [64, 48]
+    assert plan.choices["aspect"].why == "all images have the same proportions"
+
+
 def test_a_template_that_would_be_black_is_told(tmp_path, answers):
     floats = films_of(tmp_path / "floats", [image * np.float32(16) for image in draw_kites(4, seed=7)[0]])
     (warning,) = planned(replace(answers, images=floats)).warnings
@@ -129,11 +144,3 @@ def test_a_plan_is_measured(answers):
     speed = measure_one_shot(plan)
     assert 0 < speed.iteration < speed.start
     assert speed.batch == 8
-
-
-def test_nothing_known_is_refused(tmp_path, answers):
-    content = json.loads((tmp_path / "kites" / "points.json").read_text())
-    content["samples"] = content["samples"][:1]
-    (tmp_path / "kites" / "one.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="it annotates no image but the template"):
-        read_one_shot(replace(answers, known=str(tmp_path / "kites" / "one.json")))
