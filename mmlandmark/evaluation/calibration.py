@@ -84,8 +84,9 @@ class Calibration:
             flag_rate: Part of all landmarks to flag.
 
         Raises:
-            ValueError: A level is wrong or there is none, no landmark is both annotated and predicted, or
-                ``kind`` needs a spread that the detector does not predict.
+            ValueError: A level is wrong or there is none, no landmark is both annotated and predicted,
+                ``limit`` or ``flag_rate`` is out of bounds, or ``kind`` needs a spread that the detector does
+                not predict.
         """
         if not levels:
             raise ValueError("levels: give at least one probability, such as 0.9")

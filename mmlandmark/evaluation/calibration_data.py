@@ -17,7 +17,7 @@ _KEYS = (
     "format", "landmarks", "dims", "unit", "levels", "radius_kind", "region_kind", "scores", "temperature",
     "doubt", "about",
 )  # fmt: skip
-_MOST_SCORES, _MOST_TEXT = 5_000_000, 100_000
+_MOST_SCORES, _MOST_TEXT, _LONGEST_HASH = 5_000_000, 100_000, 64
 
 
 def calibration_to_dict(calibration: Any) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def calibration_from_dict(data: Any) -> dict[str, Any]:
     if temperature is not None:
         temperature = numbers(temperature, "temperature", len(names), positive=True, missing=True)
     need(temperature is not None or kinds == {"absolute"}, "only absolute radii do without a temperature")
-    need(len(json.dumps(data["about"])) <= _MOST_TEXT and isinstance(data["about"], dict), "about: too long")
+    _check_about(data["about"])
     return dict(
         landmarks=tuple(names),
         dims=data["dims"],
@@ -83,6 +83,16 @@ def calibration_from_dict(data: Any) -> dict[str, Any]:
         doubt=None if data["doubt"] is None else Doubt.from_dict(data["doubt"], len(names)),
         about=data["about"],
     )
+
+
+def _check_about(about: Any) -> None:
+    """Check what a calibration says of itself; the hashes of its images are as many as these."""
+    need(isinstance(about, dict), "about: it must have named keys")
+    hashes = about.get("samples") or []
+    need(isinstance(hashes, list) and len(hashes) <= _MOST_SCORES, "about: samples must be a list of hashes")
+    need(all(isinstance(h, str) and len(h) <= _LONGEST_HASH for h in hashes), "about: samples: hashes")
+    rest = {key: value for key, value in about.items() if key != "samples"}
+    need(len(json.dumps(rest)) <= _MOST_TEXT, "about: too long")
 
 
 def short(values: np.ndarray) -> list[float | None]:

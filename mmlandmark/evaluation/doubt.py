@@ -75,19 +75,21 @@ class Doubt:
             flag_rate: Likewise.
 
         Returns:
-            The model, or None if there are fewer than ten errors even so.
+            The model, or None if there are fewer than ten errors even so, or nearly all errors are 0.
 
         Raises:
-            ValueError: ``flag_rate`` is not between 0 and 1.
+            ValueError: ``flag_rate`` is not between 0 and 1, or ``limit`` is not positive.
         """
         if not 0 < flag_rate < 1:
             raise ValueError(f"the part of landmarks to flag lies between 0 and 1, got {flag_rate}")
+        if not (limit > 0 and np.isfinite(limit)):
+            raise ValueError(f"the error beyond which a person should look must be above 0, got {limit}")
         errors = cases.errors
         known = np.isfinite(errors)
         if (errors[known] > limit).sum() < _FEWEST:
             limit = float(np.quantile(errors[known], 1 - flag_rate))
         wrong = errors[known] > limit
-        if wrong.sum() < _FEWEST:
+        if wrong.sum() < _FEWEST or limit <= 0:
             return None
         with np.errstate(invalid="ignore", divide="ignore"):
             usual_error = _log_median(errors)

@@ -41,7 +41,9 @@ def good() -> str:
         (dict(temperature=None), "only absolute radii do without a temperature"),
         (dict(doubt={}), "doubt needs the keys"),
         (dict(about="x"), "about"),
-        (dict(about=dict(x="y" * 200_000)), "about"),
+        (dict(about=dict(x="y" * 200_000)), "about: too long"),
+        (dict(about=dict(samples=["y" * 200_000])), "about: samples: hashes"),
+        (dict(about=dict(samples="abc")), "about: samples must be a list"),
     ],
 )
 def test_wrong_values_end_in_one_sentence(good, change, words):
@@ -53,6 +55,11 @@ def test_wrong_values_end_in_one_sentence(good, change, words):
 def test_other_things_are_refused(data):
     with pytest.raises(ValueError, match="calibration needs the keys format, landmarks"):
         calibration_from_dict(data)
+
+
+def test_a_calibration_on_many_images_is_read_again(good):
+    hashes = [f"{number:012x}" for number in range(20_000)]
+    assert calibration_from_dict({**json.loads(good), "about": dict(samples=hashes)})["about"]["samples"] == hashes
 
 
 def test_five_digits_are_kept():

@@ -110,6 +110,17 @@ def test_few_errors_lower_the_limit_and_too_few_teach_nothing(cases):
     assert Doubt.fit(made_cases(20), limit=1000.0) is None
     with pytest.raises(ValueError, match="part of landmarks to flag lies between 0 and 1, got 5"):
         Doubt.fit(cases, 4.0, flag_rate=5)
+    for limit in (0, -1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="beyond which a person should look must be above 0, got "):
+            Doubt.fit(cases, limit)
+
+
+def test_errors_of_nothing_teach_nothing(cases):
+    points = cases.truth.copy()
+    points[:12, 0] += 3.0  # a bit more than 2 % of all: the largest 5 % begin at an error of 0
+    perfect = replace(cases, points=points).select(np.arange(120))
+    assert (perfect.errors > 0).sum() == 12
+    assert Doubt.fit(perfect, limit=1000.0) is None
 
 
 def test_a_calibrated_prediction_is_flagged(cases):
