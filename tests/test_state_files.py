@@ -22,15 +22,16 @@ from mmlandmark.engine.run_folder import name_of_test, write_config
 from mmlandmark.engine.training_state import Best
 from mmlandmark.evaluation import LandmarkReport, TestedCases
 from mmlandmark.inference import LandmarkInferencer, joined_predictions, predict_shards, predict_to_folder
-from mmlandmark.inference.journal import JOURNAL, Journal
+from mmlandmark.inference.journal import Journal
 from mmlandmark.inference.prediction_folder import SUMMARY, _earlier_formats
-from mmlandmark.planning.plan_folder import PLAN, read_plan
+from mmlandmark.planning.plan_folder import read_plan
 from mmlandmark.shape import PointDistributionModel
 from mmlandmark.testing import tiny_config, tiny_model
 from mmlandmark.testing.kill_methods import METHODS, quick
 from mmlandmark.testing.kills import undisturbed
 from mmlandmark.utils.files import read_json, read_state, write_state
 from mmlandmark.utils.json_checksum import KEY, with_checksum
+from mmlandmark.utils.result_folders import JOURNAL, PLAN
 from part_of_cases import ALL
 
 ROOT = Path(__file__).resolve().parents[1]

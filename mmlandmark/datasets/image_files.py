@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from mmlandmark.datasets.readers.tiff_stack import tiff_frame
 from mmlandmark.datasets.readers.volume import read_metaimage_header, sitk_frame
 from mmlandmark.structures import first_slice, spacing_of
 from mmlandmark.utils.bounded_reading import BoundedFile
+from mmlandmark.utils.result_folders import result_folders
 from mmlandmark.utils.sentences import reason_of
 
 __all__ = [
@@ -98,20 +99,18 @@ def index_images(folder: str | Path) -> dict[str, str]:
     return paths
 
 
-def images_below(
-    folder: str | Path, left_out: Callable[[Sequence[str]], Sequence[str]] | None = None
-) -> Iterator[tuple[str, str]]:
+def images_below(folder: str | Path) -> Iterator[tuple[str, str]]:
     """Yield path and relative name of every image anywhere below a folder, in the order of the names.
 
-    Hidden files and folders, and files that are no images by name, are left out; DICOM files need no suffix,
-    and a folder of DICOM slices is one image.
+    Hidden files and folders, and files that are no images by name, are left out, and so are the pictures of
+    predictions and trainings, see :func:`~mmlandmark.utils.result_folders.result_folders`; DICOM files need
+    no suffix, and a folder of DICOM slices is one image.
 
     Args:
         folder: Where to look.
-        left_out: From the names of the files of a folder to those of folders in it that are left out.
     """
     for root, folders, files in os.walk(folder):
-        hidden = () if left_out is None else left_out(files)
+        hidden = result_folders(files)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in hidden)
         for name in [name for name in folders if is_series(os.path.join(root, name))]:
             folders.remove(name)

@@ -24,8 +24,9 @@ class ImageFolderDataset(LandmarkDataset):
 
     An image is named by its path below the folder, without suffix unless another one has the same name. It
     begins with the name of the folder where an annotated sample has that name, too. An image that an
-    annotation has a row for is left out, and so is a file whose header cannot be read, or says that it has
-    other dimensions than the landmarks, with a warning that names it.
+    annotation has a row for is left out, and so are pictures of predictions and trainings, and a file whose
+    header cannot be read, or says that it has other dimensions than the landmarks, with a warning that names
+    it.
 
     Args:
         image_dir: The folder, below ``data_root``.

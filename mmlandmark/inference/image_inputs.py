@@ -17,7 +17,6 @@ from mmlandmark.datasets.readers.dicom_series import is_series
 from mmlandmark.datasets.readers.file_format import SUFFIXES, suffix_of
 from mmlandmark.datasets.shards import StoredImage
 from mmlandmark.datasets.values import id_of_name
-from mmlandmark.inference.journal import JOURNAL, OVERLAYS
 
 Inputs: TypeAlias = "str | Path | np.ndarray | Sequence[str | Path | np.ndarray]"
 
@@ -47,8 +46,8 @@ def find_cases(inputs: Inputs, *, taken: Mapping[str, str] | None = None) -> lis
     """Return the images of all inputs, each once, in the order of the inputs.
 
     A folder stands for all images anywhere below it, in the order of their paths; hidden files, and files
-    that are no images by name, are left out, and so are pictures of predictions, but DICOM files need no
-    suffix. A file that is named is never left out. A folder of DICOM slices is one image.
+    that are no images by name, are left out, and so are pictures of predictions and trainings, but DICOM
+    files need no suffix. A file that is named is never left out. A folder of DICOM slices is one image.
 
     A case is named by the path of its file below the folder that was given, without suffix; a file that was
     given itself by its name. Names that meet are told apart by their suffix, or else by the folders above; a
@@ -97,7 +96,7 @@ def _files_of(item: str | Path) -> Iterator[tuple[str, str]]:
     if is_series(text):
         yield os.path.abspath(text), os.path.basename(os.path.abspath(text))
     elif os.path.isdir(text):
-        found = list(images_below(text, lambda files: (OVERLAYS,) if JOURNAL in files else ()))
+        found = list(images_below(text))
         if not found:
             raise FileNotFoundError(
                 f"{text!r} holds no image: none of its files has the suffix of one or is a DICOM file"

@@ -14,9 +14,8 @@ from mmlandmark.structures import LandmarkSchema, Prediction
 from mmlandmark.utils.disk_space import naming_full_disk
 from mmlandmark.utils.files import atomic_path, parse_json
 from mmlandmark.utils.json_checksum import with_checksum
+from mmlandmark.utils.result_folders import JOURNAL
 
-JOURNAL = "journal.jsonl"
-OVERLAYS = "overlays"  # folder beside it, of pictures with landmarks
 _FORMAT = "mmlandmark journal"
 _VERSION = 1
 

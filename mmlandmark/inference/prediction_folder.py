@@ -15,11 +15,12 @@ from mmlandmark.inference.case_files import case_file
 from mmlandmark.inference.case_loader import Failure, reason_of
 from mmlandmark.inference.image_inputs import Case, Inputs, find_cases
 from mmlandmark.inference.inferencer import LandmarkInferencer
-from mmlandmark.inference.journal import JOURNAL, OVERLAYS, Journal, JournalError, listed_ids
+from mmlandmark.inference.journal import Journal, JournalError, listed_ids
 from mmlandmark.inference.overlays import draw_prediction
 from mmlandmark.inference.writers import case_outputs, check_formats, output_path, write_predictions
 from mmlandmark.structures import Prediction
 from mmlandmark.utils.files import read_state, write_state
+from mmlandmark.utils.result_folders import JOURNAL, OVERLAYS
 from mmlandmark.visualization import save_image
 
 SUMMARY = "summary.json"

@@ -8,6 +8,7 @@ from typing import Any
 from mmlandmark.planning.choice import Choice
 from mmlandmark.planning.source_text import BESIDE, WIDTH, call, comment, literal, step_list, wrapped
 from mmlandmark.planning.spacing_rules import MULTIPLE
+from mmlandmark.utils.result_folders import CACHE, RUN
 
 # By how much the pose that follows from coarse landmarks may err, in degrees and relative size.
 _COARSE_POSE = dict(type="RandomAffine", rotation=10, scale=0.1)
@@ -38,7 +39,7 @@ def config_text(
     parts = [
         comment(f"{title}; all reasons are in plan.json"),
         "\n".join(["_base_ = [", *(f'    "mmlandmark::_base_/{name}",' for name in base), "]"]),
-        f'work_dir = "{BESIDE}run"',
+        f'work_dir = "{BESIDE}{RUN}"',
         *pipelines(choices),
         comment(f"{axes}: {why['y']}") + "\n" + wrapped("data", dict(dataset, **cache_of(choices))),
         *_loaders(choices, why),
@@ -120,7 +121,7 @@ def cache_of(choices: Mapping[str, Choice]) -> dict[str, Any]:
     """Return the arguments of a data set about its cache."""
     gigabytes = choices["cache"].value
     if gigabytes == "disk":
-        return dict(image_cache=dict(mode="disk", folder=f"{BESIDE}cache"))
+        return dict(image_cache=dict(mode="disk", folder=f"{BESIDE}{CACHE}"))
     return {} if gigabytes is None else dict(image_cache=dict(mode="ram", max_gb=gigabytes))
 
 

@@ -20,7 +20,7 @@ from mmlandmark.planning.choice import Choice, duration
 from mmlandmark.planning.fingerprint import DataView, Fingerprint, read_fingerprint
 from mmlandmark.planning.known_images import KnownImages, read_known
 from mmlandmark.planning.one_shot_text import IMAGES, KNOWN, TEMPLATE, one_shot_text
-from mmlandmark.planning.plan_folder import CONFIG, PLAN, compare_answers, read_plan
+from mmlandmark.planning.plan_folder import compare_answers, read_plan
 from mmlandmark.planning.source_text import BESIDE
 from mmlandmark.planning.speed import describe_machine, measure_speed
 from mmlandmark.planning.template import Template, read_template
@@ -28,6 +28,7 @@ from mmlandmark.planning.unlabelled import UnlabelledImages, read_unlabelled
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.files import atomic_write_text
 from mmlandmark.utils.json_checksum import with_checksum
+from mmlandmark.utils.result_folders import CONFIG, PLAN
 
 _SAME_VIEW = 0.2  # by which the widths of what images show may differ from the template's
 _SEEN = 1 / 8  # of the range from black to white that the values of a template take

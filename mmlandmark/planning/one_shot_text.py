@@ -11,6 +11,7 @@ from mmlandmark.planning.choice import Choice
 from mmlandmark.planning.config_text import cache_of, pipelines
 from mmlandmark.planning.one_shot_rules import BATCH, COPIES, LABELLED, POINTS, TURNS
 from mmlandmark.planning.source_text import BESIDE, call, comment, wrapped
+from mmlandmark.utils.result_folders import RUN
 
 TEMPLATE, IMAGES, KNOWN = "template.json", "images.txt", "known.txt"
 _WIDTHS = {4: (24, 24, 40), 5: (16, 24, 40, 112)}
@@ -53,7 +54,7 @@ def one_shot_text(
         [
             comment(f"{title}; all reasons are in plan.json"),
             "\n".join(["_base_ = [", *(f'    "mmlandmark::_base_/{name}",' for name in _BASES), "]"]),
-            f'work_dir = "{BESIDE}run"',
+            f'work_dir = "{BESIDE}{RUN}"',
             *pipelines(choices),
             wrapped("shown", shown),
             *([] if known is None else [wrapped("known", known)]),

@@ -18,10 +18,10 @@ from mmlandmark.planning.planner import Answers, Plan
 from mmlandmark.planning.speed import describe_machine, measure_speed
 from mmlandmark.utils.files import atomic_write_text, read_state
 from mmlandmark.utils.json_checksum import with_checksum
+from mmlandmark.utils.result_folders import CONFIG, PLAN, RUN
 
-CONFIG, PLAN, SCHEMA = "config.py", "plan.json", "schema.json"
+SCHEMA = "schema.json"
 LISTS = ("train.txt", "val.txt", "test.txt")
-RUN = "run"
 _MEASURED = ("memory", "on_gpu", "cores")  # answers that the machine gives
 
 

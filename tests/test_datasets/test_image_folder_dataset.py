@@ -31,6 +31,20 @@ def test_files_with_a_row_and_broken_ones_are_left_out(root, caplog):
     assert len(ImageFolderDataset("images", data_root=str(root), schema=SCHEMA)) == 8
 
 
+def test_pictures_of_results_are_not_labelled(root):
+    for name in (
+        "images/out/overlays/case0.png",
+        "images/my/run/02_student/labels.png",
+        "images/run/new.png",
+    ):
+        (root / name).parent.mkdir(parents=True)
+        cv2.imwrite(str(root / name), np.zeros((20, 30), np.uint8))
+    for name in ("out/journal.jsonl", "my/plan.json", "my/config.py"):
+        (root / "images" / name).write_text("")
+    dataset = ImageFolderDataset("images", data_root=str(root), labelled=dict(LABELLED, data_root=str(root)))
+    assert [dataset.get_data_info(i)["sample_id"] for i in range(len(dataset))] == ["run/new"]
+
+
 def test_what_is_wrong_with_a_folder_is_said(root):
     with pytest.raises(FileNotFoundError, match=r"there is no folder '.*nowhere'"):
         ImageFolderDataset("nowhere", data_root=str(root), schema=SCHEMA)

@@ -106,6 +106,14 @@ def test_pictures_of_predictions_are_no_inputs(folder):
     assert names(find_cases(root / "out" / "overlays")) == ["a"], "unless they are asked for"
 
 
+def test_pictures_of_trainings_are_no_inputs(folder):
+    """Such as those of `mmlandmark one-shot --images . -o my.mml.pth`."""
+    root = folder("a.png", "my/run/02_student/pseudo_labels/labels.png", "my/more/b.png", "run/c.png")
+    for name in ("plan.json", "config.py"):
+        (root / "my" / name).write_text("")
+    assert names(find_cases(root)) == ["a", "my/more/b", "run/c"]
+
+
 def test_arrays_are_numbered(folder):
     cases = find_cases([PICTURE, folder("a.png") / "a.png", PICTURE])
     assert names(cases) == ["array_1", "a", "array_2"]

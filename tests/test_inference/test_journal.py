@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmlandmark.inference.journal import JOURNAL, Journal, JournalError, listed_ids
+from mmlandmark.inference.journal import Journal, JournalError, listed_ids
 from mmlandmark.structures import LandmarkSchema, Prediction
 from mmlandmark.utils.files import read_json
+from mmlandmark.utils.result_folders import JOURNAL
 
 SCHEMA = LandmarkSchema.numbered(2)
 MODEL, OPTIONS = dict(name="m", digest="1"), dict(flip=False, precision="fp32")

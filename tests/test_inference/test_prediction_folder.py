@@ -18,11 +18,12 @@ from mmlandmark.datasets.releases import CocoKeypoints, CvatImages, SlicerMarkup
 from mmlandmark.engine import RunLock
 from mmlandmark.evaluation import Calibration, TestedCases
 from mmlandmark.inference import Failure, LandmarkInferencer, predict_to_folder
-from mmlandmark.inference.journal import JOURNAL, JournalError
+from mmlandmark.inference.journal import JournalError
 from mmlandmark.inference.writers import output_path
 from mmlandmark.registry import TRANSFORMS
 from mmlandmark.structures import Prediction
 from mmlandmark.testing import tiny_model
+from mmlandmark.utils.result_folders import JOURNAL
 
 
 @pytest.fixture(scope="module")
