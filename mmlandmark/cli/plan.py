@@ -43,7 +43,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=positive,
         metavar="MM",
-        help="mm per pixel of images without: one, or x y [z]",
+        help="mm per pixel of images without: one, or x y [z]; refused if volumes state others",
     )
     parser.add_argument(
         "--reference-length", nargs=3, metavar=("A", "B", "MM"), help="two landmarks and their distance in mm"

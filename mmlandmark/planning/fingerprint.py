@@ -19,7 +19,7 @@ from mmlandmark.datasets.leak_checks import same_files
 from mmlandmark.datasets.volume_images import Volumes
 from mmlandmark.planning.loaded_axes import LoadedAxes, loaded_axes, pose_angles
 from mmlandmark.shape import align, find_typical_of_some
-from mmlandmark.structures import LandmarkSchema
+from mmlandmark.structures import LandmarkSchema, spacing_of
 
 _IMAGES = 24  # that are read for grey values and time
 _VOXELS = 2**21  # of a volume that are looked at
@@ -162,6 +162,13 @@ class DataView:
             one, others = names[members[0]], {names[n] for n in members}
             names = [one if name in others else name for name in names]
         return names
+
+    def replaced_spacing(self, spacing: float | Sequence[float]) -> list[int]:
+        """Return the rows of volumes that get this spacing although their file states another one."""
+        given = np.broadcast_to(np.asarray(spacing, dtype=np.float64), self.cases.spacing.shape[1:])
+        rows = np.flatnonzero(np.isclose(self.cases.spacing, given).all(axis=1)).tolist()
+        frames = {n: frame for n in rows if (frame := self.cases.frames[n]) is not None}
+        return [n for n, frame in frames.items() if not np.allclose(spacing_of(frame), given, rtol=1e-3)]
 
     def splits(self) -> dict[str, int]:
         """Return the number of images by the split that the annotation assigns them to, ``""`` for none."""

@@ -22,7 +22,7 @@ from mmlandmark.planning.self_training_rules import choose_loss, choose_selector
 from mmlandmark.planning.unlabelled import UnlabelledImages, read_unlabelled
 from mmlandmark.planning.y_direction import choose_y_direction
 from mmlandmark.registry import DATASETS
-from mmlandmark.structures import LandmarkSchema
+from mmlandmark.structures import LandmarkSchema, spacing_of
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
     )
     dataset = source.build(**options, y_up=False)
     view = DataView(dataset)
+    _check_spacing(view, answers.spacing)
     y = Choice(False, "all volumes are turned to LPS; points are on the voxels as stored")
     if dataset.dims == 2:
         evidence = flipped_fits_better(view.cases, view.pictures.small) if answers.y_up is None else None
@@ -173,6 +174,20 @@ def _add_unlabelled(plan: Plan, view: DataView, folder: str) -> None:
 
 def _scalar(spacing: tuple[float, ...] | None) -> Any:
     return spacing[0] if spacing is not None and len(spacing) == 1 else spacing
+
+
+def _check_spacing(view: DataView, spacing: Sequence[float] | None) -> None:
+    """Raise OpenQuestion if a spacing would replace that of volumes whose files state it."""
+    rows = [] if spacing is None or view.dataset.dims == 2 else view.replaced_spacing(spacing)
+    if rows:
+        record, frame = view.cases.records[rows[0]], view.cases.frames[rows[0]]
+        assert frame is not None
+        stated = " x ".join(f"{mm:.4g}" for mm in spacing_of(frame))
+        raise OpenQuestion(
+            f"--spacing would replace what the files of {len(rows)} volumes state, first "
+            f"{record['sample_id']!r}: {stated} mm. Leave it out, and give those that lack it a spacing in the "
+            "annotation"
+        )
 
 
 def _with_pairs(schema: LandmarkSchema, pairs: Sequence[str]) -> LandmarkSchema | None:

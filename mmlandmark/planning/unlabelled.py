@@ -77,7 +77,13 @@ def read_unlabelled(
     reasons.patients(view, dataset.get("group_pattern"), held_out)
     known = np.isfinite(own.axes.spacing).all(axis=1)
     if schema.dims == 3 and np.isfinite(view.axes.spacing).all():  # all are resampled to one spacing
-        reasons.add(np.flatnonzero(~known), "without a spacing (--spacing MM gives it)")
+        reasons.add(
+            np.flatnonzero(~known), "without a spacing (--spacing MM gives it, if no file states one)"
+        )
+    if schema.dims == 3 and dataset.get("spacing") is not None:
+        reasons.add(
+            own.replaced_spacing(dataset["spacing"]), "whose files state another spacing than --spacing"
+        )
     chosen = [n for n in range(len(images)) if n not in reasons.rows]
     annotated = [f"{images.annotated} with a row in the annotation"] if images.annotated else []
     further = len(images.unusable) - _SHOWN

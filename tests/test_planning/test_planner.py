@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -120,6 +121,23 @@ def test_volumes_that_were_not_tried_are_in_the_plan(tmp_path, monkeypatch):
     monkeypatch.setattr(fingerprint, "_PICTURE_SECONDS", 0.0)
     left = planned(tmp_path / "scans").left_out
     assert left[0] == "whether they can be read, and copies: 5 of 6 volumes, for lack of time"
+
+
+def test_a_spacing_never_replaces_that_of_the_files_of_volumes(tmp_path):
+    """Voxels of a JSON file take the spacing of their volumes; a trained detector will do so, too."""
+    write_scans(tmp_path / "scans")
+    data = find_data(tmp_path / "scans").build()
+    samples = [
+        dict(image=Path(r["img_path"]).name, landmarks=r["landmarks"].tolist())
+        for r in (data.get_data_info(n) for n in range(len(data)))
+    ]
+    table = tmp_path / "scans" / "images" / "points.json"
+    table.write_text(json.dumps(dict(samples=samples)))
+    assert planned(table).fingerprint.spacing_known == 6
+    with pytest.raises(OpenQuestion, match=r"--spacing would replace what the files of 6 .* 0\.45 x 0\.45 x"):
+        planned(table, spacing=(2.0,))
+    with pytest.raises(OpenQuestion, match=r"files of 1 volumes state, first '0': 0\.45"):
+        planned(table, spacing=(0.5,))
 
 
 def test_only_the_training_part_is_measured(tmp_path, monkeypatch):

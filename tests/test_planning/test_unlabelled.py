@@ -96,10 +96,24 @@ def test_volumes_without_a_spacing_are_left_out(tmp_path):
     assert plan.unlabelled.ids == ["6", "7", "8"]
     assert [phrase.partition(":")[0] for phrase in plan.unlabelled.left_out] == [
         "6 showing the same picture as an annotated image",
-        "1 without a spacing (--spacing MM gives it)",
+        "1 without a spacing (--spacing MM gives it, if no file states one)",
     ]
     selector = plan.labels["selector"].value
     assert (selector["way"], selector["unit"]) == ("masking", "mm")
+
+
+def test_a_spacing_for_some_volumes_does_not_replace_that_of_others(tmp_path):
+    """Points of markups are in mm of the file, so the annotation has a spacing; other volumes have not."""
+    pytest.importorskip("nibabel")
+    write_scans(tmp_path / "scans")
+    films = tmp_path / "films"
+    write_scans(films, count=8)
+    np.save(films / "array.npy", np.random.default_rng(0).integers(0, 255, (40, 32, 24)).astype(np.uint8))
+    known = planned(tmp_path / "scans", unlabelled=str(films), spacing=(0.5,))
+    assert known.unlabelled.ids == ["array", "images/6", "images/7"]
+    wrong = planned(tmp_path / "scans", unlabelled=str(films), spacing=(2.0,))
+    assert wrong.unlabelled.ids == ["array"]
+    assert any("2 whose files state another spacing than --spacing" in p for p in wrong.unlabelled.left_out)
 
 
 def test_folders_without_an_image_to_label_are_refused(tmp_path):
