@@ -70,8 +70,7 @@ def predict_to_folder(
 ) -> Outcome:
     """Predict images into a folder; what an earlier call has finished is not predicted again.
 
-    The folder adds up: it lists all images that were predicted into it, in the order in which they were. A
-    file of one case, such as a markup, that was changed since it was written stays as it is.
+    The folder adds up: it lists all images that were predicted into it, in the order in which they were.
 
     Args:
         inferencer: The model with its options.
@@ -89,8 +88,7 @@ def predict_to_folder(
         FileNotFoundError: An input does not exist.
         NotRegisteredError: There is no such format.
         ValueError: A format cannot hold these landmarks.
-        JournalError: The folder holds other results, or a file that was changed since it was written; or
-            another process predicts into it.
+        JournalError: The folder holds other or corrected results, or another process predicts into it.
         PermissionError: The folder cannot be written.
     """
     started, folder = time.monotonic(), Path(folder)
