@@ -24,6 +24,7 @@ from mmlandmark.evaluation import LandmarkReport, TestedCases
 from mmlandmark.inference import LandmarkInferencer, joined_predictions, predict_shards, predict_to_folder
 from mmlandmark.inference.journal import Journal
 from mmlandmark.inference.prediction_folder import SUMMARY, _earlier_formats
+from mmlandmark.inference.written_files import WRITTEN, WrittenFiles
 from mmlandmark.planning.plan_folder import read_plan
 from mmlandmark.shape import PointDistributionModel
 from mmlandmark.testing import tiny_config, tiny_model
@@ -135,6 +136,10 @@ KINDS = {
     SUMMARY: (
         lambda folder: write_state(folder / SUMMARY, dict(formats=["json", "csv"], images=3)),
         lambda path: (_earlier_formats(path), read_json(path)),
+    ),
+    WRITTEN: (
+        lambda folder: write_state(folder / WRITTEN, dict(files={"predictions.csv": "0" * 64}, whole=True)),
+        lambda path: vars(WrittenFiles(path.parent)),
     ),
 }
 

@@ -95,8 +95,8 @@ def check_copy(folder: Path) -> None:
         there = [folder / split for split in SPLITS if (folder / split).exists()]
     if there:
         raise ValueError(
-            f"{there[0]} was not written by pack-data and would be replaced: choose another --out, or move it "
-            "away"
+            f"{there[0]} was not written by pack-data and would be replaced: choose another --out, or move "
+            "it away"
         )
 
 

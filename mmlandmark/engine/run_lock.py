@@ -100,7 +100,8 @@ class RunLock:
     def _create_with(path: Path, text: str) -> bool:
         handle, temporary = tempfile.mkstemp(prefix=".run-", suffix=".lock", dir=path.parent)
         try:
-            os.fchmod(handle, 0o644)  # other users of a shared folder read it, too
+            with contextlib.suppress(PermissionError):  # a file system without such bits, as FAT
+                os.fchmod(handle, 0o644)  # other users of a shared folder read it, too
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
             try:

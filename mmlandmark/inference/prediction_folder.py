@@ -17,7 +17,14 @@ from mmlandmark.inference.image_inputs import Case, Inputs, find_cases
 from mmlandmark.inference.inferencer import LandmarkInferencer
 from mmlandmark.inference.journal import Journal, JournalError, listed_ids
 from mmlandmark.inference.overlays import draw_prediction
-from mmlandmark.inference.writers import case_outputs, check_formats, output_path, write_predictions
+from mmlandmark.inference.writers import (
+    case_output,
+    case_outputs,
+    check_formats,
+    output_path,
+    write_predictions,
+)
+from mmlandmark.inference.written_files import WrittenFiles
 from mmlandmark.structures import Prediction
 from mmlandmark.utils.files import read_state, write_state
 from mmlandmark.utils.result_folders import JOURNAL, OVERLAYS
@@ -82,7 +89,7 @@ def predict_to_folder(
         FileNotFoundError: An input does not exist.
         NotRegisteredError: There is no such format.
         ValueError: A format cannot hold these landmarks.
-        JournalError: The folder holds other results, or another process predicts into it.
+        JournalError: The folder holds other or corrected results, or another process predicts into it.
         PermissionError: The folder cannot be written.
     """
     started, folder = time.monotonic(), Path(folder)
@@ -92,20 +99,21 @@ def predict_to_folder(
     try:
         with RunLock(folder, option="-o OUT"):
             journal = _open_journal(inferencer, folder, overwrite, formats)
+            written, wanted = _open_files(folder, overwrite, formats)
             journal.relocate(files)
             cases = find_cases(inputs, taken=journal.names)
             todo = _todo(cases, journal)
             outcome = Outcome(len(cases), before=len(cases) - len(todo))
             begin(len(cases), outcome.before)
             for results in inferencer.batches(todo):
-                outcome.failures += _keep(results, journal, folder)
+                outcome.failures += _keep(results, journal, folder, written)
                 if overlays:
                     outcome.failures += _draw(results, folder)
                 advance(results)
             if overlays:
                 outcome.failures += _draw_rest(journal, folder, outcome.failures)
             outcome.failures = _in_order(outcome.failures, cases)
-            _finish(journal, inferencer, folder, formats, outcome)
+            _finish(journal, inferencer, folder, wanted, outcome, written)
     except RunBusyError as error:
         raise JournalError(str(error)) from error
     outcome.seconds = time.monotonic() - started
@@ -139,8 +147,22 @@ def _open_journal(
                 "replaces it"
             )
     if overwrite and ours:
-        _clear(folder, listed_ids(folder))
+        _clear(folder, listed_ids(folder), WrittenFiles(folder, forget=True))
     return Journal(folder, inferencer.identity, inferencer.options, inferencer.schema, overwrite)
+
+
+def _open_files(folder: Path, overwrite: bool, formats: Sequence[str]) -> tuple[WrittenFiles, list[str]]:
+    """Return what is known of the files of a folder, and the formats of all calls.
+
+    Raises:
+        JournalError: One of them was changed since it was written.
+    """
+    written = WrittenFiles(folder, forget=overwrite)
+    if overwrite:
+        written.begin()  # a call that goes on after a kill may replace them as well
+    wanted = list(dict.fromkeys([*_earlier_formats(folder / SUMMARY), *formats]))
+    written.check(output_path(folder, name) for name in wanted)
+    return written, wanted
 
 
 def _todo(cases: Sequence[Case], journal: Journal) -> list[Case]:
@@ -156,11 +178,13 @@ def _in_order(failures: Sequence[Failure], cases: Sequence[Case]) -> list[Failur
     return sorted(failures, key=lambda failure: place.get(failure.sample_id, len(place)))
 
 
-def _keep(results: Sequence[Prediction | Failure], journal: Journal, folder: Path) -> list[Failure]:
+def _keep(
+    results: Sequence[Prediction | Failure], journal: Journal, folder: Path, written: WrittenFiles
+) -> list[Failure]:
     """Put results into the journal in place of what was made of earlier ones; return the failures."""
     failures = [result for result in results if isinstance(result, Failure)]
     # First, so that whenever a kill comes, there is no picture of another prediction.
-    _clear(folder, [result.sample_id for result in results])
+    _clear(folder, [result.sample_id for result in results], written)
     journal.add(
         [result for result in results if isinstance(result, Prediction)],
         [failure.image for failure in failures if failure.image is not None],
@@ -172,10 +196,11 @@ def _picture(folder: Path, sample_id: str) -> Path:
     return case_file(folder / OVERLAYS, sample_id, ".png")
 
 
-def _clear(folder: Path, sample_ids: Iterable[str]) -> None:
-    """Delete the pictures of cases, and the files of formats that have one per case."""
+def _clear(folder: Path, sample_ids: Iterable[str], written: WrittenFiles) -> None:
+    """Delete the pictures of cases, and the files of formats that have one per case and were not changed."""
     for sample_id in sample_ids:
-        for path in (_picture(folder, sample_id), *case_outputs(folder, sample_id)):
+        cases = [path for path in case_outputs(folder, sample_id) if not written.is_changed(path)]
+        for path in (_picture(folder, sample_id), *cases):
             with suppress(FileNotFoundError, NotADirectoryError):
                 path.unlink()
 
@@ -215,16 +240,30 @@ def _earlier_formats(summary: Path) -> list[str]:
 
 
 def _finish(
-    journal: Journal, inferencer: LandmarkInferencer, folder: Path, formats: Sequence[str], outcome: Outcome
+    journal: Journal,
+    inferencer: LandmarkInferencer,
+    folder: Path,
+    formats: Sequence[str],
+    outcome: Outcome,
+    written: WrittenFiles,
 ) -> None:
     """Write all predictions of a folder in all formats, and the summary."""
-    wanted = list(dict.fromkeys([*_earlier_formats(folder / SUMMARY), *formats]))
     files = list(journal.names.values())
     image_dir = os.path.commonpath([os.path.dirname(file) for file in files]) if files else None
-    for name in wanted:
+    changed = {
+        path for one in journal.names for path in case_outputs(folder, one) if written.is_changed(path)
+    }
+    written.begin()
+    for name in formats:
         path = output_path(folder, name)
-        write_predictions(journal.predictions(), inferencer.schema, path, name, image_dir)
+        kept = (
+            one for one in journal.predictions() if case_output(folder, name, one.sample_id) not in changed
+        )
+        write_predictions(kept, inferencer.schema, path, name, image_dir)
         outcome.files.append(path)
+    made = [case_output(folder, name, one) for name in formats for one in journal.names]
+    single = [path for path in outcome.files if path.is_file()]
+    written.finish([*single, *(path for path in made if path is not None and path not in changed)])
     outcome.total = len(journal)
     for one in journal.predictions():
         outcome.flagged += int(one.flagged.sum())
@@ -235,7 +274,7 @@ def _finish(
             model=inferencer.identity,
             options=inferencer.options,
             image_dir=image_dir,
-            formats=wanted,
+            formats=list(formats),
             images=outcome.total,
             flagged_landmarks=outcome.flagged,
             failures=[vars(failure) for failure in outcome.failures],

@@ -12,7 +12,7 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ def atomic_path(path: str | Path, size: int = 0, way: str = "", durable: bool = 
             yield temporary
             umask = os.umask(0)
             os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
+            with suppress(PermissionError):  # FAT disks and some shares of other systems have no such bits
+                temporary.chmod(0o666 & ~umask)
             if durable:
                 _to_disk(temporary)
             os.replace(temporary, path)

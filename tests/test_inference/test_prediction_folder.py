@@ -19,7 +19,7 @@ from mmlandmark.engine import RunLock
 from mmlandmark.evaluation import Calibration, TestedCases
 from mmlandmark.inference import Failure, LandmarkInferencer, predict_to_folder
 from mmlandmark.inference.journal import JournalError
-from mmlandmark.inference.writers import output_path
+from mmlandmark.inference.writers import output_path, write_predictions
 from mmlandmark.registry import TRANSFORMS
 from mmlandmark.structures import Prediction
 from mmlandmark.testing import tiny_model
@@ -357,6 +357,58 @@ def test_files_of_somebody_else_are_not_replaced(films, model, tmp_path):
     assert (out / "predictions.csv").read_text() == "my own table\n"
     predict_to_folder(LandmarkInferencer(model, "cpu"), films, out, overwrite=True)
     assert len(ids(out)) == 5
+
+
+def test_what_was_corrected_is_not_replaced(films, model, tmp_path):
+    out, inferencer = tmp_path / "out", Counted(model, "cpu")
+    formats = ["json", "slicer"]
+    some = [films / "0.png", films / "1.png"]
+    predict_to_folder(inferencer, some, out, formats=formats)
+    mine, markup = out / "predictions.json", out / "slicer" / "0.mrk.json"
+    as_predicted = mine.read_text(), markup.read_text()
+    markup.write_text(as_predicted[1].replace("defined", "undefined"))
+    mine.write_text(as_predicted[0].replace("1.png", "one.png"))
+    inferencer.seen = None
+    with pytest.raises(JournalError, match=r"predictions\.json is not what was predicted: move it out"):
+        predict_to_folder(inferencer, films, out, formats=formats)
+    assert inferencer.seen is None
+    mine.rename(tmp_path / "corrected.json")
+    predict_to_folder(inferencer, films, out, formats=formats)
+    assert ids(out) == list("01234")
+    assert markups(out) == [f"slicer/{name}.mrk.json" for name in "01234"]
+    assert markup.read_text() == as_predicted[1].replace("defined", "undefined")
+
+    assert cv2.imwrite(str(films / "0.png"), np.zeros((44, 33), np.uint8))
+    predict_to_folder(inferencer, films, out)
+    assert inferencer.seen == ["0"]
+    assert markup.read_text() == as_predicted[1].replace("defined", "undefined")
+    (out / "coco.json").write_text("of somebody else")
+    with pytest.raises(JournalError, match=r"coco\.json is not what was predicted"):
+        predict_to_folder(inferencer, films, out, formats=["coco"])
+    predict_to_folder(inferencer, films, out, formats=["coco"], overwrite=True)
+    assert "undefined" not in markup.read_text()
+    assert len(json.loads((out / "coco.json").read_text())["images"]) == 5
+
+
+def test_a_kill_while_files_are_written_leaves_none_that_counts_as_corrected(
+    films, model, tmp_path, monkeypatch
+):
+    out, inferencer = tmp_path / "out", LandmarkInferencer(model, "cpu")
+    for folder in (out, tmp_path / "whole"):
+        predict_to_folder(inferencer, films / "0.png", folder, formats=["csv", "json", "slicer"])
+    predict_to_folder(inferencer, films, tmp_path / "whole")
+
+    def killed(predictions, schema, path, name, image_dir):
+        if name == "json":
+            raise KeyboardInterrupt
+        return write_predictions(predictions, schema, path, name, image_dir)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmlandmark.inference.prediction_folder.write_predictions", killed)
+        with pytest.raises(KeyboardInterrupt):
+            predict_to_folder(inferencer, films, out)
+    predict_to_folder(inferencer, films, out)
+    assert everything(out) == everything(tmp_path / "whole")
 
 
 def test_two_calls_at_once_are_refused(films, model, tmp_path):

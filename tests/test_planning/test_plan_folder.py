@@ -78,7 +78,7 @@ def test_files_of_the_data_are_not_taken_for_those_of_a_plan(tmp_path, name):
 
 def test_what_was_stopped_while_it_was_written_is_written_again(plan, tmp_path):
     write_plan(plan, tmp_path)
-    assert list(files_of(plan))[0] == "plan.json"
+    assert next(iter(files_of(plan))) == "plan.json"
     (tmp_path / "config.py").unlink()  # which comes last
     check_folder(tmp_path, overwrite=False)
     (tmp_path / "plan.json").write_text("{}")  # of another program

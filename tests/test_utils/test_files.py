@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmlandmark.engine import RunLock
 from mmlandmark.utils import files
 from mmlandmark.utils.checkpoint import save_checkpoint
 from mmlandmark.utils.files import (
@@ -47,6 +48,21 @@ def test_the_path_itself_is_untouched_until_the_end(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_without_permissions_takes_files(tmp_path, monkeypatch):
+    """FAT and exFAT, as on a stick, answer so to every change of the bits of a file."""
+
+    def refused(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refused)
+    monkeypatch.setattr(os, "fchmod", refused)
+    monkeypatch.setattr(os, "link", refused)
+    atomic_write_text(tmp_path / "note.txt", "as ever")
+    assert (tmp_path / "note.txt").read_text() == "as ever"
+    with RunLock(tmp_path):
+        assert RunLock(tmp_path).holder()["pid"] == os.getpid()
 
 
 @pytest.fixture

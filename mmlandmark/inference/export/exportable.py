@@ -47,8 +47,8 @@ class ExportableDetector(nn.Module):
         views = checked_views(detector.test_cfg["views"])
         if detector.head.dims == 3 and any(np.any(view.get("rotation", 0)) for view in views):
             raise ExportError(
-                f"{type(detector).__name__} cannot be exported: volumes are turned in mm, and a file does not "
-                "know the size of a voxel: leave the views with a rotation out of model.test_cfg.views"
+                f"{type(detector).__name__} cannot be exported: volumes are turned in mm, and a file does "
+                "not know the size of a voxel: leave the views with a rotation out of model.test_cfg.views"
             )
         self.detector, self.flip_pairs = detector.requires_grad_(False), tuple(flip_pairs)
 

@@ -22,6 +22,7 @@ __all__ = [
     "CvatWriter",
     "JsonWriter",
     "SlicerWriter",
+    "case_output",
     "case_outputs",
     "check_formats",
     "output_path",
@@ -76,6 +77,19 @@ def output_path(folder: str | Path, format: str) -> Path:
     return Path(folder, WRITERS.get(format).FILE_NAME)
 
 
+def case_output(folder: str | Path, format: str, sample_id: str) -> Path | None:
+    """Return where a format writes the file of a case in an output folder; None if it has one file for all.
+
+    Example:
+        >>> case_output("out", "slicer", "films/1").as_posix()
+        'out/slicer/films/1.mrk.json'
+    """
+    writer = WRITERS.get(format)
+    if not writer.CASE_SUFFIX:
+        return None
+    return case_file(Path(folder, writer.FILE_NAME), sample_id, writer.CASE_SUFFIX)
+
+
 def case_outputs(folder: str | Path, sample_id: str) -> list[Path]:
     """Return where formats with a file per case write that of a case in an output folder.
 
@@ -83,9 +97,5 @@ def case_outputs(folder: str | Path, sample_id: str) -> list[Path]:
         >>> [path.as_posix() for path in case_outputs("out", "films/1")]
         ['out/slicer/films/1.mrk.json']
     """
-    writers = [WRITERS.get(name) for name in sorted(WRITERS.module_dict)]
-    return [
-        case_file(Path(folder, writer.FILE_NAME), sample_id, writer.CASE_SUFFIX)
-        for writer in writers
-        if writer.CASE_SUFFIX
-    ]
+    paths = (case_output(folder, name, sample_id) for name in sorted(WRITERS.module_dict))
+    return [path for path in paths if path is not None]

@@ -153,7 +153,7 @@ def test_what_cannot_be_exported_is_named():
 def test_volumes_are_not_turned_without_the_size_of_a_voxel():
     views = [dict(scale=1.1), dict(rotation=[0, 0, 5])]
     detector = built(config_of(count=COUNT, dims=3, test_cfg=dict(views=views)))
-    with pytest.raises(ExportError, match="turned in mm.* leave the views with a rotation out"):
+    with pytest.raises(ExportError, match=r"turned in mm.* leave the views with a rotation out"):
         ExportableDetector(detector)
     detector.test_cfg["views"] = views[:1]
     ExportableDetector(detector)
