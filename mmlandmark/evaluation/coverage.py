@@ -34,8 +34,8 @@ class CoverageReport:
             (observed, of the points that have one) and ``pooled``.
         overall: The same of all points, with ``missing`` (annotated, but not predicted).
         parts: Name of a part of the images -> its overall numbers.
-        curve: ``nominal``, ``radii`` and ``regions``: observed coverage at many levels, NaN at those for which
-            there were too few scores.
+        curve: ``nominal``, ``radii`` and ``regions``: observed coverage at many levels, NaN where there were
+            too few scores.
         flags: ``limit``, ``wrong`` (errors beyond it), ``flagged`` and ``caught`` (shares), and the curve
             ``looked_at`` and ``caught_at``; empty without a doubt or an error to catch.
         about: What was tested, and the kinds of radii and regions.

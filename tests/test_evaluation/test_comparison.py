@@ -87,7 +87,11 @@ def test_records_that_cannot_be_compared_are_named(tmp_path, changes, message):
 
 
 def test_millimetres_by_other_lengths_are_not_compared(tmp_path):
-    for name, source in (("a", None), ("b", "spacing of every image"), ("c", "distance of landmarks 0 and 4")):
+    for name, source in (
+        ("a", None),
+        ("b", "spacing of every image"),
+        ("c", "distance of landmarks 0 and 4"),
+    ):
         write(tmp_path, name, 0, [1.0, 2.0, 3.0 + len(name)])
         path = tmp_path / f"{name}_seed0.json"
         content = json.loads(path.read_text())
@@ -95,7 +99,9 @@ def test_millimetres_by_other_lengths_are_not_compared(tmp_path):
         path.write_text(json.dumps(content))
     groups = read_records(tmp_path.glob("*.json"), by_file=True)
     assert compare_records(groups["a"], groups["c"]).images == 3  # an older record does not say
-    with pytest.raises(ValueError, match=r"b_seed0\.json and .*c_seed0\.json do not measure .* the same length"):
+    with pytest.raises(
+        ValueError, match=r"b_seed0\.json and .*c_seed0\.json do not measure .* the same length"
+    ):
         compare_records(groups["b"], groups["c"])
 
 
