@@ -26,7 +26,7 @@ from mmlandmark.visualization.uncertainty import plot_coverage, plot_flags, plot
 
 
 def calibrate(model: ModelFile, cases: TestedCases, sources: Sequence[str], **options: Any) -> ModelFile:
-    """Return a detector with a calibration.
+    """Return a detector with a calibration, in place of one that it had and of what that one's coverage was.
 
     Args:
         model: The detector.
@@ -41,7 +41,13 @@ def calibrate(model: ModelFile, cases: TestedCases, sources: Sequence[str], **op
         hash=split_hash(cases.sample_ids, cases.truth),
         samples=sorted(sample_hashes(cases)),
     )
-    return replace(model, calibration=replace(calibration, about=about).to_dict())
+    others = {key: value for key, value in model.measured.items() if not _is_coverage(value)}
+    return replace(model, calibration=replace(calibration, about=about).to_dict(), measured=others)
+
+
+def _is_coverage(result: Any) -> bool:
+    """Return whether one of the results in a model file tells how often its calibration holds."""
+    return isinstance(result, dict) and "coverage" in result
 
 
 def measure_coverage(model: ModelFile, cases: TestedCases, tested: str = "") -> CoverageReport:

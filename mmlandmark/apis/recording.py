@@ -78,6 +78,9 @@ def record_predictions(
     predictions = read_state(Path(out_dir) / "predictions.json", _AGAIN)
     cases = sorted(predictions["cases"], key=lambda case: case["sample_id"])
     errors = per_image_mean(np.array([case["errors"] for case in cases], dtype=float))
+    report = _report(Path(out_dir) / "report.json")
+    # Millimetres by one reference length are no others; only errors of one scale are compared.
+    scale = {key: report["scale_source"] for key in ("scale_source",) if report.get(key)}
     record_results(
         path,
         metrics,
@@ -86,17 +89,23 @@ def record_predictions(
         sample_ids=[case["sample_id"] for case in cases],
         landmarks=np.array([case["gt"] for case in cases], dtype=float),
         # In the order of the sorted ids, like the hash of the split.
-        image_errors=dict(unit=predictions["unit"], mean=[float(f"{error:.5g}") for error in errors]),
-        **_of_landmarks(Path(out_dir) / "report.json"),
+        image_errors=dict(
+            unit=predictions["unit"], **scale, mean=[float(f"{error:.5g}") for error in errors]
+        ),
+        **_of_landmarks(report),
         **extra,
     )
 
 
-def _of_landmarks(report: Path) -> dict[str, Any]:
+def _report(path: Path) -> dict[str, Any]:
+    """Return the report beside the predictions; empty if there is none."""
+    return read_state(path, _AGAIN) if path.is_file() else {}
+
+
+def _of_landmarks(content: dict[str, Any]) -> dict[str, Any]:
     """Return ``landmark_errors``, the results of every landmark, if there is a report of them."""
-    if not report.is_file():
+    if not content:
         return {}
-    content = read_state(report, _AGAIN)
     columns: dict[str, Any] = {
         key: [row[key] for row in content["landmarks"]] for key in ("name", "mre", "median")
     }

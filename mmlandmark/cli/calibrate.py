@@ -11,6 +11,7 @@ Without DATA the calibration of MODEL is evaluated:
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from mmlandmark.utils.command_line import add_trust_argument
@@ -79,7 +80,8 @@ def run(args: argparse.Namespace) -> None:
         tested = ", ".join(Path(source).name for source in args.evaluate)
         report = measure_coverage(model, read(args.evaluate), tested)
         print(report.to_markdown())
-        observed = {level: round(part, 4) for level, part in report.overall["observed"].items()}
+        covered = report.overall["observed"].items()
+        observed = {level: round(part, 4) for level, part in covered if math.isfinite(part)}
         noted = dict(images=report.about["images"], coverage=observed)
         model = replace(model, measured={**model.measured, f"coverage on {tested}": noted})
     if args.data:

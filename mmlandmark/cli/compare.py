@@ -3,7 +3,8 @@
 The tests are the paired t-test and Wilcoxon's signed-rank test.
 
 Records are files written by `mmlandmark test --record`, or folders of them, such as those of a sweep. Records
-that differ only in the seed are one method, and its mean per image is compared.
+that differ only in the seed are one method, and its mean per image is compared; of two methods that share
+some seeds, those that both have.
 
     mmlandmark compare configs/method/results/sweep --against baseline --figure differences.png
 """
@@ -11,7 +12,9 @@ that differ only in the seed are one method, and its mean per image is compared.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +42,28 @@ def run(args: argparse.Namespace) -> None:
             f"{name}: {test.difference:+.4f}, 95 % {low:+.4f} to {high:+.4f}, {test.images} images, "
             f"t-test p = {test.t_p:.2g}, Wilcoxon p = {test.wilcoxon_p:.2g}"
         )
+        for note in _notes({name: groups[name], args.against: baseline}):
+            print(f"  note: {note}")
     if args.figure:
         from mmlandmark.visualization import plot_differences
 
         print(f"wrote {plot_differences(tests, args.figure, against=args.against, unit=unit)}")
+
+
+def _notes(methods: dict[str, Sequence[dict[str, Any]]]) -> list[str]:
+    """Return what a reader of the difference of two methods must know: runs and points that are no part."""
+    from mmlandmark.evaluation.record import compared_runs
+
+    first, second = methods.values()
+    notes = []
+    for (name, runs), used in zip(methods.items(), compared_runs(first, second), strict=True):
+        lost = [str(run["seed"]) for run in runs if run not in used]
+        if lost:
+            notes.append(f"seeds {', '.join(lost)} of {name} are left out, which the other one lacks")
+        missed = [int(run["metrics"].get("num_missing_pred") or 0) for run in used]
+        if any(missed):
+            notes.append(
+                f"{name} does not predict {', '.join(map(str, missed))} of the annotated points (by run); "
+                "they have no error, so what it leaves out does not count against it"
+            )
+    return notes

@@ -31,10 +31,11 @@ class CoverageReport:
         landmarks: One dict per landmark: ``name``, ``scores`` (calibration scores), ``points`` (tested ones),
             ``median_error``, ``offset`` and ``calibration_offset`` (length of the mean error vector in the
             test and in the calibration data), and by level ``radius`` (median), ``observed``, ``region``
-            (observed) and ``pooled``.
+            (observed, of the points that have one) and ``pooled``.
         overall: The same of all points, with ``missing`` (annotated, but not predicted).
         parts: Name of a part of the images -> its overall numbers.
-        curve: ``nominal``, ``radii`` and ``regions``: observed coverage at many levels.
+        curve: ``nominal``, ``radii`` and ``regions``: observed coverage at many levels, NaN where there were
+            too few scores.
         flags: ``limit``, ``wrong`` (errors beyond it), ``flagged`` and ``caught`` (shares), and the curve
             ``looked_at`` and ``caught_at``; empty without a doubt or an error to catch.
         about: What was tested, and the kinds of radii and regions.
@@ -89,8 +90,8 @@ class CoverageReport:
             parts={name: _row(calibration, cases, inside, part) for name, part in (parts or {}).items()},
             curve=dict(
                 nominal=list(CURVE_LEVELS),
-                radii=[float(radii[known].mean()) for radii, _, _ in observed],
-                regions=[float(regions[known].mean()) for _, regions, _ in observed],
+                radii=[_mean(radii[known]) for radii, _, _ in observed],
+                regions=[_mean(regions[known]) for _, regions, _ in observed],
             ),
             flags=_flags(calibration, cases),
             about=dict(
@@ -144,7 +145,8 @@ class CoverageReport:
             if few:
                 notes.append(
                     f"~ For {level:.0%}, {len(few)} landmarks have fewer than {needed_for(level)} scores: "
-                    "their radius comes from all landmarks together (-: none), and holds for them on average."
+                    "their radius comes from all landmarks together, and holds for them on average (-: there "
+                    "is none, and their points count in no coverage)."
                 )
         if self.overall["missing"]:
             notes.append(
@@ -190,11 +192,17 @@ Inside = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _inside(calibration: Calibration, cases: TestedCases, level: float) -> Inside:
-    """Return (N, K) whether points are within radii and regions, and the radii; NaN holds nothing."""
+    """Return (N, K) 1 for points within their radii and regions, 0 for others; and the radii.
+
+    What the calibration gives no radius or region promises nothing, so it is NaN.
+    """
     radii = calibration.radii(cases, level)
-    regions = calibration.regions(cases, level)
     errors = np.linalg.norm(cases.residuals * calibration.scale(cases)[:, None], axis=2)
-    return errors <= radii, nonconformity(cases.residuals, regions) <= 1, radii
+    places = nonconformity(cases.residuals, calibration.regions(cases, level))
+    known = np.isfinite(radii), np.isfinite(places)
+    within = errors <= radii, places <= 1
+    held, inside = (np.where(given, there, np.nan) for given, there in zip(known, within, strict=True))
+    return held, inside, radii
 
 
 def _row(

@@ -26,7 +26,8 @@ class MeasureMetric(CaseMetric):
     and their mean ``class_accuracy``, in percent, of measures with classes; ``smape`` on request, with
     ``num_without_smape`` images that lack a true value and are left out of it. A measure that is annotated
     but not predicted is a wrong class and counts as 0 in ``smape``, but has no error of its own: read them
-    with ``num_missing_measures``. Lengths are in pixels, and have no class, if an image has no spacing.
+    with ``num_missing_measures``. Lengths of all images are in pixels, and have no class, if one has no
+    spacing; angles and ratios are those of every image's own pixels.
 
     Args:
         measures: Names of the schema's measures, or definitions as in a schema file; all of the schema by
@@ -74,17 +75,26 @@ class MeasureMetric(CaseMetric):
         """Return the metrics, set :attr:`report`, and write the requested files."""
         schema, chosen = self._schema()
         in_mm = all(case["spacing"] is not None for case in cases)
-        scale = np.stack([np.diag(case["spacing"]) for case in cases]) if in_mm else None
+        square = np.ones(schema.dims)
+        scale = np.stack([np.diag(square if c["spacing"] is None else c["spacing"]) for c in cases])
+        units = measure_units(schema, in_mm)
+        lengths = np.array([unit == "pixels" for unit in units])
         shapes = None
         if all(case["ori_shape"] is not None for case in cases):
             shapes = np.array([case["ori_shape"] for case in cases])
-        predicted, annotated = (
-            measure_values(schema, np.stack([case[key] for case in cases]), scale, shapes)[:, chosen]
-            for key in ("pred", "gt")
-        )
+
+        def values_of(key: str) -> np.ndarray:
+            points = np.stack([case[key] for case in cases])
+            values = measure_values(schema, points, scale, shapes)
+            if (
+                lengths.any()
+            ):  # of all images in one unit; angles and ratios stay those of each image's pixels
+                values[:, lengths] = measure_values(schema, points, None, shapes)[:, lengths]
+            return values[:, chosen]
+
+        predicted, annotated = values_of("pred"), values_of("gt")
         if self.published is not None:
             annotated = np.array([case["published"] for case in cases], dtype=np.float64)
-        units = measure_units(schema, in_mm)
         self.report = MeasureReport.from_values(
             predicted,
             annotated,

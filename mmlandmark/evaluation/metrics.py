@@ -144,7 +144,8 @@ class LandmarkMetric(CaseMetric):
         strict: Count only errors below the radius as success; the default also counts those equal to it.
         reference: A known distance of two annotated landmarks: ``dict(pair=(i, j), mm=50.0)`` with indices
             from 0, or ``"schema"`` for the schema's ``reference_length``. It takes precedence over spacing,
-            which then only gives the aspect ratio of the pixels. ``normalized`` needs no ``mm``.
+            which then only gives the aspect ratio of the pixels (1 where an image has none). ``normalized``
+            needs no ``mm``, and ``px`` ignores it.
         legacy_grid: (*S) of a grid on whose cells errors are measured, with a truncated annotation, see
             :func:`~mmlandmark.evaluation.legacy_grid.on_legacy_grid`: only to compare with numbers that were
             measured like this, such as those of CC2D.
@@ -279,9 +280,9 @@ class LandmarkMetric(CaseMetric):
         """Return the (N, D) scale of the errors, and its source in words."""
         if self.unit == "px":
             return None, f"{'pixels' if gt.shape[2] == 2 else 'voxels'} of the original images"
-        spacing = None
-        if all(case["spacing"] is not None for case in cases):
-            spacing = np.stack([case["spacing"] for case in cases])
+        # Beside a reference only the shape of a pixel counts, of each image by itself.
+        square = np.ones(gt.shape[2])
+        spacing = np.stack([square if case["spacing"] is None else case["spacing"] for case in cases])
         if self.reference is None:
             return spacing, "spacing of every image"
         reference = self._resolved_reference()

@@ -96,8 +96,8 @@ class PresenceMetric(CaseMetric):
 
     def measure(self, cases: list[dict[str, Any]]) -> dict[str, float]:
         """Return the metrics."""
-        presence = np.stack([case["presence"] for case in cases])
-        state = np.stack([case["state"] for case in cases])
+        presence = np.array([case["presence"] for case in cases], dtype=np.float64)
+        state = np.stack([_state(case) for case in cases])
         here, gone, told = state > 0, state < 0, presence >= self.threshold
         each = [auroc(presence[known, k], here[known, k]) for k, known in enumerate((state != 0).T)]
         values = dict(
@@ -123,13 +123,18 @@ class PresenceMetric(CaseMetric):
             raise ValueError(
                 f"{name}: the model predicts no presence: train it with presence=dict() in its head"
             )
-        presence = np.asarray(sample["pred_presence"], dtype=np.float64)
-        return dict(case, presence=presence, state=_state(sample, case["gt"], case["ori_shape"]))
+        # Under the names that a predictions file has, of which a cross-validation measures all folds.
+        visibility = sample.get("gt_visibility")
+        return dict(
+            case,
+            presence=np.asarray(sample["pred_presence"], dtype=np.float64),
+            visibility=None if visibility is None else np.asarray(visibility),
+        )
 
 
-def _state(sample: dict, gt: np.ndarray, shape: Any) -> np.ndarray:
+def _state(case: dict[str, Any]) -> np.ndarray:
     """Return (K,) 1 for a landmark in the image, -1 for one that is not, 0 where nobody knows."""
-    visibility = sample.get("gt_visibility")
+    gt, visibility, shape = case["gt"], case.get("visibility"), case.get("ori_shape")
     state = np.isfinite(gt).all(axis=1).astype(int)
     if visibility is not None:
         state[np.asarray(visibility) < 0] = -1

@@ -140,36 +140,58 @@ def read_superseded(folder: str | Path) -> list[dict[str, Any]]:
 def compare_records(first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> PairedTest:
     """Compare two methods image by image, by the mean of every image over the recorded runs.
 
-    Runs of seeds that only one of them has are left out, unless they share no seed: arms of a sweep that is
-    not finished yet began with weights of different quality.
-
     Args:
-        first: Records of one method, as returned by :func:`read_records`.
+        first: Records of one method, as returned by :func:`read_records`; see :func:`compared_runs` for which
+            of them count.
         second: Records of the other method.
 
     Raises:
-        ValueError: A record has no errors of single images, or the tested images or units differ.
+        ValueError: A record has no errors of single images, or the tested images or units differ, or the
+            lengths that millimetres come from.
     """
     for record in (*first, *second):
         if "image_errors" not in record:
             raise ValueError(f"{record['path']}: has no errors of single images; record the test again")
-        other = first[0]
-        if (
-            _tested(record) != _tested(other)
-            or record["image_errors"]["unit"] != other["image_errors"]["unit"]
-        ):
+        other, errors = first[0], record["image_errors"]
+        if _tested(record) != _tested(other) or errors["unit"] != other["image_errors"]["unit"]:
             raise ValueError(
                 f"{record['path']} and {other['path']} were not tested on the same images in one unit"
             )
-    shared = {record["seed"] for record in first} & {record["seed"] for record in second}
+    _check_scales((*first, *second))
     means = [
-        np.array(
-            [run["image_errors"]["mean"] for run in side if run["seed"] in shared or not shared],
-            dtype=np.float64,
-        ).mean(0)
-        for side in (first, second)
+        np.array([run["image_errors"]["mean"] for run in side], dtype=np.float64).mean(0)
+        for side in compared_runs(first, second)
     ]
     return paired_test(*means)
+
+
+def compared_runs(
+    first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the runs of both methods that a comparison is of.
+
+    Runs of seeds that only one of them has are left out, unless they share no seed: arms of a sweep that is
+    not finished yet began with weights of different quality.
+
+    Args:
+        first: Records of one method.
+        second: Records of the other.
+    """
+    shared = {record["seed"] for record in first} & {record["seed"] for record in second}
+    one, other = ([run for run in side if run["seed"] in shared or not shared] for side in (first, second))
+    return one, other
+
+
+def _check_scales(records: Sequence[dict[str, Any]]) -> None:
+    """Raise ValueError if errors of one unit were measured by different lengths; older records do not say."""
+    known = [record for record in records if record["image_errors"].get("scale_source")]
+    for record in known:
+        one, other = (r["image_errors"]["scale_source"] for r in (known[0], record))
+        if one != other:
+            raise ValueError(
+                f"{known[0]['path']} and {record['path']} do not measure errors by the same length ({one}; "
+                f"{other}): test one of them again as the other"
+            )
 
 
 def _tested(record: dict[str, Any]) -> Any:

@@ -17,7 +17,8 @@ def plot_coverage(
 
     Args:
         nominal: Levels between 0 and 1.
-        observed: Name of a curve -> the share of points that were covered at every level.
+        observed: Name of a curve -> the share of points that were covered at every level, NaN where there is
+            none.
         path: PNG to write.
         title: Of the figure.
 
@@ -30,7 +31,7 @@ def plot_coverage(
         left.plot([0, 100], [0, 100], color="#888888", linewidth=0.9, linestyle="--")
         right.axhline(0, color="#888888", linewidth=0.9, linestyle="--")
         for name, shares in observed.items():
-            share = 100 * np.asarray(shares)
+            share = 100 * np.asarray(shares, dtype=float)  # None and NaN leave gaps
             left.plot(levels, share, marker="o", markersize=3, label=name)
             right.plot(levels, share - levels, marker="o", markersize=3, label=name)
         left.set(xlim=(0, 100), ylim=(0, 100), xlabel="nominal (%)", ylabel="observed (%)", aspect="equal")
@@ -77,7 +78,7 @@ def plot_landmark_coverage(
         rows = np.arange(1, len(names) + 1)
         axis.barh(rows, 2 * chance, left=100 * level - chance, color="#dddddd", height=0.7)
         axis.axvline(100 * level, color="#555555", linewidth=0.9, linestyle="--")
-        shares = 100 * np.asarray(observed)
+        shares = 100 * np.asarray(observed, dtype=float)
         for row, share, width in zip(rows, shares, chance, strict=True):
             color = style.BLUE if abs(share - 100 * level) <= width else style.VERMILLION
             axis.plot(share, row, "o", color=style.hex_color(color))

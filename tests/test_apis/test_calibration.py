@@ -37,6 +37,13 @@ def test_the_calibration_is_in_the_model_file(calibrated, tmp_path):
     assert "~ 19 landmarks have fewer than the 19 scores that 95% takes" in table
 
 
+def test_another_calibration_drops_the_coverage_of_the_one_before(calibrated):
+    model, cases = calibrated
+    other, covered = dict(mre=1.0), dict(images=3, coverage={"0.9": 0.9})
+    model = replace(model, measured={"test": other, "coverage on x": covered})
+    assert calibrate(model, cases, ["x"]).measured == {"test": other}
+
+
 def test_coverage_on_other_images(calibrated, tested, tmp_path):
     model, cases = calibrated
     other = TestedCases.read(tested[0] / "predictions.json")

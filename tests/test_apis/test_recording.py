@@ -23,6 +23,7 @@ def test_a_result_goes_on_record(trained, tested, tmp_path):
     assert (record["seed"], record["epoch"]) == (3, 2)  # read from the checkpoint
     assert record["metrics"]["mre"] == pytest.approx(metrics["mre"])
     assert {"sdr_2px", "sdr_4px", "num_images"} <= set(record["metrics"])
+    assert record["image_errors"]["scale_source"] == "pixels of the original images"
     each = record["landmark_errors"]
     assert sum(each["mre"]) / len(each["name"]) == pytest.approx(metrics["mre"], rel=1e-4)
     assert sum(each["sdr_2"]) / len(each["name"]) == pytest.approx(metrics["sdr_2px"], rel=1e-4)

@@ -50,6 +50,8 @@ def test_calibrate_then_evaluate(mmlandmark_command, trained, test_folders, tmp_
     changed = Calibration.from_dict(load_model(out).calibration)
     assert changed.levels == (0.8,)
     assert changed.region_kind == "elliptic"
+    # What the calibration before it held is no result of this one.
+    assert not [name for name in load_model(out).measured if name.startswith("coverage")]
     again = mmlandmark_command("calibrate", out, "--evaluate", second)
     assert_one_line(again, "calibrated on 12 of these 12 images")
 

@@ -43,6 +43,20 @@ def test_differences_are_printed_and_drawn(records, capsys):
     assert picture.std() > 5
 
 
+def test_what_the_difference_does_not_count_is_said(records, capsys):
+    """Runs of seeds that the other method lacks, and points without a prediction."""
+    content = json.loads((records / "polar_seed0.json").read_text())
+    content["metrics"]["num_missing_pred"] = 12
+    (records / "polar_seed0.json").write_text(json.dumps(content))
+    (records / "polar_seed1.json").write_text(json.dumps(dict(content, seed=1)))
+    invoke("compare", [str(records), "--against", "none"])
+    lines = capsys.readouterr().out.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("polar: "))
+    assert lines[at + 1] == "  note: seeds 1 of polar are left out, which the other one lacks"
+    assert lines[at + 2].startswith("  note: polar does not predict 12 of the annotated points (by run)")
+    assert sum("note: " in line for line in lines) == 2
+
+
 def test_a_method_that_is_not_there_is_named(records):
     with pytest.raises(ValueError, match=r"--against both: name one of .*\['cartesian', 'none', 'polar'\]"):
         invoke("compare", [str(records), "--against", "both"])

@@ -59,7 +59,10 @@ def test_other_things_are_refused(data):
 
 def test_a_calibration_on_many_images_is_read_again(good):
     hashes = [f"{number:012x}" for number in range(20_000)]
-    assert calibration_from_dict({**json.loads(good), "about": dict(samples=hashes)})["about"]["samples"] == hashes
+    assert (
+        calibration_from_dict({**json.loads(good), "about": dict(samples=hashes)})["about"]["samples"]
+        == hashes
+    )
 
 
 def test_five_digits_are_kept():

@@ -86,6 +86,25 @@ def test_records_that_cannot_be_compared_are_named(tmp_path, changes, message):
         compare_records(groups["a"], groups["b"])
 
 
+def test_millimetres_by_other_lengths_are_not_compared(tmp_path):
+    for name, source in (
+        ("a", None),
+        ("b", "spacing of every image"),
+        ("c", "distance of landmarks 0 and 4"),
+    ):
+        write(tmp_path, name, 0, [1.0, 2.0, 3.0 + len(name)])
+        path = tmp_path / f"{name}_seed0.json"
+        content = json.loads(path.read_text())
+        content["image_errors"] |= {} if source is None else dict(scale_source=source)
+        path.write_text(json.dumps(content))
+    groups = read_records(tmp_path.glob("*.json"), by_file=True)
+    assert compare_records(groups["a"], groups["c"]).images == 3  # an older record does not say
+    with pytest.raises(
+        ValueError, match=r"b_seed0\.json and .*c_seed0\.json do not measure .* the same length"
+    ):
+        compare_records(groups["b"], groups["c"])
+
+
 def test_nothing_to_draw_is_said(tmp_path):
     with pytest.raises(ValueError, match="nothing to compare 'none' with"):
         plot_differences({}, tmp_path / "a.png", against="none")

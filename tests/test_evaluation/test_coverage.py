@@ -71,6 +71,26 @@ def test_few_scores_are_marked():
     assert "For 90%" not in text
 
 
+def test_points_without_a_radius_are_not_missed_ones():
+    few = made_cases(15)
+    few.truth[:, 3] = np.nan  # no score, no radius
+    cases = made_cases(50, seed=4)
+    calibration = Calibration.fit(few)
+    report = CoverageReport.measure(calibration, cases)
+    inside = (cases.errors <= calibration.radii(cases, 0.9))[:, :3]
+    assert report.overall["observed"]["0.9"] == pytest.approx(inside.mean())
+    assert np.isnan([report.landmarks[3][key]["0.9"] for key in ("observed", "region", "radius")]).all()
+    (row,) = [line for line in report.to_markdown().splitlines() if line.startswith("| point 3")]
+    assert row.count(" - ") + row.count("~- ") == 7
+    assert "there is none, and their points count in no coverage" in report.to_markdown()
+    assert inside.mean() > 0.7
+    # 45 scores together tell nothing of 99 %: the curves end before, and do not fall to 0.
+    for key in ("radii", "regions"):
+        assert report.curve["nominal"][-1] == 0.99
+        assert np.isnan(report.curve[key][-1])
+        assert report.curve[key][-3] > 0.85
+
+
 def test_files(calibration, tmp_path):
     report = CoverageReport.measure(calibration, made_cases(60, seed=3), tested="other.json")
     paths = report.save(tmp_path / "new")

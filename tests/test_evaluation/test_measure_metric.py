@@ -180,3 +180,27 @@ def test_smape_is_that_of_aasce():
     own = run(MeasureMetric(smape=True), samples(gt, pred), schema)
     assert math.isfinite(own["smape"])
     assert LandmarkMetric.report_stem != MeasureMetric.report_stem
+
+
+def test_an_image_without_spacing_bends_no_angle_of_others():
+    """Only lengths need one unit; pixels that are not square stay so."""
+    angle = dict(
+        name="angle",
+        kind="angle",
+        points=[0, 1, 2],
+        classes=[dict(label="flat", below=50), dict(label="steep")],
+    )
+    schema = LandmarkSchema(
+        "own", ("a", "b", "c"), measures=[angle, dict(name="length", kind="distance", points=[0, 1])]
+    )
+    gt, pred = [[[50.0, 0], [0, 0], [50, 50]]], [[[60.0, 0], [0, 0], [50, 40]]]
+    metric = MeasureMetric()
+    alone = run(metric, samples(gt, pred, (1.0, 2.0)), schema)
+    known = metric.report.rows[1]
+    bare = [dict(samples(gt, pred, None)[0], sample_id="bare")]
+    both = run(metric, samples(gt, pred, (1.0, 2.0)) + bare, schema)
+    other = run(MeasureMetric(), bare, schema)
+    assert both["mae_angle"] == pytest.approx((alone["mae_angle"] + other["mae_angle"]) / 2)
+    assert alone["mae_angle"] != pytest.approx(other["mae_angle"], abs=0.1)
+    assert (known["unit"], metric.report.rows[1]["unit"]) == ("mm", "pixels")
+    assert both["mae_length"] == alone["mae_length"] == 10  # of both in pixels

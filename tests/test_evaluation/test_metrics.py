@@ -100,6 +100,17 @@ def test_reference_length_goes_before_spacing(spacing):
     assert values["sdr_0.1norm"] == 100
 
 
+def test_beside_a_reference_every_image_has_its_own_pixels():
+    """What one image says of its pixels does not depend on what another one says."""
+    gt, pred = [[0, 0], [0, 50], [20, 20]], [[0, 0], [0, 50], [30, 20]]
+    first = sample("a", gt, pred, spacing=(2.0, 1.0))
+    alone = run(LandmarkMetric(reference=dict(pair=(0, 1), mm=50.0)), [first])
+    metric = LandmarkMetric(reference=dict(pair=(0, 1), mm=50.0))
+    run(metric, [first, sample("b", gt, pred, spacing=None)])
+    assert alone["mre"] == pytest.approx(20 / 3)
+    assert [case["errors"].tolist() for case in metric.cases] == [[0, 0, 20], [0, 0, 10]]
+
+
 def test_reference_from_the_schema():
     metric = LandmarkMetric(reference="schema")
     samples = [sample("a", [[0, 0], [0, 100]], [[0, 10], [0, 100]], spacing=None)]

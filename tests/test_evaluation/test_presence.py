@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from mmlandmark.evaluation import PresenceMetric, auroc, withhold_absent
+from mmlandmark.evaluation import LandmarkMetric, PresenceMetric, auroc, withhold_absent
 from mmlandmark.structures import LandmarkSchema, Prediction
 
 from .test_metrics import run, sample
@@ -73,6 +75,18 @@ def test_the_metric():
     assert values["presence_auroc_landmarks"] == 1
     assert "presence_auroc_w" not in values
     assert (values["ghosts"], values["withheld"], values["num_absent"]) == (50, 40, 2)
+
+
+def test_a_predictions_file_keeps_what_the_metric_needs(tmp_path):
+    """A cross-validation measures the cases of all folds again."""
+    file = tmp_path / "predictions.json"
+    run(LandmarkMetric(unit="px", predictions_file=file), cases())
+    kept = json.loads(file.read_text())["cases"]
+    for case in kept:
+        case.update(gt=np.array(case["gt"], dtype=float), pred=np.array(case["pred"], dtype=float))
+    metric = PresenceMetric()
+    assert metric.poolable
+    assert metric.measure(kept) == run(metric, cases())
 
 
 def test_a_model_without_presence_says_how_to_get_it():

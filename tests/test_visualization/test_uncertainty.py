@@ -24,6 +24,14 @@ def test_every_curve_is_drawn(tmp_path):
     assert (213, 94, 0) not in colours(path)
 
 
+def test_levels_without_coverage_leave_a_gap(tmp_path):
+    """As a report that was read from its file has them."""
+    path = plot_coverage(LEVELS, dict(radii=[0.1, 0.4, None]), tmp_path / "c.png")
+    assert (0, 114, 178) in colours(path)
+    path = plot_landmark_coverage(["a", "b"], [None, 0.9], [9, 9], tmp_path / "l.png", level=0.9)
+    assert (213, 94, 0) not in colours(path)
+
+
 def test_landmarks_beyond_chance_stand_out(tmp_path):
     names = ["a", "b"]
     path = plot_landmark_coverage(names, [0.9, 0.92], [100, 100], tmp_path / "l.png", level=0.9)
