@@ -169,11 +169,12 @@ def as_it_is(record: dict[str, Any], split: str) -> tuple[dict[str, Any], str, b
     """
     import numpy as np
 
-    from mmlandmark.datasets.image_files import image_shape
+    from mmlandmark.datasets.image_files import image_parts, image_shape
     from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
 
     name, path = str(record["sample_id"]), record.get("img_path")
-    if path is None or Path(path).is_dir() or "slice" in record or suffix_of(path) in (".mhd", ".nhdr"):
+    header = path is not None and (Path(path).is_dir() or suffix_of(path) in (".mhd", ".nhdr"))
+    if path is None or header or "slice" in record or len(image_parts(path)) > 1:
         raise ValueError(
             f"sample {name!r}: its image is not one file of its own ({path}); give --size, or write it as "
             "NIfTI, MetaImage (.mha) or PNG"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from mmlandmark.datasets.image_files import image_parts
 from mmlandmark.datasets.image_io import LoadedImage
 from mmlandmark.utils.files import atomic_path, expanded, safe_name
 from mmlandmark.version import __version__
@@ -43,9 +44,10 @@ class ImageCache:
     not noticed.
 
     ``mode="disk"`` keeps one npy file per image in ``folder``, which later runs reuse by mapping it into
-    memory. Its name depends on path, modification time and length of the image file, the requested size,
-    the layout, and the versions of the libraries, so that a changed image is read again. Nothing is ever
-    deleted from the folder; it can be removed at any time.
+    memory. Its name depends on path, modification time and length of the image file, or of all files of the
+    image if there are several, the requested size, the layout, and the versions of this package and OpenCV,
+    so that a changed image is read again. Nothing is ever deleted from the folder; it can be removed at any
+    time.
 
     Args:
         mode: "ram" or "disk".
@@ -163,8 +165,7 @@ class _DiskStore:
         folder.mkdir(parents=True, exist_ok=True)
 
     def _file(self, path: str, variant: str) -> Path:
-        inside = sorted(entry.path for entry in os.scandir(path)) if os.path.isdir(path) else []
-        states = [os.stat(file) for file in inside or [path]]  # of every slice, if it is a folder of them
+        states = [os.stat(file) for file in image_parts(path)]
         name = (
             os.path.abspath(path),
             *((state.st_mtime_ns, state.st_size) for state in states),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmlandmark.datasets.image_files import image_parts
 from mmlandmark.utils.files import file_hash
 
 _MAGIC = (
@@ -39,9 +40,7 @@ def digest_images(files: Mapping[str, str | Path]) -> dict[str, Any]:
     digest, formats = hashlib.sha256(), Counter[str]()
     for name in sorted(files):
         path = Path(files[name])
-        # Of a folder of DICOM slices, every file counts.
-        parts = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-        digest.update("".join(f"{name}\n{file_hash(part)}\n" for part in parts).encode())
+        digest.update("".join(f"{name}\n{file_hash(part)}\n" for part in image_parts(path)).encode())
         formats["DICOM series" if path.is_dir() else image_format(path)] += 1
     return dict(files=len(files), formats=dict(sorted(formats.items())), digest=digest.hexdigest()[:16])
 

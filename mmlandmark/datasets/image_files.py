@@ -19,7 +19,7 @@ from mmlandmark.datasets.readers.headers import HEADERS
 from mmlandmark.datasets.readers.loaded_image import Stored, UnsupportedShape
 from mmlandmark.datasets.readers.nifti import nifti_frame
 from mmlandmark.datasets.readers.tiff_stack import tiff_frame
-from mmlandmark.datasets.readers.volume import read_metaimage_header, sitk_frame
+from mmlandmark.datasets.readers.volume import pixel_files, read_metaimage_header, sitk_frame
 from mmlandmark.structures import first_slice, spacing_of
 from mmlandmark.utils.bounded_reading import BoundedFile
 from mmlandmark.utils.result_folders import result_folders
@@ -32,6 +32,7 @@ __all__ = [
     "image_exists",
     "image_frame",
     "image_header",
+    "image_parts",
     "image_shape",
     "image_stem",
     "image_suffix",
@@ -208,6 +209,27 @@ def image_header(path: str | Path) -> ImageHeader:
 def image_exists(path: str | Path) -> bool:
     """Return whether a path is that of an image: a file, or a folder of DICOM slices."""
     return os.path.isfile(path) or has_slices(path)
+
+
+def image_parts(path: str | Path) -> list[str]:
+    """Return the files that hold an image: one; or a header and those of its pixels; or all of a folder.
+
+    The header of a MetaImage (``.mhd``) or NRRD (``.nhdr``) says nothing about pixels in another file: two
+    images may have the same header, and one may change while its header stays. Of a broken header, only that
+    file is returned; what is wrong is said when it is read.
+
+    Raises:
+        FileNotFoundError: There is nothing at this path.
+    """
+    if os.path.isdir(path):
+        return sorted(one.path for one in os.scandir(path) if one.is_file() and not one.name.startswith("."))
+    kind, pixels = file_format(path), list[Path]()
+    if kind in ("metaimage", "nrrd"):
+        try:
+            pixels = pixel_files(Path(path), kind == "metaimage")
+        except ValueError:
+            pixels = []
+    return [os.fspath(path), *(os.fspath(file) for file in pixels if file.is_file())]
 
 
 def image_shape(path: str | Path) -> tuple[int, ...]:

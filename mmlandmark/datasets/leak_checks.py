@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding, is_training, role
+from mmlandmark.datasets.image_files import image_parts
 
 _PIECE = 1 << 16  # bytes at the start, middle and end, in which most files differ
 
@@ -79,7 +80,7 @@ def leak_findings(cases: Cases, check: str, what: str, members: list[int]) -> It
 
 
 def same_files(cases: Cases) -> dict[Hashable, list[int]]:
-    """Return records whose image files have the same bytes, by a key of the content."""
+    """Return records whose images have files of the same bytes, by a key of the content."""
     if cases.same_files is None:
         cases.same_files = _same_files(cases)
     return cases.same_files
@@ -90,17 +91,18 @@ def _same_files(cases: Cases) -> dict[Hashable, list[int]]:
     for n, record in enumerate(cases.records):
         if record["img_path"] is not None and "slice" not in record:
             by_path[os.path.realpath(record["img_path"])].append(n)
-    groups: list[list[str]] = [[path for path in by_path if os.path.isfile(path)]]
+    parts = {path: image_parts(path) for path in by_path if os.path.exists(path)}
+    groups: list[list[str]] = [list(parts)]
     # Every step opens only the files that the previous step could not distinguish.
-    for key in (os.path.getsize, _pieces, _content):
+    for key in (_sizes, _pieces, _content):
         finer: list[list[str]] = []
         for group in groups:
-            if cases.out_of_time and key is not os.path.getsize:
+            if cases.out_of_time and key is not _sizes:
                 cases.leave_out("whether image files are equal, for lack of time")
                 return {path: members for path, members in by_path.items() if len(members) > 1}
             by_key: dict[Any, list[str]] = defaultdict(list)
             for path in group:
-                by_key[key(path)].append(path)
+                by_key[key(parts[path])].append(path)
             finer += [paths for paths in by_key.values() if len(paths) > 1]
         groups = finer
     together = {path for group in groups for path in group}
@@ -112,21 +114,27 @@ def _same_files(cases: Cases) -> dict[Hashable, list[int]]:
     return equal
 
 
-def _pieces(path: str) -> bytes:
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        parts = []
-        for start in (0, max(size // 2 - _PIECE // 2, 0), max(size - _PIECE, 0)):
-            file.seek(start)
-            parts.append(file.read(_PIECE))
-    return hashlib.blake2b(b"".join(parts), digest_size=16).digest()
+def _sizes(files: list[str]) -> tuple[int, ...]:
+    return tuple(os.path.getsize(file) for file in files)
 
 
-def _content(path: str) -> bytes:
+def _pieces(files: list[str]) -> bytes:
+    pieces = hashlib.blake2b(digest_size=16)
+    for path in files if len(files) < 4 else (files[0], files[len(files) // 2], files[-1]):
+        size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            for start in (0, max(size // 2 - _PIECE // 2, 0), max(size - _PIECE, 0)):
+                file.seek(start)
+                pieces.update(file.read(_PIECE))
+    return pieces.digest()
+
+
+def _content(files: list[str]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+    for path in files:
+        with open(path, "rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
     return digest.digest()
 
 

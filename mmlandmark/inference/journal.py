@@ -10,6 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from mmlandmark.datasets.image_files import image_parts
 from mmlandmark.structures import LandmarkSchema, Prediction
 from mmlandmark.utils.disk_space import naming_full_disk
 from mmlandmark.utils.files import atomic_path, parse_json
@@ -279,12 +280,9 @@ def _common_end(one: str, other: str) -> int:
 
 
 def _stamp(file: str) -> tuple[int, int] | None:
-    """Return size and time of change of a file, sums of a folder of slices; None if it cannot be read."""
+    """Return size and time of change of an image, sums of its files if it has several; None if it is gone."""
     try:
-        if os.path.isdir(file):
-            inside = [entry.stat() for entry in os.scandir(file) if not entry.name.startswith(".")]
-            return sum(one.st_size for one in inside), sum(one.st_mtime_ns for one in inside)
-        status = os.stat(file)
+        parts = [os.stat(part) for part in image_parts(file)]
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
+    return sum(one.st_size for one in parts), sum(one.st_mtime_ns for one in parts)

@@ -185,9 +185,11 @@ def test_shards_hold_volumes_with_all_that_is_known(tmp_path):
     np.testing.assert_allclose(np.diag(loaded["world_from_original"])[[0, 2]] ** 2, [4, 9])
 
 
-@pytest.mark.parametrize("name", [None, "slices", "a.mhd"])
+@pytest.mark.parametrize("name", [None, "slices", "a.mhd", "a.mha"])
 def test_what_is_no_file_of_its_own_is_refused(tmp_path, name):
     (tmp_path / "slices").mkdir()
+    (tmp_path / "a.mha").write_text("NDims = 3\nElementDataFile = a.raw\n")
+    (tmp_path / "a.raw").write_bytes(b"voxels")
     path = None if name is None else str(tmp_path / name)
     with pytest.raises(ValueError, match="sample 'x': its image is not one file of its own"):
         as_it_is(dict(sample_id="x", img_path=path, landmarks=[[1, 2]]), "train")

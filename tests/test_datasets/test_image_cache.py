@@ -17,7 +17,7 @@ from mmlandmark.datasets.image_io import LoadedImage, read_image
 from mmlandmark.datasets.transforms import LoadImage
 from mmlandmark.structures import world_matrix
 from mmlandmark.testing.forks import forked
-from mmlandmark.testing.volume_files import write_dicom_series
+from mmlandmark.testing.volume_files import write_dicom_series, write_itk
 
 KINDS = {
     "grey8": ((60, 50), np.uint8),
@@ -197,6 +197,19 @@ def test_disk_cache_notices_a_changed_slice(tmp_path):
         os.utime(f"{folder}/00002.dcm", ns=(value, value))  # whatever the clock's resolution
         image = cache.fetch(folder, 0, lambda folder=folder: read_image(folder))
         np.testing.assert_array_equal(image.array, volume)
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_disk_cache_notices_changed_pixels_beside_their_header(tmp_path, suffix):
+    pytest.importorskip("SimpleITK")
+    cache, path = ImageCache(mode="disk", folder=tmp_path / "cache"), tmp_path / f"ct{suffix}"
+    for value in (1, 2):
+        volume = np.full((3, 4, 5), value, np.uint8)
+        write_itk(path, volume, np.eye(4))
+        os.utime(path, ns=(1, 1))  # the same header: only the file beside it is another
+        os.utime(tmp_path / "ct.raw", ns=(value, value))
+        np.testing.assert_array_equal(cache.fetch(path, 0, lambda: read_image(path)).array, volume)
+    assert same(cache.fetch(path, 0, forbidden), read_image(path))
 
 
 def test_broken_cache_file_is_written_anew(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmlandmark.datasets.image_digest import digest_images, image_format, jpeg_quality
-from mmlandmark.testing.volume_files import write_dicom_series
+from mmlandmark.testing.volume_files import write_dicom_series, write_itk
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 30)).astype(np.uint8)
 
@@ -49,6 +49,18 @@ def test_a_folder_of_slices_counts_with_all_of_them(tmp_path):
     assert before["formats"] == {"DICOM series": 1}
     write_dicom_series(tmp_path / "ct", np.full((3, 4, 5), 1, np.uint8), np.eye(4))
     assert digest_images({"a": folder})["digest"] != before["digest"]
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_pixels_beside_their_header_count(tmp_path, suffix):
+    pytest.importorskip("SimpleITK")
+    found = []
+    for value in (1, 2):
+        path = write_itk(tmp_path / f"ct{suffix}", np.full((3, 4, 5), value, np.uint8), np.eye(4))
+        found.append((path.read_bytes(), digest_images({"a": path})))
+    assert found[0][0] == found[1][0]  # the header says nothing about them
+    assert found[0][1]["files"] == 1
+    assert found[0][1]["digest"] != found[1][1]["digest"]
 
 
 def test_the_digest_sees_content_and_ids_but_not_places(tmp_path):

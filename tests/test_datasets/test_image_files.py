@@ -11,6 +11,7 @@ from mmlandmark.datasets.image_files import (
     child_ignoring_case,
     image_frame,
     image_header,
+    image_parts,
     image_shape,
     image_stem,
     index_images,
@@ -123,3 +124,37 @@ def test_child_ignoring_case(tmp_path):
 def test_names_of_files_lose_folders_of_any_system():
     names = ("a/001.png", "a\\001.png", "C:\\x\\001.png", "v.nii.gz", "v.1.nii")
     assert [stem_of(name) for name in names] == ["001"] * 3 + ["v", "v.1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "parts"),
+    [
+        ("a.mhd", "ElementDataFile = LOCAL\n", ()),
+        ("a.mhd", "ElementDataFile = all voxels.raw\n", ("all voxels.raw",)),
+        ("a.mhd", "ElementDataFile = s%02d.raw 1 5 2\n", ("s01.raw", "s03.raw", "s05.raw")),
+        ("a.mhd", "ElementDataFile = LIST\ns03.raw\ns01.raw\n", ("s03.raw", "s01.raw")),
+        ("a.mhd", "ElementDataFile = gone.raw\n", ()),
+        ("a.mhd", "ElementDataFile = below/../../outside.raw\n", ()),
+        ("a.mhd", "NDims = 3\n", ()),
+        ("a.nhdr", "data file: s%02d.raw 3 1 -2 2\n\n", ("s03.raw", "s01.raw")),
+        ("a.nhdr", "data file: LIST 2\ns01.raw\ns05.raw", ("s01.raw", "s05.raw")),
+        ("a.nhdr", "sizes: 2 3 4\n\n", ()),
+    ],
+)
+def test_the_files_of_an_image(tmp_path, name, entry, parts):
+    (tmp_path.parent / "outside.raw").write_bytes(b"0")
+    (tmp_path / "below").mkdir()
+    for file in ("all voxels.raw", "s01.raw", "s03.raw", "s05.raw"):
+        (tmp_path / file).write_bytes(b"0")
+    head = "NDims = 3\n" if name == "a.mhd" else "NRRD0004\n"
+    (tmp_path / name).write_text(head + entry)
+    assert image_parts(tmp_path / name) == [str(tmp_path / part) for part in (name, *parts)]
+
+
+def test_the_files_of_other_images(tmp_path):
+    write_cv(tmp_path / "a.png", np.zeros((4, 5), np.uint8), None)
+    (tmp_path / ".hidden").write_bytes(b"0")
+    assert image_parts(tmp_path / "a.png") == [str(tmp_path / "a.png")]
+    assert image_parts(str(tmp_path)) == [str(tmp_path / "a.png")]
+    with pytest.raises(FileNotFoundError):
+        image_parts(tmp_path / "gone.png")

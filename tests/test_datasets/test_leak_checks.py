@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from mmlandmark.datasets import LandmarkDataset
 from mmlandmark.datasets.checks import check_dataset
 from mmlandmark.datasets.releases import Isbi2015Cephalogram
+from mmlandmark.testing.volume_files import write_dicom_series, write_itk
 from test_datasets.ladders import ladder, ladder_dataset
 
 
@@ -29,6 +36,48 @@ def test_leaks_between_splits(tmp_path):
     assert {"a2", "b5"} <= images
     assert "a5" not in images
     assert {f["severity"] for f in report["findings"] if "leak" in f["check"]} == {"error"}
+
+
+def volumes(folder, write, equal):
+    """Return two splits of two volumes in folders of their own; the last is equal to the first, or not."""
+    rng, parts = np.random.default_rng(0), {}
+    arrays = list(rng.integers(0, 255, (4, 6, 7, 8)).astype(np.uint8))
+    arrays[3] = arrays[0] if equal else arrays[3]
+    samples = []
+    for number, array in enumerate(arrays):
+        (folder / f"case{number}").mkdir(parents=True)
+        path = write(folder / f"case{number}", array)
+        points = (rng.random((3, 3)) * 5).round(2).tolist()
+        samples.append(dict(id=f"c{number}", image=str(path.relative_to(folder)), landmarks=points))
+    schema = dict(name="three", landmarks=["a", "b", "c"], dims=3)
+    (folder / "all.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
+    for split, ids in (("train", ["c0", "c1"]), ("test", ["c2", "c3"])):
+        parts[split] = LandmarkDataset("all.json", str(folder), ids=ids)
+    return parts
+
+
+def series(folder, array):
+    """Write a folder of slices; copies have the bytes of the first."""
+    made = write_dicom_series(folder.parent.parent / f"made{array.sum()}", array, np.eye(4))
+    return Path(shutil.copytree(made, folder / "ct"))
+
+
+@pytest.mark.parametrize("images", [False, True])
+@pytest.mark.parametrize(
+    ("package", "write"),
+    [
+        ("SimpleITK", lambda folder, array: write_itk(folder / "ct.mhd", array, np.eye(4))),
+        ("SimpleITK", lambda folder, array: write_itk(folder / "ct.nhdr", array, np.eye(4))),
+        ("pydicom", series),
+    ],
+    ids=["mhd", "nhdr", "dicom"],
+)
+def test_images_of_several_files(tmp_path, package, write, images):
+    pytest.importorskip(package)
+    different = check_dataset(volumes(tmp_path / "a" / "d", write, equal=False), images=images)
+    assert not [f for f in different["findings"] if f["check"] in ("image leak", "same image")]
+    equal = check_dataset(volumes(tmp_path / "b" / "e", write, equal=True), images=images)
+    assert {f["sample_id"] for f in equal["findings"] if f["check"] == "image leak"} == {"c0", "c3"}
 
 
 @pytest.mark.real_data

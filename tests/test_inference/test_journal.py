@@ -214,3 +214,14 @@ def test_a_slice_that_changes_changes_its_volume(tmp_path):
     os.utime(tmp_path / "ct" / "2.dcm", ns=(5, 5))
     assert os.stat(tmp_path / "ct").st_mtime_ns == times.st_mtime_ns
     assert not opened(tmp_path).has(one.image)
+
+
+def test_pixels_that_change_change_the_image_of_their_header(tmp_path):
+    (tmp_path / "ct.mhd").write_text("ObjectType = Image\nNDims = 3\nElementDataFile = ct.raw\n")
+    (tmp_path / "ct.raw").write_bytes(b"slice")
+    journal = opened(tmp_path)
+    one = replace(made(tmp_path, "a"), image=str(tmp_path / "ct.mhd"))
+    journal.add([one])
+    assert opened(tmp_path).has(one.image)
+    os.utime(tmp_path / "ct.raw", ns=(5, 5))
+    assert not opened(tmp_path).has(one.image)

@@ -6,7 +6,7 @@ import importlib
 import re
 import tempfile
 import zlib
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
@@ -22,6 +22,7 @@ from mmlandmark.datasets.readers.loaded_image import (
     to_canonical,
 )
 from mmlandmark.datasets.readers.nrrd_axes import check_axes
+from mmlandmark.datasets.readers.pixel_files import check_data_files, named_files
 from mmlandmark.structures import is_frame, world_matrix
 from mmlandmark.utils.bounded_reading import BoundedFile
 
@@ -109,7 +110,7 @@ def _checked_header(path: Path, io: str) -> tuple[bool, str]:
             _check_dims(keys)
         else:
             check_axes(keys)
-        _check_data_files(keys.get("ElementDataFile", keys.get("data file", "LOCAL")), file)
+        check_data_files(keys.get("ElementDataFile", keys.get("data file", "LOCAL")), file)
     return _metaimage_frame(keys) if io == "MetaImageIO" else _nrrd_frame(keys)
 
 
@@ -132,33 +133,6 @@ def _sitk_world(image: Any) -> np.ndarray | None:
     if image.GetDimension() not in (2, 3):
         return None
     return world_matrix(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-
-
-def _check_data_files(entry: str, rest: BinaryIO) -> None:
-    """Refuse pixel files outside of the header's folder, which SimpleITK would open.
-
-    Args:
-        entry: Where the pixels are, by the header: ``LOCAL``, a name, a pattern with its range of numbers, or
-            ``LIST``.
-        rest: The header, where the lines behind the entry begin: the names of a list.
-
-    Raises:
-        ValueError: A name is absolute or has ``..``, or a pattern could become such a name.
-    """
-    names = [entry]
-    if entry.startswith("LIST"):
-        names += [line.decode("latin-1").strip() for line in rest]
-    for name in names:
-        if PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:  # takes / and \\ and C:
-            raise ValueError(
-                f"its header takes the pixels from {name!r}, outside of its folder, which is not allowed: "
-                "move that file into the folder of the header, or store both as one .mha or .nrrd"
-            )
-        # Other formats of printf could produce any name.
-        if name.count("%") > 1 or "%" in re.sub(r"%0?\d{0,2}[diu]", "", name):
-            raise ValueError(
-                f"its header takes the pixels from {name!r}: % may only format one number, such as %03d"
-            )
 
 
 def _numbers(text: str) -> np.ndarray:
@@ -265,6 +239,22 @@ def pixels_of(path: Path, metaimage: bool) -> tuple[int | None, bool]:
     data = path if entry.upper() == "LOCAL" else path.parent / entry
     packed = _is_compressed(keys) if metaimage else keys.get("encoding", "").lower() != "raw"
     return data.stat().st_size if data.is_file() else None, packed
+
+
+def pixel_files(path: Path, metaimage: bool) -> list[Path]:
+    """Return the files that hold the pixels of a header, as it names them; empty if it holds them itself.
+
+    Args:
+        path: See :func:`pixels_of`.
+        metaimage: See :func:`pixels_of`.
+
+    Raises:
+        ValueError: The header is broken, or names a file outside of its folder.
+    """
+    with path.open("rb") as file:
+        keys = read_metaimage_header(file)[0] if metaimage else _nrrd_fields(file)
+        entry = keys.get("ElementDataFile", keys.get("data file", "LOCAL"))
+        return [path.parent / name for name in named_files(entry, file)]
 
 
 def _is_compressed(keys: dict[str, str]) -> bool:
