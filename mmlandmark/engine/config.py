@@ -7,6 +7,7 @@ import copy
 import difflib
 import inspect
 import json
+import reprlib
 import shlex
 import sys
 import warnings
@@ -131,7 +132,10 @@ def _with_options(config: Config, source: str, options: dict[str, Any] | None) -
         stages = () if "stages" in options else config.get("stages") or ()
         for key in options:
             _check_option(config, key, stages)
-        config.merge_from_dict(copy.deepcopy(options))  # merging takes _delete_ out of the values
+        try:
+            config.merge_from_dict(copy.deepcopy(options))  # merging takes _delete_ out of the values
+        except TypeError as error:
+            raise ConfigError(_kinds_that_differ(config, options)) from error
     config.setdefault("default_scope", "mmlandmark")
     check_arguments(config, source)
     return config
@@ -224,6 +228,20 @@ def value_at(node: Any, keys: Sequence[str | int], default: Any = None) -> Any:
             return default
         node = node[key]
     return node
+
+
+def _kinds_that_differ(config: Config, options: dict[str, Any]) -> str:
+    """Return which option is a dict in the place of another value, which MMEngine refuses."""
+    for dotted, value in options.items():
+        try:
+            copy.deepcopy(config).merge_from_dict({dotted: copy.deepcopy(value)})
+        except TypeError:
+            held = reprlib.repr(value_at(config, dotted.split("."), None))
+            return (
+                f"--cfg-options {dotted}: {reprlib.repr(value)} is a dict in the place of another value, of "
+                f"which there is {held}; _delete_=True in the dict replaces it"
+            )
+    return f"--cfg-options {', '.join(options)}: two of them are a dict and another value in one place"
 
 
 def _check_option(config: Config, dotted: str, stages: Sequence[Any]) -> None:

@@ -1,5 +1,6 @@
 """Configs: what goes wrong is named."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +116,30 @@ def test_a_model_file_is_the_config_of_its_test(tmp_path, monkeypatch):
     save_checkpoint(dict(state_dict=model.state_dict), tmp_path / "c.pth")
     with pytest.raises(ConfigError, match=r"c\.pth is no model file"):
         load_config(tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"train_cfg.max_epochs": dict(a=dict(b=1))}, {"train_cfg": dict(max_epochs=dict(a=1))}],
+    ids=["the value itself", "below a section"],
+)
+def test_a_dict_in_the_place_of_another_value_is_named(tmp_path, options):
+    (tmp_path / "config.json").write_text(
+        json.dumps(dict(train_cfg=dict(type="EpochBasedTrainLoop", max_epochs=3)))
+    )
+    ((key, _),) = options.items()
+    with pytest.raises(
+        ConfigError, match=rf"--cfg-options {key}: .* is a dict in the place of another value"
+    ):
+        load_config(tmp_path / "config.json", {"seed": 1} | options)
+
+
+def test_two_options_that_contradict_each_other_are_named(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(dict(train_cfg=dict(type="EpochBasedTrainLoop"))))
+    with pytest.raises(ConfigError, match=r"train_cfg\.max_epochs"):
+        load_config(
+            tmp_path / "config.json", {"train_cfg.max_epochs": 1, "train_cfg.max_epochs.a": dict(b=1)}
+        )
 
 
 def test_options_serve_several_configs(tmp_path):
