@@ -125,13 +125,13 @@ def test_a_model_file_is_the_config_of_its_test(tmp_path, monkeypatch):
 )
 def test_a_dict_in_the_place_of_another_value_is_named(tmp_path, options):
     (tmp_path / "config.json").write_text(
-        json.dumps(dict(train_cfg=dict(type="EpochBasedTrainLoop", max_epochs=3)))
+        json.dumps(dict(train_cfg=dict(type="EpochBasedTrainLoop", max_epochs=3, val_interval=2)))
     )
     ((key, _),) = options.items()
     with pytest.raises(
         ConfigError, match=rf"--cfg-options {key}: .* is a dict in the place of another value"
     ):
-        load_config(tmp_path / "config.json", {"seed": 1} | options)
+        load_config(tmp_path / "config.json", {"train_cfg.val_interval": 1} | options)
 
 
 def test_two_options_that_contradict_each_other_are_named(tmp_path):
