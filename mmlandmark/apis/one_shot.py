@@ -121,7 +121,8 @@ def verdict(tested: Mapping[str, Mapping[str, float]], unit: str, images: int) -
     if not tested:
         return (
             "Nobody knows how good it is: nothing but the template is annotated. With --known ANNOTATION, of "
-            "as few as 20 of the images, the same command measures it. Look at the overlays of a prediction."
+            "as few as 20 of the images, and another -o, the same command trains again and measures. Look at "
+            "the overlays of a prediction."
         )
     labels = tested.get(_MEDIAN, tested["ssl"])
     student = tested["student"]

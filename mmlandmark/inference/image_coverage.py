@@ -116,7 +116,7 @@ def choose_images(found: np.ndarray, owner: np.ndarray, number: int, given: Sequ
         given: Indices of images that are chosen before, the first ones of the choice.
 
     Raises:
-        ValueError: There are too few images.
+        ValueError: There are too few images, or one is given twice.
     """
     count = len(found)
     if not 0 < number < count:
@@ -125,6 +125,8 @@ def choose_images(found: np.ndarray, owner: np.ndarray, number: int, given: Sequ
         )
     if len(given) > number:
         raise ValueError(f"{len(given)} images are given, and {number} are to be chosen with them")
+    if len(set(given)) < len(given):
+        raise ValueError("an image is given twice")
     means = np.stack([image_means(row, owner, count) for row in found])
     alone = (means.sum(1) - means.diagonal()) / (count - 1)
     best = np.zeros(found.shape[1], dtype=found.dtype)

@@ -190,17 +190,16 @@ def decide_one_shot(plan: OneShotPlan, measure: Callable[[OneShotPlan], Speed]) 
     candidates = one_shot_rules.sizes(plan.data.median_size)
     plan.choices.update(_of_size(plan, Choice(list(candidates[0]), "a trial")))
     speed, minutes = measure(plan), plan.answers.minutes
+    images = len(plan.images.ids)
     plan.choices["labellers"] = one_shot_rules.choose_labellers(
-        plan.choices["start"].value, candidates, speed, minutes
+        plan.choices["start"].value, candidates, speed, minutes, images
     )
     labellers = plan.choices["labellers"].value
-    size = one_shot_rules.choose_size(candidates, speed, minutes, labellers)
+    size = one_shot_rules.choose_size(candidates, speed, minutes, images, labellers)
     plan.choices.update(_of_size(plan, size))
     if size.value != list(candidates[0]):
         speed = measure(plan)
-    first, second, plan.minutes = one_shot_rules.choose_epochs(
-        speed, minutes, len(plan.images.ids), labellers
-    )
+    first, second, plan.minutes = one_shot_rules.choose_epochs(speed, minutes, images, labellers)
     plan.choices.update(ssl=first, student=second)
 
 

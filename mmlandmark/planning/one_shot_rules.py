@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mmlandmark.planning.budget_rules import FORWARD, MOST_IMAGES, RESERVE, Speed, input_sizes
 from mmlandmark.planning.choice import Choice, duration
@@ -66,7 +67,7 @@ def seen_images(
 
 
 def choose_labellers(
-    published: bool, candidates: Sequence[tuple[int, ...]], measured: Speed, minutes: float
+    published: bool, candidates: Sequence[tuple[int, ...]], measured: Speed, minutes: float, images: int
 ) -> Choice:
     """Decide how many detectors label the images: one, or the median of three.
 
@@ -75,10 +76,12 @@ def choose_labellers(
         candidates: See :func:`sizes`.
         measured: Speed at the smallest.
         minutes: For the whole training.
+        images: Without annotation.
     """
     if not published:
         return Choice(1, "one detector: the encoder as it is, with random weights, would be no help to it")
-    if seen_images(candidates, measured, minutes, 3)[candidates[0]] < _ENOUGH:
+    seen = seen_images(candidates, measured, minutes, 3)[candidates[0]]
+    if seen < _ENOUGH or least_minutes(measured, images, 3) > minutes:
         return Choice(1, f"one detector: {duration(minutes)} is too short a time to train two")
     return Choice(3, "the median of three detectors: two that learn differently, and the encoder as it is")
 
@@ -94,25 +97,67 @@ def choose_levels(size: Sequence[int]) -> Choice:
 
 
 def choose_size(
-    candidates: Sequence[tuple[int, ...]], measured: Speed, minutes: float, labellers: int = 1
+    candidates: Sequence[tuple[int, ...]], measured: Speed, minutes: float, images: int, labellers: int = 1
 ) -> Choice:
     """Decide on the input size: the largest at which enough images are seen while embeddings are learnt.
+
+    All of them are seen at least once, which of many takes a smaller size.
 
     Args:
         candidates: See :func:`sizes`.
         measured: Speed at the smallest.
         minutes: For the whole training.
+        images: Without annotation.
         labellers: See :func:`choose_labellers`.
     """
     seen = seen_images(candidates, measured, minutes, labellers)
-    size = max((size for size in candidates if seen[size] >= _ENOUGH), key=math.prod, default=candidates[0])
+
+    def fits(size: tuple[int, ...]) -> bool:
+        slower = measured.iteration * math.prod(size) / math.prod(candidates[0])
+        least = least_minutes(replace(measured, iteration=slower), images, labellers)
+        return seen[size] >= _ENOUGH and least <= minutes
+
+    size = max(filter(fits, candidates), key=math.prod, default=candidates[0])
     text = "x".join(map(str, size))
     if seen[size] < _ENOUGH:
         return Choice(
             list(size), f"{text}: {duration(minutes)} is a short time, {seen[size]} images are seen"
         )
     reason = "the largest" if size != candidates[-1] else "as large as images are good for, and"
-    return Choice(list(size), f"{text}, {reason} at which {_ENOUGH} images are seen (about {seen[size]})")
+    return Choice(
+        list(size), f"{text}, {reason} at which {max(_ENOUGH, images)} images are seen (about {seen[size]})"
+    )
+
+
+def least_minutes(speed: Speed, images: int, labellers: int) -> float:
+    """Return the minutes in which every training sees as many images as it has to, in whole epochs.
+
+    Args:
+        speed: Of a step that learns embeddings.
+        images: Without annotation.
+        labellers: See :func:`choose_labellers`.
+    """
+    epochs = zip(_fewest_epochs(images), _epoch_seconds(speed, images), strict=True)
+    least = max(count * seconds for count, seconds in epochs) / share_of(labellers)
+    return (_fixed_seconds(speed, images, labellers) + least) / 60 / RESERVE
+
+
+def _fixed_seconds(speed: Speed, images: int, labellers: int) -> float:
+    """Return the seconds beside the epochs: all runs start and read the images, and labellers label them."""
+    labels = labellers * images * FORWARD * speed.iteration / speed.batch
+    return (labellers + 1) * (speed.start + images * speed.first_read) + labels
+
+
+def _epoch_seconds(speed: Speed, images: int) -> tuple[float, float]:
+    """Return the seconds of an epoch of the embeddings and of one of the detector."""
+    each = speed.iteration / speed.batch
+    return (max(images, BATCH) + COPIES * FORWARD) * each, max(images / (1 - LABELLED), BATCH) * each
+
+
+def _fewest_epochs(images: int) -> tuple[int, int]:
+    """Return the epochs of the embeddings and of the detector that see as many images as they have to."""
+    first, second = (math.ceil(FEWEST_SEEN / max(n, BATCH)) for n in (images, images / (1 - LABELLED)))
+    return first, second
 
 
 def choose_epochs(
@@ -135,17 +180,12 @@ def choose_epochs(
     Raises:
         ValueError: The time is too short for an epoch of each; the message says how long it must be.
     """
-    each = speed.iteration / speed.batch
     seen = images / (1 - LABELLED)
     trainings, share = TRAININGS[labellers], share_of(labellers)
-    runs = labellers + 1
-    fixed = runs * (speed.start + images * speed.first_read) + labellers * images * FORWARD * each
-    left = 60 * RESERVE * minutes - fixed
-    epoch = (max(images, BATCH) + COPIES * FORWARD) * each, max(seen, BATCH) * each
-    fewest = [math.ceil(FEWEST_SEEN / max(count, BATCH)) for count in (images, seen)]
-    least = max(fewest[0] * epoch[0] / share, fewest[1] * epoch[1] / share)
-    if left < least:
-        needed = (fixed + least) / 60 / RESERVE
+    fixed, epoch = _fixed_seconds(speed, images, labellers), _epoch_seconds(speed, images)
+    left, fewest = 60 * RESERVE * minutes - fixed, _fewest_epochs(images)
+    needed = least_minutes(speed, images, labellers)
+    if minutes < needed:
         raise ValueError(
             f"--minutes {minutes:g} is too short a time for trainings that see {FEWEST_SEEN} images each "
             f"on this machine; give at least {math.ceil(10 * needed) / 10:g}, or fewer and smaller images"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,13 +66,14 @@ def read_template(image: str | Path, points: str | Path) -> Template:
 
     Raises:
         FileNotFoundError: A file does not exist.
-        ValueError: The image cannot be read, or is a volume; there is no row for it; or no landmark is left.
+        ValueError: The image cannot be read, or is a volume; there is no row for it, or that of an image of
+            another size; or no landmark is left.
     """
     path = Path(os.path.abspath(os.path.expanduser(image)))
     size = image_shape(str(path))
     if len(size) != 2:
         raise ValueError(f"--template {image}: this is a volume, and one-shot detection plans for images")
-    record = _named(points) or _row(points, path)
+    record = _named(points) or _row(points, path, size)
     names, found = record["schema"].landmarks, np.asarray(record["landmarks"], dtype=np.float64)
     missing = np.isnan(found).any(axis=1)
     inside = is_inside(found, size)
@@ -110,8 +111,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _row(points: str | Path, image: Path) -> dict[str, Any]:
-    """Return the row of an image in an annotation file."""
+def _row(points: str | Path, image: Path, size: Sequence[int]) -> dict[str, Any]:
+    """Return the row of an image (*S) in an annotation file."""
     try:
         source = find_data(points)
     except FileNotFoundError:
@@ -123,6 +124,12 @@ def _row(points: str | Path, image: Path) -> dict[str, Any]:
     if len(own) != 1:
         raise ValueError(
             f"--points {points}: {len(own) or 'none'} of {len(records)} rows is of {image.name}; {FORMAT}"
+        )
+    told = own[0].get("ori_shape")
+    if told is not None and tuple(told) != tuple(size):
+        raise ValueError(
+            f"--points {points}: its row says that {image.name} has {told[1]} x {told[0]} pixels, but it has "
+            f"{size[1]} x {size[0]}; the landmarks belong to another version of it"
         )
     spacing = own[0]["spacing"]
     return dict(

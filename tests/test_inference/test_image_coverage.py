@@ -126,3 +126,5 @@ def test_what_is_annotated_comes_first_and_others_show_what_it_does_not():
     assert choice.coverage == pytest.approx((1 / 4, 1))
     with pytest.raises(ValueError, match="2 images are given, and 1 are to be chosen with them"):
         choose_images(*found_again(images), 1, given=[4, 3])
+    with pytest.raises(ValueError, match="an image is given twice"):
+        choose_images(*found_again(images), 3, given=[4, 4])

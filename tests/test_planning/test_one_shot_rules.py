@@ -1,6 +1,7 @@
 """Rules on time, size and labels of one-shot detection."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_embeddings_of_every_size_lie_on_grids_inside_of_each_other(shape):
 @pytest.mark.parametrize(("minutes", "longest"), [(0.5, 128), (1, 160), (60, 384)])
 def test_more_time_makes_a_larger_input(minutes, longest):
     candidates = sizes((1200, 1000))
-    choice = choose_size(candidates, FAST, minutes)
+    choice = choose_size(candidates, FAST, minutes, 100)
     assert max(choice.value) == longest
     assert "images are seen" in choice.why
     per_pixel = 0.01 / math.prod(candidates[0])
@@ -67,6 +68,19 @@ def test_epochs_fill_the_time():
         choose_epochs(SLOW, 1.0, 100)
 
 
+@pytest.mark.parametrize("labellers", [1, 3])
+@pytest.mark.parametrize("images", [100, 3000, 20000])
+def test_many_images_take_a_smaller_size_and_no_more_time(images, labellers):
+    """A step takes as long as its input has pixels: an epoch of 20000 images at the largest, half an hour."""
+    candidates, minutes = sizes((1200, 1000)), 60.0
+    size = choose_size(candidates, FAST, minutes, images, labellers).value
+    steps = FAST.iteration * math.prod(size) / math.prod(candidates[0])
+    *_, taken = choose_epochs(replace(FAST, iteration=steps), minutes, images, labellers)
+    assert taken <= minutes
+    assert (max(size) < 384) == (images == 20000)
+    assert choose_labellers(True, candidates, FAST, 60, 10 * images).value == (3 if images < 20000 else 1)
+
+
 def test_a_few_have_nothing_to_agree_on():
     assert choose_selector(19, 100).value["type"] == "ShapeConsensus"
     assert choose_selector(3, 100).value["type"] == choose_selector(19, 9).value["type"] == "KeepAll"
@@ -74,13 +88,13 @@ def test_a_few_have_nothing_to_agree_on():
 
 def test_three_label_where_there_is_time_to_train_two():
     candidates = sizes((1200, 1000))
-    assert choose_labellers(True, candidates, FAST, 60).value == 3
-    assert choose_labellers(False, candidates, FAST, 60).value == 1
-    short = choose_labellers(True, candidates, FAST, 0.5)
+    assert choose_labellers(True, candidates, FAST, 60, 100).value == 3
+    assert choose_labellers(False, candidates, FAST, 60, 100).value == 1
+    short = choose_labellers(True, candidates, FAST, 0.5, 100)
     assert short.value == 1
     assert "too short a time to train two" in short.why
     # What is given to a second training is missing in the size.
-    one, three = (choose_size(candidates, FAST, 3, count) for count in (1, 3))
+    one, three = (choose_size(candidates, FAST, 3, 100, count) for count in (1, 3))
     assert max(three.value) < max(one.value)
 
 

@@ -29,6 +29,13 @@ def test_the_row_of_the_image_is_found(tmp_path, kind):
         read_template(tmp_path / "other.png", path)
 
 
+def test_the_row_of_an_image_of_another_size_is_refused(tmp_path):
+    """Such as that of the film that the template was shrunk from."""
+    path = write_kites(tmp_path, "json", count=4, width=[128] * 4, height=[96] * 4)
+    with pytest.raises(ValueError, match=r"kite02\.jpg has 128 x 96 pixels, but it has 76 x 54"):
+        read_template(tmp_path / "photos" / "kite02.jpg", path)
+
+
 def test_names_with_points_are_enough(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((20, 30), np.uint8))
     points = dict(a=[-0.5, 19.49], b=[29.5, 3], c=None, d=[3, 4])
