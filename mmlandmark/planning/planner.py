@@ -184,9 +184,9 @@ def _check_spacing(view: DataView, spacing: Sequence[float] | None) -> None:
         assert frame is not None
         stated = " x ".join(f"{mm:.4g}" for mm in spacing_of(frame))
         raise OpenQuestion(
-            f"--spacing would replace what the files of {len(rows)} volumes state, first "
-            f"{record['sample_id']!r}: {stated} mm. Leave it out, and give those that lack it a spacing in "
-            "the annotation"
+            f"--spacing would replace what the files of volumes state ({len(rows)} of them), first "
+            f"{record['sample_id']!r}: {stated} mm. Leave it out, and give the others a spacing in the "
+            "annotation"
         )
 
 

@@ -23,6 +23,7 @@ FEWEST_ROUNDS = 3  # of pseudo labels, so that they can become better
 FEWEST_IMAGES = 8  # that a self-training must have time for, if there are so many
 _USUAL = 0.95  # of the landmarks of right shapes that are to be kept
 _RADIUS = 0.09  # of a shape: twice what 2 mm are of a cephalogram
+_LEAST = 0.045  # of a shape, where the modes explain any shape, or none differ
 
 
 def choose_selector(points: np.ndarray, names: Sequence[str], unit: str) -> Choice:
@@ -86,6 +87,11 @@ def _limit(complete: np.ndarray) -> tuple[float, str]:
         others = PointDistributionModel.fit(np.delete(complete, n, axis=0))
         deviations.append(others.adjust(complete[n : n + 1]).deviation)
     limit = float(np.nanquantile(np.stack(deviations), _USUAL))
+    model = PointDistributionModel.fit(complete)
+    (landmarks, dims), modes = model.mean.shape, len(model.sigmas)
+    free = landmarks * dims - (1 + dims + dims * (dims - 1) // 2)  # without similarity transforms
+    if modes in (0, free) and limit < _LEAST * model.size:
+        return float(f"{_LEAST * model.size:.3g}"), f"{100 * _LEAST:g} % of the radius of the shapes"
     return float(f"{limit:.3g}"), f"as {100 * _USUAL:g} % are of a labelled shape, by those of the others"
 
 

@@ -134,9 +134,9 @@ def test_a_spacing_never_replaces_that_of_the_files_of_volumes(tmp_path):
     table = tmp_path / "scans" / "images" / "points.json"
     table.write_text(json.dumps(dict(samples=samples)))
     assert planned(table).fingerprint.spacing_known == 6
-    with pytest.raises(OpenQuestion, match=r"--spacing would replace what the files of 6 .* 0\.45 x 0\.45 x"):
+    with pytest.raises(OpenQuestion, match=r"--spacing would replace .*\(6 of them\), .* 0\.45 x 0\.45 x"):
         planned(table, spacing=(2.0,))
-    with pytest.raises(OpenQuestion, match=r"files of 1 volumes state, first '0': 0\.45"):
+    with pytest.raises(OpenQuestion, match=r"\(1 of them\), first '0': 0\.45"):
         planned(table, spacing=(0.5,))
 
 

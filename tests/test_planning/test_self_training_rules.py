@@ -50,6 +50,19 @@ def test_the_limit_keeps_right_landmarks_of_shapes_that_were_not_learnt_from():
     assert "9 % of the radius" in three.why
 
 
+@pytest.mark.parametrize(("count", "landmarks"), [(7, 4), (9, 4), (9, 5)])
+def test_modes_that_explain_any_shape_do_not_make_the_limit_vanish(count, landmarks):
+    """Right landmarks of others are kept, which a hundredth of a radius would not do."""
+    everything = shapes(209)[:, :landmarks]
+    limit = rules.choose_selector(everything[:count], NAMES[:landmarks], "mm").value["limit"]
+    model = rules.PointDistributionModel.fit(everything[:count])
+    assert model.regulate(everything[9:], limit).kept.mean() > 0.9
+    same = rules.choose_selector(np.repeat(everything[:1], count, axis=0), NAMES[:landmarks], "mm")
+    radius = rules.PointDistributionModel.fit(np.repeat(everything[:1], count, axis=0)).size
+    assert same.value["limit"] == pytest.approx(0.045 * radius, rel=0.01)
+    assert "4.5 % of the radius" in same.why
+
+
 def test_too_few_shapes_or_landmarks_are_refused():
     with pytest.raises(ValueError, match=r"at least 3 training images with all landmarks.*there are 2$"):
         rules.choose_selector(shapes(2), NAMES, "mm")
