@@ -18,5 +18,5 @@ def result_folders(files: Iterable[str]) -> tuple[str, ...]:
         ('overlays',)
     """
     names = set(files)
-    found = (OVERLAYS,) if JOURNAL in names else ()
+    found: tuple[str, ...] = (OVERLAYS,) if JOURNAL in names else ()
     return (*found, RUN, CACHE) if {CONFIG, PLAN} <= names else found
