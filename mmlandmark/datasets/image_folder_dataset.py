@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 
 from mmlandmark.datasets.image_files import image_shape, image_stem, images_below
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
+from mmlandmark.datasets.values import sample_id_of
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.dataset_tree import bare_dataset, leaf_configs
 
@@ -24,7 +25,7 @@ class ImageFolderDataset(LandmarkDataset):
     An image is named by its path below the folder, without suffix unless another one has the same name. It
     begins with the name of the folder where an annotated sample has that name, too. An image that an
     annotation has a row for is left out, and so is a file whose header cannot be read, or says that it has
-    other dimensions than the landmarks, with a warning that names it.
+    other dimensions than the landmarks, or whose name cannot be an id, with a warning that names it.
 
     Args:
         image_dir: The folder, below ``data_root``.
@@ -62,7 +63,7 @@ class ImageFolderDataset(LandmarkDataset):
         taken = {Path(row["img_path"]).resolve() for row in rows if row.get("img_path") is not None}
         found = [(path, Path(name)) for path, name in images_below(folder)]
         rest = [(path, name) for path, name in found if Path(path).resolve() not in taken]
-        problems = {path: self._problem(path) for path, _ in rest}
+        problems = {path: self._problem(path, name) for path, name in rest}
         self.annotated = len(found) - len(rest)
         self.unusable = [problem for problem in problems.values() if problem is not None]
         for problem in self.unusable:
@@ -74,20 +75,36 @@ class ImageFolderDataset(LandmarkDataset):
                 f"ImageFolderDataset: {folder!r} holds no image without annotation"
                 + "".join(f"; {count} are {what}" for what, count in counts.items() if count)
             )
-        stems = [(name.parent / image_stem(name)).as_posix() for _, name in free]
-        often, names_of_rows = Counter(stems), {str(row["sample_id"]) for row in rows}
-        records = []
-        for (path, name), stem in zip(free, stems, strict=True):
-            alone = stem if often[stem] == 1 else name.as_posix()
-            sample_id = f"{Path(folder).name}/{alone}" if alone in names_of_rows else alone
-            records.append(dict(sample_id=sample_id, img_path=path, landmarks=None))
-        return records
+        ids = _ids([name for _, name in free], {str(row["sample_id"]) for row in rows}, Path(folder).name)
+        return [
+            dict(sample_id=n, img_path=path, landmarks=None) for n, (path, _) in zip(ids, free, strict=True)
+        ]
 
-    def _problem(self, path: str) -> str | None:
-        """Return why an image cannot be used, as far as its header says; None if it can."""
+    def _problem(self, path: str, name: Path) -> str | None:
+        """Return why an image cannot be used, as far as its name and header say; None if it can."""
         try:
+            sample_id_of(_stem(name), f"{path!r:.300}")
             axes = len(image_shape(path))
         except (OSError, ValueError) as error:
             return str(error)
         dims = axes if self._schema is None else self._schema.dims
         return None if axes == dims else f"{path} has {axes} dimensions, the landmarks have {dims}"
+
+
+def _stem(name: Path) -> str:
+    return (name.parent / image_stem(name)).as_posix()
+
+
+def _ids(names: Sequence[Path], taken: Collection[str], folder: str) -> list[str]:
+    """Return an id for every path below a folder that is neither that of another one nor taken."""
+    whole = {name.as_posix() for name in names}
+    often = Counter(map(_stem, names))
+    ids = [name.as_posix() if often[stem := _stem(name)] > 1 or stem in whole else stem for name in names]
+    own = set(ids)
+    for n, one in enumerate(ids):
+        longer = one
+        while longer in taken or (longer != one and longer in own):
+            longer = f"{folder}/{longer}"
+        own.add(longer)
+        ids[n] = longer
+    return ids
