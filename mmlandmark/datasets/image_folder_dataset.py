@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +76,10 @@ class ImageFolderDataset(LandmarkDataset):
                 f"ImageFolderDataset: {folder!r} holds no image without annotation"
                 + "".join(f"; {count} are {what}" for what, count in counts.items() if count)
             )
-        stems = [(name.parent / image_stem(name)).as_posix() for _, name in free]
-        # One may be called as another without its suffix.
-        often = Counter([*stems, *(name.as_posix() for _, name in free)])
-        names_of_rows = {str(row["sample_id"]) for row in rows}
-        records = []
-        for (path, name), stem in zip(free, stems, strict=True):
-            alone = id_of_name(stem if often[stem] == 1 else name.as_posix())
-            sample_id = f"{Path(folder).name}/{alone}" if alone in names_of_rows else alone
-            records.append(dict(sample_id=sample_id, img_path=path, landmarks=None))
-        return records
+        ids = _ids([name for _, name in free], {str(row["sample_id"]) for row in rows}, Path(folder).name)
+        return [
+            dict(sample_id=n, img_path=path, landmarks=None) for n, (path, _) in zip(ids, free, strict=True)
+        ]
 
     def _problem(self, path: str) -> str | None:
         """Return why an image cannot be used, as far as its header says; None if it can."""
@@ -95,3 +89,23 @@ class ImageFolderDataset(LandmarkDataset):
             return str(error)
         dims = axes if self._schema is None else self._schema.dims
         return None if axes == dims else f"{path} has {axes} dimensions, the landmarks have {dims}"
+
+
+def _stem(name: Path) -> str:
+    return (name.parent / image_stem(name)).as_posix()
+
+
+def _ids(names: Sequence[Path], taken: Collection[str], folder: str) -> list[str]:
+    """Return an id for every path below a folder that is neither that of another one nor taken."""
+    whole = {name.as_posix() for name in names}
+    often = Counter(map(_stem, names))
+    short = [name.as_posix() if often[stem := _stem(name)] > 1 or stem in whole else stem for name in names]
+    first = list(map(id_of_name, short))
+    used, others, ids = set(taken), set(first), list[str]()
+    for one in first:
+        longer = one
+        while longer in used or (longer != one and longer in others):
+            longer = f"{id_of_name(folder)}/{longer}"
+        used.add(longer)
+        ids.append(longer)
+    return ids

@@ -74,6 +74,18 @@ def test_every_image_has_a_name_of_its_own(root, caplog):
     assert [folder.get_data_info(i)["sample_id"] for i in range(2)] == ["case0", "case1"]
 
 
+def test_strange_names_do_not_keep_a_folder_from_being_used(root):
+    (root / "new" / "new").mkdir(parents=True)
+    names = ("1.png", "1.jpg", "1.png.png", "case3.png", "new/case3.png", "b .png", "b_.png", "c\u200b.png")
+    for name in names:
+        cv2.imwrite(str(root / "new" / name), np.zeros((20, 30), np.uint8))
+    labelled = dict(LABELLED, data_root=str(root))
+    dataset = ImageFolderDataset("new", data_root=str(root), labelled=labelled, serialize_data=False)
+    ids = [dataset.get_data_info(i)["sample_id"] for i in range(len(dataset))]
+    assert ids == ["1.jpg", "1.png", "1.png.png", "b_", "new/b_", "new/new/case3", "c_", "new/case3"]
+    assert not dataset.unusable
+
+
 def test_images_of_all_annotations_are_left_out(root, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
