@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmlandmark.ops.arguments import check_maps, checked_mask, checked_sigma, sum_type
 from mmlandmark.ops.backend import backend, is_native
+from mmlandmark.ops.first_order import anchor_of, first_order
 from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -199,6 +200,7 @@ if backend().name == "native":
         _, slopes = output
         ctx.mark_non_differentiable(slopes)
         ctx.set_materialize_grads(False)  # no map of zeros for the slopes
+        ctx.anchor = anchor_of(tensors[0])
         ctx.save_for_backward(*([slopes] if with_slopes else tensors))
 
     def _backward_of(operator):
@@ -211,7 +213,7 @@ if backend().name == "native":
             else:
                 *tensors, factor = saved
                 slopes = operator(*tensors, factor * gradient, ctx.log_alpha, True)[1]
-            return slopes, *[None] * (len(ctx.needs_input_grad) - 1)
+            return first_order(slopes, ctx.anchor), *[None] * (len(ctx.needs_input_grad) - 1)
 
         return backward
 
