@@ -41,8 +41,9 @@ class DistillationTerm:
             )
         if isinstance(loss, LandmarkLoss) and not loss.compares_maps:
             raise ValueError(
-                f"{name} cannot be a distillation term: it compares maps with the annotated landmarks, whatever "
-                "the teacher's maps are; give it to the head, and the term a loss such as HeatmapMSELoss"
+                f"{name} cannot be a distillation term: it compares maps with the annotated landmarks, "
+                "whatever the teacher's maps are; give it to the head, and the term a loss such as "
+                "HeatmapMSELoss"
             )
         if isinstance(loss, FeatureLoss) != bool(pairs):
             raise ValueError(
