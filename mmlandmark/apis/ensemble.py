@@ -34,7 +34,8 @@ def build_ensemble(
 ) -> tuple[Config, Path]:
     """Build one model out of several trained detectors.
 
-    Data, pipelines and metrics are those of the first one.
+    Data, pipelines, metrics and, if it chooses by shapes, what it has learnt of them are those of the first
+    one.
 
     Args:
         sources: Work folders of training runs, and model files.
@@ -113,6 +114,8 @@ def _weights(
         checkpoint = load_checkpoint(path)
         check_state_dict(member, checkpoint["state_dict"], str(path))
         state.update({f"members.{index}.{key}": value for key, value in checkpoint["state_dict"].items()})
+        if index == 0:  # test_cfg is the first one's, and so is the prior that it asks for
+            state.update({k: v for k, v in checkpoint["state_dict"].items() if k.startswith("shape_choice.")})
         seeds.append(meta_of(checkpoint).get("seed"))
         own = checkpoint_landmarks(checkpoint)
         difference = name_difference(names_of(landmarks), names_of(own))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmlandmark.ops.arguments import check_maps, checked_mask, checked_sigma, sum_type
 from mmlandmark.ops.backend import backend, is_native
+from mmlandmark.ops.first_order import anchor_of, first_order
 from mmlandmark.ops.gaussian_heatmap import gaussian_heatmap
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -132,9 +133,11 @@ def ewc_error(pred: Tensor, target: Tensor, alpha: float) -> Tensor:
 
 def ewc_loss_reference(pred: Tensor, target: Tensor, factor: Tensor, alpha: float) -> Tensor:
     """Return the (B, K) sums of the errors times ``factor`` (B, K), in plain PyTorch."""
-    dtype = sum_type(pred.dtype)
-    errors = ewc_error(pred.to(dtype), target.to(dtype), alpha).flatten(2).sum(-1)
-    return torch.where(factor != 0, errors, 0) * factor
+    dtype, counts = sum_type(pred.dtype), factor != 0
+    # A map that does not count may hold NaN: zero times its slope would be NaN, too.
+    pred = torch.where(counts.reshape(*counts.shape, *[1] * (pred.ndim - 2)), pred.to(dtype), 0)
+    errors = ewc_error(pred, target.to(dtype), alpha).flatten(2).sum(-1)
+    return torch.where(counts, errors, 0) * factor
 
 
 def _log(alpha: float) -> float:
@@ -166,9 +169,12 @@ def _in_one_pass(pred: Tensor) -> bool:
     """Return whether the gradient is written together with the loss, from one read of ``pred``.
 
     The upstream gradient is 1 as a rule, which costs nothing to check on a CPU. On a GPU the check would wait
-    for the device: there the backward writes the gradient, times the upstream one.
+    for the device: there the backward writes the gradient, times the upstream one. So it does for float16,
+    in which an upstream gradient that scales the loss is infinite, and a gradient without it often 0.
     """
-    return pred.requires_grad and torch.is_grad_enabled() and pred.device.type == "cpu"
+    if pred.device.type != "cpu" or pred.dtype == torch.float16:
+        return False
+    return pred.requires_grad and torch.is_grad_enabled()
 
 
 def _scaled(slopes: Tensor, gradient: Tensor) -> Tensor:
@@ -199,6 +205,7 @@ if backend().name == "native":
         _, slopes = output
         ctx.mark_non_differentiable(slopes)
         ctx.set_materialize_grads(False)  # no map of zeros for the slopes
+        ctx.anchor = anchor_of(tensors[0])
         ctx.save_for_backward(*([slopes] if with_slopes else tensors))
 
     def _backward_of(operator):
@@ -211,7 +218,7 @@ if backend().name == "native":
             else:
                 *tensors, factor = saved
                 slopes = operator(*tensors, factor * gradient, ctx.log_alpha, True)[1]
-            return slopes, *[None] * (len(ctx.needs_input_grad) - 1)
+            return first_order(slopes, ctx.anchor), *[None] * (len(ctx.needs_input_grad) - 1)
 
         return backward
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from mmlandmark.ops.arguments import checked_mask, checked_sigma, sum_type, width_along
 from mmlandmark.ops.backend import backend, is_native
+from mmlandmark.ops.first_order import first_order
 
 NATIVE_SHAPES = ("gaussian", "laplace", "disc")  # in the order of csrc/common/peak_shape.h
 SHAPES = (*NATIVE_SHAPES, "laplace_l2", "cone", "side_gaussian")
@@ -223,6 +224,7 @@ if backend().name == "native":
         # Sums are made in the landmarks' type, whatever the maps were written in.
         gradient = gradient.to(landmarks.dtype)
         slopes = torch.ops.mmlandmark.gaussian_heatmap_backward(gradient, landmarks, sigma, height, ctx.shape)
-        return *slopes, None, None, None
+        own = (first_order(slope, landmarks, sigma, height) for slope in slopes)
+        return *own, None, None, None
 
     torch.library.register_autograd("mmlandmark::gaussian_heatmap", _backward, setup_context=_setup)

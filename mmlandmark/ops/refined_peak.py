@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -168,7 +170,7 @@ def quadratic_fit(heatmaps: Tensor, center: Tensor, log: bool = False, smooth: f
     reach = int(-(-3 * smooth // 1))
     values, inside = local_window(heatmaps, center, 1 + reach)
     values = values.to(work)
-    height = values.flatten(2)[..., values[0, 0].numel() // 2]
+    height = values.flatten(2)[..., math.prod(values.shape[2:]) // 2]
     if reach:
         values = _smooth_valid(values, smooth, reach)
         for axis in range(2, inside.ndim):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmlandmark.ops.arguments import check_maps, result_like, sum_type
 from mmlandmark.ops.backend import backend, is_native
+from mmlandmark.ops.first_order import first_order
 from mmlandmark.ops.soft_argmax import coordinate_maps
 
 
@@ -72,7 +73,10 @@ if backend().name == "native":
         ctx.save_for_backward(heatmaps, centers, distance, mass)
 
     def _backward(ctx, gradient, _):
-        slopes = torch.ops.mmlandmark.region_distance_backward(gradient, *ctx.saved_tensors, ctx.spacing)
-        return *slopes, None
+        heatmaps, centers, *result = ctx.saved_tensors
+        slopes = torch.ops.mmlandmark.region_distance_backward(
+            gradient, heatmaps, centers, *result, ctx.spacing
+        )
+        return *(first_order(slope, heatmaps, centers) for slope in slopes), None
 
     torch.library.register_autograd("mmlandmark::region_distance", _backward, setup_context=_setup)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmlandmark.ops.arguments import check_maps, result_like, sum_type
 from mmlandmark.ops.backend import backend, is_native
+from mmlandmark.ops.first_order import first_order
 
 MODES = ("softmax", "sigmoid")
 
@@ -132,6 +133,6 @@ if backend().name == "native":
         slopes = torch.ops.mmlandmark.spatial_expectation_backward(
             gradient, heatmaps, features, expectation, state, ctx.beta, ctx.sigmoid
         )
-        return slopes, None, None, None
+        return first_order(slopes, heatmaps), None, None, None
 
     torch.library.register_autograd("mmlandmark::spatial_expectation", _backward, setup_context=_setup)

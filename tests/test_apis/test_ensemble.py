@@ -11,9 +11,14 @@ import torch
 
 from mmlandmark.apis import build_ensemble, train_config
 from mmlandmark.apis import test_config as run_test
+from mmlandmark.datasets.annotated_shapes import annotated_shapes
+from mmlandmark.datasets.phantom import PhantomDataset
 from mmlandmark.engine import ConfigError, load_config
+from mmlandmark.inference.packing import pack_checkpoint
+from mmlandmark.inference.shape_prior import with_shape_prior
 from mmlandmark.registry import MODELS
 from mmlandmark.testing import tiny_config
+from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.files import read_json
 
 
@@ -67,6 +72,24 @@ def test_the_mean_map_is_decoded(runs, tmp_path):
         own = [m.heatmaps(m.data_preprocessor.normalize(image)) for m in model.members]
     torch.testing.assert_close(detection.maps, (own[0] + own[1]) / 2)
     torch.testing.assert_close(detection.points, model.head.predict(detection.maps, (64, 64)).points)
+
+
+def test_members_that_choose_by_shapes_choose_together(runs, tmp_path):
+    files, (shapes, steps) = [], annotated_shapes(PhantomDataset(num_samples=30))
+    for number, folder in enumerate(runs):
+        config, checkpoint = load_config(folder / "tiny.py"), folder / "epoch_1.pth"
+        packed = pack_checkpoint(config, load_checkpoint(checkpoint), str(checkpoint))
+        files.append(tmp_path / f"{number}.mml.pth")
+        with_shape_prior(packed, shapes[number:], steps[number:], gate=2.0 + number).save(files[-1])
+    config, checkpoint = build_ensemble(files, tmp_path / "both")
+    run_test(config, checkpoint, out_dir=tmp_path / "both" / "test")
+    model = MODELS.build(config.model)
+    model.load_state_dict(load_checkpoint(checkpoint)["state_dict"])
+    assert model.shape_choice.gate == 2.0
+    for name, value in model.members[0].shape_choice.named_buffers():
+        assert torch.equal(getattr(model.shape_choice, name), value)
+    found = model.eval()(torch.rand(1, 1, 64, 64), mode="predict")[0]
+    assert torch.isfinite(found.pred_deviation).all()
 
 
 def test_members_with_and_without_annotators_and_mirrored():

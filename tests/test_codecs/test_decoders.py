@@ -21,6 +21,12 @@ def test_a_peak_is_decoded(name, dims):
     torch.testing.assert_close(peaks.heights, maps.flatten(2).amax(-1))
 
 
+@pytest.mark.parametrize("name", sorted(DECODERS.module_dict))
+def test_no_map_has_no_peak(name):
+    peaks = DECODERS.build(dict(type=name))(torch.zeros(0, 2, 24, 25), width=2.0, window=6)
+    assert (peaks.points.shape, peaks.pixels.shape, peaks.heights.shape) == ((0, 2, 2), (0, 2, 2), (0, 2))
+
+
 SIZE = (24, 28, 32)
 
 

@@ -25,6 +25,15 @@ def test_a_term_from_a_config():
         (dict(pairs=PAIRS), r"term 3 needs a loss; it has \['pairs'\]"),
         (dict(loss=dict(type="EWCLoss"), factor=1), "term 3 takes loss, pairs and weight, not factor"),
         (dict(loss=dict(type="UNet")), "UNet cannot be a distillation term"),
+        (dict(loss=dict(type="IntegralL1Loss")), "IntegralL1Loss cannot be a distillation term: it compares"),
+        (
+            dict(loss=dict(type="RegionAttentionLoss")),
+            "maps with the annotated landmarks, whatever",
+        ),
+        (
+            dict(loss=dict(type="OffsetL1Loss")),
+            "give it to the head, and the term a loss such",
+        ),
         (dict(loss=dict(type="FeatureMSELoss")), "FeatureMSELoss compares features: give pairs"),
         (dict(loss=dict(type="EWCLoss"), pairs=PAIRS), "EWCLoss compares the heatmaps of both models"),
         (dict(loss=dict(type="FeatureMSELoss"), pairs=["up1"]), "pairs must be"),

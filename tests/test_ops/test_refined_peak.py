@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlandmark.ops import gaussian_heatmap, local_centroid, peak, quadratic_peak, refined_peak
+from mmlandmark.ops import gaussian_heatmap, local_centroid, peak, quadratic_fit, quadratic_peak, refined_peak
 from mmlandmark.ops.refined_peak import refined_peak_reference
 from test_ops.op_testing import (
     DEVICES,
@@ -135,7 +135,9 @@ def test_bad_arguments_are_named(call, message):
 
 def test_empty_batch():
     maps = torch.zeros(0, 3, 4, 5)
-    assert [t.shape for t in refined_peak(maps, "centroid", 1)] == [(0, 3, 2), (0, 3, 2), (0, 3)]
+    for method in ("none", "centroid", "quadratic", "log_quadratic"):
+        assert [t.shape for t in refined_peak(maps, method, 1)] == [(0, 3, 2), (0, 3, 2), (0, 3)]
+        assert quadratic_fit(maps, torch.zeros(0, 3, 2, dtype=torch.int64), smooth=1.0).shape == (0, 3, 2)
 
 
 @needs_native

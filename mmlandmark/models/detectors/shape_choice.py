@@ -122,7 +122,7 @@ class ShapeChoice(nn.Module):
         points = torch.cat([points, found.points.to(points.dtype)], -2)
         points = torch.where(torch.isfinite(points[..., :1, :]), points, torch.nan)
         scores = torch.cat([detection.scores[..., None], found.weights.to(detection.scores.dtype)], -1)
-        weights = scores.flatten(0, 1).double().cpu().numpy()
+        weights = scores.detach().flatten(0, 1).double().cpu().numpy()
         choice = self.prior.choose(_placed(points, frames), weights, self.gate, self.strength)
         picked = torch.as_tensor(choice.picked, device=points.device).view(detection.scores.shape)
         spread = detection.spread
@@ -140,7 +140,7 @@ class ShapeChoice(nn.Module):
 
 def _placed(points: Tensor, frames: np.ndarray) -> np.ndarray:
     """Return points (B, R, K, C, D) of the input in the units of the prior, (B * R, K, C, D)."""
-    placed = np.einsum("bij,brkcj->brkci", frames, points.double().cpu().numpy())
+    placed = np.einsum("bij,brkcj->brkci", frames, points.detach().double().cpu().numpy())
     return placed.reshape(-1, *placed.shape[2:])
 
 

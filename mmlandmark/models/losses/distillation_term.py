@@ -20,15 +20,15 @@ class DistillationTerm:
     """One loss of a student against its teacher.
 
     Args:
-        loss: A :class:`FeatureLoss` compares the features of ``pairs``; any loss on heatmaps takes the
-            teacher's maps as the target of the student's (Fast-KD, Zhang et al. 2019).
+        loss: A :class:`FeatureLoss` compares the features of ``pairs``; a loss that compares heatmaps takes
+            the teacher's as the target of the student's (Fast-KD, Zhang et al. 2019).
         pairs: (path in the student, path in the teacher), as in ``named_modules()``; the mean of their losses
             counts.
         weight: Of the loss: a number, or (epoch, weight) points, linearly interpolated between them.
 
     Raises:
-        ValueError: ``loss`` compares neither features nor heatmaps, ``pairs`` do not fit it, epochs are not
-            in order or a weight is negative.
+        ValueError: ``loss`` compares neither features nor heatmaps, or looks at landmarks alone; ``pairs`` do
+            not fit it, epochs are not in order or a weight is negative.
     """
 
     def __init__(
@@ -38,6 +38,12 @@ class DistillationTerm:
         if not isinstance(loss, FeatureLoss | LandmarkLoss):
             raise ValueError(
                 f"{name} cannot be a distillation term: it compares neither features nor heatmaps"
+            )
+        if isinstance(loss, LandmarkLoss) and not loss.compares_maps:
+            raise ValueError(
+                f"{name} cannot be a distillation term: it compares maps with the annotated landmarks, "
+                "whatever the teacher's maps are; give it to the head, and the term a loss such as "
+                "HeatmapMSELoss"
             )
         if isinstance(loss, FeatureLoss) != bool(pairs):
             raise ValueError(

@@ -52,9 +52,11 @@ class LandmarkLoss(nn.Module, ABC):
 
     Attributes:
         of_distributions: Whether the loss takes maps for distributions, of where the landmark lies.
+        compares_maps: Whether the target's maps are looked at, which may be a teacher's; else its landmarks.
     """
 
     of_distributions = False
+    compares_maps = True
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = "mean") -> None:
         super().__init__()

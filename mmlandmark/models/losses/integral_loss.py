@@ -50,6 +50,7 @@ class IntegralLoss(LandmarkLoss):
     """
 
     of_distributions = True
+    compares_maps = False
 
     def __init__(
         self,

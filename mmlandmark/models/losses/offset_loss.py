@@ -26,6 +26,8 @@ class OffsetL1Loss(LandmarkLoss):
         loss_weight: Factor of the loss.
     """
 
+    compares_maps = False
+
     def __init__(self, reduction: str = "mean", loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight, reduction)
 
