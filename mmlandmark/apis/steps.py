@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from mmlandmark.apis.ensemble import build_ensemble
 from mmlandmark.apis.recording import record_test
 from mmlandmark.apis.running import test_config
 from mmlandmark.apis.tested_run import find_checkpoint, tested_run
-from mmlandmark.engine import Node, Step, folder_of_test, main_process_decides
+from mmlandmark.engine import ConfigError, Node, Step, folder_of_test, main_process_decides
+from mmlandmark.utils.files import read_json
 
 
 class TestStep(Step):
@@ -49,14 +50,30 @@ class RecordStep(Step):
         name: Of the step.
         config: Returns the tested config when it is needed.
         path: The record.
+        recipe: Returns the :func:`~mmlandmark.utils.config_hash.config_hash` that the record must have; None
+            takes that of any config.
     """
 
-    def __init__(self, name: str, config: Any, path: Path) -> None:
-        self.name, self.config, self.path = name, config, path
+    def __init__(self, name: str, config: Any, path: Path, recipe: Callable[[], str] | None = None) -> None:
+        self.name, self.config, self.path, self.recipe = name, config, path, recipe
 
     def done(self, node: Node) -> bool:
-        """Return whether the record exists."""
-        return self.path.is_file()
+        """Return whether the record exists.
+
+        Raises:
+            ConfigError: It is one of another config, so that it would stand under a wrong name.
+        """
+        if not self.path.is_file():
+            return False
+        if self.recipe is not None:
+            recorded, now = read_json(self.path).get("config_hash"), self.recipe()
+            if recorded not in (None, now):
+                raise ConfigError(
+                    f"{self.path} is the result of another config ({recorded}) than {self.name} has now "
+                    f"({now}): give what changed a name of its own, or move the record to superseded/"
+                )
+            self.recipe = None  # looked at once
+        return True
 
     def run(self, node: Node) -> Mapping[str, Any]:
         """Test and record."""

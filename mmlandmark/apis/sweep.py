@@ -14,9 +14,9 @@ all others against.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from mmlandmark.apis.running import prepare_config
 from mmlandmark.apis.steps import EnsembleStep, RecordStep
 from mmlandmark.engine import Node, plan_of_run
 from mmlandmark.engine.config import ConfigError, read_config
+from mmlandmark.utils.config_hash import config_hash
 from mmlandmark.utils.files import safe_name
 from mmlandmark.utils.shipped import shipped_file
 
@@ -229,7 +230,7 @@ def plan_of_sweep(
     """Return the plan that trains, tests and records all arms under all seeds.
 
     Every trained arm and seed has a folder ``<work_dir>/<arm>_seed<seed>``. What is on record is not run
-    again.
+    again; a record of another config than the arm has now is an error as soon as somebody asks for its state.
 
     Args:
         sweep: See :func:`load_sweep`.
@@ -246,9 +247,11 @@ def plan_of_sweep(
     if unknown:
         raise ValueError(f"sweep {sweep.name} has no arms {unknown}; it has {sorted(sweep.arms)}")
     chosen = {(arm, seed) for arm in arms or sweep.arms for seed in seeds or sweep.seeds}
+    # Seeds are no part of a hash, and reading a config takes time.
+    recipe = cache(lambda arm: config_hash(sweep.config_of(arm)))
     # Seed by seed, so that all arms have as many runs as each other wherever the sweep is stopped.
     nodes = {
-        f"{arm}_seed{seed}": _arm(sweep, arm, seed, chosen, work_dir, results)
+        f"{arm}_seed{seed}": _arm(sweep, arm, seed, chosen, work_dir, results, recipe)
         for seed in dict.fromkeys([*(seeds or ()), *sweep.seeds])
         for arm in dict.fromkeys(sweep.trained_as.values())
     }
@@ -257,7 +260,13 @@ def plan_of_sweep(
 
 
 def _arm(
-    sweep: Sweep, trained: str, seed: int, chosen: set[tuple[str, int]], work_dir: Path, results: Path
+    sweep: Sweep,
+    trained: str,
+    seed: int,
+    chosen: set[tuple[str, int]],
+    work_dir: Path,
+    results: Path,
+    recipe: Callable[[str], str],
 ) -> Node:
     """Return the node that trains an arm, and records all chosen arms that are trained as this one."""
     folder = work_dir / f"{trained}_seed{seed}"
@@ -267,7 +276,7 @@ def _arm(
         if own == trained and (arm, seed) in chosen
     }
     records = [
-        RecordStep(name, partial(sweep.config_of, arm, seed), results / f"{name}.json")
+        RecordStep(name, partial(sweep.config_of, arm, seed), results / f"{name}.json", partial(recipe, arm))
         for arm, name in names.items()
     ]
     config = sweep.config_of(trained, seed, folder)

@@ -7,7 +7,8 @@ model the checkpoint of another arm with the same seed, or, as `load_from`, its 
 `ensembles`, name -> arm, tests the mean of an arm's seeds, and {"arms": [...], "average": "median"} that of
 several arms. `baseline` names the arm with which mmlandmark collect compares all others.
 Records go to results/<sweep>/ of the method. Recorded runs are skipped, so that the same command resumes a
-sweep that was stopped. Several processes can share the runs of one folder:
+sweep that was stopped; a record of another config than its arm has now is refused. Several processes can
+share the runs of one folder:
 
     mmlandmark sweep configs/farnet/sweeps/table2_isbi2015_160x128_cpu.py
 """

@@ -11,7 +11,7 @@ import pytest
 
 from meta_models import without_numbers
 from mmlandmark.apis import load_sweep, plan_of_sweep, run_plan
-from mmlandmark.engine import plan_of_run, state_of
+from mmlandmark.engine import ConfigError, plan_of_run, state_of
 from mmlandmark.engine.config import check_arguments
 from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.registry import MODELS
@@ -67,6 +67,29 @@ def test_what_is_on_record_is_finished_whatever_the_folder_holds(sweep, tmp_path
     assert states["mse_seed0"] == "to do", "argmax is not on record"
     record(tmp_path, "argmax_seed0")
     assert plan_of(sweep, tmp_path).children[1].finished()
+
+
+def test_a_record_of_another_config_is_refused(sweep, tmp_path):
+    """An arm that was changed would otherwise have the numbers of the arm before the change."""
+    of = load_sweep(sweep).config_of
+    (tmp_path / "results").mkdir()
+    for arm in ("ewc", "mse", "argmax"):
+        text = json.dumps(dict(config_hash=config_hash(of(arm, 0)), seed=0))
+        (tmp_path / "results" / f"{arm}_seed0.json").write_text(text)
+    states = {node.name: state_of(node) for node in plan_of(sweep, tmp_path).children}
+    assert [states[name][0] for name in ("ewc_seed0", "mse_seed0", "mse_seed1")] == ["finished"] * 2 + [
+        "to do"
+    ]
+    sweep.write_text(sweep.read_text().replace("'argmax'})", "'argmax', 'model.test_cfg': dict(flip=True)})"))
+    states = {node.name: state_of(node) for node in plan_of(sweep, tmp_path).children}
+    assert states["ewc_seed0"][0] == "finished"
+    word, detail = states["mse_seed0"]
+    assert word == "refused"
+    assert "argmax_seed0.json is the result of another config" in detail
+    with pytest.raises(
+        ConfigError, match=r"than argmax_seed0 has now .*: give what changed a name of its own"
+    ):
+        run_plan(plan_of(sweep, tmp_path))
 
 
 def test_arms_may_have_stages_and_build_on_each_other(tmp_path):
