@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmlandmark.apis.provenance import describe_tested
 from mmlandmark.apis.tested_run import tested_run
 from mmlandmark.engine import ConfigError
-from mmlandmark.evaluation import per_image_mean, record_results
+from mmlandmark.evaluation import independent_units, per_image_mean, record_results
 from mmlandmark.models.model_file import meta_of
 from mmlandmark.utils.checkpoint import load_checkpoint
 from mmlandmark.utils.files import read_state
@@ -80,7 +80,10 @@ def record_predictions(
     errors = per_image_mean(np.array([case["errors"] for case in cases], dtype=float))
     report = _report(Path(out_dir) / "report.json")
     # Millimetres by one reference length are no others; only errors of one scale are compared.
-    scale = {key: report["scale_source"] for key in ("scale_source",) if report.get(key)}
+    about = {key: report["scale_source"] for key in ("scale_source",) if report.get(key)}
+    groups = independent_units([case.get("group") for case in cases])
+    if len(set(groups.tolist())) < len(cases):
+        about["groups"] = groups.tolist()
     record_results(
         path,
         metrics,
@@ -90,7 +93,7 @@ def record_predictions(
         landmarks=np.array([case["gt"] for case in cases], dtype=float),
         # In the order of the sorted ids, like the hash of the split.
         image_errors=dict(
-            unit=predictions["unit"], **scale, mean=[float(f"{error:.5g}") for error in errors]
+            unit=predictions["unit"], **about, mean=[float(f"{error:.5g}") for error in errors]
         ),
         **_of_landmarks(report),
         **extra,

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     for name, test in tests.items():
         low, high = test.interval
         print(
-            f"{name}: {test.difference:+.4f}, 95 % {low:+.4f} to {high:+.4f}, {test.images} images, "
+            f"{name}: {test.difference:+.4f}, 95 % {low:+.4f} to {high:+.4f}, {test.images} {test.units}, "
             f"t-test p = {test.t_p:.2g}, Wilcoxon p = {test.wilcoxon_p:.2g}"
         )
         for note in _notes({name: groups[name], args.against: baseline}):

@@ -11,6 +11,7 @@ from mmlandmark.evaluation.fold_report import FoldReport
 from mmlandmark.evaluation.functional import (
     coordinate_mse,
     cumulative_curve,
+    independent_units,
     mean_interval,
     mean_offsets,
     outlier_rate,
@@ -75,6 +76,7 @@ __all__ = [
     "flag_curve",
     "format_metric",
     "headline_metrics",
+    "independent_units",
     "landmark_table",
     "mean_interval",
     "mean_offsets",

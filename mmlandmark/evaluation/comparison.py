@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,12 @@ class PairedTest:
     """Results of two paired tests of the differences between images.
 
     Attributes:
-        images: Number of pairs.
+        images: Number of pairs, of images, or of patients that have several.
         difference: Mean of first minus second; negative where the first method has smaller errors.
         interval: 95 % confidence interval of the mean difference, from Student's t distribution.
         t_p: Two-sided p of the paired t-test, a test of the mean.
         wilcoxon_p: Two-sided p of Wilcoxon's signed-rank test, which is less sensitive to a few bad failures.
+        units: What the pairs are of, ``images`` or ``patients``.
     """
 
     images: int
@@ -24,9 +26,10 @@ class PairedTest:
     interval: tuple[float, float]
     t_p: float
     wilcoxon_p: float
+    units: str = "images"
 
 
-def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
+def paired_test(first: np.ndarray, second: np.ndarray, groups: Sequence[int] | None = None) -> PairedTest:
     """Compare the errors of two methods image by image.
 
     Errors within an image are correlated, so an image is one observation: the mean of its errors. With
@@ -35,12 +38,15 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
     Args:
         first: (N,) mean errors of the images; pairs with NaN (nothing predicted) are dropped.
         second: (N,) mean errors of the other method, for the same images in the same order.
+        groups: N numbers from 0, the same for images of one patient, see
+            :func:`~mmlandmark.evaluation.independent_units`: a patient is one observation then, the mean of
+            the differences of its images.
 
     Returns:
         The results; both p values are 1 if no image differs.
 
     Raises:
-        ValueError: The shapes differ, or fewer than two pairs remain.
+        ValueError: The shapes differ, there is not one group for each image, or fewer than two pairs remain.
 
     Example:
         >>> test = paired_test(np.array([1.0, 1.2, 0.9, 1.1]), np.array([1.2, 1.3, 1.2, 1.25]))
@@ -55,12 +61,20 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
             f"a paired test needs the same images on both sides, got {first.shape} and {second.shape}"
         )
     change = first - second
-    change = change[np.isfinite(change)]
+    known, units = np.isfinite(change), "images"
+    if groups is not None:
+        if len(groups) != len(change):
+            raise ValueError(f"{len(change)} images need as many groups, got {len(groups)}")
+        of, units = np.asarray(groups)[known], "patients"
+        number = np.bincount(of)
+        change = np.bincount(of, change[known])[number > 0] / number[number > 0]
+    else:
+        change = change[known]
     if len(change) < 2:
-        raise ValueError(f"a paired test needs at least two images, got {len(change)}")
+        raise ValueError(f"a paired test needs at least two {units}, got {len(change)}")
     mean = float(change.mean())
     if not change.any():
-        return PairedTest(len(change), 0.0, (0.0, 0.0), 1.0, 1.0)
+        return PairedTest(len(change), 0.0, (0.0, 0.0), 1.0, 1.0, units)
     t_test = stats.ttest_1samp(change, 0.0)
     low, high = t_test.confidence_interval(0.95)
     return PairedTest(
@@ -69,4 +83,5 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
         (float(low), float(high)),
         float(t_test.pvalue),
         float(stats.wilcoxon(change).pvalue),
+        units,
     )

@@ -187,8 +187,27 @@ def cumulative_curve(
     return np.array([success_rate(errors, radius, valid=valid) for radius in radii])
 
 
+def independent_units(groups: Sequence[object]) -> np.ndarray:
+    """Return (N,) numbers from 0, the same for images of one group (patient), which are no independent ones.
+
+    Args:
+        groups: Of N images; None for an image without one, which stands for itself.
+
+    Example:
+        >>> independent_units(["ann", None, "ann", None]).tolist()
+        [0, 1, 0, 2]
+    """
+    numbers: dict[object, int] = {}
+    names = [(None, n) if group is None else (group, 0) for n, group in enumerate(groups)]
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
+
+
 def mean_interval(
-    errors: np.ndarray, level: float = 0.95, draws: int = 2000, seed: int = 0
+    errors: np.ndarray,
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+    groups: Sequence[object] | None = None,
 ) -> tuple[float, float]:
     """Return a bootstrap interval of the mean error; images are resampled, since their points are correlated.
 
@@ -197,13 +216,18 @@ def mean_interval(
         level: Coverage between 0 and 1.
         draws: Number of resamplings.
         seed: Seed of the resamplings.
+        groups: Of N images, see :func:`independent_units`: groups (patients) are resampled as a whole.
+
+    Returns:
+        Lower and upper end; NaN if fewer than two images (groups) have an error.
     """
     errors = np.asarray(errors, dtype=np.float64)
-    count = np.isfinite(errors).sum(axis=1)
-    if not count.any():
-        return float("nan"), float("nan")
-    total = np.nansum(errors, axis=1)[count > 0]
+    unit = independent_units(groups) if groups is not None else np.arange(len(errors))
+    count = np.bincount(unit, np.isfinite(errors).sum(axis=1))
+    total = np.bincount(unit, np.nansum(errors, axis=1))[count > 0]
     count = count[count > 0]
+    if len(count) < 2:
+        return float("nan"), float("nan")
     chosen = np.random.default_rng(seed).integers(len(total), size=(draws, len(total)))
     low, high = np.quantile(total[chosen].sum(1) / count[chosen].sum(1), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -120,13 +120,8 @@ class CaseMetric(BaseMetric):
             spacing = np.asarray(spacing, dtype=np.float64)
             if spacing.shape != gt.shape[1:] or not (np.isfinite(spacing) & (spacing > 0)).all():
                 raise ValueError(f"{name}: spacing must be {gt.shape[1]} positive numbers, got {spacing}")
-        return dict(
-            sample_id=name,
-            gt=gt,
-            pred=pred,
-            spacing=spacing,
-            ori_shape=sample.get("ori_shape"),
-        )
+        case = dict(sample_id=name, gt=gt, pred=pred, spacing=spacing, ori_shape=sample.get("ori_shape"))
+        return case if sample.get("group") is None else dict(case, group=str(sample["group"]))
 
 
 @METRICS.register_module()
@@ -230,6 +225,7 @@ class LandmarkMetric(CaseMetric):
             scale_source=source,
             tested=self.tested,
             dims=gt.shape[2],
+            groups=[case.get("group") for case in cases],
         )
         for case, row in zip(cases, errors, strict=True):
             case["errors"] = row
@@ -313,7 +309,7 @@ class LandmarkMetric(CaseMetric):
         for path in self.out_files:
             report.save(path)
         if self.predictions_file is not None:
-            keys = ("sample_id", "pred", "gt", "errors", "spacing", "ori_shape", *dict(_SURENESS))
+            keys = ("sample_id", "group", "pred", "gt", "errors", "spacing", "ori_shape", *dict(_SURENESS))
             rows = [{key: case[key] for key in keys if key in case} for case in cases]
             origin = {} if self.origin is None else {ORIGIN_KEY: self.origin.to_dict()}
             content = dict(

@@ -140,6 +140,8 @@ def read_superseded(folder: str | Path) -> list[dict[str, Any]]:
 def compare_records(first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> PairedTest:
     """Compare two methods image by image, by the mean of every image over the recorded runs.
 
+    Where patients have several images and a record says so, a patient is one observation.
+
     Args:
         first: Records of one method, as returned by :func:`read_records`; see :func:`compared_runs` for which
             of them count.
@@ -162,7 +164,11 @@ def compare_records(first: Sequence[dict[str, Any]], second: Sequence[dict[str, 
         np.array([run["image_errors"]["mean"] for run in side], dtype=np.float64).mean(0)
         for side in compared_runs(first, second)
     ]
-    return paired_test(*means)
+    # The images are the same, so what one record says of their patients holds for all.
+    groups = next(
+        (r["image_errors"]["groups"] for r in (*first, *second) if "groups" in r["image_errors"]), None
+    )
+    return paired_test(*means, groups)
 
 
 def compared_runs(

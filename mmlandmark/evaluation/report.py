@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.evaluation.functional import mean_interval, per_image_mean, success_rate, summarize
+from mmlandmark.evaluation.functional import (
+    independent_units,
+    mean_interval,
+    per_image_mean,
+    success_rate,
+    summarize,
+)
 from mmlandmark.structures import grid_unit
 from mmlandmark.utils.files import atomic_write_text
 from mmlandmark.utils.json_checksum import with_checksum
@@ -34,7 +40,8 @@ class LandmarkReport:
         strict: Only errors below the radius are a success.
         overall: Statistics of all points: ``mre``, ``sd``, ``median``, ``p95``, ``image_mre`` (mean of
             the means of every image), ``image_sd``, ``interval`` (95 % of the MRE), ``sdr`` (a percentage per
-            radius), ``images``, ``annotated``, ``predicted``, ``missing_gt``, ``missing_pred``.
+            radius), ``images``, ``groups`` (patients, as far as they are known, and images
+            without one), ``annotated``, ``predicted``, ``missing_gt``, ``missing_pred``.
         landmarks: One dict per landmark: ``name``, ``mre``, ``sd``, ``median``, ``p95``, ``annotated``,
             ``predicted``, ``sdr``.
         tested: What was tested, such as the path of a checkpoint; empty if unknown.
@@ -63,6 +70,7 @@ class LandmarkReport:
         scale_source: str = "",
         tested: str = "",
         dims: int = 2,
+        groups: Sequence[object] | None = None,
     ) -> LandmarkReport:
         """Return the report of a table of errors.
 
@@ -77,6 +85,7 @@ class LandmarkReport:
             scale_source: Source of the lengths, in words.
             tested: What was tested.
             dims: Of the images.
+            groups: N patients of the images, None where one is unknown: images of one are not independent.
 
         Raises:
             ValueError: Shapes disagree, or the unit is unknown.
@@ -95,8 +104,9 @@ class LandmarkReport:
         overall.update(
             image_mre=float(images["mre"]),
             image_sd=float(images["sd"]),
-            interval=mean_interval(errors),
+            interval=mean_interval(errors, groups=groups),
             images=len(errors),
+            groups=len(errors) if groups is None else len(set(independent_units(groups).tolist())),
             missing_gt=int((~annotated).sum()),
             missing_pred=overall["annotated"] - overall["predicted"],
         )
@@ -209,11 +219,14 @@ class LandmarkReport:
             for row in self.hardest
         )
         hardest = f" Hardest by MRE: {hardest}." if hardest else ""
+        several = overall["groups"] < overall["images"]
+        drawn = f"resamplings of the {overall['groups']} patients" if several else "image resamplings"
+        interval = f", 95 % of {drawn} {low:.{places}f} to {high:.{places}f}"
         return (
             f"Errors in {suffix}{source}: {overall['images']} images, {overall['predicted']} of "
             f"{overall['annotated']} annotated points predicted, {overall['missing_gt']} not annotated. "
-            f"MRE {overall['mre']:.{places}f}, 95 % of image resamplings {low:.{places}f} to "
-            f"{high:.{places}f}; mean over images {overall['image_mre']:.{places}f}. "
+            f"MRE {overall['mre']:.{places}f}{interval if math.isfinite(low) else ''}; mean over images "
+            f"{overall['image_mre']:.{places}f}. "
             f"SDR in percent, error {'<' if self.strict else '<='} radius.{hardest}{tested}"
         )
 

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmlandmark.apis import record_test
 from mmlandmark.engine import ConfigError
 from mmlandmark.utils.config_hash import config_hash
+from mmlandmark.utils.files import read_state, write_state
 
 
 def test_a_result_goes_on_record(trained, tested, tmp_path):
@@ -36,6 +37,19 @@ def test_a_result_goes_on_record(trained, tested, tmp_path):
     assert record["trained_on"]["images"] == 4
     assert record["trained_on"]["hash"] != record["split"]["hash"]
     assert not {"annotation", "images"} & set(record)  # phantoms are read from no file
+
+
+def test_a_record_knows_which_images_are_of_one_patient(trained, tested, tmp_path):
+    out, metrics = tested
+    content = read_state(out / "predictions.json", "test again")
+    for case, group in zip(content["cases"], ("ann", None, "bob", "ann"), strict=True):
+        case["group"] = group
+    write_state(tmp_path / "out" / "predictions.json", content)
+    checkpoint = trained.folder / "epoch_2.pth"
+    path = record_test(trained.config(), checkpoint, metrics, tmp_path / "out", tmp_path / "r.json")
+    assert json.loads(path.read_text())["image_errors"]["groups"] == [0, 1, 2, 0]
+    path = record_test(trained.config(), checkpoint, metrics, out, tmp_path / "other.json")
+    assert "groups" not in json.loads(path.read_text())["image_errors"]
 
 
 def test_a_record_stands_beside_its_config(trained, tested):

@@ -34,6 +34,23 @@ def test_equal_methods_do_not_differ():
     assert (found.difference, found.t_p, found.wilcoxon_p) == (0.0, 1.0, 1.0)
 
 
+def test_a_patient_is_one_observation():
+    rng = np.random.default_rng(0)
+    first, second = rng.random(12), rng.random(12) + 0.3
+    groups = np.repeat([0, 1, 2, 3], 3)
+    first[4] = np.nan
+    means = [np.nanmean((first - second)[groups == n]) for n in range(4)]
+    found = paired_test(first, second, groups)
+    assert (found.images, found.units) == (4, "patients")
+    assert found.difference == pytest.approx(np.mean(means))
+    assert found.t_p == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
+    assert paired_test(first, second).images == 11
+    with pytest.raises(ValueError, match="12 images need as many groups, got 3"):
+        paired_test(first, second, [0, 1, 2])
+    with pytest.raises(ValueError, match="at least two patients, got 1"):
+        paired_test(first, second, [0] * 12)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [(np.ones(3), np.ones(4), "the same images"), (np.ones(1), np.zeros(1), "at least two images, got 1")],
@@ -59,6 +76,18 @@ def test_records_of_several_seeds_are_averaged_by_image(tmp_path):
     groups = read_records(tmp_path.glob("*.json"), by_file=True)
     found = compare_records(groups["a"], groups["b"])
     assert found == paired_test(np.array([1.5, 3.0, 3.0]), np.array([2.0, 2.0, 4.0]))
+
+
+def test_records_know_the_patients_of_their_images(tmp_path):
+    write(tmp_path, "old", 0, [1.0, 2.0, 3.0])
+    write(tmp_path, "new", 0, [2.0, 2.0, 4.0])
+    path = tmp_path / "new_seed0.json"
+    content = json.loads(path.read_text())
+    content["image_errors"]["groups"] = [0, 0, 1]
+    path.write_text(json.dumps(content))
+    groups = read_records(tmp_path.glob("*.json"), by_file=True)
+    found = compare_records(groups["old"], groups["new"])
+    assert found == paired_test(np.array([1.5, 3.0]), np.array([2.0, 4.0]), [0, 1])
 
 
 def test_seeds_that_one_method_lacks_do_not_count(tmp_path):

@@ -146,6 +146,18 @@ def test_mean_interval_holds_the_mean_and_is_reproducible():
     narrow = F.mean_interval(errors, level=0.5)
     assert narrow[1] - narrow[0] < high - low
     assert np.isnan(F.mean_interval(np.full((2, 2), NAN))).all()
+    assert np.isnan(F.mean_interval(np.ones((1, 5)))).all()  # nothing is known of other images
+
+
+def test_images_of_one_patient_are_resampled_together():
+    """Ten patients with six equal images each say no more than ten images."""
+    one = np.random.default_rng(0).gamma(2, 1, (10, 3))
+    many, groups = np.repeat(one, 6, axis=0), np.repeat(list("abcdefghij"), 6)
+    assert F.mean_interval(many, groups=groups) == pytest.approx(F.mean_interval(one))
+    low, high = F.mean_interval(many)
+    assert high - low < 0.6 * np.diff(F.mean_interval(one))[0]
+    assert F.mean_interval(one, groups=[None] * 10) == F.mean_interval(one)
+    assert np.isnan(F.mean_interval(one, groups=["a"] * 10)).all()
 
 
 def test_coordinate_mse_is_a_fraction_of_each_side():

@@ -111,6 +111,22 @@ def test_beside_a_reference_every_image_has_its_own_pixels():
     assert [case["errors"].tolist() for case in metric.cases] == [[0, 0, 20], [0, 0, 10]]
 
 
+def test_images_of_a_patient_are_resampled_together(tmp_path):
+    given = [sample(f"{n}", [[0, 0], [9, 9]], [[n, 0], [9, 9]]) for n in range(8)]
+    named = [dict(one, group=f"patient {n // 2}") for n, one in enumerate(given)]
+    alone, metric = LandmarkMetric(), LandmarkMetric(predictions_file=tmp_path / "p.json")
+    assert run(alone, given) == run(metric, named)
+    assert (alone.report.overall["groups"], metric.report.overall["groups"]) == (8, 4)
+    assert "95 % of image resamplings" in alone.report.to_markdown()
+    assert "95 % of resamplings of the 4 patients" in metric.report.to_markdown()
+    assert alone.report.overall["interval"] != metric.report.overall["interval"]
+    cases = json.loads((tmp_path / "p.json").read_text())["cases"]  # for the folds of a cross-validation
+    assert [case["group"] for case in cases] == [f"patient {n // 2}" for n in range(8)]
+    single = LandmarkMetric()
+    run(single, given[:1])
+    assert "resamplings" not in single.report.to_markdown()
+
+
 def test_reference_from_the_schema():
     metric = LandmarkMetric(reference="schema")
     samples = [sample("a", [[0, 0], [0, 100]], [[0, 10], [0, 100]], spacing=None)]
