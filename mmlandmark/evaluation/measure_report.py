@@ -35,7 +35,7 @@ class MeasureReport:
             ``missing`` (how many of these have no prediction), ``mae``, ``sd`` (of the errors), ``bias``
             (mean of predicted minus true), ``p95`` (of absolute errors), ``accuracy`` (percentage of right
             classes), ``classes`` (names) and ``confusion`` (true class -> predicted class -> number of
-            images; ``None`` stands for no prediction).
+            images; ``None`` stands for no prediction). An angle with a sign errs by at most 180 degrees.
     """
 
     source: str
@@ -77,7 +77,11 @@ class MeasureReport:
         for column, (definition, unit) in enumerate(zip(definitions, units, strict=True)):
             own = [case.get(definition["name"]) for case in codes] if codes is not None else None
             rows.append(
-                dict(name=definition["name"], unit=unit, **_errors(predicted[:, column], true[:, column]))
+                dict(
+                    name=definition["name"],
+                    unit=unit,
+                    **_errors(predicted[:, column], true[:, column], _turns(definition)),
+                )
                 | _classes(predicted[:, column], true[:, column], definition, unit, own)
             )
         return cls(source, len(true), *_smape(predicted, true), tuple(rows))
@@ -155,9 +159,16 @@ class MeasureReport:
         ]
 
 
-def _errors(predicted: np.ndarray, true: np.ndarray) -> dict[str, Any]:
+def _turns(definition: dict[str, Any]) -> bool:
+    """Whether a measure is an angle with a sign, of which 179 and -179 degrees are neighbours."""
+    return definition.get("kind") == "angle" and "positive" in definition
+
+
+def _errors(predicted: np.ndarray, true: np.ndarray, turns: bool) -> dict[str, Any]:
     known = np.isfinite(true)
     errors = (predicted - true)[known & np.isfinite(predicted)]
+    if turns:
+        errors = (errors + 180) % 360 - 180
     if not errors.size:
         numbers = dict.fromkeys(("mae", "sd", "bias", "p95"), math.nan)
     else:

@@ -42,6 +42,17 @@ def test_numbers_and_tables():
     assert "nan" not in text
 
 
+def test_angles_with_a_sign_are_compared_around_the_circle():
+    """A flat angle changes its sign, and the two values are neighbours."""
+    predicted, true = np.array([[-179.0], [178.0], [10.0]]), np.array([[179.0], [-178.0], [-10.0]])
+    signed = dict(name="convexity", kind="angle", points=[0, 1, 2], positive=3)
+    (row,) = MeasureReport.from_values(predicted, true, [signed], ["degrees"]).rows
+    assert row["mae"] == pytest.approx((2 + 4 + 20) / 3)
+    assert row["bias"] == pytest.approx((2 - 4 + 20) / 3)
+    (row,) = MeasureReport.from_values(predicted, true, [dict(name="x", kind="sum")], ["degrees"]).rows
+    assert row["mae"] == pytest.approx((358 + 356 + 20) / 3)
+
+
 def test_nothing_measured():
     report = MeasureReport.from_values(np.full((2, 2), np.nan), np.ones((2, 2)), DEFINITIONS, ["mm", ""])
     assert report.smape == 100  # nothing is as wrong as no answer
