@@ -120,7 +120,9 @@ class CaseMetric(BaseMetric):
             spacing = np.asarray(spacing, dtype=np.float64)
             if spacing.shape != gt.shape[1:] or not (np.isfinite(spacing) & (spacing > 0)).all():
                 raise ValueError(f"{name}: spacing must be {gt.shape[1]} positive numbers, got {spacing}")
-        case = dict(sample_id=name, gt=gt, pred=pred, spacing=spacing, ori_shape=sample.get("ori_shape"))
+        case: dict[str, Any] = dict(
+            sample_id=name, gt=gt, pred=pred, spacing=spacing, ori_shape=sample.get("ori_shape")
+        )
         return case if sample.get("group") is None else dict(case, group=str(sample["group"]))
 
 

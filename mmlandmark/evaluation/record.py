@@ -154,21 +154,21 @@ def compare_records(first: Sequence[dict[str, Any]], second: Sequence[dict[str, 
     for record in (*first, *second):
         if "image_errors" not in record:
             raise ValueError(f"{record['path']}: has no errors of single images; record the test again")
-        other, errors = first[0], record["image_errors"]
-        if _tested(record) != _tested(other) or errors["unit"] != other["image_errors"]["unit"]:
+        base, errors = first[0], record["image_errors"]
+        if _tested(record) != _tested(base) or errors["unit"] != base["image_errors"]["unit"]:
             raise ValueError(
-                f"{record['path']} and {other['path']} were not tested on the same images in one unit"
+                f"{record['path']} and {base['path']} were not tested on the same images in one unit"
             )
     _check_scales((*first, *second))
-    means = [
+    one, other = (
         np.array([run["image_errors"]["mean"] for run in side], dtype=np.float64).mean(0)
         for side in compared_runs(first, second)
-    ]
+    )
     # The images are the same, so what one record says of their patients holds for all.
     groups = next(
         (r["image_errors"]["groups"] for r in (*first, *second) if "groups" in r["image_errors"]), None
     )
-    return paired_test(*means, groups)
+    return paired_test(one, other, groups)
 
 
 def compared_runs(
