@@ -25,6 +25,7 @@ from mmlandmark.engine.data_dims import with_data_dims
 from mmlandmark.engine.data_parallel import (
     check_wrapping,
     complete_auto_scale,
+    scale_base_rates,
     with_scaled_rates,
     wrapper_options,
 )
@@ -203,14 +204,25 @@ class LandmarkRunner(CheckpointedRunner):
         return loader
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build schedules; one without an end spans the whole training, and rates are scaled if they are."""
-        configs = scheduler if isinstance(scheduler, list) else [scheduler]
-        if all(isinstance(config, dict) and "type" in config for config in configs):
-            scheduler = [
-                with_scaled_rates(spanning(config, self.max_epochs, self.max_iters), self._rate_ratio)
-                for config in configs
-            ]
-        return super().build_param_scheduler(scheduler)
+        """Build schedules; one without an end spans the whole training, and rates are scaled if they are.
+
+        Raises:
+            ConfigError: See :func:`~mmlandmark.engine.schedules.spanning`.
+        """
+        by_iteration = isinstance(self.train_loop, IterBasedTrainLoop)
+        per_pass = len(self.train_dataloader) if by_iteration else None
+
+        def completed(part: Any) -> Any:
+            if isinstance(part, list):
+                return [completed(one) for one in part]
+            if not isinstance(part, dict):
+                return part
+            if "type" not in part:  # the schedules of several optimisers, by name
+                return {name: completed(one) for name, one in part.items()}
+            config = spanning(part, self.max_epochs, self.max_iters, per_pass)
+            return with_scaled_rates(config, self._rate_ratio)
+
+        return super().build_param_scheduler(completed(scheduler))
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate with the batch of all processes, if ``auto_scale_lr.enable`` is set.
@@ -223,6 +235,7 @@ class LandmarkRunner(CheckpointedRunner):
         if complete is not None:
             self._rate_ratio = self.world_size * batch / complete["base_batch_size"]
         super().scale_lr(optim_wrapper, complete)
+        scale_base_rates(optim_wrapper, self._rate_ratio)
 
     @applied
     def train(self) -> nn.Module:
