@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
@@ -69,6 +69,7 @@ class _Begin(Hook):
             runner._write_config()
             if not runner.locked:  # a plan keeps its notes itself
                 forget_run(runner.work_dir)
+        _warn_of_idle(runner)
         loop, state = runner.train_loop, runner.resumed
         if state is None or state.validated or runner.val_loop is None:
             return
@@ -321,6 +322,26 @@ class LandmarkRunner(CheckpointedRunner):
     def _maybe_compile(self, target: str) -> None:
         """Compile the networks, whatever step MMEngine names."""
         compile_networks(self)
+
+
+def _warn_of_idle(runner: Runner) -> None:
+    """Warn of what looks at validations in a run that has none."""
+    loop = runner.train_loop
+    length = loop.max_iters if isinstance(loop, IterBasedTrainLoop) else loop.max_epochs
+    if runner.val_loop is not None and loop.val_begin <= length:
+        return
+    schedules = runner.param_schedulers or []
+    parts = schedules.values() if isinstance(schedules, dict) else [schedules]
+    idle = [
+        *(f"save_best={hook.save_best!r}" for hook in runner.hooks if getattr(hook, "save_best", None)),
+        *(type(hook).__name__ for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)),
+        *(type(one).__name__ for part in parts for one in part if getattr(one, "need_val_args", False)),
+    ]
+    if idle:
+        why = (
+            "has no val_dataloader" if runner.val_loop is None else f"ends before val_begin={loop.val_begin}"
+        )
+        runner.logger.warning(f"{', '.join(idle)}: without effect, since the run {why}")
 
 
 def _check_precision(config: Any) -> None:
