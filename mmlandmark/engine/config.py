@@ -31,6 +31,10 @@ from mmlandmark.utils.files import read_text
 from mmlandmark.utils.shipped import config_root, shipped_detector, shipped_file
 
 MODEL_SUFFIX = ".pth"  # no config has it
+_COUNTS = (
+    *("train_cfg.max_epochs", "train_cfg.max_iters", "train_cfg.val_interval"),
+    "optim_wrapper.accumulative_counts",
+)
 
 
 class ConfigError(ValueError):
@@ -132,6 +136,7 @@ def _with_options(config: Config, source: str, options: dict[str, Any] | None) -
         stages = () if "stages" in options else config.get("stages") or ()
         for key in options:
             _check_option(config, key, stages)
+        _warn_of_rate(config, options)
         try:
             config.merge_from_dict(copy.deepcopy(options))  # merging takes _delete_ out of the values
         except TypeError as error:
@@ -149,8 +154,12 @@ def check_arguments(config: Config, where: str) -> None:
         where: What it is, to begin an error with.
 
     Raises:
-        ConfigError: Section, class and the nearest argument are named.
+        ConfigError: Section, class and the nearest argument are named; or a count is none.
     """
+    for key in _COUNTS:
+        count = value_at(config, key.split("."), 1)
+        if isinstance(count, bool) or not isinstance(count, int | float) or count < 1 or count != int(count):
+            raise ConfigError(f"{where}: {key} must be a whole number of at least 1, got {count!r}")
     content = {key: value for key, value in config.items() if key in KNOWN_KEYS and key != "stages"}
     wrong = next(wrong_arguments(content), None)
     if wrong is not None:
@@ -288,6 +297,22 @@ def _check_option(config: Config, dotted: str, stages: Sequence[Any]) -> None:
         else:
             raise ConfigError(f"--cfg-options {dotted}: {'.'.join(walked)} is {node!r} and has no keys")
         walked.append(part)
+
+
+def _warn_of_rate(config: Config, options: dict[str, Any]) -> None:
+    """Warn of a learning rate that a schedule replaces by its own."""
+    rate, schedules = "optim_wrapper.optimizer.lr", config.get("param_scheduler")
+    if rate not in options or not isinstance(schedules, list):
+        return
+    for number, schedule in enumerate(schedules):
+        peak = f"param_scheduler.{number}.eta_max"
+        kind = schedule.get("type")
+        if getattr(kind, "__name__", kind) == "OneCycleLR" and not {peak, "param_scheduler"} & set(options):
+            warnings.warn(
+                f"--cfg-options {rate}: the OneCycleLR of this config sets the rate itself, up to its "
+                f"eta_max={schedule.get('eta_max')}; {peak}=... changes it",
+                stacklevel=2,
+            )
 
 
 def _takes(kind: Any, argument: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import math
 import os
 import sys
 import time
@@ -233,8 +234,10 @@ class ConsoleHook(Hook):
         errors = [(key, metrics[key]) for key in units if key in metrics]
         if not errors:
             return "   ".join(f"{key} {float(value):.4g}" for key, value in list(metrics.items())[:3])
-        first = float(errors[0][1])
-        self._best = first if self._best is None or first < self._best else self._best
+        history = runner.message_hub.log_scalars.get(f"val/{errors[0][0]}")  # a resumed run has a past
+        values = [errors[0][1], *(() if history is None else history.data[0])]
+        values += [] if self._best is None else [self._best]
+        self._best = min((float(value) for value in values if not math.isnan(value)), default=math.inf)
         texts = [f"{k.replace('mre', 'MRE')} {float(v):.4g}{units[k]}" for k, v in errors]
         return "   ".join(texts) + f" (best {self._best:.4g})"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from mmlandmark.engine.config import ConfigError
 
@@ -83,6 +84,20 @@ def complete_auto_scale(config: Mapping[str, Any] | None, batch_size: int) -> di
     if isinstance(base, bool) or not isinstance(base, int) or base < 1:
         raise ConfigError(f"auto_scale_lr.base_batch_size must be a number of images, got {base!r}")
     return dict(enable=True, base_batch_size=base)
+
+
+def scale_base_rates(optim_wrapper: OptimWrapper | OptimWrapperDict, ratio: float) -> None:
+    """Multiply the rates that groups of parameters are multiples of; MMEngine scales those of the groups.
+
+    Args:
+        optim_wrapper: Of a run.
+        ratio: Factor.
+    """
+    several = isinstance(optim_wrapper, OptimWrapperDict)
+    for wrapper in optim_wrapper.values() if several else [optim_wrapper]:
+        for settings in (wrapper.optimizer.defaults, wrapper.base_param_settings or {}):
+            if isinstance(settings.get("lr"), int | float):
+                settings["lr"] *= ratio
 
 
 def with_scaled_rates(schedule: Mapping[str, Any], ratio: float) -> dict[str, Any]:

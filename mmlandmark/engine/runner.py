@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
@@ -25,6 +25,7 @@ from mmlandmark.engine.data_dims import with_data_dims
 from mmlandmark.engine.data_parallel import (
     check_wrapping,
     complete_auto_scale,
+    scale_base_rates,
     with_scaled_rates,
     wrapper_options,
 )
@@ -68,6 +69,7 @@ class _Begin(Hook):
             runner._write_config()
             if not runner.locked:  # a plan keeps its notes itself
                 forget_run(runner.work_dir)
+        _warn_of_idle(runner)
         loop, state = runner.train_loop, runner.resumed
         if state is None or state.validated or runner.val_loop is None:
             return
@@ -203,14 +205,25 @@ class LandmarkRunner(CheckpointedRunner):
         return loader
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build schedules; one without an end spans the whole training, and rates are scaled if they are."""
-        configs = scheduler if isinstance(scheduler, list) else [scheduler]
-        if all(isinstance(config, dict) and "type" in config for config in configs):
-            scheduler = [
-                with_scaled_rates(spanning(config, self.max_epochs, self.max_iters), self._rate_ratio)
-                for config in configs
-            ]
-        return super().build_param_scheduler(scheduler)
+        """Build schedules; one without an end spans the whole training, and rates are scaled if they are.
+
+        Raises:
+            ConfigError: See :func:`~mmlandmark.engine.schedules.spanning`.
+        """
+        by_iteration = isinstance(self.train_loop, IterBasedTrainLoop)
+        per_pass = len(self.train_dataloader) if by_iteration else None
+
+        def completed(part: Any) -> Any:
+            if isinstance(part, list):
+                return [completed(one) for one in part]
+            if not isinstance(part, dict):
+                return part
+            if "type" not in part:  # the schedules of several optimisers, by name
+                return {name: completed(one) for name, one in part.items()}
+            config = spanning(part, self.max_epochs, self.max_iters, per_pass)
+            return with_scaled_rates(config, self._rate_ratio)
+
+        return super().build_param_scheduler(completed(scheduler))
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate with the batch of all processes, if ``auto_scale_lr.enable`` is set.
@@ -223,6 +236,7 @@ class LandmarkRunner(CheckpointedRunner):
         if complete is not None:
             self._rate_ratio = self.world_size * batch / complete["base_batch_size"]
         super().scale_lr(optim_wrapper, complete)
+        scale_base_rates(optim_wrapper, self._rate_ratio)
 
     @applied
     def train(self) -> nn.Module:
@@ -308,6 +322,26 @@ class LandmarkRunner(CheckpointedRunner):
     def _maybe_compile(self, target: str) -> None:
         """Compile the networks, whatever step MMEngine names."""
         compile_networks(self)
+
+
+def _warn_of_idle(runner: Runner) -> None:
+    """Warn of what looks at validations in a run that has none."""
+    loop = runner.train_loop
+    length = loop.max_iters if isinstance(loop, IterBasedTrainLoop) else loop.max_epochs
+    if runner.val_loop is not None and loop.val_begin <= length:
+        return
+    schedules = runner.param_schedulers or []
+    parts = schedules.values() if isinstance(schedules, dict) else [schedules]
+    idle = [
+        *(f"save_best={hook.save_best!r}" for hook in runner.hooks if getattr(hook, "save_best", None)),
+        *(type(hook).__name__ for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)),
+        *(type(one).__name__ for part in parts for one in part if getattr(one, "need_val_args", False)),
+    ]
+    if idle:
+        why = (
+            "has no val_dataloader" if runner.val_loop is None else f"ends before val_begin={loop.val_begin}"
+        )
+        runner.logger.warning(f"{', '.join(idle)}: without effect, since the run {why}")
 
 
 def _check_precision(config: Any) -> None:

@@ -200,3 +200,19 @@ def test_a_metric_that_is_not_there_is_named(tmp_path):
     config.train_cfg.max_epochs = 1
     with pytest.raises(ValueError, match=r"save_best is 'mree', which no metric reports; there are .*mre"):
         train_config(config)
+
+
+@pytest.mark.parametrize(
+    ("length", "by_epoch", "why"),
+    [
+        (dict(by_epoch=False, max_iters=2), True, "counts iterations, so the run would save nothing before"),
+        (dict(by_epoch=True, max_epochs=2), False, "counts epochs, so the run is resumed from whole epochs"),
+    ],
+)
+def test_checkpoints_from_which_the_run_cannot_go_on_are_refused(tmp_path, length, by_epoch, why):
+    config = config_of(tmp_path)
+    config.train_cfg, config.param_scheduler = length, None
+    config.default_hooks.checkpoint.by_epoch = by_epoch
+    with pytest.raises(ValueError, match=f"CheckpointHook has by_epoch={by_epoch}, and train_cfg {why}"):
+        LandmarkRunner.from_cfg(config).train()
+    assert not list(tmp_path.glob("*.pth"))

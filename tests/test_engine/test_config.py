@@ -1,6 +1,7 @@
 """Configs: what goes wrong is named."""
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,3 +167,27 @@ def test_what_stands_under_keys():
     assert value_at(config, ("model", "head", "loss"), 3) is None
     for keys in (("model", "neck"), ("model", "head", "loss", "type"), ("test",), ("hooks", "type")):
         assert value_at(config, keys, 3) == 3
+
+
+@pytest.mark.parametrize("wrong", [0, -3, 2.5, "many", True, None])
+@pytest.mark.parametrize(
+    "key", ["train_cfg.max_epochs", "train_cfg.val_interval", "optim_wrapper.accumulative_counts"]
+)
+def test_a_count_that_is_none_is_refused_before_the_run(tmp_path, key, wrong):
+    path = tmp_path / "config.py"
+    path.write_text("train_cfg = dict(max_epochs=2)\noptim_wrapper = dict(accumulative_counts=2)\n")
+    assert load_config(path, {key: 3.0})
+    with pytest.raises(ConfigError, match=f"{key} must be a whole number of at least 1, got {wrong!r}"):
+        load_config(path, {key: wrong})
+
+
+def test_a_rate_that_the_schedule_replaces_is_told(tmp_path):
+    path, rate, peak = tmp_path / "config.py", "optim_wrapper.optimizer.lr", "param_scheduler.0.eta_max"
+    path.write_text('_base_ = "mmlandmark::_base_/schedules/adamw_onecycle.py"\n')
+    with pytest.warns(UserWarning, match=rf"sets the rate itself, up to its eta_max=0.002; {peak}=\.\.\."):
+        load_config(path, {rate: 1e-4})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_config(path, {rate: 1e-4, peak: 1e-4})
+        path.write_text('_base_ = "mmlandmark::_base_/schedules/adam_multistep.py"\n')
+        load_config(path, {rate: 1e-5})

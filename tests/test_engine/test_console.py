@@ -10,6 +10,7 @@ from mmengine.logging import MMLogger
 from full_disks import small_disk
 from mmlandmark.apis import test_config, train_config
 from mmlandmark.engine import LandmarkRunner, console, load_config
+from mmlandmark.evaluation import LandmarkMetric
 from mmlandmark.testing import phantom_dataloader, tiny_config
 
 test_config.__test__ = False
@@ -103,6 +104,19 @@ def test_a_loop_by_iterations_tells_its_steps(tmp_path, capsys, monkeypatch):
     lines = lines_of(capsys)
     assert "  plan    4 steps, batches of 2" in lines
     assert [line.split("   ")[0] for line in lines if line.startswith("step")] == ["step 2/4", "step 4/4"]
+
+
+def test_the_best_so_far_is_that_of_the_whole_run(tmp_path, capsys, monkeypatch):
+    errors = iter([3.0, 4.0, 4.0, 5.0])  # after epochs 2, 4, again 4, which the checkpoint precedes, and 5
+    original = LandmarkMetric.compute_metrics
+    monkeypatch.setattr(
+        LandmarkMetric, "compute_metrics", lambda self, r: original(self, r) | dict(mre=next(errors))
+    )
+    for epochs, resume in ((4, None), (5, "auto")):
+        train_config(config_of(tmp_path, epochs), resume=resume)
+    assert re.findall(r"MRE (\d).*\((best \d)\)", "\n".join(lines_of(capsys))) == [
+        (error, "best 3") for error in "3445"
+    ]
 
 
 @pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])

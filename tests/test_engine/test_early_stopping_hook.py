@@ -66,3 +66,10 @@ def test_a_run_that_stops_between_two_checkpoints_is_saved(tmp_path):
     found.custom_hooks[0].patience = 9
     train_config(found, resume="auto")
     assert latest_checkpoint(tmp_path).name == "epoch_3.pth", "it stays stopped"
+
+
+def test_a_metric_that_nobody_reports_is_named_with_those_there_are(tmp_path):
+    found = config(tmp_path, 2)
+    found.custom_hooks[0].monitor = "mrx"
+    with pytest.raises(ValueError, match="monitor is 'mrx', which no metric reports; there are mre, "):
+        train_config(found)

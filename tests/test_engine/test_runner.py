@@ -52,3 +52,24 @@ def test_a_run_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt, match=r"stopped: .*01_one resumes from epoch_1\.pth$"):
         train_config(config)  # stages resume by themselves
     assert not (tmp_path / "run.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("validation", "why"),
+    [
+        (dict(val_dataloader=None, val_evaluator=None, val_cfg=None), "has no val_dataloader"),
+        (dict(train_cfg=dict(val_begin=2)), "ends before val_begin=2"),
+    ],
+)
+def test_what_waits_for_a_validation_that_never_comes_is_told(tmp_path, capsys, validation, why):
+    idle = dict(
+        param_scheduler=[dict(type="ReduceOnPlateauLR", monitor="mre", rule="less")],
+        custom_hooks=[dict(type="EarlyStoppingHook", monitor="mre", rule="less")],
+        **{"default_hooks.checkpoint.save_best": "mre", "default_hooks.checkpoint.rule": "less"},
+    )
+    for given, expected in (({}, 0), (validation, 1)):
+        train_config(short(tmp_path / str(expected), **idle, **given))
+        told = capsys.readouterr()
+        names = "save_best=['mre'], EarlyStoppingHook, ReduceOnPlateauLR"
+        line = f"{names}: without effect, since the run {why}"
+        assert (told.out + told.err).count(line) == expected

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine import hooks
 from mmengine.dist import is_main_process
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmlandmark.engine.checkpoint_files import (
     BEST_NOTE,
@@ -38,7 +38,8 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
         kwargs: See :class:`mmengine.hooks.CheckpointHook`; ``out_dir`` is the run's folder.
 
     Raises:
-        ValueError: ``out_dir`` is given, or ``filename_tmpl`` is no name of a ``.pth`` file.
+        ValueError: ``out_dir`` is given, or ``filename_tmpl`` is no name of a ``.pth`` file; when training
+            begins: ``by_epoch`` is not as in ``train_cfg``.
     """
 
     max_keep_ckpts: int
@@ -69,6 +70,7 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         """Keep what a resumed run knows about its checkpoints, as far as they are in its folder."""
+        self._check_unit(runner)
         super().before_train(runner)
         folder, state = Path(self.out_dir), getattr(runner, "resumed", None)
         for metric, best in list(self.best.items()):
@@ -92,6 +94,15 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
         if is_main_process() and (self.save_best is not None or (folder / BEST_NOTE).is_file()):
             remove_superseded(folder, self.best)
             note_best(folder, self.best)
+
+    def _check_unit(self, runner: Runner) -> None:
+        by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
+        if self.by_epoch != by_epoch:
+            why = "is resumed from whole epochs only" if by_epoch else "would save nothing before its end"
+            raise ValueError(
+                f"{type(self).__name__} has by_epoch={self.by_epoch}, and train_cfg counts "
+                f"{'epochs' if by_epoch else 'iterations'}, so the run {why}: set by_epoch={by_epoch}"
+            )
 
     def after_train(self, runner: Runner) -> None:
         """Save a run that was stopped early between two checkpoints, then publish."""

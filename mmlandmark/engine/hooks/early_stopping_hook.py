@@ -51,7 +51,16 @@ class EarlyStoppingHook(StatefulHook, hooks.EarlyStoppingHook):
             runner.train_loop.stop_training = True
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Decide whether to stop."""
+        """Decide whether to stop.
+
+        Raises:
+            ValueError: No metric reports what is monitored, so that the run would never stop.
+        """
+        if self.monitor not in (metrics or {}):
+            raise ValueError(
+                f"EarlyStoppingHook: monitor is {self.monitor!r}, which no metric reports; there are "
+                f"{', '.join(sorted(metrics or {}))}"
+            )
         super().after_val_epoch(runner, metrics or {})
 
     def _check_stop_condition(self, current_score: float) -> tuple[bool, str]:

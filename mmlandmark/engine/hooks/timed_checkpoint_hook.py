@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from mmengine.dist import broadcast_object_list
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from mmlandmark.engine.hooks.checkpoint_hook import CheckpointHook
 from mmlandmark.registry import HOOKS
@@ -30,7 +30,7 @@ class TimedCheckpointHook(CheckpointHook):
         **kwargs: See :class:`mmengine.hooks.CheckpointHook`.
 
     Raises:
-        ValueError: A time is not positive; when training begins: ``by_epoch`` is not as in ``train_cfg``.
+        ValueError: A time is not positive.
     """
 
     def __init__(
@@ -46,12 +46,6 @@ class TimedCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         """Start the clocks."""
-        by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
-        if self.by_epoch != by_epoch:
-            raise ValueError(
-                f"TimedCheckpointHook has by_epoch={self.by_epoch} and would never save or stop, as "
-                f"train_cfg counts {'epochs' if by_epoch else 'iterations'}: set by_epoch={by_epoch}"
-            )
         super().before_train(runner)
         self._start = self._saved = self._begun = time.monotonic()
         self._longest = 0.0
