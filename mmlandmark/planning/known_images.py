@@ -70,7 +70,7 @@ def read_known(path: str, names: Sequence[str], template: Path, shown: DataView,
     phrases = [*reasons.phrases]
     reasons.rows.update(own)
     reasons.copies(shown, "the template")
-    blank = ~np.isfinite(view.cases.points).all(axis=2).any(axis=1)
+    blank = np.all(np.isnan(view.cases.points).any(axis=2), axis=1)
     reasons.add(np.flatnonzero(blank), "without any of these landmarks")
     chosen = [n for n in range(len(records)) if n not in reasons.rows]
     if not chosen:
