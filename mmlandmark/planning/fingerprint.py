@@ -174,6 +174,15 @@ class DataView:
         """Return the number of images by the split that the annotation assigns them to, ``""`` for none."""
         return dict(Counter(str(record.get("split") or "") for record in self.cases.records))
 
+    def annotated(self) -> tuple[int, dict[str, int]]:
+        """Return the groups with a landmark, and by split the images with one: what can be divided."""
+        known = np.isfinite(self.cases.points).all(axis=2).any(axis=1)
+        groups = {group for group, one in zip(self.groups(), known, strict=True) if one}
+        counts = dict.fromkeys(self.splits(), 0)
+        for record, one in zip(self.cases.records, known, strict=True):
+            counts[str(record.get("split") or "")] += int(one)
+        return len(groups), counts
+
 
 def read_fingerprint(
     view: DataView, schema: LandmarkSchema, train: Sequence[str], also: Sequence[str] = ()

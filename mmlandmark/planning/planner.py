@@ -146,7 +146,7 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
     if schema is not None:
         options["schema"] = "{{ fileDirname }}/schema.json"
     findings = _check(view, source)
-    division = rules.choose_parts(len(set(view.groups())), view.splits())
+    division = rules.choose_parts(*view.annotated())
     parts = _divide(view, division, answers.seed)
     fingerprint = read_fingerprint(view, schema or dataset.schema, parts["train"])
     plan = Plan(source, answers, fingerprint, source.config(**options), schema, parts)

@@ -33,21 +33,26 @@ def choose_parts(patients: int, parts: Mapping[str, int]) -> Choice:
     """Decide how images are divided.
 
     Args:
-        patients: Number of groups that stay together.
-        parts: Images by the split of the annotation, ``""`` for none.
+        patients: Number of groups that stay together, of images with a landmark.
+        parts: Images with a landmark by the split of the annotation, ``""`` for none.
 
     Returns:
         ``{"train": share, ...}``; or ``{"train": [names of splits], ...}`` if the annotation divides them.
 
     Raises:
-        ValueError: There are too few patients.
+        ValueError: There are too few patients, or no image of the annotation's training part has a landmark.
     """
     named = {
         role: [name for name in parts if name.lower() in names or name.lower().rstrip("0123456789") in names]
         for role, names in _PART_NAMES.items()
     }
-    if named["train"] and (named["test"] or named["val"]):
-        given = {role: names for role, names in named.items() if names}
+    given = {role: names for role, names in named.items() if any(parts[name] for name in names)}
+    if named["train"] and "train" not in given:
+        raise ValueError(
+            f"no image of the split {named['train'][0]!r} has a landmark: annotate some, or leave the splits "
+            "out so that the plan makes new ones"
+        )
+    if "train" in given and len(given) > 1:
         counts = ", ".join(f"{sum(parts[n] for n in names)} {role}" for role, names in given.items())
         unused = sum(count for name, count in parts.items() if not any(name in n for n in given.values()))
         rest = f"; {unused} images of no or another split are not used" if unused else ""

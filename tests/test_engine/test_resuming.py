@@ -168,7 +168,10 @@ def test_what_changed_is_said(tmp_path):
         (lambda c: setattr(c, "randomness", dict(seed=5)), r"seed 0, this one has 5: resume with --seed 0"),
         (lambda c: c.train_cfg.update(max_epochs=1), r"has trained 2 epochs, train_cfg asks for 1"),
         (
-            lambda c: c.update(train_cfg=dict(by_epoch=False, max_iters=20), param_scheduler=None),
+            lambda c: (
+                setattr(c, "train_cfg", dict(by_epoch=False, max_iters=20)),
+                setattr(c, "param_scheduler", None),
+            ),
             "trained by epochs, train_cfg counts iterations",
         ),
         (None, "other landmarks"),

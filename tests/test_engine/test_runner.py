@@ -68,7 +68,9 @@ def test_what_waits_for_a_validation_that_never_comes_is_told(tmp_path, capsys, 
         **{"default_hooks.checkpoint.save_best": "mre", "default_hooks.checkpoint.rule": "less"},
     )
     for given, expected in (({}, 0), (validation, 1)):
-        train_config(short(tmp_path / str(expected), **idle, **given))
+        config = short(tmp_path / str(expected), **idle)
+        config.merge_from_dict(given)
+        train_config(config)
         told = capsys.readouterr()
         names = "save_best=['mre'], EarlyStoppingHook, ReduceOnPlateauLR"
         line = f"{names}: without effect, since the run {why}"

@@ -17,6 +17,7 @@ from mmlandmark.planning import (
     fingerprint,
     read_data,
 )
+from test_planning import kites
 from test_planning.kites import write_kites
 from test_planning.scans import write_scans
 
@@ -173,3 +174,25 @@ def test_split_of_the_annotation_and_of_the_plan(tmp_path):
     write_kites(tmp_path / "leaking", count=24, split=splits, group=["p"] * 24)
     with pytest.raises(ValueError, match=r"'kite00' into train and 'kite16' into val.*one patient"):
         planned(tmp_path / "leaking")
+
+
+def without_landmarks(file, names):
+    """Take all points of some images out of a table."""
+    head, *lines = file.read_text().splitlines()
+    count = 2 * len(kites.NAMES)
+    lines = [
+        ",".join([""] * count + line.split(",")[count:]) if line.endswith(names) else line for line in lines
+    ]
+    file.write_text("\n".join([head, *lines]) + "\n")
+
+
+def test_images_without_a_landmark_are_no_part(tmp_path):
+    splits = ["train"] * 10 + ["val"] * 2 + ["test"] * 4
+    without_landmarks(write_kites(tmp_path / "kites", split=splits), ("kite10.jpg", "kite11.jpg"))
+    plan = planned(tmp_path / "kites", y_up=False)
+    assert {part: len(ids) for part, ids in plan.parts.items()} == dict(train=10, test=4)
+    assert "2 images without a landmark are left out" in "\n".join(assumptions(plan))
+    few = tuple(f"kite{n:02d}.jpg" for n in range(4, 16))
+    without_landmarks(write_kites(tmp_path / "few"), few)
+    with pytest.raises(ValueError, match=r"4 patients are too few .* annotate at least 5"):
+        planned(tmp_path / "few", y_up=False)

@@ -34,6 +34,15 @@ def test_too_few_patients():
         rules.choose_parts(4, {"": 40})
 
 
+def test_a_part_without_landmarks_is_none():
+    assert rules.choose_parts(30, {"train": 20, "val": 0, "test": 10}).value == dict(
+        train=["train"], test=["test"]
+    )
+    assert rules.choose_parts(30, {"train": 30, "test": 0}).value == dict(train=0.8, test=0.2)
+    with pytest.raises(ValueError, match="no image of the split 'Train' has a landmark: annotate some"):
+        rules.choose_parts(30, {"Train": 0, "val": 10, "test": 20})
+
+
 @pytest.mark.parametrize(
     ("known", "reference", "scale", "unit", "why"),
     [
