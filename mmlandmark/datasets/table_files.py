@@ -39,6 +39,13 @@ _ID_COLUMNS = ("id", "sample_id", "image_id", "name")
 _PLAIN_COLUMNS = ("group", "split", "fold")
 _SIZE_COLUMNS = SIZES[:2]  # and "depth", where points have three coordinates
 _JSON_ONLY = ("landmarks", "by_annotator", "visibility", "weights")
+# What tables call sizes along x, y and z, in plain names, and what these are here.
+_SURELY_SIZES = {
+    **dict.fromkeys(("size", "image_size"), SIZES),
+    **dict.fromkeys(
+        (f"{what}_{size}" for what in ("pixel", "voxel") for size in ("size", "spacing")), SPACINGS[1:]
+    ),
+}
 _KNOWN_COLUMNS = (
     *_IMAGE_COLUMNS,
     *_ID_COLUMNS,
@@ -115,8 +122,7 @@ class _Table:
         if not self.rows:
             raise ValueError(f"{path}: the table has no rows, only a header: {', '.join(self.header):.80}")
         self.landmarks = list(dict.fromkeys(name for name, _ in self.points.values()))
-        visible = {visible_landmark(h): i for i, h in enumerate(self.header)}
-        self.visible = {name: i for name, i in visible.items() if name in self.landmarks}
+        self.visible = self._visible_columns()
         self.dims = max(2, 1 + max(axis for _, axis in self.points.values()))
         self.known = self._known_columns()
         self.image = next((self.known[c] for c in _IMAGE_COLUMNS if c in self.known), None)
@@ -137,6 +143,23 @@ class _Table:
             return f"{odd!r:.80} is not a number, and the line is not a header either"
         return "no columns of coordinates; call them like 'sella_x', 'sella_y' or 'x0', 'y0'"
 
+    def _visible_columns(self) -> dict[str, int]:
+        """Return the columns of visibilities by landmark; their titles may have other separators or case."""
+        loosely = {plain(f"{name} visibility"): name for name in self.landmarks}
+        found: dict[str, int] = {}
+        for i, title in enumerate(self.header):
+            exact = visible_landmark(title)
+            name = exact if exact in self.landmarks else loosely.get(plain(title))
+            if name is not None and i not in self.points:
+                self._refuse_double(found.setdefault(name, i), i)
+        return found
+
+    def _refuse_double(self, first: int, second: int) -> None:
+        """Raise ValueError if two columns mean the same."""
+        if first != second:
+            doubles = [self.header[first], self.header[second]]
+            raise ValueError(f"{self.where}: columns named twice: {doubles}")
+
     def _known_columns(self) -> dict[str, int]:
         """Return the index of every column with a fixed meaning, by its name."""
         known: dict[str, int] = {}
@@ -144,12 +167,15 @@ class _Table:
             if i in self.points or i in self.visible.values():
                 continue
             other = known.setdefault(plain_column(name), i)
-            if other != i and plain_column(name) in _KNOWN_COLUMNS:
-                raise ValueError(f"{self.where}: columns named twice: {[self.header[other], self.header[i]]}")
+            if plain_column(name) in _KNOWN_COLUMNS:
+                self._refuse_double(other, i)
         return known
 
     def _check_columns(self) -> None:
         """Raise ValueError for columns that are missing, misspelt or not possible in a table."""
+        columns: dict[tuple[str, int], int] = {}
+        for i, key in self.points.items():
+            self._refuse_double(columns.setdefault(key, i), i)
         lost = [
             f"{n}_{AXES[a]}"
             for n in self.landmarks
@@ -174,9 +200,21 @@ class _Table:
         others = [name for name in own if not is_predicted(name)]
         refuse_misspelt(others, _KNOWN_COLUMNS, self.where, "column")
         points = [f"{name}_{AXES[a]}" for name in (self.names or self.landmarks) for a in range(self.dims)]
+        points += [f"{name} visibility" for name in (self.names or self.landmarks)]
         refuse_misspelt(others, points, self.where, "column")
         refuse_misspelt(self.landmarks, ["spacing"], self.where, "landmark")
+        self._refuse_sizes()
         refuse_reserved((self.header[i] for i in range(len(self.header)) if self._is_own(i)), self.where)
+
+    def _refuse_sizes(self) -> None:
+        """Raise ValueError for what is called as a point is, but surely is the size of an image or pixel."""
+        for i, (name, axis) in self.points.items():
+            cure = _SURELY_SIZES.get(plain(name))
+            if cure and name not in (self.names or ()) and not has_unit(self.header[i]):
+                raise ValueError(
+                    f"{self.where}: column {self.header[i]!r} would be a landmark {name!r}; call it "
+                    f"{cure[axis]!r}, or {name}_{AXES[axis]} [px] if it is one"
+                )
 
     def _is_own(self, column: int) -> bool:
         """Return whether a column has no fixed meaning and is kept as it is."""

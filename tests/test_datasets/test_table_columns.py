@@ -69,3 +69,12 @@ def test_visibility_in_a_table(tmp_path):
     records, _ = read_csv(path, names=("a", "b"))
     assert [record["visibility"] for record in records] == [[-1, 1], [1, 1]]
     assert records[0]["c seen"] == "far"
+
+
+@pytest.mark.parametrize("title", ["left eye visibility", "left_eye_visibility", "Left Eye.Visibility"])
+def test_visibility_is_written_as_the_points_are(tmp_path, title):
+    path = tmp_path / "a.csv"
+    path.write_text(f"id,left eye_x,left eye_y,{title}\n1,,,-1\n")
+    records, _ = read_csv(path)
+    assert records[0]["visibility"] == [-1]
+    assert title not in records[0]
