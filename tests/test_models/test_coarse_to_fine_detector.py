@@ -129,6 +129,40 @@ def test_places_in_one_pose_are_mapped_back_exactly(dims):
     torch.testing.assert_close(found.points[:, 0][known], points[known], atol=5e-2, rtol=0)
 
 
+def test_members_of_an_ensemble_know_how_long_a_voxel_is():
+    """Shapes in mm fit cases of thick slices; an ensemble of one is that one, also for pixels as stored."""
+    rng, spacing, size = np.random.default_rng(3), np.array([1.0, 1.0, 2.5]), (20, 52, 50)
+    shape = rng.uniform(-1, 1, (8, 3)) * 12
+    turns = [rotation_matrix(rng.uniform(-40, 40, 3), np.zeros(3))[:3, :3] for _ in range(12)]
+    middle = (np.asarray(size)[::-1] - 1) / 2
+    cases = np.stack([(shape - shape.mean(0)) @ turn.T / spacing + middle for turn in turns])
+    points = torch.from_numpy(cases[:2]).float()
+    images = gaussian_heatmap(points, size, torch.tensor([2.0, 2.0, 0.8]).expand(2, 8, 3))
+    images[0, 2] += 2 * images[0, 5]  # a wrong peak, which the shape tells from the right one
+    parts = dict(coarse=detector(decoder="argmax", count=8), fine=detector(window=8, count=8))
+    options = dict(parts, align=dict(pixel=0.7), shrink=(2, 2, 1))
+    alone = coarse_to_fine(3, **options)
+    alone.learn_shapes(cases, np.tile(np.diag(spacing), (12, 1, 1)))
+    config = dict(type="CoarseToFineDetector", patch_size=PATCH[3], **options)
+    ensemble = MODELS.build(dict(type="MixedEnsemble", detectors=[config], dims=3)).eval()
+    ensemble.members[0].load_state_dict(alone.state_dict())
+    found = []
+    for model in (alone, ensemble):
+        samples = [
+            LandmarkDataSample.from_landmarks(
+                None, sample_id=str(i), ori_shape=size, spacing=spacing, value_range=(10, 210)
+            )
+            for i in range(2)
+        ]
+        stored = [(10 + 200 * image).round().short() for image in images]
+        with torch.inference_mode():
+            tested = model.test_step(dict(inputs=stored, data_samples=samples))
+        found.append(torch.stack([sample.pred_landmarks for sample in tested]))
+    # Alone it turns voxels as they are stored, which are whole numbers.
+    torch.testing.assert_close(found[1], found[0], atol=2e-2, rtol=0)
+    assert (found[0] - points).norm(dim=-1).max() < 0.3
+
+
 def test_predictions_come_back_to_original_pixels():
     points, images = spots(2)
     turned = torch.tensor([[0.0, -2.0, 100.0], [2.0, 0.0, 7.0], [0.0, 0.0, 1.0]]).double().numpy()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -288,6 +289,15 @@ class BaseDetector(BaseModel):
                 maps = detection.maps
         # Maps of a view that is turned would not lie over the image.
         return replace(Detection.mean(detections, scores="mean"), maps=maps)
+
+    @contextmanager
+    def cases(self, samples: Sequence[LandmarkDataSample] | None) -> Iterator[None]:
+        """Tell, while images are detected, which cases they belong to; most detectors need not know.
+
+        Args:
+            samples: B cases, in the order of the images; None if they are unknown.
+        """
+        yield
 
     @property
     def needs_maps(self) -> bool:

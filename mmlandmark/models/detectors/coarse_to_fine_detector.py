@@ -185,12 +185,12 @@ class CoarseToFineDetector(BaseDetector):
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Return the losses of the fine detector on a batch of patches."""
-        with self._cases(data_samples):
+        with self.cases(data_samples):
             return self.fine.loss(as_trained(self.fine, self._unit_pixels(inputs)), data_samples)
 
     @contextmanager
-    def _cases(self, samples: Sequence[LandmarkDataSample] | None) -> Iterator[None]:
-        """Remember which cases images belong to."""
+    def cases(self, samples: Sequence[LandmarkDataSample] | None) -> Iterator[None]:
+        """Remember which cases images belong to, see :meth:`BaseDetector.cases`."""
         self._samples = samples
         try:
             yield
@@ -355,7 +355,7 @@ class CoarseToFineDetector(BaseDetector):
         self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] | None = None
     ) -> list[LandmarkDataSample]:
         """Fill the predictions into every sample; ``pad_shape`` is what the coarse detector's maps cover."""
-        with self._cases(data_samples):
+        with self.cases(data_samples):
             samples = super().predict(inputs, data_samples)
         for sample in samples:
             sample.set_metainfo(dict(pad_shape=self.covered_size(inputs)))

@@ -206,7 +206,7 @@ class CoarseToFineTemplateDetector(TemplateLearner, CoarseToFineDetector):
         self, index: int, inputs: Tensor, points: Tensor, shown: Tensor, sample: LandmarkDataSample
     ) -> None:
         """Keep the features of a patch about each landmark; see :class:`TemplateLearner`."""
-        with self._cases([sample]):
+        with self.cases([sample]):
             context, levels = self.context_of(inputs), []
             corners = patch_corners(points, self.patch_size, inputs.shape[2:])
             for some in corners.split(self.batch_size):
@@ -229,7 +229,7 @@ class CoarseToFineTemplateDetector(TemplateLearner, CoarseToFineDetector):
         offsets = offsets * torch.tensor(self.patch_size[::-1], device=points.device)
         corners = patch_corners(points + offsets, self.patch_size, inputs.shape[2:])
         cases = torch.arange(len(points)).repeat_interleave(points.shape[1])
-        with self._cases(data_samples):
+        with self.cases(data_samples):
             context = self.context_of(inputs)
             level, seen = self.features_of(*self._cut(inputs, cases, corners.flatten(0, 1)), context)
         size, inside = tuple(seen.shape[2:]), (points - corners).float()

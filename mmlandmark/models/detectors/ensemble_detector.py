@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -206,15 +207,32 @@ class MixedEnsemble(BaseEnsemble):
         self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample] | None = None
     ) -> list[LandmarkDataSample]:
         """Fill the predictions into every sample; ``pad_shape`` is that of a member's input and its maps."""
-        samples = super().predict(inputs, data_samples)
+        with self.cases(data_samples):
+            samples = super().predict(inputs, data_samples)
         covered = self.covered_size(inputs)
         for sample in samples:
             sample.set_metainfo(dict(pad_shape=covered))
         return samples
 
+    @contextmanager
+    def cases(self, samples: Sequence[LandmarkDataSample] | None) -> Iterator[None]:
+        """Tell the members, see :meth:`BaseDetector.cases`."""
+        # Where the cases lie, not how pixels are stored: these have become floats already.
+        known = None if samples is None else [_place_of(sample) for sample in samples]
+        with ExitStack() as stack:
+            for member in self.members:
+                stack.enter_context(member.cases(known))
+            yield
+
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Raise NotImplementedError: members are trained before they come together."""
         raise NotImplementedError("MixedEnsemble is made of trained detectors: train its members one by one")
+
+
+def _place_of(sample: LandmarkDataSample) -> LandmarkDataSample:
+    """Return a case of which only frames and lengths are known."""
+    keys = ("sample_id", "input_from_original", "spacing", "world_from_original")
+    return LandmarkDataSample(metainfo={key: sample.get(key) for key in keys if key in sample})
 
 
 def _for_annotators(permutation: Sequence[int] | None, head: BaseHeatmapHead) -> list[int] | None:
