@@ -176,12 +176,10 @@ class DataView:
 
     def annotated(self) -> tuple[int, dict[str, int]]:
         """Return the groups with a landmark, and by split the images with one: what can be divided."""
-        known = np.isfinite(self.cases.points).all(axis=2).any(axis=1)
+        known = np.any(np.all(np.isfinite(self.cases.points), axis=2), axis=1)
         groups = {group for group, one in zip(self.groups(), known, strict=True) if one}
-        counts = dict.fromkeys(self.splits(), 0)
-        for record, one in zip(self.cases.records, known, strict=True):
-            counts[str(record.get("split") or "")] += int(one)
-        return len(groups), counts
+        of_known = (r.get("split") or "" for r, one in zip(self.cases.records, known, strict=True) if one)
+        return len(groups), dict.fromkeys(self.splits(), 0) | dict(Counter(map(str, of_known)))
 
 
 def read_fingerprint(
@@ -289,14 +287,9 @@ def _look_at(path: str) -> _Look:
     begin = time.perf_counter()
     image = read_image(path)
     seconds = time.perf_counter() - begin
-    return _Look(
-        _grey(image),
-        image.value_range,
-        image.bits,
-        image.array.ndim > len(image.ori_shape),
-        any(remark.check == "orientation tag" for remark in image.remarks),
-        seconds,
-    )
+    turned = any(remark.check == "orientation tag" for remark in image.remarks)
+    colour = image.array.ndim > len(image.ori_shape)
+    return _Look(_grey(image), image.value_range, image.bits, colour, turned, seconds)
 
 
 def _looks(paths: Sequence[str | None]) -> list[_Look]:
