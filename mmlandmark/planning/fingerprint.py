@@ -168,7 +168,7 @@ class DataView:
 
     def annotated(self) -> tuple[int, dict[str, int]]:
         """Return the groups with a landmark, and by split the images with one: what can be divided."""
-        known = np.isfinite(self.cases.points).all(axis=2).any(axis=1)
+        known: np.ndarray = np.any(np.isfinite(self.cases.points).all(axis=2), axis=1)
         groups = {group for group, one in zip(self.groups(), known, strict=True) if one}
         counts = dict.fromkeys(self.splits(), 0)
         for record, one in zip(self.cases.records, known, strict=True):

@@ -96,7 +96,8 @@ def _split(plan: Plan) -> str:
         who = "every image counts as a patient of its own"
     copies = f"; {data.copies} copies of images stay with them" if data.copies else ""
     twice = "; validation and test look at the same images" if len(plan.parts) < 3 else ""
-    empty = f"; {data.empty_images} images without a landmark are left out" if data.empty_images else ""
+    without = f"{data.empty_images} without a landmark {'is' if data.empty_images == 1 else 'are'}"
+    empty = f"; {without} left out" if data.empty_images else ""
     return f"{counts}; {who}{copies}{twice}{empty}"
 
 
