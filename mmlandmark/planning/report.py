@@ -151,9 +151,10 @@ def questions(plan: Plan) -> list[str]:
         else:
             first, last = (shlex.quote(data.landmarks[n]) for n in (0, -1))
             what = "pixel" if data.dims == 2 else "voxel"
+            several = len(data.landmarks) > 1
             asked.append(
-                f"How large is a {what}, or a distance between two landmarks? --spacing "
-                f"MM_PER_{what.upper()}, or --reference-length {first} {last} MM: errors in mm"
+                f"How large is a {what}{', or a distance between two landmarks' * several}? --spacing "
+                f"MM_PER_{what.upper()}{f', or --reference-length {first} {last} MM' * several}: errors in mm"
             )
     if not data.flip_pairs and len(data.landmarks) > 1:
         pairs = suggested_pairs(data.landmarks)

@@ -53,6 +53,8 @@ def test_answers_are_taken(tmp_path):
     assert metric["reference"] == dict(pair=(names.index("nose"), names.index("tail")), mm=50.0)
     assert plan.choices["y"].why == "from the top; you said so"
     assert planned(tmp_path / "kites", spacing=(0.1,)).dataset["spacing"] == 0.1
+    with pytest.raises(OpenQuestion, match="--reference-length nose nose: give two landmarks"):
+        planned(tmp_path / "kites", reference=("nose", "nose", 50.0), y_up=False)
 
 
 def test_scale_of_tps(tmp_path):
