@@ -93,8 +93,8 @@ def scale_base_rates(optim_wrapper: OptimWrapper | OptimWrapperDict, ratio: floa
         optim_wrapper: Of a run.
         ratio: Factor.
     """
-    several = isinstance(optim_wrapper, OptimWrapperDict)
-    for wrapper in optim_wrapper.values() if several else [optim_wrapper]:
+    wrappers = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
+    for wrapper in wrappers:
         for settings in (wrapper.optimizer.defaults, wrapper.base_param_settings or {}):
             if isinstance(settings.get("lr"), int | float):
                 settings["lr"] *= ratio

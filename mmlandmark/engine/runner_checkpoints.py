@@ -79,7 +79,7 @@ class CheckpointedRunner(Runner):
         for part in complete_state(loaded, model):
             self.logger.info(f"{filename} has no weights of all that {part} consists of: the rest is new")
         if strict:
-            check_state_dict(model, loaded.get("state_dict", loaded), f"checkpoint {filename}")
+            self._check_weights(model, loaded.get("state_dict", loaded), filename)
         try:
             check_checkpoint(self, loaded, filename)
         except (AttributeError, TypeError) as error:
@@ -88,6 +88,14 @@ class CheckpointedRunner(Runner):
             ) from error
         with _replaced("_load_checkpoint", lambda *_, **__: loaded):
             return super().load_checkpoint(filename, map_location, False, revise_keys)
+
+    def _check_weights(self, model: Any, state: dict, filename: str) -> None:
+        try:
+            check_state_dict(model, state, f"checkpoint {filename}")
+        except ValueError as error:
+            if self._train_loop is None or self._resume:
+                raise
+            raise ValueError(f"{error}; to start from those that fit, set load_strict=False") from error
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call all hooks; if one cannot read its part of a checkpoint, raise one sentence that says so."""

@@ -261,7 +261,7 @@ def _self_training(labels: Mapping[str, Choice], rate: float) -> list[str]:
         stage: _epochs(dict(epochs=labels[stage], schedule=labels[f"{stage}_schedule"])) for stage in saved
     }
     slow = [
-        "        model=dict(),",
+        "        model=dict(head=_base_.mean),",
         f"        optim_wrapper=dict(optimizer=dict(lr={rate / 2:g})),",
         f"        param_scheduler=[dict(_base_.one_cycle, eta_max={rate / 2:g})],",
     ]

@@ -176,7 +176,7 @@ class DataView:
 
     def annotated(self) -> tuple[int, dict[str, int]]:
         """Return the groups with a landmark, and by split the images with one: what can be divided."""
-        known = np.any(np.all(np.isfinite(self.cases.points), axis=2), axis=1)
+        known: np.ndarray = np.any(np.isfinite(self.cases.points).all(axis=2), axis=1)
         groups = {group for group, one in zip(self.groups(), known, strict=True) if one}
         of_known = (r.get("split") or "" for r, one in zip(self.cases.records, known, strict=True) if one)
         return len(groups), dict.fromkeys(self.splits(), 0) | dict(Counter(map(str, of_known)))

@@ -130,6 +130,7 @@ def _network_choices(plan: Plan, network: Network, patch: bool = False) -> dict[
     if network.spacing is None:
         loaded = rules.choose_loaded_size(network.size, data.largest_size)
         sigma = budget_rules.choose_sigma(network)
+        choices["aspect"] = rules.choose_aspect(data.aspect_spread, network.size, data.median_size)
     else:
         assert data.spacing is not None
         loaded = spacing_rules.choose_loaded_size(network.spacing, data.spacing, data.largest_size)

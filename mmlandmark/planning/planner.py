@@ -276,6 +276,8 @@ def _metric(
         lost = [name for name in reference[:2] if name not in names]
         if lost:
             raise OpenQuestion(f"--reference-length {lost[0]}: the landmarks are {', '.join(names)}")
+        if reference[0] == reference[1]:
+            raise OpenQuestion(f"--reference-length {reference[0]} {reference[1]}: give two landmarks")
         metric["reference"] = dict(
             pair=(names.index(reference[0]), names.index(reference[1])), mm=reference[2]
         )

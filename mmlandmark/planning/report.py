@@ -96,7 +96,8 @@ def _split(plan: Plan) -> str:
         who = "every image counts as a patient of its own"
     copies = f"; {data.copies} copies of images stay with them" if data.copies else ""
     twice = "; validation and test look at the same images" if len(plan.parts) < 3 else ""
-    empty = f"; {data.empty_images} images without a landmark are left out" if data.empty_images else ""
+    without = f"{data.empty_images} without a landmark {'is' if data.empty_images == 1 else 'are'}"
+    empty = f"; {without} left out" if data.empty_images else ""
     return f"{counts}; {who}{copies}{twice}{empty}"
 
 
@@ -150,9 +151,10 @@ def questions(plan: Plan) -> list[str]:
         else:
             first, last = (shlex.quote(data.landmarks[n]) for n in (0, -1))
             what = "pixel" if data.dims == 2 else "voxel"
+            several = len(data.landmarks) > 1
             asked.append(
-                f"How large is a {what}, or a distance between two landmarks? --spacing "
-                f"MM_PER_{what.upper()}, or --reference-length {first} {last} MM: errors in mm"
+                f"How large is a {what}{', or a distance between two landmarks' * several}? --spacing "
+                f"MM_PER_{what.upper()}{f', or --reference-length {first} {last} MM' * several}: errors in mm"
             )
     if not data.flip_pairs and len(data.landmarks) > 1:
         pairs = suggested_pairs(data.landmarks)

@@ -24,6 +24,7 @@ _COLOUR = 0.5
 _SMALL_RANGE = 1 / 8  # as in the check of pixels
 _BRIGHT = 0.25
 _SAME_ASPECT = 0.02
+_STRETCHED = 1.25  # times, from which on images are padded
 _HOUNSFIELD = -200.0  # values so low are those of air in a CT
 _SAME_CONTRAST = 1.5
 _ANY_ANGLE = 80.0  # standard deviation in degrees, close to the 104 of any angle
@@ -207,8 +208,18 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def choose_aspect(aspect_spread: float) -> Choice:
-    """Decide whether images are padded to the proportions of the input (True) or all have them (False)."""
+def choose_aspect(aspect_spread: float, size: Sequence[int] = (), median_size: Sequence[int] = ()) -> Choice:
+    """Decide whether images are padded to the proportions of the input (True) or all have them (False).
+
+    Args:
+        aspect_spread: Largest relative deviation of an image's proportions from those of the median size.
+        size: (*S) of the input, if it is chosen: its sides are rounded, and have a least length.
+        median_size: (*S) of the images.
+    """
+    scales = [new / old for new, old in zip(size, median_size, strict=True)]
+    if scales and max(scales) > _STRETCHED * min(scales):
+        times = max(scales) / min(scales)
+        return Choice(True, f"an input of these sides would stretch images {times:.1f} times: padded")
     if aspect_spread <= _SAME_ASPECT:
         return Choice(False, "all images have the same proportions")
     return Choice(True, f"proportions differ by up to {aspect_spread:.0%}: padded, never stretched")

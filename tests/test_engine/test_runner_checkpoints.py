@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from full_disks import small_disk
+from mmlandmark import apis
 from mmlandmark.apis import train_config
 from mmlandmark.engine import LandmarkRunner, latest_checkpoint
 from mmlandmark.testing import phantom_dataloader, tiny_config
@@ -221,3 +222,26 @@ def test_a_full_disk_before_a_run_begins_is_one_error(tmp_path, capfd):
     ):
         train_config(short(disk / "run", log_level="INFO"))
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_weights_for_other_landmarks_may_start_a_training_and_no_test(tmp_path):
+    config = short(tmp_path / "one")
+    train_config(config)
+    start = str(tmp_path / "one" / "epoch_1.pth")
+    other = short(tmp_path / "other", load_from=start)
+    loaders = {
+        f"{part}_dataloader": phantom_dataloader(37, 2, (32, 32), train=part == "train")
+        for part in ("train", "val", "test")
+    }
+    other.update(loaders)
+    other.model.head.num_landmarks = 37
+    hint = "; to start from those that fit, set load_strict=False"
+    with pytest.raises(ValueError, match=f"2 of another shape .*{hint}"):
+        train_config(other)
+    with pytest.raises(ValueError, match="2 of another shape") as error:
+        apis.test_config(other, start)
+    assert hint not in str(error.value)
+    other.load_strict = False
+    train_config(other)
+    state = load_checkpoint(tmp_path / "other" / "epoch_1.pth")["state_dict"]
+    assert len(state["head.convs.0.bias"]) == 37

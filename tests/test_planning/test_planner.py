@@ -54,6 +54,8 @@ def test_answers_are_taken(tmp_path):
     assert metric["reference"] == dict(pair=(names.index("nose"), names.index("tail")), mm=50.0)
     assert plan.choices["y"].why == "from the top; you said so"
     assert planned(tmp_path / "kites", spacing=(0.1,)).dataset["spacing"] == 0.1
+    with pytest.raises(OpenQuestion, match="--reference-length nose nose: give two landmarks"):
+        planned(tmp_path / "kites", reference=("nose", "nose", 50.0), y_up=False)
 
 
 def test_scale_of_tps(tmp_path):
@@ -191,7 +193,7 @@ def test_images_without_a_landmark_are_no_part(tmp_path):
     without_landmarks(write_kites(tmp_path / "kites", split=splits), ("kite10.jpg", "kite11.jpg"))
     plan = planned(tmp_path / "kites", y_up=False)
     assert {part: len(ids) for part, ids in plan.parts.items()} == dict(train=10, test=4)
-    assert "2 images without a landmark are left out" in "\n".join(assumptions(plan))
+    assert "; 2 without a landmark are left out" in "\n".join(assumptions(plan))
     few = tuple(f"kite{n:02d}.jpg" for n in range(4, 16))
     without_landmarks(write_kites(tmp_path / "few"), few)
     with pytest.raises(ValueError, match=r"4 patients are too few .* annotate at least 5"):

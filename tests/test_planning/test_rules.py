@@ -85,6 +85,14 @@ def test_value_range(bits, used, values, value):
 @pytest.mark.parametrize(("spread", "keep"), [(0.0, False), (0.02, False), (0.021, True), (1.0, True)])
 def test_aspect(spread, keep):
     assert rules.choose_aspect(spread).value is keep
+    assert rules.choose_aspect(spread, (128, 64), (800, 400)).value is keep
+
+
+def test_an_input_that_would_stretch_images_is_padded():
+    choice = rules.choose_aspect(0.0, (32, 256), (40, 800))
+    assert choice.value is True
+    assert "stretch images 2.5 times" in choice.why
+    assert rules.choose_aspect(0.0, (64, 128), (419, 745)).value is False  # rounded to a multiple of 16
 
 
 @pytest.mark.parametrize(("border", "value"), [(0.0, "constant"), (0.25, "constant"), (0.3, "replicate")])

@@ -10,6 +10,7 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmlandmark.engine.hooks.landmark_visualization_hook import by_iteration, training_step
 from mmlandmark.registry import HOOKS
 
 
@@ -75,7 +76,9 @@ class PeakMonitorHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Report, if training has come far enough."""
-        done = runner.epoch / max(runner.max_epochs, 1) if runner.train_loop is not None else 1.0
+        length = runner.max_iters if by_iteration(runner) else runner.max_epochs
+        trains = runner._train_loop is not None
+        done = training_step(runner) / max(length, 1) if trains else 1.0
         self._report(runner, done >= self.start, runner.val_dataloader)
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
