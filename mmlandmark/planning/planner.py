@@ -134,7 +134,7 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
     view = DataView(dataset)
     y = Choice(False, "all volumes are turned to LPS; points are on the voxels as stored")
     if dataset.dims == 2:
-        evidence = flipped_fits_better(view.cases, view.pictures.small) if answers.y_up is None else None
+        evidence = flipped_fits_better(view.cases, view.pictures) if answers.y_up is None else None
         y = choose_y_direction(source.y_convention, evidence, answers.y_up)
     if y.value or source.kind == "TPS":
         options["y_up"] = y.value
