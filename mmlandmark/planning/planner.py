@@ -12,7 +12,7 @@ from mmlandmark.datasets.annotated_shapes import annotated_shapes
 from mmlandmark.datasets.check_report import one_line
 from mmlandmark.datasets.checks import check_dataset
 from mmlandmark.datasets.folds import deal_parts
-from mmlandmark.datasets.image_checks import flipped_fits_better
+from mmlandmark.datasets.image_checks import Pictures, flipped_fits_better
 from mmlandmark.engine.physical_shapes import physical_shapes
 from mmlandmark.planning import rules, spacing_rules
 from mmlandmark.planning.choice import Choice, OpenQuestion
@@ -133,7 +133,7 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
     dataset = source.build(**options, y_up=False)
     view = DataView(dataset)
     y = Choice(False, "all volumes are turned to LPS; points are on the voxels as stored")
-    if dataset.dims == 2:
+    if isinstance(view.pictures, Pictures):
         evidence = flipped_fits_better(view.cases, view.pictures) if answers.y_up is None else None
         y = choose_y_direction(source.y_convention, evidence, answers.y_up)
     if y.value or source.kind == "TPS":

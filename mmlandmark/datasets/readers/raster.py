@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -159,9 +159,10 @@ def raster_orientation(path: Path) -> int:
         FileNotFoundError: The file does not exist.
         ValueError: It is cut off.
     """
-    find = dict(
+    finders: dict[FileFormat, Callable[[TiffBytes], int]] = dict(
         png=partial(_png_orientation, verified=False), jpeg=jpeg_orientation, tiff=tiff_orientation
-    ).get(file_format(path))
+    )
+    find = finders.get(file_format(path))
     if find is None:
         return 1
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
