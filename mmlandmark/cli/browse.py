@@ -88,16 +88,14 @@ def draw_strip(dataset: Any, index: int, args: argparse.Namespace) -> np.ndarray
     import numpy as np
 
     from mmlandmark.datasets import set_epoch
-    from mmlandmark.datasets.image_io import from_array, read_image, to_canonical
+    from mmlandmark.datasets.image_io import image_of_record
     from mmlandmark.structures import apply_matrix, world_from_image
     from mmlandmark.visualization.sheets import contact_sheet
 
     record, info = dataset.get_data_info(index), dataset.metainfo
-    if record.get("img") is not None:
-        stored = from_array(record["img"], world_from_original=record.get("world_from_original"))
-        image = to_canonical(stored)
-    else:
-        image = read_image(record["img_path"], fill_value=0.0)
+    image = image_of_record(record, fill_value=0.0)
+    if image is None:
+        raise ValueError(f"sample {record['sample_id']!r} has no image")
     points = apply_matrix(image.img_from_original, record["landmarks"])  # a volume may be reoriented
     world = world_from_image(image.world_from_original, image.img_from_original)
     frame = dict(world_from_volume=world, spacing=record.get("spacing"), window=image.window)

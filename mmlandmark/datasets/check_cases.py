@@ -8,6 +8,7 @@ import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from mmlandmark.datasets.check_kinds import KINDS, Severity
 from mmlandmark.datasets.image_files import ImageHeader, image_exists, image_header, image_shape
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.readers.file_format import SUFFIXES, file_format, suffix_of
-from mmlandmark.structures import LandmarkSchema, name_difference, names_cure
+from mmlandmark.datasets.readers.raster import raster_orientation, upright_matrix
+from mmlandmark.structures import LandmarkSchema, apply_matrix, name_difference, names_cure
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,41 @@ class Cases:
                 return None
         return self._headers[n]
 
+    # ---- images as a viewer shows them ------------------------------------------------------------------
+
+    @cached_property
+    def turns(self) -> dict[int, np.ndarray]:
+        """(3, 3) stored pixels to those that a viewer shows, by record; of images with an orientation tag."""
+        found: dict[int, np.ndarray] = {}
+        for n, record in enumerate(self.records if self.schema.dims == 2 else ()):
+            path = record["img_path"]
+            if path is None or "slice" in record or not np.isfinite(self.sizes[n]).all():
+                continue
+            if self.out_of_time:
+                self.leave_out("orientation tags of images, for lack of time")
+                break
+            try:
+                orientation = raster_orientation(Path(path))
+            except (OSError, ValueError):
+                continue  # an image that cannot be read, which is reported
+            if orientation != 1:
+                found[n] = upright_matrix(orientation, self.sizes[n, ::-1].astype(int).tolist())
+        return found
+
+    def upright(self, points: np.ndarray) -> np.ndarray:
+        """Return (N, K, D) stored pixels as pixels of the images that a viewer shows."""
+        turned = points.copy() if self.turns else points
+        for n, matrix in self.turns.items():
+            turned[n] = apply_matrix(matrix, points[n])
+        return turned
+
+    def upright_sides(self, sides: np.ndarray) -> np.ndarray:
+        """Return (N, D) lengths along the stored axes, such as ``sizes``, along those that a viewer shows."""
+        turned = sides.copy() if self.turns else sides
+        for n, matrix in self.turns.items():
+            turned[n] = np.abs(matrix[:2, :2]) @ sides[n]
+        return turned
+
     # ---- volumes in the patient -------------------------------------------------------------------------
 
     @cached_property
@@ -185,9 +222,12 @@ class Cases:
         return np.stack(matrices)
 
     def comparable(self) -> np.ndarray:
-        """Return the (N, K, D) ``clean`` landmarks as samples are compared: of volumes in mm, else pixels."""
+        """Return the (N, K, D) ``clean`` landmarks as samples are compared.
+
+        Those of volumes in mm, of images in pixels as a viewer shows them.
+        """
         if self.schema.dims == 2:
-            return self.clean
+            return self.upright(self.clean)
         linear, offset = self.to_mm[:, :3, :3], self.to_mm[:, :3, 3]
         return np.einsum("nij,nkj->nki", linear, self.clean) + offset[:, None]
 

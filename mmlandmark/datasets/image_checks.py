@@ -18,9 +18,12 @@ from mmlandmark.datasets.check_cases import Cases, Finding, role
 from mmlandmark.datasets.image_io import LoadedImage, NonFinitePixels, read_image
 from mmlandmark.datasets.leak_checks import double_images, leak_findings, same_files
 from mmlandmark.datasets.pixel_checks import load_step
+from mmlandmark.datasets.shards.shard_index import STORED
 from mmlandmark.shape import both_sides, find_typical_of_some, mirror_image
+from mmlandmark.structures import apply_matrix, resize_matrix
 
 Progress = Callable[[int, int], None]
+Small = tuple[np.ndarray, np.ndarray]  # a picture, and the matrix from stored pixels to its own
 
 _SIDE = 192  # longer side of the reduced pictures
 # Sides of what is compared for copies, of images and volumes.
@@ -46,17 +49,21 @@ class Pictures:
         seconds: Time after which no further image is read; None reads all.
 
     Attributes:
-        small: (h, w) float32 by record, within 0..1, longer side 192.
+        small: (h, w) float32 by record, within 0..1, longer side 192, turned as viewers show it.
+        from_original: (3, 3) stored pixels to those of ``small``, by record.
         problems: Findings about images that cannot be read, or have pixels that are not finite.
     """
 
     def __init__(self, cases: Cases, progress: Progress | None = None, seconds: float | None = None) -> None:
         end = None if seconds is None else time.monotonic() + seconds
         self.small: dict[int, np.ndarray] = {}
+        self.from_original: dict[int, np.ndarray] = {}
         self.problems: list[Finding] = []
         if cases.schema.dims != 2:
             cases.leave_out("what volumes show: copies in other formats, and whether points fit them")
             return
+        if any(STORED in record for record in cases.records):
+            cases.leave_out("copies in other formats, and whether points fit their images, in shards")
         broken = {(f.split, f.sample_id) for f in cases.problems}
         rows = [
             n
@@ -73,7 +80,7 @@ class Pictures:
                 if check:
                     self.problems.append(cases.finding(n, check, message))
                 if picture is not None:
-                    self.small[n] = picture
+                    self.small[n], self.from_original[n] = picture
                 if progress is not None:
                     progress(done + 1, len(rows))
                 if end is not None and time.monotonic() > end and done + 1 < len(rows):
@@ -84,7 +91,7 @@ class Pictures:
                     break
 
     @classmethod
-    def _read(cls, path: str, fill_value: float | None) -> tuple[np.ndarray | None, str, str]:
+    def _read(cls, path: str, fill_value: float | None) -> tuple[Small | None, str, str]:
         """Return the small picture of a file, None if it cannot be read, and kind and text of a finding."""
         size = (_SIDE // 2, _SIDE // 2)
         try:
@@ -95,7 +102,7 @@ class Pictures:
             return None, "broken image", str(error)
 
     @staticmethod
-    def _reduced(image: LoadedImage) -> np.ndarray:
+    def _reduced(image: LoadedImage) -> Small:
         array: np.ndarray = image.array.astype(np.float32)
         array = array.mean(axis=2) if array.ndim == 3 else array
         height, width = array.shape[:2]
@@ -103,7 +110,8 @@ class Pictures:
         size = (max(round(width * factor), 1), max(round(height * factor), 1))
         array = cv2.resize(array, size, interpolation=cv2.INTER_AREA)
         low, high = np.percentile(array, (0.5, 99.5))
-        return ((array - low) / max(float(high - low), 1e-6)).clip(0, 1).astype(np.float32)
+        small = ((array - low) / max(float(high - low), 1e-6)).clip(0, 1).astype(np.float32)
+        return small, resize_matrix((height, width), small.shape) @ image.img_from_original
 
 
 # ---- copies -----------------------------------------------------------------------------------------
@@ -215,7 +223,7 @@ def points_on_images(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
     Every image is rotated, shifted and scaled so that its shape coincides with the typical one. Images with
     correct annotations then look alike.
     """
-    rows, given, flipped = _both_directions(cases, pictures.small)
+    rows, given, flipped = _both_directions(cases, pictures)
     if given is None or flipped is None:
         return
     for split in dict.fromkeys(cases.splits):
@@ -232,33 +240,33 @@ def points_on_images(cases: Cases, pictures: Pictures) -> Iterator[Finding]:
     yield from misfits(cases, rows, given)
 
 
-def flipped_fits_better(cases: Cases, small: Mapping[int, np.ndarray]) -> float | None:
+def flipped_fits_better(cases: Cases, pictures: Pictures) -> float | None:
     """Return how sure the images are that y counts from the other end.
 
     Args:
         cases: The records.
-        small: Reduced pictures (h, w) by record, of all or some of them.
+        pictures: Those of all or some of them.
 
     Returns:
         Standard errors: beyond 4, y is upside down; below -4, it is right. None without enough images.
     """
-    _, given, flipped = _both_directions(cases, small)
+    _, given, flipped = _both_directions(cases, pictures)
     return None if given is None or flipped is None else certainty_of(flipped - given)
 
 
 def _both_directions(
-    cases: Cases, small: Mapping[int, np.ndarray]
+    cases: Cases, pictures: Pictures
 ) -> tuple[list[int], np.ndarray | None, np.ndarray | None]:
     """Return rows of records, and how well their images agree, with y as it is and with y flipped."""
-    rows = [n for n in small if np.isfinite(cases.clean[n]).all(axis=1).sum() > cases.schema.dims]
+    rows = [n for n in pictures.small if np.isfinite(cases.clean[n]).all(axis=1).sum() > cases.schema.dims]
     rows = [n for n in rows if np.isfinite(cases.sizes[n]).all()]
     if len(rows) < _ENOUGH:
         return rows, None, None
     points, sizes = cases.clean[rows], cases.sizes[rows]
-    images = [small[n] for n in rows]
+    images = [(pictures.small[n], pictures.from_original[n]) for n in rows]
     upside_down = points.copy()
-    upside_down[..., 1] = sizes[:, None, 1] - 1 - points[..., 1]
-    return rows, _agreement(images, points, sizes), _agreement(images, upside_down, sizes)
+    upside_down[..., 1] = sizes[:, None, 1] - 1 - points[..., 1]  # of the stored rows, as in the annotation
+    return rows, _agreement(images, points), _agreement(images, upside_down)
 
 
 def certainty_of(gain: np.ndarray) -> float | None:
@@ -284,7 +292,7 @@ def misfits(cases: Cases, rows: list[int], agreement: np.ndarray) -> Iterator[Fi
         yield cases.finding(rows[row], "image does not fit", message, score=float(scores[row]))
 
 
-def _agreement(images: list[np.ndarray], points: np.ndarray, sizes: np.ndarray) -> np.ndarray | None:
+def _agreement(images: list[Small], points: np.ndarray) -> np.ndarray | None:
     """Return (N,) correlations of every image, aligned to the typical shape, with the mean of the others."""
     typical = find_typical_of_some(points)
     if typical is None:
@@ -295,11 +303,11 @@ def _agreement(images: list[np.ndarray], points: np.ndarray, sizes: np.ndarray) 
     grid = np.linspace(-_REACH, _REACH, _PATCH)
     places = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
     patches = np.empty((len(images), _PATCH * _PATCH), np.float32)
-    for n, image in enumerate(images):
+    for n, (image, from_original) in enumerate(images):
         pose, flip = (other, True) if sides[n] else (plain, False)
         original = places @ pose.rotations[n].T * pose.scales[n] + pose.centers[n]
         original = mirror_image(original) if flip else original
-        place = (original + 0.5) * (np.array(image.shape[::-1]) / sizes[n]) - 0.5
+        place = apply_matrix(from_original, original)
         x, y = (place[:, i].reshape(_PATCH, _PATCH).astype(np.float32) for i in (0, 1))
         patch = cv2.remap(
             image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")

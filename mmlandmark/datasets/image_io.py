@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import mmap
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
 
 from mmlandmark.datasets.readers.dicom import read_dicom
@@ -34,6 +36,7 @@ __all__ = [
     "NonFinitePixels",
     "Remark",
     "from_array",
+    "image_of_record",
     "read_image",
     "to_canonical",
     "to_grey_if_equal",
@@ -94,6 +97,34 @@ def read_image(
     for remark in image.remarks:
         _log_once(path, kind, remark)
     return image
+
+
+def image_of_record(
+    record: Mapping[str, Any], min_size: Sequence[int] | None = None, fill_value: float | None = None
+) -> LoadedImage | None:
+    """Return the image of a dataset's record: of its file, of a shard, or what the dataset has made.
+
+    Args:
+        record: As ``get_data_info`` of a dataset returns it.
+        min_size: See :func:`read_image`.
+        fill_value: See :func:`read_image`.
+
+    Returns:
+        The image as it is read, so of a volume with known directions its axes are reordered to LPS; None if
+        the record has none.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: See :func:`read_image`.
+        UnavailableError: A shard is missing or altered.
+    """
+    if record.get("image_source") is not None:
+        with record["image_source"].local() as file:
+            return read_image(file, min_size, fill_value)
+    if record.get("img") is not None:
+        world = record.get("world_from_original")
+        made = from_array(np.asarray(record["img"]), world_from_original=world, fill_value=fill_value)
+        return to_canonical(made)
+    return None if record.get("img_path") is None else read_image(record["img_path"], min_size, fill_value)
 
 
 def _with_range(image: LoadedImage) -> LoadedImage:

@@ -105,7 +105,7 @@ def y_from_the_bottom(cases: Cases, min_records: int) -> Iterator[Finding]:
         return
     for split in dict.fromkeys(cases.splits):
         rows = np.array([s == split for s in cases.splits])
-        points = cases.clean[rows & np.isfinite(cases.clean).any(axis=(1, 2))]
+        points = cases.comparable()[rows & np.isfinite(cases.clean).any(axis=(1, 2))]
         if len(points) < min_records:
             continue
         reason = _upside_down_by_name(cases, points) or _upside_down_by_schema(cases, points)

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmlandmark.datasets.check_cases import Cases, Finding, is_training, role
 from mmlandmark.datasets.image_files import image_parts
+from mmlandmark.datasets.shards.shard_index import STORED
 
 _PIECE = 1 << 16  # bytes at the start, middle and end, in which most files differ
 
@@ -88,7 +89,10 @@ def same_files(cases: Cases) -> dict[Hashable, list[int]]:
 
 def _same_files(cases: Cases) -> dict[Hashable, list[int]]:
     by_path: dict[str, list[int]] = defaultdict(list)
+    by_hash: dict[str, list[int]] = defaultdict(list)  # of images in shards, which their index states
     for n, record in enumerate(cases.records):
+        if STORED in record:
+            by_hash[record[STORED].sha256].append(n)
         if record["img_path"] is not None and "slice" not in record:
             by_path[os.path.realpath(record["img_path"])].append(n)
     parts = {path: image_parts(path) for path in by_path if os.path.exists(path)}
@@ -99,19 +103,22 @@ def _same_files(cases: Cases) -> dict[Hashable, list[int]]:
         for group in groups:
             if cases.out_of_time and key is not _sizes:
                 cases.leave_out("whether image files are equal, for lack of time")
-                return {path: members for path, members in by_path.items() if len(members) > 1}
+                return _several(by_hash, by_path)
             by_key: dict[Any, list[str]] = defaultdict(list)
             for path in group:
                 by_key[key(parts[path])].append(path)
             finer += [paths for paths in by_key.values() if len(paths) > 1]
         groups = finer
     together = {path for group in groups for path in group}
-    equal: dict[Hashable, list[int]] = {
-        path: members for path, members in by_path.items() if path not in together and len(members) > 1
-    }
+    alone = {path: members for path, members in by_path.items() if path not in together}
+    equal = _several(by_hash, alone)
     for group in groups:
         equal[tuple(group)] = sorted(n for path in group for n in by_path[path])
     return equal
+
+
+def _several(*groups: Mapping[Any, list[int]]) -> dict[Hashable, list[int]]:
+    return {key: rows for group in groups for key, rows in group.items() if len(rows) > 1}
 
 
 def _sizes(files: list[str]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmlandmark.datasets.check_cases import Finding
 from mmlandmark.datasets.check_kinds import KINDS
-from mmlandmark.datasets.image_io import LoadedImage, NonFinitePixels, from_array, read_image
+from mmlandmark.datasets.image_io import LoadedImage, NonFinitePixels, image_of_record
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.transforms import (
     CenterCrop,
@@ -163,13 +163,11 @@ def load_step(dataset: LandmarkDataset) -> LoadImage:
 def _read(dataset: LandmarkDataset, record: dict[str, Any], split: str) -> LoadedImage | Finding:
     load = load_step(dataset)
     try:
-        if record.get("image_source") is not None:
-            with record["image_source"].local() as file:
-                return read_image(file, min_size=load.size, fill_value=load.fill_value)
-        if record.get("img_path") is None:
-            return from_array(np.asarray(record["img"]), fill_value=load.fill_value)
-        return read_image(record["img_path"], min_size=load.size, fill_value=load.fill_value)
-    except (OSError, ValueError, ImportError, KeyError) as error:
+        image = image_of_record(record, load.size, load.fill_value)
+        if image is None:
+            raise ValueError("the record has no image")
+        return image
+    except (OSError, ValueError, ImportError) as error:
         return unreadable(record, split, error)
 
 

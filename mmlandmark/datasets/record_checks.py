@@ -274,7 +274,7 @@ def shape_sizes(cases: Cases, min_records: int, explained: Set[tuple[str, str]])
         min_records: From so many on, the size is judged with position and rotation.
         explained: Split and id of records whose spacing is wrong, so that they are no measure.
     """
-    points = cases.comparable()
+    points = cases.clean if cases.schema.dims == 2 else cases.comparable()
     if cases.schema.dims == 2 and np.isfinite(cases.spacing).all():
         points = points * cases.spacing[:, None]
     enough = np.isfinite(points).all(axis=2).sum(axis=1) > cases.schema.dims

@@ -301,7 +301,7 @@ def _positions(cases: Cases, judge: Judge) -> Iterator[Finding]:
     rows, poses, dims = judge.rows, judge.poses, judge.points.shape[2]
     # Undo the mirroring of the centre.
     centers = np.where(judge.flipped[:, None], mirror_image(poses.centers), poses.centers)[rows]
-    scales, sizes = poses.scales[rows], cases.sizes[rows]
+    scales, sizes = poses.scales[rows], cases.upright_sides(cases.sizes)[rows]
     known = np.isfinite(sizes).all(axis=1)
     if known.all() and dims == 3:
         centers = np.stack(

@@ -46,7 +46,7 @@ def loaded_axes(cases: Cases) -> LoadedAxes:
     points, stored = cases.points.copy(), list[str]()
     if cases.schema.dims == 2:
         shown = upright(cases)
-        return LoadedAxes(shown.sizes, spacing, shown.points, stored)
+        return LoadedAxes(shown.sizes, shown.spacing, shown.points, stored)
     for n, record in enumerate(cases.records):
         frame = _frame(record)
         if frame is None or not np.isfinite(sizes[n]).all():

@@ -12,7 +12,7 @@ from mmlandmark.datasets.annotated_shapes import annotated_shapes
 from mmlandmark.datasets.check_report import one_line
 from mmlandmark.datasets.checks import check_dataset
 from mmlandmark.datasets.folds import deal_parts
-from mmlandmark.datasets.image_checks import flipped_fits_better
+from mmlandmark.datasets.image_checks import Pictures, flipped_fits_better
 from mmlandmark.engine.physical_shapes import physical_shapes
 from mmlandmark.planning import rules, spacing_rules
 from mmlandmark.planning.choice import Choice, OpenQuestion
@@ -134,8 +134,8 @@ def read_data(source: DataSource, answers: Answers) -> Plan:
     view = DataView(dataset)
     _check_spacing(view, answers.spacing)
     y = Choice(False, "all volumes are turned to LPS; points are on the voxels as stored")
-    if dataset.dims == 2:
-        evidence = flipped_fits_better(view.cases, view.pictures.small) if answers.y_up is None else None
+    if isinstance(view.pictures, Pictures):
+        evidence = flipped_fits_better(view.cases, view.pictures) if answers.y_up is None else None
         y = choose_y_direction(source.y_convention, evidence, answers.y_up)
     if y.value or source.kind == "TPS":
         options["y_up"] = y.value

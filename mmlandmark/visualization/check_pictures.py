@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.check_cases import Finding
-from mmlandmark.datasets.image_io import LoadedImage, from_array, read_image, to_canonical
+from mmlandmark.datasets.image_io import LoadedImage, image_of_record
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.structures import apply_matrix, world_from_image
 from mmlandmark.utils.files import safe_name
@@ -160,18 +160,10 @@ def _draw(
     dataset: LandmarkDataset, index: int, caption: str, questioned: list[int] | None
 ) -> np.ndarray | None:
     """Return a picture of a sample, or None if its image cannot be read."""
-    record = LandmarkDataset.get_data_info(dataset, index)
+    size = (_SIDE, _SIDE) if dataset.schema.dims == 2 else None
     try:
-        if record["img_path"] is None or "slice" in record:
-            made = dataset.get_data_info(index).get("img")
-            world = record.get("world_from_original")
-            image = None
-            if made is not None:
-                stored = from_array(made, record["spacing"], world_from_original=world, fill_value=0)
-                image = to_canonical(stored)
-        else:
-            size = (_SIDE, _SIDE) if dataset.schema.dims == 2 else None
-            image = read_image(record["img_path"], min_size=size, fill_value=0)
+        record = dataset.get_data_info(index)
+        image = image_of_record(record, size, fill_value=0)
     except (FileNotFoundError, ValueError, ImportError):
         return None  # the check reports it
     return None if image is None else draw_sample(dataset, record, image, caption, questioned)

@@ -51,6 +51,23 @@ def test_landmarks_are_drawn_and_draws_differ(config, tmp_path):
     assert np.abs(pictures[1] - pictures[2]).mean() > 2
 
 
+def test_images_in_shards_are_drawn_as_those_in_files(tmp_path):
+    steps = "[dict(type='LoadImage'), dict(type='PackInputs')]"
+    image = np.random.default_rng(0).integers(0, 255, (60, 48), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    samples = [dict(id="a", image="a.png", landmarks=[[20.0, 30.0]])]
+    schema = dict(name="one", landmarks=["tip"])
+    (tmp_path / "all.json").write_text(json.dumps(dict(schema=schema, samples=samples)))
+    sheets = []
+    for name, kind in (("all.json", "LandmarkDataset"), ("shards/index.json", "ShardedDataset")):
+        data = f"dict(type={kind!r}, ann_file={name!r}, data_root={str(tmp_path)!r}, pipeline={steps})"
+        (tmp_path / "c.py").write_text(f"train_dataloader = dict(dataset={data})\n")
+        sheets.append(browse(str(tmp_path / "c.py"), tmp_path / "sheet.png", "--draws", 1))
+        if kind == "LandmarkDataset":
+            invoke("pack-data", [str(tmp_path / "c.py"), "--shards", "1", "--out", str(tmp_path / "shards")])
+    np.testing.assert_array_equal(*sheets)
+
+
 def test_seed_decides_the_draws(config, tmp_path):
     sheets = [
         browse(config, tmp_path / f"{number}.png", "--num", 2, "--draws", 1, "--seed", seed)

@@ -7,11 +7,17 @@ import json
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets.check_cases import Cases
 from mmlandmark.datasets.checks import check_dataset
+from mmlandmark.datasets.image_checks import Pictures, flipped_fits_better
 from mmlandmark.datasets.phantom import render_phantom
+from mmlandmark.datasets.readers.loaded_image import reorder
+from mmlandmark.datasets.readers.raster import upright_matrix
 from mmlandmark.datasets.releases import Isbi2015Cephalogram
+from mmlandmark.structures import apply_matrix
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,23 @@ def test_clean_images_are_quiet(hands, tmp_path):
     assert read[-1] == (24, 24)
 
 
+def tagged(folder, cases, tags):
+    """A dataset of photographs as a camera stores them that was turned, and points on these pixels."""
+    turned = []
+    for n, (image, points) in enumerate(cases):
+        tag, shape = tags[n % len(tags)], image.shape[:2]
+        shown = upright_matrix(tag, shape[::-1] if tag > 4 else shape)
+        stored = np.linalg.inv(shown)
+        turned.append((reorder(image, stored, 2), apply_matrix(stored, points)))
+    data = dataset(folder, turned, suffixes=(".jpg",))
+    for n in range(len(cases)):
+        path = folder / f"{folder.name}{n}.jpg"
+        exif = Image.Exif()
+        exif[274] = tags[n % len(tags)]
+        Image.open(path).save(path, quality=95, exif=exif)
+    return data
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -64,6 +87,18 @@ def test_copies_with_other_bytes_are_leaks(hands, tmp_path, change):
     assert {f["severity"] for f in report["findings"] if f["check"] == "image copy leak"} == {"error"}
     assert not of_check(report, "image leak")
     assert not of_check(check_dataset(dict(train=train, test=test)), "image copy leak")  # reads no pixels
+
+
+@pytest.mark.parametrize("tags", [(3,), (8,), (1, 1, 1, 1, 1, 6), (1, 2)], ids=str)
+def test_photographs_with_an_orientation_tag_are_compared_upright(hands, tmp_path, tags):
+    data = tagged(tmp_path / "t", hands, tags)
+    report = check_dataset(dict(train=data), images=True)
+    assert set(report["summary"]) == {"orientation tag"}
+    cases = Cases(dict(train=data))
+    assert flipped_fits_better(cases, Pictures(cases)) < -4
+    upside_down = LandmarkDataset("a.json", str(tmp_path / "t"), y_up=True)
+    cases = Cases(dict(train=upside_down))
+    assert flipped_fits_better(cases, Pictures(cases)) > 4
 
 
 def test_copies_in_one_split_are_a_warning(hands, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from image_writers import FLAT, VOLUMES
 from mmlandmark.datasets.image_files import image_shape
-from mmlandmark.datasets.image_io import read_image
+from mmlandmark.datasets.image_io import image_of_record, read_image
 from mmlandmark.datasets.transforms import LoadImage
 from mmlandmark.structures import world_matrix
 
@@ -182,3 +182,15 @@ def test_any_damage_ends_in_an_image_or_a_named_error(tmp_path, name):
             shape = getattr(found, "ori_shape", found) or (1, 1)
             assert len(shape) in (2, 3)
             assert min(shape) > 0
+
+
+def test_the_image_of_a_record(tmp_path):
+    image = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    for record in (dict(img_path=str(tmp_path / "a.png")), dict(img_path=None, img=image)):
+        np.testing.assert_array_equal(image_of_record(record).array, image)
+    assert image_of_record(dict(img_path=None)) is None
+    volume = dict(img=np.arange(60).reshape(3, 4, 5), world_from_original=np.diag([-1.0, 1, 1, 1]))
+    np.testing.assert_array_equal(image_of_record(volume).array, volume["img"][:, :, ::-1])
+    with pytest.raises(FileNotFoundError):
+        image_of_record(dict(img_path=str(tmp_path / "gone.png")))

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets import LandmarkDataset, ShardedDataset
 from mmlandmark.datasets.checks import check_dataset
 from mmlandmark.datasets.releases import Isbi2015Cephalogram
 from mmlandmark.testing.volume_files import write_dicom_series, write_itk
+from mmlandmark.visualization.check_pictures import draw_check_pictures
 from test_datasets.ladders import ladder, ladder_dataset
+from test_datasets.test_shards import packed_data
 
 
 def test_parts_of_a_concatenation_are_one_split(tmp_path):
@@ -78,6 +80,17 @@ def test_images_of_several_files(tmp_path, package, write, images):
     assert not [f for f in different["findings"] if f["check"] in ("image leak", "same image")]
     equal = check_dataset(volumes(tmp_path / "b" / "e", write, equal=True), images=images)
     assert {f["sample_id"] for f in equal["findings"] if f["check"] == "image leak"} == {"c0", "c3"}
+
+
+def test_images_in_shards(tmp_path):
+    train = ShardedDataset(str(packed_data.write(tmp_path / "a", first=0)))
+    test = ShardedDataset(str(packed_data.write(tmp_path / "b", first=7)))
+    report = check_dataset(dict(train=train, test=test), images=True)
+    assert {f["sample_id"] for f in report["findings"] if f["check"] == "image leak"} == {"p7"}
+    assert report["left_out"] == ["copies in other formats, and whether points fit their images, in shards"]
+    drawn = draw_check_pictures(dict(train=train, test=test), report, tmp_path)
+    assert set(drawn.sheets) == {"train", "test"}
+    assert {("train", "p7"), ("test", "p7")} <= set(drawn.samples)
 
 
 @pytest.mark.real_data

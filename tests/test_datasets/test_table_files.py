@@ -120,7 +120,7 @@ def test_a_landmark_without_any_annotation_stays_where_there_is_no_header(tmp_pa
         ("image,a_x,a_y,a.x\nq,1,2,3\n", r"columns named twice: \['a_x', 'a.x'\]"),
         ("image,x1,y1,x01\nq,1,2,3\n", r"columns named twice: \['x1', 'x01'\]"),
         ("image,a_x,a_y,a visibility,a_visibility\nq,1,2,1,0\n", r"columns named twice: \['a vis.*', 'a_vis"),
-        ("image,a_x,a_y,a visibilty\nq,1,2,1\n", "did you mean 'a visibility'"),  # codespell:ignore
+        ("image,a_x,a_y,a visibilitx\nq,1,2,1\n", "'a visibilitx', did you mean 'a visibility'"),
         (
             "image,pixel_size_x,pixel_size_y,a_x,a_y\nq,1,1,1,2\n",
             "be a landmark 'pixel_size'; call it 'spacing_x'",

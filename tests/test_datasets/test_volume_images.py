@@ -110,8 +110,7 @@ def test_every_volume_is_decoded_once_also_to_be_drawn(tmp_path, monkeypatch):
     dataset = written(tmp_path, marked)
     decoded: Counter[str] = Counter()
     read = volume_images.read_image
-    for module in ("mmlandmark.datasets.volume_images", "mmlandmark.datasets.pixel_checks",
-                   "mmlandmark.visualization.check_pictures"):  # fmt: skip
+    for module in ("mmlandmark.datasets.volume_images", "mmlandmark.datasets.image_io"):
         monkeypatch.setattr(
             f"{module}.read_image", lambda path, *a, **k: decoded.update([str(path)]) or read(path, *a, **k)
         )

@@ -42,5 +42,5 @@ def test_where_a_guess_may_be_wrong_the_user_is_asked(convention, evidence):
 def test_the_images_are_evidence(tmp_path, y_up):
     write_kites(tmp_path / "kites", "csv", y_up=y_up)
     cases = Cases({"all": find_data(tmp_path / "kites").build()})
-    evidence = flipped_fits_better(cases, Pictures(cases).small)
+    evidence = flipped_fits_better(cases, Pictures(cases))
     assert evidence > 4 if y_up else evidence < -4

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -26,7 +27,7 @@ from mmlandmark.datasets.readers.raster_headers import (
     tiff_orientation,
     tiff_pages,
 )
-from mmlandmark.datasets.readers.tiff_stack import Pages, read_stack, stack_shape
+from mmlandmark.datasets.readers.tiff_stack import Pages, check_planes, read_stack, stack_shape
 from mmlandmark.structures import scale_matrix
 
 _REDUCED = {
@@ -152,20 +153,25 @@ def _upright(image: LoadedImage, orientation: int, tag: str) -> LoadedImage:
 def raster_orientation(path: Path) -> int:
     """Return the orientation tag of a PNG, JPEG or TIFF, 1 without one or for other files.
 
+    Checksums are not verified.
+
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: It is damaged.
+        ValueError: It is cut off.
     """
-    find = dict(png=_png_orientation, jpeg=jpeg_orientation, tiff=tiff_orientation).get(file_format(path))
+    finders: dict[FileFormat, Callable[[TiffBytes], int]] = dict(
+        png=partial(_png_orientation, verified=False), jpeg=jpeg_orientation, tiff=tiff_orientation
+    )
+    find = finders.get(file_format(path))
     if find is None:
         return 1
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return find(data)
 
 
-def _png_orientation(data: TiffBytes) -> int:
+def _png_orientation(data: TiffBytes, verified: bool = True) -> int:
     orientation = 1
-    for name, start, length in png_chunks(data):
+    for name, start, length in png_chunks(data, verified):
         if name == b"eXIf":
             orientation = tiff_orientation(data[start : start + length])
     return orientation
@@ -190,6 +196,7 @@ def _plain_tiff(data: bytes, pages: Pages) -> tuple[bytes, bool, list[Remark]]:
     if len(pages) > 1:
         message = f"the TIFF has {len(pages)} pages of different kinds, of which the first is read"
         remarks.append(Remark("several pages", message))
+    check_planes(fields)
     plain = bytearray(data)
     inverted = PHOTOMETRIC in fields and fields[PHOTOMETRIC].value == 0
     for tag, wanted in ((ORIENTATION, True), (PHOTOMETRIC, inverted)):

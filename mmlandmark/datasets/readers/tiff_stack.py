@@ -26,6 +26,7 @@ from mmlandmark.datasets.readers.raster_headers import (
 from mmlandmark.structures import world_matrix
 
 _KIND, _WIDTH, _HEIGHT, _BITS, _SAMPLES, _FORMAT = 254, 256, 257, 258, 277, 339
+_PLANES = 284
 _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION = 270, 282, 283
 _MM = {
     "mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "cm": 10.0, "m": 1000.0, "inch": 25.4, "in": 25.4,
@@ -98,6 +99,7 @@ def read_stack(data: bytes, pages: Pages, fill_value: float | None) -> LoadedIma
         ValueError: A page cannot be decoded, or has an orientation tag.
     """
     plain = bytearray(data)
+    check_planes(pages[0])
     for page in pages:
         if ORIENTATION in page and page[ORIENTATION].value != 1:
             raise ValueError(
@@ -114,6 +116,20 @@ def read_stack(data: bytes, pages: Pages, fill_value: float | None) -> LoadedIma
     if PHOTOMETRIC in pages[0] and pages[0][PHOTOMETRIC].value == 0:
         array = np.iinfo(str(array.dtype)).max - array if array.dtype.kind in "iu" else 1 - array
     return from_array(array, dims=3, world_from_original=_world(data), fill_value=fill_value)
+
+
+def check_planes(fields: dict[int, TiffField]) -> None:
+    """Refuse colours one plane after the other, which OpenCV reads right at 8 bits only.
+
+    Raises:
+        ValueError: They have other bits.
+    """
+    planes, samples, bits = (fields[tag].value if tag in fields else 1 for tag in (_PLANES, _SAMPLES, _BITS))
+    if planes == 2 and samples > 1 and bits != 8:
+        raise ValueError(
+            f"its {samples} colours of {bits} bits are stored one after the other (PlanarConfiguration 2): "
+            "store them pixel by pixel"
+        )
 
 
 def _world(data: TiffBytes) -> np.ndarray | None:

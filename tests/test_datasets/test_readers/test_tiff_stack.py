@@ -140,3 +140,31 @@ def test_turned_slices_and_damage_are_refused(tmp_path):
     (tmp_path / "a.tif").write_bytes(data[:-20])
     with pytest.raises(ValueError, match=r"a.tif.*cut off"):
         read_image(tmp_path / "a.tif")
+
+
+def colour_planes(path, image):
+    """Write a colour TIFF with its colours one plane after the other."""
+    height, width, colours = image.shape
+    planes = [np.ascontiguousarray(image[..., c]).tobytes() for c in range(colours)]
+    places = np.cumsum([8, *map(len, planes)])
+    entries = {
+        256: [width], 257: [height], 258: [8 * image.itemsize] * colours, 259: [1], 262: [2],
+        273: places[:-1], 277: [colours], 278: [height], 279: [len(plane) for plane in planes], 284: [2],
+    }  # fmt: skip
+    page, more, after = b"", b"", int(places[-1]) + 2 + 12 * len(entries) + 4
+    for tag, values in entries.items():
+        data = np.asarray(values, "<u4" if len(values) == 1 or tag in (273, 279) else "<u2").tobytes()
+        kind = 4 if len(data) == 4 * len(values) else 3
+        where = data if len(data) <= 4 else struct.pack("<I", after + len(more))
+        page, more = page + struct.pack("<HHI", tag, kind, len(values)) + where, more + data * (len(data) > 4)
+    head = b"II*\0" + struct.pack("<I", places[-1])
+    path.write_bytes(head + b"".join(planes) + struct.pack("<H", len(entries)) + page + bytes(4) + more)
+    return path
+
+
+def test_colours_one_plane_after_the_other(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (6, 5, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(read_image(colour_planes(tmp_path / "a.tif", image)).array, image)
+    for deep in (np.uint16, np.float32):
+        with pytest.raises(ValueError, match=r"b.tif.*its 3 colours of .* bits are stored one after"):
+            read_image(colour_planes(tmp_path / "b.tif", image.astype(deep)))
