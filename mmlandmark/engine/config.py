@@ -158,7 +158,8 @@ def check_arguments(config: Config, where: str) -> None:
     """
     for key in _COUNTS:
         count = value_at(config, key.split("."), 1)
-        if isinstance(count, bool) or not isinstance(count, int | float) or count < 1 or count != int(count):
+        whole = isinstance(count, int) or (isinstance(count, float) and count.is_integer())
+        if isinstance(count, bool) or not whole or count < 1:
             raise ConfigError(f"{where}: {key} must be a whole number of at least 1, got {count!r}")
     content = {key: value for key, value in config.items() if key in KNOWN_KEYS and key != "stages"}
     wrong = next(wrong_arguments(content), None)

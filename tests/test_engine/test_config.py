@@ -169,7 +169,7 @@ def test_what_stands_under_keys():
         assert value_at(config, keys, 3) == 3
 
 
-@pytest.mark.parametrize("wrong", [0, -3, 2.5, "many", True, None])
+@pytest.mark.parametrize("wrong", [0, -3, 2.5, float("inf"), "many", True, None])
 @pytest.mark.parametrize(
     "key", ["train_cfg.max_epochs", "train_cfg.val_interval", "optim_wrapper.accumulative_counts"]
 )
