@@ -86,9 +86,8 @@ class MeasureMetric(CaseMetric):
         def values_of(key: str) -> np.ndarray:
             points = np.stack([case[key] for case in cases])
             values = measure_values(schema, points, scale, shapes)
-            if (
-                lengths.any()
-            ):  # of all images in one unit; angles and ratios stay those of each image's pixels
+            if lengths.any():
+                # Of all images in one unit; angles and ratios stay those of each image's pixels.
                 values[:, lengths] = measure_values(schema, points, None, shapes)[:, lengths]
             return values[:, chosen]
 
