@@ -38,7 +38,7 @@ TABLE = (
     "a,a.png,1,2,3.5,4,0.1,p1,train,0,20,24,40\nb,b.png,,,3,4,0.1,p2,test,1,20,24,50\n"
 )
 UNITS = (
-    TABLE.replace("_x", "_x [px]").replace("_y", "_y [px]").replace("age", "left visibility")
+    TABLE.replace("_x", "_x [px]").replace("_y", "_y [px]").replace(",age", ",left visibility")
     .replace(",40", ",-1").replace(",50", ",")
 )  # fmt: skip
 EXCEL = "sep=;\n" + TABLE.replace(",", ";").replace(".5", ",5").replace("0.1", "0,1")
