@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mmlandmark.utils.command_line import (
     NamedFiles,
@@ -24,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="auto",
         help="resume from the newest checkpoint of the work folder, or from this one",
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="train anew in a work folder that holds a training"
+    )
     parser.add_argument("--amp", action="store_true", help="train in bfloat16 autocast")
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate with the batch of all processes"
@@ -44,7 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, or list the runs."""
+    """Train, or list the runs.
+
+    Raises:
+        ConfigError: The work folder holds a training, and neither ``--resume`` nor ``--overwrite`` is given; or
+            as :func:`~mmlandmark.apis.train_config`.
+    """
     from mmlandmark.apis import prepare_config, train_config
     from mmlandmark.engine import describe_plan, plan_of_run
 
@@ -64,4 +73,18 @@ def run(args: argparse.Namespace) -> None:
     if args.list:
         print(describe_plan(plan_of_run(config, config.work_dir)))
         return
+    if args.resume is None and not args.overwrite and not (config.get("stages") or config.get("per_landmark")):
+        _refuse_to_replace(Path(config.work_dir))
     train_config(config, resume=args.resume, stage=args.stage)
+
+
+def _refuse_to_replace(folder: Path) -> None:
+    """Raise ConfigError if a run that starts from the beginning would replace a training."""
+    from mmlandmark.engine import ConfigError, latest_checkpoint
+
+    newest = latest_checkpoint(folder)
+    if newest is not None:
+        raise ConfigError(
+            f"{folder} holds a training, up to {newest.name}: --resume continues it, --work-dir takes another "
+            "folder, --overwrite trains anew in its place"
+        )
