@@ -73,7 +73,11 @@ def run(args: argparse.Namespace) -> None:
     if args.list:
         print(describe_plan(plan_of_run(config, config.work_dir)))
         return
-    if args.resume is None and not args.overwrite and not (config.get("stages") or config.get("per_landmark")):
+    if (
+        args.resume is None
+        and not args.overwrite
+        and not (config.get("stages") or config.get("per_landmark"))
+    ):
         _refuse_to_replace(Path(config.work_dir))
     train_config(config, resume=args.resume, stage=args.stage)
 
@@ -85,6 +89,6 @@ def _refuse_to_replace(folder: Path) -> None:
     newest = latest_checkpoint(folder)
     if newest is not None:
         raise ConfigError(
-            f"{folder} holds a training, up to {newest.name}: --resume continues it, --work-dir takes another "
-            "folder, --overwrite trains anew in its place"
+            f"{folder} holds a training, up to {newest.name}: --resume continues it, --work-dir takes "
+            "another folder, --overwrite trains anew in its place"
         )

@@ -33,14 +33,18 @@ def test_a_finished_run_is_not_trained_again(trained, mmlandmark_command):
     assert (trained.folder / "epoch_1.pth").stat().st_mtime_ns == before
 
 
-def test_a_training_is_replaced_only_if_that_is_wanted(trained, mmlandmark_command, assert_one_line, monkeypatch):
+def test_a_training_is_replaced_only_if_that_is_wanted(
+    trained, mmlandmark_command, assert_one_line, monkeypatch
+):
     words = [str(trained.config), "--work-dir", str(trained.folder)]
     before = (trained.folder / "epoch_1.pth").read_bytes()
     done = mmlandmark_command("train", *words)
     assert_one_line(done, str(trained.folder), "up to epoch_1.pth", "--resume", "--work-dir", "--overwrite")
     assert (trained.folder / "epoch_1.pth").read_bytes() == before
     begun = []
-    monkeypatch.setattr("mmlandmark.apis.train_config", lambda config, **options: begun.append(options["resume"]))
+    monkeypatch.setattr(
+        "mmlandmark.apis.train_config", lambda config, **options: begun.append(options["resume"])
+    )
     invoke("train", [*words, "--overwrite"])
     invoke("train", [*words, "--resume"])
     assert begun == [None, "auto"]
