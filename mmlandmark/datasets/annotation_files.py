@@ -13,6 +13,7 @@ import numpy as np
 from mmlandmark.datasets.frame_fit import COORDINATES
 from mmlandmark.datasets.image_files import stem_of
 from mmlandmark.datasets.landmark_order import in_order, landmark_order
+from mmlandmark.datasets.patients import PATIENT_KEYS, is_patient, set_groups
 from mmlandmark.datasets.predicted import checked_predicted
 from mmlandmark.datasets.records import consensus_fields
 from mmlandmark.datasets.table_files import read_csv
@@ -81,6 +82,7 @@ def read_annotations(
         return _from_json(path, dims, names)
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         records, named = read_csv(path, dims, names, image_dims)
+        set_groups(records)
         if named is None:
             return Annotations(records)
         dims = next((r["landmarks"].shape[1] for r in records), 2)
@@ -129,6 +131,7 @@ def annotations_of(
     own = schema.landmarks if schema is not None else names
     dims = schema.dims if schema is not None else dims
     records = [_json_record(s, f"{path}, samples[{i}]", own, dims) for i, s in enumerate(data["samples"])]
+    set_groups(records)
     if schema is not None and names is not None:
         records = in_order(records, schema.landmarks, names, f"{path}, schema {schema.name!r}")
     said = data.get("coordinates")
@@ -162,7 +165,8 @@ def _json_record(sample: Any, where: str, names: Sequence[str] | None, dims: int
         raise ValueError(f"{where}: a sample is an object with 'image', 'landmarks' and optionally 'id'")
     extra = {k: v for k, v in sample.items() if k not in _SAMPLE_KEYS}
     refuse_reserved(extra, where)
-    refuse_misspelt(extra, _SAMPLE_KEYS, where)
+    own = [key for key in extra if not is_patient(key)]
+    refuse_misspelt(own, [*_SAMPLE_KEYS, *PATIENT_KEYS], where)
     by_annotator, image = sample.get("by_annotator"), sample.get("image")
     if "landmarks" not in sample and by_annotator is None:
         raise ValueError(f"{where}: 'landmarks' is missing; write null if the image is not annotated")

@@ -12,6 +12,7 @@ import numpy as np
 from mmlandmark.datasets.bare_table import dims_without_header, named_record, read_bare
 from mmlandmark.datasets.image_files import stem_of
 from mmlandmark.datasets.landmark_order import landmark_order
+from mmlandmark.datasets.patients import PATIENT_KEYS, is_patient
 from mmlandmark.datasets.table_columns import (
     AXES,
     SIZES,
@@ -197,8 +198,8 @@ class _Table:
         if json_only:
             raise ValueError(f"{self.where}: a table cannot hold {json_only}; write a JSON file")
         own = [self.header[i] for name, i in self.known.items() if name and name not in _KNOWN_COLUMNS]
-        others = [name for name in own if not is_predicted(name)]
-        refuse_misspelt(others, _KNOWN_COLUMNS, self.where, "column")
+        others = [name for name in own if not is_predicted(name) and not is_patient(name)]
+        refuse_misspelt(others, [*_KNOWN_COLUMNS, *PATIENT_KEYS], self.where, "column")
         points = [f"{name}_{AXES[a]}" for name in (self.names or self.landmarks) for a in range(self.dims)]
         points += [f"{name} visibility" for name in (self.names or self.landmarks)]
         refuse_misspelt(others, points, self.where, "column")
@@ -294,7 +295,6 @@ class _Table:
             if not self.header[i] and i:
                 raise ValueError(f"{self.where}: column {i + 1} has no name")
             if self.header[i]:  # a first column without a name is the index of a data frame
-                extras[self.header[i]] = (
-                    text_number(cell, where, self.comma) if is_text_number(cell) else cell
-                )
+                text = is_patient(self.header[i]) or not is_text_number(cell)  # patient 007 is not 7.0
+                extras[self.header[i]] = cell if text else text_number(cell, where, self.comma)
         return extras
