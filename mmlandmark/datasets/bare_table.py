@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.image_files import stem_of
-from mmlandmark.datasets.table_rows import Rows, check_decimal_marks
+from mmlandmark.datasets.table_rows import Rows, has_decimal_commas
 from mmlandmark.datasets.values import MISSING, sample_id_of, text_number
 
 
@@ -68,7 +68,7 @@ def _makes_points(rows: Rows, dims: int, count: int | None) -> bool:
 def read_bare(path: Path, rows: Rows, dims: int, comma: bool) -> list[dict[str, Any]]:
     """Return the records of a table without a header."""
     rows = _without_empty_end(rows, dims)
-    check_decimal_marks(path, [(line, row[1:]) for line, row in rows])
+    has_decimal_commas(path, [(line, row[1:]) for line, row in rows])  # refuses a mixture
     records = []
     for line, row in rows:
         where = f"{path}, line {line}"

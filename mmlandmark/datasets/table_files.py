@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,7 @@ from mmlandmark.datasets.table_columns import (
     visible_landmark,
     world_column,
 )
-from mmlandmark.datasets.table_rows import Rows, check_decimal_marks, split_rows
+from mmlandmark.datasets.table_rows import Rows, has_decimal_commas, split_rows
 from mmlandmark.datasets.values import (
     MISSING,
     is_text_number,
@@ -106,7 +107,7 @@ class _Table:
 
     def __init__(self, path: Path, rows: Rows, names: Sequence[str] | None, comma: bool) -> None:
         self.path, self.names, self.comma = path, names, comma
-        self.where = f"{path}, line {rows[0][0]}"
+        self.where, self.commas = f"{path}, line {rows[0][0]}", False
         self.header = [cell.strip() for cell in rows[0][1]]
         while self.header and not self.header[-1]:
             self.header.pop()
@@ -134,8 +135,17 @@ class _Table:
         """Return the records, and the names of the landmarks if only the header has them."""
         order, named = self._landmark_order()
         cells = [(line, self._cells(line, row)) for line, row in self.rows]
-        check_decimal_marks(self.path, [(line, [row[i] for i in self.points]) for line, row in cells])
+        numbers = self._number_columns()
+        self.commas = has_decimal_commas(
+            self.path, [(line, [row[i] for i in numbers]) for line, row in cells]
+        )
         return [self._record(line, row, order) for line, row in cells], named
+
+    def _number_columns(self) -> list[int]:
+        """Return the columns that hold numbers only."""
+        sizes = SIZES if all(name in self.known for name in _SIZE_COLUMNS) else ()
+        named = [self.known[name] for name in (*SPACINGS, *sizes) if name in self.known]
+        return [*self.points, *self.visible.values(), *named]
 
     def _no_points(self, first: list[str]) -> str:
         odd = next(cell for cell in first[1:] if not is_text_number(cell))
@@ -279,14 +289,7 @@ class _Table:
         def number(name: str) -> float:
             return text_number(given[name], where, self.comma)
 
-        extras: dict[str, Any] = {}
-        axes = [f"spacing_{a}" for a in AXES[: self.dims]]
-        if "spacing" in given:
-            extras["spacing"] = number("spacing")
-        elif any(axis in given for axis in axes):
-            if not all(axis in given for axis in axes):
-                raise ValueError(f"{where}: spacing needs all of {axes}")
-            extras["spacing"] = [number(axis) for axis in axes]
+        extras = self._spacing({name: number(name) for name in SPACINGS if name in given}, where)
         if sized and any(name in given for name in _SIZE_COLUMNS):
             sides = [number(name) if name in given else None for name in (*_SIZE_COLUMNS, "depth")]
             extras["ori_shape"] = size_of(sides[0], sides[1], where, sides[2])
@@ -295,6 +298,23 @@ class _Table:
             if not self.header[i] and i:
                 raise ValueError(f"{self.where}: column {i + 1} has no name")
             if self.header[i]:  # a first column without a name is the index of a data frame
-                text = is_patient(self.header[i]) or not is_text_number(cell)  # patient 007 is not 7.0
-                extras[self.header[i]] = cell if text else text_number(cell, where, self.comma)
+                extras[self.header[i]] = cell if self._is_text(i, cell) else text_number(cell, where, True)
         return extras
+
+    def _spacing(self, given: dict[str, float], where: str) -> dict[str, Any]:
+        """Return the spacing from the columns of a row that state it."""
+        axes = [f"spacing_{a}" for a in AXES[: self.dims]]
+        stated = {axis: given[axis] for axis in axes if axis in given}
+        if "spacing" in given:
+            if any(not math.isclose(given["spacing"], one, rel_tol=1e-6) for one in stated.values()):
+                said = ", ".join(f"{name} {value:g}" for name, value in given.items())
+                raise ValueError(f"{where}: the spacings differ: {said}; leave out what is wrong")
+            return dict(spacing=given["spacing"])
+        if stated and len(stated) < len(axes):
+            raise ValueError(f"{where}: spacing needs all of {axes}")
+        return dict(spacing=[*stated.values()]) if stated else {}
+
+    def _is_text(self, column: int, cell: str) -> bool:
+        """Return whether a cell of an own column is kept as it is: patient 007, teeth 3,4."""
+        unsure = "," in cell and not self.commas
+        return unsure or is_patient(self.header[column]) or not is_text_number(cell)
