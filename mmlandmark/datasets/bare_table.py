@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.image_files import stem_of
+from mmlandmark.datasets.image_files import ids_of_images, stem_of
 from mmlandmark.datasets.table_rows import Rows, has_decimal_commas
 from mmlandmark.datasets.values import MISSING, sample_id_of, text_number
 
@@ -69,15 +69,15 @@ def read_bare(path: Path, rows: Rows, dims: int, comma: bool) -> list[dict[str, 
     """Return the records of a table without a header."""
     rows = _without_empty_end(rows, dims)
     has_decimal_commas(path, [(line, row[1:]) for line, row in rows])  # refuses a mixture
-    records = []
+    records, ids = [], ids_of_images(row[0].strip() for _, row in rows)
     for line, row in rows:
-        where = f"{path}, line {line}"
+        where, image = f"{path}, line {line}", row[0].strip()
         values = np.array([text_number(cell, where, comma) for cell in row[1:]])
         if len(values) % dims or len(values) == 0:
             raise ValueError(
                 f"{where}: {len(values)} numbers after the first cell are not points of {dims} coordinates"
             )
-        record = named_record(None, row[0].strip(), where)
+        record = named_record(ids.get(image), image, where)
         records.append(dict(record, landmarks=values.reshape(-1, dims)))
     return records
 

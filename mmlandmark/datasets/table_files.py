@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.bare_table import dims_without_header, named_record, read_bare
-from mmlandmark.datasets.image_files import stem_of
+from mmlandmark.datasets.image_files import ids_of_images, stem_of
 from mmlandmark.datasets.landmark_order import landmark_order
 from mmlandmark.datasets.patients import PATIENT_KEYS, is_patient
 from mmlandmark.datasets.table_columns import (
@@ -107,7 +107,7 @@ class _Table:
 
     def __init__(self, path: Path, rows: Rows, names: Sequence[str] | None, comma: bool) -> None:
         self.path, self.names, self.comma = path, names, comma
-        self.where, self.commas = f"{path}, line {rows[0][0]}", False
+        self.where, self.commas, self.ids = f"{path}, line {rows[0][0]}", False, dict[str, str]()
         self.header = [cell.strip() for cell in rows[0][1]]
         while self.header and not self.header[-1]:
             self.header.pop()
@@ -138,6 +138,9 @@ class _Table:
         numbers = self._number_columns()
         self.commas = has_decimal_commas(
             self.path, [(line, [row[i] for i in numbers]) for line, row in cells]
+        )
+        self.ids = ids_of_images(
+            image for ident, image in (self._names(row) for _, row in cells) if not ident
         )
         return [self._record(line, row, order) for line, row in cells], named
 
@@ -253,14 +256,19 @@ class _Table:
             )
         return cells
 
+    def _names(self, cells: list[str]) -> tuple[str, str]:
+        """Return the id and the image of a row, empty where it has none."""
+        ident = "" if self.ident is None else cells[self.ident]
+        image = ident if self.image is None else cells[self.image]
+        if self.image is None and ident and stem_of(ident) != PurePosixPath(ident).name:
+            ident = ""  # it is the name of a file
+        return ident, image
+
     def _record(self, line: int, cells: list[str], order: list[str | None]) -> dict[str, Any]:
         where = f"{self.path}, line {line}"
         columns = {key: i for i, key in self.points.items()}
-        ident = None if self.ident is None else cells[self.ident]
-        image = ident if self.image is None else cells[self.image]
-        if self.image is None and ident and stem_of(ident) != PurePosixPath(ident).name:
-            ident = None  # it is the name of a file
-        record = named_record(ident, image, where)
+        ident, image = self._names(cells)
+        record = named_record(ident or self.ids.get(image), image, where)
         record["landmarks"] = np.array(
             [
                 [

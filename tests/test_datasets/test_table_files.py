@@ -76,6 +76,11 @@ def test_ids_that_resemble_a_column_are_ids(tmp_path):
         ("image,a_x,a_y\n1.2.8,1,2\nsub/1.2.9,3,4\n", ["1.2.8", "1.2.9"]),
         ("id,a_x,a_y\none/x,1,2\ntwo/x,3,4\n", ["one/x", "two/x"]),
         ("id,a_x,a_y\none/x.png,1,2\ntwo/y.pgm,3,4\n", ["x", "y"]),
+        ("id,a_x,a_y\none/x.png,1,2\ntwo/x.pgm,3,4\n", ["one/x", "two/x"]),
+        ("image,a_x,a_y\np1/x.png,1,2\np2\\x.png,3,4\np2/y.png,5,6\n", ["p1/x", "p2/x", "y"]),
+        ("p1/x.png,1,2\np2/x.png,3,4\n", ["p1/x", "p2/x"]),
+        ("id,image,a_x,a_y\n,p1/x.png,1,2\nq,p2/x.png,3,4\n", ["x", "q"]),
+        ("image,a_x,a_y\np1/x.png,1,2\np1/x.png,3,4\n", ["x", "x"]),
     ],
 )
 def test_an_id_stays_as_it_is_given(tmp_path, text, ids):
