@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.datasets.image_files import image_exists, image_suffix
-from mmlandmark.datasets.readers.dicom_series import is_series
+from mmlandmark.datasets.image_files import image_exists, images_below
 from mmlandmark.planning.markup_folders import has_markups, markup_folders
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.files import load_json
@@ -153,7 +152,7 @@ def _image_dir(kind: str, ann_file: Path, images: str | Path | None) -> str:
             raise FileNotFoundError(f"--images {images}: there is no such folder")
         return os.path.relpath(given, root) if given.is_relative_to(root) else str(given)
     below = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    held = [p.name for p in below if any(image_suffix(n) or is_series(p / n) for n in os.listdir(p))]
+    held = [p.name for p in below if next(images_below(p), None) is not None]
     folders = ["", *held]
     counts = {}
     for folder in folders:
