@@ -161,12 +161,29 @@ def _image_dir(kind: str, ann_file: Path, images: str | Path | None) -> str:
             return folder
     best = max(folders, key=lambda folder: counts[folder])
     if not counts[best]:
-        where = f"; there are images in {held}" if held else ""
+        where = _somewhere_else(DataSource(kind, ann_file))
+        where = where or (f"there are images in {held}; " if held else "")
         raise FileNotFoundError(
-            f"{ann_file}: none of its images exists beside it or in a folder there{where}; give their folder "
+            f"{ann_file}: none of its images exists beside it or in a folder there; {where}give their folder "
             "by --images"
         )
     return best
+
+
+def _somewhere_else(source: DataSource) -> str:
+    """Return a clause on an image that lies in a folder which the annotation does not name."""
+    try:
+        dataset = source.build(y_up=False, serialize_data=False)
+    except FileNotFoundError:
+        return ""
+    paths = [dataset.get_data_info(index)["img_path"] for index in range(len(dataset))]
+    names = {os.path.basename(path).lower() for path in paths if path is not None}
+    root = source.ann_file if source.kind in _FOLDERS else source.ann_file.parent
+    found = next((name for _, name in images_below(root) if os.path.basename(name).lower() in names), None)
+    if found is None:
+        return ""
+    folder, name = os.path.split(found)
+    return f"{name!r} is in {folder!r}: write folders into the annotation if there are several, else "
 
 
 def _existing(source: DataSource) -> tuple[int, int]:
