@@ -142,6 +142,8 @@ def _records(args: argparse.Namespace, config: Any) -> Iterator[tuple[str, Any, 
                 raise ValueError(f"sample {record['sample_id']!r} is in two data sets of {args.config}")
             seen.add(record["sample_id"])
             yield split, dataset, record
+    if not seen:
+        raise ValueError(f"{args.config} has no data to pack: no data loader, or no sample in its data set")
 
 
 def _annotation(

@@ -268,5 +268,8 @@ def test_a_file_without_a_suffix_gets_that_of_its_content(tmp_path):
 def test_a_size_or_shards_are_needed(source, tmp_path):
     with pytest.raises(ValueError, match="give --size H W for a small copy, or --shards MIB"):
         invoke("pack-data", [str(source), "--out", str(tmp_path / "copy")])
+    (tmp_path / "none.py").write_text("seed = 1\n")
+    with pytest.raises(ValueError, match=r"none\.py has no data to pack: no data loader, or no sample"):
+        invoke("pack-data", [str(tmp_path / "none.py"), "--size", "9", "9", "--out", str(tmp_path / "copy")])
     with pytest.raises(ValueError, match="--lmdb is a kind of shards"):
         invoke("pack-data", [str(source), "--lmdb", "--size", "9", "9", "--out", str(tmp_path / "copy")])
