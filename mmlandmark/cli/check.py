@@ -84,7 +84,13 @@ def read_datasets(args: argparse.Namespace) -> tuple[dict[str, Any], Any, str]:
     limits = Thresholds(**{k: options.pop(k) for k in list(options) if k in Thresholds.__dataclass_fields__})
     if args.config is not None:
         from mmlandmark.engine import load_config
+        from mmlandmark.planning.data_source import TABLES
 
+        if Path(args.config).suffix.lower() in TABLES:
+            raise ValueError(
+                f"{args.config} is no config: --ann-file {args.config} checks an annotation, with its images "
+                "in --image-dir"
+            )
         configs, title = dataset_configs(load_config(args.config)), Path(args.config).stem
     else:
         config = dict(type=args.type, data_root=args.data_root, **options)

@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scale-to-mm", type=float, metavar="MM", help="mm per unit of SCALE= in a TPS file")
     parser.add_argument("--y-up", action="store_true", default=None, help="y counts from the bottom row")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace OUT; slicer: the files of its cases"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -50,6 +53,7 @@ def run(args: argparse.Namespace) -> None:
     source = find_data(args.data, args.images)
     if args.out.exists() and args.out.samefile(source.ann_file):
         raise ValueError(f"{args.out}: IN and OUT are the same; write to another place")
+    _check_out(args)
     options = dict(schema=args.schema, spacing=args.spacing, y_up=args.y_up, scale_to_mm=args.scale_to_mm)
     dataset = source.build(**options)
     root = source.ann_file if source.ann_file.is_dir() else source.ann_file.parent
@@ -65,6 +69,24 @@ def run(args: argparse.Namespace) -> None:
         print(f"not written, since predictions do not have them: {', '.join(shown)}{more}")
 
 
+def _check_out(args: argparse.Namespace) -> None:
+    """Refuse a place in which something is that may be replaced only if that is said.
+
+    Raises:
+        ValueError: OUT is a folder in the place of a file, or the other way round, or it is there already.
+    """
+    from mmlandmark.registry import WRITERS
+
+    wants_folder = bool(WRITERS.get(args.to).CASE_SUFFIX)
+    if args.out.exists() and args.out.is_dir() != wants_folder:
+        what, wanted = ("a file", "a folder") if wants_folder else ("a folder", "a file")
+        raise ValueError(f"{args.out} is {what}; --to {args.to} writes {wanted}, choose another OUT")
+    there = any(args.out.iterdir()) if args.out.is_dir() else args.out.exists()
+    if there and not args.overwrite:
+        said = "is not empty" if wants_folder else "exists"
+        raise ValueError(f"{args.out} {said}; choose another OUT, or replace it with --overwrite")
+
+
 def _join(args: argparse.Namespace) -> None:
     """Write the predictions of all shards of a folder to one file."""
     from mmlandmark.inference.shard_prediction import joined_predictions
@@ -73,8 +95,10 @@ def _join(args: argparse.Namespace) -> None:
     given = (args.images, args.schema, args.spacing, args.scale_to_mm, args.y_up)
     if any(option is not None for option in given):
         raise ValueError(
-            f"{args.data} holds predictions over shards: they are joined with --to and no other option"
+            f"{args.data} holds predictions over shards: they are joined with --to and no other option but "
+            "--overwrite"
         )
+    _check_out(args)
     schema, predictions = joined_predictions(args.data)
     count = write_predictions(predictions, schema, args.out, args.to)
     print(f"{args.data}: {count} cases with {len(schema)} landmarks, joined from predictions over shards")

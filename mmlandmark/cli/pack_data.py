@@ -12,6 +12,7 @@ the spacing of resized pixels is their own: millimetres stay true.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 ANNOTATIONS, SPLITS = "annotations.json", ("train", "val", "test")
 _MADE_BY = "mmlandmark pack-data"
+# Keys of records that an entry has in other words, or that a data set makes itself.
+_NOT_OWN = {
+    *("landmarks", "by_annotator", "visibility", "weights", "predicted", "spacing", "group", "split", "fold"),
+    *("sample_idx", "stored", "world_from_original", "phantom_index"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,15 +127,23 @@ def _write_shards(args: argparse.Namespace, config: Any) -> None:
 
 
 def _records(args: argparse.Namespace, config: Any) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Yield the split, data set and record of every sample; ValueError if one is in two splits."""
+    """Yield the split, data set and record of every sample; ValueError if one is in two of them."""
     seen: set[str] = set()
+    landmarks = None
     for split, dataset in split_datasets(config):
+        landmarks = landmarks or dataset.schema.landmarks
+        if dataset.schema.landmarks != landmarks:
+            raise ValueError(
+                f"the data sets of {args.config} have different landmarks: pack each with a config"
+            )
         for index in range(len(dataset)):
             record = dataset.get_data_info(index)
             if record["sample_id"] in seen:
-                raise ValueError(f"sample {record['sample_id']!r} is in two splits of {args.config}")
+                raise ValueError(f"sample {record['sample_id']!r} is in two data sets of {args.config}")
             seen.add(record["sample_id"])
             yield split, dataset, record
+    if not seen:
+        raise ValueError(f"{args.config} has no data to pack: no data loader, or no sample in its data set")
 
 
 def _annotation(
@@ -153,7 +167,28 @@ def _annotation(
     for key in ("visibility", "weights"):
         if record.get(key) is not None:
             sample[key] = np.asarray(record[key]).tolist()
-    return sample | {key: record[key] for key in ("group", "fold") if record.get(key) is not None}
+    sample |= {key: record[key] for key in ("group", "fold") if record.get(key) is not None}
+    return sample | _own_keys(record)
+
+
+def _own_keys(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what an annotation says in keys of its own, as values of JSON."""
+    import numpy as np
+
+    from mmlandmark.datasets.values import is_reserved
+
+    own = {key: one for key, one in record.items() if key not in _NOT_OWN and not is_reserved(key)}
+    for key, value in own.items():
+        where = f"sample {record['sample_id']!r}: its {key!r}"
+        if key in ("width", "height"):
+            raise ValueError(f"{where} would be that of its image: give it another name")
+        if isinstance(value, np.ndarray | np.generic):
+            own[key] = value = value.tolist()
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError(f"{where} is {value!r:.80}, which JSON cannot hold: leave it out") from None
+    return own
 
 
 def as_it_is(record: dict[str, Any], split: str) -> tuple[dict[str, Any], str, bytes]:
@@ -176,8 +211,8 @@ def as_it_is(record: dict[str, Any], split: str) -> tuple[dict[str, Any], str, b
     header = path is not None and (Path(path).is_dir() or suffix_of(path) in (".mhd", ".nhdr"))
     if path is None or header or "slice" in record or len(image_parts(path)) > 1:
         raise ValueError(
-            f"sample {name!r}: its image is not one file of its own ({path}); give --size, or write it as "
-            "NIfTI, MetaImage (.mha) or PNG"
+            f"sample {name!r}: its image is not one file of its own ({path or 'it has none'}); give --size, "
+            "or write it as NIfTI, MetaImage (.mha) or PNG"
         )
     suffix = suffix_of(path)
     if suffix not in SUFFIXES:
@@ -198,14 +233,16 @@ def as_it_is(record: dict[str, Any], split: str) -> tuple[dict[str, Any], str, b
 
 
 def split_datasets(config: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the name and the dataset of every split of a config, without its pipeline."""
+    """Yield the name and the datasets of every split of a config, without wrappers and pipelines."""
     from mmlandmark.registry import DATASETS
+    from mmlandmark.utils.dataset_tree import bare_dataset, leaf_configs
 
     test = (config.get("test_dataloader") or {}).get("dataset")
     for split in SPLITS:
         dataset = (config.get(f"{split}_dataloader") or {}).get("dataset")
         if dataset is not None and not (split == "val" and dataset == test):
-            yield split, DATASETS.build(dict(dataset, pipeline=[], image_cache=None))
+            for leaf in leaf_configs(dataset):
+                yield split, DATASETS.build(bare_dataset(leaf))
 
 
 def packed(record: dict[str, Any], size: tuple[int, int], split: str) -> tuple[dict[str, Any], np.ndarray]:
@@ -221,11 +258,12 @@ def packed(record: dict[str, Any], size: tuple[int, int], split: str) -> tuple[d
     """
     import numpy as np
 
+    from mmlandmark.datasets.table_columns import is_predicted
     from mmlandmark.datasets.transforms import LoadImage
     from mmlandmark.structures import apply_matrix, invert_matrix, spacing_of, world_matrix
 
-    loaded = LoadImage(size=size, channels=1)(dict(record))
-    matrix, image = loaded["img_from_original"], np.squeeze(loaded["img"])
+    loaded = LoadImage(size=size)(dict(record))
+    matrix, image = loaded["img_from_original"], loaded["img"]
     name = str(record["sample_id"])
     if image.dtype != np.uint8:
         raise ValueError(f"sample {name!r} has {image.dtype} values: JPEG holds 8 bits, copy the original")
@@ -234,7 +272,8 @@ def packed(record: dict[str, Any], size: tuple[int, int], split: str) -> tuple[d
         points = apply_matrix(matrix, np.asarray(points, dtype=np.float64))
         return [None if np.isnan(p).any() else [round(float(c), 3) for c in p] for p in points]
 
-    sample = _annotation(record, split, moved, image=f"{split}/{safe_name(name)}.jpg")
+    kept = {key: value for key, value in record.items() if not is_predicted(key)}  # radii of other pixels
+    sample = _annotation(kept, split, moved, image=f"{split}/{safe_name(name)}.jpg")
     if record.get("spacing") is not None:
         world = world_matrix(np.broadcast_to(np.asarray(record["spacing"], dtype=np.float64), (2,)))
         sample["spacing"] = list(spacing_of(world @ invert_matrix(matrix)))  # the axes may be exchanged
@@ -243,14 +282,14 @@ def packed(record: dict[str, Any], size: tuple[int, int], split: str) -> tuple[d
 
 
 def encoded_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """Return an image (H, W) uint8 as the content of a JPEG file."""
+    """Return an image (H, W) or (H, W, 3), RGB, uint8 as the content of a JPEG file."""
     import cv2
 
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return cv2.imencode(".jpg", _bgr(image), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
-    """Write an image (H, W) uint8 atomically.
+    """Write an image (H, W) or (H, W, 3), RGB, uint8 atomically.
 
     Raises:
         ValueError: OpenCV cannot write it.
@@ -258,5 +297,10 @@ def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
     import cv2
 
     with atomic_path(path, durable=False) as temporary:
-        if not cv2.imwrite(str(temporary), image, [cv2.IMWRITE_JPEG_QUALITY, quality]):
+        if not cv2.imwrite(str(temporary), _bgr(image), [cv2.IMWRITE_JPEG_QUALITY, quality]):
             raise ValueError(f"{path} cannot be written: is the disk full?")
+
+
+def _bgr(image: np.ndarray) -> np.ndarray:
+    """Return an image in the order of channels of OpenCV."""
+    return image if image.ndim == 2 else image[..., ::-1]

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def read_records(config: Any, source: str, ids: list[str] | None) -> list[dict[str, Any]]:
-    """Return the records of a config's test data, of all splits and folds.
+    """Return the records of the data a config tests on, or else trains on, of all splits and folds.
 
     Args:
         config: The config.
@@ -57,14 +57,18 @@ def read_records(config: Any, source: str, ids: list[str] | None) -> list[dict[s
         ids: Sample ids to keep; None keeps all.
 
     Raises:
-        ValueError: The test has several datasets.
+        ValueError: There are no data, or several data sets.
     """
     from mmlandmark.registry import DATASETS
     from mmlandmark.utils.dataset_tree import leaf_configs
 
-    leaves = leaf_configs(config.test_dataloader.dataset)
+    loaders = {part: config.get(f"{part}_dataloader") for part in ("test", "val", "train")}
+    part, loader = next(((name, one) for name, one in loaders.items() if one), ("", None))
+    if loader is None:
+        raise ValueError(f"{source} has no data: neither test_dataloader nor train_dataloader")
+    leaves = leaf_configs(loader["dataset"])
     if len(leaves) != 1:
-        raise ValueError(f"{source}: the test has {len(leaves)} datasets; split one at a time")
+        raise ValueError(f"{source}: the {part} has {len(leaves)} datasets; split one at a time")
     everything = dict(split=None, fold=None, num_folds=None, ids=ids, pipeline=[], missing_images="keep")
     dataset = DATASETS.build(dict(leaves[0], **everything))
     return [dataset.get_data_info(index) for index in range(len(dataset))]

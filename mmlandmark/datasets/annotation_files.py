@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.frame_fit import COORDINATES
-from mmlandmark.datasets.image_files import stem_of
+from mmlandmark.datasets.image_files import ids_of_images
 from mmlandmark.datasets.landmark_order import in_order, landmark_order
+from mmlandmark.datasets.patients import PATIENT_KEYS, is_patient, set_groups
 from mmlandmark.datasets.predicted import checked_predicted
 from mmlandmark.datasets.records import consensus_fields
 from mmlandmark.datasets.table_files import read_csv
@@ -81,6 +82,7 @@ def read_annotations(
         return _from_json(path, dims, names)
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         records, named = read_csv(path, dims, names, image_dims)
+        set_groups(records)
         if named is None:
             return Annotations(records)
         dims = next((r["landmarks"].shape[1] for r in records), 2)
@@ -128,7 +130,11 @@ def annotations_of(
     schema = _own_schema(path, data.get("schema"))
     own = schema.landmarks if schema is not None else names
     dims = schema.dims if schema is not None else dims
-    records = [_json_record(s, f"{path}, samples[{i}]", own, dims) for i, s in enumerate(data["samples"])]
+    ids = _ids_of(data["samples"])
+    records = [
+        _json_record(one, f"{path}, samples[{i}]", own, dims, ids) for i, one in enumerate(data["samples"])
+    ]
+    set_groups(records)
     if schema is not None and names is not None:
         records = in_order(records, schema.landmarks, names, f"{path}, schema {schema.name!r}")
     said = data.get("coordinates")
@@ -157,12 +163,21 @@ def _own_schema(path: str | Path, given: Any) -> LandmarkSchema | None:
         raise FileNotFoundError(f"{path}: {error}") from error
 
 
-def _json_record(sample: Any, where: str, names: Sequence[str] | None, dims: int | None) -> dict[str, Any]:
+def _ids_of(samples: list[Any]) -> dict[str, str]:
+    """Return the ids of the images of samples without an id; what is no sample is refused later."""
+    bare = [one for one in samples if isinstance(one, dict) and one.get("id") is None]
+    return ids_of_images(one["image"] for one in bare if isinstance(one.get("image"), str))
+
+
+def _json_record(
+    sample: Any, where: str, names: Sequence[str] | None, dims: int | None, ids: dict[str, str]
+) -> dict[str, Any]:
     if not isinstance(sample, dict) or not ("id" in sample or "image" in sample):
         raise ValueError(f"{where}: a sample is an object with 'image', 'landmarks' and optionally 'id'")
     extra = {k: v for k, v in sample.items() if k not in _SAMPLE_KEYS}
     refuse_reserved(extra, where)
-    refuse_misspelt(extra, _SAMPLE_KEYS, where)
+    own = [key for key in extra if not is_patient(key)]
+    refuse_misspelt(own, [*_SAMPLE_KEYS, *PATIENT_KEYS], where)
     by_annotator, image = sample.get("by_annotator"), sample.get("image")
     if "landmarks" not in sample and by_annotator is None:
         raise ValueError(f"{where}: 'landmarks' is missing; write null if the image is not annotated")
@@ -173,7 +188,7 @@ def _json_record(sample: Any, where: str, names: Sequence[str] | None, dims: int
     ident = sample.get("id")
     if ident is None and image is None:
         raise ValueError(f"{where}: neither id nor image is given")
-    name = sample_id_of(stem_of(image or "") if ident is None else ident, where)
+    name = sample_id_of(ids[str(image)] if ident is None else ident, where)
     record = dict(extra, sample_id=name, image=image, source=where)
     given = _json_points(sample.get("landmarks"), where, names)
     if by_annotator is not None:

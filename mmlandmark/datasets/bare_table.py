@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mmlandmark.datasets.image_files import stem_of
-from mmlandmark.datasets.table_rows import Rows, check_decimal_marks
+from mmlandmark.datasets.image_files import ids_of_images, stem_of
+from mmlandmark.datasets.table_rows import Rows, has_decimal_commas
 from mmlandmark.datasets.values import MISSING, sample_id_of, text_number
 
 
@@ -68,16 +68,16 @@ def _makes_points(rows: Rows, dims: int, count: int | None) -> bool:
 def read_bare(path: Path, rows: Rows, dims: int, comma: bool) -> list[dict[str, Any]]:
     """Return the records of a table without a header."""
     rows = _without_empty_end(rows, dims)
-    check_decimal_marks(path, [(line, row[1:]) for line, row in rows])
-    records = []
+    has_decimal_commas(path, [(line, row[1:]) for line, row in rows])  # refuses a mixture
+    records, ids = [], ids_of_images(row[0].strip() for _, row in rows)
     for line, row in rows:
-        where = f"{path}, line {line}"
+        where, image = f"{path}, line {line}", row[0].strip()
         values = np.array([text_number(cell, where, comma) for cell in row[1:]])
         if len(values) % dims or len(values) == 0:
             raise ValueError(
                 f"{where}: {len(values)} numbers after the first cell are not points of {dims} coordinates"
             )
-        record = named_record(None, row[0].strip(), where)
+        record = named_record(ids.get(image), image, where)
         records.append(dict(record, landmarks=values.reshape(-1, dims)))
     return records
 

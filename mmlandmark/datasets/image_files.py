@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -29,6 +30,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "ImageHeader",
     "child_ignoring_case",
+    "ids_of_images",
     "image_exists",
     "image_frame",
     "image_header",
@@ -76,6 +78,28 @@ def stem_of(image: str) -> str:
     if image_suffix(path):
         return image_stem(path)
     return path.name if _NO_SUFFIX.fullmatch(path.suffix) else path.stem
+
+
+def ids_of_images(images: Iterable[str], stem: Callable[[str], str] = stem_of) -> dict[str, str]:
+    """Return the ids of images that an annotation file names: their stems.
+
+    Images of one name in several folders have the folders in their ids.
+
+    Args:
+        images: As the file names them; empty names are left out.
+        stem: Returns the name without folders and suffix.
+
+    Example:
+        >>> ids_of_images(["p1/lat.png", "p2/lat.png", "p2/front.png"])
+        {'p1/lat.png': 'p1/lat', 'p2/lat.png': 'p2/lat', 'p2/front.png': 'front'}
+    """
+    paths = {image: PurePosixPath(image.replace("\\", "/")) for image in images if image}
+    stems = {image: stem(path.name) for image, path in paths.items()}
+    count = Counter(stems.values())
+    return {
+        image: name if count[name] == 1 else str(paths[image].with_name(name))
+        for image, name in stems.items()
+    }
 
 
 def index_images(folder: str | Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from mmlandmark.datasets.bare_table import dims_without_header, named_record, read_bare
-from mmlandmark.datasets.image_files import stem_of
+from mmlandmark.datasets.image_files import ids_of_images, stem_of
 from mmlandmark.datasets.landmark_order import landmark_order
+from mmlandmark.datasets.patients import PATIENT_KEYS, is_patient
 from mmlandmark.datasets.table_columns import (
     AXES,
     SIZES,
@@ -23,7 +25,7 @@ from mmlandmark.datasets.table_columns import (
     visible_landmark,
     world_column,
 )
-from mmlandmark.datasets.table_rows import Rows, check_decimal_marks, split_rows
+from mmlandmark.datasets.table_rows import Rows, has_decimal_commas, split_rows
 from mmlandmark.datasets.values import (
     MISSING,
     is_text_number,
@@ -105,7 +107,7 @@ class _Table:
 
     def __init__(self, path: Path, rows: Rows, names: Sequence[str] | None, comma: bool) -> None:
         self.path, self.names, self.comma = path, names, comma
-        self.where = f"{path}, line {rows[0][0]}"
+        self.where, self.commas, self.ids = f"{path}, line {rows[0][0]}", False, dict[str, str]()
         self.header = [cell.strip() for cell in rows[0][1]]
         while self.header and not self.header[-1]:
             self.header.pop()
@@ -133,8 +135,20 @@ class _Table:
         """Return the records, and the names of the landmarks if only the header has them."""
         order, named = self._landmark_order()
         cells = [(line, self._cells(line, row)) for line, row in self.rows]
-        check_decimal_marks(self.path, [(line, [row[i] for i in self.points]) for line, row in cells])
+        numbers = self._number_columns()
+        self.commas = has_decimal_commas(
+            self.path, [(line, [row[i] for i in numbers]) for line, row in cells]
+        )
+        self.ids = ids_of_images(
+            image for ident, image in (self._names(row) for _, row in cells) if not ident
+        )
         return [self._record(line, row, order) for line, row in cells], named
+
+    def _number_columns(self) -> list[int]:
+        """Return the columns that hold numbers only."""
+        sizes = SIZES if all(name in self.known for name in _SIZE_COLUMNS) else ()
+        named = [self.known[name] for name in (*SPACINGS, *sizes) if name in self.known]
+        return [*self.points, *self.visible.values(), *named]
 
     def _no_points(self, first: list[str]) -> str:
         odd = next(cell for cell in first[1:] if not is_text_number(cell))
@@ -197,8 +211,8 @@ class _Table:
         if json_only:
             raise ValueError(f"{self.where}: a table cannot hold {json_only}; write a JSON file")
         own = [self.header[i] for name, i in self.known.items() if name and name not in _KNOWN_COLUMNS]
-        others = [name for name in own if not is_predicted(name)]
-        refuse_misspelt(others, _KNOWN_COLUMNS, self.where, "column")
+        others = [name for name in own if not is_predicted(name) and not is_patient(name)]
+        refuse_misspelt(others, [*_KNOWN_COLUMNS, *PATIENT_KEYS], self.where, "column")
         points = [f"{name}_{AXES[a]}" for name in (self.names or self.landmarks) for a in range(self.dims)]
         points += [f"{name} visibility" for name in (self.names or self.landmarks)]
         refuse_misspelt(others, points, self.where, "column")
@@ -242,14 +256,19 @@ class _Table:
             )
         return cells
 
+    def _names(self, cells: list[str]) -> tuple[str, str]:
+        """Return the id and the image of a row, empty where it has none."""
+        ident = "" if self.ident is None else cells[self.ident]
+        image = ident if self.image is None else cells[self.image]
+        if self.image is None and ident and stem_of(ident) != PurePosixPath(ident).name:
+            ident = ""  # it is the name of a file
+        return ident, image
+
     def _record(self, line: int, cells: list[str], order: list[str | None]) -> dict[str, Any]:
         where = f"{self.path}, line {line}"
         columns = {key: i for i, key in self.points.items()}
-        ident = None if self.ident is None else cells[self.ident]
-        image = ident if self.image is None else cells[self.image]
-        if self.image is None and ident and stem_of(ident) != PurePosixPath(ident).name:
-            ident = None  # it is the name of a file
-        record = named_record(ident, image, where)
+        ident, image = self._names(cells)
+        record = named_record(ident or self.ids.get(image), image, where)
         record["landmarks"] = np.array(
             [
                 [
@@ -278,14 +297,7 @@ class _Table:
         def number(name: str) -> float:
             return text_number(given[name], where, self.comma)
 
-        extras: dict[str, Any] = {}
-        axes = [f"spacing_{a}" for a in AXES[: self.dims]]
-        if "spacing" in given:
-            extras["spacing"] = number("spacing")
-        elif any(axis in given for axis in axes):
-            if not all(axis in given for axis in axes):
-                raise ValueError(f"{where}: spacing needs all of {axes}")
-            extras["spacing"] = [number(axis) for axis in axes]
+        extras = self._spacing({name: number(name) for name in SPACINGS if name in given}, where)
         if sized and any(name in given for name in _SIZE_COLUMNS):
             sides = [number(name) if name in given else None for name in (*_SIZE_COLUMNS, "depth")]
             extras["ori_shape"] = size_of(sides[0], sides[1], where, sides[2])
@@ -294,7 +306,23 @@ class _Table:
             if not self.header[i] and i:
                 raise ValueError(f"{self.where}: column {i + 1} has no name")
             if self.header[i]:  # a first column without a name is the index of a data frame
-                extras[self.header[i]] = (
-                    text_number(cell, where, self.comma) if is_text_number(cell) else cell
-                )
+                extras[self.header[i]] = cell if self._is_text(i, cell) else text_number(cell, where, True)
         return extras
+
+    def _spacing(self, given: dict[str, float], where: str) -> dict[str, Any]:
+        """Return the spacing from the columns of a row that state it."""
+        axes = [f"spacing_{a}" for a in AXES[: self.dims]]
+        stated = {axis: given[axis] for axis in axes if axis in given}
+        if "spacing" in given:
+            if any(not math.isclose(given["spacing"], one, rel_tol=1e-6) for one in stated.values()):
+                said = ", ".join(f"{name} {value:g}" for name, value in given.items())
+                raise ValueError(f"{where}: the spacings differ: {said}; leave out what is wrong")
+            return dict(spacing=given["spacing"])
+        if stated and len(stated) < len(axes):
+            raise ValueError(f"{where}: spacing needs all of {axes}")
+        return dict(spacing=[*stated.values()]) if stated else {}
+
+    def _is_text(self, column: int, cell: str) -> bool:
+        """Return whether a cell of an own column is kept as it is: patient 007, teeth 3,4."""
+        unsure = "," in cell and not self.commas
+        return unsure or is_patient(self.header[column]) or not is_text_number(cell)

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from mmlandmark.datasets.values import has_decimal_comma, is_text_number
+from mmlandmark.datasets.values import is_text_number
 from mmlandmark.utils.files import read_text
 from mmlandmark.utils.table_text import plain_cell
+
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
+_LONG = re.compile(r"[+-]?\d{4}", re.ASCII)
 
 Rows = list[tuple[int, list[str]]]  # each with its line number
 
@@ -66,14 +69,35 @@ def _delimiter(line: str) -> str:
     return max(",;\t", key=bare.count)
 
 
-def check_decimal_marks(path: Path, rows: Rows) -> None:
-    """Raise ValueError if some numbers of a table have commas and others points: one groups digits."""
-    comma = next(((line, cell) for line, row in rows for cell in row if has_decimal_comma(cell)), None)
-    point = next(
-        ((line, cell) for line, row in rows for cell in row if "." in cell and is_text_number(cell)), None
-    )
-    if comma and point:
+def has_decimal_commas(path: Path, rows: Rows) -> bool:
+    """Return whether numbers of a table have commas as decimal marks.
+
+    Args:
+        path: The file, for messages.
+        rows: The cells of its columns of numbers.
+
+    Raises:
+        ValueError: Some numbers have commas and others points, so that one of them groups digits; or all
+            commas may group digits, as in ``1,234``.
+    """
+    cells = [(line, cell.strip()) for line, row in rows for cell in row if is_text_number(cell)]
+    commas = [(line, cell) for line, cell in cells if "," in cell]
+    if not commas:
+        return False
+    line, comma = commas[0]
+    point = next(((line, cell) for line, cell in cells if "." in cell), None)
+    if point:
         raise ValueError(
-            f"{path}, line {comma[0]}: {comma[1].strip()!r} has a comma, but {point[1].strip()!r} in line "
-            f"{point[0]} has a point: write all numbers alike, without separators between thousands"
+            f"{path}, line {line}: {comma!r} has a comma, but {point[1]!r} in line {point[0]} has a point: "
+            "write all numbers alike, without separators between thousands"
         )
+    # A number of four digits without a comma, or another number of digits around one, shows what it is.
+    if all(_GROUPED.fullmatch(cell) for _, cell in commas) and not any(
+        _LONG.match(cell) for _, cell in cells
+    ):
+        whole, decimal = (comma.replace(",", mark) for mark in ("", "."))
+        raise ValueError(
+            f"{path}, line {line}: {comma!r} may be {whole} or {decimal}, and no other number of the table "
+            "tells which: write decimals with a point, and thousands without a separator"
+        )
+    return True

@@ -210,8 +210,13 @@ def size_of(width: Any, height: Any, where: str, depth: Any = None) -> tuple[int
     return tuple(sides)
 
 
+def is_reserved(key: str) -> bool:
+    """Return whether a key of records has its meaning inside of this package, so that no file may have it."""
+    return key in _RESERVED
+
+
 def refuse_reserved(keys: Iterable[str], where: str) -> None:
     """Raise ValueError if a key of a file is reserved for use inside of records."""
     for key in keys:
-        if key in _RESERVED:
+        if is_reserved(key):
             raise ValueError(f"{where}: {key!r} is a reserved name; {_RESERVED[key]}")

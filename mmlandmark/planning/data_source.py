@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlandmark.datasets import LandmarkDataset
-from mmlandmark.datasets.image_files import image_exists, image_suffix
-from mmlandmark.datasets.readers.dicom_series import is_series
+from mmlandmark.datasets.image_files import image_exists, images_below
 from mmlandmark.planning.markup_folders import has_markups, markup_folders
 from mmlandmark.registry import DATASETS
 from mmlandmark.utils.files import load_json
@@ -153,7 +152,7 @@ def _image_dir(kind: str, ann_file: Path, images: str | Path | None) -> str:
             raise FileNotFoundError(f"--images {images}: there is no such folder")
         return os.path.relpath(given, root) if given.is_relative_to(root) else str(given)
     below = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    held = [p.name for p in below if any(image_suffix(n) or is_series(p / n) for n in os.listdir(p))]
+    held = [p.name for p in below if next(images_below(p), None) is not None]
     folders = ["", *held]
     counts = {}
     for folder in folders:
@@ -162,12 +161,29 @@ def _image_dir(kind: str, ann_file: Path, images: str | Path | None) -> str:
             return folder
     best = max(folders, key=lambda folder: counts[folder])
     if not counts[best]:
-        where = f"; there are images in {held}" if held else ""
+        where = _somewhere_else(DataSource(kind, ann_file))
+        where = where or (f"there are images in {held}; " if held else "")
         raise FileNotFoundError(
-            f"{ann_file}: none of its images exists beside it or in a folder there{where}; give their folder "
+            f"{ann_file}: none of its images exists beside it or in a folder there; {where}give their folder "
             "by --images"
         )
     return best
+
+
+def _somewhere_else(source: DataSource) -> str:
+    """Return a clause on an image that lies in a folder which the annotation does not name."""
+    try:
+        dataset = source.build(y_up=False, serialize_data=False)
+    except FileNotFoundError:
+        return ""
+    paths = [dataset.get_data_info(index)["img_path"] for index in range(len(dataset))]
+    names = {os.path.basename(path).lower() for path in paths if path is not None}
+    root = source.ann_file if source.kind in _FOLDERS else source.ann_file.parent
+    found = next((name for _, name in images_below(root) if os.path.basename(name).lower() in names), None)
+    if found is None:
+        return ""
+    folder, name = os.path.split(found)
+    return f"{name!r} is in {folder!r}: write folders into the annotation if there are several, else "
 
 
 def _existing(source: DataSource) -> tuple[int, int]:

@@ -117,9 +117,11 @@ def _candidates(plan: Plan) -> tuple[list[Network], str]:
     grids = spacing_rules.input_grids(plan.choices["voxel"].value, data.extent)
     networks = [budget_rules.network_for(g.size, channels, count, spacing=g.spacing) for g in grids]
     largest = math.prod(data.largest_size) / math.prod(data.median_size)
+    if plan.unlabelled is not None:
+        largest = max(largest, plan.unlabelled.largest_volume / math.prod(data.extent))
     fitting = budget_rules.fitting_networks(networks, memory, largest)
     if len(fitting) < len(networks):
-        return fitting, f"finer voxels of a whole volume take more than half of {memory / 2**30:.3g} GB"
+        return fitting, f"finer voxels of the largest volume take more than half of {memory / 2**30:.3g} GB"
     return networks, "the voxels of the volumes themselves"
 
 

@@ -40,6 +40,14 @@ class UnlabelledImages:
     spacing_known: bool
     view: DataView = field(repr=False, compare=False)
 
+    @property
+    def largest_volume(self) -> float:
+        """Cubic mm of the largest of the images, 0 if no size and spacing are known."""
+        chosen, axes = set(self.ids), self.view.axes
+        rows = [n for n, record in enumerate(self.view.cases.records) if record["sample_id"] in chosen]
+        volumes = np.prod(axes.sizes[rows] * axes.spacing[rows], axis=1)
+        return float(np.nan_to_num(volumes).max(initial=0.0))
+
 
 def read_unlabelled(
     folder: str,

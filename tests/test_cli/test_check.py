@@ -83,4 +83,7 @@ def test_tool_says_what_is_wrong(tmp_path, capsys):
     code, output = run_check(capsys, "--type", "SpineAasce", "--data-root", tmp_path)
     assert code == 2
     assert "Did you mean SpineAasce2019" in output.err
+    code, output = run_check(capsys, "points.CSV")
+    assert code == 2
+    assert "points.CSV is no config: --ann-file points.CSV checks an annotation" in output.err
     assert not (tmp_path / "work_dirs").exists()

@@ -112,6 +112,34 @@ def test_in_and_out_are_not_one_file(folder):
         invoke("convert", [path, path, "--to", "json"])
 
 
+@pytest.mark.parametrize(("to", "out"), [("json", "a.json"), ("slicer", "a")])
+def test_what_is_there_is_not_replaced_without_a_word(folder, to, out):
+    there = folder / out if to == "json" else folder / out / "1.mrk.json"
+    there.parent.mkdir(exist_ok=True)
+    there.write_text("mine")
+    words = [str(folder / "data"), str(folder / out), "--to", to]
+    with pytest.raises(
+        ValueError, match=rf"{out} (exists|is not empty); choose another OUT, or replace it with"
+    ):
+        invoke("convert", words)
+    assert there.read_text() == "mine"
+    invoke("convert", [*words, "--overwrite"])
+    assert there.read_text() != "mine"
+
+
+def test_a_folder_is_no_file(folder):
+    data = str(folder / "data")
+    with pytest.raises(ValueError, match="data is a folder; --to csv writes a file, choose another OUT"):
+        invoke("convert", [data, data, "--to", "csv", "--overwrite"])
+    with pytest.raises(
+        ValueError, match=r"1\.png is a file; --to slicer writes a folder, choose another OUT"
+    ):
+        invoke("convert", [data, str(folder / "data" / "films" / "1.png"), "--to", "slicer"])
+    (folder / "empty").mkdir()
+    invoke("convert", [data, str(folder / "empty"), "--to", "slicer"])
+    assert len([*(folder / "empty").iterdir()]) == 2
+
+
 def test_a_format_without_a_third_dimension(tmp_path):
     rng = np.random.default_rng(0)
     one = random_prediction(rng, schema_of(3), image=str(tmp_path / "a.npy"), shape=(4, 5, 6))
@@ -147,6 +175,9 @@ def test_predictions_over_shards_are_joined(folder, capsys):
     predict_shards(inferencer, index, out, (1, 2))
     invoke("convert", [str(out), str(folder / "all.csv"), "--to", "csv"])
     assert "2 cases with 19 landmarks, joined" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"all\.csv exists; choose another OUT, or replace it"):
+        invoke("convert", [str(out), str(folder / "all.csv"), "--to", "csv"])
+    invoke("convert", [str(out), str(folder / "all.csv"), "--to", "csv", "--overwrite"])
     invoke("convert", [str(out), str(folder / "all.json"), "--to", "json"])
     data = [LandmarkDataset(str(folder / f"all.{kind}"), missing_images="keep") for kind in ("csv", "json")]
     assert [[one.get_data_info(i)["sample_id"] for i in range(2)] for one in data] == [["1", "2"]] * 2

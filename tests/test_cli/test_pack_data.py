@@ -107,7 +107,7 @@ def test_a_copy_replaces_nothing_of_the_data_itself(source, tmp_path, name):
 def test_a_sample_of_two_splits_is_refused(source, tmp_path):
     text = source.read_text().replace("split='test'", "split='train'")
     source.write_text(text)
-    with pytest.raises(ValueError, match="sample '0' is in two splits"):
+    with pytest.raises(ValueError, match="sample '0' is in two data sets"):
         invoke("pack-data", [str(source), "--size", "40", "45", "--out", str(tmp_path / "copy")])
 
 
@@ -123,6 +123,69 @@ def test_no_id_leads_out_of_the_copy(source, tmp_path):
     records = [copy.get_data_info(i) for i in range(3)]
     assert [r["sample_id"] for r in records] == ["x/../../../evil", "x_.._.._.._evil", "2"]
     assert len({r["img_path"] for r in records}) == 3
+
+
+@pytest.mark.parametrize("shards", [[], ["--shards", "1"]])
+def test_a_copy_keeps_colours_and_keys_of_its_own(source, tmp_path, shards):
+    content = json.loads((tmp_path / "all.json").read_text())
+    own = dict(age=40, patient="p1", site=dict(room=[1, None]), note="ü")
+    content["samples"][0] |= own
+    del content["samples"][0]["group"], content["samples"][1]["group"], content["samples"][2]["group"]
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    cv2.imwrite(str(tmp_path / "0.png"), np.full((120, 90, 3), (10, 100, 220), np.uint8))
+    out = tmp_path / "copy"
+    invoke("pack-data", [str(source), "--size", "40", "45", *shards, "--out", str(out)])
+    load = [dict(type="LoadImage")]
+    if shards:
+        copy = ShardedDataset(str(out / "index.json"), pipeline=load)
+    else:
+        copy = LandmarkDataset("annotations.json", str(out), pipeline=load)
+    first = copy[0]
+    assert {key: first[key] for key in own} == own
+    assert first["group"] == "p1"
+    np.testing.assert_allclose(first["img"].mean((0, 1)), [220, 100, 10], atol=3)
+    assert copy[1]["img"].ndim == 2
+
+
+def test_keys_that_a_copy_cannot_keep_are_told(tmp_path):
+    record = dict(sample_id="x", img_path=str(tmp_path / "a.png"), landmarks=[[1, 2]])
+    cv2.imwrite(record["img_path"], np.zeros((9, 8), np.uint8))
+    with pytest.raises(ValueError, match="sample 'x': its 'height' would be that of its image"):
+        as_it_is(dict(record, height=180.0), "train")
+    with pytest.raises(ValueError, match="sample 'x': its 'age' is nan, which JSON cannot hold: leave it"):
+        packed(dict(record, age=np.float64("nan")), (9, 8), "train")
+    sample, _ = packed(dict(record, **{"a radius 90 % [px]": 3.0, "classes": np.arange(2)}), (9, 8), "train")
+    assert "a radius 90 % [px]" not in sample
+    assert sample["classes"] == [0, 1]
+
+
+def phantoms(tmp_path, **options):
+    config, one = tmp_path / "config.py", dict(type="PhantomDataset", kind="hand", size=(96, 64), **options)
+    wrapped = dict(type="RepeatDataset", times=3, dataset=dict(one, num_samples=2))
+    both = dict(type="ConcatDataset", datasets=[wrapped, dict(one, num_samples=1, offset=2)])
+    config.write_text(f"train_dataloader = dict(dataset={both!r})\n")
+    return str(config)
+
+
+def test_phantoms_are_packed_once_each(tmp_path):
+    config, out = phantoms(tmp_path), tmp_path / "copy"
+    invoke("pack-data", [config, "--size", "48", "32", "--out", str(out)])
+    copy = LandmarkDataset("annotations.json", str(out), pipeline=[dict(type="LoadImage")])
+    assert [copy[n]["sample_id"] for n in range(len(copy))] == [f"hand_0_00000{n}" for n in range(3)]
+    assert copy[2]["img"].shape == (48, 32)
+    assert copy[2]["img"].std() > 10
+    with pytest.raises(
+        ValueError, match=r"its image is not one file of its own \(it has none\); give --size"
+    ):
+        invoke("pack-data", [config, "--shards", "1", "--out", str(tmp_path / "shards")])
+
+
+def test_data_sets_of_other_landmarks_are_not_packed_together(tmp_path):
+    config = phantoms(tmp_path)
+    text = Path(config).read_text().replace("'offset': 2", "'offset': 2, 'landmarks': [0, 1]")
+    Path(config).write_text(text)
+    with pytest.raises(ValueError, match=r"data sets of .*config\.py have different landmarks: pack each"):
+        invoke("pack-data", [config, "--size", "48", "32", "--out", str(tmp_path / "copy")])
 
 
 # ---- shards -----------------------------------------------------------------------------------------
@@ -205,5 +268,8 @@ def test_a_file_without_a_suffix_gets_that_of_its_content(tmp_path):
 def test_a_size_or_shards_are_needed(source, tmp_path):
     with pytest.raises(ValueError, match="give --size H W for a small copy, or --shards MIB"):
         invoke("pack-data", [str(source), "--out", str(tmp_path / "copy")])
+    (tmp_path / "none.py").write_text("seed = 1\n")
+    with pytest.raises(ValueError, match=r"none\.py has no data to pack: no data loader, or no sample"):
+        invoke("pack-data", [str(tmp_path / "none.py"), "--size", "9", "9", "--out", str(tmp_path / "copy")])
     with pytest.raises(ValueError, match="--lmdb is a kind of shards"):
         invoke("pack-data", [str(source), "--lmdb", "--size", "9", "9", "--out", str(tmp_path / "copy")])

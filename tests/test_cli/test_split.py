@@ -50,6 +50,24 @@ def test_lists_are_written_once(tmp_path, capsys):
     assert {p.name: p.read_text().split() for p in (tmp_path / "lists").iterdir()} == lists
 
 
+def test_a_config_without_a_test_has_its_training_data_divided(tmp_path):
+    samples = [dict(id=f"p{i}", landmarks=[[1, 2], [3, 4]]) for i in range(4)]
+    (tmp_path / "all.json").write_text(json.dumps(dict(samples=samples)))
+    dataset = dict(type="LandmarkDataset", ann_file=str(tmp_path / "all.json"))
+    (tmp_path / "config.py").write_text(f"train_dataloader = dict(dataset={dataset!r})\n")
+    words = ["--parts", "a=1", "b=1", "--out", str(tmp_path / "lists")]
+    invoke("split", [str(tmp_path / "config.py"), *words])
+    assert sorted(one for text in lists_in(tmp_path / "lists").values() for one in text.split()) == [
+        "p0",
+        "p1",
+        "p2",
+        "p3",
+    ]
+    (tmp_path / "none.py").write_text("seed = 1\n")
+    with pytest.raises(ValueError, match=r"none\.py has no data: neither test_dataloader nor train_data"):
+        invoke("split", [str(tmp_path / "none.py"), *words])
+
+
 PARTS = ["--parts", "train=6", "test1=2", "test2=2"]
 
 

@@ -256,3 +256,12 @@ def test_depth_makes_the_size_of_a_volume(tmp_path):
     text = "id,a_x,a_y,width,height,depth\nv,1,2,30,20,10\n"
     (record,) = read_annotations(csv_file(tmp_path, text)).records
     assert (record["ori_shape"], record["depth"]) == ((20, 30), 10)
+
+
+def test_images_of_one_name_have_their_folders_in_the_id(tmp_path):
+    names = ["p1/lat.png", "p2/lat.png", "p2/front.png", "p3/lat.png"]
+    samples = [dict(image=name, landmarks=[[1, 2]]) for name in names]
+    samples[3]["id"] = "lat"
+    (tmp_path / "a.json").write_text(json.dumps(dict(samples=samples)))
+    records = read_annotations(tmp_path / "a.json").records
+    assert [record["sample_id"] for record in records] == ["p1/lat", "p2/lat", "front", "lat"]

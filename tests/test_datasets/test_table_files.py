@@ -76,6 +76,11 @@ def test_ids_that_resemble_a_column_are_ids(tmp_path):
         ("image,a_x,a_y\n1.2.8,1,2\nsub/1.2.9,3,4\n", ["1.2.8", "1.2.9"]),
         ("id,a_x,a_y\none/x,1,2\ntwo/x,3,4\n", ["one/x", "two/x"]),
         ("id,a_x,a_y\none/x.png,1,2\ntwo/y.pgm,3,4\n", ["x", "y"]),
+        ("id,a_x,a_y\none/x.png,1,2\ntwo/x.pgm,3,4\n", ["one/x", "two/x"]),
+        ("image,a_x,a_y\np1/x.png,1,2\np2\\x.png,3,4\np2/y.png,5,6\n", ["p1/x", "p2/x", "y"]),
+        ("p1/x.png,1,2\np2/x.png,3,4\n", ["p1/x", "p2/x"]),
+        ("id,image,a_x,a_y\n,p1/x.png,1,2\nq,p2/x.png,3,4\n", ["x", "q"]),
+        ("image,a_x,a_y\np1/x.png,1,2\np1/x.png,3,4\n", ["x", "x"]),
     ],
 )
 def test_an_id_stays_as_it_is_given(tmp_path, text, ids):
@@ -93,6 +98,13 @@ def test_a_landmark_without_any_annotation_stays_where_there_is_no_header(tmp_pa
     [
         ("sep=|\na|1|2\n", r"line 1: 'sep=\|': cells are separated by"),
         ("image;a_x;a_y\nq;1,5;2\nw;1.5;2\n", r"line 2: '1,5' has a comma, but '1.5' in line 3 has a point"),
+        ("image;a_x;a_y\nq;1,234;567\n", r"line 2: '1,234' may be 1234 or 1\.234, and no other number"),
+        ("q;1,234;567\n", r"line 1: '1,234' may be 1234 or 1\.234, and no other number of the table"),
+        ("image;a_x;a_y;spacing\nq;1,234;567;0.1\n", r"'1,234' has a comma, but '0.1' in line 2 has a point"),
+        (
+            "image,a_x,a_y,spacing,spacing_x,spacing_y\nq,1,2,0.1,.1,.1\nw,1,2,0.1,0.1,0.2\n",
+            r"line 3: the spacings differ: spacing 0\.1, spacing_x 0\.1, spacing_y 0\.2; leave out",
+        ),
         ("q;1.234,5;2\n", "no columns of coordinates|not a number"),
         ("image;a_x;a_y\nq;1.234,5;2\n", r"line 2: '1.234,5' is not a number"),
         ('image,a_x,a_y\nq,"1,5",2\n', r"line 2: '1,5' is not a number; decimal commas are read in tables"),
@@ -150,6 +162,28 @@ def test_a_column_like_no_other_is_kept(tmp_path):
     ((record,), _) = read(tmp_path, "image,a_x,a_y,aX,age\nq,1,2,p,40\n")
     assert (record["aX"], record["age"]) == ("p", 40)
     assert read_rows(tmp_path / "a.csv")[1] == (2, ["q", "1", "2", "p", "40"])
+
+
+def test_spacings_that_agree_are_one(tmp_path):
+    text = (
+        "image,a_x,a_y,spacing,spacing_x,spacing_y\nq,1,2,0.1,.1,0.10\nw,1,2,,.1,.2\ne,1,2,.3,,\nr,1,2,,,\n"
+    )
+    records, _ = read(tmp_path, text)
+    assert [record.get("spacing") for record in records] == [0.1, [0.1, 0.2], 0.3, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "teeth"),
+    [
+        ('image,a_x,a_y,teeth\nq,1.5,2,"3,4"\n', "3,4"),
+        ("image;a_x;a_y;teeth\nq;1.5;2;3,4\n", "3,4"),
+        ("image;a_x;a_y;teeth\nq;1;2;3,456\n", "3,456"),
+        ("image;a_x;a_y;teeth\nq;1,5;2;3,4\n", 3.4),
+    ],
+)
+def test_a_comma_in_an_own_column_is_decimal_only_if_those_of_coordinates_are(tmp_path, text, teeth):
+    ((record,), _) = read(tmp_path, text)
+    assert record["teeth"] == teeth
 
 
 def test_a_misspelt_column_of_the_schema_is_told(tmp_path):

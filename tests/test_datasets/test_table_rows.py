@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmlandmark.datasets import table_rows
-from mmlandmark.datasets.table_rows import check_decimal_marks, legacy_text, read_rows, split_rows
+from mmlandmark.datasets.table_rows import has_decimal_commas, legacy_text, read_rows, split_rows
 
 ROWS = [(1, ["a", "b c", "1,5"]), (2, ["", "", "x"])]
 
@@ -45,6 +45,17 @@ def test_text_of_windows_is_read_with_a_word(tmp_path, monkeypatch):
 
 
 def test_commas_and_points_in_one_table_are_refused(tmp_path):
-    check_decimal_marks(tmp_path, [(1, ["1.5", "x,y"]), (2, ["2"])])
+    assert not has_decimal_commas(tmp_path, [(1, ["1.5", "x,y"]), (2, ["2"])])
     with pytest.raises(ValueError, match=r"line 3: '1,5' has a comma, but '2.5' in line 2 has a point"):
-        check_decimal_marks(tmp_path, [(2, ["2.5"]), (3, ["1,5"])])
+        has_decimal_commas(tmp_path, [(2, ["2.5"]), (3, ["1,5"])])
+
+
+@pytest.mark.parametrize("other", ["12,5", "0,123", "1234,567", "1024", "-2000", "1,2345", "+01,234"])
+def test_another_number_tells_what_a_comma_is(tmp_path, other):
+    assert has_decimal_commas(tmp_path, [(2, ["1,234", "7", ""]), (3, ["-981,500", other])])
+
+
+@pytest.mark.parametrize("other", ["12", "999", "-1,234", "", "nan"])
+def test_a_comma_that_may_group_digits_is_refused(tmp_path, other):
+    with pytest.raises(ValueError, match=r"line 2: '1,234' may be 1234 or 1\.234, and no other number"):
+        has_decimal_commas(tmp_path, [(2, ["1,234", "7"]), (3, ["981", other])])

@@ -49,6 +49,31 @@ def test_images_beside_the_annotation_or_elsewhere(tmp_path):
     assert find_data(path, path.parent / "photos").image_dir == "photos"
 
 
+def test_images_in_a_folder_for_each_patient(tmp_path):
+    (tmp_path / "labels").mkdir()
+    rows = []
+    for patient in ("ä 1", "ä 2"):
+        folder = tmp_path / "images" / "site" / patient
+        folder.mkdir(parents=True)
+        (folder / "lat.PNG").write_bytes(cv2.imencode(".png", np.zeros((9, 9), np.uint8))[1].tobytes())
+        rows.append(f"site/{patient}/lat.PNG,1,2")
+    (tmp_path / "all.csv").write_text("\n".join(["image,a_x,a_y", *rows]), encoding="utf-8")
+    source = find_data(tmp_path)
+    assert source.image_dir == "images"
+    assert [one["sample_id"] for one in source.build()] == ["site/ä 1/lat", "site/ä 2/lat"]
+
+
+def test_an_image_in_a_folder_that_is_not_named_is_told(tmp_path):
+    folder = tmp_path / "images" / "1"
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "lat.png"), np.zeros((9, 9), np.uint8))
+    (tmp_path / "all.csv").write_text("image,a_x,a_y\nother.png,1,2\nLat.png,1,2\n")
+    message = r"none .* there; 'lat.png' is in 'images.1': write folders into .*, else give their folder by"
+    with pytest.raises(FileNotFoundError, match=message):
+        find_data(tmp_path)
+    assert find_data(tmp_path, folder).image_dir == "images/1"
+
+
 def test_markups_of_slicer_and_a_file_of_cvat(tmp_path):
     images, points = draw_kites(6)
     for n, (image, shape) in enumerate(zip(images, points, strict=True)):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from image_writers import write_nifti
 from mmlandmark.planning import assumptions, decide_network, decisions
 from mmlandmark.planning.budget_rules import Speed, network_for
 from test_planning.kites import write_kites
@@ -171,3 +172,19 @@ def test_whole_volumes_are_labelled(tmp_path):
     assert not plan.fine
     assert len(plan.unlabelled.ids) == 9
     assert plan.labels["self_train"].value >= 3
+
+
+def test_memory_bounds_the_voxels_of_a_large_volume_to_label(tmp_path):
+    pytest.importorskip("nibabel")
+    write_scans(tmp_path / "scans", spacing=0.4)
+    write_scans(tmp_path / "more", count=9, spacing=0.5)
+    folder = tmp_path / "more" / "images"
+    answers = dict(minutes=200, unlabelled=str(folder), memory=0.2 * 2**30)
+    few = planned(tmp_path / "scans", **answers)
+    decide_network(few, on_a_machine(1e13, []))
+    write_nifti(folder / "large.nii.gz", np.zeros((80, 64, 48), np.uint8), None, np.diag([0.6] * 3 + [1.0]))
+    more = planned(tmp_path / "scans", **answers)
+    decide_network(more, on_a_machine(1e13, []))
+    assert "large" in more.unlabelled.ids
+    assert min(more.choices["spacing"].value) > min(few.choices["spacing"].value)
+    assert "finer voxels of the largest volume take more than half of 0.2 GB" in more.choices["size"].why

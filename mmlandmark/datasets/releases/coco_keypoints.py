@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmlandmark.datasets.annotation_files import existing_file
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.landmark_order import in_order
+from mmlandmark.datasets.patients import PATIENT_KEYS, is_patient, set_groups
 from mmlandmark.datasets.values import label_of, number_of, sample_id_of, size_of
 from mmlandmark.registry import DATASETS
 from mmlandmark.structures import LandmarkSchema
@@ -33,8 +34,8 @@ class CocoKeypoints(LandmarkDataset):
     Keypoints are ``[x, y, v, ...]`` with v 0 (not annotated), 1 (annotated, hidden) or 2 (annotated); a v
     of 1 or 2 counts as annotated. Names and links come from the category; with a ``schema`` the points are
     reordered by name to match it. An image may carry ``spacing`` (mm per pixel, one number or one per axis),
-    ``group``, and ``sample_id``, which replaces ``id`` as the name of the sample. Crowds and annotations
-    without keypoints, boxes and areas are ignored.
+    ``group`` (or ``patient_id``, ``patient``, ...), and ``sample_id``, which replaces ``id`` as the name of
+    the sample. Crowds and annotations without keypoints, boxes and areas are ignored.
 
     Args:
         category: Name of the category to read; None if the file has one category of keypoints.
@@ -67,6 +68,7 @@ class CocoKeypoints(LandmarkDataset):
             for index, image in enumerate(data["images"])
             if self.keep_unannotated or image.get("id") in marks
         ]
+        set_groups(records)
         left = len(data["images"]) - len(records)
         if left:
             what = f"images have no keypoints of category {category.get('name')!r}"
@@ -124,7 +126,8 @@ class CocoKeypoints(LandmarkDataset):
     def _record(self, image: dict, points: np.ndarray | None, where: str) -> dict[str, Any]:
         if not isinstance(image.get("file_name"), str) or not image["file_name"] or "id" not in image:
             raise ValueError(f"{where}: an image needs 'id' and 'file_name'")
-        refuse_misspelt(set(image) - set(_IMAGE_KEYS), _IMAGE_KEYS, where)
+        own = [key for key in image if key not in _IMAGE_KEYS and not is_patient(key)]
+        refuse_misspelt(own, [*_IMAGE_KEYS, *PATIENT_KEYS], where)
         group = image.get("group")
         record = dict(
             sample_id=sample_id_of(image.get("sample_id", image["id"]), where),
@@ -133,6 +136,7 @@ class CocoKeypoints(LandmarkDataset):
             spacing=image.get("spacing"),
             group=None if group is None else label_of(group, where, "group"),
             source=where,
+            **{key: value for key, value in image.items() if is_patient(key)},
         )
         size = size_of(image.get("width") or None, image.get("height") or None, where)
         return record if size is None else dict(record, ori_shape=size)

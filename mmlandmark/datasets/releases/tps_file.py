@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmlandmark.datasets.annotation_files import existing_file
-from mmlandmark.datasets.image_files import image_stem
+from mmlandmark.datasets.image_files import ids_of_images, image_stem
 from mmlandmark.datasets.landmark_dataset import LandmarkDataset
 from mmlandmark.datasets.table_rows import legacy_text
 from mmlandmark.datasets.values import is_text_number, text_number
@@ -47,7 +47,9 @@ class TpsFile(LandmarkDataset):
     def load_records(self) -> list[dict[str, Any]]:
         """Read all specimens."""
         records, unit = [], self.scale_to_mm
-        for specimen in _specimens(existing_file(self.ann_file)):
+        specimens = list(_specimens(existing_file(self.ann_file)))
+        ids = ids_of_images((one["IMAGE"][0] for one in specimens if "IMAGE" in one), image_stem)
+        for specimen in specimens:
             where = specimen["source"]
             image, ident, scale = (specimen.get(key, ("", where)) for key in ("IMAGE", "ID", "SCALE"))
             if not image[0] and not ident[0]:
@@ -58,7 +60,7 @@ class TpsFile(LandmarkDataset):
                     "y_up=False"
                 )
             record = dict(
-                sample_id=image_stem(image[0].replace("\\", "/")) if image[0] else ident[0],
+                sample_id=ids[image[0]] if image[0] else ident[0],
                 img_path=self.image_path(image[0]) if image[0] else None,
                 landmarks=specimen["points"],
                 source=where,

@@ -43,6 +43,14 @@ def test_tps_counts_y_from_the_bottom(tmp_path):
     assert second["source"].endswith("line 13")
 
 
+def test_images_of_one_name_have_their_folders_in_the_id(tmp_path):
+    for name in ("p1", "p2"):
+        image(tmp_path / name / "a.png")
+    content = "".join(f"LM=1\n1 2\nIMAGE={name}\n" for name in ("p1/a.png", "p2\\a.png"))
+    text(tmp_path / "all.tps", content)
+    assert [one["sample_id"] for one in TpsFile("all.tps", str(tmp_path))] == ["p1/a", "p2/a"]
+
+
 @pytest.mark.parametrize(
     ("scale_to_mm", "said"),
     [
