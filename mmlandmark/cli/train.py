@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> None:
     """Train, or list the runs.
 
     Raises:
-        ConfigError: The work folder holds a training, and neither ``--resume`` nor ``--overwrite`` is given; or
-            as :func:`~mmlandmark.apis.train_config`.
+        ConfigError: The work folder holds a training, and neither ``--resume`` nor ``--overwrite`` is given;
+            or as :func:`~mmlandmark.apis.train_config`.
     """
     from mmlandmark.apis import prepare_config, train_config
     from mmlandmark.engine import describe_plan, plan_of_run
