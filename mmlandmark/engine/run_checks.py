@@ -113,7 +113,7 @@ def check_plan(plan: Node) -> None:
 def check_run(
     config: Config, where: str, makers: Mapping[str, Config] | None = None, always_build: bool = True
 ) -> None:
-    """Build a run's model, and let the model and the hooks check the run.
+    """Build a run's model and hooks, and let them check the run.
 
     Args:
         config: Of one run.
@@ -122,7 +122,7 @@ def check_run(
         always_build: Build the model even if nobody has anything to check.
 
     Raises:
-        ConfigError: The model cannot be built, or a check failed.
+        ConfigError: The model or a hook cannot be built, or a check failed.
         FileNotFoundError: An input does not exist.
     """
     hooks = [(kind, hook) for kind, hook in _hooks(config) if hasattr(kind, "check_run")]
@@ -134,8 +134,10 @@ def check_run(
     try:
         if hasattr(model, "check_run"):
             model.check_run(run)
-        for _, hook in hooks:
-            HOOKS.build(hook).check_run(run, model)
+        for _, hook in _hooks(config):
+            built = _built_hook(hook)  # those without a check of the run check their own arguments
+            if hasattr(built, "check_run"):
+                built.check_run(run, model)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
 
@@ -172,11 +174,23 @@ def _hooks(config: Config) -> list[tuple[Any, Any]]:
     ]
 
 
-def _hash_but_data(config: Config) -> tuple[str, Any]:
+def _built_hook(hook: Any) -> Any:
+    """Return a hook from its config; it may be one already."""
+    if not isinstance(hook, dict):
+        return hook
+    try:
+        return HOOKS.build(hook)
+    except (TypeError, KeyError, AssertionError) as error:  # as MMEngine's own hooks refuse arguments
+        why = error.args[0] if error.args else repr(error)
+        raise ValueError(f"{hook.get('type')}: {why}") from error
+
+
+def _hash_but_data(config: Config) -> tuple[str, str, Any]:
     """Return what tells runs apart that differ in more than seed and data."""
     loaders = {f"{part}_dataloader" for part in ("train", "val", "test")}
     rest = {key: value for key, value in config._cfg_dict.items() if key not in loaders | {"randomness"}}
-    return config_hash(rest, with_start=True), input_size(config)
+    hooks = str(rest.get("default_hooks"))  # those that every run has are no part of an experiment's hash
+    return config_hash(rest, with_start=True), hooks, input_size(config)
 
 
 def _built(config: Config, where: str) -> Any:

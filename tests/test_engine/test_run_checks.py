@@ -122,5 +122,31 @@ def test_the_best_checkpoint_must_be_kept(tmp_path):
             ConfigError, match="run 'b' needs the best checkpoint of 'a', which keeps none: set save_best"
         ):
             check_plan(plan)
-    hooks.checkpoint = dict(type="CheckpointHook", save_best="mre")
+    hooks.checkpoint = dict(type="CheckpointHook", save_best="mre", rule="less")
     check_plan(plan)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"default_hooks.checkpoint.save_best": "auto"}, "CheckpointHook: save_best='auto' names no metric"),
+        ({"default_hooks.checkpoint.save_best": "mre"}, "Cannot infer the rule for key mre"),
+        ({"default_hooks.checkpoint.save_best": 3}, 'CheckpointHook: "save_best" should be a str'),
+        ({"custom_hooks": [dict(type="EarlyStoppingHook", monitor="mre")]}, "Cannot infer the rule for mre"),
+        ({"custom_hooks": [dict(type="EMAHook", begin_epoch=-1)]}, "EMAHook: "),
+    ],
+)
+def test_a_hook_that_a_later_run_cannot_build_is_refused_before_the_first(tmp_path, changed, why):
+    stages = [dict(name="a"), dict(name="b")]
+    plan = plan_of_stages(config(tmp_path, stages=stages), tmp_path)
+    check_plan(plan)
+    plan.children[1].config.merge_from_dict(changed)
+    with pytest.raises(ConfigError, match=f"run 'b': {why}"):
+        check_plan(plan)
+
+
+def test_a_hook_may_be_built_already(tmp_path, calls):
+    run = config(tmp_path)
+    run.custom_hooks = [CheckingHookOfTest()]
+    check_run(run, "this run")
+    assert calls == [("this run", True), ("CheckedDetectorOfTest", None)]
