@@ -181,6 +181,7 @@ def test_arms_may_start_from_the_weights_of_another(tmp_path):
         "on = [dict(name='rough'), dict(name='fine', load_from='run:rough:last')]\n"
         "arms = {'first': {}, 'on': {'inputs': {'load_from': 'first'}, 'stages': on}}\n"
     )
+    assert load_sweep(path).inputs == {"on": {"load_from": ["first"]}}
     plan = plan_of(path, tmp_path)
     assert [run.config.load_from for run in plan.runs() if run.config.get("load_from")] == [
         "run:first_seed0:last",
@@ -215,6 +216,7 @@ def test_an_ensemble_may_be_of_several_arms_and_teach_another(sweep, tmp_path):
     *_, student = plan_of(sweep, tmp_path).children
     assert [run.name for run in student.inputs] == ["a_seed0", "b_seed0"]
     assert student.config.custom_hooks[0].labeller == ["run:a_seed0:last", "run:b_seed0:last"]
+    assert load_sweep(sweep).inputs == {"c": {"labeller": ["a", "b"]}}
     config = load_sweep(sweep).config_of
     assert config_hash(config("c", 0)) == config_hash(config("c", 1)) == config_hash(config("c"))
 
@@ -246,6 +248,11 @@ def test_an_ensemble_may_be_of_several_arms_and_teach_another(sweep, tmp_path):
             "config = '../tiny.py'\nseeds = [0]\narms = {'a': {'inputs': {'teacher': [['a']]}}}\n",
             ValueError,
             "inputs of arm 'a' must be a dict of names of arms, or of lists of them",
+        ),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {}, 'b': {'inputs': {'teacher': []}}}\n",
+            ValueError,
+            "inputs of arm 'b' must be a dict of names of arms, or of lists of them",
         ),
         ("config = '../tiny.py'\nseeds = [0]\n", ValueError, "lacks arms"),
         ("config = '../none.py'\nseeds = [0]\narms = {}\n", FileNotFoundError, r"none\.py does not exist"),
