@@ -249,7 +249,7 @@ def plan_of_sweep(
         for seed in dict.fromkeys([*(seeds or ()), *sweep.seeds])
         for arm in dict.fromkeys(sweep.trained_as.values())
     }
-    ensembles = [_ensemble(sweep, name, nodes, chosen, work_dir, results) for name in sweep.ensembles]
+    ensembles = [_ensemble(sweep, name, nodes, chosen, work_dir, results, recipe) for name in sweep.ensembles]
     return Node(sweep.name, work_dir, children=[*nodes.values(), *ensembles])
 
 
@@ -284,6 +284,7 @@ def _ensemble(
     chosen: set[tuple[str, int]],
     work_dir: Path,
     results: Path,
+    recipe: Callable[[str], str],
 ) -> Node:
     """Return the node of an ensemble; it waits until its arms have a record or a turn for every seed."""
     arms, average = sweep.ensembles[name]
@@ -298,10 +299,14 @@ def _ensemble(
         for arm, seed in runs
         if (arm, seed) not in chosen and not (results / f"{arm}_seed{seed}.json").is_file()
     ]
+
+    def made_of() -> dict[str, Any]:
+        return dict(arms={arm: recipe(arm) for arm in arms}, seeds=list(sweep.seeds), average=average)
+
     return Node(
         name,
         work_dir / name,
-        steps=[EnsembleStep(name, options, results / f"{name}.json", average)],
+        steps=[EnsembleStep(name, options, results / f"{name}.json", average, made_of)],
         needs=[nodes[f"{sweep.trained_as[arm]}_seed{seed}"] for arm, seed in runs],
         wanted=not missing,
         remark=f"when there are {', '.join(missing)}",

@@ -92,6 +92,28 @@ def test_a_record_of_another_config_is_refused(sweep, tmp_path):
         run_plan(plan_of(sweep, tmp_path))
 
 
+def test_a_record_of_another_ensemble_is_refused(sweep, tmp_path):
+    """One of changed arms, of other seeds or another average would keep the number of the one before."""
+    path = tmp_path / "results" / "both.json"
+    record(tmp_path, "both")
+    assert plan_of(sweep, tmp_path).children[-1].finished()  # an older record does not say
+    made_of = plan_of(sweep, tmp_path).children[-1].steps[0].recipe()
+    hashed = config_hash(load_sweep(sweep).config_of("argmax"))
+    assert made_of == dict(arms=dict(argmax=hashed), seeds=[0, 1], average="points")
+    path.write_text(json.dumps(dict(ensemble=made_of)))
+    assert plan_of(sweep, tmp_path).children[-1].finished()
+    text = sweep.read_text()
+    for old, new in (
+        ("'argmax'})", "'argmax', 'model.test_cfg': dict(flip=True)})"),
+        ("seeds = [0, 1]", "seeds = [0]"),
+        ("both='argmax'", "both=dict(arms=['argmax'], average='median')"),
+    ):
+        assert old in text, text
+        sweep.write_text(text.replace(old, new))
+        with pytest.raises(ConfigError, match=r"both\.json is the result of another .* than both has now"):
+            plan_of(sweep, tmp_path).children[-1].finished()
+
+
 def test_arms_may_have_stages_and_build_on_each_other(tmp_path):
     """A plan inside of a plan: the last stage of one arm is the input of a stage of another."""
     term = dict(loss=dict(type="AttentionMapLoss"), pairs=[("backbone.up1", "backbone.up1")])
