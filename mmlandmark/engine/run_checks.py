@@ -1,7 +1,7 @@
 """What can be wrong with a run before its first batch, above all with a late one of a plan.
 
-A model or a hook that knows what can be wrong with its runs offers a method; nobody else needs to know the
-method it belongs to:
+A detector whose class says ``not_trainable`` is refused where it would learn. A model or a hook that knows
+what can be wrong with its runs offers a method; nobody else needs to know the method it belongs to:
 
 ``Model.check_run(run: RunContext) -> None``
     is called on the model as it is built from the config, before data or weights are loaded.
@@ -127,11 +127,12 @@ def check_run(
     """
     hooks = [(kind, hook) for kind, hook in _hooks(config) if hasattr(kind, "check_run")]
     kind = class_of(MODELS, (config.get("model") or {}).get("type"))
-    if not (always_build or hooks or hasattr(kind, "check_run")):
+    if not (always_build or hooks or hasattr(kind, "check_run") or getattr(kind, "not_trainable", False)):
         return
     run = RunContext(config, where, makers or {})
     model = run.build(config)
     try:
+        _check_trainable(model)
         if hasattr(model, "check_run"):
             model.check_run(run)
         for _, hook in _hooks(config):
@@ -140,6 +141,14 @@ def check_run(
                 built.check_run(run, model)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _check_trainable(model: Any) -> None:
+    """Raise ValueError if a part that is to learn cannot be trained; a frozen one need not."""
+    for name, part in model.named_modules():
+        why = getattr(part, "not_trainable", "")
+        if why and any(weight.requires_grad for weight in part.parameters()):
+            raise ValueError(f"model.{name}: {why}" if name else why)
 
 
 def _open_runs(plan: Node) -> list[Node]:

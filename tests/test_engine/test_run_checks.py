@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from mmengine.hooks import Hook
 
@@ -150,3 +152,25 @@ def test_a_hook_may_be_built_already(tmp_path, calls):
     run.custom_hooks = [CheckingHookOfTest()]
     check_run(run, "this run")
     assert calls == [("this run", True), ("CheckedDetectorOfTest", None)]
+
+
+def test_a_detector_that_cannot_be_trained_is_refused_before_the_run(tmp_path):
+    """As a whole or as a part that would learn; a frozen part need not."""
+    run = tiny_config(tmp_path)
+    alone = copy.deepcopy(run.model.to_dict())
+    mixed = dict(type="MixedEnsemble", detectors=[alone, alone])
+    run.model = mixed
+    for always_build in (True, False):
+        with pytest.raises(ConfigError, match=r"this: MixedEnsemble is made of trained .* one by one"):
+            check_run(run, "this", always_build=always_build)
+    bare = {key: part for key, part in alone.items() if key not in ("data_preprocessor", "test_cfg")}
+    run.model = dict(type="LandmarkwiseDetector", detectors=[bare])
+    with pytest.raises(ConfigError, match=r"this: LandmarkwiseDetector .* per_landmark=True"):
+        check_run(run, "this", always_build=False)
+    nested = dict(type="CoarseToFineDetector", coarse_size=(32, 32), patch_size=16, coarse=alone, fine=alone)
+    run.load_from = "all.pth"
+    run.model = dict(nested, coarse=mixed)
+    check_run(run, "this")
+    run.model = dict(nested, fine=mixed)
+    with pytest.raises(ConfigError, match=r"this: model\.fine: MixedEnsemble is made of trained"):
+        check_run(run, "this", always_build=False)
