@@ -12,8 +12,8 @@ from mmlandmark.ops.backend import backend, is_native
 from mmlandmark.ops.first_order import first_order
 
 MODES = ("softmax", "sigmoid")
-# A map whose highest logit is below this is raised to it. There its sigmoid is the exponential function, by less
-# than float64 tells, so that shares stay as they are; left there, they would vanish below -87 in 32 bits.
+# A map whose highest logit is below this is raised to it. Down there the sigmoid is the exponential function
+# to all digits of float64, so that shares stay as they are; they would vanish below -87 in 32 bits.
 LOWEST_LOGIT = -40.0
 
 
