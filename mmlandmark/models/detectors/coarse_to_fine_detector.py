@@ -117,13 +117,9 @@ class CoarseToFineDetector(BaseDetector):
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if self.test_cfg["shape_prior"] is not None:
             raise ValueError("CoarseToFineDetector has no choice by shape: leave test_cfg.shape_prior out")
-        for name, part in zip(("coarse", "fine"), self.members, strict=True):
-            own = settings_of_its_own(part.test_cfg, self.test_cfg)
-            if own:
-                raise ValueError(
-                    f"{name}.test_cfg has {own}, which has no effect: a test goes by the test_cfg of the "
-                    "CoarseToFineDetector, beside 'coarse' and 'fine'"
-                )
+        for name in ("coarse", "fine"):
+            if own := settings_of_its_own(getattr(self, name).test_cfg, self.test_cfg):
+                raise ValueError(f"{name}.test_cfg has {own}, without effect: set it for the whole model")
         self.batch_size, self.trained_coarse = batch_size, coarse.get("init_cfg") is not None
         self.alignment = None if align is None else PoseAlignment(counts[0], self.dims, **align)
         self._samples: Sequence[LandmarkDataSample] | None = None
