@@ -37,12 +37,24 @@ def calibrate(model: ModelFile, cases: TestedCases, sources: Sequence[str], **op
     calibration = Calibration.fit(cases, **options)
     about = dict(
         calibration.about,
-        sources=[Path(source).name for source in sources],
+        sources=[source_name(source) for source in sources],
         hash=split_hash(cases.sample_ids, cases.truth),
         samples=sorted(sample_hashes(cases)),
     )
     others = {key: value for key, value in model.measured.items() if not _is_coverage(value)}
     return replace(model, calibration=replace(calibration, about=about).to_dict(), measured=others)
+
+
+def source_name(source: str | Path) -> str:
+    """Return the name of data: of its file or folder, for a test with that of the run.
+
+    Every run has its results in ``test``, often ``predictions.json``, which would not tell which they are of.
+    """
+    path = Path(source).resolve()
+    if path.name == "predictions.json":
+        path = path.parent
+    tested = path.is_dir() and (path / "predictions.json").is_file()
+    return "/".join(path.parts[-2:]) if tested else path.name
 
 
 def _is_coverage(result: Any) -> bool:

@@ -16,6 +16,7 @@ from mmlandmark.engine import ConfigError, config_of_run, is_of_model, test_pipe
 from mmlandmark.engine.config_data import config_to_data
 from mmlandmark.engine.data_checks import checkpoint_landmarks
 from mmlandmark.engine.run_folder import write_config
+from mmlandmark.models.detectors.base_detector import settings_of_its_own
 from mmlandmark.models.model_file import meta_of
 from mmlandmark.registry import MODELS
 from mmlandmark.structures import name_difference, names_of
@@ -49,8 +50,8 @@ def build_ensemble(
         The config and the file of the weights.
 
     Raises:
-        ConfigError: A folder does not hold exactly one config, a file is no model file, or images are
-            prepared differently.
+        ConfigError: A folder does not hold exactly one config, a file is no model file, images are prepared
+            differently, or a run is tested with more than the first one.
         FileNotFoundError: A folder holds no checkpoint.
         ValueError: The detectors detect different landmarks, or a checkpoint does not fit its config.
     """
@@ -77,6 +78,12 @@ def _configs(sources: Sequence[str | Path], options: dict[str, Any] | None) -> l
             raise ConfigError(
                 f"{source} and {sources[0]} test with different pipelines, but the members of an ensemble "
                 "see one image: train them with one input size"
+            )
+        own = settings_of_its_own(config.model.get("test_cfg"), configs[0].model.get("test_cfg"))
+        if own:
+            raise ConfigError(
+                f"{source} is tested with {own}, and {sources[0]} is not; an ensemble has one test_cfg: give "
+                "it to all with --cfg-options model.test_cfg.<key>=..."
             )
     return configs
 

@@ -25,6 +25,7 @@ def record_test(
     metrics: dict[str, float],
     out_dir: str | Path,
     path: str | Path | None = None,
+    **more: Any,
 ) -> Path:
     """Record a test as JSON, with everything needed to reproduce it.
 
@@ -34,6 +35,7 @@ def record_test(
         metrics: Result of :func:`~mmlandmark.apis.test_config`.
         out_dir: Folder to which it wrote its predictions.
         path: File to write; ``results/<config>_seed<seed>.json`` beside the config by default.
+        more: Further entries in plain types.
 
     Raises:
         ConfigError: No path is given and the config did not come from a file.
@@ -52,7 +54,7 @@ def record_test(
         extra["members"] = [Path(member).name for member in extra["members"]]
     if "trained_on" in extra:  # a record names the set, not its images
         extra["trained_on"] = {k: v for k, v in extra["trained_on"].items() if k != "samples"}
-    extra |= describe_tested(tested_run(config)[0], checkpoint)
+    extra |= describe_tested(tested_run(config)[0], checkpoint) | more
     record_predictions(path, config, metrics, seed, out_dir, epoch=meta.get("epoch"), **extra)
     return Path(path)
 

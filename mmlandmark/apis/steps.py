@@ -66,12 +66,7 @@ class RecordStep(Step):
         if not self.path.is_file():
             return False
         if self.recipe is not None:
-            recorded, now = read_json(self.path).get("config_hash"), self.recipe()
-            if recorded not in (None, now):
-                raise ConfigError(
-                    f"{self.path} is the result of another config ({recorded}) than {self.name} has now "
-                    f"({now}): give what changed a name of its own, or move the record to superseded/"
-                )
+            _check_record(self.path, self.name, "config_hash", self.recipe())
             self.recipe = None  # looked at once
         return True
 
@@ -85,12 +80,29 @@ class RecordStep(Step):
         return metrics
 
 
+def _check_record(path: Path, name: str, key: str, now: Any) -> None:
+    """Raise ConfigError if a record says that it is of something else; an older one may not say."""
+    recorded = read_json(path).get(key)
+    if recorded not in (None, now):
+        raise ConfigError(
+            f"{path} is the result of another config ({recorded}) than {name} has now ({now}): give what "
+            "changed a name of its own, or move the record to superseded/"
+        )
+
+
 def _record(
-    node: Node, step: str, config: Config, checkpoint: Path, metrics: Mapping[str, Any], out: Path, path: Path
+    node: Node,
+    step: str,
+    config: Config,
+    checkpoint: Path,
+    metrics: Mapping[str, Any],
+    out: Path,
+    path: Path,
+    **extra: Any,
 ) -> None:
     """Note and record a test; in this order, as the record says that all is done."""
     node.run_folder.finish_step(step, metrics)
-    record_test(config, checkpoint, dict(metrics), out, path)
+    record_test(config, checkpoint, dict(metrics), out, path, **extra)
     print_log(f"recorded {path}", "current")
 
 
@@ -102,14 +114,33 @@ class EnsembleStep(Step):
         options: Dotted keys to values that differ in the test.
         path: The record.
         average: See :func:`~mmlandmark.apis.build_ensemble`.
+        recipe: Returns what the ensemble is made of, in plain types, which the record keeps as ``ensemble``
+            and must have; None takes a record of any ensemble.
     """
 
-    def __init__(self, name: str, options: dict[str, Any], path: Path, average: str = "points") -> None:
+    def __init__(
+        self,
+        name: str,
+        options: dict[str, Any],
+        path: Path,
+        average: str = "points",
+        recipe: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
         self.name, self.options, self.path, self.average = name, options, path, average
+        self.recipe, self._checked = recipe, False
 
     def done(self, node: Node) -> bool:
-        """Return whether the record exists."""
-        return self.path.is_file()
+        """Return whether the record exists.
+
+        Raises:
+            ConfigError: It is one of an ensemble that was made of something else.
+        """
+        if not self.path.is_file():
+            return False
+        if self.recipe is not None and not self._checked:
+            _check_record(self.path, self.name, "ensemble", self.recipe())
+            self._checked = True
+        return True
 
     def run(self, node: Node) -> Mapping[str, Any]:
         """Build the ensemble, test and record it."""
@@ -121,5 +152,8 @@ class EnsembleStep(Step):
         )
         out = node.folder / "test"
         metrics = test_config(config, checkpoint, out_dir=out)
-        main_process_decides(lambda: _record(node, self.name, config, checkpoint, metrics, out, self.path))
+        made_of = {} if self.recipe is None else dict(ensemble=self.recipe())
+        main_process_decides(
+            lambda: _record(node, self.name, config, checkpoint, metrics, out, self.path, **made_of)
+        )
         return metrics

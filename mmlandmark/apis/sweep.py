@@ -41,7 +41,7 @@ class Sweep:
         seeds: Of all arms.
         arms: Arm -> all its values, those of the arm it is trained as included.
         trained_as: Arm -> the arm whose training it shares, itself by default.
-        inputs: Arm -> name of an input -> the arm that makes it, or several arms.
+        inputs: Arm -> name of an input -> the arms that make it, mostly one.
         ensembles: Name -> arms, and what is averaged.
         path: The file.
     """
@@ -51,7 +51,7 @@ class Sweep:
     seeds: list[int]
     arms: dict[str, dict[str, Any]]
     trained_as: dict[str, str]
-    inputs: dict[str, dict[str, str | list[str]]]
+    inputs: dict[str, dict[str, list[str]]]
     ensembles: dict[str, tuple[list[str], str]]
     path: Path
 
@@ -71,15 +71,10 @@ class Sweep:
         Raises:
             ConfigError: The config has no place for a value of the arm.
         """
-        made = self.inputs.get(self.trained_as[arm], {})
-
-        def last_of(maker: str) -> str:
-            return f"run:{maker}_seed{seed}:last"
-
-        inputs: dict[str, Any] = {
-            name: last_of(maker) if isinstance(maker, str) else [last_of(one) for one in maker]
-            for name, maker in made.items()
-        }
+        inputs: dict[str, Any] = {}
+        for name, makers in self.inputs.get(self.trained_as[arm], {}).items():
+            last = [f"run:{maker}_seed{seed}:last" for maker in makers]
+            inputs[name] = last if len(last) > 1 else last[0]
         # No input of a model. A stage that starts from another one has a value of its own.
         start = {key: inputs.pop(key) for key in ("load_from",) if key in inputs}
         folder = None if work_dir is None else str(work_dir)
@@ -118,7 +113,9 @@ def load_sweep(path: str | Path) -> Sweep:
         if not isinstance(options, dict):
             raise ValueError(f"{path}: arm {arm!r} must be a dict of config values, got {options!r}")
     trained_as = {arm: options.pop("trained_as", arm) for arm, options in arms.items()}
-    inputs = {arm: options.pop("inputs") for arm, options in arms.items() if "inputs" in options}
+    inputs = {
+        arm: _makers(path, arm, options.pop("inputs")) for arm, options in arms.items() if "inputs" in options
+    }
     own = {arm: options.pop("config") for arm, options in arms.items() if "config" in options}
     _check_arms(path, trained_as, inputs)
     configs = _configs(path, content["config"], own, trained_as)
@@ -133,8 +130,7 @@ def _members(path: Path, name: str, of: Any) -> tuple[list[str], str]:
     """Return the arms of an ensemble, and what is averaged."""
     given: Any = dict(arms=[of]) if isinstance(of, str) else of
     arms: Any = given.get("arms") if isinstance(given, dict) else None
-    named = isinstance(arms, list | tuple) and arms and all(isinstance(arm, str) for arm in arms)
-    if not named or set(given) - {"arms", "average"}:
+    if not _are_names(arms) or set(given) - {"arms", "average"}:
         raise ValueError(
             f"{path}: ensemble {name!r} must be the name of an arm, or a dict of 'arms' and 'average', got "
             f"{of!r:.80}"
@@ -182,26 +178,30 @@ def _config_file(path: Path, name: str) -> Path:
     return file
 
 
-def _check_arms(
-    path: Path, trained_as: dict[str, str], inputs: dict[str, dict[str, str | list[str]]]
-) -> None:
+def _makers(path: Path, arm: str, made: Any) -> dict[str, list[str]]:
+    """Return the arms that make the inputs of an arm."""
+    items = made.items() if isinstance(made, dict) else ()
+    makers = {name: [arms] if isinstance(arms, str) else arms for name, arms in items}
+    if not isinstance(made, dict) or not all(map(_are_names, makers.values())):
+        raise ValueError(
+            f"{path}: inputs of arm {arm!r} must be a dict of names of arms, or of lists of them, got "
+            f"{made!r:.80}"
+        )
+    return {name: list(arms) for name, arms in makers.items()}
+
+
+def _are_names(given: Any) -> bool:
+    return isinstance(given, list | tuple) and bool(given) and all(isinstance(name, str) for name in given)
+
+
+def _check_arms(path: Path, trained_as: dict[str, str], inputs: dict[str, dict[str, list[str]]]) -> None:
     """Raise ValueError for arms that build on something else than an arm with a training of its own."""
     order = list(trained_as)
     for arm, name in trained_as.items():
         if not isinstance(name, str):
             raise ValueError(f"{path}: trained_as of arm {arm!r} must name an arm, got {name!r:.80}")
     for arm, made in inputs.items():
-        if not (isinstance(made, dict) and all(_is_names(given) for given in made.values())):
-            raise ValueError(
-                f"{path}: inputs of arm {arm!r} must be a dict of names of arms, or of lists of them, got "
-                f"{made!r:.80}"
-            )
-        makers = [
-            (name, maker)
-            for name, given in made.items()
-            for maker in (given if isinstance(given, list | tuple) else [given])
-        ]
-        for name, maker in makers:
+        for name, maker in ((name, maker) for name, makers in made.items() for maker in makers):
             if trained_as.get(maker) != maker or order.index(maker) >= order.index(arm):
                 raise ValueError(
                     f"{path}: input {name!r} of arm {arm!r} comes from {maker!r}, which is no trained arm "
@@ -212,12 +212,6 @@ def _check_arms(
             raise ValueError(
                 f"{path}: arm {arm!r} is trained as {name!r}, which is no arm with a training of its own"
             )
-
-
-def _is_names(given: Any) -> bool:
-    return isinstance(given, str) or (
-        isinstance(given, list | tuple) and all(isinstance(name, str) for name in given)
-    )
 
 
 def plan_of_sweep(
@@ -255,7 +249,7 @@ def plan_of_sweep(
         for seed in dict.fromkeys([*(seeds or ()), *sweep.seeds])
         for arm in dict.fromkeys(sweep.trained_as.values())
     }
-    ensembles = [_ensemble(sweep, name, nodes, chosen, work_dir, results) for name in sweep.ensembles]
+    ensembles = [_ensemble(sweep, name, nodes, chosen, work_dir, results, recipe) for name in sweep.ensembles]
     return Node(sweep.name, work_dir, children=[*nodes.values(), *ensembles])
 
 
@@ -290,6 +284,7 @@ def _ensemble(
     chosen: set[tuple[str, int]],
     work_dir: Path,
     results: Path,
+    recipe: Callable[[str], str],
 ) -> Node:
     """Return the node of an ensemble; it waits until its arms have a record or a turn for every seed."""
     arms, average = sweep.ensembles[name]
@@ -304,10 +299,14 @@ def _ensemble(
         for arm, seed in runs
         if (arm, seed) not in chosen and not (results / f"{arm}_seed{seed}.json").is_file()
     ]
+
+    def made_of() -> dict[str, Any]:
+        return dict(arms={arm: recipe(arm) for arm in arms}, seeds=list(sweep.seeds), average=average)
+
     return Node(
         name,
         work_dir / name,
-        steps=[EnsembleStep(name, options, results / f"{name}.json", average)],
+        steps=[EnsembleStep(name, options, results / f"{name}.json", average, made_of)],
         needs=[nodes[f"{sweep.trained_as[arm]}_seed{seed}"] for arm, seed in runs],
         wanted=not missing,
         remark=f"when there are {', '.join(missing)}",

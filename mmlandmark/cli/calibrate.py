@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> None:
         describe_calibration,
         measure_coverage,
         save_coverage,
+        source_name,
     )
     from mmlandmark.apis.tested_data import check_tested, read_tested
     from mmlandmark.engine import ConfigError
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
         print(describe_calibration(model, cases))
     report = None
     if args.evaluate:
-        tested = ", ".join(Path(source).name for source in args.evaluate)
+        tested = ", ".join(map(source_name, args.evaluate))
         report = measure_coverage(model, read(args.evaluate), tested)
         print(report.to_markdown())
         covered = report.overall["observed"].items()

@@ -12,6 +12,7 @@ some seeds, those that both have.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,12 @@ def run(args: argparse.Namespace) -> None:
     print(f"Mean error per image, difference to {args.against} ({unit}):")
     for name, test in tests.items():
         low, high = test.interval
+        spread = f"95 % {low:+.4f} to {high:+.4f}"
+        if math.isnan(test.t_p):
+            spread = f"of all {test.units} alike (no 95 % interval, no t-test)"
         print(
-            f"{name}: {test.difference:+.4f}, 95 % {low:+.4f} to {high:+.4f}, {test.images} {test.units}, "
-            f"t-test p = {test.t_p:.2g}, Wilcoxon p = {test.wilcoxon_p:.2g}"
+            f"{name}: {test.difference:+.4f}, {spread}, {test.images} {test.units}, "
+            f"t-test p = {test.t_text}, Wilcoxon p = {test.wilcoxon_p:.2g}"
         )
         for note in _notes({name: groups[name], args.against: baseline}):
             print(f"  note: {note}")

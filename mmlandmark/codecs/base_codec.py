@@ -32,11 +32,13 @@ class BaseCodec(nn.Module, ABC):
             ``sigmoid``, ``softmax`` or None. A head hands it on to losses that look at activated maps.
         activation_scope: ``pixel`` if :meth:`activate` changes every pixel by itself, ``map`` if it is a
             softmax over the pixels of a map, None for any other.
+        not_mirrored: Why its maps of a mirrored image do not lie over those of the image; empty if they do.
     """
 
     maps_per_landmark: int = 1
     activation: str | None = None
     activation_scope: str | None = None
+    not_mirrored: str = ""
 
     @property
     def reach(self) -> int | None:
@@ -131,7 +133,12 @@ class BaseCodec(nn.Module, ABC):
         Args:
             maps: (B, N * M, *S) of the image mirrored along x.
             permutation: N numbers: the landmark whose maps show this one in a mirrored image.
+
+        Raises:
+            ValueError: They would not lie over each other.
         """
+        if self.not_mirrored:
+            raise ValueError(f"{self.not_mirrored}: test without flip (test_cfg.flip=False)")
         back = maps.flip(-1).unflatten(1, (-1, self.maps_per_landmark))
         return self.mirrored_values(back[:, list(permutation)]).flatten(1, 2)
 

@@ -1,7 +1,7 @@
 """What can be wrong with a run before its first batch, above all with a late one of a plan.
 
-A model or a hook that knows what can be wrong with its runs offers a method; nobody else needs to know the
-method it belongs to:
+A detector whose class says ``not_trainable`` is refused where it would learn. A model or a hook that knows
+what can be wrong with its runs offers a method; nobody else needs to know the method it belongs to:
 
 ``Model.check_run(run: RunContext) -> None``
     is called on the model as it is built from the config, before data or weights are loaded.
@@ -113,7 +113,7 @@ def check_plan(plan: Node) -> None:
 def check_run(
     config: Config, where: str, makers: Mapping[str, Config] | None = None, always_build: bool = True
 ) -> None:
-    """Build a run's model, and let the model and the hooks check the run.
+    """Build a run's model and hooks, and let them check the run.
 
     Args:
         config: Of one run.
@@ -122,22 +122,33 @@ def check_run(
         always_build: Build the model even if nobody has anything to check.
 
     Raises:
-        ConfigError: The model cannot be built, or a check failed.
+        ConfigError: The model or a hook cannot be built, or a check failed.
         FileNotFoundError: An input does not exist.
     """
     hooks = [(kind, hook) for kind, hook in _hooks(config) if hasattr(kind, "check_run")]
     kind = class_of(MODELS, (config.get("model") or {}).get("type"))
-    if not (always_build or hooks or hasattr(kind, "check_run")):
+    if not (always_build or hooks or hasattr(kind, "check_run") or getattr(kind, "not_trainable", False)):
         return
     run = RunContext(config, where, makers or {})
     model = run.build(config)
     try:
+        _check_trainable(model)
         if hasattr(model, "check_run"):
             model.check_run(run)
-        for _, hook in hooks:
-            HOOKS.build(hook).check_run(run, model)
+        for _, hook in _hooks(config):
+            built = _built_hook(hook)  # those without a check of the run check their own arguments
+            if hasattr(built, "check_run"):
+                built.check_run(run, model)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _check_trainable(model: Any) -> None:
+    """Raise ValueError if a part that is to learn cannot be trained; a frozen one need not."""
+    for name, part in model.named_modules():
+        why = getattr(part, "not_trainable", "")
+        if why and any(weight.requires_grad for weight in part.parameters()):
+            raise ValueError(f"model.{name}: {why}" if name else why)
 
 
 def _open_runs(plan: Node) -> list[Node]:
@@ -172,11 +183,23 @@ def _hooks(config: Config) -> list[tuple[Any, Any]]:
     ]
 
 
-def _hash_but_data(config: Config) -> tuple[str, Any]:
+def _built_hook(hook: Any) -> Any:
+    """Return a hook from its config; it may be one already."""
+    if not isinstance(hook, dict):
+        return hook
+    try:
+        return HOOKS.build(hook)
+    except (TypeError, KeyError, AssertionError) as error:  # as MMEngine's own hooks refuse arguments
+        why = error.args[0] if error.args else repr(error)
+        raise ValueError(f"{hook.get('type')}: {why}") from error
+
+
+def _hash_but_data(config: Config) -> tuple[str, str, Any]:
     """Return what tells runs apart that differ in more than seed and data."""
     loaders = {f"{part}_dataloader" for part in ("train", "val", "test")}
     rest = {key: value for key, value in config._cfg_dict.items() if key not in loaders | {"randomness"}}
-    return config_hash(rest, with_start=True), input_size(config)
+    hooks = str(rest.get("default_hooks"))  # those that every run has are no part of an experiment's hash
+    return config_hash(rest, with_start=True), hooks, input_size(config)
 
 
 def _built(config: Config, where: str) -> Any:

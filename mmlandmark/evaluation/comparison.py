@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_ROUND_OFF = 1e-12  # part of the largest error within which errors are equal: those of means in another order
+
 
 @dataclass(frozen=True)
 class PairedTest:
@@ -15,8 +17,10 @@ class PairedTest:
     Attributes:
         images: Number of pairs, of images, or of patients that have several.
         difference: Mean of first minus second; negative where the first method has smaller errors.
-        interval: 95 % confidence interval of the mean difference, from Student's t distribution.
-        t_p: Two-sided p of the paired t-test, a test of the mean.
+        interval: 95 % confidence interval of the mean difference, from Student's t distribution; NaN as
+            ``t_p`` is.
+        t_p: Two-sided p of the paired t-test, a test of the mean. NaN if all pairs differ by one amount other
+            than 0: their spread, by which the test judges the mean, is 0 then, and any amount would pass.
         wilcoxon_p: Two-sided p of Wilcoxon's signed-rank test, which is less sensitive to a few bad failures.
         units: What the pairs are of, ``images`` or ``patients``.
     """
@@ -27,6 +31,11 @@ class PairedTest:
     t_p: float
     wilcoxon_p: float
     units: str = "images"
+
+    @property
+    def t_text(self) -> str:
+        """``t_p`` in two digits, a dash where there is none."""
+        return "-" if np.isnan(self.t_p) else f"{self.t_p:.2g}"
 
 
 def paired_test(first: np.ndarray, second: np.ndarray, groups: Sequence[int] | None = None) -> PairedTest:
@@ -43,7 +52,7 @@ def paired_test(first: np.ndarray, second: np.ndarray, groups: Sequence[int] | N
             the differences of its images.
 
     Returns:
-        The results; both p values are 1 if no image differs.
+        The results; both p values are 1 if no image differs by more than rounding.
 
     Raises:
         ValueError: The shapes differ, there is not one group for each image, or fewer than two pairs remain.
@@ -73,15 +82,12 @@ def paired_test(first: np.ndarray, second: np.ndarray, groups: Sequence[int] | N
     if len(change) < 2:
         raise ValueError(f"a paired test needs at least two {units}, got {len(change)}")
     mean = float(change.mean())
-    if not change.any():
+    largest = np.abs([first, second])[:, known].max()
+    steps = np.rint(change / (_ROUND_OFF * largest or 1.0))  # signs and ranks of rounding mean nothing
+    if not steps.any():
         return PairedTest(len(change), 0.0, (0.0, 0.0), 1.0, 1.0, units)
-    t_test = stats.ttest_1samp(change, 0.0)
-    low, high = t_test.confidence_interval(0.95)
-    return PairedTest(
-        len(change),
-        mean,
-        (float(low), float(high)),
-        float(t_test.pvalue),
-        float(stats.wilcoxon(change).pvalue),
-        units,
-    )
+    p, low, high = (float("nan"),) * 3
+    if np.ptp(steps) > 1:
+        t_test = stats.ttest_1samp(change, 0.0)
+        p, (low, high) = float(t_test.pvalue), map(float, t_test.confidence_interval(0.95))
+    return PairedTest(len(change), mean, (low, high), p, float(stats.wilcoxon(steps).pvalue), units)

@@ -214,7 +214,7 @@ def _cell(key: str, values: list[float | None]) -> str:
 
 def _difference(runs: Runs, baseline: Runs) -> str:
     test = compare_records(runs, baseline)
-    return f"{test.difference:+.3f}, {test.t_p:.2g} / {test.wilcoxon_p:.2g}"
+    return f"{test.difference:+.3f}, {test.t_text} / {test.wilcoxon_p:.2g}"
 
 
 def _paper_cell(paper: Mapping[str, Any], keys: Sequence[str]) -> str:

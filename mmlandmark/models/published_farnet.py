@@ -24,8 +24,13 @@ class PublishedFARNetCodec(GaussianHeatmapCodec):
     """A codec that counts pixels from 1 when it encodes, but from 0 when it decodes.
 
     Coordinates of a map are those of the input times the ratio of sizes, without the half-pixel shift. Every
-    landmark is predicted about one pixel of the map too far to the upper left.
+    landmark is predicted about one pixel of the map too far to the upper left, in a mirrored image to the
+    upper right, so that the maps of both have no mean.
     """
+
+    not_mirrored = (
+        "PublishedFARNetCodec draws a landmark 1 to 2 pixels of the map away from where a mirror has it"
+    )
 
     def to_map(self, landmarks: Tensor, input_size: Sequence[int], map_size: Sequence[int]) -> Tensor:
         """Return where the published code draws landmarks (B, K, D) in a map of ``map_size``."""

@@ -19,7 +19,8 @@ def refined_peak(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Find the first maximum of every map, and from it a position between the pixels.
 
-    The native operator has no gradient; where ``heatmaps`` require one, the twin in plain PyTorch is used.
+    The native operator has no gradient and fits no maps with a side of 1; there the twin in plain PyTorch is
+    used.
 
     Args:
         heatmaps: (B, K, *S).
@@ -42,7 +43,8 @@ def refined_peak(
         raise ValueError(f"method must be one of {REFINEMENTS}, got {method!r}")
     if radius < 0 or smooth < 0:
         raise ValueError(f"radius and smooth must not be negative, got {radius} and {smooth}")
-    if is_native(heatmaps) and not (torch.is_grad_enabled() and heatmaps.requires_grad):
+    fits_flat = method in REFINEMENTS[2:] and 1 in heatmaps.shape[2:]
+    if is_native(heatmaps) and not fits_flat and not (torch.is_grad_enabled() and heatmaps.requires_grad):
         points, pixels, values = torch.ops.mmlandmark.refined_peak(
             heatmaps, REFINEMENTS.index(method), int(radius), float(smooth)
         )
@@ -103,7 +105,7 @@ def quadratic_peak(heatmaps: Tensor, log: bool = False, smooth: float = 0.0) -> 
     Without ``log`` this is the quadratic sub-pixel maximum; with it the fit is made to the logarithm,
     which is exact for a Gaussian (DARK, Zhang et al. 2020, eq. 9, with ``smooth`` for its eq. 10). The
     step is limited to half a pixel per axis (one with ``smooth``, which may move the maximum); none is
-    taken where the peak touches the border or the fit is not a maximum.
+    taken where the peak touches the border or the fit is not a maximum. An axis of side 1 has no part in it.
 
     Args:
         heatmaps: (B, K, *S).
@@ -179,6 +181,9 @@ def quadratic_fit(heatmaps: Tensor, center: Tensor, log: bool = False, smooth: f
         floor = (height.abs() * 1e-6).clamp(min=torch.finfo(work).tiny)
         values = torch.maximum(values, floor.reshape(*floor.shape, *[1] * (values.ndim - 2))).log()
     gradient, hessian, touching = _derivatives(values, inside)
+    if 1 in heatmaps.shape[2:]:  # an axis without neighbours, along which no fit would be a maximum
+        keep = gradient.new_tensor([float(side > 1) for side in reversed(heatmaps.shape[2:])])
+        gradient, hessian = gradient * keep, hessian * keep * keep[:, None] - torch.diag(1 - keep)
     # Take no step unless the fit is a proper maximum: a saddle would send the point away from the peak.
     eye = torch.eye(hessian.shape[-1], dtype=work, device=hessian.device)
     finite = torch.isfinite(gradient).all(-1) & torch.isfinite(hessian).flatten(-2).all(-1)

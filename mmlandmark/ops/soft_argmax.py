@@ -12,6 +12,9 @@ from mmlandmark.ops.backend import backend, is_native
 from mmlandmark.ops.first_order import first_order
 
 MODES = ("softmax", "sigmoid")
+# A map whose highest logit is below this is raised to it. Down there the sigmoid is the exponential function
+# to all digits of float64, so that shares stay as they are; they would vanish below -87 in 32 bits.
+LOWEST_LOGIT = -40.0
 
 
 def soft_argmax(heatmaps: Tensor, beta: float = 1.0, mode: str = "softmax") -> Tensor:
@@ -83,10 +86,23 @@ def _expectation(heatmaps: Tensor, features: Tensor | None, beta: float, mode: s
         raise ValueError(f"mode must be 'softmax' or 'sigmoid', got {mode!r}")
     if not beta > 0:
         raise ValueError(f"beta must be positive, got {beta}")
+    if mode == "sigmoid":
+        heatmaps = lifted(heatmaps, beta)
     if is_native(heatmaps):
         sigmoid = mode == "sigmoid"
         return torch.ops.mmlandmark.spatial_expectation(heatmaps, features, float(beta), sigmoid)[0]
     return spatial_expectation_reference(heatmaps, features, beta, mode)
+
+
+def lifted(logits: Tensor, beta: float = 1.0) -> Tensor:
+    """Return logits (B, K, *S), those of maps that are very low everywhere raised by a constant.
+
+    Args:
+        logits: Raw maps.
+        beta: Their factor before the sigmoid.
+    """
+    highest = logits.detach().flatten(2).amax(-1).view(*logits.shape[:2], *[1] * (logits.ndim - 2))
+    return logits + (LOWEST_LOGIT / beta - highest).clamp(min=0)
 
 
 def spatial_expectation_reference(

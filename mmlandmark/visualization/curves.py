@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -157,7 +158,8 @@ def plot_differences(
             axis.plot(test.difference, row, "o", color=color)
             box = dict(facecolor=axis.get_facecolor(), edgecolor="none", pad=0.5)  # over the line at zero
             words = dict(textcoords="offset points", va="center", fontsize=8, bbox=box)
-            axis.annotate(f"p = {test.t_p:.2g}", (high, row), (6, 0), **words)
+            end = test.difference if math.isnan(high) else high
+            axis.annotate(f"p = {test.t_text}", (end, row), (6, 0), **words)
         axis.set_yticks(range(len(tests)), list(tests))
         axis.set(ylim=(len(tests) - 0.4, -0.6), xlabel=f"difference of the mean error ({unit})")
         axis.margins(x=0.18)

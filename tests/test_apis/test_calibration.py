@@ -13,6 +13,7 @@ from mmlandmark.apis.calibration import (
     describe_calibration,
     measure_coverage,
     save_coverage,
+    source_name,
 )
 from mmlandmark.apis.tested_data import read_tested
 from mmlandmark.evaluation import TestedCases
@@ -35,6 +36,18 @@ def test_the_calibration_is_in_the_model_file(calibrated, tmp_path):
     table = describe_calibration(model, cases)
     assert "| nasion" in table
     assert "~ 19 landmarks have fewer than the 19 scores that 95% takes" in table
+
+
+def test_data_of_two_runs_have_two_names(tmp_path, monkeypatch):
+    for run in ("first", "second"):
+        (tmp_path / run / "test").mkdir(parents=True)
+        (tmp_path / run / "test" / "predictions.json").write_text("{}")
+        (tmp_path / run / "points.csv").write_text("")
+    assert source_name(tmp_path / "first" / "test") == "first/test"
+    assert source_name(tmp_path / "second" / "test" / "predictions.json") == "second/test"
+    assert [source_name(tmp_path / "first" / name) for name in ("", "points.csv")] == ["first", "points.csv"]
+    monkeypatch.chdir(tmp_path / "first" / "test")
+    assert source_name(".") == "first/test"
 
 
 def test_another_calibration_drops_the_coverage_of_the_one_before(calibrated):

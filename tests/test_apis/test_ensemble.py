@@ -158,6 +158,13 @@ def test_what_does_not_go_together_is_named(runs, tmp_path):
     (other / "config.json").write_text(json.dumps(changed))
     with pytest.raises(ConfigError, match="different pipelines"):
         build_ensemble([runs[0], other], tmp_path / "out")
+    changed = read_json(runs[0] / "config.json")
+    changed["model"]["test_cfg"] = dict(flip=True)
+    (other / "config.json").write_text(json.dumps(changed))
+    with pytest.raises(ConfigError, match=r"other is tested with {'flip': True}, and .* --cfg-options model"):
+        build_ensemble([runs[0], other], tmp_path / "out")
+    config, _ = build_ensemble([runs[0], other], tmp_path / "out", options={"model.test_cfg.flip": True})
+    assert config.model.test_cfg.flip
     fewer = tiny_config("unused").model
     fewer.head.num_landmarks = 5
     with pytest.raises(ValueError, match=r"same landmarks, their numbers are \[5, 19\]"):

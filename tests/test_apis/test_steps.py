@@ -64,13 +64,15 @@ def test_records_of_runs_and_of_their_mean(tmp_path):
         plan_of_run(config(seed=seed), tmp_path / f"seed{seed}", steps=[RecordStep("record", config, record)])
         for seed, record in enumerate(records)
     ]
-    mean = Node(
-        "mean", tmp_path / "mean", needs=runs, steps=[EnsembleStep("mean", {}, tmp_path / "mean.json")]
-    )
+    made_of = dict(arms=dict(a="1234"), seeds=[0, 1])
+    step = EnsembleStep("mean", {}, tmp_path / "mean.json", recipe=lambda: made_of)
+    mean = Node("mean", tmp_path / "mean", needs=runs, steps=[step])
     run_plan(Node("plan", tmp_path, children=[*runs, mean]))
     found = [json.loads(path.read_text()) for path in (*records, tmp_path / "mean.json")]
     assert [record["seed"] for record in found] == [0, 1, None]
     assert found[2]["seeds"] == [0, 1]
+    assert found[2]["ensemble"] == made_of
+    assert "ensemble" not in found[0]
     assert mean.run_folder.step_metrics("mean")["mre"] == pytest.approx(found[2]["metrics"]["mre"])
     before = records[0].read_bytes()
     run_plan(Node("plan", tmp_path, children=[*runs, mean]))

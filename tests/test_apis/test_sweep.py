@@ -92,6 +92,28 @@ def test_a_record_of_another_config_is_refused(sweep, tmp_path):
         run_plan(plan_of(sweep, tmp_path))
 
 
+def test_a_record_of_another_ensemble_is_refused(sweep, tmp_path):
+    """One of changed arms, of other seeds or another average would keep the number of the one before."""
+    path = tmp_path / "results" / "both.json"
+    record(tmp_path, "both")
+    assert plan_of(sweep, tmp_path).children[-1].finished()  # an older record does not say
+    made_of = plan_of(sweep, tmp_path).children[-1].steps[0].recipe()
+    hashed = config_hash(load_sweep(sweep).config_of("argmax"))
+    assert made_of == dict(arms=dict(argmax=hashed), seeds=[0, 1], average="points")
+    path.write_text(json.dumps(dict(ensemble=made_of)))
+    assert plan_of(sweep, tmp_path).children[-1].finished()
+    text = sweep.read_text()
+    for old, new in (
+        ("'argmax'})", "'argmax', 'model.test_cfg': dict(flip=True)})"),
+        ("seeds = [0, 1]", "seeds = [0]"),
+        ("both='argmax'", "both=dict(arms=['argmax'], average='median')"),
+    ):
+        assert old in text, text
+        sweep.write_text(text.replace(old, new))
+        with pytest.raises(ConfigError, match=r"both\.json is the result of another .* than both has now"):
+            plan_of(sweep, tmp_path).children[-1].finished()
+
+
 def test_arms_may_have_stages_and_build_on_each_other(tmp_path):
     """A plan inside of a plan: the last stage of one arm is the input of a stage of another."""
     term = dict(loss=dict(type="AttentionMapLoss"), pairs=[("backbone.up1", "backbone.up1")])
@@ -181,6 +203,7 @@ def test_arms_may_start_from_the_weights_of_another(tmp_path):
         "on = [dict(name='rough'), dict(name='fine', load_from='run:rough:last')]\n"
         "arms = {'first': {}, 'on': {'inputs': {'load_from': 'first'}, 'stages': on}}\n"
     )
+    assert load_sweep(path).inputs == {"on": {"load_from": ["first"]}}
     plan = plan_of(path, tmp_path)
     assert [run.config.load_from for run in plan.runs() if run.config.get("load_from")] == [
         "run:first_seed0:last",
@@ -215,6 +238,7 @@ def test_an_ensemble_may_be_of_several_arms_and_teach_another(sweep, tmp_path):
     *_, student = plan_of(sweep, tmp_path).children
     assert [run.name for run in student.inputs] == ["a_seed0", "b_seed0"]
     assert student.config.custom_hooks[0].labeller == ["run:a_seed0:last", "run:b_seed0:last"]
+    assert load_sweep(sweep).inputs == {"c": {"labeller": ["a", "b"]}}
     config = load_sweep(sweep).config_of
     assert config_hash(config("c", 0)) == config_hash(config("c", 1)) == config_hash(config("c"))
 
@@ -246,6 +270,11 @@ def test_an_ensemble_may_be_of_several_arms_and_teach_another(sweep, tmp_path):
             "config = '../tiny.py'\nseeds = [0]\narms = {'a': {'inputs': {'teacher': [['a']]}}}\n",
             ValueError,
             "inputs of arm 'a' must be a dict of names of arms, or of lists of them",
+        ),
+        (
+            "config = '../tiny.py'\nseeds = [0]\narms = {'a': {}, 'b': {'inputs': {'teacher': []}}}\n",
+            ValueError,
+            "inputs of arm 'b' must be a dict of names of arms, or of lists of them",
         ),
         ("config = '../tiny.py'\nseeds = [0]\n", ValueError, "lacks arms"),
         ("config = '../none.py'\nseeds = [0]\narms = {}\n", FileNotFoundError, r"none\.py does not exist"),

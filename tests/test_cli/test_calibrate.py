@@ -36,7 +36,7 @@ def test_calibrate_then_evaluate(mmlandmark_command, trained, test_folders, tmp_
     calibration = Calibration.from_dict(load_model(out).calibration)
     assert calibration.levels == (0.9, 0.95)
     assert calibration.about["images"] == 12
-    assert load_model(out).measured[f"coverage on {second.name}"]["images"] == 12
+    assert load_model(out).measured[f"coverage on {second.parent.name}/{second.name}"]["images"] == 12
     report = json.loads((tmp_path / "spine_coverage" / "coverage.json").read_text())
     assert report["overall"]["points"] == 12 * 68
     assert (tmp_path / "spine_coverage" / "coverage.png").is_file()

@@ -43,6 +43,17 @@ def test_differences_are_printed_and_drawn(records, capsys):
     assert picture.std() > 5
 
 
+def test_differences_that_are_all_alike_have_no_t_test(records, capsys):
+    content = json.loads((records / "none_seed0.json").read_text())
+    content["image_errors"]["mean"] = [error + 0.25 for error in content["image_errors"]["mean"]]
+    (records / "shifted_seed0.json").write_text(json.dumps(dict(content, config_hash="shifted")))
+    invoke("compare", [str(records), "--against", "none"])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("shifted: "))
+    assert line.startswith(
+        "shifted: +0.2500, of all images alike (no 95 % interval, no t-test), 30 images, t-test p = -, "
+    )
+
+
 def test_what_the_difference_does_not_count_is_said(records, capsys):
     """Runs of seeds that the other method lacks, and points without a prediction."""
     content = json.loads((records / "polar_seed0.json").read_text())

@@ -86,10 +86,12 @@ class Steps(Hook):
         self.steps, self.planned = runner.optim_wrapper._inner_count, runner.max_iters
 
 
-def take_a_step(name: str, arm: str, folder: Path, inputs: dict[str, Path] | None = None) -> Steps:
+def take_a_step(name: str, arm: str, folder: Path, inputs: dict[str, list[Path]] | None = None) -> Steps:
     """Train an arm, or its first stage, for one step, as the tool would; ``folder`` gets its checkpoint."""
-    sweep = SWEEPS[name]
-    given = {name: str(latest_checkpoint(maker)) for name, maker in (inputs or {}).items()}
+    sweep, given = SWEEPS[name], {}
+    for key, made_in in (inputs or {}).items():
+        files = [str(latest_checkpoint(maker)) for maker in made_in]
+        given[key] = files if len(files) > 1 else files[0]
     start = {key: given.pop(key) for key in ("load_from",) if key in given}
     config = prepare_config(
         sweep.configs[arm], options=sweep.arms[arm] | start, inputs=given, work_dir=str(folder), seed=0
@@ -126,7 +128,8 @@ def test_it_takes_a_step(place, tmp_path, makers):
     """Arms that change the same in other numbers or images stand for each other."""
     name, arm = place
     made_by = SWEEPS[name].inputs.get(arm, {})
-    steps = take_a_step(name, arm, tmp_path, {key: makers(name, maker) for key, maker in made_by.items()})
+    inputs = {key: [makers(name, maker) for maker in arms] for key, arms in made_by.items()}
+    steps = take_a_step(name, arm, tmp_path, inputs)
     assert 1 <= steps.steps == steps.planned <= 2  # two where labelled and other images take turns
     assert steps.loss > 0
     assert steps.finite
@@ -145,7 +148,7 @@ def test_arms_of_fsf_ld_are_its_configs(data):
     """The networks and terms of the sweeps are those of the configs, which are trained in stages."""
     (sweep,) = (sweep for name, sweep in SWEEPS.items() if name.startswith("fsf_ld/") and name.endswith(data))
     names = {"hrnet": "hrnet-w18", "unet4": "unet4", "unet5": "unet5", "seg-unet5": "seg-unet5"}
-    for arm, (teacher,) in ((arm, made.values()) for arm, made in sweep.inputs.items()):
+    for arm, ((teacher,),) in ((arm, made.values()) for arm, made in sweep.inputs.items()):
         names[arm] = f"{arm}_unet4"
         assert arm.endswith(f"_{teacher}")
     for arm, leaf in names.items():

@@ -188,6 +188,12 @@ def test_folders_of_earlier_versions_have_no_note(tmp_path):
         best_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize("which", ["auto", ["auto"]])
+def test_the_best_is_that_of_a_named_metric(which):
+    with pytest.raises(ValueError, match=r"save_best='auto' names no metric; name one .* rule='less'"):
+        CheckpointHook(save_best=which, rule="less")
+
+
 @pytest.mark.parametrize("options", [dict(out_dir="elsewhere"), dict(filename_tmpl="../epoch_{}.pth")])
 def test_checkpoints_stay_in_the_folder(options):
     with pytest.raises(ValueError, match="CheckpointHook: "):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from mmengine.hooks import Hook
 
@@ -122,5 +124,53 @@ def test_the_best_checkpoint_must_be_kept(tmp_path):
             ConfigError, match="run 'b' needs the best checkpoint of 'a', which keeps none: set save_best"
         ):
             check_plan(plan)
-    hooks.checkpoint = dict(type="CheckpointHook", save_best="mre")
+    hooks.checkpoint = dict(type="CheckpointHook", save_best="mre", rule="less")
     check_plan(plan)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"default_hooks.checkpoint.save_best": "auto"}, "CheckpointHook: save_best='auto' names no metric"),
+        ({"default_hooks.checkpoint.save_best": "mre"}, "Cannot infer the rule for key mre"),
+        ({"default_hooks.checkpoint.save_best": 3}, 'CheckpointHook: "save_best" should be a str'),
+        ({"custom_hooks": [dict(type="EarlyStoppingHook", monitor="mre")]}, "Cannot infer the rule for mre"),
+        ({"custom_hooks": [dict(type="EMAHook", begin_epoch=-1)]}, "EMAHook: "),
+    ],
+)
+def test_a_hook_that_a_later_run_cannot_build_is_refused_before_the_first(tmp_path, changed, why):
+    stages = [dict(name="a"), dict(name="b")]
+    plan = plan_of_stages(config(tmp_path, stages=stages), tmp_path)
+    check_plan(plan)
+    plan.children[1].config.merge_from_dict(changed)
+    with pytest.raises(ConfigError, match=f"run 'b': {why}"):
+        check_plan(plan)
+
+
+def test_a_hook_may_be_built_already(tmp_path, calls):
+    run = config(tmp_path)
+    run.custom_hooks = [CheckingHookOfTest()]
+    check_run(run, "this run")
+    assert calls == [("this run", True), ("CheckedDetectorOfTest", None)]
+
+
+def test_a_detector_that_cannot_be_trained_is_refused_before_the_run(tmp_path):
+    """As a whole or as a part that would learn; a frozen part need not."""
+    run = tiny_config(tmp_path)
+    alone = copy.deepcopy(run.model.to_dict())
+    mixed = dict(type="MixedEnsemble", detectors=[alone, alone])
+    run.model = mixed
+    for always_build in (True, False):
+        with pytest.raises(ConfigError, match=r"this: MixedEnsemble is made of trained .* one by one"):
+            check_run(run, "this", always_build=always_build)
+    bare = {key: part for key, part in alone.items() if key not in ("data_preprocessor", "test_cfg")}
+    run.model = dict(type="LandmarkwiseDetector", detectors=[bare])
+    with pytest.raises(ConfigError, match=r"this: LandmarkwiseDetector .* per_landmark=True"):
+        check_run(run, "this", always_build=False)
+    nested = dict(type="CoarseToFineDetector", coarse_size=(32, 32), patch_size=16, coarse=alone, fine=alone)
+    run.load_from = "all.pth"
+    run.model = dict(nested, coarse=mixed)
+    check_run(run, "this")
+    run.model = dict(nested, fine=mixed)
+    with pytest.raises(ConfigError, match=r"this: model\.fine: MixedEnsemble is made of trained"):
+        check_run(run, "this", always_build=False)

@@ -34,6 +34,38 @@ def test_equal_methods_do_not_differ():
     assert (found.difference, found.t_p, found.wilcoxon_p) == (0.0, 1.0, 1.0)
 
 
+@pytest.mark.parametrize("step", [0.5, 0.1, -1 / 3])
+@pytest.mark.parametrize("images", [2, 6, 20])
+def test_a_spread_of_nothing_proves_nothing(step, images):
+    first = np.linspace(1, 6, images)
+    found = paired_test(first, first - step)
+    assert found.difference == pytest.approx(step)
+    assert np.isnan([found.t_p, *found.interval]).all()
+    assert found.t_text == "-"
+    assert found.wilcoxon_p == stats.wilcoxon(np.full(images, step)).pvalue
+    assert 0 < found.wilcoxon_p <= 0.5
+
+
+def test_differences_that_are_small_are_still_tested():
+    rng = np.random.default_rng(0)
+    first, step = rng.random(20), 1e-9 * rng.random(20)
+    expected = stats.ttest_1samp(first - (first - step), 0).pvalue
+    assert paired_test(first, first - step).t_p == pytest.approx(expected)
+
+
+def test_rounding_is_no_difference():
+    first = np.linspace(1, 6, 7)
+    second = (first + 0.1 + 0.2) - 0.3
+    assert (first != second).any()
+    found = paired_test(first, second)
+    assert (found.difference, found.t_p, found.wilcoxon_p) == (0.0, 1.0, 1.0)
+    second[3] += 0.5
+    found = paired_test(first, second)
+    assert found.wilcoxon_p == 1.0  # one pair that differs
+    assert found.t_p == pytest.approx(stats.ttest_1samp(np.eye(7)[0] / 2, 0).pvalue)
+    assert paired_test(np.zeros(3), np.zeros(3)).wilcoxon_p == 1.0
+
+
 def test_a_patient_is_one_observation():
     rng = np.random.default_rng(0)
     first, second = rng.random(12), rng.random(12) + 0.3
@@ -132,6 +164,12 @@ def test_millimetres_by_other_lengths_are_not_compared(tmp_path):
         ValueError, match=r"b_seed0\.json and .*c_seed0\.json do not measure .* the same length"
     ):
         compare_records(groups["b"], groups["c"])
+
+
+def test_a_test_that_does_not_exist_is_drawn_without_one(tmp_path):
+    first = np.linspace(1, 2, 5)
+    tests = dict(alike=paired_test(first, first + 0.1), other=paired_test(first, first[::-1]))
+    assert plot_differences(tests, tmp_path / "a.png", against="base").stat().st_size > 1000
 
 
 def test_nothing_to_draw_is_said(tmp_path):

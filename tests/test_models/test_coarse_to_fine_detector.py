@@ -364,6 +364,11 @@ def test_parts_that_only_training_uses_are_left_out():
         (dict(batch_size=0), "batch_size must be at least 1"),
         (dict(test_cfg=dict(shape_prior=dict())), "no choice by shape"),
         (dict(fine=dict(detector(), head=dict(detector()["head"], num_landmarks=4))), "3 landmarks.*4"),
+        (
+            dict(coarse=dict(detector(), test_cfg=dict(flip=True, spread=True)), test_cfg=dict(spread=True)),
+            r"coarse\.test_cfg has {'flip': True}, without effect",
+        ),
+        (dict(fine=dict(detector(), test_cfg=dict(views=[{}]))), r"fine\.test_cfg has {'views': \[{}\]}"),
     ],
 )
 def test_wrong_arguments_are_refused(options, message):

@@ -186,3 +186,13 @@ def test_maps_of_other_codecs_have_no_mean():
         MODELS.build(dict(type="MixedEnsemble", detectors=members, average="heatmaps"))
     wider = [dict(ALONE, head=dict(DETECTOR["head"], codec=dict(codecs[0], sigma=s))) for s in (1, 2)]
     assert len(MODELS.build(dict(type="MixedEnsemble", detectors=wider, average="heatmaps")).members) == 2
+
+
+def test_a_member_with_a_test_cfg_that_has_no_effect_is_refused():
+    member = dict(type="LandmarkDetector", **DETECTOR)
+    flipped = dict(member, test_cfg=dict(flip=True, views=None))
+    with pytest.raises(ValueError, match=r"detectors\[1\]\.test_cfg has {'flip': True}, which has no effect"):
+        MODELS.build(dict(type="MixedEnsemble", detectors=[member, flipped]))
+    whole = dict(flip=True, spread=True)
+    model = MODELS.build(dict(type="MixedEnsemble", detectors=[member, flipped], test_cfg=whole))
+    assert model.test_cfg["flip"]

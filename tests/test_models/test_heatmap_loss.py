@@ -2,10 +2,13 @@
 
 import dataclasses
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 
+from mmlandmark.codecs import VotingCodec
+from mmlandmark.ops.backend import using_reference
 from mmlandmark.registry import MODELS
 from test_models.loss_cases import ALL, target_of
 
@@ -97,6 +100,31 @@ def test_a_masked_landmark_changes_nothing(cfg):
     value.backward()
     assert float(value.detach()) == 0
     assert float(pred.grad.abs().sum()) == 0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("cfg", [*ALL, dict(type="OffsetL1Loss")], ids=str)
+@pytest.mark.parametrize("reference", [False, True])
+def test_what_a_masked_map_holds_reaches_nothing(cfg, bad, reference):
+    """Neither the value nor a gradient, also not as 0 times NaN."""
+    weights = torch.tensor([[1.0, 0.0, 2.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
+    of_landmark = 3 if cfg["type"] == "OffsetL1Loss" else 1
+    target = target_of(weights=weights)
+    if of_landmark > 1:  # which also has offsets
+        where = target.landmarks, target.mask, target.weights
+        target = VotingCodec(radius=2.0).encode(*where, target.size, target.size)
+    good = torch.randn(2, 3, of_landmark, 6, 7, dtype=torch.float64)
+    wrong = good.clone()
+    wrong[0, 1], wrong[1, 2, :, 3] = bad, bad
+    found = []
+    with using_reference() if reference else nullcontext():
+        for maps in (good, wrong):
+            pred = maps.flatten(1, 2).requires_grad_()
+            value = MODELS.build(cfg)(pred, target)
+            value.backward()
+            found.append((value.detach(), pred.grad))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=0)
+    assert torch.isfinite(found[1][1]).all()
 
 
 @pytest.mark.parametrize("cfg", ALL, ids=lambda c: "-".join(str(v) for v in c.values()))

@@ -21,6 +21,27 @@ def test_one_based_grid_is_one_pixel_off():
     torch.testing.assert_close(half.landmarks, points / 2 - 1)
 
 
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_maps_of_a_mirrored_image_have_no_mean_with_those_of_the_image(scale):
+    """They lie 1 + 1 / scale pixels of the map apart."""
+    mask, size = torch.ones(1, 1, dtype=torch.bool), (64 // scale, 96 // scale)
+    codec = CODECS.build(dict(type="PublishedFARNetCodec", sigma=2))
+    points = torch.tensor([[[40.0, 20.0]]])
+    mirrored = torch.tensor([[[95 - 40.0, 20.0]]])
+    x, other = (
+        codec.encode(p, mask, mask.float(), (64, 96), size).landmarks[0, 0, 0] for p in (points, mirrored)
+    )
+    assert float(x - (size[1] - 1 - other)) == pytest.approx(-1 - 1 / scale)
+    with pytest.raises(ValueError, match=r"PublishedFARNetCodec draws a landmark .* test without flip"):
+        codec.mirrored(torch.zeros(1, 1, *size), [0])
+    model = dict(NARROW, head=dict(NARROW["head"], codec=dict(type="PublishedFARNetCodec", sigma=2)))
+    MODELS.build(model)
+    with pytest.raises(
+        ValueError, match=r"PublishedFARNetCodec draws a landmark .* leave test_cfg\.flip out"
+    ):
+        MODELS.build(dict(model, test_cfg=dict(flip=True)))
+
+
 def test_blue_first_from_0_to_255():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     image = torch.tensor([0.1, 0.5, 0.9]).view(3, 1, 1).expand(3, 4, 4)

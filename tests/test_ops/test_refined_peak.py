@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmlandmark.ops import gaussian_heatmap, local_centroid, peak, quadratic_fit, quadratic_peak, refined_peak
+from mmlandmark.ops.backend import using_reference
 from mmlandmark.ops.refined_peak import refined_peak_reference
 from test_ops.op_testing import (
     DEVICES,
@@ -167,3 +170,23 @@ def test_compiled_in_one_graph(compiler):
     torch._dynamo.reset()
     compiled = torch.compile(points, fullgraph=True, backend=compiler)
     torch.testing.assert_close(compiled(maps), points(maps))
+
+
+@pytest.mark.parametrize("reference", [False, True])
+@pytest.mark.parametrize("smooth", [0.0, 1.0])
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("axis", [2, 3, 4])
+def test_an_axis_of_side_1_has_no_part_in_the_fit(axis, log, smooth, reference):
+    """A volume of one slice has the sub-pixel peak of the slice, and a line that of the line."""
+    points = torch.tensor([[[10.3, 9.7], [5.6, 12.4]]])
+    flat = gaussian_heatmap(points, (20, 24), 2.0)
+    with using_reference() if reference else nullcontext():
+        expected = quadratic_peak(flat, log, smooth)
+        found = quadratic_peak(flat.unsqueeze(axis), log, smooth)
+        line = quadratic_peak(flat[:, :, 10:11], log, smooth)
+    place = 4 - axis  # of the coordinate
+    torch.testing.assert_close(torch.cat([found[..., :place], found[..., place + 1 :]], -1), expected)
+    assert (found[..., place] == 0).all()
+    if log and not smooth:
+        torch.testing.assert_close(found[..., [c for c in range(3) if c != place]], points, atol=1e-3, rtol=0)
+        torch.testing.assert_close(line[..., 0], points[..., 0], atol=1e-3, rtol=0)

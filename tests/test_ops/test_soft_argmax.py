@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmlandmark.ops import backend, gaussian_heatmap, soft_argmax, spatial_expectation
+from mmlandmark.ops.backend import using_reference
 from mmlandmark.ops.soft_argmax import MODES, spatial_expectation_reference
 from test_ops.op_testing import (
     DEVICES,
@@ -224,3 +227,24 @@ def test_compiled_in_one_graph(compiler):
     torch.testing.assert_close(actual, expected)
     slopes = [torch.autograd.grad(value, maps)[0] for value in (actual, expected)]
     torch.testing.assert_close(*slopes)
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5, 3.0])
+@pytest.mark.parametrize("height", [-20.0, -60.0, -90.0, -200.0, -1000.0])
+@pytest.mark.parametrize("reference", [False, True])
+def test_shares_of_low_sigmoid_maps_do_not_vanish(beta, height, reference):
+    """The sigmoid of -90 is 0 in 32 bits, and yet a map that is low everywhere has its mass somewhere."""
+    torch.manual_seed(0)
+    maps = (torch.rand(2, 3, 8, 9, dtype=torch.float64) * 4 + torch.tensor(height / beta).double()).float()
+    pull = torch.randn(2, 3, 2)
+    exact = maps.double().requires_grad_()
+    logs = torch.nn.functional.logsigmoid(beta * exact).flatten(2)
+    grid = torch.stack(torch.meshgrid(torch.arange(8), torch.arange(9), indexing="ij")[::-1]).double()
+    expected = logs.softmax(-1) @ grid.flatten(1).T
+    (expected * pull).sum().backward()
+    own = maps.clone().requires_grad_()
+    with using_reference() if reference else nullcontext():
+        found = soft_argmax(own, beta, "sigmoid")
+        (found * pull).sum().backward()
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(own.grad.double(), exact.grad, rtol=1e-3, atol=1e-5)

@@ -38,8 +38,8 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
         kwargs: See :class:`mmengine.hooks.CheckpointHook`; ``out_dir`` is the run's folder.
 
     Raises:
-        ValueError: ``out_dir`` is given, or ``filename_tmpl`` is no name of a ``.pth`` file; when training
-            begins: ``by_epoch`` is not as in ``train_cfg``.
+        ValueError: ``out_dir`` is given, ``save_best`` is ``auto``, or ``filename_tmpl`` is no name of a
+            ``.pth`` file; when training begins: ``by_epoch`` is not as in ``train_cfg``.
     """
 
     max_keep_ckpts: int
@@ -49,6 +49,12 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
         if self.out_dir is not None:
             raise ValueError(
                 "CheckpointHook: checkpoints lie in the run's folder; use --work-dir, not out_dir"
+            )
+        if "auto" in getattr(self, "key_indicators", ()):
+            # MMEngine takes what the first validation happens to report first, and may know no rule for it.
+            raise ValueError(
+                "CheckpointHook: save_best='auto' names no metric; name one and whether it falls or rises: "
+                "save_best='mre', rule='less'"
             )
         name = self.filename_tmpl
         if Path(name).name != name or "\\" in name or not name.endswith(".pth"):
@@ -176,8 +182,6 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
         """Save the best by each metric, then note it, then the run's newest, then remove the one before."""
         if not self.save_best:
             return
-        if "auto" in self.key_indicators:
-            self._init_rule(self.rules, [next(iter(metrics))])
         step = runner.epoch if self.by_epoch else runner.iter
         for metric in self.key_indicators:
             if metric not in metrics:

@@ -58,6 +58,7 @@ class BaseDetector(BaseModel):
         taps_modules: Whether it reads what modules inside of its networks return, so that these cannot be
             compiled.
         not_exportable: Why it is no function of tensors that other programs could run; empty if it is one.
+        not_trainable: Why it cannot be trained as a whole, and what to train; empty if it can.
 
     Raises:
         ValueError: ``test_cfg`` has an unknown key, or a view is wrong.
@@ -68,6 +69,7 @@ class BaseDetector(BaseModel):
     init_weights = safe_loading(BaseModel.init_weights)
     taps_modules = False
     not_exportable = ""
+    not_trainable = ""
 
     def __init__(
         self,
@@ -371,6 +373,21 @@ def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
     kind = config["type"]
     kind = MODELS.get(kind) if isinstance(kind, str) else kind
     return kind.plain_config(dict(config)) if hasattr(kind, "plain_config") else dict(config)
+
+
+def settings_of_its_own(part: Mapping[str, Any] | None, whole: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the ``test_cfg`` of a part sets otherwise than that of the whole model, by which tests go.
+
+    Where both choose by shapes the prior is that of the whole, whatever the part has learnt.
+
+    Example:
+        >>> settings_of_its_own(dict(flip=True, spread=True, views=None), dict(flip=True, views=[{}]))
+        {'spread': True}
+    """
+    whole = dict(whole or {})
+    if whole.get("shape_prior") is not None:
+        part = {key: value for key, value in (part or {}).items() if key != "shape_prior"}
+    return {key: value for key, value in (part or {}).items() if value and value != whole.get(key)}
 
 
 def to_memory_format(model: BaseDetector) -> None:

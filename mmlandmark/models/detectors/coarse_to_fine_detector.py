@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmlandmark.models.assembly import filled
-from mmlandmark.models.detectors.base_detector import BaseDetector, plain_config
+from mmlandmark.models.detectors.base_detector import BaseDetector, plain_config, settings_of_its_own
 from mmlandmark.models.detectors.patch_context import PatchContext
 from mmlandmark.models.detectors.patches import (
     cut_patches,
@@ -68,12 +68,13 @@ class CoarseToFineDetector(BaseDetector):
         data_preprocessor: Of the whole image. By default its pixels stay as they are stored, since floats are
             needed of patches only, and each detector normalises by its own preprocessor.
         test_cfg: ``flip``, ``views``, ``spread`` and ``keep_heatmaps``, see :class:`BaseDetector`; heatmaps
-            are those of the coarse detector.
+            are those of the coarse detector. Those of the two detectors have no effect.
         init_cfg: See MMEngine.
 
     Raises:
         ValueError: The detectors differ in their landmarks, not exactly one of ``coarse_size`` and ``shrink``
-            is given, a number is not positive, or ``test_cfg`` has a prior of shapes.
+            is given, a number is not positive, or ``test_cfg`` has a prior of shapes; or a detector sets
+            something in its own ``test_cfg`` that the whole does not.
     """
 
     run_inputs = {"coarse": RunInput("coarse.init_cfg.checkpoint")}
@@ -116,6 +117,9 @@ class CoarseToFineDetector(BaseDetector):
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if self.test_cfg["shape_prior"] is not None:
             raise ValueError("CoarseToFineDetector has no choice by shape: leave test_cfg.shape_prior out")
+        for name in ("coarse", "fine"):
+            if own := settings_of_its_own(getattr(self, name).test_cfg, self.test_cfg):
+                raise ValueError(f"{name}.test_cfg has {own}, without effect: set it for the whole model")
         self.batch_size, self.trained_coarse = batch_size, coarse.get("init_cfg") is not None
         self.alignment = None if align is None else PoseAlignment(counts[0], self.dims, **align)
         self._samples: Sequence[LandmarkDataSample] | None = None

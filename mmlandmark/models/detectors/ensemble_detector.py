@@ -11,7 +11,7 @@ from mmengine.model import ModuleList
 from torch import Tensor
 
 from mmlandmark.models.assembly import filled
-from mmlandmark.models.detectors.base_detector import BaseDetector, plain_config
+from mmlandmark.models.detectors.base_detector import BaseDetector, plain_config, settings_of_its_own
 from mmlandmark.models.detectors.landmark_detector import LandmarkDetector
 from mmlandmark.models.heads import BaseHeatmapHead
 from mmlandmark.registry import MODELS
@@ -177,9 +177,14 @@ class MixedEnsemble(BaseEnsemble):
         dims: Of every member that takes it, see :class:`LandmarkDetector`.
         data_preprocessor: What all members share; no normalisation by default.
         test_cfg: ``flip``, ``views``, ``spread``, ``keep_heatmaps`` and ``shape_prior``, see
-            :class:`BaseDetector`.
+            :class:`BaseDetector`. Those of the members have no effect.
         init_cfg: See MMEngine.
+
+    Raises:
+        ValueError: A member sets something in its ``test_cfg`` that the ensemble does not.
     """
+
+    not_trainable = "MixedEnsemble is made of trained detectors: train its members one by one"
 
     def __init__(
         self,
@@ -192,6 +197,13 @@ class MixedEnsemble(BaseEnsemble):
     ) -> None:
         members = [MODELS.build(filled(MODELS, detector, dims=dims)) for detector in detectors]
         super().__init__(members, average, data_preprocessor, test_cfg, init_cfg)
+        for number, member in enumerate(members):
+            own = settings_of_its_own(member.test_cfg, self.test_cfg)
+            if own:
+                raise ValueError(
+                    f"detectors[{number}].test_cfg has {own}, which has no effect: a test goes by the "
+                    "test_cfg of the ensemble, beside 'detectors'"
+                )
 
     @classmethod
     def plain_config(cls, config: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +238,7 @@ class MixedEnsemble(BaseEnsemble):
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Raise NotImplementedError: members are trained before they come together."""
-        raise NotImplementedError("MixedEnsemble is made of trained detectors: train its members one by one")
+        raise NotImplementedError(self.not_trainable)
 
 
 def _place_of(sample: LandmarkDataSample) -> LandmarkDataSample:

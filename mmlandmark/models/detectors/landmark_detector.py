@@ -28,7 +28,7 @@ class LandmarkDetector(BaseDetector):
 
     Raises:
         ValueError: ``in_channels`` is absent, and what comes before has no ``out_channels``; or a part has
-            other ``dims``.
+            other ``dims``; or ``test_cfg.flip`` is set and the codec's maps of mirrored images lie elsewhere.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class LandmarkDetector(BaseDetector):
         self.backbone = build_part(backbone, dims)
         self.neck = None if neck is None else build_part(neck, dims, self.backbone)
         self.head = build_part(head, dims, self.backbone if self.neck is None else self.neck)
+        if self.test_cfg["flip"] and self.head.codec.not_mirrored:
+            raise ValueError(f"{self.head.codec.not_mirrored}: leave test_cfg.flip out")
         self.add_shape_choice()
         to_memory_format(self)
 

@@ -43,6 +43,11 @@ class LandmarkwiseDetector(LandmarkDetector):
             differ, or learn something of their own; or ``landmarks`` do not name each once.
     """
 
+    not_trainable = (
+        "LandmarkwiseDetector is made of trained detectors: train its members one by one, by a config with "
+        "per_landmark=True"
+    )
+
     def __init__(
         self,
         detectors: Sequence[dict],
@@ -86,10 +91,7 @@ class LandmarkwiseDetector(LandmarkDetector):
 
     def loss(self, inputs: Tensor, data_samples: Sequence[LandmarkDataSample]) -> dict[str, Tensor]:
         """Raise NotImplementedError: members are trained before they come together."""
-        raise NotImplementedError(
-            "LandmarkwiseDetector is made of trained detectors: train its members one by one, by a config "
-            "with per_landmark=True"
-        )
+        raise NotImplementedError(self.not_trainable)
 
 
 class JoinedHead(BaseHeatmapHead):

@@ -43,7 +43,7 @@ class LandmarkLoss(nn.Module, ABC):
 
     Subclasses implement :meth:`per_landmark`. Masked landmarks contribute neither to the value nor to
     the count it is divided by; a batch without any landmark has loss 0 and zero gradient. NaN in a
-    prediction is never hidden for annotated landmarks.
+    prediction is never hidden for annotated landmarks; in a masked map it reaches nothing.
 
     A landmark outside of the map, where a crop or a shift has moved it, is a target like any other: the
     tail of its peak, or background. A map that is a distribution has to be somewhere, so such a landmark
@@ -98,6 +98,9 @@ class LandmarkLoss(nn.Module, ABC):
         # Pixels are summed map by map, in whatever memory format the convolutions left them.
         kind = torch.promote_types(pred.dtype, torch.float32)
         pred = pred.to(kind, memory_format=torch.contiguous_format)
+        # NaN in a map that does not count would reach the weights as 0 times NaN, were it left in.
+        used = (target.weights > 0).repeat_interleave(pred.shape[1] // target.weights.shape[1], 1)
+        pred = torch.where(used.view(*used.shape, *[1] * (pred.ndim - 2)), pred, 0)
         with torch.autocast(pred.device.type, enabled=False):
             values = torch.where(target.weights > 0, self.per_landmark(pred, target), 0)
         total = (values * target.weights).sum()

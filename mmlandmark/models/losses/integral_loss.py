@@ -9,12 +9,10 @@ from torch import Tensor
 from mmlandmark.codecs import HeatmapTarget
 from mmlandmark.models.losses.heatmap_loss import LandmarkLoss
 from mmlandmark.ops import centroid, soft_argmax
+from mmlandmark.ops.soft_argmax import lifted
 from mmlandmark.registry import MODELS
 
 ACTIVATIONS = (None, "sigmoid", "softmax")
-# A map whose highest logit is below this is raised to it. Its sigmoid is the exponential function down there,
-# so that shares of the mass stay as they are, and they do not vanish in 32 bits.
-LOWEST_LOGIT = -30.0
 # The least mass of a pixel without activation: a map without positive values lies everywhere, not nowhere.
 LEAST_MASS = 1e-12
 
@@ -84,15 +82,7 @@ class IntegralLoss(LandmarkLoss):
         """Return the centre of mass of every raw map, (B, K, D) pixels of the map (Chen et al., eq. 2)."""
         if self.activation is None:
             return centroid(self.mass(pred))
-        if self.activation == "sigmoid":
-            pred = lifted(pred * self.beta) / self.beta
         return soft_argmax(pred, self.beta, self.activation)
-
-
-def lifted(logits: Tensor) -> Tensor:
-    """Return logits (B, K, *S), those of maps that are very low everywhere raised by a constant."""
-    highest = logits.detach().flatten(2).amax(-1).view(*logits.shape[:2], *[1] * (logits.ndim - 2))
-    return logits + (LOWEST_LOGIT - highest).clamp(min=0)
 
 
 @MODELS.register_module()
