@@ -24,6 +24,7 @@ from mmlandmark.inference.loading import load_model
 from mmlandmark.inference.origin import digest_of
 from mmlandmark.inference.predicting import PRECISIONS, precision_of_test, predict_batch
 from mmlandmark.inference.sliding_window import use_windows
+from mmlandmark.inference.value_watch import ValueWatch
 from mmlandmark.models.detectors.augmented_views import checked_views
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.structures import LandmarkDataSample, Prediction, spacing_of, world_matrix
@@ -112,6 +113,7 @@ class LandmarkInferencer:
         if window is not None:
             use_windows(self.detector, window, overlap)
         self.transforms = self.model.transforms()
+        self._watch = ValueWatch(self.transforms.transforms)
         self.options: dict[str, Any] = dict(
             flip=bool(self.detector.test_cfg["flip"]),
             views=checked_views(self.detector.test_cfg["views"]),
@@ -173,6 +175,8 @@ class LandmarkInferencer:
 
     def _predict(self, batch: list[Loaded], cases: Sequence[Case]) -> dict[int, Prediction | Failure]:
         """Return the results of a batch by the index of the case."""
+        for one in batch:
+            self._watch.look(one)
         items = [dict(inputs=one.inputs, data_samples=one.sample) for one in batch]
         try:
             samples = predict_batch(self.detector, items, self.precision)
