@@ -18,7 +18,7 @@ _LOOKED_AT = 2**16  # pixels, of which the darkest and brightest half a percent 
 
 
 class ValueWatch:
-    """Warns once of an image of which a detector sees next to nothing, or that is far too bright for it.
+    """Warns of images that are far too dark or bright for a detector, of the first one of each kind.
 
     Such are float images from 0 to 255, where white is 1, and 12 bits in a file of 16. A detector whose
     pipeline has a ``NormalizeIntensity`` takes any values.
@@ -28,15 +28,16 @@ class ValueWatch:
     """
 
     def __init__(self, steps: Sequence[Any]) -> None:
-        self.done = any(isinstance(step, NormalizeIntensity) for step in steps)
+        self.any_values = any(isinstance(step, NormalizeIntensity) for step in steps)
+        self._told: set[str] = set()
 
     def look(self, loaded: Loaded) -> None:
-        """Look at an image, and warn if it is the first odd one."""
-        if self.done:
+        """Look at an image, and warn if it is the first odd one of its kind."""
+        if self.any_values:
             return
-        words = odd_values(loaded.inputs, loaded.sample.value_range)
-        if words:
-            self.done = True
+        kind, words = odd_values(loaded.inputs, loaded.sample.value_range)
+        if kind and kind not in self._told:
+            self._told.add(kind)
             name = loaded.sample.get("img_path") or loaded.sample.sample_id
             print_log(
                 f"image {name!r}: {words} (logged once; further images may be alike)",
@@ -45,8 +46,8 @@ class ValueWatch:
             )
 
 
-def odd_values(inputs: Tensor, value_range: Sequence[float]) -> str:
-    """Return what is odd about the values of an input, and what to do; empty if nothing is.
+def odd_values(inputs: Tensor, value_range: Sequence[float]) -> tuple[str, str]:
+    """Return what is odd about the values of an input, and what to do; both empty if nothing is.
 
     Args:
         inputs: (C, *S) pixels.
@@ -58,16 +59,16 @@ def odd_values(inputs: Tensor, value_range: Sequence[float]) -> str:
     low, high = (float(value) for value in np.percentile(some, (0.5, 99.5)))
     small, large = (share * (white - black) for share in (SMALL_RANGE, LARGE_RANGE))
     if min(high, white) - max(low, black) > small and high - low <= large:
-        return ""
+        return "", ""
     if low == high and black <= low <= white:
-        return f"nearly all of its pixels are {low:g}, so there is nothing to see"
+        return "empty", f"nearly all of its pixels are {low:g}, so there is nothing to see"
     if high - low > large:
         seen = "far too bright"
     elif high <= black + small:
         seen = "almost black"
     else:
         seen = "almost white" if low >= white - small else "almost of one grey"
-    return (
+    return seen, (
         f"its values lie from {low:g} to {high:g}, but this detector takes {black:g} for black and {white:g} "
         f"for white, so it is {seen}: unless the images of the training were alike, scale its values to this "
         "range"

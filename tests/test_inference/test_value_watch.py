@@ -23,7 +23,7 @@ def said(monkeypatch):
 
 
 def words(array, black, white):
-    return odd_values(torch.from_numpy(np.asarray(array))[None], (black, white))
+    return odd_values(torch.from_numpy(np.asarray(array))[None], (black, white))[1]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,8 @@ def test_a_prediction_warns_once_and_names_the_file(tmp_path, said):
     inferencer = LandmarkInferencer(tiny_model(), "cpu", batch_size=1)
     assert len(inferencer(tmp_path)) == 3
     (text,) = said
+    inferencer([np.zeros((64, 64), np.uint8), GREY.astype(np.uint16)])
+    assert "'array_1': nearly all of its pixels are 0" in said.pop(), "another kind of its own"
     assert text.startswith(f"image {str(tmp_path / 'b.png')!r}: its values lie from ")
     assert "(logged once; further images may be alike)" in text
     LandmarkInferencer(tiny_model(), "cpu")(GREY.astype(np.float32))
@@ -78,5 +80,5 @@ def test_a_prediction_warns_once_and_names_the_file(tmp_path, said):
 
 
 def test_a_pipeline_that_sets_the_range_takes_any_values():
-    assert ValueWatch([LoadImage(), NormalizeIntensity()]).done
-    assert not ValueWatch([LoadImage()]).done
+    assert ValueWatch([LoadImage(), NormalizeIntensity()]).any_values
+    assert not ValueWatch([LoadImage()]).any_values
