@@ -13,11 +13,12 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from mmlandmark.apis.listed_folds import give_lists, listed_folds
 from mmlandmark.apis.recording import record_predictions
 from mmlandmark.apis.running import is_landmark_metric, report_files, run_plan
 from mmlandmark.apis.steps import TestStep
 from mmlandmark.apis.tested_run import tested_run
-from mmlandmark.datasets import LandmarkDataset
+from mmlandmark.datasets import ImageFolderDataset, LandmarkDataset, with_unlabelled
 from mmlandmark.engine import (
     KNOWN_KEYS,
     ConfigError,
@@ -41,7 +42,9 @@ def fold_configs(
 
     In every loader, also of stages, the datasets that name a ``fold`` get the fold; if none does, all of them
     do. This includes datasets inside of wrappers; other ones, such as phantoms added to the training, stay as
-    they are. Variables of the config's author are dropped: nothing of a fold depends on them.
+    they are. Datasets that are lists of ``ids`` get those of the fold in their place, see
+    :func:`~mmlandmark.apis.listed_folds.listed_folds`. Variables of the config's author are dropped: nothing
+    of a fold depends on them.
 
     Args:
         config: See :func:`~mmlandmark.apis.prepare_config`.
@@ -58,6 +61,7 @@ def fold_configs(
     if changes and not (isinstance(changes.get("num_folds"), int) and changes["num_folds"] > 1):
         raise ConfigError(f"num_folds must be at least 2, got {changes.get('num_folds')}")
     _check(config)
+    lists = listed_folds([*_runs(config), tested_run(config)[0]], deal, str(config.filename))
     tested = _leaves(tested_run(config)[0].test_dataloader.dataset)
     if not tested:
         raise ConfigError(f"{config.filename}: the tested data has no folds, it is no LandmarkDataset")
@@ -71,16 +75,31 @@ def fold_configs(
         for key in set(whole) - KNOWN_KEYS:
             whole.pop(key)
         for part in (whole, *whole.get("stages", ())):
-            for loader in (part[key] for key in LOADERS if part.get(key) is not None):
-                for leaf in _leaves(loader.get("dataset", {})):
-                    leaf.update(changes, fold=name)
+            if lists is None:
+                _give_fold(part, dict(changes, fold=name))
+            else:
+                give_lists(part, *lists[name])
         runs = _runs(whole)
         contents[name] = [
-            list(chain(*(_records(run.train_dataloader.dataset) for run in runs))),
+            list(chain(*(_records(_all_training(run)) for run in runs))),
             _records(tested_run(whole)[0].test_dataloader.dataset),
         ]
     check_folds(contents)
     return planned
+
+
+def _give_fold(loaders: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Give the datasets of all loaders of a config or a stage their fold, in place."""
+    for loader in (loaders[key] for key in LOADERS if loaders.get(key) is not None):
+        extra = loader.get("unlabelled") or {}
+        named = [leaf for leaf in leaf_configs(extra) if leaf.get("fold") is not None]
+        for leaf in (*_leaves(loader.get("dataset", {})), *named):
+            leaf.update(changes)
+
+
+def _all_training(run: Config) -> dict[str, Any]:
+    """Return the data that a run learns from, with those whose annotation it does not see."""
+    return with_unlabelled(run.train_dataloader)["dataset"]
 
 
 def check_folds(contents: dict[str, list[list[dict[str, Any]]]]) -> None:
@@ -238,7 +257,8 @@ def _has_records(leaf: dict[str, Any]) -> bool:
     if "type" not in leaf:
         return False
     kind = leaf["type"] if inspect.isclass(leaf["type"]) else DATASETS.get(leaf["type"])
-    return issubclass(kind, LandmarkDataset)
+    # A folder of images holds none that an annotation has a row for, so no fold tests them.
+    return issubclass(kind, LandmarkDataset) and not issubclass(kind, ImageFolderDataset)
 
 
 def _build(leaf: dict[str, Any]) -> LandmarkDataset:

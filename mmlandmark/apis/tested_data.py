@@ -11,7 +11,7 @@ from mmlandmark.engine import ConfigError
 from mmlandmark.engine.config_data import read_config_of_run
 from mmlandmark.evaluation import LandmarkMetric, Origin, TestedCases
 from mmlandmark.inference.origin import origin_of
-from mmlandmark.inference.predicting import predict_dataset
+from mmlandmark.inference.predicting import precision_of_test, predict_dataset
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.utils.dataset_tree import leaf_datasets
 from mmlandmark.utils.files import load_json
@@ -180,7 +180,7 @@ def _predicted(model: ModelFile, path: Path, batch_size: int) -> TestedCases:
     """Return what a detector says of annotated images."""
     dataset, detector, metric = dataset_of(model, path), model.detector(), LandmarkMetric(unit="px")
     detector.test_cfg["spread"] = True
-    for samples in predict_dataset(detector, dataset, batch_size):
+    for samples in predict_dataset(detector, dataset, batch_size, precision_of_test(model)):
         metric.process(None, [sample.to_dict() for sample in samples])
     names = next(iter(leaf_datasets(dataset))).metainfo["landmark_names"]
     return TestedCases.from_rows(metric.results, names)

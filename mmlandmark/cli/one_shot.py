@@ -60,8 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plan, train, write; return the exit code."""
     from mmlandmark.apis import OneShotStep, prepare_config, run_plan
+    from mmlandmark.apis.one_shot import REPORT
     from mmlandmark.engine import plan_of_run
     from mmlandmark.planning import check_folder, is_one_shot_planned
+    from mmlandmark.planning.one_shot import BESIDE_ONE_SHOT
     from mmlandmark.planning.plan_folder import read_plan
 
     if not args.out.name.endswith(_MODEL) or args.out.name == _MODEL:
@@ -70,13 +72,13 @@ def run(args: argparse.Namespace) -> int:
     if not args.overwrite and is_one_shot_planned(folder, answers):
         print(f"going on with the plan in {folder}", flush=True)
     else:
-        check_folder(folder, args.overwrite)
+        check_folder(folder, args.overwrite, (*BESIDE_ONE_SHOT, REPORT, args.out.absolute()))
         _plan(answers, folder)
     config = prepare_config(folder / "config.py")
     step = OneShotStep(config, folder, args.out, read_plan(folder))
     run_plan(plan_of_run(config, config.work_dir, steps=[step]))
-    print((folder / "report.md").read_text(encoding="utf-8"))
-    print(f"This is {folder / 'report.md'}. Next:")
+    print((folder / REPORT).read_text(encoding="utf-8"))
+    print(f"This is {folder / REPORT}. Next:")
     words = (shlex.quote(str(path)) for path in (args.out, args.images))
     print(f"  mmlandmark predict {' '.join(words)} -o predictions --overlays")
     return 0

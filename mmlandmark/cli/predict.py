@@ -54,8 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="average several views: plain, rotation=5 (degrees), scale=0.95 or rotation=5,scale=0.95",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", choices=("fp32", "bf16"), default="fp32", help="of the network; default fp32"
-    )
+        "--precision", choices=("fp32", "bf16", "fp16"),
+        help="of the network; default that of the model's test, fp32 without test_cfg.fp16",
+    )  # fmt: skip
     parser.add_argument(
         "--spacing", type=float, nargs="+", metavar="MM",
         help="mm per pixel, x y [z] or one for all, in place of what the files say",

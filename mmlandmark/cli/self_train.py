@@ -44,14 +44,14 @@ def run(args: argparse.Namespace) -> int:
     from mmlandmark.engine import plan_of_run
     from mmlandmark.planning import check_folder, find_data, is_planned, write_plan
     from mmlandmark.planning.choice import duration
-    from mmlandmark.planning.plan_folder import read_plan
+    from mmlandmark.planning.plan_folder import BESIDE_PLAN, read_plan
 
     folder = os.path.abspath(os.path.expanduser(args.unlabelled))
     source, answers = find_data(args.data, args.images), replace(answers_of(args), unlabelled=folder)
     if not args.overwrite and is_planned(args.out, source, answers):
         print(f"going on with the plan in {args.out}", flush=True)
     else:
-        check_folder(args.out, args.overwrite)
+        check_folder(args.out, args.overwrite, (*BESIDE_PLAN, MODEL, REPORT))
         plan = decided_plan(source, answers, args.yes)
         if plan is None:
             return 1

@@ -15,6 +15,7 @@ from mmlandmark.datasets.image_folder_dataset import ImageFolderDataset
 from mmlandmark.registry import DATA_SAMPLERS, DATASETS
 from mmlandmark.utils.dataset_tree import leaf_configs, leaf_datasets
 
+_FOLD_KEYS = ("fold", "num_folds", "fold_seed", "fold_split", "fold_dir")
 KINDS = ("labelled", "unlabelled")
 
 
@@ -200,9 +201,9 @@ def _sampler_of(loader: Any) -> Any:
 def with_unlabelled(loader: Any) -> Any:
     """Return a loader's config whose dataset holds the images without labels, too, that ``unlabelled`` names.
 
-    ``unlabelled`` is the config of a dataset, or what differs from that of the labelled one. Its pipeline is
-    that of the labelled one unless it has its own, and an :class:`ImageFolderDataset` leaves out what the
-    labelled one has annotated.
+    ``unlabelled`` is the config of a dataset, or what differs from that of the labelled one, whose fold is
+    for its own split alone. Its pipeline is that of the labelled one unless it has its own, and an
+    :class:`ImageFolderDataset` leaves out what the labelled one has annotated.
 
     Raises:
         ValueError: The labelled part is several data sets, and ``unlabelled`` does not name its own type.
@@ -215,7 +216,10 @@ def with_unlabelled(loader: Any) -> Any:
     if "type" not in extra:
         if len(leaves) > 1:
             raise ValueError(f"unlabelled: the labelled data are {len(leaves)} data sets; name a type")
-        extra = {**leaves[0], **extra}
+        other = extra.get("split", leaves[0].get("split")) != leaves[0].get("split")
+        # Folds divide the labelled split. Of another one they would take the images of the tested fold.
+        no_fold = _FOLD_KEYS if other and "fold" not in extra else ()
+        extra = {key: value for key, value in leaves[0].items() if key not in no_fold} | extra
     kind = DATASETS.get(extra["type"]) if isinstance(extra["type"], str) else extra["type"]
     if issubclass(kind, ImageFolderDataset):
         extra.setdefault("labelled", labelled)

@@ -22,13 +22,12 @@ from mmlandmark.inference.case_loader import CaseDataset, Failure, Loaded, load_
 from mmlandmark.inference.image_inputs import Case, Inputs, find_cases
 from mmlandmark.inference.loading import load_model
 from mmlandmark.inference.origin import digest_of
-from mmlandmark.inference.predicting import predict_batch
+from mmlandmark.inference.predicting import PRECISIONS, precision_of_test, predict_batch
 from mmlandmark.inference.sliding_window import use_windows
+from mmlandmark.inference.value_watch import ValueWatch
 from mmlandmark.models.detectors.augmented_views import checked_views
 from mmlandmark.models.model_file import ModelFile
 from mmlandmark.structures import LandmarkDataSample, Prediction, spacing_of, world_matrix
-
-PRECISIONS = ("fp32", "bf16")
 
 
 class LandmarkInferencer:
@@ -46,7 +45,8 @@ class LandmarkInferencer:
         flip: Average with the mirrored image; None does as the model's config says.
         views: Average several views of the image, see :class:`~mmlandmark.models.detectors.BaseDetector`;
             None does as the model's config says.
-        precision: ``fp32``, or ``bf16`` for the network in bfloat16.
+        precision: Of the network: ``fp32``, ``bf16``, or ``fp16``, which is bfloat16 on a CPU. None does as
+            a test of the model, which is in fp16 if its config has ``test_cfg.fp16``.
         spacing: mm per pixel, one number or (D,), of all images, in place of what their files say.
         levels: Probabilities of the radii and regions of a calibrated model; those of its calibration by
             default.
@@ -73,13 +73,13 @@ class LandmarkInferencer:
         num_workers: int = 0,
         flip: bool | None = None,
         views: Sequence[dict[str, Any]] | None = None,
-        precision: str = "fp32",
+        precision: str | None = None,
         spacing: float | Sequence[float] | None = None,
         levels: Sequence[float] | None = None,
         window: Sequence[int] | None = None,
         overlap: float = 0.5,
     ) -> None:
-        if precision not in PRECISIONS:
+        if precision not in (None, *PRECISIONS):
             raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
         if batch_size < 1 or num_workers < 0:
             raise ValueError(
@@ -87,7 +87,8 @@ class LandmarkInferencer:
             )
         self.model = load_model(model)
         self.schema, self.batch_size, self.num_workers = self.model.schema, batch_size, num_workers
-        self.device, self.precision = _device(device), precision
+        own_precision = precision_of_test(self.model)
+        self.device, self.precision = _device(device), precision or own_precision
         self.spacing = checked_spacing(spacing, self.schema.dims, "the given spacing")
         self.calibration = _calibration(self.model, levels)
         self.detector = self.model.detector(self.device)
@@ -100,7 +101,7 @@ class LandmarkInferencer:
         changed: list[str] = [
             key for key in ("flip", "views") if key in settings and settings[key] != own[key]
         ]
-        changed += ["precision"] * (precision != "fp32") + ["window"] * (window is not None)
+        changed += ["precision"] * (self.precision != own_precision) + ["window"] * (window is not None)
         if self.calibration is not None and changed:
             print_log(
                 f"model {self.model.name!r} was calibrated with other {', '.join(changed)}: its radii, "
@@ -112,10 +113,11 @@ class LandmarkInferencer:
         if window is not None:
             use_windows(self.detector, window, overlap)
         self.transforms = self.model.transforms()
+        self._watch = ValueWatch(self.transforms.transforms)
         self.options: dict[str, Any] = dict(
             flip=bool(self.detector.test_cfg["flip"]),
             views=checked_views(self.detector.test_cfg["views"]),
-            precision=precision,
+            precision=self.precision,
             spacing=None if self.spacing is None else list(self.spacing),
             levels=None if self.calibration is None else list(self.calibration.levels),
             window=None if window is None else list(window),
@@ -173,6 +175,8 @@ class LandmarkInferencer:
 
     def _predict(self, batch: list[Loaded], cases: Sequence[Case]) -> dict[int, Prediction | Failure]:
         """Return the results of a batch by the index of the case."""
+        for one in batch:
+            self._watch.look(one)
         items = [dict(inputs=one.inputs, data_samples=one.sample) for one in batch]
         try:
             samples = predict_batch(self.detector, items, self.precision)

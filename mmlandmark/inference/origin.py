@@ -16,6 +16,7 @@ from torch import Tensor
 from mmlandmark.engine import ConfigError
 from mmlandmark.evaluation import Origin
 from mmlandmark.inference.packing import pack_checkpoint
+from mmlandmark.inference.predicting import precision_of_test
 from mmlandmark.models.model_file import ModelFile, in_half_precision, is_model_file, meta_of
 from mmlandmark.utils.checkpoint import load_checkpoint
 
@@ -32,7 +33,7 @@ def origin_of(model: ModelFile) -> Origin:
     """Return what tells the answers of a model from those of others."""
     detector = dict(model.config["model"])
     options = {k: v for k, v in (detector.pop("test_cfg", None) or {}).items() if k not in _NO_ANSWERS}
-    options |= {"fp16": True} if (model.config.get("test_cfg") or {}).get("fp16") else {}
+    options |= {"fp16": True} if precision_of_test(model) == "fp16" else {}
     options = {key: value for key, value in options.items() if value not in (None, False)}
     rounded = {
         key: in_half_precision(value.float()) if value.ndim > 1 and value.is_floating_point() else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -203,7 +203,7 @@ class ModelFile:
         spacing = np.broadcast_to(steps[-1]["spacing"] if steps else 1.0, self.schema.dims)
         return dict(sample_id=sample_id, img=image, spacing=tuple(spacing.astype(float).tolist()))
 
-    def transforms(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def transforms(self) -> Compose:
         """Return the way of an image to the network's input.
 
         It takes a record with ``sample_id`` and ``img_path`` or ``img``, see

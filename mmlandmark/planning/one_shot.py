@@ -31,6 +31,7 @@ from mmlandmark.utils.json_checksum import with_checksum
 from mmlandmark.utils.result_folders import CONFIG, PLAN
 
 _SAME_VIEW = 0.2  # by which the widths of what images show may differ from the template's
+BESIDE_ONE_SHOT = (TEMPLATE, IMAGES, KNOWN)
 _SEEN = 1 / 8  # of the range from black to white that the values of a template take
 _AUGMENTATION = dict(rotation=15, scale=0.15, shift=0.08, mirror=False)
 
@@ -97,14 +98,17 @@ class OneShotPlan:
         )
 
     def files(self) -> dict[str, str]:
-        """Return the files of the plan: name -> content; the config comes last."""
+        """Return the files of the plan: name -> content; the plan comes first and the config last.
+
+        So the others are known to be of a plan, and a config never stands alone.
+        """
         given = dict(type="ImageFolderDataset", image_dir=str(self.images.folder), **_given(self.answers))
         known = None
-        texts = {TEMPLATE: _json(self.template.annotation()), IMAGES: "\n".join(self.images.ids) + "\n"}
+        texts = {PLAN: with_checksum(self.to_dict(), indent=2) + "\n"}
+        texts |= {TEMPLATE: _json(self.template.annotation()), IMAGES: "\n".join(self.images.ids) + "\n"}
         if self.known is not None:
             known = dict(self.known.config, ids=f"{BESIDE}{KNOWN}")
             texts[KNOWN] = "\n".join(self.known.ids) + "\n"
-        texts[PLAN] = with_checksum(self.to_dict(), indent=2) + "\n"
         texts[CONFIG] = one_shot_text(self.title(), self.choices, given, known)
         return texts
 
@@ -112,6 +116,8 @@ class OneShotPlan:
         """Write all files of the plan, each atomically."""
         for name, text in self.files().items():
             atomic_write_text(folder / name, text)
+        if self.known is None:  # of a plan that this one replaces
+            (folder / KNOWN).unlink(missing_ok=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan in the types of JSON."""

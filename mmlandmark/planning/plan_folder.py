@@ -22,6 +22,7 @@ from mmlandmark.utils.result_folders import CONFIG, PLAN, RUN
 
 SCHEMA = "schema.json"
 LISTS = ("train.txt", "val.txt", "test.txt")
+BESIDE_PLAN = (*LISTS, UNLABELLED, SCHEMA)
 _MEASURED = ("memory", "on_gpu", "cores")  # answers that the machine gives
 
 
@@ -55,8 +56,13 @@ def title_of(plan: Plan) -> str:
     )
 
 
-def check_folder(folder: Path, overwrite: bool) -> None:
+def check_folder(folder: Path, overwrite: bool, others: Sequence[str | Path] = BESIDE_PLAN) -> None:
     """Refuse a folder that has a plan or a run in it; one whose plan was never written to its end is taken.
+
+    Args:
+        folder: Of the plan.
+        overwrite: Replace what is there, but no run.
+        others: What will be written besides config and plan: names in the folder, or absolute paths.
 
     Raises:
         ValueError: ``overwrite`` is not set, and there is a plan, or a file of another origin that would be
@@ -65,7 +71,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     """
     there = [name for name in (CONFIG, PLAN) if (folder / name).exists()]
     if PLAN not in there:
-        there += [name for name in (*LISTS, UNLABELLED, SCHEMA) if (folder / name).exists()]
+        there += [name for name in others if (folder / name).exists()]
     if there == [PLAN] and not overwrite and "answers" in read_plan(folder):
         there = []  # the config comes last: whoever wrote this was stopped
     if there and not overwrite:

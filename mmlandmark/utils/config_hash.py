@@ -44,7 +44,7 @@ _MACHINE_KEYS = (
 # A reference to a run of a sweep; without a seed it describes a test.
 _SEEDED = re.compile(r"(run:.*)_seed(?:\d+|None)(:\w+)")
 # What a cross-validation gives the data sets of a fold.
-_FOLD_KEYS = ("fold", "num_folds", "fold_seed", "fold_split", "group_pattern")
+_FOLD_KEYS = ("fold", "num_folds", "fold_seed", "fold_split", "group_pattern", "ids")
 
 
 def config_hash(config: Any, with_start: bool = False) -> str:

@@ -7,10 +7,12 @@ import math
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from mmlandmark.apis import check_folds, cross_validate, fold_configs, plan_of_folds
+from mmlandmark.datasets import with_unlabelled
 from mmlandmark.engine import ConfigError, Node, plan_of_run, plan_of_stages
 from mmlandmark.evaluation import FoldReport, summarize
 from mmlandmark.registry import DATASETS
@@ -141,6 +143,31 @@ def test_stages_get_the_fold_and_are_looked_at(tmp_path):
     )
     with pytest.raises(ValueError, match="fold 0 trains on 2 images that it also tests"):
         fold_configs(config, deal=dict(num_folds=3))
+
+
+def test_unlabelled_images_are_those_of_their_split_in_every_fold(tmp_path):
+    points = [[[9.0, 9.0 + n]] for n in range(9)]
+    samples = [
+        dict(id=str(n), image=f"{n}.png", landmarks=points[n], split="train" if n < 6 else "rest")
+        for n in range(9)
+    ]
+    content = dict(schema=dict(name="tips", landmarks=["tip"]), samples=samples)
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    for n in range(9):
+        cv2.imwrite(str(tmp_path / f"{n}.png"), np.zeros((20, 20), np.uint8))
+    data = dict(type="LandmarkDataset", data_root=str(tmp_path), ann_file="a.json", pipeline=[])
+    config = tiny_config(tmp_path / "run")
+    config.train_dataloader = dict(dataset=dict(data, split="train"), unlabelled=dict(split="rest"))
+    config.val_dataloader = config.test_dataloader = dict(dataset=data)
+    folds = fold_configs(config, deal=dict(num_folds=3))
+    for fold in folds.values():
+        (labelled, rest) = with_unlabelled(fold.train_dataloader)["dataset"]["datasets"]
+        assert len(DATASETS.build(dict(labelled, lazy_init=True)).load_data_list()) == 4
+        ids = [r["sample_id"] for r in DATASETS.build(dict(rest, lazy_init=True)).load_data_list()]
+        assert ids == ["6", "7", "8"]
+    # All splits are tested, the unlabelled one, too.
+    with pytest.raises(ValueError, match=r"fold \d trains on \d images that it also tests"):
+        fold_configs(config, deal=dict(num_folds=3, fold_split=None))
 
 
 def test_stages_are_cross_validated(tmp_path):

@@ -129,3 +129,9 @@ def test_bad_input_is_one_line(mmlandmark_command, assert_one_line, tmp_path, fi
     (tmp_path / "new" / "config.py").write_text("mine")
     assert_one_line(run(), "new/config.py exists", "--overwrite")
     assert not (tmp_path / "new" / "plan.json").exists()
+    # What the user has under names of the plan, its report and its model.
+    for name in ("mine/images.txt", "mine/known.txt", "mine/template.json", "mine/report.md", "mine.mml.pth"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+        assert_one_line(run(out="mine.mml.pth"), f"{name} exists; choose another --out", "--overwrite")
+        (tmp_path / name).unlink()

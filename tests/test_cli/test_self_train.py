@@ -87,6 +87,11 @@ def test_bad_input_is_one_line(mmlandmark_command, assert_one_line, kites, tmp_p
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.py").write_text("mine")
     assert_one_line(run(out="mine"), "mine/config.py exists", "--overwrite")
+    (tmp_path / "ours").mkdir()
+    for name in ("detector.mml.pth", "report.md"):
+        (tmp_path / "ours" / name).write_text("mine")
+        assert_one_line(run(out="ours"), f"ours/{name} exists; choose another --out", "--overwrite")
+        (tmp_path / "ours" / name).unlink()
     assert mmlandmark_command("self-train", "kites").returncode == 2
     assert not (tmp_path / "new").exists()
 

@@ -100,6 +100,11 @@ def test_a_loader_with_unlabelled_images_holds_both():
     assert parts == dict(
         type="ConcatDataset", datasets=[labelled, dict(labelled, split="rest", unlabelled=True)]
     )
+    fold = dict(fold=1, num_folds=3, fold_seed=2, fold_split="train")  # of the labelled split alone
+    (_, rest) = with_unlabelled(dict(loader, dataset=dict(labelled, **fold)))["dataset"]["datasets"]
+    assert rest == dict(labelled, split="rest", unlabelled=True)
+    (_, same) = with_unlabelled(dict(dataset=dict(labelled, **fold), unlabelled={}))["dataset"]["datasets"]
+    assert same["fold"] == 1
     folder = dict(type="ImageFolderDataset", image_dir="new")
     part = with_unlabelled(dict(loader, unlabelled=folder))["dataset"]["datasets"][1]
     assert part == dict(folder, labelled=labelled, pipeline=["a"], unlabelled=True)

@@ -57,11 +57,12 @@ def points(results) -> list[list]:
     return [result.points.tolist() for result in results]
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_predictions_are_those_of_a_test_to_the_last_digit(films, model, tmp_path, flip):
+@pytest.mark.parametrize(("flip", "fp16"), [(False, False), (True, False), (False, True)])
+def test_predictions_are_those_of_a_test_to_the_last_digit(films, model, tmp_path, flip, fp16):
     config = tiny_config(tmp_path / "run")
     config.model.head.num_landmarks = 68
-    config.model.test_cfg = dict(flip=flip)
+    config.model.test_cfg, config.test_cfg = dict(flip=flip), dict(fp16=fp16)
+    model = replace(model, config=dict(model.config, test_cfg=dict(fp16=fp16)))
     dataset = config.test_dataloader.dataset
     pipeline = dataset.pipeline
     config.test_dataloader.dataset = dict(
@@ -291,6 +292,11 @@ def test_another_view_than_that_of_the_calibration_is_warned_of(films, model, mo
     assert said == []
     LandmarkInferencer(calibrated, "cpu", views=[{}, dict(scale=1.1)], precision="bf16")
     assert "calibrated with other views, precision" in said[0]
+    tested_in_half = replace(calibrated, config=dict(model.config, test_cfg=dict(fp16=True)))
+    LandmarkInferencer(tested_in_half, "cpu")
+    assert len(said) == 1
+    LandmarkInferencer(tested_in_half, "cpu", precision="fp32")
+    assert "calibrated with other precision" in said[1]
 
 
 @pytest.mark.slow

@@ -29,6 +29,10 @@ def test_bfloat16_is_an_option(model):
     items, detector = items_of_test(model, 1), model.detector()
     (full,), (half,) = (predict_batch(detector, items, precision) for precision in ("fp32", "bf16"))
     assert not torch.equal(full.pred_landmarks, half.pred_landmarks)
+    ((again,),) = predict_dataset(detector, items, precision="bf16")
+    assert torch.equal(again.pred_landmarks, half.pred_landmarks)
+    (float16,) = predict_batch(detector, items, "fp16")
+    assert torch.equal(float16.pred_landmarks, half.pred_landmarks), "as MMEngine on a CPU"
 
 
 def test_the_first_images_of_the_test_are_enough(model):

@@ -45,6 +45,9 @@ def test_a_plan_is_a_config_of_two_stages(tmp_path, answers):
     assert any("same picture" in line for line in plan.images.left_out)
     assert plan.known.ids == plan.images.ids
     plan.write(tmp_path / "plan")
+    names = list(plan.files())
+    assert (names[0], names[-1]) == ("plan.json", "config.py")  # so a plan that was stopped is known as one
+    assert (tmp_path / "plan" / "known.txt").exists()
     config = load_config(tmp_path / "plan" / "config.py")
     ssl, student = plan_of_stages(config, tmp_path / "run").children
     assert (ssl.name, student.name) == ("ssl", "student")
@@ -61,6 +64,8 @@ def test_a_plan_is_a_config_of_two_stages(tmp_path, answers):
         ValueError, match=r"holds the plan of another command: minutes is 1\.0 there and 2\.0 here"
     ):
         is_one_shot_planned(tmp_path / "plan", replace(plan.answers, minutes=2.0))
+    replace(plan, known=None).write(tmp_path / "plan")
+    assert not (tmp_path / "plan" / "known.txt").exists()
 
 
 def test_three_label_a_plan_that_has_the_time_and_the_weights(tmp_path, answers):

@@ -76,6 +76,16 @@ def test_files_of_the_data_are_not_taken_for_those_of_a_plan(tmp_path, name):
     check_folder(tmp_path, overwrite=True)
 
 
+def test_what_else_will_be_written_is_named_by_the_caller(tmp_path):
+    (tmp_path / "model.pth").write_text("mine")
+    check_folder(tmp_path / "plan", overwrite=False)
+    with pytest.raises(ValueError, match=r"model.pth exists; choose another --out"):
+        check_folder(tmp_path / "plan", overwrite=False, others=["report.md", tmp_path / "model.pth"])
+    (tmp_path / "report.md").write_text("mine")
+    with pytest.raises(ValueError, match=r"report.md exists; choose another --out"):
+        check_folder(tmp_path, overwrite=False, others=["report.md"])
+
+
 def test_what_was_stopped_while_it_was_written_is_written_again(plan, tmp_path):
     write_plan(plan, tmp_path)
     assert next(iter(files_of(plan))) == "plan.json"

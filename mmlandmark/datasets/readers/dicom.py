@@ -28,7 +28,8 @@ class DicomPixels(NamedTuple):
     """The stored pixels of a file, and how they become values.
 
     Attributes:
-        array: (*S) or (*S, C) as stored, MONOCHROME1 inverted within its bits; colour is RGB.
+        array: (*S) or (*S, C) as stored, or by the modality table of the file; MONOCHROME1 inverted within
+            its bits; colour is RGB.
         dims: Number of spatial axes.
         slope: Factor of the values.
         intercept: Offset of the values.
@@ -75,13 +76,15 @@ def dicom_pixels(path: Path) -> DicomPixels:
     channels = kind == "PALETTE COLOR" or samples > 1
     if (there := array.shape[: array.ndim - int(channels)]) != stated:
         raise ValueError(f"its header states {stated}, its pixels are {there}")
-    bits = None
-    if array.dtype.kind in "iu":
+    bits, table = None, not channels and array.dtype.kind in "iu" and bool(data.get("ModalityLUTSequence"))
+    if table:
+        array, bits = _by_table(array, data, path)
+    elif array.dtype.kind in "iu":
         bits = _bits_stored(data, array.dtype, kind)
-        if kind == "MONOCHROME1":
-            low, high = (-(2**bits), 2**bits - 1) if array.dtype.kind == "i" else (0, 2**bits - 1)
-            array = (low + high - array.astype(np.int64)).astype(array.dtype)
-    scales, dims = _rescaling(data), array.ndim - int(channels)
+    if bits is not None and kind == "MONOCHROME1":
+        low, high = (-(2**bits), 2**bits - 1) if array.dtype.kind == "i" else (0, 2**bits - 1)
+        array = (low + high - array.astype(np.int64)).astype(array.dtype)
+    scales, dims = [(1.0, 0.0)] if table else _rescaling(data), array.ndim - int(channels)
     if any(slope == 0 for slope, _ in scales):
         raise ValueError("its RescaleSlope is 0, which leaves no image")
     ends = [] if bits is None else [end for scale in scales for end in range_of_bits(bits, *scale)]
@@ -94,6 +97,27 @@ def dicom_pixels(path: Path) -> DicomPixels:
     pairs = zip(array, scales, strict=True)  # PET and MR: a slope for every frame
     array = np.stack([rescaled(frame, *scale).astype(np.float32) for frame, scale in pairs])
     return DicomPixels(array, dims, 1.0, 0.0, value_range, bits, data)
+
+
+def _by_table(array: np.ndarray, data: Any, path: Path) -> tuple[np.ndarray, int]:
+    """Return stored values through the table of a header, uint8 or uint16, and how many bits that fills.
+
+    The depth that a table states is 8 or 16, whatever its entries are.
+
+    Raises:
+        ValueError: The table is malformed.
+    """
+    pixels = need("pydicom.pixels", path)
+    try:
+        item = data.ModalityLUTSequence[0]
+        count, first, depth = item.LUTDescriptor
+        item.LUTDescriptor = [count, first, 8 if int(depth) <= 8 else 16]  # pydicom knows no 12
+        entries = np.arange(int(first), int(first) + (int(count) or 2**16))
+        highest = int(pixels.apply_modality_lut(entries, data).max())
+        values = pixels.apply_modality_lut(array.astype(np.int32), data)
+    except Exception as error:  # pydicom has errors of its own, for every element another
+        raise ValueError(f"its ModalityLUTSequence cannot be applied ({error})") from error
+    return values, max(1, highest.bit_length())
 
 
 def _rescaling(data: Any) -> list[tuple[float, float]]:
@@ -120,8 +144,9 @@ def _values_of(group: Any) -> list[Any]:
 def read_dicom(path: Path, fill_value: float | None) -> LoadedImage:
     """Read the image or the frames of one DICOM file; see :func:`dicom_pixels`.
 
-    Values are in the unit of the rescale slope and intercept. White is the largest value of BitsStored, and
-    MONOCHROME1 is inverted within these bits.
+    Values are in the unit of the rescale slope and intercept, or of the modality table. White is the largest
+    value of BitsStored, or of the bits that the entries of the table fill, and MONOCHROME1 is inverted within
+    these bits.
     """
     pixels = dicom_pixels(path)
     world, remarks = _world(pixels.header, pixels.dims)

@@ -46,6 +46,40 @@ def test_dicom_rescale_and_monochrome1(tmp_path):
     np.testing.assert_array_equal(loaded.array, 4095 - array)
 
 
+def table_of(entries, first=0, depth=16):
+    """Return a ModalityLUTSequence."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    item = Dataset()
+    item.LUTDescriptor, item.ModalityLUTType = [len(entries), first, depth], "US"
+    item.add_new("LUTData", "OW", np.asarray(entries, "<u2").tobytes())
+    return Sequence([item])
+
+
+@pytest.mark.parametrize("depth", [16, 12])
+def test_values_come_from_the_modality_table_of_a_file(tmp_path, depth):
+    array = 20 * ramp().astype(np.uint16)
+    entries = np.round(4095 * (np.arange(2048) / 2047) ** 2).astype(int)
+    tags = dict(ModalityLUTSequence=table_of(entries, 100, depth), RescaleSlope=2, RescaleIntercept=5)
+    loaded = read_image(written(tmp_path / "a.dcm", array, **tags))
+    wanted = entries[np.clip(array.astype(int) - 100, 0, 2047)]
+    np.testing.assert_array_equal(loaded.array, wanted)
+    assert (loaded.value_range, loaded.bits) == ((0.0, 4095.0), 12), "the bits that entries fill"
+    inverted = read_image(written(tmp_path / "b.dcm", array, PhotometricInterpretation="MONOCHROME1", **tags))
+    np.testing.assert_array_equal(inverted.array, 4095 - wanted)
+
+
+def test_a_table_longer_than_bytes_reach_and_one_that_is_malformed(tmp_path):
+    write_dicom(tmp_path / "a.dcm", ramp(), None, 8, ModalityLUTSequence=table_of(range(4096)))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").array, ramp())
+    broken = table_of(range(256))
+    del broken[0].LUTDescriptor
+    write_dicom(tmp_path / "b.dcm", ramp(), None, 8, ModalityLUTSequence=broken)
+    with pytest.raises(ValueError, match=r"b\.dcm.*its ModalityLUTSequence cannot be applied"):
+        read_image(tmp_path / "b.dcm")
+
+
 @pytest.mark.parametrize("place", ["shared", "frames", "each"])
 def test_values_of_frames_are_rescaled_as_their_functional_groups_say(tmp_path, place):
     """An enhanced CT, whose data set itself states no slope; of "each" frame another one, as in PET."""
