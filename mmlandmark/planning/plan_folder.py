@@ -69,7 +69,7 @@ def check_folder(folder: Path, overwrite: bool, others: Sequence[str | Path] = B
             replaced, such as lists of ids beside the data; or there is a run, which would not fit the new
             plan.
     """
-    there = [name for name in (CONFIG, PLAN) if (folder / name).exists()]
+    there: list[str | Path] = [name for name in (CONFIG, PLAN) if (folder / name).exists()]
     if PLAN not in there:
         there += [name for name in others if (folder / name).exists()]
     if there == [PLAN] and not overwrite and "answers" in read_plan(folder):
