@@ -61,15 +61,16 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(
             "--all-splits and --group-pattern need --num-folds: the folds of the data are fixed"
         )
-    source = Path(args.config)
     config = prepare_config(
         args.config,
         options=args.cfg_options,
-        work_dir=args.work_dir or str(Path("work_dirs") / f"{source.stem}_cv"),
+        work_dir=args.work_dir,
         launcher=args.launcher,
         seed=args.seed,
         verbose=args.verbose,
     )
+    if args.work_dir is None:
+        config.work_dir += "_cv"  # beside the training of the same config
     deal = None
     if args.num_folds is not None:
         deal = dict(num_folds=args.num_folds, fold_seed=args.fold_seed)

@@ -55,6 +55,16 @@ def test_lists_runs_and_records(config, tmp_path, capsys):
     assert len(record["image_errors"]["mean"]) == 4
 
 
+def test_folds_lie_beside_the_training_of_a_config_with_a_folder_of_its_own(config, monkeypatch):
+    found, plan_of_folds = [], apis.plan_of_folds
+    monkeypatch.setattr(apis, "plan_of_folds", lambda *given: found.append(given[1]) or plan_of_folds(*given))
+    config.write_text(config.read_text() + '\nwork_dir = "mine/run"\n')
+    words = [str(config), "--num-folds", "2", "--list"]
+    invoke("cross-validate", words)
+    invoke("cross-validate", [*words, "--work-dir", "elsewhere"])
+    assert found == ["mine/run_cv", "elsewhere"]
+
+
 def test_what_does_not_go_together_is_refused(config):
     with pytest.raises(ConfigError, match="--record without a file is for all folds"):
         invoke("cross-validate", [str(config), "--num-folds", "2", "--folds", "0", "--record"])
