@@ -32,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of radii and regions; auto takes the smallest ones",
     )  # fmt: skip
     parser.add_argument(
-        "--limit", type=float, default=4.0, metavar="MM",
-        help="error beyond which a person should look; default 4 (in pixels without a spacing)",
+        "--limit", type=float, metavar="MM",
+        help="error beyond which a person should look, in pixels without a spacing; default 4 mm, in pixels "
+        "the one that the part to flag exceeds",
     )  # fmt: skip
     parser.add_argument(
         "--flag-rate", type=float, default=0.05, metavar="P", help="part of the points to flag; default 0.05"

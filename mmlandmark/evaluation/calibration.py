@@ -27,6 +27,7 @@ from mmlandmark.structures import Prediction
 
 LEVELS = (0.9, 0.95)
 ROUND = ("absolute", "scaled")
+_LIMIT_MM = 4.0  # beyond which studies count an outlier
 _FOLDS, _WORTH = 5, 0.98  # of the comparison of kinds; a kind must be 2 % smaller to replace a simpler one
 
 
@@ -69,7 +70,7 @@ class Calibration:
         cases: TestedCases,
         levels: Sequence[float] = LEVELS,
         kind: str | None = None,
-        limit: float = 4.0,
+        limit: float | None = None,
         flag_rate: float = 0.05,
     ) -> Calibration:
         """Calibrate on images that training has not seen.
@@ -80,7 +81,8 @@ class Calibration:
             cases: Predicted and annotated landmarks.
             levels: Probabilities between 0 and 1.
             kind: Of radii and regions (of regions alone for ``elliptic``); None chooses the smallest ones.
-            limit: Error beyond which a person should look at a landmark, in the unit of the cases.
+            limit: Error beyond which a person should look at a landmark, in the unit of the cases; 4 mm by
+                default, in pixels the one that ``flag_rate`` of the errors exceed.
             flag_rate: Part of all landmarks to flag.
 
         Raises:
@@ -120,6 +122,8 @@ class Calibration:
                 offsets=short(mean_offsets(cases.residuals * cases.scale[:, None])),
             ),
         )
+        if limit is None and cases.unit == "mm":
+            limit = _LIMIT_MM
         return replace(made, doubt=Doubt.fit(made.calibrated_spread(cases), limit, flag_rate))
 
     def quantiles(self, level: float, kind: str | None = None) -> tuple[np.ndarray, np.ndarray]:

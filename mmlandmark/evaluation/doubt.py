@@ -63,15 +63,15 @@ class Doubt:
     score: np.ndarray
 
     @classmethod
-    def fit(cls, cases: TestedCases, limit: float, flag_rate: float = 0.05) -> Doubt | None:
+    def fit(cls, cases: TestedCases, limit: float | None, flag_rate: float = 0.05) -> Doubt | None:
         """Learn from tested cases with a calibrated spread.
 
-        With fewer than ten errors beyond ``limit`` the largest ``flag_rate`` of all errors count as wrong,
-        and the limit becomes theirs.
+        With fewer than ten errors beyond ``limit``, and without one, the largest ``flag_rate`` of all errors
+        count as wrong, and the limit becomes theirs.
 
         Args:
             cases: Calibration data.
-            limit: See :class:`Doubt`.
+            limit: See :class:`Doubt`; None for that of the largest errors.
             flag_rate: Likewise.
 
         Returns:
@@ -82,11 +82,11 @@ class Doubt:
         """
         if not 0 < flag_rate < 1:
             raise ValueError(f"the part of landmarks to flag lies between 0 and 1, got {flag_rate}")
-        if not (limit > 0 and np.isfinite(limit)):
+        if limit is not None and not (limit > 0 and np.isfinite(limit)):
             raise ValueError(f"the error beyond which a person should look must be above 0, got {limit}")
         errors = cases.errors
         known = np.isfinite(errors)
-        if (errors[known] > limit).sum() < _FEWEST:
+        if limit is None or (errors[known] > limit).sum() < _FEWEST:
             limit = float(np.quantile(errors[known], 1 - flag_rate))
         wrong = errors[known] > limit
         if wrong.sum() < _FEWEST or limit <= 0:

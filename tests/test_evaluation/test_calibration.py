@@ -84,6 +84,14 @@ def test_few_images_take_the_pooled_quantile():
     assert np.isnan(calibration.quantiles(0.99)[0]).all()  # 45 are too few as well
 
 
+def test_the_limit_is_4_mm_or_that_of_the_largest_errors():
+    cases = made_cases(300)
+    far = replace(cases, points=cases.truth + 10 * (cases.points - cases.truth))
+    assert Calibration.fit(far).doubt.limit == 4.0
+    pixels = replace(far, spacing=np.full_like(far.spacing, np.nan))
+    assert Calibration.fit(pixels).doubt.limit == pytest.approx(np.quantile(pixels.errors, 0.95))
+
+
 def test_a_prediction_is_filled():
     cases = made_cases(300, temperature=4.0, uneven=0.8, stretched=4.0)
     calibration = Calibration.fit(cases, limit=3.0)

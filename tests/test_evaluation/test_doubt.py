@@ -108,6 +108,7 @@ def test_few_errors_lower_the_limit_and_too_few_teach_nothing(cases):
     lowered = Doubt.fit(cases, limit=1000.0)
     assert lowered.limit == pytest.approx(np.quantile(cases.errors, 0.95))
     assert Doubt.fit(made_cases(20), limit=1000.0) is None
+    assert Doubt.fit(cases, None, flag_rate=0.1).limit == pytest.approx(np.quantile(cases.errors, 0.9))
     with pytest.raises(ValueError, match="part of landmarks to flag lies between 0 and 1, got 5"):
         Doubt.fit(cases, 4.0, flag_rate=5)
     for limit in (0, -1.0, np.nan, np.inf):
