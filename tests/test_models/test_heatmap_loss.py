@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from mmlandmark.codecs import VotingCodec
+from mmlandmark.codecs import GivenTarget, VotingCodec
 from mmlandmark.ops.backend import using_reference
 from mmlandmark.registry import MODELS
 from test_models.loss_cases import ALL, target_of
@@ -145,6 +145,23 @@ def test_low_precision_predictions_are_summed_in_float32():
 def test_shapes_that_differ_are_refused():
     with pytest.raises(ValueError, match="differ in shape"):
         MODELS.build(dict(type="EWCLoss"))(torch.zeros(2, 3, 6, 8), target_of())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("cfg", ALL, ids=str)
+def test_what_a_teacher_shows_of_a_masked_landmark_reaches_nothing(cfg, bad):
+    weights = torch.tensor([[1.0, 0.0, 2.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
+    known, maps = target_of(weights=weights), torch.rand(2, 3, 6, 7, dtype=torch.float64)
+    found = []
+    for value in (0.5, bad):
+        shown = maps.clone()
+        shown[0, 1], shown[1, 2, 3] = value, value
+        given = GivenTarget(known.landmarks, known.mask, weights, known.size, known.sigma, given=shown)
+        pred = maps.flip(-1).clone().requires_grad_()
+        loss = MODELS.build(cfg)(pred, given)
+        loss.backward()
+        found.append((loss.detach(), pred.grad))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("kind", ["EWCLoss", "HeatmapMSELoss"])
