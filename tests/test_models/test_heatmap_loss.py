@@ -147,6 +147,28 @@ def test_shapes_that_differ_are_refused():
         MODELS.build(dict(type="EWCLoss"))(torch.zeros(2, 3, 6, 8), target_of())
 
 
+@pytest.mark.parametrize("kind", ["HeatmapBCELoss", "AdaptiveWingLoss", "DiceLoss"])
+def test_maps_above_1_are_refused_by_losses_of_probabilities(kind):
+    """Against a height of 10 a cross-entropy falls without end, and the exponent of a wing is negative."""
+    pred, loss = torch.randn(2, 3, 6, 7, dtype=torch.float64), MODELS.build(dict(type=kind))
+    for known in (dict(scale=10.0), dict(normalize="sum", scale=100.0)):  # a sum of 100 is 7 high
+        with pytest.raises(
+            ValueError, match=rf"{kind} compares with maps of at most 1.* set head\.codec\.scale=1"
+        ):
+            loss(pred, target_of(**known))
+    for known in (dict(scale=1.0), dict(scale=0.5), dict(normalize="sum", scale=10.0)):
+        assert torch.isfinite(loss(pred, target_of(**known)))
+    assert torch.isfinite(MODELS.build(dict(type="HeatmapMSELoss", top=0.5))(pred, target_of(scale=10.0)))
+
+
+def test_wrong_numbers_of_a_cross_entropy_are_refused():
+    for wrong in (dict(gamma=-1), dict(pos_weight=0), dict(gamma=float("nan"))):
+        with pytest.raises(
+            ValueError, match="HeatmapBCELoss needs gamma of at least 0 and a positive pos_weight"
+        ):
+            MODELS.build(dict(type="HeatmapBCELoss", **wrong))
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("cfg", ALL, ids=str)
 def test_what_a_teacher_shows_of_a_masked_landmark_reaches_nothing(cfg, bad):

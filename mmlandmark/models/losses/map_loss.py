@@ -73,6 +73,8 @@ class DiceLoss(LandmarkLoss):
         loss_weight: Factor of the loss.
     """
 
+    of_unit_maps = True
+
     def __init__(self, per_map: bool = True, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         self.per_map = per_map
