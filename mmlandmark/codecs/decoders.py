@@ -112,10 +112,15 @@ class SoftArgmaxDecoder(BaseDecoder):
 
     Args:
         beta: Factor of the map before the softmax.
+
+    Raises:
+        ValueError: ``beta`` is not positive.
     """
 
     def __init__(self, beta: float = 25.0) -> None:
         super().__init__()
+        if not beta > 0:
+            raise ValueError(f"beta of soft_argmax must be positive, got {beta}")
         self.beta = beta
 
     def forward(self, maps: Tensor, width: float, window: int) -> Peaks:

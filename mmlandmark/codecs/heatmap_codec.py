@@ -15,6 +15,7 @@ from mmlandmark.codecs.decoders import BaseDecoder
 from mmlandmark.codecs.heatmap_target import GivenTarget, HeatmapTarget
 from mmlandmark.codecs.spread import spread_of
 from mmlandmark.ops import local_window
+from mmlandmark.ops.gaussian_heatmap import check_peak
 from mmlandmark.registry import CODECS, DECODERS
 from mmlandmark.structures import Detection, apply_matrix, invert_matrix, resize_matrix
 
@@ -38,7 +39,7 @@ class HeatmapCodec(BaseCodec):
             ``softmax``; ``ceil(sigma) + 1`` by default, of the largest sigma.
 
     Raises:
-        ValueError: An argument is unknown or not positive.
+        ValueError: An argument is unknown, not positive or not finite; or ``window`` is negative.
     """
 
     def __init__(
@@ -53,8 +54,11 @@ class HeatmapCodec(BaseCodec):
     ) -> None:
         super().__init__()
         widths = [sigma] if isinstance(sigma, int | float) else list(sigma)
-        if not widths or not all(width > 0 for width in widths) or not scale > 0:
+        if not widths or not all(0 < number < math.inf for number in (*widths, scale)):
             raise ValueError(f"sigma and scale of a codec must be positive, got {sigma} and {scale}")
+        check_peak(shape, normalize)
+        if not (window is None or (isinstance(window, int) and window >= 0)):
+            raise ValueError(f"window of a codec must be a whole number of at least 0, got {window}")
         if activation not in (None, "sigmoid", "softmax"):
             raise ValueError(f"activation must be None, 'sigmoid' or 'softmax', got {activation!r}")
         self.sigma: float | tuple[float, ...] | Tensor = float(widths[0])

@@ -48,6 +48,16 @@ class HeatmapTarget:
         return self.shape == "gaussian" and self.normalize == "peak" and self.scale == 1.0
 
     @property
+    def exceeds_unit(self) -> bool:
+        """Whether a drawn map is higher than 1. Given ones are as the teacher's codec has them.
+
+        Of heights that ``scale`` does not tell the maps are drawn to see it.
+        """
+        if not self.scale > 1:
+            return False
+        return self.normalize == "peak" or bool((self.heatmaps > 1).any())
+
+    @property
     def profiles(self) -> list[Tensor] | None:
         """D tensors (B, K, side) whose outer product is a map of height 1; None if the shape has none.
 

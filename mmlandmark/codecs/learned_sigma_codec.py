@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,10 +33,11 @@ class LearnedSigmaCodec(HeatmapCodec):
         smallest: A width is kept from falling below this, where a peak would slip between the pixels.
         decoder: See :class:`HeatmapCodec`.
         dims: 2 or 3.
-        **kwargs: ``activation`` and ``window`` of :class:`HeatmapCodec`.
+        activation: See :class:`HeatmapCodec`.
+        window: Likewise.
 
     Raises:
-        ValueError: An argument is not positive, or ``sigma`` is below ``smallest``.
+        ValueError: An argument is not positive or not finite, or ``sigma`` is below ``smallest``.
     """
 
     sigma: Tensor
@@ -51,16 +51,19 @@ class LearnedSigmaCodec(HeatmapCodec):
         smallest: float = 0.5,
         decoder: str | dict = "quadratic",
         dims: int = 2,
-        **kwargs: Any,
+        activation: str | None = None,
+        window: int | None = None,
     ) -> None:
         if not isinstance(sigma, int | float):
             raise ValueError(f"sigma of LearnedSigmaCodec is one number to start from, got {sigma}")
-        if not 0 < smallest <= sigma or not regularizer >= 0:
+        if not 0 < smallest <= sigma or not 0 <= regularizer < math.inf:
             raise ValueError(
                 "LearnedSigmaCodec needs 0 < smallest <= sigma and a regularizer that is not negative, got "
                 f"{smallest}, {sigma} and {regularizer}"
             )
-        super().__init__(sigma, normalize="sum", scale=scale, decoder=decoder, **kwargs)
+        super().__init__(
+            sigma, normalize="sum", scale=scale, activation=activation, decoder=decoder, window=window
+        )
         self.regularizer, self.smallest, self.dims = regularizer, smallest, dims
         del self.sigma
         self.sigma = nn.Parameter(torch.full((num_landmarks,), float(sigma)))

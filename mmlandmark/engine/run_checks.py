@@ -8,6 +8,10 @@ what can be wrong with its runs offers a method; nobody else needs to know the m
 ``Hook.check_run(run: RunContext, model) -> None``
     is called after the model's own check, on a hook built for this purpose.
 
+``Hook.watched_metrics(config) -> Sequence[str]``
+    is asked, before anything is built, for the metrics by which a hook of that config goes. A misspelt one is
+    refused here, where it is known what the metrics report; see :mod:`mmlandmark.engine.watched_metrics`.
+
 ``Hook.left_out(config) -> Mapping[str, str]``
     is asked before a model per landmark is trained: landmarks that could not be learnt, and why.
 
@@ -28,6 +32,7 @@ from mmlandmark.engine.config import ConfigError, check_arguments, input_size
 from mmlandmark.engine.data_dims import with_data_dims
 from mmlandmark.engine.given_inputs import class_of
 from mmlandmark.engine.plan import Node, check_references, is_reference
+from mmlandmark.engine.watched_metrics import check_watched_metrics
 from mmlandmark.models.assembly import filled
 from mmlandmark.registry import HOOKS, MODELS
 from mmlandmark.utils.config_hash import config_hash
@@ -122,9 +127,14 @@ def check_run(
         always_build: Build the model even if nobody has anything to check.
 
     Raises:
-        ConfigError: The model or a hook cannot be built, or a check failed.
+        ConfigError: The model or a hook cannot be built, no metric reports what a hook goes by, or a check
+            failed.
         FileNotFoundError: An input does not exist.
     """
+    try:
+        check_watched_metrics(config, _hooks(config))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {error.args[0]}") from error
     hooks = [(kind, hook) for kind, hook in _hooks(config) if hasattr(kind, "check_run")]
     kind = class_of(MODELS, (config.get("model") or {}).get("type"))
     if not (always_build or hooks or hasattr(kind, "check_run") or getattr(kind, "not_trainable", False)):

@@ -51,6 +51,15 @@ class MeasureMetric(CaseMetric):
 
     report_stem = "measures"
 
+    @property
+    def reported_keys(self) -> Sequence[str]:
+        """See :class:`CaseMetric`; ``<measure>`` for any measure of the schema."""
+        given = ["<measure>"] if self.measures is None else self.measures
+        names = [one if isinstance(one, str) else one.get("name", "<measure>") for one in given]
+        each = [f"{what}_{name}" for what in ("mae", "class_accuracy") for name in names]
+        smape = ["smape", "num_without_smape"] if self.smape else []
+        return [*each, "class_accuracy", "num_missing_measures", *smape]
+
     def __init__(
         self,
         measures: Sequence[str | dict[str, Any]] | None = None,

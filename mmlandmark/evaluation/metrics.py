@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from mmlandmark.evaluation.functional import coordinate_mse, pearson_rho, radial_errors, reference_scale
 from mmlandmark.evaluation.legacy_grid import on_legacy_grid
 from mmlandmark.evaluation.origin import ORIGIN_KEY, Origin
-from mmlandmark.evaluation.report import UNIT_SUFFIX, LandmarkReport, check_format, without_nan
+from mmlandmark.evaluation.report import UNIT_SUFFIX, LandmarkReport, check_format, scalar_keys, without_nan
 from mmlandmark.registry import METRICS
 from mmlandmark.utils.files import write_state
 
@@ -49,6 +49,11 @@ class CaseMetric(BaseMetric):
     def poolable(self) -> bool:
         """Whether :meth:`measure` needs no more of a case than a predictions file keeps."""
         return True
+
+    @property
+    def reported_keys(self) -> Sequence[str] | None:
+        """Keys of :meth:`measure`, with ``<landmark>`` for any landmark's name; None if not known before."""
+        return None
 
     def __init__(
         self, prefix: str | None = None, collect_device: str = "cpu", collect_dir: str | None = None
@@ -165,6 +170,11 @@ class LandmarkMetric(CaseMetric):
     """
 
     report_stem = "report"
+
+    @property
+    def reported_keys(self) -> Sequence[str]:
+        """See :class:`CaseMetric`."""
+        return [*scalar_keys(self.radii, self.unit), *(["mre_<landmark>"] if self.per_landmark else [])]
 
     def __init__(
         self,
@@ -331,6 +341,11 @@ class CoordinateMetric(CaseMetric):
     Keys: ``coordinate_mse``, the mean squared error of coordinates as fractions of the image's sides, and
     ``pearson_rho``, the correlation of all predicted with all annotated fractions.
     """
+
+    @property
+    def reported_keys(self) -> Sequence[str]:
+        """See :class:`CaseMetric`."""
+        return ["coordinate_mse", "pearson_rho"]
 
     def measure(self, cases: list[dict[str, Any]]) -> dict[str, float]:
         """Return both metrics."""

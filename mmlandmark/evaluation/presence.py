@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -82,6 +83,12 @@ class PresenceMetric(CaseMetric):
         collect_device: See :class:`~mmlandmark.evaluation.CaseMetric`.
         collect_dir: Likewise.
     """
+
+    @property
+    def reported_keys(self) -> Sequence[str]:
+        """See :class:`~mmlandmark.evaluation.CaseMetric`."""
+        each = ["presence_auroc_<landmark>"] if self.per_landmark else []
+        return ["presence_auroc", "presence_auroc_landmarks", "ghosts", "withheld", "num_absent", *each]
 
     def __init__(
         self,

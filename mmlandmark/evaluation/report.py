@@ -27,6 +27,8 @@ from mmlandmark.utils.table_text import csv_text, markdown_code, markdown_table,
 UNIT_SUFFIX = {"mm": "mm", "px": "px", "normalized": "norm"}
 FORMATS = (".md", ".csv", ".json")
 _HARDEST = 5  # landmarks that a report names
+_MEANS = dict(mre="mre", mre_sd="sd", mre_median="median", mre_p95="p95", mre_image="image_mre")
+_COUNTS = ("images", "annotated", "missing_gt", "missing_pred")
 
 
 @dataclass(frozen=True)
@@ -125,19 +127,10 @@ class LandmarkReport:
     @property
     def scalars(self) -> dict[str, float]:
         """The overall statistics with flat keys for training logs, radii with their unit."""
-        overall = self.overall
-        values = dict(
-            mre=overall["mre"],
-            mre_sd=overall["sd"],
-            mre_median=overall["median"],
-            mre_p95=overall["p95"],
-            mre_image=overall["image_mre"],
-        )
-        for radius, rate in zip(self.radii, overall["sdr"], strict=True):
-            key = f"{radius:g}{UNIT_SUFFIX[self.unit]}"
-            values[f"sdr_{key}"], values[f"outliers_{key}"] = rate, 100.0 - rate
-        counts = ("images", "annotated", "missing_gt", "missing_pred")
-        return {**values, **{f"num_{key}": overall[key] for key in counts}}
+        means = [self.overall[name] for name in _MEANS.values()]
+        rates = [value for rate in self.overall["sdr"] for value in (rate, 100.0 - rate)]
+        counts = [self.overall[name] for name in _COUNTS]
+        return dict(zip(scalar_keys(self.radii, self.unit), [*means, *rates, *counts], strict=True))
 
     @property
     def hardest(self) -> list[dict[str, Any]]:
@@ -229,6 +222,21 @@ class LandmarkReport:
             f"{overall['image_mre']:.{places}f}. "
             f"SDR in percent, error {'<' if self.strict else '<='} radius.{hardest}{tested}"
         )
+
+
+def scalar_keys(radii: Sequence[float], unit: str) -> list[str]:
+    """Return the keys of :attr:`LandmarkReport.scalars`, in their order.
+
+    Args:
+        radii: Of the success rates, in ``unit``.
+        unit: ``mm``, ``px`` or ``normalized``.
+
+    Example:
+        >>> scalar_keys([2.5], "mm")[4:7]
+        ['mre_image', 'sdr_2.5mm', 'outliers_2.5mm']
+    """
+    rates = [f"{what}_{radius:g}{UNIT_SUFFIX[unit]}" for radius in radii for what in ("sdr", "outliers")]
+    return [*_MEANS, *rates, *(f"num_{name}" for name in _COUNTS)]
 
 
 def check_format(path: str | Path) -> str:

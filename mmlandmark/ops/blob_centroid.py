@@ -16,9 +16,10 @@ def blob_centroid(heatmaps: Tensor, threshold: float = 0.95) -> Tensor:
     """Return the centroid of the largest connected blob of every map (Ham and Oh 2023, section 4.3).
 
     A blob is a set of neighbouring pixels, diagonal ones included, above ``threshold`` times the maximum of
-    their map. Of several blobs of one size the first in reading order counts. A map without a positive
-    maximum has no blob: there the first maximum is returned. All maps are searched at once, and only the
-    pixels above the threshold are visited more than once. Without gradient.
+    their map; the publication has maps that peak at 1, and the threshold itself. Of several blobs of one
+    size the first in reading order counts. A map without a positive maximum has no blob: there the first
+    maximum is returned. All maps are searched at once, and only the pixels above the threshold are visited
+    more than once. Without gradient.
 
     Args:
         heatmaps: (B, K, *S).

@@ -94,6 +94,11 @@ def _check_request(landmarks: Tensor, size: Sequence[int], shape: str, normalize
         raise ValueError(
             f"landmarks must be (B, K, {dims}) for a map of size {tuple(size)}, got {tuple(landmarks.shape)}"
         )
+    check_peak(shape, normalize)
+
+
+def check_peak(shape: str, normalize: str) -> None:
+    """Raise ValueError unless :func:`gaussian_heatmap` draws such peaks."""
     if shape not in SHAPES or normalize not in ("peak", "sum"):
         raise ValueError(
             f"shape must be one of {SHAPES} and normalize 'peak' or 'sum', got {shape!r}, {normalize!r}"

@@ -36,6 +36,11 @@ class Alignment:
         return shapes @ self.rotations.swapaxes(1, 2) * self.scales[:, None, None] + self.centers[:, None]
 
 
+def present(points: np.ndarray) -> np.ndarray:
+    """Return shapes (N, K, D) whose landmarks without a finite place are NaN altogether."""
+    return np.where(np.isfinite(points).all(axis=2, keepdims=True), points, np.nan)
+
+
 def align(points: np.ndarray, typical: np.ndarray) -> Alignment:
     """Align shapes, without mirroring, in the least-squares sense.
 
@@ -46,6 +51,7 @@ def align(points: np.ndarray, typical: np.ndarray) -> Alignment:
         points: (N, K, D), NaN where missing. Shapes of D landmarks or fewer become NaN.
         typical: (K, D) complete shape.
     """
+    points = present(points)
     seen = np.isfinite(points).all(axis=2)
     usable = seen.sum(axis=1) > points.shape[2]
     total = np.maximum(seen.sum(axis=1), 1)[:, None]
@@ -112,6 +118,7 @@ def find_typical(points: np.ndarray) -> np.ndarray | None:
     Returns:
         The shape, or None if a landmark is missing in all of them.
     """
+    points = present(points)
     seen = np.isfinite(points).all(axis=2)
     points = _enough(points[seen.sum(axis=1) > points.shape[2]])
     if len(points) == 0 or np.isnan(points).all(axis=(0, 2)).any():

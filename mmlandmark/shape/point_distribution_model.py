@@ -22,6 +22,7 @@ from mmlandmark.shape.alignment import (
     mean_rotation,
     mirror_image,
     normalised,
+    present,
 )
 from mmlandmark.shape.shape_model import alike
 from mmlandmark.shape.shape_prior import ShapePrior
@@ -108,7 +109,7 @@ class PointDistributionModel:
             ValueError: There are fewer than 3 complete shapes of more than D landmarks, or, if robust, too
                 few for :meth:`ShapePrior.fit`; or ``variance`` is not in (0, 1].
         """
-        points = _present(np.asarray(points, dtype=np.float64))
+        points = present(np.asarray(points, dtype=np.float64))
         if not 0 < variance <= 1:
             raise ValueError(f"variance must be above 0 and at most 1, got {variance}")
         if robust:
@@ -232,7 +233,7 @@ class PointDistributionModel:
             raise ValueError(
                 f"expected shapes (N, {landmarks}, {dims}), those of the model, got {points.shape}"
             )
-        return _present(points)
+        return present(points)
 
     def _aligned(self, points: np.ndarray) -> tuple[Alignment, np.ndarray]:
         """Return the shapes in the tangent space of the mean, and (N,) whether each was mirrored."""
@@ -284,11 +285,6 @@ def shapiro_wilk(parameters: np.ndarray) -> np.ndarray:
         if len(values) >= 3 and np.ptp(values) > 0:
             result[column] = stats.shapiro(values)
     return result
-
-
-def _present(points: np.ndarray) -> np.ndarray:
-    """Return shapes whose landmarks without a finite place are NaN altogether."""
-    return np.where(np.isfinite(points).all(axis=2, keepdims=True), points, np.nan)
 
 
 def _of_json(content: dict[str, Any]) -> PointDistributionModel:

@@ -149,6 +149,8 @@ def test_arguments_of_a_decoder_are_given_in_its_config():
     torch.testing.assert_close(codec.decode(maps, (9, 8)).points, soft_argmax(maps, 3.0))
     with pytest.raises(ValueError, match="threshold of blob_centroid must be at least 0 and below 1, got 1"):
         HeatmapCodec(sigma=1, decoder=dict(type="blob_centroid", threshold=1.0))
+    with pytest.raises(ValueError, match="beta of soft_argmax must be positive, got 0"):
+        HeatmapCodec(sigma=1, decoder=dict(type="soft_argmax", beta=0.0))
 
 
 def test_an_unknown_decoder_lists_those_that_are_near():

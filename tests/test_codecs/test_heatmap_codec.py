@@ -90,7 +90,14 @@ def test_score_of_a_softmax_is_a_probability():
         (dict(sigma=0), "must be positive"),
         (dict(sigma=(1.0, -1.0)), "must be positive"),
         (dict(sigma=()), "must be positive"),
+        (dict(sigma=float("inf")), "must be positive"),
+        (dict(sigma=1, scale=float("inf")), "must be positive"),
         (dict(sigma=1, activation="relu"), "activation must be"),
+        (dict(sigma=1, shape="round"), "shape must be one of .*, got 'round'"),
+        (dict(sigma=1, normalize="height"), "normalize 'peak' or 'sum', got .*'height'"),
+        (dict(sigma=1, shape="side_gaussian", normalize="sum"), "use normalize='peak'"),
+        (dict(sigma=1, window=-1), "window of a codec must be a whole number of at least 0, got -1"),
+        (dict(sigma=1, window=2.5), "window of a codec must be a whole number of at least 0, got 2.5"),
     ],
 )
 def test_bad_arguments(kwargs, message):

@@ -96,5 +96,10 @@ def test_bad_arguments():
         LearnedSigmaCodec(2, (1.0, 2.0))
     with pytest.raises(ValueError, match="0 < smallest <= sigma"):
         LearnedSigmaCodec(2, 0.3)
-    with pytest.raises(ValueError, match="not negative"):
-        LearnedSigmaCodec(2, regularizer=-1.0)
+    for wrong in (-1.0, float("inf")):
+        with pytest.raises(ValueError, match="not negative"):
+            LearnedSigmaCodec(2, regularizer=wrong)
+    with pytest.raises(
+        TypeError, match="unexpected keyword argument 'shape'"
+    ):  # scores are those of Gaussians
+        LearnedSigmaCodec(2, shape="cone")

@@ -70,6 +70,7 @@ def test_a_run_that_stops_between_two_checkpoints_is_saved(tmp_path):
 
 def test_a_metric_that_nobody_reports_is_named_with_those_there_are(tmp_path):
     found = config(tmp_path, 2)
-    found.custom_hooks[0].monitor = "mrx"
-    with pytest.raises(ValueError, match="monitor is 'mrx', which no metric reports; there are mre, "):
+    found.val_evaluator.per_landmark = True  # whose names are known with the data
+    found.custom_hooks[0].monitor = "mre_x"
+    with pytest.raises(ValueError, match="monitor is 'mre_x', which no metric reports; there are mre, "):
         train_config(found)

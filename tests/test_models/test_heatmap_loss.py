@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from mmlandmark.codecs import VotingCodec
+from mmlandmark.codecs import GivenTarget, VotingCodec
 from mmlandmark.ops.backend import using_reference
 from mmlandmark.registry import MODELS
 from test_models.loss_cases import ALL, target_of
@@ -145,6 +145,45 @@ def test_low_precision_predictions_are_summed_in_float32():
 def test_shapes_that_differ_are_refused():
     with pytest.raises(ValueError, match="differ in shape"):
         MODELS.build(dict(type="EWCLoss"))(torch.zeros(2, 3, 6, 8), target_of())
+
+
+@pytest.mark.parametrize("kind", ["HeatmapBCELoss", "AdaptiveWingLoss", "DiceLoss"])
+def test_maps_above_1_are_refused_by_losses_of_probabilities(kind):
+    """Against a height of 10 a cross-entropy falls without end, and the exponent of a wing is negative."""
+    pred, loss = torch.randn(2, 3, 6, 7, dtype=torch.float64), MODELS.build(dict(type=kind))
+    for known in (dict(scale=10.0), dict(normalize="sum", scale=100.0)):  # a sum of 100 is 7 high
+        with pytest.raises(
+            ValueError, match=rf"{kind} compares with maps of at most 1.* set head\.codec\.scale=1"
+        ):
+            loss(pred, target_of(**known))
+    for known in (dict(scale=1.0), dict(scale=0.5), dict(normalize="sum", scale=10.0)):
+        assert torch.isfinite(loss(pred, target_of(**known)))
+    assert torch.isfinite(MODELS.build(dict(type="HeatmapMSELoss", top=0.5))(pred, target_of(scale=10.0)))
+
+
+def test_wrong_numbers_of_a_cross_entropy_are_refused():
+    for wrong in (dict(gamma=-1), dict(pos_weight=0), dict(gamma=float("nan"))):
+        with pytest.raises(
+            ValueError, match="HeatmapBCELoss needs gamma of at least 0 and a positive pos_weight"
+        ):
+            MODELS.build(dict(type="HeatmapBCELoss", **wrong))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("cfg", ALL, ids=str)
+def test_what_a_teacher_shows_of_a_masked_landmark_reaches_nothing(cfg, bad):
+    weights = torch.tensor([[1.0, 0.0, 2.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
+    known, maps = target_of(weights=weights), torch.rand(2, 3, 6, 7, dtype=torch.float64)
+    found = []
+    for value in (0.5, bad):
+        shown = maps.clone()
+        shown[0, 1], shown[1, 2, 3] = value, value
+        given = GivenTarget(known.landmarks, known.mask, weights, known.size, known.sigma, given=shown)
+        pred = maps.flip(-1).clone().requires_grad_()
+        loss = MODELS.build(cfg)(pred, given)
+        loss.backward()
+        found.append((loss.detach(), pred.grad))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("kind", ["EWCLoss", "HeatmapMSELoss"])

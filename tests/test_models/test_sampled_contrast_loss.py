@@ -144,6 +144,9 @@ def test_it_works_in_volumes():
 def test_wrong_numbers_are_refused():
     with pytest.raises(ValueError, match=r"one number of random, hard and radius for each level, got \[5\]"):
         SampledContrastLoss(random=[5])
+    for alone in (dict(random=5), dict(radius=None), dict(random=(), radius=())):
+        with pytest.raises(ValueError, match="one number of random, hard and radius for each level"):
+            SampledContrastLoss(**alone)
     with pytest.raises(ValueError, match=r"other pixels at every level, .* got random=\[5, 0\]"):
         SampledContrastLoss(random=(5, 0))
     with pytest.raises(ValueError, match="temperature and radius must be positive, got 10"):

@@ -91,6 +91,20 @@ def test_differences_in_the_tangent_space_are_no_similarity(dims):
     np.testing.assert_allclose(in_tangent_space(align(half, typical), typical).shapes, half, atol=1e-12)
 
 
+def test_a_landmark_of_which_one_coordinate_is_missing_is_missing():
+    points = np.random.default_rng(0).normal(size=(1, 6, 2))
+    typical = points[0] - points[0].mean(axis=0)
+    whole, half = points.copy(), 3 * points + 10
+    whole[0, 2], half[0, 2, 1] = np.nan, np.inf
+    found, expected = align(half, typical), align(3 * whole + 10, typical)
+    for name in ("shapes", "centers", "scales", "rotations", "residuals"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-12, err_msg=name)
+    halves = np.concatenate([half, half + 1, half - 2])
+    np.testing.assert_allclose(
+        find_typical_of_some(halves)[[0, 1, 3, 4, 5]], normalised(typical[[0, 1, 3, 4, 5]])
+    )
+
+
 def test_a_shape_without_extent_has_no_place_in_the_tangent_space():
     typical = normalised(np.random.default_rng(0).normal(size=(5, 2)))
     aligned = in_tangent_space(align(np.full((1, 5, 2), 3.0), typical), typical)

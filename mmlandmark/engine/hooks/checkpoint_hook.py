@@ -65,6 +65,13 @@ class CheckpointHook(StatefulHook, hooks.CheckpointHook):
         self._kept: list[int] = []  # numbers of the checkpoints that max_keep_ckpts counts
         self._behind_validation = False
 
+    @staticmethod
+    def watched_metrics(config: Mapping[str, Any]) -> list[str]:
+        """Return the metrics of a hook's config, see :mod:`mmlandmark.engine.run_checks`."""
+        given = config.get("save_best")
+        names = given if isinstance(given, list) else [given]
+        return [name for name in names if isinstance(name, str) and name != "auto"]  # which is refused itself
+
     def state_dict(self) -> dict[str, Any]:
         """Return the best checkpoints and the numbers of those that are kept."""
         return dict(best={metric: asdict(best) for metric, best in self.best.items()}, kept=list(self._kept))

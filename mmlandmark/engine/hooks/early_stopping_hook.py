@@ -30,6 +30,11 @@ class EarlyStoppingHook(StatefulHook, hooks.EarlyStoppingHook):
         super().__init__(*args, **kwargs)
         self.stopped = False
 
+    @staticmethod
+    def watched_metrics(config: Mapping[str, Any]) -> list[str]:
+        """Return the metric of a hook's config, see :mod:`mmlandmark.engine.run_checks`."""
+        return [config["monitor"]] if isinstance(config.get("monitor"), str) else []
+
     def state_dict(self) -> dict[str, Any]:
         """Return the count of validations without an improvement, the best score, and whether to stop."""
         best = self.best_score if math.isfinite(self.best_score) else None

@@ -53,10 +53,12 @@ class LandmarkLoss(nn.Module, ABC):
     Attributes:
         of_distributions: Whether the loss takes maps for distributions, of where the landmark lies.
         compares_maps: Whether the target's maps are looked at, which may be a teacher's; else its landmarks.
+        of_unit_maps: Whether the loss makes sense only against maps of at most 1, as probabilities are.
     """
 
     of_distributions = False
     compares_maps = True
+    of_unit_maps = False
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = "mean") -> None:
         super().__init__()
@@ -91,9 +93,16 @@ class LandmarkLoss(nn.Module, ABC):
             target: Of the same size.
 
         Raises:
-            ValueError: ``pred`` and ``target`` differ in shape.
+            ValueError: ``pred`` and ``target`` differ in shape; or a target is higher than 1, against which a
+                loss with ``of_unit_maps`` makes no sense.
         """
         pred = self.seen_maps(pred, target)
+        if self.of_unit_maps and target.exceeds_unit:
+            raise ValueError(
+                f"{type(self).__name__} compares with maps of at most 1, those of the codec are higher "
+                f"(normalize={target.normalize!r}, scale={target.scale:g}): set head.codec.scale=1, or "
+                "train with HeatmapMSELoss"
+            )
         target = target.of_inside() if self.of_distributions else target
         # Pixels are summed map by map, in whatever memory format the convolutions left them.
         kind = torch.promote_types(pred.dtype, torch.float32)
@@ -149,6 +158,9 @@ class WeightedSquareLoss(HeatmapLoss):
         reduction: See :class:`HeatmapLoss`.
         loss_weight: Factor of the loss.
         top: See :class:`HeatmapLoss`; below 1 the target is drawn.
+
+    Raises:
+        ValueError: ``alpha`` is not positive; or see :class:`HeatmapLoss`.
     """
 
     def __init__(
@@ -194,6 +206,9 @@ class EWCLoss(WeightedSquareLoss):
         reduction: See :class:`HeatmapLoss`.
         loss_weight: Factor of the loss.
         top: See :class:`HeatmapLoss`.
+
+    Raises:
+        ValueError: ``alpha`` is not positive; or see :class:`HeatmapLoss`.
     """
 
     def __init__(
@@ -216,14 +231,21 @@ class AdaptiveWingLoss(HeatmapLoss):
     """Adaptive Wing loss (Wang et al. 2019, eq. 3): logarithmic near zero error, sharper on the peak.
 
     Args:
-        alpha: Exponent on the background; ``alpha - y`` on a target of height y. Above 2.
+        alpha: Exponent on the background; ``alpha - y`` on a target of height y. Above 1; the publication
+            has more than 2.
         omega: Height of the logarithmic part.
         epsilon: Curvature of the logarithmic part.
         theta: Error at which it turns linear.
         reduction: See :class:`HeatmapLoss`.
         loss_weight: Factor of the loss.
         top: See :class:`HeatmapLoss`.
+
+    Raises:
+        ValueError: ``alpha`` is not above 1, or ``omega``, ``epsilon`` or ``theta`` not positive; or see
+            :class:`HeatmapLoss`.
     """
+
+    of_unit_maps = True
 
     def __init__(
         self,
@@ -269,7 +291,12 @@ class HeatmapBCELoss(HeatmapLoss):
         reduction: See :class:`HeatmapLoss`.
         loss_weight: Factor of the loss.
         top: See :class:`HeatmapLoss`.
+
+    Raises:
+        ValueError: ``gamma`` is negative or ``pos_weight`` not positive; or see :class:`HeatmapLoss`.
     """
+
+    of_unit_maps = True
 
     def __init__(
         self,
@@ -280,6 +307,11 @@ class HeatmapBCELoss(HeatmapLoss):
         top: float = 1.0,
     ) -> None:
         super().__init__(reduction, loss_weight, top)
+        if not gamma >= 0 or not pos_weight > 0:
+            raise ValueError(
+                "HeatmapBCELoss needs gamma of at least 0 and a positive pos_weight, got "
+                f"{gamma} and {pos_weight}"
+            )
         self.gamma, self.pos_weight = gamma, pos_weight
 
     def pointwise(self, pred: Tensor, target: Tensor) -> Tensor:

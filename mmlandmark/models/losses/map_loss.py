@@ -26,6 +26,9 @@ class SpatialCrossEntropyLoss(LandmarkLoss):
         beta: Factor of the prediction before the softmax. 1 for a model that predicts logits; larger
             where the same map is also regressed to a peak of height 1.
         loss_weight: Factor of the loss.
+
+    Raises:
+        ValueError: ``beta`` is not positive.
     """
 
     of_distributions = True
@@ -70,6 +73,8 @@ class DiceLoss(LandmarkLoss):
         loss_weight: Factor of the loss.
     """
 
+    of_unit_maps = True
+
     def __init__(self, per_map: bool = True, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         self.per_map = per_map
@@ -80,7 +85,8 @@ class DiceLoss(LandmarkLoss):
         overlap = (probability * truth).sum(-1)
         total = probability.square().sum(-1) + truth.square().sum(-1)
         if not self.per_map:
-            used = (target.weights > 0).to(total.dtype)
-            overlap = (overlap * used).sum(-1, keepdim=True).expand_as(overlap)
-            total = (total * used).sum(-1, keepdim=True).expand_as(total)
+            # Left out, not weighted by 0: a teacher's map of a masked landmark may hold NaN.
+            used = target.weights > 0
+            overlap = torch.where(used, overlap, 0).sum(-1, keepdim=True).expand_as(overlap)
+            total = torch.where(used, total, 0).sum(-1, keepdim=True).expand_as(total)
         return 1 - 2 * overlap / total.clamp(min=torch.finfo(total.dtype).tiny)

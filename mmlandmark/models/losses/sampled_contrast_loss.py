@@ -34,7 +34,8 @@ class SampledContrastLoss(nn.Module):
         temperature: :math:`\tau`, the factor before the softmax.
 
     Raises:
-        ValueError: A number is negative, ``temperature`` or a radius not positive, or a level has no others.
+        ValueError: There is not one number for each level, or one is negative, ``temperature`` or a radius is
+            not positive, or a level has no others.
     """
 
     def __init__(
@@ -46,24 +47,24 @@ class SampledContrastLoss(nn.Module):
         temperature: float = 10.0,
     ) -> None:
         super().__init__()
-        counts = list(random)
+        counts = list(random) if isinstance(random, Sequence) else []
         difficult = [hard] * len(counts) if isinstance(hard, int) else list(hard)
-        if not len(counts) == len(difficult) == len(radius):
+        reaches = list(radius) if isinstance(radius, Sequence) else []
+        if not counts or not len(counts) == len(difficult) == len(reaches):
             raise ValueError(
                 "SampledContrastLoss needs one number of random, hard and radius for each level, got "
-                f"{counts}, {difficult} and {list(radius)}"
+                f"{random}, {hard} and {radius}"
             )
         if min(*counts, *difficult, apart) < 0 or not all(map(sum, zip(counts, difficult, strict=True))):
             raise ValueError(
                 "SampledContrastLoss needs other pixels at every level, and apart of at least 0, got "
                 f"random={counts}, hard={difficult}, apart={apart}"
             )
-        if not temperature > 0 or not all(reach is None or reach > 0 for reach in radius):
+        if not temperature > 0 or not all(reach is None or reach > 0 for reach in reaches):
             raise ValueError(
-                "SampledContrastLoss: temperature and radius must be positive, got "
-                f"{temperature}, {list(radius)}"
+                f"SampledContrastLoss: temperature and radius must be positive, got {temperature}, {reaches}"
             )
-        self.random, self.hard, self.radius = counts, difficult, list(radius)
+        self.random, self.hard, self.radius = counts, difficult, reaches
         self.apart, self.temperature = apart, temperature
 
     def forward(self, pair: PatchPair) -> Tensor:
