@@ -188,13 +188,16 @@ def measure(config: Config, rounds: int = 5, steps: int = 4) -> dict[str, Any]:
 
 def _wait_for(ranks: Sequence[BaseProcess]) -> None:
     """Wait for the end of all processes, or end the others when one has failed."""
-    while alive := [process.sentinel for process in ranks if process.is_alive()]:
-        wait(alive)
-        if any(process.exitcode for process in ranks):
+    while True:
+        alive = [process.sentinel for process in ranks if process.is_alive()]
+        if any(process.exitcode for process in ranks):  # one may have failed before this wait began
             for process in ranks:
                 process.kill()
                 process.join()
             raise ValueError("a process failed, see above")
+        if not alive:
+            return
+        wait(alive)
 
 
 def summary(first: dict[str, Any], second: dict[str, Any], batch: int, steps: int) -> dict[str, Any]:

@@ -88,6 +88,11 @@ def test_the_other_process_does_not_wait_for_one_that_failed():
     with pytest.raises(ValueError, match="a process failed"):
         rank_speed._wait_for(ranks)
     assert [process.exitcode for process in ranks] == [3, -9]
+    # Also of one that has failed before anybody waits.
+    ranks = [forked(os._exit, 3), forked(time.sleep, 600)]
+    ranks[0].join()
+    with pytest.raises(ValueError, match="a process failed"):
+        rank_speed._wait_for(ranks)
 
 
 def test_one_core_is_too_few(tmp_path, monkeypatch):
