@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ IMAGES, ROUNDS = 4, 4
 
 def draw_labels(parts: Sequence[LandmarkDataset], folder: Path, epochs: Sequence[int]) -> Path | None:
     """Draw the landmarks that moved most, one of each of a few images, into ``labels.png``.
+
+    Of a single round, different landmarks are drawn, masked ones and others in turn.
 
     Args:
         parts: The unlabelled data sets.
@@ -40,7 +42,8 @@ def draw_labels(parts: Sequence[LandmarkDataset], folder: Path, epochs: Sequence
     some = np.unique(np.linspace(0, len(files) - 1, min(ROUNDS, len(files))).round().astype(int))
     rounds = [_round(files[n], list(records)) for n in some]
     rows: list[Mapping[str, Any]] = []
-    for n, k in _most_moved(rounds):
+    order: Iterable[tuple[int, int]] = _most_moved(rounds) if len(rounds) > 1 else _in_turn(rounds[0])
+    for n, k in order:
         if len(rows) == IMAGES:
             break
         row = _row(rounds, n, k, *records[rounds[0].ids[n]])
@@ -70,6 +73,21 @@ def _most_moved(rounds: Sequence[LabelRound]) -> list[tuple[int, int]]:
     moved = np.where(np.isfinite(moved), moved + far * rounds[-1].kept, -1.0)
     order = np.argsort(-moved.max(axis=1), kind="stable")
     return [(int(n), int(moved[n].argmax())) for n in order if moved[n].max() >= 0]
+
+
+def _in_turn(made: LabelRound) -> Iterator[tuple[int, int]]:
+    """Yield row and landmark of labels of different images: masked and kept ones, and landmarks, in turn."""
+    there = np.isfinite(made.predicted).all(axis=2)
+    free, shown = np.ones(len(there), dtype=bool), np.zeros(there.shape[1], dtype=int)
+    while (there & free[:, None]).any():
+        for wanted in (there & ~made.kept, there & made.kept):
+            left = wanted & free[:, None]
+            if left.any():
+                landmarks = np.flatnonzero(left.any(axis=0))
+                k = int(landmarks[shown[landmarks].argmin()])
+                n = int(left[:, k].argmax())
+                free[n], shown[k] = False, shown[k] + 1
+                yield n, k
 
 
 def _row(

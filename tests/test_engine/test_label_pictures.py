@@ -50,6 +50,24 @@ def test_landmarks_that_moved_most_are_shown_round_by_round(tmp_path, monkeypatc
     assert all(np.ptp(row["image"]) > 100 for row in rows)
 
 
+def test_of_one_round_different_landmarks_are_shown_masked_ones_first(tmp_path, monkeypatch):
+    part = PhantomDataset("ceph", 5, (64, 48), unlabelled=True, pipeline=[], serialize_data=False)
+    ids = [part.get_data_info(n)["sample_id"] for n in range(5)]
+    found = np.stack([part.get_data_info(n)["hidden_landmarks"] for n in range(5)])
+    kept = np.ones((5, 19), dtype=bool)
+    kept[3, 7] = kept[4, 7] = False
+    found[0, 0] = np.nan  # a landmark that was not found cannot be shown
+    chosen = Regulated(found, np.zeros((5, 19)), kept, np.zeros(5, dtype=bool))
+    made = LabelRound.of(0, ids, found, chosen, np.tile((48, 64), (5, 1)))
+    made.write(tmp_path / "epoch_0.json", part.schema.landmarks)
+    seen = []
+    monkeypatch.setattr(label_figure, "plot_labels", lambda *given: seen.append(given[0]) or given[2])
+    draw_labels([part], tmp_path, [0])
+    names = [f"{ids[n]}\n{part.schema.landmarks[k]}" for n, k in ((3, 7), (1, 0), (4, 7), (0, 1))]
+    assert [row["name"] for row in seen[0]] == names
+    assert [row["kept"] for row in seen[0]] == [[False], [True], [False], [True]]
+
+
 def test_an_image_that_is_gone_is_left_out(tmp_path, monkeypatch):
     def gone(results):
         raise FileNotFoundError("gone")
