@@ -59,8 +59,9 @@ def choose_parts(patients: int, parts: Mapping[str, int]) -> Choice:
         rest = f"; {unused} images of no or another split are not used" if unused else ""
         return Choice(given, f"the annotation divides the images: {counts}{rest}{_one_part_twice(given)}")
     if patients < FEWEST_PATIENTS:
+        who = "1 patient is" if patients == 1 else f"{patients} patients are"
         raise ValueError(
-            f"{patients} patients are too few to train on some and test on others; annotate at least "
+            f"{who} too few to train on some and test on others; annotate at least "
             f"{FEWEST_PATIENTS}"
         )
     if patients < _THREE_PARTS:

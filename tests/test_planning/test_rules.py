@@ -32,6 +32,8 @@ def test_parts(patients, parts, value, why):
 def test_too_few_patients():
     with pytest.raises(ValueError, match=r"4 patients are too few.*at least 5"):
         rules.choose_parts(4, {"": 40})
+    with pytest.raises(ValueError, match=r"1 patient is too few"):
+        rules.choose_parts(1, {"": 40})
 
 
 def test_a_part_without_landmarks_is_none():
