@@ -61,8 +61,7 @@ def choose_parts(patients: int, parts: Mapping[str, int]) -> Choice:
     if patients < FEWEST_PATIENTS:
         who = "1 patient is" if patients == 1 else f"{patients} patients are"
         raise ValueError(
-            f"{who} too few to train on some and test on others; annotate at least "
-            f"{FEWEST_PATIENTS}"
+            f"{who} too few to train on some and test on others; annotate at least {FEWEST_PATIENTS}"
         )
     if patients < _THREE_PARTS:
         shares = dict(train=0.8, test=0.2)
