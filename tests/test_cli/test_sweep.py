@@ -49,7 +49,10 @@ def test_runs_what_is_missing_and_nothing_else(sweep, tmp_path, capfd):
     changed = sweep.read_text().replace("_delete_=True, type='HeatmapMSELoss'", "alpha=2")
     sweep.write_text(changed)
     (folder / "mse_seed1.json").unlink(missing_ok=True)
-    with pytest.raises(ValueError, match="mse_seed1 holds a run with other values"):
+    with pytest.raises(ValueError, match=r"both\.json is the result of another config"):
+        invoke("sweep", [str(sweep), "--arms", "mse", "--seeds", "1", "--work-dir", str(work)])
+    (folder / "both.json").unlink()
+    with pytest.raises(ValueError, match=r"mse_seed[01] holds a run with other values"):
         invoke("sweep", [str(sweep), "--arms", "mse", "--seeds", "1", "--work-dir", str(work)])
 
 
